@@ -1,0 +1,137 @@
+"""Recordings to mono samples at one rate, with a clear sentence for every one that cannot be used."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from cs_keras.audio import tfio_decode
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_choice
+from cs_keras.errors import AudioError
+
+Samples = npt.NDArray[np.float32]
+
+AUDIO_SUFFIXES = (".mp3", ".ogg", ".oga", ".opus", ".flac", ".wav", ".aif", ".aiff", ".m4a", ".mp4", ".wma")
+SILENCE_PEAK = 10 ** (-80 / 20)  # full scale is 1: nothing louder than -80 dBFS is silence
+LOWEST_RATE_HZ = 4000  # below it not even the fundamental of a soprano is left
+
+
+def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
+    """Decode one recording.
+
+    Parameters
+    ----------
+    path
+        A local audio file.
+    decoder
+        ``soundfile`` (libsndfile), ``tfio`` (tensorflow-io, in the graph), ``librosa`` (audioread: whatever the
+        machine's ffmpeg reads), or ``auto``: those three in turn until one can read the file.
+
+    Returns
+    -------
+    samples
+        Shape (n_samples, n_channels), float32, nominally in [-1, 1].
+    sample_rate
+        Hz.
+
+    Raises
+    ------
+    AudioError
+        When there is no such file or none of the decoders reads it.
+    """
+    check_choice("decoder", decoder, ("auto", *_DECODERS))
+    if not path.is_file():
+        raise AudioError(f"There is no audio file {path}.")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path} is empty.")
+    for name in _DECODERS if decoder == "auto" else (decoder,):
+        if name == "tfio" and not tfio_decode.available():
+            continue
+        try:
+            return _DECODERS[name](path)
+        except _Undecodable:
+            continue
+        except AudioError:
+            if decoder != "auto" or name != "tfio":
+                raise
+    raise AudioError(f"{path} cannot be decoded: expected mp3, ogg, flac, wav or another known audio format.")
+
+
+def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples:
+    """Decode, mix down and resample one recording.
+
+    Returns
+    -------
+    Samples
+        Shape (n_samples,), float32, at ``config.sample_rate`` Hz.
+
+    Raises
+    ------
+    AudioError
+        When the recording is unreadable, cut short, silent, not finite, sampled at an unlikely rate, or shorter
+        than one window.
+    """
+    samples, sample_rate = decode(path, decoder)
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path} holds samples that are not finite numbers.")
+    if sample_rate < LOWEST_RATE_HZ:
+        raise AudioError(
+            f"{path} is sampled at {sample_rate} Hz; at least {LOWEST_RATE_HZ} Hz are needed for music."
+        )
+    mono = samples.sum(axis=1) if config.mixdown == "sum" else samples.mean(axis=1)
+    if len(mono) and np.abs(mono).max() < SILENCE_PEAK:
+        raise AudioError(f"{path} is silent: no sample lies above -80 dBFS once the channels are mixed.")
+    if sample_rate != config.sample_rate:
+        mono = soxr.resample(mono, sample_rate, config.sample_rate, quality="HQ")
+    if config.n_frames(len(mono)) < 1:
+        raise AudioError(
+            f"{path} is too short: {len(mono)} samples at {config.sample_rate} Hz, "
+            f"of which one frame needs {config.n_fft}."
+        )
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+class _Undecodable(Exception):
+    """A decoder does not know the format; another one may."""
+
+
+def _decode_soundfile(path: Path) -> tuple[Samples, int]:
+    try:
+        with soundfile.SoundFile(path) as file:
+            expected, rate = file.frames, file.samplerate
+            samples = file.read(dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise _Undecodable from error
+    # A lossy stream's length is an estimate from its header; allow it a tenth of a second.
+    if len(samples) < expected - rate // 10:
+        raise AudioError(
+            f"{path} is cut short: {len(samples) / rate:.1f} s of {expected / rate:.1f} s are there."
+        )
+    return samples, rate
+
+
+def _decode_librosa(path: Path) -> tuple[Samples, int]:
+    import warnings
+
+    import librosa
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # librosa warns that it falls back to audioread: that is the point
+            samples, rate = librosa.load(path, sr=None, mono=False, dtype=np.float32)
+    except Exception as error:  # audioread's backends raise whatever they like
+        raise _Undecodable from error
+    return np.atleast_2d(samples).T, int(rate)
+
+
+_DECODERS: dict[str, Callable[[Path], tuple[Samples, int]]] = {
+    "soundfile": _decode_soundfile,
+    "tfio": tfio_decode.decode,
+    "librosa": _decode_librosa,
+}

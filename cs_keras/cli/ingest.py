@@ -1,0 +1,109 @@
+"""``cs-keras ingest``: recordings to a dataset folder."""
+
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(path_type=Path, file_okay=True)
+
+
+@click.command("ingest")
+@click.argument("audio", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--tracks",
+    "table",
+    type=click.Path(path_type=Path),
+    help="tracks.csv: one recording a row, with what is known about it.",
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Dataset folder to make or add to."
+)
+@click.option("--append", is_flag=True, help="Add new tracks to a dataset that is already whole.")
+@click.option(
+    "--folds",
+    "fold_by",
+    type=click.Choice(["artist", "track"]),
+    default="artist",
+    show_default=True,
+    help="What a fold keeps together.",
+)
+@click.option("--sample-rate", type=int, default=22050, show_default=True, help="Hz, after resampling.")
+@click.option("--n-fft", type=int, default=1024, show_default=True, help="Samples in a window.")
+@click.option(
+    "--hop-length", type=int, default=512, show_default=True, help="Samples from one window to the next."
+)
+@click.option("--window", type=click.Choice(["hann", "hamming"]), default="hann", show_default=True)
+@click.option(
+    "--mixdown",
+    type=click.Choice(["mean", "sum"]),
+    default="mean",
+    show_default=True,
+    help="How channels become one.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Of the magnitudes on disk.",
+)
+@click.option(
+    "--decoder",
+    type=click.Choice(["auto", "soundfile", "tfio", "librosa"]),
+    default="auto",
+    show_default=True,
+    help="auto: whichever reads the file, the fastest first.",
+)
+@click.option("--shard-mb", type=int, default=128, show_default=True, help="Megabytes in a shard.")
+@click.option("--workers", type=int, default=0, help="Shards made at a time.  [default: processor cores]")
+@click.option("--encoding", help="Of tracks.csv.  [default: UTF-8, or UTF-16 by its byte-order mark]")
+def command(
+    audio: tuple[Path, ...],
+    table: Path | None,
+    out: Path,
+    append: bool,
+    fold_by: str,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    window: str,
+    mixdown: str,
+    dtype: str,
+    decoder: str,
+    shard_mb: int,
+    workers: int,
+    encoding: str | None,
+) -> None:
+    """Turn recordings (mp3, ogg, flac, wav and others) into a dataset of magnitude spectrograms.
+
+    AUDIO are files and folders. With --tracks, its rows describe the recordings, paths being relative to the
+    table; otherwise the files' tags and names do. The same command goes on where it was stopped.
+    """
+    from cs_keras.audio.settings import AudioConfig
+    from cs_keras.cli.console import Console, quiet_tensorflow
+    from cs_keras.errors import ConfigError
+
+    if not audio and not table:
+        raise ConfigError(
+            "There is nothing to ingest: name audio files or folders, or a table with --tracks."
+        )
+    settings_audio = AudioConfig(sample_rate, n_fft, hop_length, window, mixdown)
+    quiet_tensorflow()
+    from cs_keras.data.catalogue import describe_recordings, find_audio, read_catalogue
+    from pipelines.ingest import IngestConfig, ingest
+
+    settings = IngestConfig(settings_audio, dtype, fold_by, decoder, shard_mb, workers, append)
+    listed = read_catalogue(table, encoding) if table else []
+    paths = {recording.path for recording in listed}
+    others = [(path, track_id) for path, track_id in find_audio(audio) if path.resolve() not in paths]
+    console = Console()
+    result = ingest([*listed, *describe_recordings(others)], out, settings, console)
+    for entry in result.left_out:
+        console.say(f"left out {entry.track_id}: {entry.reason}")
+    if result.dealing != "hash":
+        console.say(
+            f"Too few artists for ten hashed folds: the tracks were {result.dealing}, largest group first."
+        )
+    click.echo(
+        f"{out}: {result.n_tracks} tracks, {result.n_new} of them new, {len(result.left_out)} recordings left out."
+    )

@@ -1,0 +1,169 @@
+"""Settings: frozen dataclasses own defaults and checks; TOML files and ``--set`` change them.
+
+A setting is named by its dotted path, as in ``training.epochs``. Unknown names are errors that list the
+valid ones.
+"""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cs_keras.errors import ConfigError, StorageError
+
+C = TypeVar("C")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a frozen dataclass, nested ones included, as plain JSON-ready values (tuples become lists)."""
+    return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
+    """Return `config` with nested `changes` applied.
+
+    Parameters
+    ----------
+    config
+        A frozen dataclass instance.
+    changes
+        Nested mapping as a TOML file gives it, e.g. ``{"training": {"epochs": 3}}``.
+    prefix
+        Dotted path of `config` itself, for messages.
+
+    Raises
+    ------
+    ConfigError
+        For a name that does not exist (the message lists those that do), a value of the wrong type, or one
+        that the dataclass's own checks refuse.
+    """
+    fields = {f.name: f for f in dataclasses.fields(config)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(type(config))
+    values: dict[str, Any] = {}
+    for name, value in changes.items():
+        path = f"{prefix}{name}"
+        if name not in fields:
+            raise ConfigError(_unknown(path, prefix, list(fields)))
+        current = getattr(config, name)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise ConfigError(
+                    f"Setting {path!r} is a group of settings, not one value. Received: {value!r}."
+                )
+            values[name] = replace(current, value, f"{path}.")
+        else:
+            values[name] = _coerce(value, hints[name], path)
+    return dataclasses.replace(config, **values)  # type: ignore[type-var]
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """Turn ``["model.dropout=0.3"]`` into ``{"model": {"dropout": 0.3}}``; values are read as TOML.
+
+    A value that is not TOML (``relu``) is taken as a string.
+
+    Raises
+    ------
+    ConfigError
+        When an assignment has no ``=`` or no name.
+    """
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        keys = name.strip().split(".")
+        if not equals or not all(keys):
+            raise ConfigError(f"Expected NAME=VALUE, such as training.epochs=3. Received: {assignment!r}.")
+        group = changes
+        for key in keys[:-1]:
+            group = group.setdefault(key, {})
+            if not isinstance(group, dict):
+                raise ConfigError(f"{assignment!r} sets a group of settings that was given one value before.")
+        group[keys[-1]] = _parse_value(text.strip())
+    return changes
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested mapping `base` with `changes` laid over it."""
+    merged = dict(base)
+    for name, value in changes.items():
+        old = merged.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[name] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML settings file.
+
+    Raises
+    ------
+    StorageError
+        When the file cannot be read.
+    ConfigError
+        When it is not TOML; the message gives the line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StorageError(f"Cannot read settings file {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Settings file {path} is not TOML: {error}.") from error
+
+
+def check_range(name: str, value: float, low: float | None = None, high: float | None = None) -> None:
+    """Raise ConfigError unless ``low <= value <= high`` (either end may be open)."""
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        expected = (
+            f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+        )
+        raise ConfigError(f"{name} must be {expected}. Received: {value!r}.")
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raise ConfigError unless `value` is one of `choices`; the message lists them."""
+    choices = list(choices)
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}. Received: {value!r}.")
+
+
+def _unknown(path: str, prefix: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(path.removeprefix(prefix), valid, n=1)
+    hint = f" Did you mean {prefix}{close[0]}?" if close else ""
+    where = f"under {prefix.rstrip('.')!r}" if prefix else "at the top level"
+    return f"Unknown setting {path!r}.{hint} Valid settings {where}: {', '.join(valid)}."
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _coerce(value: Any, hint: Any, path: str) -> Any:
+    """Return `value` as type `hint`, allowing what TOML cannot say: int for float, list for tuple."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value in (None, "none") and type(None) in arguments:
+            return None
+        hint = next(a for a in arguments if a is not type(None))
+        return _coerce(value, hint, path)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_coerce(v, arguments[0], path) for v in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = origin or hint
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise ConfigError(f"Setting {path!r} must be {_type_name(hint)}. Received: {value!r}.")
+    return value
+
+
+def _type_name(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    if typing.get_origin(hint) is tuple:
+        return f"a list, each {names.get(typing.get_args(hint)[0], 'value')}"
+    return names.get(hint, str(hint))

@@ -1,0 +1,130 @@
+"""tf.data over a dataset: batches of windows, each a pure function of seed and step, so any step can be resumed."""
+
+import functools
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.windows import SequenceConfig, Windows, prediction_windows, training_windows
+
+Targets = npt.NDArray[np.float32]
+
+
+class TrainingBatches:
+    """Endless shuffled batches of random crops with their tracks' targets.
+
+    Epoch e's crops and their order come from ``default_rng([seed, e])`` alone: the order mixes all shards, needs
+    16 bytes a window, and does not depend on threads. The last, smaller batch of an epoch is kept.
+
+    Parameters
+    ----------
+    dataset
+        To read from.
+    rows
+        Track table rows to train on, shape (n,).
+    targets
+        Shape (n_tracks of the dataset, n_factors), float32; only `rows` are read.
+    sequence
+        Length and skips.
+    batch_size
+        Windows in a batch.
+    seed
+        Of the crops and of the order.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        rows: npt.NDArray[np.int64],
+        targets: Targets,
+        sequence: SequenceConfig,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.dataset, self.targets, self.sequence, self.batch_size = dataset, targets, sequence, batch_size
+        self._rows, self._seed = rows, seed
+        self._epoch = functools.lru_cache(maxsize=2)(self._draw)
+        self.n_windows = len(self._epoch(0))
+        self.steps_per_epoch = -(-self.n_windows // batch_size)
+
+    def from_epoch(self, epoch: int) -> tf.data.Dataset:
+        """Return batches (magnitudes, targets) from the first step of `epoch` on, without end.
+
+        Magnitudes have shape (batch, frames, n_bins) in the dtype on disk, targets (batch, n_factors), float32.
+        """
+        audio, frames = self.dataset.info.audio, self.sequence.frames
+
+        def read(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            x, y = tf.numpy_function(self._read, [step], [self.dataset.info.dtype, tf.float32])
+            return (
+                tf.ensure_shape(x, (None, frames, audio.n_bins)),
+                tf.ensure_shape(y, (None, self.targets.shape[1])),
+            )
+
+        steps = tf.data.Dataset.range(epoch * self.steps_per_epoch, np.iinfo(np.int64).max)
+        return steps.map(read, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+    def _draw(self, epoch: int) -> Windows:
+        rng = np.random.default_rng([self._seed, epoch])
+        n_frames = self.dataset.n_frames[self._rows]
+        return training_windows(self._rows, n_frames, self.sequence, self.dataset.info.audio, rng)
+
+    def _read(self, step: int) -> tuple[npt.NDArray[np.float16 | np.float32], Targets]:
+        epoch, batch = divmod(int(step), self.steps_per_epoch)
+        windows = self._epoch(epoch)
+        chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        part = Windows(windows.row[chosen], windows.start[chosen])
+        return self.dataset.read_windows(part, self.sequence.frames), self.targets[part.row]
+
+
+def prediction_batches(
+    dataset: Dataset, rows: npt.NDArray[np.int64], sequence: SequenceConfig, batch_size: int
+) -> tuple[tf.data.Dataset, Windows]:
+    """Return batches of magnitudes that cover `rows` with fixed windows, and the windows in the same order."""
+    windows = prediction_windows(rows, dataset.n_frames[rows], sequence, dataset.info.audio)
+
+    def read(first: np.int64) -> npt.NDArray[np.float16 | np.float32]:
+        chosen = slice(int(first), int(first) + batch_size)
+        return dataset.read_windows(Windows(windows.row[chosen], windows.start[chosen]), sequence.frames)
+
+    def load(first: tf.Tensor) -> tf.Tensor:
+        x = tf.numpy_function(read, [first], dataset.info.dtype)
+        return tf.ensure_shape(x, (None, sequence.frames, dataset.info.audio.n_bins))
+
+    starts = tf.data.Dataset.range(0, len(windows), batch_size)
+    return starts.map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE), windows
+
+
+class ArrayBatches:
+    """Endless shuffled batches of rows of arrays: `TrainingBatches` for inputs that were computed before.
+
+    Parameters
+    ----------
+    inputs, targets
+        Shapes (n, n_features) and (n, n_factors), float32.
+    batch_size
+        Rows in a batch.
+    seed
+        Epoch e's order comes from ``default_rng([seed, e])`` alone.
+    """
+
+    def __init__(self, inputs: Targets, targets: Targets, batch_size: int, seed: int) -> None:
+        self._inputs, self._targets = inputs, targets
+        self._batch_size, self._seed = batch_size, seed
+        self.steps_per_epoch = -(-len(inputs) // batch_size)
+
+    def from_epoch(self, epoch: int) -> tf.data.Dataset:
+        """Return batches (inputs, targets) from the first step of `epoch` on, without end."""
+        signature = tuple(tf.TensorSpec((None, a.shape[1]), a.dtype) for a in (self._inputs, self._targets))
+        return tf.data.Dataset.from_generator(lambda: self._batches(epoch), output_signature=signature)
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Targets, Targets]]:
+        for number in itertools.count(epoch):
+            order = np.random.default_rng([self._seed, number]).permutation(len(self._inputs))
+            for start in range(0, len(order), self._batch_size):
+                chosen = order[start : start + self._batch_size]
+                yield self._inputs[chosen], self._targets[chosen]

@@ -1,0 +1,155 @@
+"""Which recordings to ingest, and what is known about each: from ``tracks.csv``, from tags, or from file names."""
+
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cs_keras.audio.decode import AUDIO_SUFFIXES
+from cs_keras.audio.tags import read_tags
+from cs_keras.errors import DataError, StorageError
+
+COLUMNS = ("path", "track_id", "artist", "title", "album", "isrc", "genres")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """One audio file and what is known about it. `duration_s` is the header's estimate, 0 where it has none."""
+
+    path: Path
+    track_id: str
+    artist: str = ""
+    title: str = ""
+    album: str = ""
+    isrc: str = ""
+    genres: tuple[str, ...] = ()
+    duration_s: float = 0.0
+
+
+def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:
+    """Return audio files with their ids: those named, and those below the folders named, in a fixed order.
+
+    A file's id is its path without the suffix: relative to the folder named, or its name alone.
+
+    Raises
+    ------
+    StorageError
+        When a path does not exist, or a folder holds no audio.
+    """
+    found: list[tuple[Path, str]] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+            if not inside:
+                raise StorageError(
+                    f"There is no audio in {path}: expected files ending in {', '.join(AUDIO_SUFFIXES)}."
+                )
+            found += [(p, p.relative_to(path).with_suffix("").as_posix()) for p in inside]
+        elif path.is_file():
+            found.append((path, path.stem))
+        else:
+            raise StorageError(f"There is no file or folder {path}.")
+    return found
+
+
+def describe_recordings(files: Sequence[tuple[Path, str]]) -> list[Recording]:
+    """Return recordings described by their own tags; where they have no title, the file's name serves."""
+    return [_from_tags(path, track_id) for path, track_id in files]
+
+
+def read_catalogue(path: Path, encoding: str | None = None) -> list[Recording]:
+    """Read ``tracks.csv``: a header naming at least ``path``, then one recording a row.
+
+    Parameters
+    ----------
+    path
+        Text table separated by commas, semicolons or tabs. Columns: ``path`` (relative to the table's folder),
+        ``track_id`` (default: the path without its suffix), ``artist``, ``title``, ``album``, ``isrc``, ``genres``
+        (separated by ``|`` or ``;``). What a row leaves empty is taken from the file's tags. Others are ignored.
+    encoding
+        Default: UTF-8, or UTF-16 where a byte-order mark says so.
+
+    Raises
+    ------
+    StorageError
+        When the file cannot be read.
+    DataError
+        When the encoding, a column or a row is not as it must be; the message names the row.
+    """
+    rows = _read_rows(path, encoding)
+    recordings = [_from_row(path, number, row) for number, row in rows]
+    if not recordings:
+        raise DataError(f"{path} lists no recordings: it has a header but no rows.")
+    check_unique(recordings, str(path))
+    return recordings
+
+
+def check_unique(recordings: Sequence[Recording], where: str) -> None:
+    """Raise DataError when two recordings share an id or a file."""
+    for name in ("track_id", "path"):
+        seen: set[object] = set()
+        for recording in recordings:
+            value = getattr(recording, name)
+            if value in seen:
+                raise DataError(
+                    f"{where}: {name} {str(value)!r} stands twice; every recording needs its own."
+                )
+            seen.add(value)
+
+
+def _read_rows(path: Path, encoding: str | None) -> list[tuple[int, dict[str, str]]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+    encoding = encoding or ("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    try:
+        text = content.decode(encoding)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise DataError(
+            f"{path} is not {encoding} text; name its encoding, as in --encoding latin-1, or save it as UTF-8."
+        ) from error
+    first_line = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first_line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        table = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+    if not table:
+        raise DataError(f"{path} is empty: expected a header naming at least 'path'.")
+    header = [name.strip().casefold() for name in table[0][1]]
+    if "path" not in header:
+        raise DataError(
+            f"{path} has no column 'path'. Columns understood: {', '.join(COLUMNS)}. Received: {', '.join(header)}."
+        )
+    for line, row in table[1:]:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {line}: {len(row)} values where the header names {len(header)}.")
+    return [(line, dict(zip(header, map(str.strip, row), strict=True))) for line, row in table[1:]]
+
+
+def _from_row(table: Path, line: int, row: dict[str, str]) -> Recording:
+    name = row["path"]
+    if not name:
+        raise DataError(f"{table}, line {line}: the column 'path' is empty.")
+    tagged = _from_tags(table.parent / name, row.get("track_id") or Path(name).with_suffix("").as_posix())
+    genres = tuple(g.strip() for g in row.get("genres", "").replace(";", "|").split("|") if g.strip())
+    given = {column: row[column] for column in ("artist", "title", "album", "isrc") if row.get(column)}
+    return dataclasses.replace(tagged, genres=genres or tagged.genres, **given)  # type: ignore[arg-type]
+
+
+def _from_tags(path: Path, track_id: str) -> Recording:
+    tags = read_tags(path)
+    return Recording(
+        Path(os.path.abspath(path)),
+        track_id,
+        tags.artist,
+        tags.title or path.stem,
+        tags.album,
+        tags.isrc,
+        tags.genres,
+        tags.duration_s or 0.0,
+    )

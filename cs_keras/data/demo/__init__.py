@@ -1,0 +1,23 @@
+"""Synthetic demo data: music, playlists and the truth that generated both, from one seed.
+
+Nothing is downloaded. Each track has a style, which is heard and which listeners follow, and a social side, which
+listeners follow too but which leaves no trace in the sound. What sound can predict is therefore known.
+"""
+
+from cs_keras.data.demo.catalogue import Catalogue, draw_catalogue
+from cs_keras.data.demo.config import DemoConfig
+from cs_keras.data.demo.listening import draw_listening
+from cs_keras.data.demo.style import GENRES, Style
+from cs_keras.data.demo.synthesis import synthesise
+from cs_keras.data.demo.write import write_demo_source
+
+__all__ = [
+    "GENRES",
+    "Catalogue",
+    "DemoConfig",
+    "Style",
+    "draw_catalogue",
+    "draw_listening",
+    "synthesise",
+    "write_demo_source",
+]

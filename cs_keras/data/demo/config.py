@@ -1,0 +1,79 @@
+"""Settings of the demo data and their checks."""
+
+from dataclasses import dataclass, fields
+
+from cs_keras.config import check_range
+from cs_keras.data.demo.style import GENRES
+from cs_keras.errors import ConfigError
+
+MIN_PLAYLIST_LENGTH = 5  # tracks; a shorter playlist says little about a taste
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """How much demo data to generate and what its listeners follow.
+
+    Parameters
+    ----------
+    n_genres : int
+        Genres used, the first of `GENRES`.
+    n_artists, n_tracks, n_playlists : int
+        Sizes. Tracks are spread evenly over artists, artists over genres.
+    min_duration_s, max_duration_s : float
+        Tracks last between the two, in seconds.
+    sample_rate : int
+        Hz.
+    mean_playlist_length : float
+        Mean number of tracks in a playlist; lengths follow a shifted negative binomial law.
+    audible_share : float
+        Share of a taste, 0 to 1, that concerns the audible style; the rest concerns the social side.
+    chance_share : float
+        Probability, 0 to 1, that an entry is any track whatever, whoever the listener.
+    popularity_exponent : float
+        How strongly entries follow popularity; 0 ignores it.
+    taste_sharpness : float
+        How quickly affinity falls with the distance between taste and track; 0 ignores taste.
+    seed : int
+        Everything follows from it: the same settings give the same files.
+
+    Raises
+    ------
+    ConfigError
+        If a setting lies outside its range.
+    """
+
+    n_genres: int = 8
+    n_artists: int = 96
+    n_tracks: int = 480
+    min_duration_s: float = 12.0
+    max_duration_s: float = 18.0
+    sample_rate: int = 22050
+    n_playlists: int = 2500
+    mean_playlist_length: float = 25.0
+    audible_share: float = 0.7
+    chance_share: float = 0.05
+    popularity_exponent: float = 0.5
+    taste_sharpness: float = 4.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        limits: dict[str, tuple[float, float]] = {
+            "n_genres": (1, len(GENRES)),
+            "n_artists": (self.n_genres, 4096),
+            "n_tracks": (self.n_artists, 99_999),  # the running number of an ISRC has five digits
+            "min_duration_s": (1, 600),
+            "max_duration_s": (self.min_duration_s, 600),
+            "sample_rate": (8000, 96_000),
+            "n_playlists": (1, 10_000_000),
+            "mean_playlist_length": (MIN_PLAYLIST_LENGTH, self.n_tracks / 2),
+            "audible_share": (0, 1),
+            "chance_share": (0, 1),
+            "popularity_exponent": (0, 4),
+            "taste_sharpness": (0, 100),
+            "seed": (0, 2**63 - 1),
+        }
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.type is int and (not isinstance(value, int) or isinstance(value, bool)):
+                raise ConfigError(f"{setting.name} must be a whole number. Received: {value!r}.")
+            check_range(setting.name, value, *limits[setting.name])

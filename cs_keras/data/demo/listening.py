@@ -1,0 +1,103 @@
+"""Playlists drawn from tastes over the audible and the social side, from popularity and from chance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.data.demo.catalogue import Catalogue
+from cs_keras.data.demo.config import MIN_PLAYLIST_LENGTH, DemoConfig
+from cs_keras.data.demo.style import style_matrix
+
+Matrix = npt.NDArray[np.float64]
+
+TASTE_SPREAD = 0.4  # standard deviation of a taste around the track that inspired it, in standardised units
+LENGTH_SHAPE = 3.0  # of the gamma law of playlist lengths; smaller is more unequal
+REPEAT_PROBABILITY = 0.1  # that an entry is played once more; counts are geometric
+PLAYLISTS_PER_BLOCK = 1024  # bounds memory: a block holds this many rows of n_tracks probabilities
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Which tracks are in which playlists; one row per entry, sorted by playlist, then by track.
+
+    Parameters
+    ----------
+    playlists, tracks, counts : ndarray, shape (n_entries,), int64
+        Row of the playlist, row of the track in the catalogue, and times played (at least 1).
+    """
+
+    playlists: npt.NDArray[np.int64]
+    tracks: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+
+
+def draw_listening(catalogue: Catalogue, config: DemoConfig) -> Listening:
+    """Draw playlists.
+
+    A playlist has a taste, a point on either side: the style of one track and the social side of another,
+    both blurred. With d² the squared distance per dimension between taste and track, w the audible share, s the
+    sharpness and β the popularity exponent, its tracks are drawn without replacement with probability
+
+        (1 - chance) · softmax(β · log(popularity) - s · (w · d²_style + (1 - w) · d²_social)) + chance / n_tracks.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    config : DemoConfig
+
+    Returns
+    -------
+    Listening
+        The same for the same settings.
+    """
+    rng = np.random.default_rng([config.seed, 1])
+    style = style_matrix(catalogue.styles).astype(np.float64)
+    social = catalogue.social.astype(np.float64)
+    lengths = _draw_lengths(config, rng)
+    entries = []
+    for start in range(0, config.n_playlists, PLAYLISTS_PER_BLOCK):
+        block = lengths[start : start + PLAYLISTS_PER_BLOCK]
+        distance = config.audible_share * _squared_distances(_draw_tastes(style, len(block), rng), style)
+        distance += (1 - config.audible_share) * _squared_distances(
+            _draw_tastes(social, len(block), rng), social
+        )
+        logit = config.popularity_exponent * np.log(catalogue.popularity) - config.taste_sharpness * distance
+        weight = np.exp(logit - logit.max(axis=1, keepdims=True))
+        probability = (1 - config.chance_share) * weight / weight.sum(axis=1, keepdims=True)
+        chosen = _draw_without_replacement(probability + config.chance_share / config.n_tracks, block, rng)
+        entries.append(np.argwhere(chosen) + [start, 0])
+    playlists, tracks = np.concatenate(entries).T
+    return Listening(playlists, tracks, rng.geometric(1 - REPEAT_PROBABILITY, len(tracks)))
+
+
+def _draw_lengths(config: DemoConfig, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Gamma-Poisson (negative binomial) lengths above the minimum, at most the whole catalogue."""
+    excess = config.mean_playlist_length - MIN_PLAYLIST_LENGTH
+    rates = rng.gamma(LENGTH_SHAPE, excess / LENGTH_SHAPE, config.n_playlists)
+    return np.asarray(np.minimum(MIN_PLAYLIST_LENGTH + rng.poisson(rates), config.n_tracks))
+
+
+def _draw_tastes(tracks: Matrix, n: int, rng: np.random.Generator) -> Matrix:
+    return tracks[rng.integers(len(tracks), size=n)] + TASTE_SPREAD * rng.standard_normal(
+        (n, tracks.shape[1])
+    )
+
+
+def _squared_distances(a: Matrix, b: Matrix) -> Matrix:
+    """Mean over dimensions of the squared differences between the rows of `a` and those of `b`."""
+    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
+    return np.asarray(squares / a.shape[1])
+
+
+def _draw_without_replacement(
+    probability: Matrix, lengths: npt.NDArray[np.int64], rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Mark lengths[i] tracks of row i, each drawn in proportion to its probability among those left.
+
+    By the Gumbel top-k trick: Kool, van Hoof & Welling, "Stochastic Beams and Where to Find Them", ICML 2019.
+    """
+    with np.errstate(divide="ignore"):  # log 0 = -inf: never drawn before the others
+        keys = np.log(probability) + rng.gumbel(size=probability.shape)
+    ranks = np.argsort(np.argsort(-keys, axis=1, kind="stable"), axis=1)
+    return np.asarray(ranks < lengths[:, None])

@@ -1,0 +1,88 @@
+"""Folds: which tracks train, validate and test, decided by a hash so that appending moves nothing.
+
+The reference thesis (Pohl 2019) trains on folds 0-6, validates on 7 and tests on 8-9, whole tracks to a fold. Here
+all tracks of an artist share a fold by default, so that a test track is new in the strict sense.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from cs_keras.config import check_choice
+from cs_keras.errors import DataError
+
+N_FOLDS = 10
+SPLITS: dict[str, tuple[int, ...]] = {"train": (0, 1, 2, 3, 4, 5, 6), "validation": (7,), "test": (8, 9)}
+
+# Where hashing leaves a split empty, groups are dealt in this order, largest first: the first three fill the three
+# splits, so the largest group trains.
+_DEALING_ORDER = (0, 8, 7, 1, 2, 9, 3, 4, 5, 6)
+
+
+def hash_fold(key: str) -> int:
+    """Return the fold of `key`: 64 bits of BLAKE2b over its casefolded UTF-8, modulo 10."""
+    return int.from_bytes(hashlib.blake2b(key.casefold().encode(), digest_size=8).digest(), "big") % N_FOLDS
+
+
+def assign_folds(
+    track_ids: Sequence[str],
+    artists: Sequence[str],
+    fold_by: str = "artist",
+    known: Mapping[str, int] | None = None,
+) -> tuple[list[int], str]:
+    """Give every track a fold.
+
+    Parameters
+    ----------
+    track_ids, artists
+        One entry a track. A track without an artist is a group of its own.
+    fold_by
+        ``artist`` keeps an artist's tracks together; ``track`` does not.
+    known
+        Folds of groups already in the dataset (artist or track id to fold); they are kept.
+
+    Returns
+    -------
+    folds
+        One of 0-9 for each track.
+    dealing
+        ``hash``; or, where that leaves train, validation or test empty, ``dealt by artist``, or ``dealt by
+        track`` where there are fewer than three artists.
+
+    Raises
+    ------
+    DataError
+        When there are fewer than three tracks, so that a split must stay empty.
+    """
+    check_choice("folds", fold_by, ("artist", "track"))
+    known = known or {}
+    keys = group_keys(track_ids, artists, fold_by)
+    folds = [known.get(key, hash_fold(key)) for key in keys]
+    if known or not _empty_splits(folds):
+        return folds, "hash"
+    if len(track_ids) < len(SPLITS):
+        raise DataError(
+            f"A dataset needs at least {len(SPLITS)} usable tracks, one each to train, validate and test on. "
+            f"Received: {len(track_ids)}."
+        )
+    if len(set(keys)) < len(SPLITS):
+        keys, fold_by = list(track_ids), "track"
+    dealt = _deal(Counter(keys))
+    return [dealt[key] for key in keys], f"dealt by {fold_by}"
+
+
+def group_keys(track_ids: Sequence[str], artists: Sequence[str], fold_by: str) -> list[str]:
+    """Return what each track is kept together by: its artist's name, or its own id."""
+    if fold_by == "track":
+        return list(track_ids)
+    names = (" ".join(artist.split()).casefold() for artist in artists)
+    return [name or f"track:{track_id}" for name, track_id in zip(names, track_ids, strict=True)]
+
+
+def _empty_splits(folds: Sequence[int]) -> list[str]:
+    return [name for name, members in SPLITS.items() if not set(members) & set(folds)]
+
+
+def _deal(sizes: Mapping[str, int]) -> dict[str, int]:
+    order = sorted(sizes, key=lambda key: (-sizes[key], hashlib.blake2b(key.encode()).digest()))
+    return {key: _DEALING_ORDER[i % N_FOLDS] for i, key in enumerate(order)}

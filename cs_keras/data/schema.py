@@ -1,0 +1,225 @@
+"""The files of a dataset folder that are not shards: ``dataset.json`` and ``tracks.parquet``."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cs_keras import config
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_choice
+from cs_keras.data.folds import SPLITS
+from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.runs import atomic_write, read_json, write_json
+
+SCHEMA_VERSION = 1
+DATASET_FILE = "dataset.json"
+TRACKS_FILE = "tracks.parquet"
+INTERACTIONS_FILE = "interactions.npz"
+FACTORS_FOLDER = "factors"
+SHARDS_FOLDER = "shards"
+
+TRACK_SCHEMA = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("artist", pa.string()),
+        ("title", pa.string()),
+        ("album", pa.string()),
+        ("isrc", pa.string()),
+        ("genres", pa.list_(pa.string())),
+        ("duration_s", pa.float64()),
+        ("fold", pa.int32()),
+        ("shard", pa.string()),
+        ("first_frame", pa.int64()),
+        ("n_frames", pa.int64()),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A recording that could not be used, and the one sentence that says why."""
+
+    track_id: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """Contents of ``dataset.json``.
+
+    Attributes
+    ----------
+    audio
+        What the magnitudes were made with.
+    dtype
+        Of the magnitudes on disk: ``float16`` or ``float32``.
+    fold_by
+        What a fold keeps together: ``artist`` or ``track``.
+    dealing
+        How folds were given: ``hash``, or ``dealt by artist`` / ``dealt by track`` where there were too few.
+    left_out
+        Recordings that could not be used.
+    """
+
+    audio: AudioConfig = AudioConfig()
+    dtype: str = "float16"
+    fold_by: str = "artist"
+    dealing: str = "hash"
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("dtype", self.dtype, ("float16", "float32"))
+        check_choice("folds", self.fold_by, ("artist", "track"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tracks:
+    """The track table; row i is track i everywhere in the project.
+
+    Attributes
+    ----------
+    table
+        Arrow table with the columns of `TRACK_SCHEMA`.
+    """
+
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def strings(self, column: str) -> list[str]:
+        """Return a text column; missing values are empty."""
+        return [value or "" for value in self.table[column].to_pylist()]
+
+    def numbers(self, column: str) -> npt.NDArray[Any]:
+        """Return a numeric column, shape (n_tracks,)."""
+        return np.asarray(self.table[column].to_numpy())
+
+    @property
+    def ids(self) -> npt.NDArray[np.str_]:
+        """Track ids, shape (n_tracks,)."""
+        return np.array(self.strings("track_id"), dtype=np.str_)
+
+    def in_split(self, split: str) -> npt.NDArray[np.bool_]:
+        """Tell which tracks are in `split` (``train``, ``validation`` or ``test``), shape (n_tracks,)."""
+        check_choice("split", split, SPLITS)
+        return np.isin(self.numbers("fold"), SPLITS[split])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over ids, folds and positions: changes whenever training on the dataset could."""
+        state = hashlib.sha256()
+        for name in ("track_id", "fold", "shard", "first_frame", "n_frames"):
+            state.update(repr(self.table[name].to_pylist()).encode())
+        return state.hexdigest()
+
+
+def make_tracks(rows: Iterable[Mapping[str, Any]]) -> Tracks:
+    """Return a track table from rows with the columns of `TRACK_SCHEMA`.
+
+    Raises
+    ------
+    DataError
+        When an id stands twice or is empty.
+    """
+    tracks = Tracks(pa.Table.from_pylist([dict(row) for row in rows], schema=TRACK_SCHEMA))
+    _check_ids(tracks.strings("track_id"), TRACKS_FILE)
+    return tracks
+
+
+def write_dataset(folder: Path, info: DatasetInfo, tracks: Tracks) -> None:
+    """Write the track table, then ``dataset.json``, whose presence says that the dataset is whole."""
+    with atomic_write(folder / TRACKS_FILE) as file:
+        pq.write_table(tracks.table, file)
+    document = {"schema_version": SCHEMA_VERSION, **config.to_dict(info)}
+    document["decibel"] = "10*log10(magnitude / 1.0), as kapre.MagnitudeToDecibel gives it"
+    document["splits"] = {name: list(folds) for name, folds in SPLITS.items()}
+    document["n_tracks"] = len(tracks)
+    write_json(folder / DATASET_FILE, document)
+
+
+def read_info(folder: Path) -> DatasetInfo:
+    """Read ``dataset.json``.
+
+    Raises
+    ------
+    StorageError
+        When there is none or it cannot be read.
+    DataError
+        When it is of another schema version or its settings are not valid.
+    """
+    path = folder / DATASET_FILE
+    if not path.exists():
+        raise StorageError(
+            f"{folder} is not a cs-keras dataset: expected a folder with {DATASET_FILE}, "
+            "as `cs-keras ingest` or `cs-keras demo-data` make it."
+        )
+    document = read_json(path)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(f"{path} has schema version {version!r}; this release reads {SCHEMA_VERSION}.")
+    try:
+        return DatasetInfo(
+            audio=config.replace(AudioConfig(), document["audio"], "audio."),
+            dtype=document["dtype"],
+            fold_by=document["fold_by"],
+            dealing=document["dealing"],
+            left_out=tuple(LeftOut(**entry) for entry in document["left_out"]),
+        )
+    except (KeyError, TypeError, ConfigError) as error:
+        raise DataError(f"{path} is not as `cs-keras ingest` writes it: {error}.") from error
+
+
+def read_tracks(folder: Path) -> Tracks:
+    """Read ``tracks.parquet``.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be read.
+    DataError
+        When columns are missing, ids stand twice, or numbers are impossible.
+    """
+    path = folder / TRACKS_FILE
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise StorageError(f"There is no track table {path}.") from error
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path} is not a whole Parquet file.") from error
+    missing = [name for name in TRACK_SCHEMA.names if name not in table.column_names]
+    if missing:
+        raise DataError(
+            f"{path} lacks columns: expected {', '.join(missing)}; it has {', '.join(table.column_names)}."
+        )
+    try:
+        tracks = Tracks(table.select(TRACK_SCHEMA.names).cast(TRACK_SCHEMA))
+    except pa.ArrowException as error:
+        raise DataError(f"{path} has a column of the wrong type: {error}.") from error
+    _check_ids(tracks.strings("track_id"), path)
+    folds = tracks.numbers("fold")
+    outside = np.flatnonzero(~np.isin(folds, sum(SPLITS.values(), ())))
+    if len(outside):
+        raise DataError(
+            f"{path}: track {tracks.ids[outside[0]]!r} is in fold {folds[outside[0]]}; folds are 0 to 9."
+        )
+    if len(tracks) and (tracks.numbers("n_frames").min() < 1 or tracks.numbers("first_frame").min() < 0):
+        raise DataError(f"{path} holds a track without frames or with a negative position.")
+    return tracks
+
+
+def _check_ids(ids: list[str], where: object) -> None:
+    seen: set[str] = set()
+    for row, track_id in enumerate(ids, 1):
+        if not track_id:
+            raise DataError(f"{where}: row {row} has no track_id.")
+        if track_id in seen:
+            raise DataError(f"{where}: track_id {track_id!r} stands twice; ids must be unique.")
+        seen.add(track_id)

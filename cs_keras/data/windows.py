@@ -1,0 +1,106 @@
+"""Which stretches of a track a model sees: random crops to train on, fixed windows to predict from."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_range
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceConfig:
+    """Length of a model's input, and what to skip of each track.
+
+    Attributes
+    ----------
+    frames
+        Frames in a sequence; 256 are 5.94 s at the default audio settings.
+    skip_start_s, skip_end_s
+        Seconds not used at either end, so that intro and outro stay out. A track too short for both the skips
+        and one sequence gives up as much of the skips, in proportion, as one sequence needs.
+    """
+
+    frames: int = 256
+    skip_start_s: float = 0.0
+    skip_end_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range("sequence.frames", self.frames, 1)
+        check_range("sequence.skip_start_s", self.skip_start_s, 0)
+        check_range("sequence.skip_end_s", self.skip_end_s, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Stretches of tracks.
+
+    Attributes
+    ----------
+    row
+        Track table row of each window, shape (n_windows,), int64.
+    start
+        Its first frame, counted from the track's first, shape (n_windows,), int64.
+    """
+
+    row: Integers
+    start: Integers
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def usable_range(n_frames: Integers, config: SequenceConfig, audio: AudioConfig) -> tuple[Integers, Integers]:
+    """Return first frame and number of frames that may be used of tracks of `n_frames`, both shape (n_tracks,)."""
+    skips = np.array([config.skip_start_s, config.skip_end_s]) * audio.frames_per_second
+    wanted = skips.sum()
+    spare = np.maximum(n_frames - config.frames, 0)
+    share = np.minimum(1.0, spare / wanted) if wanted else np.zeros(len(n_frames))
+    first = np.floor(share * skips[0]).astype(np.int64)
+    last = np.floor(share * skips[1]).astype(np.int64)
+    return first, n_frames - first - last
+
+
+def prediction_windows(
+    rows: Integers, n_frames: Integers, config: SequenceConfig, audio: AudioConfig
+) -> Windows:
+    """Cover each track with windows side by side, in order.
+
+    What is left at the end is covered by a window that ends with the usable part, so overlaps the one before it:
+    no padding enters a prediction unless the whole track is shorter than a window.
+
+    Parameters
+    ----------
+    rows, n_frames
+        Track table rows and their lengths in frames, shape (n_tracks,).
+    config, audio
+        Length, skips, and frames per second.
+    """
+    first, usable = usable_range(n_frames, config, audio)
+    counts = np.maximum(1, -(-usable // config.frames))
+    index = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    latest = np.repeat(np.maximum(usable - config.frames, 0), counts)
+    start = np.repeat(first, counts) + np.minimum(index * config.frames, latest)
+    return Windows(np.repeat(rows, counts), start)
+
+
+def training_windows(
+    rows: Integers,
+    n_frames: Integers,
+    config: SequenceConfig,
+    audio: AudioConfig,
+    rng: np.random.Generator,
+) -> Windows:
+    """Draw one epoch's crops in random order: from each track as many as fit into it side by side.
+
+    Crops start at any frame. See `prediction_windows` for the parameters.
+    """
+    first, usable = usable_range(n_frames, config, audio)
+    counts = np.maximum(1, usable // config.frames)
+    room = np.repeat(np.maximum(usable - config.frames, 0) + 1, counts)
+    start = np.repeat(first, counts) + np.floor(rng.random(counts.sum()) * room).astype(np.int64)
+    order = rng.permutation(len(start))
+    return Windows(np.repeat(rows, counts)[order], start[order])

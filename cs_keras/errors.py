@@ -1,0 +1,24 @@
+"""The errors a user can meet: one root, so that the command line can tell them from defects.
+
+Each message is one sentence that says what was wrong, what was expected and what was received.
+"""
+
+
+class CsKerasError(Exception):
+    """Root of every error that is the input's, the settings' or the machine's fault."""
+
+
+class ConfigError(CsKerasError, ValueError):
+    """A setting has an unknown name or a value outside its range."""
+
+
+class DataError(CsKerasError, ValueError):
+    """A table, an array or a dataset does not hold what it must."""
+
+
+class AudioError(DataError):
+    """One recording cannot be used: unreadable, silent, too short or not finite."""
+
+
+class StorageError(CsKerasError, OSError):
+    """A file or folder cannot be read or written, or is not whole."""

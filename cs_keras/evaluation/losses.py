@@ -1,0 +1,67 @@
+"""How far predicted factors lie from reference factors, track by track: the quantities models are trained on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.evaluation.checks import check_factors, check_same_shape
+
+
+@dataclass(frozen=True)
+class RegressionLosses:
+    """Losses of a factor prediction.
+
+    Attributes
+    ----------
+    mse : float
+        Mean squared error over tracks and factors.
+    r2 : float or None
+        Share of the reference's variance explained; None if the reference has none.
+    cosine_distance : float
+        Mean over tracks of 1 - cosine, from 0 to 2.
+    """
+
+    mse: float
+    r2: float | None
+    cosine_distance: float
+
+
+def regression_losses(reference: npt.ArrayLike, predicted: npt.ArrayLike) -> RegressionLosses:
+    """Return MSE, R² and mean cosine distance of predicted factors.
+
+    R² is 1 - SSE / SST, both summed over tracks and factors, SST about the mean of each factor over the tracks
+    given here. Factors thus weigh by their variance, as in `sklearn.metrics.r2_score` with
+    `multioutput="variance_weighted"` (which leaves out factors that are constant in the reference; here their
+    errors count). The mean of these very tracks scores 0; the mean of other tracks scores below.
+
+    A row of zeros has no direction: its cosine is taken as 0, so its distance is 1.
+
+    Parameters
+    ----------
+    reference, predicted : array_like, shape (n_tracks, n_factors), float32
+
+    Returns
+    -------
+    RegressionLosses
+        Computed in float64.
+
+    Raises
+    ------
+    DataError
+        Not two finite factor matrices of one shape.
+    """
+    reference = check_factors("reference factors", reference)
+    predicted = check_factors("predicted factors", predicted)
+    check_same_shape(reference, predicted)
+    truth, guess = reference.astype(np.float64), predicted.astype(np.float64)
+    squared_error = float(np.square(truth - guess).sum())
+    varies = (reference != reference[0]).any()  # a rounded mean would leave a constant factor some variance
+    variation = float(np.square(truth - truth.mean(axis=0)).sum())
+    lengths = np.linalg.norm(truth, axis=1) * np.linalg.norm(guess, axis=1)
+    cosines = (truth * guess).sum(axis=1) / np.where(lengths > 0, lengths, 1.0)
+    return RegressionLosses(
+        mse=squared_error / truth.size,
+        r2=1 - squared_error / variation if varies else None,
+        cosine_distance=float(np.mean(1 - cosines)),
+    )

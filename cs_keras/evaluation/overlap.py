@@ -1,0 +1,255 @@
+"""Overlap of lists from predicted factors with lists from reference factors, with what it takes to judge it.
+
+For every query, the k best tracks by the reference and the k best by the prediction: the overlap is the share they
+have in common, averaged over the queries. Queries are the tracks themselves (similarity) or playlists (dot product).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import DataError
+from cs_keras.evaluation.checks import FloatArray, check_count, check_factors, check_ks, check_same_shape
+from cs_keras.evaluation.intersection import count_shared
+from cs_keras.evaluation.search import Int64Array
+from cs_keras.evaluation.significance import bootstrap_interval, chance, check_comparable, permutation_test
+from cs_keras.evaluation.topk import Metric, TopK, squared_lengths, top_k_dot, top_k_ranking, top_k_similar
+
+KS = (10, 50, 100, 500)
+MAX_QUERIES = 20_000
+FLAGGED_TIED_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class OverlapAtK:
+    """Overlap at one list length; everything but the counts is None where k exceeds the candidates.
+
+    Attributes
+    ----------
+    k : int
+    available : bool
+        Whether there are k candidates.
+    overlap : float or None
+        Mean share of common tracks, from 0 to 1.
+    chance, chance_sd : float or None
+        Mean overlap of random lists, and its spread if queries were independent.
+    low, high : float or None
+        95 % bootstrap interval of `overlap` over queries.
+    p_value, null_mean : float or None
+        Of the permutation test that deals predictions to random tracks.
+    n_queries, n_candidates : int
+        Queries averaged over, and tracks that compete for a list.
+    tied_share : float or None
+        Share of predicted lists whose members hang on a tie.
+    flagged : bool or None
+        Whether that is more than 1 %: the overlap then owes something to row order.
+    """
+
+    k: int
+    available: bool
+    overlap: float | None
+    chance: float | None
+    chance_sd: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    null_mean: float | None
+    n_queries: int
+    n_candidates: int
+    tied_share: float | None
+    flagged: bool | None
+
+
+def rank_reference(
+    reference: npt.ArrayLike,
+    *,
+    ks: tuple[int, ...] = KS,
+    metric: Metric = "cosine",
+    playlist_factors: npt.ArrayLike | None = None,
+    max_queries: int = MAX_QUERIES,
+    seed: int = 0,
+) -> TopK:
+    """Return the reference's lists, to be made once for all the models that are held against it.
+
+    Queries whose reference order is undefined are left out (and so not counted in `n_queries`): playlists of
+    zeros, and by cosine tracks whose reference row is zero. Such tracks stay candidates. A prediction of zeros is
+    no reason to leave a query out: it is the model's own, and its list is tied.
+
+    Parameters
+    ----------
+    reference : array_like, shape (n_tracks, n_factors), float32
+    ks : tuple of int
+        The lists are as long as the largest of these that has enough candidates.
+    metric : {"cosine", "euclidean"}
+        Similarity; without effect if playlists ask.
+    playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
+        If given, the queries are playlists, by dot product.
+    max_queries : int
+        If there are more queries, as many are sampled by `seed`.
+    seed : int
+
+    Returns
+    -------
+    TopK
+
+    Raises
+    ------
+    ConfigError
+        A list length or `max_queries` no positive whole number, or an unknown metric.
+    DataError
+        Factors that are not finite matrices of one width, no query left, or similarity of a single track.
+    """
+    reference = check_factors("reference factors", reference)
+    if playlist_factors is None:
+        k = _longest(ks, len(reference) - 1)
+        asking = squared_lengths(reference) > 0 if metric == "cosine" else np.ones(len(reference), dtype=bool)
+        queries = _sample(np.flatnonzero(asking), max_queries, seed)
+        return top_k_similar(reference, k, metric=metric, queries=queries)
+    playlists = check_factors("playlist factors", playlist_factors)
+    queries = _sample(np.flatnonzero(squared_lengths(playlists)), max_queries, seed)
+    return top_k_dot(playlists, reference, _longest(ks, len(reference)), queries=queries)
+
+
+def evaluate_overlap(
+    reference: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    *,
+    ks: tuple[int, ...] = KS,
+    metric: Metric = "cosine",
+    n_permutations: int = 999,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    playlist_factors: npt.ArrayLike | None = None,
+    max_queries: int = MAX_QUERIES,
+    reference_lists: TopK | None = None,
+) -> list[OverlapAtK]:
+    """Evaluate how far a prediction ranks tracks as the reference does.
+
+    Parameters
+    ----------
+    reference : array_like, shape (n_tracks, n_factors), float32
+    predicted : array_like, shape (n_tracks, n_factors), float32, or (n_tracks,)
+        Row i belongs to the track of reference row i. With playlists also one score a track, which ranks the
+        tracks the same for all of them.
+    ks : tuple of int
+        List lengths. One that exceeds the candidates is reported as not available, never clipped.
+    metric : {"cosine", "euclidean"}
+        Similarity; without effect if playlists ask.
+    n_permutations, n_bootstrap : int
+        Of the permutation test and the bootstrap interval.
+    seed : int
+        Of the two, and of the sample of queries.
+    playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
+        If given, the queries are playlists, by dot product; else the tracks, by similarity.
+    max_queries : int
+        If there are more queries, as many are sampled.
+    reference_lists : TopK, optional
+        What `rank_reference` returns for the same reference, playlists and metric; saves ranking it again.
+
+    Returns
+    -------
+    list of OverlapAtK
+        One for each of `ks`.
+
+    Raises
+    ------
+    ConfigError
+        A setting out of range.
+    DataError
+        Factors that do not match or are not finite, no query with a defined reference order (see
+        `rank_reference`), or `reference_lists` of another reference.
+    """
+    reference = check_factors("reference factors", reference)
+    ks = check_ks(ks)
+    lists = reference_lists
+    if lists is None:
+        lists = rank_reference(
+            reference,
+            ks=ks,
+            metric=metric,
+            playlist_factors=playlist_factors,
+            max_queries=max_queries,
+            seed=seed,
+        )
+    expected = (len(reference), metric if playlist_factors is None else "dot")
+    if (lists.n_items, lists.metric) != expected:
+        raise DataError(
+            f"the reference lists are not of this reference: expected {expected[0]} tracks by {expected[1]}. "
+            f"Received: {lists.n_items} by {lists.metric}."
+        )
+    longest = _longest(ks, lists.n_candidates)
+    lists = lists.prefix(longest)
+    found = _rank_predicted(reference, predicted, lists, playlist_factors)
+    return _compare(lists, found, ks, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed)
+
+
+def _rank_predicted(
+    reference: FloatArray, predicted: npt.ArrayLike, lists: TopK, playlist_factors: npt.ArrayLike | None
+) -> TopK:
+    """Return lists of the prediction for the queries of the reference's `lists`."""
+    if playlist_factors is not None and np.ndim(predicted) == 1:
+        found = top_k_ranking(predicted, lists.k, lists.queries)
+        check_comparable(lists, found)
+        return found
+    predicted = check_factors("predicted factors", predicted)
+    check_same_shape(reference, predicted)
+    if playlist_factors is not None:
+        return top_k_dot(playlist_factors, predicted, lists.k, queries=lists.queries)
+    return top_k_similar(predicted, lists.k, metric=lists.metric, queries=lists.queries)
+
+
+def _compare(
+    reference: TopK, predicted: TopK, ks: tuple[int, ...], *, n_permutations: int, n_bootstrap: int, seed: int
+) -> list[OverlapAtK]:
+    """Return the overlap at each k, those longer than the candidates as not available."""
+    available = tuple(k for k in ks if k <= reference.n_candidates)
+    n_queries, n_candidates = len(reference.queries), reference.n_candidates
+    results = {k: _not_available(k, n_queries, n_candidates) for k in ks}
+    if available:
+        shared = count_shared(reference.indices, predicted.indices, available, reference.n_items)
+        tests = permutation_test(reference, predicted, available, n_permutations=n_permutations, seed=seed)
+        for k, counts, test in zip(available, shared, tests, strict=True):
+            by_chance = chance(k, n_candidates, n_queries)
+            low, high = bootstrap_interval(counts / k, n_bootstrap, seed=seed)
+            tied_share = float(predicted.prefix(k).tied.mean())
+            results[k] = OverlapAtK(
+                k=k,
+                available=True,
+                overlap=float((counts / k).mean()),
+                chance=by_chance.mean,
+                chance_sd=by_chance.sd,
+                low=low,
+                high=high,
+                p_value=test.p_value,
+                null_mean=test.null_mean,
+                n_queries=n_queries,
+                n_candidates=n_candidates,
+                tied_share=tied_share,
+                flagged=tied_share > FLAGGED_TIED_SHARE,
+            )
+    return [results[k] for k in ks]
+
+
+def _not_available(k: int, n_queries: int, n_candidates: int) -> OverlapAtK:
+    nothing = dict.fromkeys(
+        ("overlap", "chance", "chance_sd", "low", "high", "p_value", "null_mean", "tied_share", "flagged")
+    )
+    return OverlapAtK(k=k, available=False, n_queries=n_queries, n_candidates=n_candidates, **nothing)
+
+
+def _longest(ks: tuple[int, ...], n_candidates: int) -> int:
+    """Return the largest k that has enough candidates; 1 if none has."""
+    return max((k for k in check_ks(ks) if k <= n_candidates), default=1)
+
+
+def _sample(rows: Int64Array, max_rows: int, seed: int) -> Int64Array:
+    """Return at most `max_rows` of some rows, in order, drawn without replacement if there are more."""
+    if not len(rows):
+        raise DataError(
+            "there is nothing to ask for: expected at least one playlist or track whose factors are not all zero. "
+            "Received: none."
+        )
+    if len(rows) <= check_count("max_queries", max_rows):
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, max_rows, replace=False))

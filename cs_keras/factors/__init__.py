@@ -1,0 +1,1 @@
+"""Listening data to collaborative-filtering factors: interactions, weighted matrix factorisation, scaling."""

@@ -1,0 +1,162 @@
+"""Named arrays in one ``.npz`` file: never a pickle, and either whole or absent."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import DataError, StorageError
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+SETTINGS = "settings"
+SCHEMA_VERSION = "schema_version"
+
+
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]
+) -> None:
+    """Write arrays and settings under a temporary name, then rename: a reader never sees half a file.
+
+    Compressed, because ids are stored as fixed-width unicode, which shrinks about tenfold.
+
+    Parameters
+    ----------
+    path : path-like
+        File to write or replace; missing parent folders are made.
+    arrays : mapping of str to ndarray
+        Any shapes; numbers, booleans or unicode.
+    settings : mapping
+        Stored beside the arrays as one JSON string.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written; whatever stood at `path` before is left untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    document = np.array(json.dumps(settings, sort_keys=True, allow_nan=False))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                np.savez_compressed(file, **{SETTINGS: document}, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+def read_arrays(path: str | os.PathLike[str]) -> Arrays:
+    """Read every array of an ``.npz`` file.
+
+    Parameters
+    ----------
+    path : path-like
+        File made by `numpy.savez`, by `numpy.savez_compressed` or by `write_arrays`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        In the dtypes and shapes stored.
+
+    Raises
+    ------
+    StorageError
+        The file is missing, unreadable, truncated or not an npz file.
+    DataError
+        An array holds pickled Python objects, which are never loaded.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _load(file, path)
+    except FileNotFoundError as error:
+        raise StorageError(f"{path}: there is no such file; expected an .npz file.") from error
+    except DataError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError) as error:
+        raise StorageError(
+            f"{path}: not a whole .npz file, perhaps truncated or altered: {error}."
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Arrays:
+    if file.read(2) != b"PK":  # np.load would take anything else for a bare array or a pickle
+        raise zipfile.BadZipFile("it does not begin as a zip archive does")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as archive:
+        arrays: Arrays = {}
+        for name in archive.files:
+            try:
+                arrays[name] = archive[name]
+            except ValueError as error:
+                if "pickle" not in str(error):
+                    raise
+                raise DataError(
+                    f"{path}: {name!r} holds pickled Python objects, which are never loaded; "
+                    "expected an array of numbers or of text, such as ids.astype(str)."
+                ) from error
+    return arrays
+
+
+def require_arrays(arrays: Arrays, names: Iterable[str], path: str | os.PathLike[str]) -> None:
+    """Check that a file held the arrays it must.
+
+    Raises
+    ------
+    DataError
+        Some of `names` are not among `arrays`.
+    """
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise DataError(
+            f"{path}: expected the arrays {', '.join(names)}, but {', '.join(missing)} is missing. "
+            f"Received: {', '.join(arrays) or 'none'}."
+        )
+
+
+def parse_settings(arrays: Arrays, schema_version: int, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Take the settings that `write_arrays` stored, of one schema version only.
+
+    Raises
+    ------
+    DataError
+        The settings are not a JSON object, or are of another schema version.
+    """
+    try:
+        settings = json.loads(str(arrays[SETTINGS]))
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: expected 'settings' to hold JSON: {error}.") from error
+    found = settings.get(SCHEMA_VERSION) if isinstance(settings, dict) else None
+    if found != schema_version:
+        raise DataError(f"{path}: expected schema version {schema_version}. Received: {found}.")
+    return dict(settings)
+
+
+def check_ids(ids: npt.NDArray[Any], what: str, path: str | os.PathLike[str]) -> None:
+    """Check that ids are a vector of distinct text.
+
+    Raises
+    ------
+    DataError
+        The ids are not a 1-D unicode array, or one of them occurs twice.
+    """
+    if ids.ndim != 1 or ids.dtype.kind != "U":
+        raise DataError(f"{path}: expected {what} as a vector of text. Received: {ids.dtype} {ids.shape}.")
+    unique, counts = np.unique(ids, return_counts=True)
+    if len(unique) < len(ids):
+        repeated = str(unique[counts > 1][0])
+        raise DataError(f"{path}: {what} must not repeat; {repeated!r} occurs {counts[counts > 1][0]} times.")

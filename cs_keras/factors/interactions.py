@@ -1,0 +1,175 @@
+"""Listening data as a sparse playlists × tracks matrix of counts.
+
+A playlist may as well be a user or a session: whatever holds tracks. Rows of the matrix are playlists, columns are
+tracks, a value is how often the playlist holds or the user played the track.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from cs_keras.errors import DataError
+from cs_keras.factors import arrays as npz
+
+SCHEMA = 1
+N_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of the rows of a listening file: nothing is left out uncounted.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows read.
+    n_merged_rows : int
+        Rows added to an earlier row of the same playlist and track.
+    n_zero_rows : int
+        Rows left out because their count is 0: not listening to a track is what a missing row says too.
+    n_unknown_tracks, n_unknown_pairs : int
+        Tracks left out because the dataset does not hold them, and the playlist-track pairs that went with them.
+    unknown_tracks : tuple of str
+        The first few of those tracks.
+    n_empty_playlists : int
+        Playlists left out because all their tracks were.
+    """
+
+    n_rows: int
+    n_merged_rows: int = 0
+    n_zero_rows: int = 0
+    n_unknown_tracks: int = 0
+    n_unknown_pairs: int = 0
+    unknown_tracks: tuple[str, ...] = ()
+    n_empty_playlists: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Who listened to what, and how often.
+
+    Parameters
+    ----------
+    playlist_ids : ndarray of str, shape (n_playlists,)
+        Distinct, in the order of the rows.
+    track_ids : ndarray of str, shape (n_tracks,)
+        Distinct, in the order of the columns.
+    user_items : csr_matrix of float32, shape (n_playlists, n_tracks)
+        Counts, all above 0, indices sorted, no pair stored twice.
+    tally : Tally
+        Rows read, merged and left out on the way here.
+    """
+
+    playlist_ids: npt.NDArray[np.str_]
+    track_ids: npt.NDArray[np.str_]
+    user_items: scipy.sparse.csr_matrix
+    tally: Tally
+
+
+def align(interactions: Interactions, track_ids: Sequence[str] | npt.NDArray[np.str_]) -> Interactions:
+    """Put the columns in the order of a dataset's tracks.
+
+    Parameters
+    ----------
+    interactions : Interactions
+        Listening with columns in any order.
+    track_ids : sequence of str, length n_tracks
+        The dataset's tracks. One that nobody listened to gets an empty column.
+
+    Returns
+    -------
+    Interactions
+        Columns as `track_ids`; listening to other tracks and playlists left empty are gone, and counted in `tally`.
+
+    Raises
+    ------
+    DataError
+        `track_ids` repeats an id, or shares none with the listening.
+    """
+    wanted = np.asarray(track_ids, dtype=np.str_)
+    npz.check_ids(wanted, "track ids", "dataset")
+    known, new_columns, old_columns = np.intersect1d(
+        wanted, interactions.track_ids, assume_unique=True, return_indices=True
+    )
+    if len(known) == 0:
+        raise DataError(
+            f"the listening and the dataset have no track in common: the dataset holds {_examples(wanted)}, "
+            f"the listening {_examples(interactions.track_ids)}."
+        )
+    column = np.full(len(interactions.track_ids), -1)
+    column[old_columns] = new_columns
+    pairs = interactions.user_items.tocoo()
+    is_known = column[pairs.col] >= 0
+    aligned = scipy.sparse.csr_matrix(
+        (pairs.data[is_known], (pairs.row[is_known], column[pairs.col[is_known]])),
+        shape=(len(interactions.playlist_ids), len(wanted)),
+    )
+    aligned.sort_indices()
+    has_tracks = np.diff(aligned.indptr) > 0
+    unknown = interactions.track_ids[column < 0]
+    tally = replace(
+        interactions.tally,
+        n_unknown_tracks=len(unknown),
+        n_unknown_pairs=int((~is_known).sum()),
+        unknown_tracks=tuple(map(str, unknown[:N_EXAMPLES])),
+        n_empty_playlists=int((~has_tracks).sum()),
+    )
+    return Interactions(interactions.playlist_ids[has_tracks], wanted, aligned[has_tracks], tally)
+
+
+def save_interactions(path: str | os.PathLike[str], interactions: Interactions) -> None:
+    """Write interactions as ``.npz``, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    matrix = interactions.user_items
+    arrays = {
+        "playlist_ids": interactions.playlist_ids,
+        "track_ids": interactions.track_ids,
+        "indptr": matrix.indptr,
+        "indices": matrix.indices,
+        "data": matrix.data,
+    }
+    npz.write_arrays(path, arrays, {npz.SCHEMA_VERSION: SCHEMA, "tally": asdict(interactions.tally)})
+
+
+def load_interactions(path: str | os.PathLike[str]) -> Interactions:
+    """Read what `save_interactions` wrote.
+
+    Raises
+    ------
+    StorageError
+        The file is missing or not whole.
+    DataError
+        The file does not hold interactions: arrays missing or not fitting together, ids twice, counts not above 0.
+    """
+    arrays = npz.read_arrays(path)
+    npz.require_arrays(arrays, ("playlist_ids", "track_ids", "indptr", "indices", "data", npz.SETTINGS), path)
+    settings = npz.parse_settings(arrays, SCHEMA, path)
+    playlist_ids, track_ids = arrays["playlist_ids"], arrays["track_ids"]
+    npz.check_ids(playlist_ids, "playlist_ids", path)
+    npz.check_ids(track_ids, "track_ids", path)
+    try:
+        user_items = scipy.sparse.csr_matrix(
+            (arrays["data"].astype(np.float32), arrays["indices"], arrays["indptr"]),
+            shape=(len(playlist_ids), len(track_ids)),
+        )
+        user_items.check_format(full_check=True)
+        tally = Tally(**{**settings["tally"], "unknown_tracks": tuple(settings["tally"]["unknown_tracks"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: the arrays do not make a playlists × tracks matrix: {error}.") from error
+    if not (np.isfinite(user_items.data) & (user_items.data > 0)).all():
+        raise DataError(f"{path}: expected counts to be finite and above 0.")
+    return Interactions(playlist_ids, track_ids, user_items, tally)
+
+
+def _examples(ids: npt.NDArray[Any]) -> str:
+    return ", ".join(map(repr, ids[:3].tolist()))

@@ -1,0 +1,188 @@
+"""Listening files, one row for each playlist and track, read into a matrix of counts."""
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse
+
+from cs_keras.errors import DataError
+from cs_keras.factors.interactions import Interactions, Tally
+from cs_keras.factors.tables import TableFile, open_table
+
+PLAYLIST_COLUMNS = (
+    *("playlist", "playlist_id", "playlistid", "playlist_uri", "pid"),
+    *("user", "user_id", "userid", "uid", "listener", "listener_id", "session", "session_id"),
+)
+TRACK_COLUMNS = (
+    *("track", "track_id", "trackid", "track_uri", "tid", "item", "item_id", "itemid", "iid"),
+    *("song", "song_id", "songid", "recording", "recording_id", "isrc"),
+)
+COUNT_COLUMNS = (
+    *("count", "counts", "plays", "play_count", "playcount", "listens", "listen_count", "listening_count"),
+    *("n", "weight"),
+)
+ID_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer)
+COUNT_TYPES = (*ID_TYPES, pa.types.is_floating, pa.types.is_decimal)
+MAX_ID_LENGTH = 1000  # ids become fixed-width text: one runaway quotation would fill the memory
+
+
+def read_listening(
+    path: str | os.PathLike[str],
+    *,
+    playlist_column: str | None = None,
+    track_column: str | None = None,
+    count_column: str | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+) -> Interactions:
+    """Read a listening file: one row for each playlist and track.
+
+    Ids are text with surrounding blanks removed: "007" stays "007". Rows of the same playlist and track are summed.
+    The result does not depend on the order of the rows.
+
+    Parameters
+    ----------
+    path : path-like
+        CSV, TSV or Parquet. Text may be compressed (``.gz``, ``.bz2``) and may begin with a byte order mark.
+    playlist_column, track_column, count_column : str, optional
+        Column names, in any case. By default the first present of `PLAYLIST_COLUMNS`, `TRACK_COLUMNS` and
+        `COUNT_COLUMNS`. A file without a count column counts each row as 1.
+    encoding, delimiter : str, optional
+        Of a text file; see `cs_keras.factors.tables.open_table`.
+
+    Returns
+    -------
+    Interactions
+        With sorted ids.
+
+    Raises
+    ------
+    StorageError
+        The file is missing, a folder, or cannot be read.
+    DataError
+        The file is empty, is not a table, lacks a column, or has a row with an empty id or with a count that is not
+        a finite number of at least 0. The message names the row, counted from 1 after the header.
+    ConfigError
+        The encoding is unknown or the delimiter is not one character.
+    """
+    table = open_table(path, encoding=encoding, delimiter=delimiter)
+    columns = {
+        "playlist": _find_column(table, "playlist", playlist_column, PLAYLIST_COLUMNS, path),
+        "track": _find_column(table, "track", track_column, TRACK_COLUMNS, path),
+    }
+    if count_column is not None or _guess(table.column_names, COUNT_COLUMNS) is not None:
+        columns["count"] = _find_column(table, "count", count_column, COUNT_COLUMNS, path)
+
+    data = table.read(list(columns.values()))
+    if data.num_rows == 0:
+        raise DataError(f"{path}: the file holds no rows, only a header.")
+    playlists = _ids(data, columns["playlist"], path)
+    tracks = _ids(data, columns["track"], path)
+    counts = _counts(data, columns["count"], path) if "count" in columns else np.ones(data.num_rows)
+    if not counts.any():
+        raise DataError(f"{path}: every count is 0; expected at least one above 0.")
+    return _count_pairs(playlists, tracks, counts)
+
+
+def _find_column(
+    table: TableFile, what: str, given: str | None, usual: Sequence[str], path: str | os.PathLike[str]
+) -> str:
+    found = _guess(table.column_names, usual if given is None else (given,))
+    if found is None:
+        expected = f"one of {', '.join(usual)} (or name yours)" if given is None else f"{given!r}"
+        raise DataError(
+            f"{path}: no {what} column: expected {expected}. Received: {', '.join(table.column_names)}."
+        )
+    if list(table.column_names).count(found) > 1:
+        raise DataError(f"{path}: the {what} column {found!r} must be unique, but the header names it twice.")
+    return found
+
+
+def _guess(names: Sequence[str], usual: Sequence[str]) -> str | None:
+    present = {name.strip().casefold(): name for name in reversed(names)}
+    return next((present[name] for name in (n.strip().casefold() for n in usual) if name in present), None)
+
+
+def _ids(data: pa.Table, name: str, path: str | os.PathLike[str]) -> pa.DictionaryArray:
+    ids = _text(data, name, ID_TYPES, path)
+    length = pc.utf8_length(ids)
+    _refuse_rows(pc.equal(length, 0), f"an empty {name!r}", path)
+    _refuse_rows(pc.greater(length, MAX_ID_LENGTH), f"over {MAX_ID_LENGTH} characters as {name!r}", path)
+    return ids.combine_chunks().dictionary_encode()
+
+
+def _text(
+    data: pa.Table, name: str, types: Sequence[Callable[[pa.DataType], bool]], path: str | os.PathLike[str]
+) -> pa.ChunkedArray:
+    """Take a column as text without blanks around it; a missing value is empty text."""
+    column = data[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not any(is_type(column.type) for is_type in types):
+        expected = "ids, as text or integers" if types is ID_TYPES else "numbers"
+        raise DataError(f"{path}: {name!r} must hold {expected}. Received: {column.type}.")
+    return pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.large_string()), ""))
+
+
+def _counts(data: pa.Table, name: str, path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
+    text = _text(data, name, COUNT_TYPES, path)
+    try:
+        counts: npt.NDArray[np.float64] = text.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        counts = np.array([_parse_count(value) for value in text.to_pylist()])
+    bad = np.flatnonzero(~((counts >= 0) & (counts <= np.finfo(np.float32).max)))
+    if len(bad):
+        raise DataError(
+            f"{path}: row {bad[0] + 1}: {name!r} must be a finite number of at least 0. "
+            f"Received: {text[int(bad[0])].as_py()!r}."
+        )
+    return counts
+
+
+def _parse_count(value: str) -> float:
+    try:
+        return float(pa.scalar(value).cast(pa.float64()).as_py())
+    except pa.ArrowInvalid:
+        return float("nan")
+
+
+def _refuse_rows(is_bad: pa.ChunkedArray, what: str, path: str | os.PathLike[str]) -> None:
+    row = pc.index(is_bad, True).as_py()
+    if row >= 0:
+        raise DataError(f"{path}: row {row + 1} has {what}; expected an id.")
+
+
+def _count_pairs(
+    playlists: pa.DictionaryArray, tracks: pa.DictionaryArray, counts: npt.NDArray[np.float64]
+) -> Interactions:
+    is_heard = counts > 0
+    playlist_ids, rows = _sorted_codes(playlists, is_heard)
+    track_ids, columns = _sorted_codes(tracks, is_heard)
+    heard = counts[is_heard]
+    # Sorted by count too, so that rows to be merged are added in one order whatever the file's.
+    order = np.lexsort((heard, columns, rows))
+    matrix = scipy.sparse.csr_matrix(
+        (heard[order], (rows[order], columns[order])), shape=(len(playlist_ids), len(track_ids))
+    )
+    tally = Tally(
+        n_rows=len(counts),
+        n_merged_rows=len(heard) - matrix.nnz,
+        n_zero_rows=len(counts) - len(heard),
+    )
+    return Interactions(playlist_ids, track_ids, matrix.astype(np.float32), tally)
+
+
+def _sorted_codes(
+    ids: pa.DictionaryArray, keep: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.intp]]:
+    """Sort the distinct ids of the rows kept, and give each of those rows its position among them."""
+    used, codes = np.unique(ids.indices.to_numpy()[keep], return_inverse=True)
+    names = np.array(ids.dictionary.take(pa.array(used)).to_pylist(), dtype=np.str_)
+    order = np.argsort(names)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return names[order], rank[codes]

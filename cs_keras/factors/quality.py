@@ -1,0 +1,120 @@
+"""How well factors explain the listening they came from, and how much of their space they use."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from cs_keras.errors import DataError
+
+RARE_LISTENINGS = 5
+PAIRS_PER_BLOCK = 1 << 16
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FactorQuality:
+    """Numbers that tell sound factors from useless ones.
+
+    Parameters
+    ----------
+    explained_preference : float
+        1 − Σ c(p − x·y)² / Σ c p² over all playlists and tracks; 1 is perfect, 0 what zero factors reach.
+    rank : int
+        Numerical rank of the item factors, as `numpy.linalg.matrix_rank` defines it.
+    effective_rank : float
+        exp of the entropy of the singular values divided by their sum (Roy & Vetterli 2007): between 1 and the
+        number of factors, the latter when all directions are used alike. 0 for zero factors.
+    n_factors : int
+        Columns of the item factors.
+    rare_share : float
+        Share of tracks with fewer than 5 listenings; a listening is a playlist that holds the track.
+    """
+
+    explained_preference: float
+    rank: int
+    effective_rank: float
+    n_factors: int
+    rare_share: float
+
+    def describe(self) -> str:
+        """Say it in one line."""
+        return (
+            f"explained preference {self.explained_preference:.4f}, rank {self.rank} and effective rank "
+            f"{self.effective_rank:.1f} of {self.n_factors} factors, {self.rare_share:.1%} of tracks with fewer "
+            f"than {RARE_LISTENINGS} listenings"
+        )
+
+
+def measure_quality(
+    user_items: scipy.sparse.csr_matrix,
+    item_factors: FloatArray,
+    playlist_factors: FloatArray,
+    *,
+    alpha: float,
+) -> FactorQuality:
+    """Measure the factors of some tracks against their listening.
+
+    Parameters
+    ----------
+    user_items : csr_matrix, shape (n_playlists, n_tracks)
+        Counts, none negative, at least one above 0.
+    item_factors : ndarray of float32, shape (n_tracks, n_factors)
+    playlist_factors : ndarray of float32, shape (n_playlists, n_factors)
+    alpha : float
+        Of the confidence c = 1 + αr.
+
+    Returns
+    -------
+    FactorQuality
+
+    Raises
+    ------
+    DataError
+        The shapes do not fit together, or nobody listened to anything.
+    """
+    shape = (len(playlist_factors), len(item_factors))
+    if user_items.shape != shape or item_factors.shape[1:] != playlist_factors.shape[1:]:
+        raise DataError(
+            f"user_items must be playlists × tracks of the factors. Received: user_items {user_items.shape}, "
+            f"playlist_factors {playlist_factors.shape}, item_factors {item_factors.shape}."
+        )
+    counts = scipy.sparse.csr_matrix(user_items, dtype=np.float64, copy=True)
+    counts.eliminate_zeros()
+    if counts.nnz == 0:
+        raise DataError("expected at least one count above 0 to measure the factors against; there is none.")
+    listenings = np.bincount(counts.indices, minlength=len(item_factors))
+    rank, effective_rank = _ranks(item_factors)
+    return FactorQuality(
+        explained_preference=_explained_preference(counts, item_factors, playlist_factors, alpha),
+        rank=rank,
+        effective_rank=effective_rank,
+        n_factors=item_factors.shape[1],
+        rare_share=float((listenings < RARE_LISTENINGS).mean()),
+    )
+
+
+def _explained_preference(
+    counts: scipy.sparse.csr_matrix, item_factors: FloatArray, playlist_factors: FloatArray, alpha: float
+) -> float:
+    x, y = playlist_factors.astype(np.float64), item_factors.astype(np.float64)
+    pairs = counts.tocoo()
+    confidence = 1 + alpha * pairs.data
+    # As if nobody had listened, p = 0 and c = 1: Σ_ui (x_u·y_i)² is the product of the two Gram matrices, summed.
+    error = float(np.sum((x.T @ x) * (y.T @ y)))
+    for start in range(0, len(confidence), PAIRS_PER_BLOCK):  # then put the listened pairs right
+        block = slice(start, start + PAIRS_PER_BLOCK)
+        score = np.einsum("nf,nf->n", x[pairs.row[block]], y[pairs.col[block]])
+        error += float(np.sum(confidence[block] * (1 - score) ** 2 - score**2))
+    return 1 - error / float(confidence.sum())
+
+
+def _ranks(factors: FloatArray) -> tuple[int, float]:
+    singular = np.linalg.svd(factors, compute_uv=False).astype(np.float64)
+    if not singular.any():
+        return 0, 0.0
+    tolerance = singular.max() * max(factors.shape) * np.finfo(factors.dtype).eps
+    share = singular[singular > 0] / singular.sum()
+    return int((singular > tolerance).sum()), float(np.exp(-np.sum(share * np.log(share))))

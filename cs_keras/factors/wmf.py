@@ -1,0 +1,253 @@
+"""Weighted matrix factorisation of listening counts (Hu, Koren & Volinsky 2008), fitted by `implicit`.
+
+Playlist u prefers track i or not: p_ui is 1 where the count r_ui is above 0, else 0, held with confidence
+c_ui = 1 + α·r_ui. Factors x_u, y_i minimise Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u ‖x_u‖² + Σ_i ‖y_i‖²), by turns:
+given the playlists' X, a track's are (XᵀC_iX + λI)⁻¹ XᵀC_i p_i (their equation 5), and the other way round (4).
+
+Every half-step is solved exactly (Cholesky), not by implicit's default of three conjugate-gradient steps: only then
+is a fitted track's y_i the same function of X as that of a track folded in afterwards.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from implicit.cpu.als import AlternatingLeastSquares
+from implicit.recommender_base import ModelFitError
+from threadpoolctl import threadpool_limits
+
+from cs_keras.errors import ConfigError, DataError
+
+FloatArray = npt.NDArray[np.float32]
+Protocol = Literal["strict", "thesis"]
+
+
+@dataclass(frozen=True)
+class WmfConfig:
+    """Settings of the factorisation, by implicit's names.
+
+    Parameters
+    ----------
+    factors : int
+        Dimensions of the space, at least 1. 200 is the most that Hu et al. tried, and did best with.
+    alpha : float
+        Confidence gained with each listening, above 0. Hu et al. found 40 to be good; implicit's own default is 1.
+    regularization : float
+        λ, above 0, so that a track with little listening has one solution. implicit's default.
+    iterations : int
+        Sweeps over playlists and tracks, at least 1. implicit's default; Hu et al. needed about 10.
+    seed : int
+        Of the initial factors, at least 0.
+
+    Raises
+    ------
+    ConfigError
+        A value is outside its range.
+    """
+
+    factors: int = 200
+    alpha: float = 40.0
+    regularization: float = 0.01
+    iterations: int = 15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("factors", 1), ("iterations", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ConfigError(f"{name} must be an integer of at least {least}. Received: {value!r}.")
+        for name in ("alpha", "regularization"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ConfigError(f"{name} must be a finite number above 0. Received: {value!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class WmfFit:
+    """Factors of all playlists and tracks under one protocol.
+
+    Parameters
+    ----------
+    item_factors : ndarray of float32, shape (n_tracks, factors)
+    playlist_factors : ndarray of float32, shape (n_playlists, factors)
+    has_factors : ndarray of bool, shape (n_tracks,)
+        False where no playlist with factors holds the track; its row is zero and means nothing.
+    n_unfitted_playlists : int
+        Playlists without a track to fit on; their rows are zero.
+    """
+
+    item_factors: FloatArray
+    playlist_factors: FloatArray
+    has_factors: npt.NDArray[np.bool_]
+    n_unfitted_playlists: int
+
+
+def fit_wmf(
+    user_items: scipy.sparse.csr_matrix, config: WmfConfig, *, num_threads: int = 0
+) -> tuple[FloatArray, FloatArray]:
+    """Factorise a matrix of listening counts.
+
+    The same seed gives the same bits for any number of threads.
+
+    Parameters
+    ----------
+    user_items : csr_matrix, shape (n_playlists, n_tracks)
+        Counts, none negative.
+    config : WmfConfig
+    num_threads : int, default=0
+        0 for all cores.
+
+    Returns
+    -------
+    item_factors : ndarray of float32, shape (n_tracks, factors)
+        The exact solution given `playlist_factors`; zero for a track that no playlist holds.
+    playlist_factors : ndarray of float32, shape (n_playlists, factors)
+        Zero for an empty playlist.
+
+    Raises
+    ------
+    DataError
+        A count is negative or not finite, none is above 0, or the counts are too large to solve in float32.
+    """
+    confidence = _confidence(user_items, config.alpha)
+    if confidence.nnz == 0:
+        raise DataError(f"expected listening to fit on; every count in the {confidence.shape} matrix is 0.")
+    with _solver(config, num_threads) as model:
+        model.fit(confidence, show_progress=False)
+    return model.item_factors, model.user_factors
+
+
+def fold_in_items(
+    user_items: scipy.sparse.csr_matrix,
+    playlist_factors: FloatArray,
+    config: WmfConfig,
+    *,
+    num_threads: int = 0,
+) -> FloatArray:
+    """Solve for tracks' factors while the playlists' stay fixed (Hu et al. 2008, equation 5).
+
+    Parameters
+    ----------
+    user_items : csr_matrix, shape (n_playlists, n_new_tracks)
+        Counts, none negative.
+    playlist_factors : ndarray of float32, shape (n_playlists, factors)
+    config : WmfConfig
+        That of the fit.
+    num_threads : int, default=0
+        0 for all cores.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_new_tracks, factors)
+        Zero for a track that no playlist with factors holds.
+
+    Raises
+    ------
+    DataError
+        A count is negative or not finite, too large to solve in float32, or the shapes do not fit together.
+    """
+    expected = (user_items.shape[0], config.factors)
+    if playlist_factors.shape != expected:
+        raise DataError(f"playlist_factors must be of shape {expected}. Received: {playlist_factors.shape}.")
+    item_users = _confidence(user_items, config.alpha).T.tocsr()
+    with _solver(config, num_threads) as model:
+        model.user_factors = np.ascontiguousarray(playlist_factors, dtype=np.float32)
+        item_factors: FloatArray = model.recalculate_item(range(item_users.shape[0]), item_users)
+    return item_factors
+
+
+def fit_protocol(
+    user_items: scipy.sparse.csr_matrix,
+    is_train: npt.NDArray[np.bool_],
+    config: WmfConfig,
+    *,
+    protocol: Protocol = "strict",
+    num_threads: int = 0,
+) -> WmfFit:
+    """Fit factors for all tracks, with or without the listening of tracks outside the train folds.
+
+    Parameters
+    ----------
+    user_items : csr_matrix, shape (n_playlists, n_tracks)
+        Counts, none negative.
+    is_train : ndarray of bool, shape (n_tracks,)
+        True for the tracks of the train folds.
+    config : WmfConfig
+    protocol : {"strict", "thesis"}, default="strict"
+        "strict" fits on the train tracks alone and folds the others in against the fixed playlist factors, so that
+        nothing about a validation or test track reaches another track or a playlist. "thesis" fits on all.
+    num_threads : int, default=0
+        0 for all cores.
+
+    Returns
+    -------
+    WmfFit
+
+    Raises
+    ------
+    ConfigError
+        The protocol is unknown.
+    DataError
+        `is_train` is not one bool a track, no train track has listening, or the counts cannot be fitted.
+    """
+    if protocol not in get_args(Protocol):
+        raise ConfigError(f"protocol must be one of {', '.join(get_args(Protocol))}. Received: {protocol!r}.")
+    n_tracks = user_items.shape[1]
+    if is_train.dtype != np.bool_ or is_train.shape != (n_tracks,):
+        raise DataError(
+            f"is_train must be bool of shape ({n_tracks},). Received: {is_train.dtype} of shape {is_train.shape}."
+        )
+    is_fitted = is_train if protocol == "strict" else np.ones(n_tracks, dtype=np.bool_)
+    item_factors = np.zeros((n_tracks, config.factors), dtype=np.float32)
+    item_factors[is_fitted], playlist_factors = fit_wmf(
+        user_items[:, is_fitted], config, num_threads=num_threads
+    )
+    item_factors[~is_fitted] = fold_in_items(
+        user_items[:, ~is_fitted], playlist_factors, config, num_threads=num_threads
+    )
+    return WmfFit(
+        item_factors,
+        playlist_factors,
+        has_factors=item_factors.any(axis=1),
+        n_unfitted_playlists=int((~playlist_factors.any(axis=1)).sum()),
+    )
+
+
+def _confidence(user_items: scipy.sparse.csr_matrix, alpha: float) -> scipy.sparse.csr_matrix:
+    """Store c = 1 + αr where r > 0; implicit takes stored values for c, and c = 1 elsewhere."""
+    counts = scipy.sparse.csr_matrix(user_items, dtype=np.float32, copy=True)
+    counts.sum_duplicates()
+    counts.eliminate_zeros()
+    if not (np.isfinite(counts.data) & (counts.data > 0)).all():
+        raise DataError(
+            "counts must be finite and at least 0; implicit would take a negative one for dislike."
+        )
+    with np.errstate(over="ignore"):  # an infinite confidence fails in the solver, with a sentence of its own
+        counts.data = 1 + np.float32(alpha) * counts.data
+    return counts
+
+
+@contextmanager
+def _solver(config: WmfConfig, num_threads: int) -> Iterator[Any]:
+    """Make implicit's model; BLAS keeps to one thread, for speed and because its sums depend on their number."""
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=config.factors,
+            regularization=config.regularization,
+            iterations=config.iterations,
+            use_cg=False,
+            num_threads=num_threads,
+            random_state=config.seed,
+        )
+        try:
+            yield model
+        except (ValueError, ModelFitError) as error:
+            raise DataError(
+                f"the normal equations cannot be solved in float32 ({error}); "
+                "expected smaller counts or alpha, or more regularization."
+            ) from error

@@ -1,0 +1,1 @@
+"""Layers: the Kapre front end and what is built on it, as plain functions that return Keras tensors."""

@@ -1,0 +1,100 @@
+"""Magnitude frames to decibel mel frames, inside the model and so on the GPU: Kapre layers only."""
+
+import dataclasses
+from typing import Any
+
+import kapre
+import keras
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_choice, check_range
+from cs_keras.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontEndConfig:
+    """Settings of the decibel mel spectrogram; the defaults are those of the reference thesis (Pohl 2019).
+
+    Attributes
+    ----------
+    n_mels
+        Mel bands (Slaney's scale and normalisation, as librosa's default).
+    f_min, f_max
+        Hz; f_max of None is half the sample rate.
+    order
+        ``db_mel``: decibels of the magnitudes, then the filterbank, as the thesis; ``mel_db``: the usual one.
+    amin
+        Magnitudes below it count as it, before the logarithm.
+    dynamic_range_db
+        Decibels below the loudest value of the same input at which levels are cut off. Kapre's decibel is
+        ``10 log10`` of what it is given, so 80 dB here are 160 dB of sound pressure when it is given magnitudes.
+    """
+
+    n_mels: int = 128
+    f_min: float = 0.0
+    f_max: float | None = None
+    order: str = "db_mel"
+    amin: float = 1e-10
+    dynamic_range_db: float = 80.0
+
+    def __post_init__(self) -> None:
+        check_range("front_end.n_mels", self.n_mels, 1)
+        check_range("front_end.f_min", self.f_min, 0)
+        check_choice("front_end.order", self.order, ("db_mel", "mel_db"))
+        if not self.amin > 0 or not self.dynamic_range_db > 0:
+            raise ConfigError("front_end.amin and front_end.dynamic_range_db must be above 0.")
+        if self.f_max is not None and self.f_max <= self.f_min:
+            raise ConfigError(f"front_end.f_max must lie above f_min = {self.f_min}. Received: {self.f_max}.")
+
+
+def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) -> Any:
+    """Return the decibel mel spectrogram of magnitude frames.
+
+    Computes in float32 under any dtype policy: 80 dB do not fit into float16.
+
+    Parameters
+    ----------
+    magnitude
+        Keras tensor, shape (batch, frames, n_bins), any float dtype.
+    config
+        Bands, range and order.
+    audio
+        What the magnitudes were made with.
+
+    Returns
+    -------
+    KerasTensor
+        Shape (batch, frames, n_mels, 1), float32, decibels.
+
+    Raises
+    ------
+    ConfigError
+        When f_max lies above half the sample rate.
+    """
+    f_max = audio.sample_rate / 2 if config.f_max is None else config.f_max
+    if f_max > audio.sample_rate / 2:
+        raise ConfigError(
+            f"front_end.f_max must be at most half the sample rate, {audio.sample_rate / 2} Hz. Received: {f_max}."
+        )
+    decibel = kapre.MagnitudeToDecibel(
+        ref_value=1.0,
+        amin=config.amin,
+        dynamic_range=config.dynamic_range_db,
+        dtype="float32",
+        name="decibel",
+    )
+    mel = kapre.ApplyFilterbank(
+        type="mel",
+        filterbank_kwargs={
+            "sample_rate": audio.sample_rate,
+            "n_freq": audio.n_bins,
+            "n_mels": config.n_mels,
+            "f_min": config.f_min,
+            "f_max": f_max,
+        },
+        data_format="channels_last",
+        dtype="float32",
+        name="mel",
+    )
+    x = keras.layers.Reshape((-1, audio.n_bins, 1), dtype="float32", name="channel")(magnitude)
+    return mel(decibel(x)) if config.order == "db_mel" else decibel(mel(x))

@@ -1,0 +1,49 @@
+"""The registry of baselines: a key names a variant of one model file, which is imported when first asked for."""
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from cs_keras.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cs_keras.models.spec import Baseline
+
+MODEL_FILES = {
+    "bot": "bot",
+    "bot-wide": "bot",
+    "cnn": "cnn",
+    "cnn-bn": "cnn",
+    "cnn-bn-10": "cnn",
+    "cnn-deep-dense": "cnn",
+    "cnn-wide-dense": "cnn",
+    "cnn-18s": "cnn",
+    "cnn-60s": "cnn",
+    "lstm": "lstm",
+    "lstm-18s": "lstm",
+    "lstm-60s": "lstm",
+}
+
+
+def model_module(key: str) -> ModuleType:
+    """Return the module of a baseline.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such key; the message lists those there are.
+    """
+    check_key(key)
+    return importlib.import_module(f"cs_keras.models.{MODEL_FILES[key]}")
+
+
+def get_baseline(key: str) -> "Baseline":
+    """Return the settings of a baseline as its source gives them; see `model_module` for errors."""
+    baseline: Baseline = model_module(key).VARIANTS[key]
+    return baseline
+
+
+def check_key(key: str) -> None:
+    """Raise ConfigError unless `key` names a baseline."""
+    if key not in MODEL_FILES:
+        raise ConfigError(f"There is no model {key!r}. Models: {', '.join(MODEL_FILES)}.")

@@ -1,0 +1,136 @@
+"""Convolutional networks on 3x3 kernels: section 5.2 of the reference thesis (Pohl 2019) and its variants.
+
+Decibel mel spectrogram, then blocks of [convolution 3x3, batch norm, ELU, max-pool], flattened into dense
+layers. The thesis gives pools as mel x time; here time comes first.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_range
+from cs_keras.data.windows import SequenceConfig
+from cs_keras.errors import ConfigError
+from cs_keras.layers.front_end import mel_spectrogram
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of the network.
+
+    Attributes
+    ----------
+    filters
+        Kernels of every convolution.
+    pool_frames, pool_mels
+        Max-pooling of each block, over time and over mel bands; their length is the number of blocks.
+    batch_norm
+        Normalise after each convolution.
+    dense
+        Neurons of each hidden dense layer.
+    dropout
+        Share of each hidden dense layer's outputs dropped in training.
+    """
+
+    filters: int = 64
+    pool_frames: tuple[int, ...] = (2, 4, 2)
+    pool_mels: tuple[int, ...] = (2, 2, 2)
+    batch_norm: bool = False
+    dense: tuple[int, ...] = (512,)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range("model.filters", self.filters, 1)
+        check_range("model.dropout", self.dropout, 0, 0.95)
+        if len(self.pool_frames) != len(self.pool_mels) or not self.pool_frames:
+            raise ConfigError(
+                "model.pool_frames and model.pool_mels must name one pool for each block. "
+                f"Received: {self.pool_frames} and {self.pool_mels}."
+            )
+        for pool in self.pool_frames + self.pool_mels + self.dense:
+            check_range("model.pool_frames, model.pool_mels and model.dense", pool, 1)
+
+
+# 5 blocks to 16 x 4 (18 s) and 54 x 4 (60 s) positions: the counts of the thesis fix their number, not each pool.
+_LONG = Config(batch_norm=True, pool_frames=(2, 4, 2, 3, 1), pool_mels=(2, 2, 2, 2, 2), dense=(1024,))
+_SKIP = {"skip_start_s": 30.0, "skip_end_s": 30.0}
+
+VARIANTS = {
+    baseline.key: baseline
+    for baseline in (
+        Baseline("cnn", Config()),
+        Baseline("cnn-bn", Config(batch_norm=True)),
+        Baseline("cnn-bn-10", Config(batch_norm=True), TrainingConfig(epochs=10)),
+        Baseline("cnn-deep-dense", Config(batch_norm=True, dense=(512, 512, 512))),
+        Baseline("cnn-wide-dense", Config(batch_norm=True, dense=(2048, 2048, 2048))),
+        Baseline("cnn-18s", _LONG, sequence=SequenceConfig(frames=768, **_SKIP)),
+        Baseline(
+            "cnn-60s",
+            dataclasses.replace(_LONG, dense=(1024, 1024, 1024)),
+            TrainingConfig(batch_size=8),
+            SequenceConfig(frames=2560, **_SKIP),
+        ),
+    )
+}
+
+
+def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
+    """Return the network.
+
+    Parameters
+    ----------
+    baseline
+        One of `VARIANTS`, or a change of one.
+    n_factors
+        Outputs.
+    audio
+        What the magnitudes are made with.
+
+    Returns
+    -------
+    keras.Model
+        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors, float32.
+    """
+    config: Config = baseline.model
+    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
+        x = keras.layers.Conv2D(
+            config.filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"
+        )(x)
+        if config.batch_norm:
+            x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+        x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
+        x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+
+
+def search_space(hp: Any) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
+
+    The default point is the thesis's ``cnn-bn``.
+    """
+    blocks = hp.Int("model.blocks", 2, 5, default=3)
+    return {
+        "model": {
+            "filters": hp.Choice("model.filters", [32, 64, 96, 128], default=64),
+            "pool_frames": [2, 4, 2, 2, 2][:blocks],
+            "pool_mels": [2] * blocks,
+            "batch_norm": hp.Boolean("model.batch_norm", default=True),
+            "dense": [hp.Choice("model.units", [256, 512, 1024, 2048], default=512)]
+            * hp.Int("model.dense_layers", 1, 3, default=1),
+            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
+        },
+        "training": {
+            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
+        },
+        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
+        "front_end": {
+            "n_mels": hp.Choice("front_end.n_mels", [40, 64, 96, 128], default=128),
+            "order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel"),
+        },
+    }

@@ -1,0 +1,105 @@
+"""Recurrent networks: section 6.3 of the reference thesis (Pohl 2019), as its parameter counts pin them.
+
+Decibel mel spectrogram normalised as one channel, then blocks of [LSTM over time, batch norm], every step's
+output flattened into dense layers. The thesis ran CuDNNLSTM, which has two bias vectors where Keras has one: 256
+parameters more in each of the three.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_range
+from cs_keras.data.windows import SequenceConfig
+from cs_keras.layers.front_end import mel_spectrogram
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of the network.
+
+    Attributes
+    ----------
+    units
+        Cells of each LSTM; their number is the number of blocks.
+    dense
+        Neurons of each hidden dense layer.
+    dropout
+        Share of each hidden dense layer's outputs dropped in training.
+    """
+
+    units: tuple[int, ...] = (64, 64, 64)
+    dense: tuple[int, ...] = (1024, 1024, 512)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for n in self.units + self.dense:
+            check_range("model.units and model.dense", n, 1)
+        check_range("model.dropout", self.dropout, 0, 0.95)
+
+
+_SKIP = {"skip_start_s": 30.0, "skip_end_s": 30.0}
+
+VARIANTS = {
+    baseline.key: baseline
+    for baseline in (
+        Baseline("lstm", Config()),
+        Baseline("lstm-18s", Config(), sequence=SequenceConfig(frames=768, **_SKIP)),
+        Baseline("lstm-60s", Config(), TrainingConfig(batch_size=8), SequenceConfig(frames=2560, **_SKIP)),
+    )
+}
+
+
+def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
+    """Return the network.
+
+    Parameters
+    ----------
+    baseline
+        One of `VARIANTS`, or a change of one.
+    n_factors
+        Outputs.
+    audio
+        What the magnitudes are made with.
+
+    Returns
+    -------
+    keras.Model
+        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors, float32.
+    """
+    config: Config = baseline.model
+    frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
+    magnitude = keras.Input((frames, audio.n_bins), name="magnitude")
+    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    x = keras.layers.BatchNormalization(name="norm_input")(x)
+    x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
+    for number, units in enumerate(config.units, 1):
+        x = keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)
+        x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+
+
+def search_space(hp: Any) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
+
+    The default point is the thesis's ``lstm``.
+    """
+    units = hp.Choice("model.units", [32, 64, 128], default=64)
+    return {
+        "model": {
+            "units": [units] * hp.Int("model.layers", 1, 3, default=3),
+            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
+        },
+        "training": {
+            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
+        },
+        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
+        "front_end": {
+            "n_mels": hp.Choice("front_end.n_mels", [40, 64, 96, 128], default=128),
+            "order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel"),
+        },
+    }

@@ -1,0 +1,197 @@
+"""Run folders and atomic files: a name either holds something whole or does not exist.
+
+A run lives in ``DATE-MODEL-HASH.partial`` until ``DONE`` is written and the folder takes its final name.
+The hash covers every resolved setting and the data, so the same command finds the same run again and goes on
+where it was.
+"""
+
+import contextlib
+import datetime
+import errno
+import hashlib
+import json
+import os
+import platform
+import uuid
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cs_keras.errors import StorageError
+
+Array = np.ndarray[Any, Any]
+PARTIAL = ".partial"
+DONE = "DONE"
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path`; on leaving without an error it takes the name `path`.
+
+    Raises
+    ------
+    StorageError
+        When the disk is full or the folder cannot be written to; `path` then holds what it held before.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        reason = (
+            "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or error
+        )
+        raise StorageError(f"Cannot write {path}: {reason}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, atomically; keys keep their order, NaN is refused."""
+    with atomic_write(path, "w") as file:
+        json.dump(value, file, indent=1, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise StorageError(f"{path} is not valid JSON: {error}.") from error
+
+
+def write_npz(path: Path, **arrays: Array) -> None:
+    """Write arrays as an uncompressed npz, atomically; object arrays are refused, so no pickles are made."""
+    if any(a.dtype.hasobject for a in arrays.values()):
+        raise TypeError("object arrays would be pickled")
+    with atomic_write(path) as file:
+        np.savez(file, **arrays)
+
+
+def read_npz(path: Path, *names: str) -> dict[str, Array]:
+    """Read named arrays of an npz, never unpickling.
+
+    Raises
+    ------
+    StorageError
+        When the file cannot be read, is not whole, or lacks one of `names`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in names if name not in file]
+            if missing:
+                raise StorageError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files)}.")
+            return {name: file[name] for name in names}
+    except StorageError:
+        raise
+    except FileNotFoundError as error:
+        raise StorageError(f"There is no file {path}.") from error
+    except (OSError, ValueError, EOFError, KeyError, AttributeError) as error:
+        raise StorageError(f"{path} is not a whole npz file: {error}.") from error
+    except Exception as error:  # zipfile and zlib have roots of their own
+        if type(error).__module__ not in ("zipfile", "zlib"):
+            raise
+        raise StorageError(f"{path} is not a whole npz file: {error}.") from error
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 hex digest of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str) -> Path:
+    """Return the folder of the run that `config` on this data names, whole, begun, or new.
+
+    Parameters
+    ----------
+    runs
+        Folder of all runs.
+    model
+        Model key; part of the folder's name.
+    config
+        Fully resolved settings, JSON-ready.
+    data_digest
+        Digest of the dataset and its factors.
+
+    Returns
+    -------
+    Path
+        A finished folder when there is one (see `is_done`), else the begun one, else a new ``.partial`` one
+        that already holds ``config.json`` and ``environment.json``.
+
+    Raises
+    ------
+    StorageError
+        When the folder cannot be made.
+    """
+    name = f"{model}-{digest({'config': dict(config), 'data': data_digest})[:10]}"
+    found = sorted(runs.glob(f"????-??-??-{name}")) or sorted(runs.glob(f"????-??-??-{name}{PARTIAL}"))
+    folder = found[-1] if found else runs / f"{datetime.date.today():%Y-%m-%d}-{name}{PARTIAL}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"Cannot make run folder {folder}: {error.strerror}.") from error
+    if not (folder / "config.json").exists():
+        write_json(folder / "environment.json", environment())
+        write_json(folder / "config.json", {**config, "data_digest": data_digest})
+    return folder
+
+
+def is_done(run: Path) -> bool:
+    """Tell whether `run` is finished."""
+    return run.suffix != PARTIAL and (run / DONE).exists()
+
+
+def finish_run(run: Path) -> Path:
+    """Write ``DONE``, give the folder its final name and return it."""
+    with atomic_write(run / DONE, "w") as file:
+        file.write(datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds") + "\n")
+    final = run.with_suffix("") if run.suffix == PARTIAL else run
+    try:
+        return run.rename(final)
+    except OSError as error:
+        raise StorageError(f"Cannot rename {run} to {final}: {error.strerror}.") from error
+
+
+def environment() -> dict[str, Any]:
+    """Return what a reader needs to repeat a run: versions, processor count, platform."""
+    names = (
+        "cs-keras",
+        "tensorflow",
+        "keras",
+        "kapre",
+        "numpy",
+        "scikit-learn",
+        "implicit",
+        "faiss-cpu",
+        "h5py",
+    )
+    versions = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "packages": versions,
+    }

@@ -1,0 +1,196 @@
+"""The one training harness: epochs with checkpoints, early stopping, and a history, that a kill cannot spoil."""
+
+import dataclasses
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import tensorflow as tf
+
+from cs_keras.errors import CsKerasError, StorageError
+from cs_keras.models.spec import TrainingConfig
+from cs_keras.runs import atomic_write, read_json, write_json
+from cs_keras.training.losses import make_loss, make_optimizer
+
+Epoch = dict[str, float]
+
+
+class Batches(Protocol):
+    """Where training examples come from: any epoch can be asked for."""
+
+    steps_per_epoch: int
+
+    def from_epoch(self, epoch: int) -> tf.data.Dataset:
+        """Return endless (input, target) batches that begin with the first of `epoch`."""
+
+
+class DivergenceError(CsKerasError):
+    """A loss became infinite or not a number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What a fit gives: the history of its epochs, and which of them the weights are from (counted from 1)."""
+
+    history: list[Epoch]
+    best_epoch: int
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in epochs, summed over all sittings."""
+        return sum(epoch["seconds"] for epoch in self.history)
+
+
+def fit(
+    model: keras.Model,
+    train: Batches,
+    validation: tf.data.Dataset,
+    config: TrainingConfig,
+    folder: Path,
+    on_epoch: Callable[[int, Epoch], None] = lambda number, epoch: None,
+) -> Fitted:
+    """Train `model`, going on from the last whole epoch that `folder` holds, and leave it at its best epoch.
+
+    After every epoch the weights, the optimiser's state and the history are stored under one name in one rename,
+    so a killed fit repeats at most one epoch, with the same batches, and ends as an undisturbed one.
+
+    Parameters
+    ----------
+    model
+        Built, not compiled.
+    train, validation
+        Batches of (input, target).
+    config
+        Optimiser, loss, epochs, patience.
+    folder
+        Receives ``checkpoint/``, ``metrics.jsonl`` and ``tensorboard/``.
+    on_epoch
+        Called after each epoch with its number, from 1, and its figures.
+
+    Returns
+    -------
+    Fitted
+        History (``loss``, ``val_loss``, ``seconds`` for each epoch) and the epoch the weights are from: the one
+        of the lowest validation loss.
+
+    Raises
+    ------
+    DivergenceError
+        When a loss is not finite.
+    StorageError
+        When a checkpoint cannot be written or read.
+    """
+    model.compile(make_optimizer(config), make_loss(config))
+    checkpoints = _Checkpoints(folder / "checkpoint")
+    history = checkpoints.restore(model)
+    log = _EpochLog(checkpoints, history, config, folder, on_epoch)
+    if not _finished(history, config):
+        model.fit(
+            train.from_epoch(len(history)),
+            validation_data=validation,
+            initial_epoch=len(history),
+            epochs=config.epochs,
+            steps_per_epoch=train.steps_per_epoch,
+            callbacks=[log, keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)],
+            verbose=0,
+        )
+    checkpoints.load_best(model)
+    return Fitted(history, _best(history) + 1)
+
+
+class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
+    """Times epochs, stores them, and decides when to stop."""
+
+    def __init__(
+        self,
+        checkpoints: "_Checkpoints",
+        history: list[Epoch],
+        config: TrainingConfig,
+        folder: Path,
+        on_epoch: Callable[[int, Epoch], None],
+    ) -> None:
+        super().__init__()
+        self._checkpoints, self._history, self._config = checkpoints, history, config
+        self._folder, self._on_epoch = folder, on_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        figures = {name: float((logs or {})[name]) for name in ("loss", "val_loss")}
+        if not all(map(math.isfinite, figures.values())):
+            raise DivergenceError(
+                f"Training diverged: in epoch {epoch + 1} the loss is {figures['loss']} and the validation loss "
+                f"{figures['val_loss']}; try a lower learning rate (--set training.learning_rate=...)."
+            )
+        figures["seconds"] = time.perf_counter() - self._began
+        self._history.append(figures)
+        self._checkpoints.store(self.model, self._history)
+        with atomic_write(self._folder / "metrics.jsonl", "w") as file:
+            file.writelines(json.dumps({"epoch": n, **e}) + "\n" for n, e in enumerate(self._history, 1))
+        self._on_epoch(epoch + 1, figures)
+        self.model.stop_training = _finished(self._history, self._config)
+
+
+class _Checkpoints:
+    """Whole epochs on disk: a folder an epoch, of which the newest counts, and the best epoch's weights."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def store(self, model: keras.Model, history: list[Epoch]) -> None:
+        """Store the state after the last epoch of `history`."""
+        name = f"epoch-{len(history):05d}"
+        temporary = self._folder / f"{name}.tmp"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            model.save_weights(temporary / "state.weights.h5")
+            write_json(temporary / "history.json", history)
+            if _best(history) == len(history) - 1:
+                best = self._folder / "best.tmp.weights.h5"
+                shutil.copyfile(temporary / "state.weights.h5", best)
+                best.replace(self._folder / "best.weights.h5")
+            temporary.rename(self._folder / name)
+        except OSError as error:
+            raise StorageError(f"Cannot write checkpoint {self._folder / name}: {error}.") from error
+        for old in sorted(self._folder.glob("epoch-?????"))[:-1]:
+            shutil.rmtree(old)
+
+    def restore(self, model: keras.Model) -> list[Epoch]:
+        """Bring `model` and its optimiser to the newest whole epoch and return the history so far."""
+        newest = sorted(self._folder.glob("epoch-?????"))[-1:]
+        if not newest:
+            return []
+        self._load(model, newest[0] / "state.weights.h5")
+        history: list[Epoch] = read_json(newest[0] / "history.json")
+        return history
+
+    def load_best(self, model: keras.Model) -> None:
+        """Bring `model` to its best epoch."""
+        self._load(model, self._folder / "best.weights.h5")
+
+    def _load(self, model: keras.Model, path: Path) -> None:
+        try:
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise StorageError(
+                f"Checkpoint {path} cannot be read; delete {self._folder} to train this model from the start."
+            ) from error
+
+
+def _best(history: list[Epoch]) -> int:
+    return min(range(len(history)), key=lambda i: history[i]["val_loss"])
+
+
+def _finished(history: list[Epoch], config: TrainingConfig) -> bool:
+    if not history:
+        return False
+    waited = len(history) - 1 - _best(history)
+    return len(history) >= config.epochs or bool(config.patience and waited >= config.patience)

@@ -1,0 +1,84 @@
+"""From a trained model to factors of tracks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cs_keras.data.batches import prediction_batches
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.windows import SequenceConfig
+
+Progress = Callable[[int], None]
+
+
+def predict_tracks(
+    model: keras.Model,
+    dataset: Dataset,
+    rows: npt.NDArray[np.int64],
+    sequence: SequenceConfig,
+    batch_size: int,
+    on_batch: Progress = lambda n_windows: None,
+) -> npt.NDArray[np.float32]:
+    """Return each track's prediction: the mean over the sequences that cover it.
+
+    Parameters
+    ----------
+    model
+        (batch, frames, n_bins) magnitudes to (batch, n_factors).
+    dataset, rows
+        Tracks to predict, shape (n,).
+    sequence
+        Length and skips the model was trained with.
+    batch_size
+        Sequences at a time; it does not change the result beyond float32 rounding.
+    on_batch
+        Called with the number of sequences just predicted.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, n_factors), float32, in the scaled space the model was trained in.
+    """
+    batches, windows = prediction_batches(dataset, rows, sequence, batch_size)
+    run = tf.function(model, reduce_retracing=True)
+    parts = []
+    for batch in batches:
+        parts.append(run(batch, training=False).numpy())
+        on_batch(len(parts[-1]))
+    predicted = np.concatenate(parts).astype(np.float64)
+    first = np.flatnonzero(np.r_[True, windows.row[1:] != windows.row[:-1]])
+    counts = np.diff(np.r_[first, len(windows)])
+    return (np.add.reduceat(predicted, first) / counts[:, None]).astype(np.float32)
+
+
+def apply_to_tracks(
+    model: keras.Model,
+    dataset: Dataset,
+    rows: npt.NDArray[np.int64],
+    on_track: Progress = lambda n_tracks: None,
+) -> npt.NDArray[np.float32]:
+    """Return the output of a model that pools over time itself, one whole track at a time, shape (n, n_outputs)."""
+    run = whole_track_function(model)
+    parts = []
+    for row in rows:
+        parts.append(run(dataset.read_track(int(row))))
+        on_track(1)
+    return np.stack(parts).astype(np.float32)
+
+
+def whole_track_function(model: keras.Model) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
+    """Return a function of one track's magnitudes, (n_frames, n_bins), any length, to the model's output for it."""
+    run = tf.function(
+        lambda frames: model(frames[tf.newaxis], training=False)[0],
+        input_signature=[tf.TensorSpec(model.input_shape[1:], tf.float32)],
+    )
+
+    def apply(frames: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        output: npt.NDArray[np.float32] = run(frames.astype(np.float32)).numpy()
+        return output
+
+    return apply

@@ -1,0 +1,71 @@
+"""Package definition: what is installed, what it needs, and the command it brings."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "cs_keras" / "__init__.py").read_text(encoding="utf-8").splitlines()
+    if line.startswith("__version__")
+)
+
+# tensorflow-io's native operations load on TensorFlow 2.16 and 2.17 only; kapre needs Keras below 3.14.
+INSTALL_REQUIRES = [
+    "tensorflow==2.17.1",
+    "keras>=3.13,<3.14",
+    "kapre==0.4.1",
+    "keras-tuner>=1.4.8,<1.5",
+    "tensorflow-io==0.37.1",
+    "fsspec==2025.9.0",
+    "gcsfs==2025.9.0",
+    "h5py>=3.11",
+    "librosa>=0.11",
+    "soundfile>=0.13",
+    "soxr>=0.5",
+    "mutagen>=1.47",
+    "scikit-learn>=1.7",
+    "scipy>=1.14",
+    "implicit>=0.7.2,<0.8",
+    "threadpoolctl>=3.5",
+    "faiss-cpu>=1.12",
+    "pyarrow>=18,<25",
+    "click>=8.1",
+    "rich>=13.9",
+    "matplotlib>=3.9",
+    "numpy>=1.26.4,<2",
+]
+
+EXTRAS_REQUIRE = {
+    "gpu": ["tensorflow[and-cuda]==2.17.1"],
+    "beam": ["apache-beam>=2.77,<3"],
+    "dev": [
+        "hypothesis>=6.130",
+        "import-linter>=2.3",
+        "mypy>=1.15",
+        "pytest>=8.3",
+        "ruff>=0.11",
+        "uv>=0.6",
+    ],
+}
+
+setup(
+    name="cs-keras",
+    version=VERSION,
+    description="How well can the sound of a brand-new track, alone, place it where listeners would?",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["cs_keras*", "pipelines*", "tuning*", "reports*"]),
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    entry_points={"console_scripts": ["cs-keras = cs_keras.cli:main"]},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+    ],
+)
