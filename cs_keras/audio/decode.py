@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +103,7 @@ class _Undecodable(Exception):
 def _decode_soundfile(path: Path) -> tuple[Samples, int]:
     try:
         with soundfile.SoundFile(path) as file:
-            expected, rate = file.frames, file.samplerate
+            expected, rate = _promised_frames(path, file), file.samplerate
             samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _Undecodable from error
@@ -112,6 +113,19 @@ def _decode_soundfile(path: Path) -> tuple[Samples, int]:
             f"{path} is cut short: {len(samples) / rate:.1f} s of {expected / rate:.1f} s are there."
         )
     return samples, rate
+
+
+def _promised_frames(path: Path, file: soundfile.SoundFile) -> int:
+    """Return the length the header states: of a cut wav or aiff, libsndfile only counts what is there."""
+    byte_order: Literal["little", "big"] = "big" if file.format == "AIFF" else "little"
+    if file.format not in ("WAV", "WAVEX", "AIFF"):
+        return int(file.frames)
+    with open(path, "rb") as raw:
+        stated = int.from_bytes(raw.read(8)[4:], byte_order)
+    there = path.stat().st_size - 8
+    if stated == 0xFFFFFFFF or stated <= there:  # the former is what a pipe writes: length unknown
+        return int(file.frames)
+    return round(file.frames * stated / there)
 
 
 def _decode_librosa(path: Path) -> tuple[Samples, int]:

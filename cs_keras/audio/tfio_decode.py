@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 
 from cs_keras.errors import AudioError
 
@@ -46,10 +47,17 @@ def decode(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     try:
         with tf.device("/CPU:0"):
             audio = tfio.audio.AudioIOTensor(str(path))
-            samples = _to_float(audio.to_tensor())
-            return samples.numpy(), int(audio.rate)
+            samples = audio.to_tensor()
+            if samples.dtype.is_floating and _is_wav_of_int32(path):
+                raise NotImplementedError("tensorflow-io reads 32-bit integers in wav as if they were floats")
+            return _to_float(samples).numpy(), int(audio.rate)
     except (tf.errors.OpError, ValueError, NotImplementedError) as error:
         raise AudioError(f"{path} cannot be decoded by tensorflow-io.") from error
+
+
+def _is_wav_of_int32(path: Path) -> bool:
+    info = soundfile.info(path)
+    return info.format in ("WAV", "WAVEX") and info.subtype == "PCM_32"
 
 
 def _to_float(samples: Any) -> Any:

@@ -1,7 +1,9 @@
 """The command line: a lazy click group, so that help answers without importing TensorFlow."""
 
 import importlib
+import importlib.util
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +11,7 @@ import click
 from cs_keras import __version__
 from cs_keras.errors import CsKerasError
 
+UPPER_PACKAGES = ("pipelines", "reports")  # common names: another distribution may have brought one too
 COMMANDS = ("run-baselines", "ingest", "factors", "report", "models", "demo-data")
 
 
@@ -33,7 +36,8 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="cs-keras")
 def group() -> None:
-    """How well can the sound of a brand-new track, alone, place it where listeners would?"""
+    """Measure how well the sound of a brand-new track, alone, places it where listeners would."""
+    _check_packages()
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -58,3 +62,15 @@ def main(arguments: list[str] | None = None) -> Any:
         )
         sys.exit(1)
     sys.exit(0)
+
+
+def _check_packages() -> None:
+    home = Path(__file__).parents[2]
+    for name in UPPER_PACKAGES:
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).parents[1] if spec and spec.origin else None
+        if found != home:
+            raise CsKerasError(
+                f"The package {name!r} of cs-keras is hidden by another of that name: expected it in {home}, found "
+                f"it in {found}; install cs-keras into an environment of its own."
+            )

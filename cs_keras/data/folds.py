@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from cs_keras.config import check_choice
-from cs_keras.errors import DataError
+from cs_keras.errors import ConfigError, DataError
 
 N_FOLDS = 10
 SPLITS: dict[str, tuple[int, ...]] = {"train": (0, 1, 2, 3, 4, 5, 6), "validation": (7,), "test": (8, 9)}
@@ -77,6 +77,20 @@ def group_keys(track_ids: Sequence[str], artists: Sequence[str], fold_by: str) -
         return list(track_ids)
     names = (" ".join(artist.split()).casefold() for artist in artists)
     return [name or f"track:{track_id}" for name, track_id in zip(names, track_ids, strict=True)]
+
+
+def sample_rows(track_ids: Sequence[str], rows: Sequence[int], fraction: float) -> list[int]:
+    """Return `fraction` of `rows` (at least one), chosen by a hash of their ids: a smaller share lies in a larger.
+
+    Raises
+    ------
+    ConfigError
+        When `fraction` is not above 0 and at most 1.
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"train_fraction must be above 0 and at most 1. Received: {fraction}.")
+    drawn = sorted(rows, key=lambda row: hashlib.blake2b(f"sample:{track_ids[row]}".encode()).digest())
+    return sorted(drawn[: max(1, round(fraction * len(rows)))])
 
 
 def _empty_splits(folds: Sequence[int]) -> list[str]:

@@ -204,6 +204,9 @@ def read_tracks(folder: Path) -> Tracks:
     except pa.ArrowException as error:
         raise DataError(f"{path} has a column of the wrong type: {error}.") from error
     _check_ids(tracks.strings("track_id"), path)
+    for name in ("fold", "first_frame", "n_frames"):
+        if tracks.table[name].null_count:
+            raise DataError(f"{path}: column {name!r} has empty cells.")
     folds = tracks.numbers("fold")
     outside = np.flatnonzero(~np.isin(folds, sum(SPLITS.values(), ())))
     if len(outside):

@@ -90,9 +90,7 @@ def write_shard(
         When the file cannot be written.
     """
     stored = np.dtype(dtype).newbyteorder("<")
-    blocks = [
-        np.ascontiguousarray(_checked(track_id, frames, audio), dtype=stored) for track_id, frames in tracks
-    ]
+    blocks = [_checked(track_id, frames, audio, stored) for track_id, frames in tracks]
     lengths = [len(block) for block in blocks]
     checksum = hashlib.blake2b(digest_size=16)
     for block in blocks:
@@ -175,7 +173,7 @@ def _header(path: Path, file: h5py.File) -> Shard:
     return Shard(path, offset, magnitude.dtype, magnitude.shape, tracks, attributes)
 
 
-def _checked(track_id: str, frames: Frames, audio: AudioConfig) -> Frames:
+def _checked(track_id: str, frames: Frames, audio: AudioConfig, stored: np.dtype[Any]) -> Frames:
     if frames.ndim != 2 or frames.shape[1] != audio.n_bins:
         raise DataError(
             f"Magnitudes of track {track_id!r} must have shape (n_frames, {audio.n_bins}). "
@@ -183,4 +181,9 @@ def _checked(track_id: str, frames: Frames, audio: AudioConfig) -> Frames:
         )
     if not np.isfinite(frames).all() or (frames < 0).any():
         raise DataError(f"Magnitudes of track {track_id!r} must be finite and not negative.")
-    return frames
+    if len(frames) and frames.max() > np.finfo(stored).max:
+        raise DataError(
+            f"Magnitudes of track {track_id!r} reach {frames.max():g}, more than {stored.name} can hold; "
+            "store them as float32."
+        )
+    return np.ascontiguousarray(frames, dtype=stored)

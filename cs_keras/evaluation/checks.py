@@ -90,6 +90,6 @@ def check_count(name: str, value: int) -> int:
 
 def check_ks(ks: tuple[int, ...]) -> tuple[int, ...]:
     """Return list lengths as ints; raise `ConfigError` unless there are some, all positive whole numbers."""
-    if not len(ks):
-        raise ConfigError(f"ks is empty: expected at least one list length. Received: {ks!r}.")
+    if not isinstance(ks, tuple | list) or not ks:
+        raise ConfigError(f"ks are no list lengths: expected a tuple of at least one. Received: {ks!r}.")
     return tuple(check_count("k", k) for k in ks)

@@ -4,18 +4,20 @@ An item at place i of one list and place j of the other (from 0) is shared by th
 k > max(i, j). A table of the places in one list therefore answers for every k with a single look-up per item.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.search import Int64Array, blocks
 
-Places = npt.NDArray[np.unsignedinteger]
+IntArray = npt.NDArray[np.integer[Any]]
 
 QUERY_BLOCK_SIZE = 256  # bounds a table of places to 256 * n_items entries
 
 
-def places_table(lists: npt.NDArray[np.integer], n_items: int) -> Places:
+def places_table(lists: IntArray, n_items: int) -> IntArray:
     """Return the place of every item in every list.
 
     Parameters
@@ -35,15 +37,13 @@ def places_table(lists: npt.NDArray[np.integer], n_items: int) -> Places:
     return table
 
 
-def look_up(table: Places, lists: npt.NDArray[np.integer]) -> Places:
+def look_up(table: IntArray, lists: IntArray) -> IntArray:
     """Return the place, by row i of `table`, of each item of row i of `lists`: shape of `lists`."""
     starts = np.arange(len(table))[:, np.newaxis] * table.shape[1]
     return np.asarray(table.reshape(-1).take(lists + starts))
 
 
-def count_shared(
-    lists: npt.NDArray[np.integer], others: npt.NDArray[np.integer], ks: tuple[int, ...], n_items: int
-) -> Int64Array:
+def count_shared(lists: IntArray, others: IntArray, ks: tuple[int, ...], n_items: int) -> Int64Array:
     """Count the items shared by the first k of two lists, query by query.
 
     Parameters

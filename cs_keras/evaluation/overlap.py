@@ -1,7 +1,7 @@
 """Overlap of lists from predicted factors with lists from reference factors, with what it takes to judge it.
 
-For every query, the k best tracks by the reference and the k best by the prediction: the overlap is the share they
-have in common, averaged over the queries. Queries are the tracks themselves (similarity) or playlists (dot product).
+For every query, take the k best tracks by the reference and the k best by the prediction: the overlap is the share
+they have in common, averaged over the queries. Queries are the tracks (similarity) or playlists (dot product).
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ import numpy.typing as npt
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import FloatArray, check_count, check_factors, check_ks, check_same_shape
 from cs_keras.evaluation.intersection import count_shared
+from cs_keras.evaluation.metrics import squared_lengths
 from cs_keras.evaluation.search import Int64Array
 from cs_keras.evaluation.significance import bootstrap_interval, chance, check_comparable, permutation_test
-from cs_keras.evaluation.topk import Metric, TopK, squared_lengths, top_k_dot, top_k_ranking, top_k_similar
+from cs_keras.evaluation.topk import Metric, TopK, top_k_dot, top_k_ranking, top_k_similar
 
 KS = (10, 50, 100, 500)
 MAX_QUERIES = 20_000
@@ -205,7 +206,7 @@ def _compare(
     """Return the overlap at each k, those longer than the candidates as not available."""
     available = tuple(k for k in ks if k <= reference.n_candidates)
     n_queries, n_candidates = len(reference.queries), reference.n_candidates
-    results = {k: _not_available(k, n_queries, n_candidates) for k in ks}
+    results = {k: not_available(k, n_queries, n_candidates) for k in ks}
     if available:
         shared = count_shared(reference.indices, predicted.indices, available, reference.n_items)
         tests = permutation_test(reference, predicted, available, n_permutations=n_permutations, seed=seed)
@@ -231,7 +232,7 @@ def _compare(
     return [results[k] for k in ks]
 
 
-def _not_available(k: int, n_queries: int, n_candidates: int) -> OverlapAtK:
+def not_available(k: int, n_queries: int, n_candidates: int) -> OverlapAtK:
     nothing = dict.fromkeys(
         ("overlap", "chance", "chance_sd", "low", "high", "p_value", "null_mean", "tied_share", "flagged")
     )

@@ -27,7 +27,7 @@ def random_predictor(reference: npt.ArrayLike, seed: int) -> FloatArray:
     reference = check_factors("reference factors", reference)
     mean, sd = reference.mean(axis=0, dtype=np.float64), reference.std(axis=0, dtype=np.float64)
     drawn = np.random.default_rng(seed).standard_normal(reference.shape)
-    return (mean + sd * drawn).astype(np.float32)
+    return np.asarray(mean + sd * drawn, dtype=np.float32)
 
 
 def mean_predictor(train_mean: npt.ArrayLike, n_tracks: int) -> FloatArray:

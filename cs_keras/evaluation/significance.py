@@ -188,10 +188,8 @@ def _null_counts(
     deals = _deals(reference, np.random.default_rng(seed))
     for batch in blocks(n_permutations, max(1, BATCH_ENTRIES // reference.n_items)):
         drawn = [next(deals) for _ in range(batch.start, batch.stop)]
-        for block in blocks(
-            len(predicted.queries), QUERY_BLOCK_SIZE
-        ):  # one table of places serves the whole batch
-            table = places_table(predicted.indices[block], predicted.n_items)
+        for block in blocks(len(predicted.queries), QUERY_BLOCK_SIZE):
+            table = places_table(predicted.indices[block], predicted.n_items)  # serves the whole batch
             for count, (items, askers) in zip(counts[batch], drawn, strict=True):
                 places = look_up(table, items.take(reference.indices[askers[block]]))
                 count += [np.count_nonzero(places[:, :k] < k) for k in ks]

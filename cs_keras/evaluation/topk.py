@@ -14,7 +14,8 @@ import numpy.typing as npt
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.checks import FloatArray, check_count, check_factors, check_scores, check_width
 from cs_keras.evaluation.exact import Float64Array
-from cs_keras.evaluation.search import BLOCK_SIZE, Int32Array, Int64Array, Search, blocks
+from cs_keras.evaluation.metrics import power_of_two, search_cosine, search_dot, search_euclidean
+from cs_keras.evaluation.search import BLOCK_SIZE, Int32Array, Int64Array
 
 Metric = Literal["cosine", "euclidean", "dot"]
 
@@ -109,12 +110,10 @@ def top_k_similar(
     rows = _check_queries(queries, len(factors))
     _check_k(k, len(factors) - 1)
     block_size = check_count("block_size", block_size)
-    n_best = min(k + 1, len(factors) - 1)
-    if metric == "cosine":
-        scores, indices, distances = _nearest_by_cosine(factors, rows, n_best, block_size)
-    else:
-        scores, indices, distances = _nearest_by_distance(factors, rows, n_best, block_size)
-    return TopK(indices[:, :k], _gaps(scores, distances, k, factors.shape[1]), rows, len(factors), metric)
+    search = search_cosine if metric == "cosine" else search_euclidean
+    found = search(factors, rows, min(k + 1, len(factors) - 1), block_size)
+    gaps = _gaps(found.scores, found.scales, k, factors.shape[1])
+    return TopK(found.rows[:, :k], gaps, rows, len(factors), metric)
 
 
 def top_k_dot(
@@ -154,20 +153,10 @@ def top_k_dot(
     check_width(playlists, items)
     rows = _check_queries(queries, len(playlists))
     _check_k(k, len(items))
-    units = _power_of_two(np.sqrt(squared_lengths(playlists)))[
-        :, np.newaxis
-    ]  # scaling a query keeps its ranking
-    lengths = np.sqrt(squared_lengths(items))
-    unit = _power_of_two(lengths.max())
-    search = Search(
-        lambda block: playlists[rows[block]] / units[rows[block]],
-        lambda block: items[block] / unit,
-        len(rows),
-        len(items),
-    )
-    scores, indices = search.best(min(k + 1, len(items)), check_count("block_size", block_size))
-    gaps = _gaps(scores, lengths[indices] / unit, k, items.shape[1])
-    return TopK(indices[:, :k], gaps, rows, len(items), "dot")
+    block_size = check_count("block_size", block_size)
+    found = search_dot(playlists, items, rows, min(k + 1, len(items)), block_size)
+    gaps = _gaps(found.scores, found.scales, k, items.shape[1])
+    return TopK(found.rows[:, :k], gaps, rows, len(items), "dot")
 
 
 def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) -> TopK:
@@ -197,72 +186,23 @@ def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) ->
     scores = check_scores(item_scores)
     _check_k(k, len(scores))
     order = np.argsort(-scores, kind="stable")[: k + 1].astype(np.int32)
-    best = scores[np.newaxis, order] / _power_of_two(np.abs(scores).max())
+    best = scores[np.newaxis, order] / power_of_two(np.abs(scores).max())
     rows = np.asarray(queries, dtype=np.int64)
     gaps = np.broadcast_to(_gaps(best, np.abs(best), k, n_factors=1), (len(rows), k))
     return TopK(np.broadcast_to(order[:k], (len(rows), k)), gaps, rows, len(scores), "dot")
 
 
-def squared_lengths(factors: FloatArray) -> Float64Array:
-    """Return the squared length of every row, shape (n_rows,), float64, exact for whole-number factors."""
-    squares = np.empty(len(factors))
-    for block in blocks(len(factors), 16_384):
-        squares[block] = np.square(factors[block], dtype=np.float64).sum(axis=1)
-    return squares
-
-
-def _nearest_by_cosine(
-    factors: FloatArray, rows: Int64Array, n_best: int, block_size: int
-) -> tuple[Float64Array, Int32Array, Float64Array]:
-    """Return scores q.i of rows scaled to length 1, item rows, and the distances of the scaled rows."""
-    squares = squared_lengths(factors)
-    lengths = np.sqrt(np.where(squares > 0, squares, 1.0))[:, np.newaxis]
-    search = Search(
-        lambda block: factors[rows[block]] / lengths[rows[block]],
-        lambda block: factors[block] / lengths[block],
-        len(rows),
-        len(factors),
-        own_rows=rows,
-    )
-    scores, indices = search.best(n_best, block_size)
-    return scores, indices, np.sqrt(np.maximum(2.0 - 2.0 * scores, 0.0))
-
-
-def _nearest_by_distance(
-    factors: FloatArray, rows: Int64Array, n_best: int, block_size: int
-) -> tuple[Float64Array, Int32Array, Float64Array]:
-    """Return scores q.i - |i|^2 / 2, largest for the nearest, item rows and distances, the longest row about 1."""
-    squares = squared_lengths(factors)
-    unit = _power_of_two(np.sqrt(squares.max()))
-    squares /= unit**2
-    search = Search(  # one more column makes the score a dot product: (q, 1) with (i, -|i|^2 / 2)
-        lambda block: np.pad(factors[rows[block]] / unit, ((0, 0), (0, 1)), constant_values=1.0),
-        lambda block: np.column_stack([factors[block] / unit, -squares[block] / 2]),
-        len(rows),
-        len(factors),
-        own_rows=rows,
-    )
-    scores, indices = search.best(n_best, block_size)
-    return scores, indices, np.sqrt(np.maximum(squares[rows, np.newaxis] - 2.0 * scores, 0.0))
-
-
 def _gaps(scores: Float64Array, scales: Float64Array, k: int, n_factors: int) -> FloatArray:
     """Return the steps between successive scores, in units of float32 rounding: see `TopK.gaps`.
 
-    Rounding n factors to float32, each by eps / 2 at most, moves a dot product by about eps * scale / sqrt(n),
-    where the scale is the item's length; for a similarity, which only changes by what moves the item relative to
-    the query, it is their distance.
+    Rounding n factors to float32, each by eps / 2 of itself at most, moves a score by about eps / sqrt(n) of its
+    scale: of the item's length for a dot product, of the distance of item and query for a similarity.
     """
     rounding = np.finfo(np.float32).eps / np.sqrt(n_factors)
     gaps = np.full((len(scores), k), np.inf, dtype=np.float32)
     steps = scores[:, :-1] - scores[:, 1:]  # k of them, or k - 1 if no item is left out
     gaps[:, : steps.shape[1]] = steps / (rounding * (scales[:, 1:] + FLOOR))
     return gaps
-
-
-def _power_of_two(lengths: npt.ArrayLike) -> Float64Array:
-    """Return the power of two above each length, to scale by without rounding; 1 for a length of 0."""
-    return np.asarray(np.ldexp(1.0, np.frexp(lengths)[1]))
 
 
 def _check_k(k: int, n_candidates: int) -> None:
@@ -278,15 +218,10 @@ def _check_queries(queries: npt.ArrayLike | None, n_rows: int) -> Int64Array:
     if queries is None:
         return np.arange(n_rows)
     rows = np.asarray(queries)
-    if (
-        rows.ndim != 1
-        or not rows.size
-        or rows.dtype.kind not in "iu"
-        or rows.min() < 0
-        or rows.max() >= n_rows
-    ):
+    whole = rows.ndim == 1 and rows.size > 0 and rows.dtype.kind in "iu"
+    if not whole or rows.min() < 0 or rows.max() >= n_rows or len(np.unique(rows)) < len(rows):
         raise DataError(
-            f"queries are no rows of the factors: expected at least one whole number from 0 to {n_rows - 1}. "
+            f"queries are no rows of the factors: expected different whole numbers from 0 to {n_rows - 1}. "
             f"Received: {queries!r}."
         )
     return rows.astype(np.int64)

@@ -1,5 +1,7 @@
 """Listening files, one row for each playlist and track, read into a matrix of counts."""
 
+# pyarrow says it is typed, but its compiled modules carry no types.
+
 import os
 from collections.abc import Callable, Sequence
 

@@ -1,5 +1,7 @@
 """Tables of text columns from CSV, TSV or Parquet files, with pyarrow."""
 
+# pyarrow says it is typed, but its compiled modules carry no types.
+
 import codecs
 import csv
 import os

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.style import GENRES, Style
 
-SOCIAL_NAMES = ("scene", "era", "city", "mood")  # what listeners share and no microphone records
+SOCIAL_NAMES = ("scene", "era", "city", "label")  # what listeners share and no microphone records
 GENRE_CONTRAST = (
     0.75  # genres are drawn in towards the middle of each range by this factor, so that they overlap
 )
@@ -43,7 +43,7 @@ class Catalogue:
     styles : tuple of Style, length n_tracks
         The audible side.
     social : ndarray, shape (n_tracks, n_social), float32
-        The inaudible side, in units of about one standard deviation; independent of the styles.
+        The inaudible side: artists at a standard deviation of 1, tracks around them; independent of styles.
     popularity : ndarray, shape (n_tracks,), float64
         Positive, median 1; log-normal and independent of everything else.
     duration_s : ndarray, shape (n_tracks,), float64

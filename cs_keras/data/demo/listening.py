@@ -36,10 +36,11 @@ def draw_listening(catalogue: Catalogue, config: DemoConfig) -> Listening:
     """Draw playlists.
 
     A playlist has a taste, a point on either side: the style of one track and the social side of another,
-    both blurred. With d² the squared distance per dimension between taste and track, w the audible share, s the
-    sharpness and β the popularity exponent, its tracks are drawn without replacement with probability
+    both blurred. With d² the squared distance per dimension between taste and track, w the audible share, s
+    the sharpness, β the popularity exponent and c the chance share, its tracks are drawn without replacement
+    with probability
 
-        (1 - chance) · softmax(β · log(popularity) - s · (w · d²_style + (1 - w) · d²_social)) + chance / n_tracks.
+        (1 - c) · softmax(β · log(popularity) - s · (w · d²_style + (1 - w) · d²_social)) + c / n_tracks.
 
     Parameters
     ----------
@@ -58,10 +59,12 @@ def draw_listening(catalogue: Catalogue, config: DemoConfig) -> Listening:
     entries = []
     for start in range(0, config.n_playlists, PLAYLISTS_PER_BLOCK):
         block = lengths[start : start + PLAYLISTS_PER_BLOCK]
-        distance = config.audible_share * _squared_distances(_draw_tastes(style, len(block), rng), style)
-        distance += (1 - config.audible_share) * _squared_distances(
-            _draw_tastes(social, len(block), rng), social
+        style_taste, social_taste = (
+            _draw_tastes(style, len(block), rng),
+            _draw_tastes(social, len(block), rng),
         )
+        distance = config.audible_share * _squared_distances(style_taste, style)
+        distance += (1 - config.audible_share) * _squared_distances(social_taste, social)
         logit = config.popularity_exponent * np.log(catalogue.popularity) - config.taste_sharpness * distance
         weight = np.exp(logit - logit.max(axis=1, keepdims=True))
         probability = (1 - config.chance_share) * weight / weight.sum(axis=1, keepdims=True)
@@ -79,14 +82,14 @@ def _draw_lengths(config: DemoConfig, rng: np.random.Generator) -> npt.NDArray[n
 
 
 def _draw_tastes(tracks: Matrix, n: int, rng: np.random.Generator) -> Matrix:
-    return tracks[rng.integers(len(tracks), size=n)] + TASTE_SPREAD * rng.standard_normal(
-        (n, tracks.shape[1])
-    )
+    blur = TASTE_SPREAD * rng.standard_normal((n, tracks.shape[1]))
+    return np.asarray(tracks[rng.integers(len(tracks), size=n)] + blur)
 
 
 def _squared_distances(a: Matrix, b: Matrix) -> Matrix:
     """Mean over dimensions of the squared differences between the rows of `a` and those of `b`."""
-    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
+    products = np.einsum("ud,td->ut", a, b)  # not BLAS, whose rounding depends on the number of threads
+    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * products
     return np.asarray(squares / a.shape[1])
 
 

@@ -149,7 +149,7 @@ def style_matrix(styles: Sequence[Style]) -> npt.NDArray[np.float32]:
     return np.stack([style.to_vector() for style in styles]).astype(np.float32)
 
 
-# Columns as in Style: bpm, onsets, drums, bass, register, flats, chord beats, slope, attack, decay, vibrato, noise.
+# As in Style: bpm, onsets, drums, bass, register, flats, chord beats, slope, attack, decay, vibrato, noise.
 GENRES: dict[str, Style] = {
     "ambient": Style(72, 0.6, 0.1, 0.4, 62, 1.5, 7.5, -9, 0.22, 2.4, 8, -24),
     "techno": Style(134, 3.2, 1.3, 1.2, 54, 4.2, 6.5, -5, 0.006, 0.22, 4, -32),

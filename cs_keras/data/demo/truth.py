@@ -1,7 +1,7 @@
 """How far the truth behind the demo data bounds every model.
 
-No model can know more of a track's sound than its style, which generated it. Predicting factors from true styles is
-therefore about the best that prediction from sound can do with the same training tracks.
+No model can know more of a track's sound than its style, which generated it. Predicting factors from true
+styles is therefore about the best that prediction from sound can do with the same training tracks.
 """
 
 import numpy as np
@@ -16,12 +16,12 @@ def style_predictor(
 ) -> Matrix:
     """Predict tracks' factors from their true styles, by kernel ridge regression.
 
-    The kernel is Gaussian, exp(-d² / (2 n_dims)) for a distance d, because tastes fall off smoothly with distance.
+    The kernel is Gaussian, exp(-d² / (2 n_dims)) for a distance d: tastes fall off smoothly with distance.
 
     Parameters
     ----------
     style_train : ndarray, shape (n_train, n_dims), float
-        Standardised styles, as in truth.npz; with the social side beside them, all that the listeners followed.
+        Standardised styles, as in truth.npz; with the social side beside them, all that listeners followed.
     factors_train : ndarray, shape (n_train, n_factors), float
         Factors of the same tracks.
     style_test : ndarray, shape (n_test, n_dims), float

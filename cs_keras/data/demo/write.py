@@ -34,8 +34,8 @@ def write_demo_source(
 
     The folder comes to hold ``audio/TRACK_ID.wav`` (mono, 16-bit PCM), ``tracks.csv`` (path, track_id, artist,
     title, album, isrc, genres), ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see
-    `truth_arrays`) and ``demo.json``, which names the settings. The same settings give the same bytes, whatever
-    the number of workers.
+    `truth_arrays`) and ``demo.json``, which names the settings. The same settings give the same bytes,
+    whatever the number of workers.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def write_demo_source(
         Made if there is none.
     config : DemoConfig, optional
     n_workers : int
-        Threads. NumPy releases the interpreter lock, so that two threads take about half the time of one.
+        Threads; NumPy releases the interpreter lock while it computes.
     on_progress : callable, optional
         Called with the number of tracks done and of all tracks, whenever one is done.
 
@@ -120,8 +120,8 @@ def truth_arrays(catalogue: Catalogue) -> dict[str, np.ndarray[Any, Any]]:
     Returns
     -------
     dict
-        track_ids (n_tracks,) str; style (n_tracks, n_dims) float32, standardised; style_names (n_dims,) str; social
-        (n_tracks, n_social) float32; social_names (n_social,) str; popularity (n_tracks,) float64.
+        track_ids (n_tracks,) str; style (n_tracks, n_dims) float32, standardised; style_names (n_dims,) str;
+        social (n_tracks, n_social) float32; social_names (n_social,) str; popularity (n_tracks,) float64.
     """
     return {
         "track_ids": np.array(catalogue.track_ids),
@@ -144,8 +144,8 @@ def _claim(directory: Path, config: DemoConfig) -> None:
                 name for name in settings if not isinstance(found, dict) or found.get(name) != settings[name]
             ]
             raise ConfigError(
-                f"{directory} holds demo data of other settings ({', '.join(names)}); expected a new folder or the "
-                f"settings in {mark}."
+                f"{directory} holds demo data of other settings ({', '.join(names)}); expected a new folder "
+                f"or the settings in {mark}."
             )
         return
     taken = [

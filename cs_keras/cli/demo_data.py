@@ -1,0 +1,30 @@
+"""``cs-keras demo-data``: the built-in demo dataset."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("demo-data")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--tracks", "n_tracks", type=int, help="Tracks to synthesise.")
+@click.option("--artists", "n_artists", type=int, help="Artists they are by.")
+@click.option("--playlists", "n_playlists", type=int, help="Playlists to draw.")
+@click.option("--seed", type=int, help="Everything follows from it.")
+def command(folder: Path, **changes: int | None) -> None:
+    """Synthesise music and playlists, and make them the dataset DIR.
+
+    DIR/source holds what real data would be: WAV files, tracks.csv and listening.csv, and besides them the
+    generator's truth. The same settings give the same bytes.
+    """
+    from cs_keras.cli.console import Console, quiet_tensorflow
+
+    quiet_tensorflow()
+    from cs_keras.data.demo.config import DemoConfig
+    from pipelines.demo import make_demo
+
+    settings = DemoConfig(**{name: value for name, value in changes.items() if value is not None})
+    make_demo(folder, settings, Console())
+    click.echo(
+        f"{folder}: {settings.n_tracks} tracks by {settings.n_artists} artists; its sources are in {folder}/source."
+    )

@@ -1,0 +1,102 @@
+"""``cs-keras factors``: listening data to collaborative-filtering factors."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
+
+
+@click.command("factors")
+@click.argument("sources", nargs=-1, metavar="[LISTENING] DATASET", type=click.Path(path_type=Path))
+@click.option(
+    "--from-npz",
+    "given",
+    type=click.Path(path_type=Path),
+    help="Ready-made factors instead: ids, item_factors[, playlist_factors].",
+)
+@click.option("--name", default="wmf", show_default=True, help="Name of the factors in the dataset.")
+@click.option("--factors", "n_factors", type=int, default=200, show_default=True, help="Dimensions.")
+@click.option("--alpha", type=float, default=40.0, show_default=True, help="Confidence is 1 + alpha * count.")
+@click.option("--regularization", type=float, default=0.01, show_default=True)
+@click.option("--iterations", type=int, default=15, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--protocol",
+    type=click.Choice(["strict", "thesis"]),
+    default="strict",
+    show_default=True,
+    help="strict: validation and test tracks' listening stays out of the fit.",
+)
+@click.option(
+    "--scaling",
+    type=click.Choice(SCALINGS),
+    default="standardize",
+    show_default=True,
+    help="Of the targets, fitted on train tracks.",
+)
+@click.option("--playlist-column", help="Column of playlist or user ids.  [default: guessed]")
+@click.option("--track-column", help="Column of track ids.  [default: guessed]")
+@click.option("--count-column", help="Column of counts.  [default: guessed; 1 a row where there is none]")
+@click.option("--encoding", help="Of a text file.  [default: UTF-8, or UTF-16 by its byte-order mark]")
+@click.option("--delimiter", help="Of a text file.  [default: guessed]")
+def command(
+    sources: tuple[Path, ...],
+    given: Path | None,
+    name: str,
+    n_factors: int,
+    alpha: float,
+    regularization: float,
+    iterations: int,
+    seed: int,
+    protocol: Any,
+    scaling: Any,
+    **reading: str | None,
+) -> None:
+    """Fit factors to who listened to what, by weighted matrix factorisation (Hu, Koren & Volinsky 2008).
+
+    LISTENING is a CSV, TSV or Parquet file with a row for each playlist (or user) and track, and optionally a
+    count. With --from-npz there is no LISTENING.
+    """
+    if len(sources) != (1 if given else 2):
+        raise click.UsageError("Give LISTENING and DATASET, or --from-npz FILE and DATASET.")
+    from pipelines.factors import FactorsConfig, WmfConfig, make_factors, take_factors
+
+    dataset = sources[-1]
+    if given:
+        factors, unknown = take_factors(given, dataset, scaling, name)
+        n_left_out, examples = len(unknown), unknown[:5]
+        click.echo(f"{dataset}: factors {name!r} taken from {given}: {_size(factors)}.")
+    else:
+        wmf = WmfConfig(n_factors, alpha, regularization, iterations, seed)
+        factors, tally = make_factors(
+            sources[0], dataset, FactorsConfig(wmf, protocol, scaling), name, **reading
+        )
+        n_left_out, examples = tally.n_unknown_tracks, tally.unknown_tracks
+        click.echo(f"{dataset}: factors {name!r} fitted by the {protocol} protocol: {_size(factors)}.")
+        click.echo(
+            f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}."
+        )
+        if n_factors > min(len(factors.playlist_ids), int(factors.has_factors.sum())):
+            click.echo(f"Warning: {n_factors} factors are more than there are playlists or tracks.", err=True)
+        click.echo(_quality(factors))
+    if n_left_out:
+        click.echo(
+            f"Left out: {n_left_out} tracks that the dataset does not hold (such as {', '.join(examples)})."
+        )
+
+
+def _size(factors: Any) -> str:
+    n_tracks, n_without = len(factors.track_ids), int((~factors.has_factors).sum())
+    return (
+        f"{n_tracks - n_without} of {n_tracks} tracks and {len(factors.playlist_ids)} playlists in "
+        f"{factors.item_factors.shape[1]} dimensions"
+    )
+
+
+def _quality(factors: Any) -> str:
+    from cs_keras.factors.quality import FactorQuality
+
+    values = {k: v for k, v in factors.quality.items() if k in FactorQuality.__dataclass_fields__}
+    return f"Quality: {FactorQuality(**values).describe()}."

@@ -1,0 +1,49 @@
+"""The built-in demo dataset: synthesised music and playlists, through the same ingest and factors as real data."""
+
+from pathlib import Path
+
+from cs_keras.data.catalogue import read_catalogue
+from cs_keras.data.demo.config import DemoConfig
+from cs_keras.data.demo.write import write_demo_source
+from cs_keras.factors.wmf import WmfConfig
+from cs_keras.progress import Progress, Silent
+from pipelines.factors import DEFAULT_NAME, FactorsConfig, factors_path, make_factors
+from pipelines.ingest import IngestConfig, ingest
+
+SOURCE = "source"
+# The listening has about a dozen dimensions by construction; far more factors would only fit its noise.
+DEMO_FACTORS = WmfConfig(factors=32)
+
+
+def make_demo(folder: Path, settings: DemoConfig | None = None, progress: Progress | None = None) -> None:
+    """Make the demo dataset, going on where an earlier call stopped.
+
+    Parameters
+    ----------
+    folder
+        Becomes a dataset; recordings, tables and the generator's truth go to ``source`` in it.
+    settings
+        Sizes and seed of the generator.
+    progress
+        Where to report.
+
+    Raises
+    ------
+    ConfigError
+        When the folder holds demo data of other settings.
+    StorageError
+        When files cannot be written.
+    """
+    progress, settings = progress or Silent(), settings or DemoConfig()
+    source = folder / SOURCE
+    with progress.task("synthesise", settings.n_tracks) as advance:
+        write_demo_source(source, settings, on_progress=lambda done, total: advance(1))
+    if factors_path(folder, DEFAULT_NAME).exists():
+        return
+    progress.say(f"demo: {settings.n_tracks} tracks synthesised in {source}")
+    result = ingest(read_catalogue(source / "tracks.csv"), folder, IngestConfig(), progress)
+    progress.say(f"demo: {result.n_tracks} tracks ingested into {folder}")
+    factors, _ = make_factors(source / "listening.csv", folder, FactorsConfig(DEMO_FACTORS))
+    progress.say(
+        f"demo: {len(factors.playlist_ids)} playlists factorised in {DEMO_FACTORS.factors} dimensions"
+    )

@@ -1,0 +1,87 @@
+"""The main job: several baselines trained and judged on one dataset, each in a run folder of its own."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cs_keras import config
+from cs_keras.data.dataset import Dataset
+from cs_keras.errors import CsKerasError
+from cs_keras.progress import Progress, Silent
+from cs_keras.runs import digest, finish_run, is_done, open_run
+from pipelines.evaluate import Judge, evaluate
+from pipelines.factors import open_factors
+from pipelines.settings import resolve
+from pipelines.train import clean_up, make_task, train
+
+DEFAULT_MODELS = ("bot", "cnn-bn", "lstm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The finished run folders, in the order asked for, and the models that failed, with the reason."""
+
+    runs: tuple[Path, ...]
+    failed: Mapping[str, str]
+
+
+def run_baselines(
+    dataset_folder: Path,
+    models: Sequence[str],
+    runs: Path,
+    changes: Mapping[str, Any],
+    factors_name: str | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Train and judge `models`; what is finished is not done again, what was begun goes on.
+
+    Parameters
+    ----------
+    dataset_folder
+        With factors.
+    models
+        Model keys.
+    runs
+        Folder for the run folders.
+    changes
+        Settings laid over the models' own; see `pipelines.settings.resolve`.
+    factors_name
+        Which of the dataset's factors to predict.
+    progress
+        Where to report.
+
+    Raises
+    ------
+    CsKerasError
+        When settings or dataset are wrong. A model that fails on its own is an entry of the outcome instead.
+    """
+    progress = progress or Silent()
+    configs = [resolve(key, changes) for key in models]
+    dataset = Dataset(dataset_folder)
+    factors = open_factors(dataset_folder, dataset.tracks, factors_name)
+    data_digest = digest([dataset.tracks.digest, config.to_dict(dataset.info.audio), factors.digest])
+    judges: dict[Any, Judge] = {}
+    finished, failed = [], {}
+    for run in configs:
+        key = (run.evaluation, run.seed)
+        judge = judges.get(key) or judges.setdefault(
+            key, Judge(dataset.tracks, factors, run.evaluation, run.seed)
+        )
+        task = make_task(dataset, factors, run.train_fraction)
+        folder = open_run(runs, run.key, config.to_dict(run), data_digest)
+        if is_done(folder):
+            progress.say(f"{run.key}: done before, in {folder}")
+            finished.append(folder)
+            continue
+        try:
+            train(run, task, factors, folder, progress)
+            evaluate(run, judge, dataset.tracks, factors, folder)
+        except CsKerasError as error:
+            progress.say(f"{run.key}: failed: {error}")
+            failed[run.key] = str(error)
+            continue
+        clean_up(folder)
+        finished.append(finish_run(folder))
+        progress.say(f"{run.key}: done, in {finished[-1]}")
+    return Outcome(tuple(finished), failed)

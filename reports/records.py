@@ -1,0 +1,170 @@
+"""What a run folder's ``evaluation.json`` and ``config.json`` hold, checked and typed."""
+
+import dataclasses
+import math
+import reprlib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cs_keras.errors import DataError
+from cs_keras.evaluation.losses import RegressionLosses
+from cs_keras.evaluation.overlap import OverlapAtK
+from cs_keras.runs import read_json
+
+EVALUATION_FILE = "evaluation.json"
+CONFIG_FILE = "config.json"
+SCHEMA_VERSION = 1
+
+Record = TypeVar("Record")
+Overlaps = dict[str, tuple[OverlapAtK, ...]]  # by "similarity" and, where there are playlists, "dot"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model was trained; the weights are those of `best_epoch`, counted from 1."""
+
+    parameters: int
+    n_train_tracks: int
+    epochs: int
+    best_epoch: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrackCounts:
+    """Tracks with reference factors in each split."""
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class FactorsRecord:
+    """Which factors were predicted, and how they were made; `config` is None for ready-made ones."""
+
+    name: str
+    n_factors: int
+    protocol: str
+    scaling: str
+    config: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class SplitLosses:
+    """Losses on each split: the MSE of scaled factors, the others in the original factor space."""
+
+    validation: RegressionLosses
+    test: RegressionLosses
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's results, and those of the predictors that know nothing of sound."""
+
+    model: str
+    seed: int
+    training: Training
+    n_tracks: TrackCounts
+    n_playlists: int
+    factors: FactorsRecord
+    losses: SplitLosses
+    mean_predictor: SplitLosses
+    overlap: Overlaps
+    references: dict[str, Overlaps]
+
+
+@dataclass(frozen=True, order=True)
+class Judging:
+    """How overlaps were measured: list lengths, similarity, and sizes of test, interval and sample."""
+
+    ks: tuple[int, ...]
+    metric: str
+    n_permutations: int
+    n_bootstrap: int
+    max_queries: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of a run's settings decides which runs can be compared."""
+
+    data_digest: str
+    evaluation: Judging
+
+
+def read_evaluation(run: Path) -> Evaluation:
+    """Read the results of a finished run.
+
+    Raises
+    ------
+    StorageError
+        When the file cannot be read or is not JSON.
+    DataError
+        When it is of another schema version, or lacks a value or holds one of another type.
+    """
+    path = run / EVALUATION_FILE
+    content = read_json(path)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path} cannot be read by this version: expected schema_version {SCHEMA_VERSION}. "
+            f"Received: {reprlib.repr(version)}."
+        )
+    return _record(Evaluation, content, path)
+
+
+def read_settings(run: Path) -> Settings:
+    """Read what decides which runs `run` can be compared with; errors as for `read_evaluation`."""
+    path = run / CONFIG_FILE
+    return _record(Settings, read_json(path), path)
+
+
+def _record(kind: type[Record], value: Any, path: Path, prefix: str = "") -> Record:
+    """Return a JSON object as dataclass `kind`; keys that it does not name are ignored."""
+    if not isinstance(value, dict):
+        raise _mismatch(path, prefix.rstrip("."), "an object", value)
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in names:
+        if name not in value:
+            raise DataError(f"{path} lacks {prefix}{name}.")
+    return kind(**{name: _typed(hints[name], value[name], path, prefix + name) for name in names})
+
+
+def _typed(kind: Any, value: Any, path: Path, name: str) -> Any:
+    """Return a JSON value as `kind`: a dataclass, ``X | None``, ``tuple[X, ...]``, ``dict[str, X]`` or a scalar."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _record(typing.cast(type[Any], kind), value, path, f"{name}.")
+    if origin is types.UnionType:
+        return None if value is None else _typed(arguments[0], value, path, name)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_typed(arguments[0], item, path, f"{name}.{i}") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {key: _typed(arguments[1], item, path, f"{name}.{key}") for key, item in value.items()}
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if type(value) is not kind or kind is float:
+        raise _mismatch(path, name, _EXPECTED[origin or kind], value)
+    return value
+
+
+_EXPECTED = {
+    int: "a whole number",
+    float: "a finite number",
+    bool: "true or false",
+    str: "text",
+    tuple: "a list",
+    dict: "an object",
+}
+
+
+def _mismatch(path: Path, name: str, expected: str, value: Any) -> DataError:
+    what = f"{path}: {name}" if name else str(path)
+    return DataError(f"{what} must be {expected}. Received: {reprlib.repr(value)}.")

@@ -1,0 +1,112 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare, spearmanr
+
+from cs_keras.data.demo import Catalogue, DemoConfig, draw_catalogue, draw_listening
+from cs_keras.data.demo.listening import _draw_without_replacement
+from cs_keras.data.demo.style import style_matrix
+from cs_keras.errors import ConfigError
+
+DEFAULT = DemoConfig()
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return draw_catalogue(DEFAULT)
+
+
+def spread_within_playlists(catalogue: Catalogue, config: DemoConfig, positions: np.ndarray) -> float:
+    """Mean over playlists of the variance of their tracks, relative to that of all tracks."""
+    listening = draw_listening(catalogue, config)
+    sizes = np.bincount(listening.playlists)
+    sums = np.zeros((len(sizes), positions.shape[1]))
+    np.add.at(sums, listening.playlists, positions[listening.tracks])
+    deviations = positions[listening.tracks] - (sums / sizes[:, None])[listening.playlists]
+    return float(np.mean(deviations**2) / np.mean((positions - positions.mean(axis=0)) ** 2))
+
+
+def test_catalogue_has_the_sizes_asked_for(catalogue: Catalogue) -> None:
+    assert len(set(catalogue.track_ids)) == 480 and len(set(catalogue.isrcs)) == 480
+    assert len(set(catalogue.artists)) == 96 and len(set(catalogue.genres)) == 8
+    pairs = set(zip(catalogue.artists, catalogue.genres, strict=True))
+    assert len(pairs) == 96  # an artist keeps to one genre
+    assert len(set(zip(catalogue.artists, catalogue.titles, strict=True))) == 480
+    assert all(len(isrc) == 12 and isrc[:2] == "ZZ" and isrc[5:].isdigit() for isrc in catalogue.isrcs)
+    assert catalogue.duration_s.min() >= 12 and catalogue.duration_s.max() <= 18
+
+
+def test_social_side_is_independent_of_style(catalogue: Catalogue) -> None:
+    style = style_matrix(catalogue.styles)
+    correlation = np.corrcoef(style.T, catalogue.social.T)[: style.shape[1], style.shape[1] :]
+    # Of 48 correlations over 96 independent artists, standard error 0.1 each, the largest is rarely above 0.4.
+    assert np.abs(correlation).max() < 0.4
+
+
+def test_tracks_differ_within_a_genre(catalogue: Catalogue) -> None:
+    style, genres = style_matrix(catalogue.styles), np.array(catalogue.genres)
+    within = np.mean([style[genres == genre].var(axis=0) for genre in set(catalogue.genres)], axis=0)
+    assert (within / style.var(axis=0) > 0.3).all()
+
+
+def test_playlists_have_the_statistics_asked_for(catalogue: Catalogue) -> None:
+    listening = draw_listening(catalogue, DEFAULT)
+    lengths = np.bincount(listening.playlists)
+    assert len(lengths) == 2500 and lengths.min() >= 5
+    assert lengths.mean() == pytest.approx(25, abs=1)  # standard error 0.25
+    pairs = listening.playlists * 480 + listening.tracks
+    assert (np.diff(pairs) > 0).all()  # sorted, no track twice in a playlist
+    assert listening.counts.min() == 1
+
+
+def test_taste_gathers_what_it_concerns(catalogue: Catalogue) -> None:
+    style, social = style_matrix(catalogue.styles), catalogue.social
+    only_style, only_social = (replace(DEFAULT, audible_share=share) for share in (1.0, 0.0))
+    assert spread_within_playlists(catalogue, only_style, style) < 0.7
+    assert spread_within_playlists(catalogue, only_social, social) < 0.7
+    # A playlist's own mean takes about 1 in 25 of the variance.
+    assert spread_within_playlists(catalogue, only_style, social) == pytest.approx(0.95, abs=0.06)
+    assert spread_within_playlists(catalogue, only_social, style) == pytest.approx(0.95, abs=0.06)
+
+
+def test_pure_chance_is_uniform(catalogue: Catalogue) -> None:
+    listening = draw_listening(catalogue, replace(DEFAULT, chance_share=1.0))
+    assert chisquare(np.bincount(listening.tracks, minlength=480)).pvalue > 1e-3
+
+
+def test_popularity_alone_orders_tracks(catalogue: Catalogue) -> None:
+    config = replace(DEFAULT, taste_sharpness=0.0, chance_share=0.0, popularity_exponent=1.0)
+    plays = np.bincount(draw_listening(catalogue, config).tracks, minlength=480)
+    assert spearmanr(plays, catalogue.popularity).statistic > 0.95
+
+
+def test_draws_without_replacement_follow_the_probabilities() -> None:
+    probability = np.tile([0.5, 0.3, 0.2, 0.0], (20_000, 1))
+    chosen = _draw_without_replacement(probability, np.full(20_000, 2), np.random.default_rng(0))
+    assert (chosen.sum(axis=1) == 2).all()
+    # P(third among the first two) = .5·.2/.5 + .3·.2/.7 + .2; the tolerance is four standard errors.
+    expected = 0.5 * 0.2 / 0.5 + 0.3 * 0.2 / 0.7 + 0.2
+    assert chosen[:, 2].mean() == pytest.approx(expected, abs=0.015)
+    assert not chosen[:, 3].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_genres", 9),
+        ("n_artists", 3),
+        ("n_tracks", 95),
+        ("n_tracks", 480.0),
+        ("max_duration_s", 5.0),
+        ("min_duration_s", float("nan")),
+        ("audible_share", 1.1),
+        ("chance_share", -0.1),
+        ("mean_playlist_length", 300.0),
+        ("sample_rate", 0),
+        ("seed", -1),
+    ],
+)
+def test_settings_outside_their_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be .*Received: {value}|_duration_s must be"):
+        replace(DEFAULT, **{name: value})
