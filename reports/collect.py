@@ -81,10 +81,12 @@ def find_runs(runs: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     StorageError
         When `runs` is no folder or cannot be listed.
     """
-    if not runs.is_dir():
-        raise StorageError(f"There is no folder {runs}.")
     try:
+        if not runs.is_dir():
+            raise StorageError(f"There is no folder {runs}.")
         folders = [runs] if _is_run(runs) else sorted(filter(_is_run, runs.iterdir()))
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(f"Cannot list {runs}: {error.strerror}.") from error
     return tuple(filter(is_done, folders)), tuple(folder for folder in folders if not is_done(folder))

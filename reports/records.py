@@ -150,7 +150,7 @@ def _typed(kind: Any, value: Any, path: Path, name: str) -> Any:
         return {key: _typed(arguments[1], item, path, f"{name}.{key}") for key, item in value.items()}
     if kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    if type(value) is not kind or kind is float:
+    if kind is float or type(value) is not kind:
         raise _mismatch(path, name, _EXPECTED[origin or kind], value)
     return value
 

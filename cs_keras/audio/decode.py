@@ -125,7 +125,7 @@ def _promised_frames(path: Path, file: soundfile.SoundFile) -> int:
     there = path.stat().st_size - 8
     if stated == 0xFFFFFFFF or stated <= there:  # the former is what a pipe writes: length unknown
         return int(file.frames)
-    return round(file.frames * stated / there)
+    return int(file.frames * stated / there)
 
 
 def _decode_librosa(path: Path) -> tuple[Samples, int]:

@@ -56,7 +56,10 @@ def decode(path: Path) -> tuple[npt.NDArray[np.float32], int]:
 
 
 def _is_wav_of_int32(path: Path) -> bool:
-    info = soundfile.info(path)
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return False
     return info.format in ("WAV", "WAVEX") and info.subtype == "PCM_32"
 
 

@@ -4,8 +4,8 @@ A harmonic tone is Moorer's discrete summation formula: its partials n = 1 .. N,
 summed in closed form, so a note costs four sinusoids however many partials it has. As r falls over time, high
 partials die first.
 
-Conventions: every sound is mono, shape (n_samples,), float32, with a peak near 1; sample rates are in Hz. The three
-drums share one signature, so that a kit can be looped over; they last 0.3, 0.25 and 0.08 s.
+Conventions: every sound is mono, of shape (n_samples,), float32; sample rates are in Hz. The three drums share
+one signature, so that a kit can be looped over; they last 0.3, 0.25 and 0.08 s.
 
 J. A. Moorer, "The Synthesis of Complex Audio Spectra by Means of Discrete Summation Formulas", Journal of the
 Audio Engineering Society 24(9), 1976.

@@ -1,0 +1,48 @@
+# make baselines   set up and run the main job on the built-in demo data
+# make test        set up and run the tests
+# make check       lint, types and import rules
+# make bench       measure speed, as ratios
+# make lock        resolve the versions in requirements.lock anew
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help baselines test check bench lock format clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+baselines: $(READY)
+	$(BIN)/cs-keras run-baselines
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.run
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \
+	    --upgrade --output-file requirements.lock setup.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+# The versions come from the lock file, so that every machine runs what was tested; the project itself is linked.
+$(READY): setup.py requirements.lock
+	@python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $(READY)

@@ -1,0 +1,107 @@
+"""The sentences below each table: what was measured, on what, by which definition."""
+
+from typing import Literal
+
+from cs_keras.evaluation.overlap import FLAGGED_TIED_SHARE
+from reports.collect import Group
+
+Kind = Literal["similarity", "dot"]
+
+SIGNIFICANT_P = 0.01
+METRICS = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
+PROTOCOLS = {
+    "strict": "the fit saw no listening to validation or test tracks",
+    "thesis": "the fit saw all listening, that to test tracks included",
+    "given": "ready-made, so what listening they saw is not known",
+}
+REFERENCES = {
+    "random": "Random factors: drawn from a normal of the reference's mean and deviation in each factor.",
+    "one-ranking": "One ranking for all: the same list for every playlist, by the mean playlist's dot product with the "
+    "reference factors.",
+}
+STRONG = "Bold: the best of several models"
+
+
+def heading(group: Group) -> str:
+    """Return the line above a group's tables: its data and how similarity is measured."""
+    metric = METRICS.get(group.judging.metric, group.judging.metric)
+    return f"Data {group.data_digest[:10]}, factors {group.runs[0].evaluation.factors.name}, {metric}"
+
+
+def training_notes(group: Group) -> tuple[str, ...]:
+    """Return the notes of the training table."""
+    first = group.runs[0].evaluation
+    by_construction = "; its MSE is about 1 by construction" if first.factors.scaling == "standardize" else ""
+    notes = [
+        f"MSE: mean squared error of the scaled factors ({first.factors.scaling}), the quantity trained on.",
+        f"Mean predictor: the mean factors of the train tracks for every track{by_construction}.",
+        "R² (1 − squared error / variance, both summed over factors) and cosine distance (1 − cosine, mean over "
+        "tracks) are in the original factor space.",
+        "Best epoch: that of the lowest validation loss, whose weights are kept. Time: of training; it varies "
+        "from run to run.",
+    ]
+    losses = (first.mean_predictor.test, *(run.evaluation.losses.test for run in group.runs))
+    if any(loss.r2 is None for loss in losses):
+        notes.append("R² is n/a: the reference factors of the test tracks do not vary.")
+    if len(group.runs) > 1:
+        notes.append(f"{STRONG}.")
+    return (*notes, _data(group), _factors(group))
+
+
+def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
+    """Return the notes of an overlap table; `tied` if a cell bears the mark of tied lists."""
+    first, judging = group.runs[0].evaluation, group.judging
+    n_queries, n_candidates = first.overlap[kind][0].n_queries, first.overlap[kind][0].n_candidates
+    queries, n_all = (
+        ("test tracks", first.n_tracks.test) if kind == "similarity" else ("playlists", first.n_playlists)
+    )
+    notes = [
+        _definition(kind, judging.metric),
+        f"Mean over {n_queries:,} of {n_all:,} {queries}; {n_candidates:,} tracks compete for each list. In "
+        f"brackets: 95 % bootstrap interval over {queries} ({judging.n_bootstrap:,} resamples).",
+        f"p: share of {judging.n_permutations:,} permutations, which deal the predictions to random tracks, and of "
+        f"the observation itself, that reach the overlap. * p < {SIGNIFICANT_P}, not corrected for the number of "
+        "comparisons.",
+        "Chance: k / competing tracks, ± its standard deviation if lists were drawn independently.",
+        *(text for name, text in REFERENCES.items() if kind in first.references.get(name, {})),
+    ]
+    if len(group.runs) > 1:
+        notes.append(f"{STRONG}, if its p < {SIGNIFICANT_P} and its lists are not tied.")
+    if tied:
+        notes.append(
+            f"† More than {FLAGGED_TIED_SHARE:.0%} of the lists hang on ties, which row order breaks: part of this "
+            "overlap is an artefact."
+        )
+    if any(k > n_candidates for k in judging.ks):
+        notes.append(f"n/a: a list of k tracks needs k that compete for it; there are {n_candidates:,}.")
+    return (*notes, _data(group), _factors(group))
+
+
+def _definition(kind: Kind, metric: str) -> str:
+    if kind == "dot":
+        return (
+            "Overlap in %: share of a playlist's k best test tracks by dot product with the reference factors that are "
+            "also among its k best by the predicted factors."
+        )
+    return (
+        f"Overlap in %: share of the k test tracks nearest to a test track by {METRICS.get(metric, metric)} of the "
+        "reference factors that are also among the k nearest by the predicted factors."
+    )
+
+
+def _data(group: Group) -> str:
+    first = group.runs[0].evaluation
+    counts = first.n_tracks
+    return (
+        f"Tracks with reference factors: {counts.train:,} train, {counts.validation:,} validation, {counts.test:,} "
+        f"test. Playlists: {first.n_playlists:,}."
+    )
+
+
+def _factors(group: Group) -> str:
+    factors = group.runs[0].evaluation.factors
+    fit = "".join(f", {name} {value}" for name, value in (factors.config or {}).items() if name != "factors")
+    protocol = PROTOCOLS.get(factors.protocol, "")
+    return f"Factors: {factors.name}, {factors.n_factors} dimensions{fit}; protocol {factors.protocol}" + (
+        f": {protocol}." if protocol else "."
+    )

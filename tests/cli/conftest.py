@@ -1,0 +1,41 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cs_keras.cli import main
+
+SMALL = [
+    "--set=models.bot.model.n_centroids=50",
+    "--set=models.bot.model.dense=[16]",
+    "--set=models.bot.training.epochs=3",
+    "--set=models.cnn-bn.model.filters=4",
+    "--set=models.cnn-bn.model.dense=[16]",
+    "--set=models.cnn-bn.training.epochs=3",
+    "--set=models.lstm.model.units=[4]",
+    "--set=models.lstm.model.dense=[16]",
+    "--set=models.lstm.training.epochs=2",
+    "--set=training.batch_size=16",
+]
+"""Settings that make each model train in a second or two."""
+
+
+def run(*arguments: object) -> int:
+    """Run the command line in this process and return its exit status."""
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    return int(exit_.value.code or 0)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo dataset; tests that change it take `dataset` instead."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    assert run("demo-data", folder, "--tracks", 60, "--artists", 30, "--playlists", 200) == 0
+    return folder
+
+
+@pytest.fixture
+def dataset(demo: Path, tmp_path: Path) -> Path:
+    """A copy of the small demo dataset without its sources."""
+    return Path(shutil.copytree(demo, tmp_path / "dataset", ignore=shutil.ignore_patterns("source")))
