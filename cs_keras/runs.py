@@ -25,6 +25,7 @@ from cs_keras.errors import StorageError
 Array = np.ndarray[Any, Any]
 PARTIAL = ".partial"
 DONE = "DONE"
+TEMPORARY = ".tmp"
 
 
 @contextlib.contextmanager
@@ -36,7 +37,7 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     StorageError
         When the disk is full or the folder cannot be written to; `path` then holds what it held before.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
@@ -54,6 +55,12 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     finally:
         with contextlib.suppress(OSError):  # where the folder could not be made, there is nothing to remove
             temporary.unlink()
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed writers left in `folder` and below; nobody may be writing there."""
+    for path in folder.rglob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -96,7 +103,7 @@ def read_npz(path: Path, *names: str) -> dict[str, Array]:
         When the file cannot be read, is not whole, or lacks one of `names`.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             missing = [name for name in names if name not in file]
             if missing:
                 raise StorageError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files)}.")
@@ -147,6 +154,7 @@ def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"Cannot make run folder {folder}: {error.strerror}.") from error
+    remove_temporaries(folder)
     if not (folder / "config.json").exists():
         write_json(folder / "environment.json", environment())
         write_json(folder / "config.json", {**config, "data_digest": data_digest})

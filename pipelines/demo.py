@@ -7,12 +7,13 @@ from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.write import write_demo_source
 from cs_keras.factors.wmf import WmfConfig
 from cs_keras.progress import Progress, Silent
+from cs_keras.runs import remove_temporaries
 from pipelines.factors import DEFAULT_NAME, FactorsConfig, factors_path, make_factors
 from pipelines.ingest import IngestConfig, ingest
 
 SOURCE = "source"
-# Few factors and a modest confidence, because the playlists are few: at alpha 40 another seed of the same fit agrees
-# on 40 % of each top 10, at 10 on 64 % (benchmarks/demo_truth.py).
+# Few factors and a modest confidence, because the playlists are few: at alpha 40 another seed of the same fit
+# agrees on 40 % of each top 10, at 10 on 64 % (benchmarks/demo_truth.py).
 DEMO_FACTORS = WmfConfig(factors=32, alpha=10.0)
 
 
@@ -37,6 +38,7 @@ def make_demo(folder: Path, settings: DemoConfig | None = None, progress: Progre
     """
     progress, settings = progress or Silent(), settings or DemoConfig()
     source = folder / SOURCE
+    remove_temporaries(folder)
     with progress.task("synthesise", settings.n_tracks) as advance:
         write_demo_source(source, settings, on_progress=lambda done, total: advance(1))
     if factors_path(folder, DEFAULT_NAME).exists():

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import os
 import threading
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -32,8 +33,9 @@ from cs_keras.data.schema import (
 from cs_keras.data.shards import Shard, read_shard, write_shard
 from cs_keras.errors import AudioError, ConfigError, CsKerasError
 from cs_keras.progress import Advance, Progress, Silent
-from cs_keras.runs import digest
+from cs_keras.runs import digest, remove_temporaries
 
+FINGERPRINT_BYTES = 65_536  # of either end of a file
 UNKNOWN_DURATION_S = 240.0  # planned for files whose header does not say how long they are
 
 
@@ -113,6 +115,7 @@ def ingest(
     """
     progress = progress or Silent()
     check_unique(recordings, "The recordings to ingest")
+    remove_temporaries(out)
     info, tracks = _existing(out, settings)
     known = {*tracks.strings("track_id"), *(entry.track_id for entry in info.left_out)}
     new = [recording for recording in recordings if recording.track_id not in known]
@@ -245,17 +248,22 @@ def _make_shard(
 
 
 def _plan_digest(part: Part, settings: IngestConfig) -> str:
-    """Identify a shard by what goes into it; a recording whose size or date has changed makes another shard."""
-    files = [[r.track_id, str(r.path.name), *_size_and_date(r.path)] for r in part.recordings]
+    """Identify a shard by what goes into it; a recording that has changed makes another shard."""
+    files = [[r.track_id, r.path.name, *_fingerprint(r.path)] for r in part.recordings]
     return digest([config.to_dict(settings.audio), settings.dtype, settings.decoder, files])
 
 
-def _size_and_date(path: Path) -> list[int]:
+def _fingerprint(path: Path) -> list[int]:
+    """Return a file's size and a checksum of its ends: no date, so that a copy gives the same shards."""
     try:
-        status = path.stat()
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            ends = file.read(FINGERPRINT_BYTES)
+            file.seek(max(0, size - FINGERPRINT_BYTES))
+            return [size, zlib.crc32(ends + file.read())]
     except OSError:
         return [0, 0]
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _read_if_whole(path: Path, plan: str) -> Shard | None:

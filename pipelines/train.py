@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from cs_keras.data.batches import ArrayBatches, TrainingBatches, prediction_batches
+from cs_keras.data.batches import ArrayBatches, TrainingBatches, prediction_batches, reading
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.folds import sample_rows
+from cs_keras.data.windows import prediction_windows
 from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.store import Factors
 from cs_keras.models import bot, model_module
@@ -101,7 +102,8 @@ def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: 
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
     procedure = _PROCEDURES[run.procedure]
-    model, fitted, predicted = procedure(run, task, folder, progress)
+    with reading(task.dataset):
+        model, fitted, predicted = procedure(run, task, folder, progress)
     _save_model(model, folder / MODEL_FILE)
     write_json(
         folder / TRAINING_FILE,
@@ -138,8 +140,10 @@ def _train_regression(
     outputs = tf.data.Dataset.from_tensor_slices(task.targets[windows.row]).batch(batch_size)
     validation = tf.data.Dataset.zip((inputs, outputs))
     fitted = _fit_with_progress(run, model, batches, validation, folder, progress)
-    with progress.task(f"{run.key}: predict", len(task.unseen)):
-        predicted = predict_tracks(model, task.dataset, task.unseen, run.sequence, batch_size)
+    n_frames = task.dataset.n_frames[task.unseen]
+    covering = prediction_windows(task.unseen, n_frames, run.sequence, task.dataset.info.audio)
+    with progress.task(f"{run.key}: predict", len(covering)) as advance:
+        predicted = predict_tracks(model, task.dataset, task.unseen, run.sequence, batch_size, advance)
     return model, fitted, predicted
 
 

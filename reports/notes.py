@@ -1,4 +1,4 @@
-"""The sentences below each table: what was measured, on what, by which definition."""
+"""The sentences around tables: what was measured, on what, by which definition."""
 
 from typing import Literal
 
@@ -16,8 +16,8 @@ PROTOCOLS = {
 }
 REFERENCES = {
     "random": "Random factors: drawn from a normal of the reference's mean and deviation in each factor.",
-    "one-ranking": "One ranking for all: the same list for every playlist, by the mean playlist's dot product with the "
-    "reference factors.",
+    "one-ranking": "One ranking for all: the same list for every playlist, by the mean playlist's dot product with "
+    "the reference factors.",
 }
 STRONG = "Bold: the best of several models"
 
@@ -28,13 +28,25 @@ def heading(group: Group) -> str:
     return f"Data {group.data_digest[:10]}, factors {group.runs[0].evaluation.factors.name}, {metric}"
 
 
+def section_notes(group: Group) -> tuple[str, ...]:
+    """Return what holds for all tables of a group: its tracks, playlists and factors."""
+    first = group.runs[0].evaluation
+    counts, factors = first.n_tracks, first.factors
+    fit = "".join(f", {name} {value}" for name, value in (factors.config or {}).items() if name != "factors")
+    protocol = PROTOCOLS.get(factors.protocol, "what listening they saw is not known")
+    return (
+        f"Tracks with reference factors: {counts.train:,} train, {counts.validation:,} validation, "
+        f"{counts.test:,} test. Playlists: {first.n_playlists:,}.",
+        f"Factors: {factors.name}, {factors.n_factors} dimensions{fit}; protocol {factors.protocol}: {protocol}.",
+    )
+
+
 def training_notes(group: Group) -> tuple[str, ...]:
     """Return the notes of the training table."""
     first = group.runs[0].evaluation
-    by_construction = "; its MSE is about 1 by construction" if first.factors.scaling == "standardize" else ""
     notes = [
-        f"MSE: mean squared error of the scaled factors ({first.factors.scaling}), the quantity trained on.",
-        f"Mean predictor: the mean factors of the train tracks for every track{by_construction}.",
+        f"MSE: mean squared error of the scaled factors ({first.factors.scaling}).",
+        f"Mean predictor: the mean factors of the train tracks for every track{_mean_note(first.factors.scaling)}.",
         "R² (1 − squared error / variance, both summed over factors) and cosine distance (1 − cosine, mean over "
         "tracks) are in the original factor space.",
         "Best epoch: that of the lowest validation loss, whose weights are kept. Time: of training; it varies "
@@ -45,7 +57,13 @@ def training_notes(group: Group) -> tuple[str, ...]:
         notes.append("R² is n/a: the reference factors of the test tracks do not vary.")
     if len(group.runs) > 1:
         notes.append(f"{STRONG}.")
-    return (*notes, _data(group), _factors(group))
+    return tuple(notes)
+
+
+def _mean_note(scaling: str) -> str:
+    if scaling != "standardize":
+        return ""
+    return "; its MSE is 1 on those by construction, and less on tracks whose factors vary less"
 
 
 def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
@@ -58,10 +76,9 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
     notes = [
         _definition(kind, judging.metric),
         f"Mean over {n_queries:,} of {n_all:,} {queries}; {n_candidates:,} tracks compete for each list. In "
-        f"brackets: 95 % bootstrap interval over {queries} ({judging.n_bootstrap:,} resamples).",
-        f"p: share of {judging.n_permutations:,} permutations, which deal the predictions to random tracks, and of "
-        f"the observation itself, that reach the overlap. * p < {SIGNIFICANT_P}, not corrected for the number of "
-        "comparisons.",
+        f"brackets: 95% bootstrap interval over {queries} ({judging.n_bootstrap:,} resamples).",
+        f"p: (1 + permutations that reach the overlap) / (1 + {judging.n_permutations:,}); a permutation deals the "
+        f"predictions to random tracks. * p < {SIGNIFICANT_P}, not corrected for the number of comparisons.",
         "Chance: k / competing tracks, ± its standard deviation if lists were drawn independently.",
         *(text for name, text in REFERENCES.items() if kind in first.references.get(name, {})),
     ]
@@ -74,34 +91,16 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
         )
     if any(k > n_candidates for k in judging.ks):
         notes.append(f"n/a: a list of k tracks needs k that compete for it; there are {n_candidates:,}.")
-    return (*notes, _data(group), _factors(group))
+    return tuple(notes)
 
 
 def _definition(kind: Kind, metric: str) -> str:
     if kind == "dot":
         return (
-            "Overlap in %: share of a playlist's k best test tracks by dot product with the reference factors that are "
-            "also among its k best by the predicted factors."
+            "Overlap in %: share of a playlist's k best test tracks by dot product with the reference factors that "
+            "are also among its k best by the predicted factors."
         )
     return (
         f"Overlap in %: share of the k test tracks nearest to a test track by {METRICS.get(metric, metric)} of the "
         "reference factors that are also among the k nearest by the predicted factors."
-    )
-
-
-def _data(group: Group) -> str:
-    first = group.runs[0].evaluation
-    counts = first.n_tracks
-    return (
-        f"Tracks with reference factors: {counts.train:,} train, {counts.validation:,} validation, {counts.test:,} "
-        f"test. Playlists: {first.n_playlists:,}."
-    )
-
-
-def _factors(group: Group) -> str:
-    factors = group.runs[0].evaluation.factors
-    fit = "".join(f", {name} {value}" for name, value in (factors.config or {}).items() if name != "factors")
-    protocol = PROTOCOLS.get(factors.protocol, "")
-    return f"Factors: {factors.name}, {factors.n_factors} dimensions{fit}; protocol {factors.protocol}" + (
-        f": {protocol}." if protocol else "."
     )

@@ -1,8 +1,8 @@
 """What a run folder's ``evaluation.json`` and ``config.json`` hold, checked and typed."""
 
 import dataclasses
-import math
 import reprlib
+import sys
 import types
 import typing
 from dataclasses import dataclass
@@ -120,7 +120,10 @@ def read_evaluation(run: Path) -> Evaluation:
 def read_settings(run: Path) -> Settings:
     """Read what decides which runs `run` can be compared with; errors as for `read_evaluation`."""
     path = run / CONFIG_FILE
-    return _record(Settings, read_json(path), path)
+    settings = _record(Settings, read_json(path), path)
+    if not settings.evaluation.ks:
+        raise _mismatch(path, "evaluation.ks", "at least one list length", [])
+    return settings
 
 
 def _record(kind: type[Record], value: Any, path: Path, prefix: str = "") -> Record:
@@ -148,7 +151,7 @@ def _typed(kind: Any, value: Any, path: Path, name: str) -> Any:
         return tuple(_typed(arguments[0], item, path, f"{name}.{i}") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
         return {key: _typed(arguments[1], item, path, f"{name}.{key}") for key, item in value.items()}
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     if kind is float or type(value) is not kind:
         raise _mismatch(path, name, _EXPECTED[origin or kind], value)

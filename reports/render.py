@@ -27,7 +27,7 @@ LATEX = {
     "²": r"$^2$",
     "−": "$-$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{character: f"{{{character}}}" for character in "[]*-\"'`"},  # else arguments, stars, ligatures
+    **{character: f"{{{character}}}" for character in '[]*`"'},  # else optional arguments, stars, ligatures
 }
 
 
@@ -35,11 +35,13 @@ def to_markdown(sections: Sequence[Section]) -> str:
     """Return GitHub-flavoured Markdown, with columns aligned in the source as well."""
     parts = []
     for section in sections:
-        parts.append(f"## {escape_markdown(section.heading)}")
+        parts += [f"# {escape_markdown(section.heading)}", _markdown_notes(section.notes)]
         for table in section.tables:
-            parts.append(f"### {escape_markdown(table.title)}")
-            parts.append("\n".join(_markdown_lines(table)))
-            parts.append("\n".join(f"- {escape_markdown(note)}" for note in table.notes))
+            parts += [
+                f"## {escape_markdown(table.title)}",
+                "\n".join(_markdown_lines(table)),
+                _markdown_notes(table.notes),
+            ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -77,9 +79,9 @@ def to_rich(sections: Sequence[Section]) -> RenderableType:
     """Return what ``rich.console.Console.print`` shows; intervals stand below their numbers, to save width."""
     parts: list[RenderableType] = []
     for section in sections:
-        parts.append(Text(_printable(section.heading), style="bold"))
+        parts += [Text(_printable(section.heading), style="bold"), *_rich_notes(section.notes)]
         for table in section.tables:
-            parts += [Text(), _rich_table(table), *(Text(_printable(n), style="dim") for n in table.notes)]
+            parts += [Text(), _rich_table(table), Text(), *_rich_notes(table.notes)]
         parts.append(Text())
     return Group(*parts)
 
@@ -92,9 +94,10 @@ def escape_markdown(text: str) -> str:
 
 def escape_latex(text: str) -> str:
     """Return text that LaTeX shows as it is."""
-    return "".join(
+    characters = (
         LATEX.get(c) or (c if c.isascii() else f"{{[}}U+{ord(c):04X}{{]}}") for c in _printable(text)
     )
+    return re.sub(r"([-'])(?=\1)", r"\1{}", "".join(characters))  # -- and '' would become one character
 
 
 def neutralise(text: str) -> str:
@@ -112,6 +115,10 @@ def _printable(text: str) -> str:
 def _seed(table: Table, row: Row) -> list[str]:
     """Return the cells between the name and the numbers."""
     return ["" if row.seed is None else str(row.seed)] if table.shows_seeds else []
+
+
+def _markdown_notes(notes: Iterable[str]) -> str:
+    return "\n".join(f"- {escape_markdown(note)}" for note in notes)
 
 
 def _markdown_lines(table: Table) -> Iterator[str]:
@@ -165,7 +172,7 @@ def _latex_lines(section: Section, table: Table) -> Iterator[str]:
     yield r"\bottomrule"
     yield r"\end{tabular}"
     yield r"\par\smallskip\begin{minipage}{\linewidth}\scriptsize"
-    yield from (rf"{escape_latex(note)}\par" for note in table.notes)
+    yield from (rf"{escape_latex(note)}\par" for note in (*table.notes, *section.notes))
     yield r"\end{minipage}"
     yield r"\end{table}"
 
@@ -175,8 +182,8 @@ def _latex_line(cells: Iterable[str]) -> str:
 
 
 def _latex_header(column: Column) -> str:
-    lines = [escape_latex(line) for line in column.header.split("\n")]
-    return lines[0] if len(lines) == 1 else rf"\shortstack[{column.align[0]}]{{{r'\\'.join(lines)}}}"
+    lines = r"\\".join(escape_latex(line) for line in column.header.split("\n"))
+    return rf"\shortstack[{column.align[0]}]{{{lines}}}"
 
 
 def _latex_cell(cell: Cell | None) -> str:
@@ -193,11 +200,7 @@ def _latex_detail(cell: Cell | None) -> str:
 
 def _rich_table(table: Table) -> RichTable:
     shown = RichTable(
-        title=Text(table.title),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
-        pad_edge=False,
+        title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False
     )
     for column in (*table.stubs, *table.columns):
         shown.add_column(Text(column.header), justify=column.align, overflow="fold", vertical="top")
@@ -206,6 +209,10 @@ def _rich_table(table: Table) -> RichTable:
             shown.add_section()
         shown.add_row(Text(_printable(row.name)), *_seed(table, row), *map(_rich_cell, row.cells))
     return shown
+
+
+def _rich_notes(notes: Iterable[str]) -> Iterator[Text]:
+    return (Text(_printable(note), style="dim") for note in notes)
 
 
 def _rich_cell(cell: Cell | None) -> Text:

@@ -101,6 +101,7 @@ class Section:
     """Tables of runs that can be compared with each other."""
 
     heading: str
+    notes: tuple[str, ...]
     tables: tuple[Table, ...]
 
 
@@ -108,7 +109,11 @@ def make_sections(collected: Collected) -> tuple[Section, ...]:
     """Return the tables of collected runs, a section for each group, numbered if there are several."""
     several = len(collected.groups) > 1
     return tuple(
-        Section(f"{number}. {notes.heading(group)}" if several else notes.heading(group), make_tables(group))
+        Section(
+            heading=f"{number}. {notes.heading(group)}" if several else notes.heading(group),
+            notes=notes.section_notes(group),
+            tables=make_tables(group),
+        )
         for number, group in enumerate(collected.groups, 1)
     )
 
@@ -136,10 +141,8 @@ def training_table(group: Group) -> Table:
         Column("time\n(min:s)", "seconds"),
     )
     mean = group.runs[0].evaluation.mean_predictor
-    n_counts = len(columns) - 5
-    baseline = Row(
-        "mean predictor", None, (*[None] * n_counts, *_loss_cells(mean.validation, mean.test), None)
-    )
+    untrained = (None,) * (4 if subset else 3)
+    baseline = Row("mean predictor", None, (*untrained, *_loss_cells(mean.validation, mean.test), None))
     models = [_training_row(run, subset) for run in group.runs]
     return Table("Training", columns, (baseline, *_emphasise(columns, models)), notes.training_notes(group))
 
@@ -191,8 +194,9 @@ def _training_row(run: Run, subset: bool) -> Row:
 
 
 def _loss_cells(validation: RegressionLosses, test: RegressionLosses) -> tuple[Cell | None, ...]:
-    values = (validation.mse, test.mse, test.r2, test.cosine_distance)
-    return tuple(None if value is None else Cell(_format_loss(value), value) for value in values)
+    errors = (Cell(_format_loss(value, least=1e-3), value) for value in (validation.mse, test.mse))
+    r2 = None if test.r2 is None else Cell(_format_loss(test.r2), test.r2)
+    return (*errors, r2, Cell(_format_loss(test.cosine_distance), test.cosine_distance))
 
 
 def _overlap_cell(measured: OverlapAtK | None, decimals: int) -> Cell | None:
@@ -224,8 +228,9 @@ def _decimals(measured: OverlapAtK | None) -> int:
     return max(1, 1 - math.floor(math.log10(100 * measured.chance)))
 
 
-def _format_loss(value: float) -> str:
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
+def _format_loss(value: float, least: float = 0.0) -> str:
+    """Return four decimals, or an exponent for large values and for those between 0 and `least`."""
+    return f"{value:.3e}" if abs(value) >= 1e4 or 0 < abs(value) < least else f"{value:z.4f}"
 
 
 def _format_p(value: float) -> str:

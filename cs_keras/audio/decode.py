@@ -1,9 +1,14 @@
 """Recordings to mono samples at one rate, with a clear sentence for every one that cannot be used."""
 
+import contextlib
+import os
+import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import mutagen.mp3
 import numpy as np
 import numpy.typing as npt
 import soundfile
@@ -18,6 +23,7 @@ Samples = npt.NDArray[np.float32]
 
 AUDIO_SUFFIXES = (".mp3", ".ogg", ".oga", ".opus", ".flac", ".wav", ".aif", ".aiff", ".m4a", ".mp4", ".wma")
 SILENCE_PEAK = 10 ** (-80 / 20)  # full scale is 1: nothing louder than -80 dBFS is silence
+_BLOCK = 1 << 20  # samples read at a time where the length is not known
 LOWEST_RATE_HZ = 4000  # below it not even the fundamental of a soprano is left
 
 
@@ -103,6 +109,8 @@ class _Undecodable(Exception):
 def _decode_soundfile(path: Path) -> tuple[Samples, int]:
     try:
         with soundfile.SoundFile(path) as file:
+            if file.format == "MP3" and not _mp3_states_length(path):
+                return _decode_to_the_end(path)
             expected, rate = _promised_frames(path, file), file.samplerate
             samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
@@ -113,6 +121,34 @@ def _decode_soundfile(path: Path) -> tuple[Samples, int]:
             f"{path} is cut short: {len(samples) / rate:.1f} s of {expected / rate:.1f} s are there."
         )
     return samples, rate
+
+
+def _mp3_states_length(path: Path) -> bool:
+    try:
+        info: Any = mutagen.mp3.MP3(path).info  # type: ignore[no-untyped-call]
+    except mutagen.MutagenError:
+        return True
+    return bool(info.bitrate_mode != mutagen.mp3.BitrateMode.UNKNOWN)
+
+
+def _decode_to_the_end(path: Path) -> tuple[Samples, int]:
+    """Decode through a pipe, of which libsndfile cannot guess a length: of a file it stops at its guess."""
+    reader, writer = os.pipe()
+
+    def feed() -> None:
+        with contextlib.suppress(BrokenPipeError), open(writer, "wb") as pipe, open(path, "rb") as file:
+            shutil.copyfileobj(file, pipe)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        with open(reader, "rb") as pipe, soundfile.SoundFile(pipe.fileno(), closefd=False) as file:
+            blocks = [file.read(_BLOCK, dtype="float32", always_2d=True)]
+            while len(blocks[-1]) == _BLOCK:
+                blocks.append(file.read(_BLOCK, dtype="float32", always_2d=True))
+            return np.concatenate(blocks), file.samplerate
+    finally:
+        feeder.join()
 
 
 def _promised_frames(path: Path, file: soundfile.SoundFile) -> int:

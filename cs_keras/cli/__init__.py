@@ -56,10 +56,7 @@ def main(arguments: list[str] | None = None) -> Any:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     except MemoryError:
-        click.echo(
-            "Error: the machine's memory is full; smaller batches (--set training.batch_size=8) need less.",
-            err=True,
-        )
+        click.echo("Error: the machine's memory is full.", err=True)
         sys.exit(1)
     sys.exit(0)
 

@@ -1,5 +1,8 @@
 """``cs-keras factors``: listening data to collaborative-filtering factors."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +64,21 @@ def command(
     """
     if len(sources) != (1 if given else 2):
         raise click.UsageError("Give LISTENING and DATASET, or --from-npz FILE and DATASET.")
-    from pipelines.factors import FactorsConfig, WmfConfig, make_factors, take_factors
+    from cs_keras.factors.wmf import WmfConfig
+    from pipelines.factors import FactorsConfig, make_factors, take_factors
 
     dataset = sources[-1]
     if given:
-        factors, unknown = take_factors(given, dataset, scaling, name)
+        with _warnings_as_lines():
+            factors, unknown = take_factors(given, dataset, scaling, name)
         n_left_out, examples = len(unknown), unknown[:5]
         click.echo(f"{dataset}: factors {name!r} taken from {given}: {_size(factors)}.")
     else:
         wmf = WmfConfig(n_factors, alpha, regularization, iterations, seed)
-        factors, tally = make_factors(
-            sources[0], dataset, FactorsConfig(wmf, protocol, scaling), name, **reading
-        )
+        with _warnings_as_lines():
+            factors, tally = make_factors(
+                sources[0], dataset, FactorsConfig(wmf, protocol, scaling), name, **reading
+            )
         n_left_out, examples = tally.n_unknown_tracks, tally.unknown_tracks
         click.echo(f"{dataset}: factors {name!r} fitted by the {protocol} protocol: {_size(factors)}.")
         click.echo(
@@ -85,6 +91,15 @@ def command(
         click.echo(
             f"Left out: {n_left_out} tracks that the dataset does not hold (such as {', '.join(examples)})."
         )
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        click.echo(f"Warning: {warning.message}", err=True)
 
 
 def _size(factors: Any) -> str:

@@ -105,5 +105,6 @@ def command(
             f"Too few artists for ten hashed folds: the tracks were {result.dealing}, largest group first."
         )
     click.echo(
-        f"{out}: {result.n_tracks} tracks, {result.n_new} of them new, {len(result.left_out)} recordings left out."
+        f"{out}: {result.n_tracks} tracks, {result.n_new} of them new, "
+        f"{len(result.left_out)} recording{'' if len(result.left_out) == 1 else 's'} left out."
     )

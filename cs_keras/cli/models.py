@@ -7,7 +7,14 @@ DEFAULT_N_FACTORS = 200  # the reference thesis's, which its parameter counts ar
 
 @click.command("models")
 @click.option("--params", is_flag=True, help="Build each model and count its trainable parameters.")
-@click.option("--factors", "n_factors", type=click.IntRange(1), default=DEFAULT_N_FACTORS, show_default=True, help="Outputs to count with.")
+@click.option(
+    "--factors",
+    "n_factors",
+    type=click.IntRange(1),
+    default=DEFAULT_N_FACTORS,
+    show_default=True,
+    help="Outputs to count with.",
+)
 def command(params: bool, n_factors: int) -> None:
     """List the models that run-baselines and --models know."""
     from cs_keras.cli.console import quiet_tensorflow

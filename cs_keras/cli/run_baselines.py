@@ -1,6 +1,7 @@
 """``cs-keras run-baselines``: the main job."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -50,6 +51,8 @@ def command(
     """
     from cs_keras import config
     from cs_keras.cli.console import Console, quiet_tensorflow
+    from cs_keras.cli.report import show_report
+    from cs_keras.errors import CsKerasError
     from cs_keras.models import MODEL_FILES, check_key
 
     keys = list(MODEL_FILES) if models == "all" else [key.strip() for key in models.split(",") if key.strip()]
@@ -60,7 +63,8 @@ def command(
     changes = config.merge(
         config.load_toml(config_file) if config_file else {}, config.parse_overrides(assignments)
     )
-    given = {"train_fraction": train_fraction, "seed": seed, "training": epochs and {"epochs": epochs}}
+    given: dict[str, Any] = {"train_fraction": train_fraction, "seed": seed}
+    given["training"] = None if epochs is None else {"epochs": epochs}
     changes = config.merge(changes, {name: value for name, value in given.items() if value is not None})
     quiet_tensorflow()
     from pipelines.demo import make_demo
@@ -70,4 +74,10 @@ def command(
     if dataset is None:
         dataset = DEMO_FOLDER
         make_demo(dataset, progress=console)
-    run_baselines(dataset, keys, runs, changes, factors_name, console)
+    outcome = run_baselines(dataset, keys, runs, changes, factors_name, console)
+    if outcome.runs:
+        show_report(runs, runs / "report")
+    if outcome.failed:
+        raise CsKerasError(
+            f"{len(outcome.failed)} of {len(keys)} models failed: {', '.join(outcome.failed)}."
+        )

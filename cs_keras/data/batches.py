@@ -1,5 +1,6 @@
 """tf.data over a dataset: batches of windows, each a pure function of seed and step, so any step can be resumed."""
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Iterator
@@ -12,6 +13,15 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, Windows, prediction_windows, training_windows
 
 Targets = npt.NDArray[np.float32]
+
+
+@contextlib.contextmanager
+def reading(dataset: Dataset) -> Iterator[None]:
+    """Raise what the dataset met while TensorFlow read from it, instead of TensorFlow's account of it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise dataset.error or error from None
 
 
 class TrainingBatches:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cs_keras.data.schema import DatasetInfo, Tracks, read_info, read_tracks
 from cs_keras.data.shards import Frames, Shard, open_block, read_shard
 from cs_keras.data.windows import Windows
-from cs_keras.errors import DataError, StorageError
+from cs_keras.errors import CsKerasError, DataError, StorageError
 
 
 class Dataset:
@@ -44,6 +44,7 @@ class Dataset:
                     f"Dataset {folder} lacks its shard {name}; `cs-keras ingest` makes it again."
                 )
         self._block = functools.cache(self._open)
+        self.error: CsKerasError | None = None  # what went wrong where TensorFlow would hide it
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -66,9 +67,13 @@ class Dataset:
         return out
 
     def _open(self, name: str) -> Frames:
-        shard = read_shard(self.folder / name)
-        self._check(name, shard)
-        return open_block(shard)
+        try:
+            shard = read_shard(self.folder / name)
+            self._check(name, shard)
+            return open_block(shard)
+        except CsKerasError as error:
+            self.error = error
+            raise
 
     def _check(self, name: str, shard: Shard) -> None:
         rows = np.flatnonzero(self._names == name)

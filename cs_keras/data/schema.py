@@ -173,7 +173,7 @@ def read_info(folder: Path) -> DatasetInfo:
             dealing=document["dealing"],
             left_out=tuple(LeftOut(**entry) for entry in document["left_out"]),
         )
-    except (KeyError, TypeError, ConfigError) as error:
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise DataError(f"{path} is not as `cs-keras ingest` writes it: {error}.") from error
 
 

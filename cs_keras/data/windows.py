@@ -58,7 +58,7 @@ def usable_range(n_frames: Integers, config: SequenceConfig, audio: AudioConfig)
     skips = np.array([config.skip_start_s, config.skip_end_s]) * audio.frames_per_second
     wanted = skips.sum()
     spare = np.maximum(n_frames - config.frames, 0)
-    share = np.minimum(1.0, spare / wanted) if wanted else np.zeros(len(n_frames))
+    share = np.minimum(spare, wanted) / wanted if wanted else np.zeros(len(n_frames))
     first = np.floor(share * skips[0]).astype(np.int64)
     last = np.floor(share * skips[1]).astype(np.int64)
     return first, n_frames - first - last

@@ -233,6 +233,7 @@ def _compare(
 
 
 def not_available(k: int, n_queries: int, n_candidates: int) -> OverlapAtK:
+    """Return what is said of lists that are longer than there are candidates."""
     nothing = dict.fromkeys(
         ("overlap", "chance", "chance_sd", "low", "high", "p_value", "null_mean", "tied_share", "flagged")
     )

@@ -9,10 +9,9 @@ is a fitted track's y_i the same function of X as that of a track folded in afte
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from cs_keras.errors import ConfigError, DataError
 
 FloatArray = npt.NDArray[np.float32]
 Protocol = Literal["strict", "thesis"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,17 @@ def fit_wmf(
     Raises
     ------
     DataError
-        A count is negative or not finite, none is above 0, or the counts are too large to solve in float32.
+        A count is negative or not finite, none is above 0, or the counts are too large to solve.
     """
     confidence = _confidence(user_items, config.alpha)
     if confidence.nnz == 0:
         raise DataError(f"expected listening to fit on; every count in the {confidence.shape} matrix is 0.")
-    with _solver(config, num_threads) as model:
+
+    def solve(model: Any) -> tuple[FloatArray, FloatArray]:
         model.fit(confidence, show_progress=False)
-    return model.item_factors, model.user_factors
+        return model.item_factors.astype(np.float32), model.user_factors.astype(np.float32)
+
+    return _solve(solve, config, num_threads)
 
 
 def fold_in_items(
@@ -149,16 +152,19 @@ def fold_in_items(
     Raises
     ------
     DataError
-        A count is negative or not finite, too large to solve in float32, or the shapes do not fit together.
+        A count is negative or not finite, too large to solve, or the shapes do not fit together.
     """
     expected = (user_items.shape[0], config.factors)
     if playlist_factors.shape != expected:
         raise DataError(f"playlist_factors must be of shape {expected}. Received: {playlist_factors.shape}.")
     item_users = _confidence(user_items, config.alpha).T.tocsr()
-    with _solver(config, num_threads) as model:
-        model.user_factors = np.ascontiguousarray(playlist_factors, dtype=np.float32)
+
+    def solve(model: Any) -> FloatArray:
+        model.user_factors = np.ascontiguousarray(playlist_factors, dtype=model.dtype)
         item_factors: FloatArray = model.recalculate_item(range(item_users.shape[0]), item_users)
-    return item_factors
+        return item_factors.astype(np.float32)
+
+    return _solve(solve, config, num_threads)
 
 
 def fit_protocol(
@@ -232,22 +238,29 @@ def _confidence(user_items: scipy.sparse.csr_matrix, alpha: float) -> scipy.spar
     return counts
 
 
-@contextmanager
-def _solver(config: WmfConfig, num_threads: int) -> Iterator[Any]:
-    """Make implicit's model; BLAS keeps to one thread, for speed and because its sums depend on their number."""
+def _solve(work: Callable[[Any], T], config: WmfConfig, num_threads: int) -> T:
+    """Give implicit's model to `work`, in float32, or where that is too coarse in float64.
+
+    It is too coarse where there are fewer tracks or playlists than factors.
+
+    BLAS keeps to one thread, for speed and because its sums depend on their number.
+    """
     with threadpool_limits(1, "blas"):
-        model = AlternatingLeastSquares(
-            factors=config.factors,
-            regularization=config.regularization,
-            iterations=config.iterations,
-            use_cg=False,
-            num_threads=num_threads,
-            random_state=config.seed,
-        )
-        try:
-            yield model
-        except (ValueError, ModelFitError) as error:
-            raise DataError(
-                f"the normal equations cannot be solved in float32 ({error}); "
-                "expected smaller counts or alpha, or more regularization."
-            ) from error
+        for dtype in (np.float32, np.float64):
+            model = AlternatingLeastSquares(
+                factors=config.factors,
+                regularization=config.regularization,
+                iterations=config.iterations,
+                use_cg=False,
+                num_threads=num_threads,
+                random_state=config.seed,
+                dtype=dtype,
+            )
+            try:
+                return work(model)
+            except (ValueError, ModelFitError) as error:
+                failure = error  # a name bound by `except` ends with its block
+    raise DataError(
+        f"the normal equations cannot be solved ({failure}); "
+        "expected smaller counts or alpha, fewer factors, or more regularization."
+    ) from failure

@@ -41,5 +41,5 @@ def mfcc(mel_db: Any, n_mfcc: int = 13, deltas: int = 2) -> Any:
             DELTA_FRAMES, mode="reflect", data_format="channels_last", dtype="float32", name=f"delta_{order}"
         )
         stages.append(delta(stages[-1]))
-    x = keras.layers.Concatenate(axis=2, name="mfcc_deltas")(stages) if deltas else x
+    x = keras.layers.Concatenate(axis=2, dtype="float32", name="mfcc_deltas")(stages) if deltas else x
     return keras.layers.Reshape((-1, n_mfcc * (1 + deltas)), dtype="float32", name="frame_features")(x)

@@ -33,6 +33,10 @@ class DivergenceError(CsKerasError):
     """A loss became infinite or not a number."""
 
 
+class MemoryExhaustedError(CsKerasError):
+    """The machine or its GPU has too little memory for a batch."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Fitted:
     """What a fit gives: the history of its epochs, and which of them the weights are from (counted from 1)."""
@@ -82,6 +86,8 @@ def fit(
     ------
     DivergenceError
         When a loss is not finite.
+    MemoryExhaustedError
+        When a batch does not fit into memory.
     StorageError
         When a checkpoint cannot be written or read.
     """
@@ -90,15 +96,21 @@ def fit(
     history = checkpoints.restore(model)
     log = _EpochLog(checkpoints, history, config, folder, on_epoch)
     if not _finished(history, config):
-        model.fit(
-            train.from_epoch(len(history)),
-            validation_data=validation,
-            initial_epoch=len(history),
-            epochs=config.epochs,
-            steps_per_epoch=train.steps_per_epoch,
-            callbacks=[log, keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)],
-            verbose=0,
-        )
+        try:
+            model.fit(
+                train.from_epoch(len(history)),
+                validation_data=validation,
+                initial_epoch=len(history),
+                epochs=config.epochs,
+                steps_per_epoch=train.steps_per_epoch,
+                callbacks=[log, keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)],
+                verbose=0,
+            )
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryExhaustedError(
+                f"The model and batches of {config.batch_size} sequences do not fit into memory; try a smaller "
+                "batch (--set training.batch_size=...)."
+            ) from error
     checkpoints.load_best(model)
     return Fitted(history, _best(history) + 1)
 

@@ -52,7 +52,8 @@ def predict_tracks(
     predicted = np.concatenate(parts).astype(np.float64)
     first = np.flatnonzero(np.r_[True, windows.row[1:] != windows.row[:-1]])
     counts = np.diff(np.r_[first, len(windows)])
-    return (np.add.reduceat(predicted, first) / counts[:, None]).astype(np.float32)
+    means = np.add.reduceat(predicted, first) / counts[:, None]
+    return np.asarray(means, np.float32)
 
 
 def apply_to_tracks(

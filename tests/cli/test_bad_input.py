@@ -61,7 +61,7 @@ def given_case(expected: str, **arrays: np.ndarray) -> Case:
 
     def case(tmp: Path, dataset: Path) -> tuple[list[object], list[str]]:
         np.savez(tmp / "given.npz", **arrays)
-        return ["factors", "--from-npz", tmp / "given.npz", dataset], ["given.npz", expected]
+        return ["factors", "--from-npz", tmp / "given.npz", dataset], ["given", expected]
 
     return case
 

@@ -1,0 +1,36 @@
+"""``cs-keras report``: tables from saved run folders, without TensorFlow."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("runs", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["md", "csv", "latex"]),
+    help="Files to write; may be given several times.  [default: all]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the files.  [default: RUNS/report]")
+def command(runs: Path, formats: tuple[str, ...], out: Path | None) -> None:
+    """Print the tables of the finished runs in RUNS, and write them as Markdown, CSV and LaTeX."""
+    show_report(runs, out or runs / "report", formats or ("md", "csv", "latex"))
+
+
+def show_report(runs: Path, out: Path, formats: tuple[str, ...] = ("md", "csv", "latex")) -> None:
+    """Print the tables of the finished runs in `runs` and write them to `out`."""
+    from rich.console import Console
+
+    from cs_keras.models import MODEL_FILES
+    from reports.collect import collect_runs
+    from reports.render import to_rich
+    from reports.tables import make_sections
+    from reports.write import write_report
+
+    order = tuple(MODEL_FILES)
+    written = write_report(runs, out, formats, order)
+    Console().print(to_rich(make_sections(collect_runs(runs, order))))
+    click.echo(f"Written: {', '.join(map(str, written))}", err=True)

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.shards import write_shard
+from cs_keras.data.windows import Windows
+from cs_keras.errors import DataError, StorageError
+from tests.data.small import AUDIO, magnitudes, write_small
+
+LENGTHS = [5, 3, 8, 1, 4]
+SHARD = "shards/fold-00/part-00001.h5"  # of tracks 2 and 3
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return Dataset(write_small(tmp_path, LENGTHS))
+
+
+def test_a_track_is_read_whole_as_stored(dataset):
+    assert len(dataset) == 5
+    for row, n_frames in enumerate(LENGTHS):
+        frames = dataset.read_track(row)
+        assert frames.dtype == np.float16
+        assert np.array_equal(frames, magnitudes(row, n_frames))
+
+
+def test_windows_are_slices_of_tracks_in_the_order_asked_for(dataset):
+    windows = Windows(np.array([2, 0, 2, 4]), np.array([5, 1, 0, 0]))
+    read = dataset.read_windows(windows, 3)
+    assert (read.shape, read.dtype) == ((4, 3, 9), np.float16)
+    for i, (row, start) in enumerate(zip(windows.row, windows.start, strict=True)):
+        assert np.array_equal(read[i], dataset.read_track(row)[start : start + 3])
+
+
+def test_a_track_that_ends_inside_its_window_is_followed_by_zeros_not_by_the_next_track(dataset):
+    read = dataset.read_windows(Windows(np.array([0, 3]), np.array([3, 0])), 4)
+    assert read[0, :, 0].tolist() == [3, 4, 0, 0]
+    assert read[1, :, 0].tolist() == [300, 0, 0, 0]
+
+
+def test_no_windows_are_an_empty_array(dataset):
+    nothing = np.zeros(0, np.int64)
+    assert dataset.read_windows(Windows(nothing, nothing), 4).shape == (0, 4, 9)
+
+
+def test_float32_stays_float32(tmp_path):
+    dataset = Dataset(write_small(tmp_path, LENGTHS, dtype="float32"))
+    assert dataset.read_windows(Windows(np.array([0]), np.array([0])), 2).dtype == np.float32
+
+
+def test_a_folder_that_is_not_a_dataset_is_told(tmp_path):
+    with pytest.raises(StorageError, match="is not a cs-keras dataset"):
+        Dataset(tmp_path)
+
+
+def test_a_missing_shard_is_told_when_the_dataset_is_opened(tmp_path):
+    (write_small(tmp_path, LENGTHS) / SHARD).unlink()
+    with pytest.raises(StorageError, match=f"lacks its shard {SHARD}; `cs-keras ingest` makes it again"):
+        Dataset(tmp_path)
+
+
+def test_a_cut_shard_is_told_when_it_is_read_and_the_others_are_read_all_the_same(tmp_path, dataset):
+    whole = (tmp_path / SHARD).read_bytes()
+    (tmp_path / SHARD).write_bytes(whole[:-10])
+    assert len(dataset.read_track(0)) == 5
+    with pytest.raises(StorageError, match="part-00001.h5 is not a whole HDF5 file"):
+        dataset.read_track(2)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "dtype", "received"),
+    [((8,), "float16", r"shape \(8, 9\) as float16"), ((8, 1), "float32", r"shape \(9, 9\) as float32")],
+)
+def test_a_shard_that_does_not_fit_the_track_table_is_told(tmp_path, lengths, dtype, received):
+    write_small(tmp_path, LENGTHS)
+    tracks = [(f"t{2 + i}", magnitudes(2 + i, n)) for i, n in enumerate(lengths)]
+    write_shard(tmp_path / SHARD, tracks, AUDIO, dtype)
+    with pytest.raises(
+        DataError, match=rf"part-00001.h5 .*does not fit the track table.* Received: {received}"
+    ):
+        Dataset(tmp_path).read_track(2)

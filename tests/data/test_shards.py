@@ -1,0 +1,161 @@
+import json
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+
+from cs_keras.data.shards import open_block, read_shard, verify_track, write_shard
+from cs_keras.errors import DataError, StorageError
+from tests.data.small import AUDIO, magnitudes
+
+
+def tracks(*lengths):
+    return [(f"t{row}", magnitudes(row, n)) for row, n in enumerate(lengths)]
+
+
+def written(folder, *lengths, dtype="float16", **more):
+    write_shard(folder / "a.h5", tracks(*lengths), AUDIO, dtype, **more)
+    return folder / "a.h5"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_is_written_is_read(tmp_path, dtype):
+    shard = read_shard(written(tmp_path, 3, 1, 5, dtype=dtype))
+    assert (shard.shape, shard.dtype) == ((9, 9), np.dtype(dtype))
+    assert [(t.track_id, t.first_frame, t.n_frames) for t in shard.tracks] == [
+        ("t0", 0, 3),
+        ("t1", 3, 1),
+        ("t2", 4, 5),
+    ]
+    expected = np.concatenate([frames for _, frames in tracks(3, 1, 5)]).astype(dtype)
+    assert np.array_equal(open_block(shard), expected)
+    assert all(
+        verify_track(t, open_block(shard)[t.first_frame : t.first_frame + t.n_frames]) for t in shard.tracks
+    )
+
+
+def test_the_header_says_how_the_magnitudes_were_made(tmp_path):
+    shard = read_shard(written(tmp_path, 3, attributes={"plan": "é"}))
+    assert shard.attributes["schema_version"] == 1
+    assert json.loads(shard.attributes["audio"])["hop_length"] == AUDIO.hop_length
+    assert shard.attributes["plan"] == "é"
+
+
+def test_the_memory_map_is_what_hdf5_reads_and_cannot_be_written(tmp_path):
+    path = written(tmp_path, 7, 4)
+    shard = read_shard(path)
+    with h5py.File(path) as file:
+        assert file["magnitude"].chunks is None and file["magnitude"].compression is None
+        whole = file["magnitude"][:]
+    block = open_block(shard)
+    assert np.array_equal(block, whole)
+    window = np.frombuffer(path.read_bytes()[shard.offset + 2 * 9 * 2 :][: 3 * 9 * 2], "<f2").reshape(3, 9)
+    assert np.array_equal(window, whole[2:5])  # rows of 9 bins of 2 bytes: a window is one byte range
+    with pytest.raises(ValueError, match="read-only"):
+        block[0, 0] = 1
+
+
+def test_the_same_tracks_give_the_same_bytes(tmp_path):
+    first = written(tmp_path, 3, 5, attributes={"plan": "x"}).read_bytes()
+    assert written(tmp_path, 3, 5, attributes={"plan": "x"}).read_bytes() == first
+    assert written(tmp_path, 3, 6, attributes={"plan": "x"}).read_bytes() != first
+
+
+def test_ids_in_any_script_survive(tmp_path):
+    ids = ["a/b", "Björk – Jóga", "音楽", "x" * 300]
+    write_shard(tmp_path / "a.h5", [(i, magnitudes(0, 1)) for i in ids], AUDIO)
+    assert [track.track_id for track in read_shard(tmp_path / "a.h5").tracks] == ids
+
+
+def test_a_shard_without_tracks_is_a_shard(tmp_path):
+    shard = read_shard(written(tmp_path))
+    assert (shard.offset, shard.shape, shard.tracks) == (None, (0, 9), ())
+    assert open_block(shard).shape == (0, 9)
+
+
+def test_a_track_is_verified_by_its_own_bytes(tmp_path):
+    shard = read_shard(written(tmp_path, 3, 4))
+    block = np.array(open_block(shard))
+    assert shard.tracks[1].crc32 == zlib.crc32(block[3:7].tobytes())
+    block[4, 2] += 1
+    assert verify_track(shard.tracks[0], block[0:3])
+    assert not verify_track(shard.tracks[1], block[3:7])
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (np.zeros((3, 8)), r"must have shape \(n_frames, 9\). Received: \(3, 8\)"),
+        (np.zeros(9), "must have shape"),
+        (np.full((3, 9), np.nan), "must be finite and not negative"),
+        (np.full((3, 9), np.inf), "must be finite and not negative"),
+        (np.full((3, 9), -1e-9), "must be finite and not negative"),
+        (np.full((3, 9), 65_520.0), "reach 65520, more than float16 can hold; store them as float32"),
+    ],
+)
+def test_magnitudes_that_cannot_be_stored_name_their_track(tmp_path, frames, message):
+    with pytest.raises(DataError, match=f"Magnitudes of track 'bad' {message}"):
+        write_shard(tmp_path / "a.h5", [*tracks(3), ("bad", frames)], AUDIO)
+    assert not list(tmp_path.iterdir())
+
+
+def test_float32_holds_what_float16_does_not(tmp_path):
+    write_shard(tmp_path / "a.h5", [("loud", np.full((3, 9), 1e6))], AUDIO, "float32")
+    assert open_block(read_shard(tmp_path / "a.h5")).max() == 1e6
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    with pytest.raises(StorageError, match=r"There is no shard .*a\.h5"):
+        read_shard(tmp_path / "a.h5")
+
+
+def test_every_truncation_is_told(tmp_path):
+    path = written(tmp_path, 3, 5)
+    whole = path.read_bytes()
+    for n in [*range(0, len(whole), 97), len(whole) - 1]:
+        path.write_bytes(whole[:n])
+        with pytest.raises(StorageError, match=r"a\.h5 is (not a whole HDF5 file|cut short)"):
+            read_shard(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5 at all" * 100, b"PK\x03\x04"])
+def test_what_is_not_hdf5_is_told(tmp_path, content):
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(StorageError, match=r"a\.h5 is not a whole HDF5 file"):
+        read_shard(tmp_path / "a.h5")
+
+
+def test_a_shard_of_another_version_is_told(tmp_path):
+    path = written(tmp_path, 3)
+    with h5py.File(path, "a") as file:
+        file.attrs["schema_version"] = 2
+    with pytest.raises(DataError, match=r"a\.h5 has shard version 2; this release reads 1"):
+        read_shard(path)
+
+
+def test_hdf5_of_something_else_is_told(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["features"] = np.zeros(3)
+    with pytest.raises(DataError, match=r"a\.h5 has shard version None"):
+        read_shard(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("how", [{"chunks": (2, 9)}, {"compression": "gzip"}])
+def test_a_chunked_or_compressed_block_is_refused(tmp_path, how):
+    path = written(tmp_path, 3)
+    with h5py.File(path, "a") as file:
+        block = file["magnitude"][:]
+        del file["magnitude"]
+        file.create_dataset("magnitude", data=block, **how)
+    with pytest.raises(DataError, match=r"a\.h5: dataset 'magnitude' must be one contiguous block"):
+        read_shard(path)
+
+
+@pytest.mark.parametrize("name", ["magnitude", "tracks", "tracks/crc32"])
+def test_a_shard_without_a_part_is_told(tmp_path, name):
+    path = written(tmp_path, 3)
+    with h5py.File(path, "a") as file:
+        del file[name]
+    with pytest.raises(DataError, match=r"a\.h5 is not a cs-keras shard"):
+        read_shard(path)

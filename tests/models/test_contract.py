@@ -1,0 +1,156 @@
+"""What holds of every baseline."""
+
+import dataclasses
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from cs_keras import config
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.models import MODEL_FILES, get_baseline, model_module
+from cs_keras.models.spec import trainable_parameters
+
+# The reference thesis's tables (Pohl 2019), for 200 factors. Its three recurrent networks ran CuDNNLSTM, which has a
+# second bias vector of 4 * 64 in each of three layers: 768 more than Keras's LSTM has.
+TRAINABLE_PARAMETERS = {
+    "bot": 6_401_224,
+    "bot-wide": 16_996_552,
+    "cnn": 8_566_216,
+    "cnn-bn": 8_566_600,
+    "cnn-bn-10": 8_566_600,
+    "cnn-deep-dense": 9_091_912,
+    "cnn-wide-dense": 42_433_864,
+    "cnn-18s": 4_549_320,
+    "cnn-60s": 16_609_992,
+    "lstm": 18_571_850 - 768,
+    "lstm-18s": 52_126_282 - 768,
+    "lstm-60s": 169_566_794 - 768,
+}
+SEARCHED = {"bot": "bot", "cnn": "cnn-bn", "lstm": "lstm"}  # file: the variant its search starts from
+N_FACTORS = 3
+AUDIO = AudioConfig(sample_rate=8000, n_fft=128, hop_length=64)  # 65 bins
+SMALL = {
+    "bot": {"model": {"n_centroids": 8, "dense": [16, 16]}},
+    "cnn": {"model": {"filters": 4, "dense": [16]}},
+    "lstm": {"model": {"units": [4, 4], "dense": [16]}},
+}
+KEYS = pytest.mark.parametrize("key", MODEL_FILES)
+
+
+def small(key):
+    """A baseline with its own structure in a size that builds at once."""
+    changes = {"sequence": {"frames": 48}, "front_end": {"n_mels": 16}, "training": {"learning_rate": 1e-3}}
+    return config.replace(get_baseline(key), config.merge(changes, SMALL[MODEL_FILES[key]]))
+
+
+def build(baseline, seed=0, audio=AUDIO, n_factors=N_FACTORS):
+    keras.utils.set_random_seed(seed)
+    model = model_module(baseline.key).build(baseline, n_factors, audio)
+    if baseline.procedure == "codebook":
+        random = np.random.default_rng(seed)
+        layer = model.get_layer(f"{baseline.key}_codebook").get_layer("bag_of_tones")
+        layer.set_codebook(random.normal(size=layer.centroids.shape) * 10)
+    return model
+
+
+def magnitudes(n=6, frames=48):
+    return 10 ** np.random.default_rng(0).uniform(-3, 1, (n, frames, AUDIO.n_bins)).astype(np.float32)
+
+
+def stir(model, seed=0):
+    """Move the output layer off its zeros, so that predictions differ."""
+    kernel = model.trainable_weights[-2]
+    kernel.assign(np.random.default_rng(seed).normal(size=kernel.shape))
+    return model
+
+
+def test_the_table_has_every_baseline():
+    assert list(TRAINABLE_PARAMETERS) == list(MODEL_FILES)
+
+
+@KEYS
+def test_it_has_the_parameters_of_its_source(key):
+    model = model_module(key).build(get_baseline(key), 200, AudioConfig())
+    assert trainable_parameters(model) == TRAINABLE_PARAMETERS[key]
+    assert model.output_shape == (None, 200)
+    assert model.input_shape[2] == 513
+    keras.backend.clear_session()
+
+
+@KEYS
+def test_it_maps_sequences_to_factors_and_starts_at_their_mean(key):
+    output = build(small(key)).predict(magnitudes(), verbose=0)
+    assert output.shape == (6, N_FACTORS) and output.dtype == np.float32
+    assert not output.any()
+
+
+@KEYS
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(key):
+    one, two, other = (build(small(key), seed).get_weights() for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@KEYS
+def test_it_survives_saving_and_loading(key, tmp_path):
+    model = stir(build(small(key)))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    expected = model.predict(magnitudes(), verbose=0)
+    assert expected.std(axis=0).all()
+    assert np.array_equal(loaded.predict(magnitudes(), verbose=0), expected)
+
+
+@KEYS
+def test_a_prediction_does_not_depend_on_what_else_is_in_its_batch(key):
+    model = stir(build(small(key)))
+    together, alone = (model.predict(magnitudes(), batch_size=size, verbose=0) for size in (6, 1))
+    # Float32 sums in another order, through up to a dozen layers; outputs are of size 1 to 10.
+    np.testing.assert_allclose(alone, together, rtol=1e-3, atol=1e-3)
+
+
+@KEYS
+def test_float16_from_disk_is_as_good_as_float32(key):
+    model, stored = stir(build(small(key))), magnitudes().astype(np.float16)
+    assert np.array_equal(model(stored, training=False), model(stored.astype(np.float32), training=False))
+
+
+@KEYS
+def test_the_loss_falls_on_a_tiny_problem(key):
+    baseline = small(key)
+    model, x = build(baseline), magnitudes(8)
+    x[:4] *= 1e-3  # two kinds of track, quiet and loud, with opposite factors
+    y = np.repeat([[-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]], 4, axis=0)
+    model.compile(keras.optimizers.Adam(baseline.training.learning_rate), "mse")
+    history = model.fit(x, y, epochs=30, batch_size=8, verbose=0).history["loss"]
+    assert history[0] == pytest.approx(1.0, rel=1e-5)  # the output starts at zero; the targets' square is one
+    assert history[-1] < 0.5
+
+
+@pytest.mark.parametrize("file_name", SEARCHED)
+def test_the_search_starts_from_its_baseline(file_name):
+    baseline = get_baseline(SEARCHED[file_name])
+    changes = model_module(baseline.key).search_space(keras_tuner.HyperParameters())
+    assert config.replace(baseline, changes) == baseline
+
+
+@pytest.mark.parametrize("file_name", SEARCHED)
+def test_every_point_of_the_search_is_valid_and_builds(file_name):
+    baseline = get_baseline(SEARCHED[file_name])
+    search_space = model_module(baseline.key).search_space
+    space = keras_tuner.HyperParameters()
+    search_space(space)
+    found = []
+    for seed in range(20):
+        point = space.copy()
+        for number, parameter in enumerate(space.space):
+            point.values[parameter.name] = parameter.random_sample(100 * seed + number)
+        found.append(config.replace(baseline, search_space(point)))
+    assert len({str(changed) for changed in found}) == 20
+    for changed in found[:4]:
+        narrow = {"dense": [8]} | ({"n_centroids": 16} if file_name == "bot" else {})
+        model = build(config.replace(changed, {"model": narrow}), audio=dataclasses.replace(AUDIO, n_fft=512))
+        assert model.output_shape == (None, N_FACTORS)
+        keras.backend.clear_session()

@@ -1,0 +1,64 @@
+import keras
+import numpy as np
+import pytest
+
+from cs_keras.errors import ConfigError
+from cs_keras.models import MODEL_FILES, get_baseline, model_module
+from cs_keras.models.bot import Config as BotConfig
+from cs_keras.models.cnn import Config as CnnConfig
+from cs_keras.models.lstm import Config as LstmConfig
+from cs_keras.models.spec import TrainingConfig, dense_head, trainable_parameters
+
+
+def test_an_unknown_key_lists_the_models_there_are():
+    for ask in (get_baseline, model_module):
+        with pytest.raises(ConfigError, match=f"no model 'resnet'. Models: {', '.join(MODEL_FILES)}"):
+            ask("resnet")
+
+
+def test_every_variant_of_every_file_is_registered_under_its_own_key():
+    for file_name in set(MODEL_FILES.values()):
+        keys = [key for key, name in MODEL_FILES.items() if name == file_name]
+        variants = model_module(keys[0]).VARIANTS
+        assert sorted(variants) == sorted(keys)
+        assert all(baseline.key == key for key, baseline in variants.items())
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (TrainingConfig, {"loss": "mae"}, "training.loss must be one of mse, cosine"),
+        (TrainingConfig, {"batch_size": 0}, "training.batch_size must be at least 1"),
+        (TrainingConfig, {"epochs": 0}, "training.epochs must be at least 1"),
+        (TrainingConfig, {"patience": -1}, "training.patience must be at least 0"),
+        (TrainingConfig, {"decay": -1.0}, "training.decay must be at least 0"),
+        (TrainingConfig, {"learning_rate": 0.0}, "training.learning_rate must be above 0"),
+        (TrainingConfig, {"learning_rate": float("nan")}, "training.learning_rate must be above 0"),
+        (CnnConfig, {"filters": 0}, "model.filters must be at least 1"),
+        (CnnConfig, {"pool_frames": (2, 2)}, "must name one pool for each block"),
+        (CnnConfig, {"pool_frames": (), "pool_mels": ()}, "must name one pool for each block"),
+        (CnnConfig, {"dense": (0,)}, "must be at least 1"),
+        (CnnConfig, {"dropout": 1.0}, "model.dropout must be 0 to 0.95"),
+        (LstmConfig, {"units": (64, 0)}, "model.units and model.dense must be at least 1"),
+        (LstmConfig, {"dropout": -0.1}, "model.dropout must be 0 to 0.95"),
+        (BotConfig, {"deltas": 3}, "model.deltas must be one of 0, 1, 2"),
+        (BotConfig, {"n_centroids": 1}, "model.n_centroids must be at least 2"),
+        (BotConfig, {"dense": (0,)}, "model.dense must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(config, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        config(**changes)
+
+
+def test_the_head_starts_at_the_mean_of_scaled_factors_and_is_counted_by_hand():
+    x = keras.Input((5,))
+    model = keras.Model(x, dense_head(x, (7, 3), 2, dropout=0.5))
+    assert trainable_parameters(model) == (5 + 1) * 7 + (7 + 1) * 3 + (3 + 1) * 2
+    assert not model(np.ones((4, 5), np.float32)).numpy().any()
+    assert sum(isinstance(layer, keras.layers.Dropout) for layer in model.layers) == 2
+
+
+def test_without_hidden_layers_the_head_is_linear():
+    x = keras.Input((5,))
+    assert trainable_parameters(keras.Model(x, dense_head(x, (), 2))) == (5 + 1) * 2

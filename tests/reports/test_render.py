@@ -1,0 +1,248 @@
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from reports.collect import collect_runs
+from reports.render import (
+    escape_latex,
+    escape_markdown,
+    neutralise,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_rich,
+)
+from reports.tables import Section, make_sections
+from tests.reports.conftest import MakeRun
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "=cmd|' /C calc'!A0",
+    "a_b%$#&{}\\",
+    "| x || y |",
+    "🎧 *bold* _é_ `code` [link](http://x)",
+    "two\nlines\r\tand \x1b[31mred\x1b[0m \u202e",
+    "[0pt] -- ''",
+    '\\end{table}^~"',
+    "[bold]markup[/bold]",
+)
+
+
+@pytest.fixture
+def sections(runs: Path, make_run: MakeRun) -> tuple[Section, ...]:
+    """One group of two ordinary models, one of them with two seeds."""
+    make_run("2024-05-01-cnn-0123456789", noise=0.5)
+    make_run("2024-05-01-cnn-0123456780", noise=0.5, seed=1)
+    make_run("2024-05-01-cnn-wide-dense-0123456789", model="cnn-wide-dense", noise=0.2)
+    return make_sections(collect_runs(runs))
+
+
+@pytest.fixture
+def hostile(runs: Path, make_run: MakeRun) -> tuple[Section, ...]:
+    for i, name in enumerate(HOSTILE):
+        make_run(f"2024-05-01-x-{i:010}", model=name, n_tracks=20, n_playlists=4, ks=(2, 50))
+    return make_sections(collect_runs(runs))
+
+
+def records(sections: tuple[Section, ...]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(sections), newline="")))
+
+
+def test_csv_holds_the_numbers_of_the_files(runs: Path, sections: tuple[Section, ...]) -> None:
+    found = {
+        (r["table"], r["row"], r["seed"], r["column"]): {
+            name: r[name] for name in ("value", "low", "high", "p")
+        }
+        for r in records(sections)
+    }
+    assert len(found) == len(records(sections))  # no two lines say the same
+    for path in runs.glob("*/evaluation.json"):
+        evaluation = json.loads(path.read_text())
+        key = evaluation["model"], str(evaluation["seed"])
+        for title, kind in (("Overlap by similarity", "similarity"), ("Overlap by dot product", "dot")):
+            for row in evaluation["overlap"][kind]:
+                line = found[title, *key, f"overlap@{row['k']}"]
+                numbers = {name: float(text) if text else None for name, text in line.items()}
+                assert numbers == {name: row[json_name] for name, json_name in NUMBERS.items()}
+        for column, value in expected_training(evaluation).items():
+            assert float(found["Training", *key, column]["value"]) == value
+
+
+NUMBERS = {"value": "overlap", "low": "low", "high": "high", "p": "p_value"}
+
+
+def expected_training(evaluation: dict[str, Any]) -> dict[str, float]:
+    training, losses = evaluation["training"], evaluation["losses"]
+    return {
+        **{name: training[name] for name in ("parameters", "epochs", "best_epoch", "seconds")},
+        "mse_validation": losses["validation"]["mse"],
+        "mse_test": losses["test"]["mse"],
+        "r2_test": losses["test"]["r2"],
+        "cosine_distance_test": losses["test"]["cosine_distance"],
+    }
+
+
+def test_csv_holds_chance_with_its_spread(runs: Path, sections: tuple[Section, ...]) -> None:
+    evaluation = json.loads(next(runs.glob("*/evaluation.json")).read_text())
+    expected = evaluation["overlap"]["similarity"][0]
+    line = next(r for r in records(sections) if r["row"] == "chance" and r["column"] == "overlap@5")
+    assert (float(line["value"]), float(line["sd"])) == (expected["chance"], expected["chance_sd"])
+
+
+def test_csv_text_is_never_a_formula(hostile: tuple[Section, ...]) -> None:
+    for record in records(hostile):
+        for name in ("section", "table", "row"):
+            assert record[name][0] not in "=+-@\t\r"
+    assert "'=cmd|' /C calc'!A0" in {record["row"] for record in records(hostile)}
+
+
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\t=1", " =1", "\r\n=1", "＝1", "－1"])
+def test_formulas_are_neutralised(text: str) -> None:
+    assert neutralise(text).startswith("'")
+
+
+@pytest.mark.parametrize("text", ["cnn-bn", "", "a=b", "'", "é"])
+def test_other_text_is_kept(text: str) -> None:
+    assert neutralise(text) == text
+
+
+def markdown_tables(text: str) -> list[list[list[str]]]:
+    """Return the cells of each table; an escaped bar is no border."""
+    blocks = [block.split("\n") for block in text.split("\n\n") if block.startswith("| ")]
+    return [[re.split(r"(?<!\\)\|", line)[1:-1] for line in block] for block in blocks]
+
+
+@pytest.mark.parametrize("fixture", ["sections", "hostile"])
+def test_markdown_columns_line_up(fixture: str, request: pytest.FixtureRequest) -> None:
+    sections = request.getfixturevalue(fixture)
+    tables = markdown_tables(to_markdown(sections))
+    assert len(tables) == sum(len(section.tables) for section in sections)
+    for lines in tables:
+        assert len({tuple(map(cell_len, line)) for line in lines}) == 1
+        assert all(re.fullmatch(r" (:-+|-+:) ", cell) for cell in lines[1])
+
+
+def test_markdown_shows_what_the_table_holds(sections: tuple[Section, ...]) -> None:
+    training, similarity, _ = markdown_tables(to_markdown(sections))
+    assert [cell.strip() for cell in similarity[0]] == [
+        "model",
+        "seed",
+        "k = 5",
+        "k = 10",
+        "k = 100",
+        "p (k = 5)",
+    ]
+    assert [line[0].strip() for line in training[2:]] == ["mean predictor", "cnn", "cnn", "cnn-wide-dense"]
+    best = similarity[-1]
+    assert re.fullmatch(r"\*\*\d+\.\d\*\*\\\* \[\d+\.\d, \d+\.\d\]", best[2].strip())
+    assert [cell.strip() for cell in best[4:]] == ["n/a", "0.005"]
+
+
+def test_markdown_holds_no_html_and_no_control_characters(hostile: tuple[Section, ...]) -> None:
+    text = to_markdown(hostile)
+    assert "<" not in text
+    assert all(character.isprintable() or character == "\n" for character in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a|b", r"a\|b"),
+        ("<b>&amp;", "&lt;b&gt;&amp;amp;"),
+        ("*x*_y_`z`", r"\*x\*\_y\_\`z\`"),
+        ("\\|", r"\\\|"),
+        ("cnn-bn", "cnn-bn"),
+        ("a\nb", "a b"),
+    ],
+)
+def test_markdown_escapes(text: str, escaped: str) -> None:
+    assert escape_markdown(text) == escaped
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a_b%$#&{}\\", r"a\_b\%\$\#\&\{\}\textbackslash{}"),
+        ("[0pt]*", "{[}0pt{]}{*}"),
+        ("a---b ''", "a-{}-{}-b '{}'"),
+        ("<~^|>", r"\textless{}\textasciitilde{}\textasciicircum{}\textbar{}\textgreater{}"),
+        ("± 1 †", r"$\pm$ 1 $\dagger$"),
+        ("é🎧", "{[}U+00E9{]}{[}U+1F3A7{]}"),
+        ("cnn-bn", "cnn-bn"),
+    ],
+)
+def test_latex_escapes(text: str, escaped: str) -> None:
+    assert escape_latex(text) == escaped
+
+
+@pytest.mark.parametrize("fixture", ["sections", "hostile"])
+def test_latex_rows_have_as_many_cells_as_columns(fixture: str, request: pytest.FixtureRequest) -> None:
+    text = to_latex(request.getfixturevalue(fixture))
+    assert text.isascii()
+    bodies = re.findall(r"\\begin\{tabular\}\{([lr]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL)
+    assert len(bodies) == 3
+    for columns, body in bodies:
+        rows = [line for line in body.splitlines() if not re.fullmatch(r"\\(top|mid|bottom)rule", line)]
+        for row in rows:
+            assert row.endswith(r" \\")
+            assert len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1
+
+
+@pytest.mark.parametrize("fixture", ["sections", "hostile"])
+def test_latex_groups_and_environments_close(fixture: str, request: pytest.FixtureRequest) -> None:
+    text = to_latex(request.getfixturevalue(fixture))
+    bare = re.sub(r"\\[\\{}%$#&_]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert bare.count("$") % 2 == 0
+    begun, ended = (re.findall(rf"\\{word}\{{(\w+)\}}", text) for word in ("begin", "end"))
+    assert sorted(begun) == sorted(ended)
+    assert bare.count("%") == 1  # the line that names the package
+
+
+@pytest.mark.parametrize("width", [80, 100, 110])
+def test_the_terminal_breaks_no_number(sections: tuple[Section, ...], width: int) -> None:
+    text = printed(sections, width)
+    assert max(map(len, text.splitlines())) <= width
+    for table in sections[0].tables:
+        for row in table.rows:
+            for cell in filter(None, row.cells):
+                assert cell.text + cell.marks in text and cell.detail in text
+
+
+def test_a_long_name_folds_before_a_number_does(make_run: MakeRun) -> None:
+    run = make_run(model="a-name-as-long-as-" * 5, n_tracks=1200, ks=(1, 2, 5, 10))
+    sections = make_sections(collect_runs(run))
+    text = printed(sections, 80)
+    details = [cell.detail for row in sections[0].tables[1].rows for cell in row.cells if cell]
+    assert all(detail in text for detail in details)
+
+
+@pytest.mark.parametrize("width", [50, 60])
+def test_a_narrow_terminal_folds_numbers_and_loses_no_digit(make_run: MakeRun, width: int) -> None:
+    (section,) = make_sections(collect_runs(make_run()))
+    for table in section.tables:
+        cells = [cell.text + cell.detail for row in table.rows for cell in row.cells if cell]
+        expected = "".join([*cells, *(column.header for column in table.columns)])
+        bare = Section("", (), (replace(table, title="", notes=()),))
+        assert sorted(filter(str.isdigit, printed((bare,), width))) == sorted(filter(str.isdigit, expected))
+
+
+def test_the_terminal_takes_no_orders_from_names(hostile: tuple[Section, ...]) -> None:
+    text = printed(hostile, 110)
+    assert "[bold]markup[/bold]" in text
+    assert all(character.isprintable() or character == "\n" for character in text)
+
+
+def printed(sections: tuple[Section, ...], width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(to_rich(sections))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
