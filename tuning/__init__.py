@@ -1,0 +1,1 @@
+"""Keras Tuner over the baselines: their search spaces, front end included."""
