@@ -166,7 +166,7 @@ def _train_codebook(
 
     def make_histograms() -> Matrix:
         tones = keras.Model(model.input, codebook(features(model.input)))
-        rows = np.arange(len(task.dataset))
+        rows = np.concatenate([task.train, task.unseen])
         with progress.task(f"{run.key}: histograms", len(rows)) as advance:
             return apply_to_tracks(tones, task.dataset, rows, advance)
 
@@ -174,12 +174,14 @@ def _train_codebook(
         _kept(folder / WORK_FOLDER / "codebook.npz", make_codebook)
     )
     histograms = _kept(folder / WORK_FOLDER / "histograms.npz", make_histograms)
+    train, unseen = np.split(histograms, [len(task.train)])
+    is_validation = np.isin(task.unseen, task.validation)
     batch_size = run.training.batch_size
-    batches = ArrayBatches(histograms[task.train], task.targets[task.train], batch_size, run.seed)
-    pairs = (histograms[task.validation], task.targets[task.validation])
+    batches = ArrayBatches(train, task.targets[task.train], batch_size, run.seed)
+    pairs = (unseen[is_validation], task.targets[task.validation])
     validation = tf.data.Dataset.from_tensor_slices(pairs).batch(batch_size)
     fitted = _fit_with_progress(run, regressor, batches, validation, folder, progress)
-    return model, fitted, regressor.predict(histograms[task.unseen], batch_size, verbose=0)
+    return model, fitted, regressor.predict(unseen, batch_size, verbose=0)
 
 
 _PROCEDURES: dict[str, Callable[..., tuple[keras.Model, Fitted, Matrix]]] = {

@@ -1,12 +1,15 @@
 """The registry of baselines: a key names a variant of one model file, which is imported when first asked for."""
 
 import importlib
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from cs_keras.errors import ConfigError
+from cs_keras.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
+    import keras
+
     from cs_keras.models.spec import Baseline
 
 MODEL_FILES = {
@@ -41,6 +44,25 @@ def get_baseline(key: str) -> "Baseline":
     """Return the settings of a baseline as its source gives them; see `model_module` for errors."""
     baseline: Baseline = model_module(key).VARIANTS[key]
     return baseline
+
+
+def load_model(path: Path) -> "keras.Model":
+    """Return a model that a run stored, (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors.
+
+    Raises
+    ------
+    StorageError
+        When there is none at `path`, or it cannot be read.
+    """
+    import kapre  # noqa: F401  (registers its layers with Keras)
+    import keras
+
+    from cs_keras.layers import bag_of_tones  # noqa: F401  (likewise)
+
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise StorageError(f"{path} is not a model that can be loaded: {str(error).splitlines()[0]}") from error
 
 
 def check_key(key: str) -> None:

@@ -45,15 +45,15 @@ def predict_tracks(
     """
     batches, windows = prediction_batches(dataset, rows, sequence, batch_size)
     run = tf.function(model, reduce_retracing=True)
-    parts = []
+    track = np.cumsum(np.r_[True, windows.row[1:] != windows.row[:-1]]) - 1
+    sums = np.zeros((len(rows), model.output_shape[1]))  # not every window's output: memory follows the tracks
+    first = 0
     for batch in batches:
-        parts.append(run(batch, training=False).numpy())
-        on_batch(len(parts[-1]))
-    predicted = np.concatenate(parts).astype(np.float64)
-    first = np.flatnonzero(np.r_[True, windows.row[1:] != windows.row[:-1]])
-    counts = np.diff(np.r_[first, len(windows)])
-    means = np.add.reduceat(predicted, first) / counts[:, None]
-    return np.asarray(means, np.float32)
+        outputs = run(batch, training=False).numpy()
+        np.add.at(sums, track[first : first + len(outputs)], outputs)
+        first += len(outputs)
+        on_batch(len(outputs))
+    return (sums / np.bincount(track)[:, np.newaxis]).astype(np.float32)
 
 
 def apply_to_tracks(

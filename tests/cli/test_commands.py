@@ -13,6 +13,10 @@ import pytest
 import soundfile
 
 from cs_keras.cli import COMMANDS
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.windows import SequenceConfig
+from cs_keras.models import load_model
+from cs_keras.training.predict import apply_to_tracks, predict_tracks
 from tests.cli.conftest import SMALL, run
 
 RECORDINGS = Path(
@@ -82,6 +86,22 @@ def test_run_folder_holds_what_was_promised(finished: Path) -> None:
             "tensorboard",
             "DONE",
         }
+
+
+@pytest.mark.parametrize("key", ["bot", "cnn-bn", "lstm"])
+def test_stored_model_gives_the_stored_predictions(key: str, demo: Path, finished: Path) -> None:
+    (folder,) = finished.glob(f"????-??-??-{key}-*")
+    with np.load(folder / "predictions.npz") as stored:
+        ids, expected = stored["track_ids"].tolist(), stored["scaled_factors"]
+    dataset = Dataset(demo)
+    rows = np.array([dataset.tracks.ids.tolist().index(i) for i in ids])
+    model = load_model(folder / "model.keras")
+    if key == "bot":
+        predicted = apply_to_tracks(model, dataset, rows)
+    else:
+        predicted = predict_tracks(model, dataset, rows, SequenceConfig(), batch_size=7)
+    # float32 sums in another order: batches of 7 instead of 16
+    np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_finished_runs_are_not_done_again(
