@@ -24,6 +24,7 @@ Samples = npt.NDArray[np.float32]
 AUDIO_SUFFIXES = (".mp3", ".ogg", ".oga", ".opus", ".flac", ".wav", ".aif", ".aiff", ".m4a", ".mp4", ".wma")
 SILENCE_PEAK = 10 ** (-80 / 20)  # full scale is 1: nothing louder than -80 dBFS is silence
 _BLOCK = 1 << 20  # samples read at a time where the length is not known
+MIN_FRAMES = 16  # 0.4 s at the default settings: less has no spectrum over time to speak of
 LOWEST_RATE_HZ = 4000  # below it not even the fundamental of a soprano is left
 
 
@@ -80,7 +81,7 @@ def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples
     ------
     AudioError
         When the recording is unreadable, cut short, silent, not finite, sampled at an unlikely rate, or shorter
-        than one window.
+        than `MIN_FRAMES`.
     """
     samples, sample_rate = decode(path, decoder)
     if not np.isfinite(samples).all():
@@ -94,10 +95,11 @@ def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples
         raise AudioError(f"{path} is silent: no sample lies above -80 dBFS once the channels are mixed.")
     if sample_rate != config.sample_rate:
         mono = soxr.resample(mono, sample_rate, config.sample_rate, quality="HQ")
-    if config.n_frames(len(mono)) < 1:
+    if config.n_frames(len(mono)) < MIN_FRAMES:
+        needed = config.n_fft + (MIN_FRAMES - 1) * config.hop_length
         raise AudioError(
-            f"{path} is too short: {len(mono)} samples at {config.sample_rate} Hz, "
-            f"of which one frame needs {config.n_fft}."
+            f"{path} is too short: {len(mono) / config.sample_rate:.2f} s, where {MIN_FRAMES} frames, "
+            f"{needed / config.sample_rate:.2f} s, are needed."
         )
     return np.ascontiguousarray(mono, dtype=np.float32)
 

@@ -1,9 +1,14 @@
 """What a recording's own tags say about it, and how long its header says it is."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import mutagen
+from mutagen.id3 import ID3
+
+_FRAMES = {"artist": "TPE1", "title": "TIT2", "album": "TALB", "isrc": "TSRC", "genre": "TCON"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +31,7 @@ def read_tags(path: Path) -> Tags:
         return Tags()
     if file is None:
         return Tags()
-    values = dict(file.tags or {}) if hasattr(file.tags, "keys") else {}
+    values = _values(file.tags)
 
     def first(name: str) -> str:
         return str((values.get(name) or [""])[0]).strip()
@@ -34,3 +39,12 @@ def read_tags(path: Path) -> Tags:
     genres = tuple(str(g).strip() for g in values.get("genre", []) if str(g).strip())
     duration = getattr(file.info, "length", None)
     return Tags(first("artist"), first("title"), first("album"), first("isrc"), genres, duration)
+
+
+def _values(tags: Any) -> Mapping[str, list[Any]]:
+    """Return tags by name; in wav and aiff, mutagen leaves ID3 frames as they are."""
+    if isinstance(tags, ID3):
+        return {
+            name: [str(text) for text in tags[frame].text] for name, frame in _FRAMES.items() if frame in tags
+        }
+    return tags if isinstance(tags, Mapping) or hasattr(tags, "get") else {}

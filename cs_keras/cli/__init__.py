@@ -11,7 +11,11 @@ import click
 from cs_keras import __version__
 from cs_keras.errors import CsKerasError
 
-UPPER_PACKAGES = ("pipelines", "tuning", "reports")  # common names: another distribution may have brought one too
+UPPER_PACKAGES = (
+    "pipelines",
+    "tuning",
+    "reports",
+)  # common names: another distribution may have brought one too
 COMMANDS = ("run-baselines", "ingest", "factors", "report", "models", "demo-data")
 
 

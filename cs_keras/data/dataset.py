@@ -36,6 +36,7 @@ class Dataset:
         self.info: DatasetInfo = read_info(folder)
         self.tracks: Tracks = read_tracks(folder)
         self._names = np.array(self.tracks.strings("shard"))
+        self._ids = self.tracks.ids
         self._first = self.tracks.numbers("first_frame")
         self.n_frames: npt.NDArray[np.int64] = self.tracks.numbers("n_frames")
         for name in np.unique(self._names):
@@ -76,11 +77,17 @@ class Dataset:
             raise
 
     def _check(self, name: str, shard: Shard) -> None:
-        rows = np.flatnonzero(self._names == name)
-        end = (self._first[rows] + self.n_frames[rows]).max()
         expected = (self.info.audio.n_bins, np.dtype(self.info.dtype))
-        if end > shard.shape[0] or (shard.shape[1], shard.dtype) != expected:
+        if (shard.shape[1], shard.dtype) != expected:
             raise DataError(
-                f"Shard {name} of {self.folder} does not fit the track table: expected at least {end} frames of "
-                f"{expected[0]} bins as {expected[1]}. Received: shape {shard.shape} as {shard.dtype}."
+                f"Shard {name} of {self.folder} does not fit the dataset: expected {expected[0]} bins as "
+                f"{expected[1]}. Received: {shard.shape[1]} as {shard.dtype}."
             )
+        inside = {(track.track_id, track.first_frame, track.n_frames) for track in shard.tracks}
+        for row in np.flatnonzero(self._names == name):
+            track = (str(self._ids[row]), int(self._first[row]), int(self.n_frames[row]))
+            if track not in inside:
+                raise DataError(
+                    f"Shard {name} of {self.folder} does not fit the track table, by which it holds track "
+                    f"{track[0]!r}, {track[2]} frames from frame {track[1]} on."
+                )

@@ -96,7 +96,7 @@ def write_shard(
     for block in blocks:
         checksum.update(block.data)
     buffer = io.BytesIO()  # one sequential write at the end, which a bucket takes as well as a disk
-    with h5py.File(buffer, "w", libver="earliest") as file:
+    with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
         magnitude = file.create_dataset("magnitude", (sum(lengths), audio.n_bins), stored)
         first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         for start, block in zip(first, blocks, strict=False):
@@ -169,6 +169,10 @@ def _header(path: Path, file: h5py.File) -> Shard:
     index = file["tracks"]
     columns = (index[name][()].tolist() for name in ("track_id", "first_frame", "n_frames", "crc32"))
     tracks = tuple(ShardTrack(i.decode(), a, n, crc) for i, a, n, crc in zip(*columns, strict=True))
+    if any(
+        track.first_frame < 0 or track.first_frame + track.n_frames > magnitude.shape[0] for track in tracks
+    ):
+        raise DataError(f"{path}: its track table points outside its {magnitude.shape[0]} frames.")
     attributes = {name: value for name, value in file.attrs.items()}
     return Shard(path, offset, magnitude.dtype, magnitude.shape, tracks, attributes)
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 
+MAX_SKIP_S = 86_400.0
 Integers = npt.NDArray[np.int64]
 
 
@@ -30,8 +31,8 @@ class SequenceConfig:
 
     def __post_init__(self) -> None:
         check_range("sequence.frames", self.frames, 1)
-        check_range("sequence.skip_start_s", self.skip_start_s, 0)
-        check_range("sequence.skip_end_s", self.skip_end_s, 0)
+        check_range("sequence.skip_start_s", self.skip_start_s, 0, MAX_SKIP_S)
+        check_range("sequence.skip_end_s", self.skip_end_s, 0, MAX_SKIP_S)
 
 
 @dataclasses.dataclass(frozen=True)

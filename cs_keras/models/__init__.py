@@ -62,7 +62,9 @@ def load_model(path: Path) -> "keras.Model":
     try:
         return keras.saving.load_model(path, safe_mode=True)
     except (OSError, ValueError, KeyError) as error:
-        raise StorageError(f"{path} is not a model that can be loaded: {str(error).splitlines()[0]}") from error
+        raise StorageError(
+            f"{path} is not a model that can be loaded: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def check_key(key: str) -> None:

@@ -83,6 +83,7 @@ VARIANTS = {
 def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
     """Return (batch, frames, n_bins) magnitudes to (batch, frames, n_features) MFCCs with differences."""
     config: Config = baseline.model
+    check_range("model.n_mfcc", config.n_mfcc, 1, baseline.front_end.n_mels)
     magnitude = keras.Input((None, audio.n_bins), name="magnitude")
     mel_db = mel_spectrogram(magnitude, baseline.front_end, audio)
     return keras.Model(magnitude, mfcc(mel_db, config.n_mfcc, config.deltas), name=f"{baseline.key}_features")

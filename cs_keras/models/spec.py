@@ -1,6 +1,7 @@
 """What every baseline declares: its settings, its input, and how it is trained."""
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -45,8 +46,16 @@ class TrainingConfig:
         check_range("training.epochs", self.epochs, 1)
         check_range("training.patience", self.patience, 0)
         check_range("training.decay", self.decay, 0)
-        if not self.learning_rate > 0:
-            raise ConfigError(f"training.learning_rate must be above 0. Received: {self.learning_rate}.")
+        for name in ("learning_rate", "epsilon"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"training.{name} must be a finite number above 0. Received: {getattr(self, name)}."
+                )
+        for name in ("beta_1", "beta_2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    f"training.{name} must be at least 0 and below 1. Received: {getattr(self, name)}."
+                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,7 +46,9 @@ def predict_tracks(
     batches, windows = prediction_batches(dataset, rows, sequence, batch_size)
     run = tf.function(model, reduce_retracing=True)
     track = np.cumsum(np.r_[True, windows.row[1:] != windows.row[:-1]]) - 1
-    sums = np.zeros((len(rows), model.output_shape[1]))  # not every window's output: memory follows the tracks
+    sums = np.zeros(
+        (len(rows), model.output_shape[1])
+    )  # not every window's output: memory follows the tracks
     first = 0
     for batch in batches:
         outputs = run(batch, training=False).numpy()

@@ -1,6 +1,7 @@
 import mutagen
 import pytest
 import soundfile
+from mutagen.id3 import TCON, TIT2, TPE1
 
 from cs_keras.audio.tags import Tags, read_tags
 from tests.audio.sounds import tone
@@ -63,3 +64,16 @@ def test_an_unreadable_file_gives_empty_tags(tmp_path, suffix, content):
 
 def test_a_missing_file_gives_empty_tags(tmp_path):
     assert read_tags(tmp_path / "none.mp3") == Tags()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
+def test_id3_frames_of_uncompressed_files_are_read(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, tone(440), 22050)
+    file = mutagen.File(path)
+    file.add_tags()
+    for frame, text in ((TPE1, "Low"), (TIT2, "Words"), (TCON, "Slowcore")):
+        file.tags.add(frame(text=[text]))
+    file.save()
+    tags = read_tags(path)
+    assert (tags.artist, tags.title, tags.genres) == ("Low", "Words", ("Slowcore",))

@@ -68,14 +68,16 @@ def test_a_cut_shard_is_told_when_it_is_read_and_the_others_are_read_all_the_sam
 
 
 @pytest.mark.parametrize(
-    ("lengths", "dtype", "received"),
-    [((8,), "float16", r"shape \(8, 9\) as float16"), ((8, 1), "float32", r"shape \(9, 9\) as float32")],
+    ("ids", "lengths", "dtype", "message"),
+    [
+        (("t2",), (8,), "float32", "expected 9 bins as float16. Received: 9 as float32"),
+        (("t2",), (7,), "float16", "does not fit the track table, by which it holds track 't2', 8 frames"),
+        (("x2",), (8,), "float16", "does not fit the track table, by which it holds track 't2', 8 frames"),
+    ],
 )
-def test_a_shard_that_does_not_fit_the_track_table_is_told(tmp_path, lengths, dtype, received):
+def test_a_shard_that_does_not_fit_the_dataset_is_told(tmp_path, ids, lengths, dtype, message):
     write_small(tmp_path, LENGTHS)
-    tracks = [(f"t{2 + i}", magnitudes(2 + i, n)) for i, n in enumerate(lengths)]
+    tracks = [(track_id, magnitudes(2, n)) for track_id, n in zip(ids, lengths, strict=True)]
     write_shard(tmp_path / SHARD, tracks, AUDIO, dtype)
-    with pytest.raises(
-        DataError, match=rf"part-00001.h5 .*does not fit the track table.* Received: {received}"
-    ):
+    with pytest.raises(DataError, match=message):
         Dataset(tmp_path).read_track(2)

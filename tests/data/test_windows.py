@@ -126,8 +126,8 @@ def test_crops_of_all_tracks_are_mixed():
     ("changes", "message"),
     [
         ({"frames": 0}, "sequence.frames must be at least 1"),
-        ({"skip_start_s": -1.0}, "sequence.skip_start_s must be at least 0"),
-        ({"skip_end_s": float("nan")}, "sequence.skip_end_s must be at least 0"),
+        ({"skip_start_s": -1.0}, "sequence.skip_start_s must be 0"),
+        ({"skip_end_s": float("nan")}, "sequence.skip_end_s must be 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):

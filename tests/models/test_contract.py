@@ -11,6 +11,7 @@ from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.models import MODEL_FILES, get_baseline, model_module
 from cs_keras.models.spec import trainable_parameters
+from tuning.space import settings_at
 
 # The tables of the reference thesis (Pohl 2019, chapters 5 and 6), for 200 factors. Its recurrent networks ran
 # CuDNNLSTM, which has a second bias vector of 4 * 64 in each of three layers: 768 more than Keras's LSTM has.
@@ -145,23 +146,20 @@ def test_the_loss_falls_on_a_tiny_problem(key):
 
 @pytest.mark.parametrize("file_name", SEARCHED)
 def test_the_search_starts_from_its_baseline(file_name):
-    baseline = get_baseline(SEARCHED[file_name])
-    changes = model_module(baseline.key).search_space(keras_tuner.HyperParameters())
-    assert config.replace(baseline, changes) == baseline
+    key = SEARCHED[file_name]
+    assert settings_at(key, keras_tuner.HyperParameters()) == get_baseline(key)
 
 
 @pytest.mark.parametrize("file_name", SEARCHED)
 def test_every_point_of_the_search_is_valid_and_builds(file_name):
-    baseline = get_baseline(SEARCHED[file_name])
-    search_space = model_module(baseline.key).search_space
     space = keras_tuner.HyperParameters()
-    search_space(space)
+    settings_at(SEARCHED[file_name], space)
     found = []
     for seed in range(20):
         point = space.copy()
         for number, parameter in enumerate(space.space):
             point.values[parameter.name] = parameter.random_sample(100 * seed + number)
-        found.append(config.replace(baseline, search_space(point)))
+        found.append(settings_at(SEARCHED[file_name], point))
     assert len({str(changed) for changed in found}) == 20
     for changed in found[:4]:
         narrow = {"dense": [8]} | ({"n_centroids": 16} if file_name == "bot" else {})

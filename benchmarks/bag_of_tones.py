@@ -1,0 +1,87 @@
+"""Whole tracks to Bag of Tones histograms, beside librosa and scikit-learn; its product beside the machine's best."""
+
+from collections.abc import Callable, Iterator
+
+import librosa
+import numpy as np
+import tensorflow as tf
+from sklearn.metrics import pairwise_distances_argmin
+
+from benchmarks.comparison import Comparison, Line, best_seconds
+from benchmarks.front_end import AUDIO, FRAMES, magnitudes
+from benchmarks.settings import Settings
+from cs_keras.layers.bag_of_tones import assign
+from cs_keras.layers.mfcc import DELTA_FRAMES
+from cs_keras.models import get_baseline
+from cs_keras.models.bot import build_codebook, build_features
+from cs_keras.training.predict import whole_track_function
+
+TOPIC = "bag of tones"
+TRACK_PATCHES = 40  # four minutes
+SQUARE = 2048  # rows of a product that fills the processor
+LEAST_AGREEMENT = 0.98  # frames halfway between two centroids go to either
+
+
+def measure(settings: Settings) -> Iterator[Line]:
+    import keras
+
+    baseline = get_baseline("bot")
+    tracks = [_track(seed) for seed in range(settings.tracks)]
+    features = build_features(baseline, AUDIO)
+    frames_of = whole_track_function(features)
+    frames = np.concatenate([frames_of(track) for track in tracks])
+    rng = np.random.default_rng(0)
+    centroids = frames[rng.choice(len(frames), baseline.model.n_centroids, replace=False)]
+    codebook = build_codebook(baseline)
+    codebook.get_layer("bag_of_tones").set_codebook(centroids)
+    histogram = whole_track_function(keras.Model(features.input, codebook(features.output)))
+    filterbank = librosa.filters.mel(
+        sr=AUDIO.sample_rate, n_fft=AUDIO.n_fft, n_mels=baseline.front_end.n_mels
+    )
+
+    def peer(track: np.ndarray) -> np.ndarray:
+        return _by_librosa(track, filterbank, baseline.model.n_mfcc, centroids)
+
+    ours, theirs = histogram(tracks[0]), peer(tracks[0])
+    agreement = np.minimum(ours, theirs).sum() / theirs.sum()
+    if agreement < LEAST_AGREEMENT:
+        raise RuntimeError(f"The two histograms share {agreement:.1%}: they are not of the same thing.")
+    turns = (lambda: [histogram(track) for track in tracks], lambda: [peer(track) for track in tracks])
+    seconds = best_seconds(turns, settings.repeats)
+    rates = [len(tracks) / s for s in seconds]
+    yield Comparison(TOPIC, "features and histogram", *rates, "tracks/s", "librosa + scikit-learn", 2.5)
+    yield from _assignment(frames, centroids, settings.repeats)
+
+
+def _track(seed: int) -> np.ndarray:
+    """Return magnitudes, shape (n_frames, n_bins), float16 as shards hold them; no two frames are alike."""
+    loudness = np.random.default_rng(seed).lognormal(size=(TRACK_PATCHES * FRAMES, 1)).astype(np.float32)
+    return (magnitudes(TRACK_PATCHES, seed).reshape(-1, AUDIO.n_bins) * loudness).astype(np.float16)
+
+
+def _by_librosa(
+    track: np.ndarray, filterbank: np.ndarray, n_mfcc: int, centroids: np.ndarray
+) -> np.ndarray:
+    mel_db = librosa.power_to_db(filterbank @ track.T.astype(np.float32), amin=1e-10, top_db=80.0)
+    stages = [librosa.feature.mfcc(S=mel_db, n_mfcc=n_mfcc)]
+    for _ in range(2):
+        stages.append(librosa.feature.delta(stages[-1], width=DELTA_FRAMES, mode="mirror"))
+    frames = np.ascontiguousarray(np.concatenate(stages).T)
+    counts = np.bincount(pairwise_distances_argmin(frames, centroids), minlength=len(centroids))
+    return counts * (len(centroids) / len(frames))
+
+
+def _assignment(frames: np.ndarray, centroids: np.ndarray, repeats: int) -> Iterator[Line]:
+    """The assignment's multiplications, beside those of a product that the machine is best at."""
+    x, c = tf.constant(frames), tf.constant(centroids)
+    nearest = tf.function(assign)
+    square = np.random.default_rng(0).random((SQUARE, SQUARE), np.float32)
+    tensor = tf.constant(square)
+    fastest: tuple[Callable[[], object], ...] = (
+        lambda: tf.matmul(tensor, tensor).numpy(),
+        lambda: square @ square,
+    )
+    seconds = best_seconds((lambda: nearest(x, c).numpy(), *fastest), repeats)
+    rate = 2e-9 * frames.shape[0] * centroids.size / seconds[0]
+    best = 2e-9 * SQUARE**3 / min(seconds[1:])
+    yield Comparison(TOPIC, "assignment to 4,000 centroids", rate, best, "GFLOP/s", "square float32 product", 0.6)

@@ -1,0 +1,87 @@
+"""Magnitudes to decibel mel bands: the front end beside a bare product and logarithm, and beside librosa."""
+
+from collections.abc import Iterator
+
+import keras
+import librosa
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.comparison import Comparison, Line, best_seconds
+from benchmarks.settings import Settings
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
+
+TOPIC = "front end"
+AUDIO = AudioConfig()
+FRAMES = 256
+BATCH_SIZE = 32
+FLOOR = 1e-3  # of the noise: well within the dynamic range, which the bare product does without
+TOLERANCE_DB = 0.01  # float32 logarithms of three libraries, summed over 513 bins
+
+
+def measure(settings: Settings) -> Iterator[Line]:
+    batches = [magnitudes(BATCH_SIZE, seed) for seed in range(max(1, settings.patches // BATCH_SIZE))]
+    for order in ("db_mel", "mel_db"):
+        yield from _one_order(order, batches, settings.repeats)
+
+
+def magnitudes(n: int, seed: int) -> np.ndarray:
+    """Return noise with the fall of music towards high frequencies, shape (n, frames, n_bins), float32."""
+    rng = np.random.default_rng(seed)
+    slope = 10.0 / (1 + np.arange(AUDIO.n_bins, dtype=np.float32))
+    return (rng.random((n, FRAMES, AUDIO.n_bins), np.float32) + FLOOR) * slope
+
+
+def _one_order(order: str, batches: list[np.ndarray], repeats: int) -> Iterator[Line]:
+    config = FrontEndConfig(order=order)
+    magnitude = keras.Input((None, AUDIO.n_bins))
+    model = keras.Model(magnitude, mel_spectrogram(magnitude, config, AUDIO))
+    front_end = tf.function(lambda x: model(x, training=False))
+    filterbank = librosa.filters.mel(sr=AUDIO.sample_rate, n_fft=AUDIO.n_fft, n_mels=config.n_mels)
+    bare = _bare(order, filterbank, config)
+    tensors = [tf.constant(batch) for batch in batches]
+    expected = _by_librosa(order, batches[0], filterbank, config)
+    np.testing.assert_allclose(front_end(tensors[0])[..., 0], expected, atol=TOLERANCE_DB)
+    np.testing.assert_allclose(bare(tensors[0]), expected, atol=TOLERANCE_DB)
+
+    def run(function: tf.types.experimental.GenericFunction) -> None:
+        for x in tensors:
+            function(x).numpy()
+
+    turns = (
+        lambda: run(front_end),
+        lambda: run(bare),
+        lambda: [_by_librosa(order, batch, filterbank, config) for batch in batches],
+    )
+    rates = [len(batches) * BATCH_SIZE / seconds for seconds in best_seconds(turns, repeats)]
+    yield Comparison(TOPIC, f"front end, {order}", rates[0], rates[1], "patches/s", "TensorFlow matmul + log", 0.85)
+    yield Comparison(TOPIC, f"front end, {order}", rates[0], rates[2], "patches/s", "librosa", 1.5)
+
+
+def _bare(order: str, filterbank: np.ndarray, config: FrontEndConfig) -> tf.types.experimental.GenericFunction:
+    """Return the least that must be computed: one product and one logarithm, without the dynamic range."""
+    weights = tf.constant(filterbank.T)
+    scale = tf.constant(10 / np.log(10), tf.float32)
+
+    @tf.function
+    def db_mel(x: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.math.log(tf.maximum(x, config.amin)), weights * scale)
+
+    @tf.function
+    def mel_db(x: tf.Tensor) -> tf.Tensor:
+        return tf.math.log(tf.maximum(tf.matmul(x, weights), config.amin)) * scale
+
+    return db_mel if order == "db_mel" else mel_db
+
+
+def _by_librosa(order: str, batch: np.ndarray, filterbank: np.ndarray, config: FrontEndConfig) -> np.ndarray:
+    """Return decibel mel bands, shape (n, frames, n_mels); the filterbank is made once, as librosa's own is not."""
+    decibels = {"amin": config.amin, "top_db": config.dynamic_range_db}
+    patches = []
+    for magnitude in batch:
+        if order == "db_mel":
+            patches.append(librosa.power_to_db(magnitude, **decibels) @ filterbank.T)
+        else:
+            patches.append(librosa.power_to_db(magnitude @ filterbank.T, **decibels))
+    return np.stack(patches)

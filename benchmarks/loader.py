@@ -1,0 +1,250 @@
+"""Random windows as tf.data batches: beside a plain copy, a sequential read, and patches in HDF5."""
+
+import dataclasses
+import functools
+import gc
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from benchmarks import page_cache
+from benchmarks.comparison import Comparison, Line, NotMeasured, best_seconds, median_seconds
+from benchmarks.settings import Settings
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.data.batches import TrainingBatches
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.schema import DatasetInfo, make_tracks, write_dataset
+from cs_keras.data.shards import write_shard
+from cs_keras.data.windows import SequenceConfig, Windows, training_windows
+
+TOPIC = "loader"
+AUDIO = AudioConfig()
+SEQUENCE = SequenceConfig()
+BATCH_SIZE = 32
+SEED = 0
+TRACK_FRAMES = 40 * SEQUENCE.frames  # four minutes, and whole patches, so that both hold the same
+SHARD_MB = 128
+WARM_BATCHES = 512  # 4 GB
+COLD_SHARE = (
+    0.25  # of an epoch: crops of a whole one meet many pages twice, and the second time they are cached
+)
+READ_BYTES = 1 << 22
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """The same frames twice: a dataset of shards, and patches."""
+
+    dataset: Path
+    shards: list[Path]
+    patches: Path
+    n_patches: int
+
+
+class Patches(keras.utils.PyDataset):
+    """Shuffled batches of (513, 256) float32 patches from HDF5, as one would write it with h5py."""
+
+    def __init__(self, path: Path, targets: np.ndarray) -> None:
+        super().__init__()
+        self._file = h5py.File(path, "r")
+        self._features, self._targets = self._file["features"], targets
+        self._order = np.random.default_rng(SEED).permutation(len(self._features))
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // BATCH_SIZE)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self._order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
+        return np.stack([self._features[i] for i in chosen]), self._targets[chosen]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def measure(settings: Settings) -> Iterator[Line]:
+    files = write_files(settings.workspace / "loader", settings.loader_mb)
+    yield from warm(files, settings.repeats)
+    yield from cold(files, settings.repeats)
+
+
+def write_files(folder: Path, megabytes: int) -> Files:
+    frame_bytes = AUDIO.n_bins * 2
+    n_tracks = max(2, int(megabytes * 1e6 / frame_bytes / TRACK_FRAMES))
+    in_shard = max(1, int(SHARD_MB * 1e6 / frame_bytes / TRACK_FRAMES))
+    in_track = TRACK_FRAMES // SEQUENCE.frames
+    noise = (
+        np.random.default_rng(SEED).random((2 * TRACK_FRAMES, AUDIO.n_bins), np.float32).astype(np.float16)
+    )
+    folder.mkdir(parents=True)
+    rows, shards, patches = [], [], folder / "patches.h5"
+    with h5py.File(patches, "w") as file:
+        shape = (n_tracks * in_track, AUDIO.n_bins, SEQUENCE.frames)
+        features = file.create_dataset("features", shape, np.float32)
+        for first in range(0, n_tracks, in_shard):
+            tracks = [
+                (f"track-{i}", noise[i % TRACK_FRAMES :][:TRACK_FRAMES])
+                for i in range(first, min(first + in_shard, n_tracks))
+            ]
+            name = f"shards/part-{len(shards):05d}.h5"
+            shards.append(folder / name)
+            write_shard(shards[-1], tracks, AUDIO)
+            for number, (track_id, frames) in enumerate(tracks):
+                rows.append(_row(track_id, name, number * TRACK_FRAMES))
+                windows = frames.reshape(in_track, SEQUENCE.frames, AUDIO.n_bins).astype(np.float32)
+                at = (first + number) * in_track
+                features[at : at + in_track] = windows.transpose(0, 2, 1)
+    write_dataset(folder, DatasetInfo(AUDIO), make_tracks(rows))
+    page_cache.sync([*shards, patches])
+    return Files(folder, shards, patches, shape[0])
+
+
+def warm(files: Files, repeats: int) -> Iterator[Line]:
+    """All in the page cache, over and over: what is left is the copying, and the way to TensorFlow."""
+    dataset = Dataset(files.dataset)
+    endless = iter(_batches(dataset).from_epoch(0))
+    stretches = [np.asarray(dataset.read_track(row)) for row in range(len(dataset))]
+    windows = _epoch_windows(dataset)
+    buffer = np.empty((BATCH_SIZE, SEQUENCE.frames, AUDIO.n_bins), np.float16)
+
+    def ours() -> float:
+        for _ in itertools.islice(endless, WARM_BATCHES // 4):  # what was fetched ahead during others' turns
+            pass
+        start = time.perf_counter()
+        for _ in itertools.islice(endless, WARM_BATCHES):
+            pass
+        return time.perf_counter() - start
+
+    def copies() -> None:
+        pairs = itertools.cycle(zip(windows.row.tolist(), windows.start.tolist(), strict=True))
+        for _ in range(WARM_BATCHES):
+            for slot, (row, start) in zip(buffer, pairs, strict=False):
+                slot[:] = stretches[row][start : start + SEQUENCE.frames]
+
+    patches = Patches(files.patches, _targets(files.n_patches))
+    n_patch_batches = min(len(patches), WARM_BATCHES)
+
+    def peer() -> None:
+        for index in range(n_patch_batches):
+            patches[index]
+
+    seconds = best_seconds([ours, copies, peer], repeats)
+    patches.close()
+    rate = WARM_BATCHES * BATCH_SIZE / seconds[0]
+    copied = WARM_BATCHES * BATCH_SIZE / seconds[1]
+    patch_rate = min(n_patch_batches * BATCH_SIZE, files.n_patches) / seconds[2]
+    yield Comparison(TOPIC, "warm windows", rate, copied, "windows/s", "NumPy copy", 0.4)
+    yield Comparison(TOPIC, "warm windows", rate, patch_rate, "windows/s", "PyDataset, h5py", 1.0)
+
+
+def cold(files: Files, repeats: int) -> Iterator[Line]:
+    """Nothing in the page cache: what is left is the disk, and how it is asked."""
+    _let_go(files.shards)
+    share = page_cache.cached_share(files.shards)
+    if share > 0.01:
+        reason = f"{share:.0%} of the files stay in the page cache; give --workspace on a disk"
+        yield NotMeasured(TOPIC, "cold windows", reason)
+        return
+    n_batches = max(1, int(files.n_patches * COLD_SHARE / BATCH_SIZE))
+    turns = [
+        functools.partial(_cold_windows, files, n_batches),
+        functools.partial(_cold_sequential, files),
+        functools.partial(_cold_patches, files, n_batches),
+    ]
+    seconds = median_seconds(turns, repeats)
+    frame_mb = AUDIO.n_bins * 2 / 1e6
+    read_mb = _distinct_frames(files, n_batches) * frame_mb
+    sequential_mb = sum(path.stat().st_size for path in files.shards) / 1e6
+    yield Comparison(
+        TOPIC,
+        "cold windows",
+        read_mb / seconds[0],
+        sequential_mb / seconds[1],
+        "MB/s",
+        "sequential read",
+        0.8,
+    )
+    tracks = n_batches * BATCH_SIZE * SEQUENCE.frames / TRACK_FRAMES
+    yield Comparison(
+        TOPIC,
+        "cold windows",
+        tracks / seconds[0],
+        tracks / seconds[2],
+        "tracks/s",
+        "PyDataset, h5py",
+        2.0,
+    )
+
+
+def _cold_windows(files: Files, n_batches: int) -> float:
+    _let_go(files.shards)
+    endless = iter(_batches(Dataset(files.dataset)).from_epoch(0))  # opens no shard before it is asked
+    start = time.perf_counter()
+    for _ in itertools.islice(endless, n_batches):
+        pass
+    return time.perf_counter() - start
+
+
+def _cold_sequential(files: Files) -> float:
+    _let_go(files.shards)
+    buffer = bytearray(READ_BYTES)
+    start = time.perf_counter()
+    for path in files.shards:
+        descriptor = os.open(path, os.O_RDONLY)
+        while os.readv(descriptor, [buffer]):
+            pass
+        os.close(descriptor)
+    return time.perf_counter() - start
+
+
+def _cold_patches(files: Files, n_batches: int) -> float:
+    _let_go([files.patches])
+    patches = Patches(files.patches, _targets(files.n_patches))
+    start = time.perf_counter()
+    for index in range(n_batches):
+        patches[index]
+    seconds = time.perf_counter() - start
+    patches.close()
+    return seconds
+
+
+def _let_go(paths: list[Path]) -> None:
+    """Drop files from the page cache, and first what holds their pages: memory maps of former turns."""
+    keras.backend.clear_session()  # TensorFlow keeps the functions that its pipelines call until then
+    gc.collect()
+    page_cache.drop(paths)
+
+
+def _batches(dataset: Dataset) -> TrainingBatches:
+    rows = np.arange(len(dataset))
+    return TrainingBatches(dataset, rows, _targets(len(dataset)), SEQUENCE, BATCH_SIZE, SEED)
+
+
+def _targets(n: int) -> np.ndarray:
+    return np.zeros((n, 200), np.float32)
+
+
+def _epoch_windows(dataset: Dataset) -> Windows:
+    """Return the crops of epoch 0, as `TrainingBatches` draws them."""
+    rng = np.random.default_rng([SEED, 0])
+    return training_windows(np.arange(len(dataset)), dataset.n_frames, SEQUENCE, AUDIO, rng)
+
+
+def _distinct_frames(files: Files, n_batches: int) -> int:
+    """Count the frames that the first batches of an epoch need from the disk, each once."""
+    dataset = Dataset(files.dataset)
+    windows = _epoch_windows(dataset)
+    needed = np.zeros((len(dataset), TRACK_FRAMES), bool)
+    for row, start in zip(windows.row[: n_batches * BATCH_SIZE], windows.start, strict=False):
+        needed[row, start : start + SEQUENCE.frames] = True
+    return int(needed.sum())
+
+
+def _row(track_id: str, shard: str, first_frame: int) -> dict[str, object]:
+    place = {"fold": 0, "shard": shard, "first_frame": first_frame, "n_frames": TRACK_FRAMES}
+    return {"track_id": track_id, "artist": "", "duration_s": 0.0, "genres": [], **place}
