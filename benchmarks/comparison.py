@@ -1,4 +1,4 @@
-"""One measured line: what we do in a second, what the peer does, and the ratio that the machine's speed divides out of."""
+"""One measured line: our rate, the rate of a peer that does the same work in turns with us, and their ratio."""
 
 import dataclasses
 import gc
@@ -64,7 +64,7 @@ def best_seconds(turns: Sequence[Turn], repeats: int, warm_up: bool = True) -> l
 
 
 def median_seconds(turns: Sequence[Turn], repeats: int) -> list[float]:
-    """Return each turn's median time: for a disk, whose luck goes both ways. Turns alternate; no round is left out."""
+    """Return each turn's median time: for a disk, whose luck goes both ways. Turns alternate."""
     return [statistics.median(times) for times in _seconds(turns, repeats, warm_up=False)]
 
 

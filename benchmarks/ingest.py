@@ -61,7 +61,10 @@ def _synthesise(seed: int) -> Sound:
     t = np.arange(TRACK_S * SAMPLE_RATE) / SAMPLE_RATE
     sides = []
     for _ in range(2):
-        tones = [librosa.chirp(fmin=f, fmax=3 * f, sr=SAMPLE_RATE, duration=TRACK_S) for f in rng.uniform(80, 900, 6)]
+        tones = [
+            librosa.chirp(fmin=f, fmax=3 * f, sr=SAMPLE_RATE, duration=TRACK_S)
+            for f in rng.uniform(80, 900, 6)
+        ]
         beat = rng.standard_normal(len(t)) * np.exp(-20 * (t % 0.5))
         sides.append(0.1 * np.sum(tones, axis=0) + 0.1 * beat + 1e-3 * rng.standard_normal(len(t)))
     return np.clip(np.stack(sides, axis=1), -1, 1).astype(np.float32), SAMPLE_RATE
@@ -72,7 +75,9 @@ def _encode(sounds: list[Sound], suffix: str, folder: Path) -> list[Path]:
     paths = [folder / f"{number}.{suffix}" for number in range(len(sounds))]
     for path, (samples, rate) in zip(paths, sounds, strict=True):
         with soundfile.SoundFile(path, "w", rate, samples.shape[1]) as file:
-            for start in range(0, len(samples), rate):  # libsndfile's Vorbis encoder overflows its stack otherwise
+            for start in range(
+                0, len(samples), rate
+            ):  # libsndfile's Vorbis encoder overflows its stack otherwise
                 file.write(samples[start : start + rate])
     return paths
 

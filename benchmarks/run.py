@@ -2,8 +2,8 @@
 
     python -m benchmarks.run [--only TOPIC ...]
 
-prints a table and writes build/bench.json. Only ratios are worth keeping: two machines differ, and so do two minutes
-of one. A target that is missed is marked, and fails the command only with --strict.
+prints a table and writes build/bench.json. Rates are for orientation; the ratios are what another machine would
+repeat. A target that is missed is marked, and fails the command only with --strict.
 """
 
 import argparse

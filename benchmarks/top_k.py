@@ -26,7 +26,10 @@ def measure(settings: Settings) -> Iterator[Line]:
         lambda: _by_faiss(reference, k),
         lambda: _by_numpy(reference, k),
     )
-    lists = [set(turn.ravel().tolist()) for turn in (top_k_similar(reference, k).indices[:1], _by_faiss(reference, k)[:1])]
+    lists = [
+        set(turn.ravel().tolist())
+        for turn in (top_k_similar(reference, k).indices[:1], _by_faiss(reference, k)[:1])
+    ]
     if len(lists[0] & lists[1]) < LEAST_AGREEMENT * k - 1:
         raise RuntimeError("The lists differ: they are not of the same thing.")
     seconds = best_seconds(turns, max(2, settings.repeats // 2))
@@ -49,7 +52,9 @@ def measure(settings: Settings) -> Iterator[Line]:
             warm_up=False,
         )
         what = f"overlap by {name}, {settings.permutations} perm."
-        yield Comparison(TOPIC, what, *(60 / s for s in seconds), "runs/min", "faiss, two lists, nothing else")
+        yield Comparison(
+            TOPIC, what, *(60 / s for s in seconds), "runs/min", "faiss, two lists, nothing else"
+        )
 
 
 def _search(factors: np.ndarray, playlists: np.ndarray | None, k: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -55,6 +56,16 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     finally:
         with contextlib.suppress(OSError):  # where the folder could not be made, there is nothing to remove
             temporary.unlink()
+
+
+def require_space(folder: Path, n_bytes: int) -> None:
+    """Raise StorageError when fewer than `n_bytes` are free in `folder`: for writers that a full disk upsets."""
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise StorageError(
+            f"Cannot write to {folder}: the disk is full; {n_bytes / 1e6:.0f} MB are needed and "
+            f"{free / 1e6:.0f} MB are free."
+        )
 
 
 def remove_temporaries(folder: Path) -> None:

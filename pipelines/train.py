@@ -19,9 +19,9 @@ from cs_keras.data.windows import prediction_windows
 from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.store import Factors
 from cs_keras.models import bot, model_module
-from cs_keras.models.spec import trainable_parameters
+from cs_keras.models.spec import stored_bytes, trainable_parameters
 from cs_keras.progress import Progress
-from cs_keras.runs import read_npz, write_json, write_npz
+from cs_keras.runs import read_npz, require_space, write_json, write_npz
 from cs_keras.training.codebook import fit_codebook
 from cs_keras.training.fit import Epoch, Fitted, fit
 from cs_keras.training.predict import apply_to_tracks, predict_tracks, whole_track_function
@@ -211,6 +211,7 @@ def _kept(path: Path, make: Callable[[], Matrix]) -> Matrix:
 
 def _save_model(model: keras.Model, path: Path) -> None:
     temporary = path.with_name(f"partial-{path.name}")
+    require_space(path.parent, 2 * stored_bytes(model))  # Keras writes weights apart before it packs them
     try:
         model.save(temporary)
         os.replace(temporary, path)

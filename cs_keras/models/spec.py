@@ -88,6 +88,13 @@ def trainable_parameters(model: keras.Model) -> int:
     return sum(int(weight.shape.num_elements()) for weight in model.trainable_weights)
 
 
+def stored_bytes(model: keras.Model) -> int:
+    """Return about how many bytes `model` takes on disk, with its optimiser if it is compiled."""
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer else [])]
+    return sum(int(v.shape.num_elements()) * 4 for v in variables) + 1_000_000
+
+
 def dense_head(x: Any, units: tuple[int, ...], n_factors: int, dropout: float = 0.0) -> Any:
     """Return dense layers (ELU, he_normal) and the output layer, which starts at zero: the mean of scaled factors.
 

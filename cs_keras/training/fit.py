@@ -14,8 +14,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from cs_keras.errors import CsKerasError, StorageError
-from cs_keras.models.spec import TrainingConfig
-from cs_keras.runs import atomic_write, read_json, read_npz, write_json, write_npz
+from cs_keras.models.spec import TrainingConfig, stored_bytes
+from cs_keras.runs import atomic_write, read_json, read_npz, require_space, write_json, write_npz
 from cs_keras.training.losses import make_loss, make_optimizer
 
 Epoch = dict[str, float]
@@ -160,6 +160,7 @@ class _Checkpoints:
         """Store the state after the last epoch of `history`."""
         name = f"epoch-{len(history):05d}"
         temporary = self._folder / f"{name}.tmp"
+        require_space(self._folder.parent, 2 * stored_bytes(model))  # once more for the best epoch
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)

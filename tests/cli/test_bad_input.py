@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from tests.cli.conftest import run
+from tests.cli.conftest import SMALL, run
 
 RATE = 22050
 
@@ -301,3 +301,15 @@ def test_bad_input_gets_one_sentence(
     for fragment in expected:
         assert fragment in message
     assert factors == {path: path.read_bytes() for path in dataset.glob("factors/*.npz")}
+
+
+def test_full_disk_stops_training_with_one_sentence_and_loses_nothing(
+    demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["run-baselines", demo, "--models", "cnn-bn", "--out", tmp_path, *SMALL]
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+        assert run(*arguments) == 1
+    assert "the disk is full" in capfd.readouterr().err
+    assert run(*arguments) == 0
