@@ -7,6 +7,7 @@ valid ones.
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -156,6 +157,8 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
         return tuple(_coerce(v, arguments[0], path) for v in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"Setting {path!r} must be a finite number. Received: {value}.")
     expected = origin or hint
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
         raise ConfigError(f"Setting {path!r} must be {_type_name(hint)}. Received: {value!r}.")

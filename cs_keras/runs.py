@@ -8,10 +8,12 @@ where it was.
 import contextlib
 import datetime
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -26,7 +28,9 @@ from cs_keras.errors import StorageError
 Array = np.ndarray[Any, Any]
 PARTIAL = ".partial"
 DONE = "DONE"
+LOCK = ".lock"
 TEMPORARY = ".tmp"
+_TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 @contextlib.contextmanager
@@ -71,7 +75,8 @@ def require_space(folder: Path, n_bytes: int) -> None:
 def remove_temporaries(folder: Path) -> None:
     """Remove what killed writers left in `folder` and below; nobody may be writing there."""
     for path in folder.rglob(f".*{TEMPORARY}"):
-        path.unlink(missing_ok=True)
+        if _TEMPORARY_NAME.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -165,11 +170,30 @@ def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"Cannot make run folder {folder}: {error.strerror}.") from error
-    remove_temporaries(folder)
     if not (folder / "config.json").exists():
         write_json(folder / "environment.json", environment())
         write_json(folder / "config.json", {**config, "data_digest": data_digest})
     return folder
+
+
+@contextlib.contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep `run` to this process; the lock ends with the process, however it ends.
+
+    Raises
+    ------
+    StorageError
+        When another process has it.
+    """
+    path = run / LOCK
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_temporaries(run)
+            yield
+            path.unlink(missing_ok=True)
+    except BlockingIOError as error:
+        raise StorageError(f"Another process is working on {run}.") from error
 
 
 def is_done(run: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras.data.dataset import Dataset
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import DataError, StorageError
 from cs_keras.evaluation.losses import regression_losses
@@ -69,17 +70,22 @@ class Judge:
             )
         return rows
 
-    def losses(self, split: str, predicted: Matrix) -> dict[str, Any]:
-        """Return losses of predicted factors of a split's tracks; the MSE is of scaled factors, as in training."""
+    def losses(self, split: str, scaled: Matrix) -> dict[str, Any]:
+        """Return losses of predicted scaled factors of a split's tracks.
+
+        The MSE is of scaled factors, as in training, the others of factors scaled back; where the scaling took the
+        norm away and cannot bring it back, R² is not available.
+        """
+        scaler = self._factors.scaler
         reference = self._factors.item_factors[self.rows[split]]
-        scale = self._factors.scaler.transform
-        losses = dataclasses.asdict(regression_losses(reference, predicted))
-        return {**losses, "mse": regression_losses(scale(reference), scale(predicted)).mse}
+        losses = dataclasses.asdict(regression_losses(reference, scaler.inverse(scaled)))
+        losses["mse"] = regression_losses(scaler.transform(reference), scaled).mse
+        return losses if scaler.kind != "unit_norm" else {**losses, "r2": None}
 
     def mean_losses(self, split: str) -> dict[str, Any]:
-        """Return the losses of predicting the train tracks' mean factors for every track of a split."""
-        mean = self._factors.item_factors[self.rows["train"]].mean(axis=0)
-        return self.losses(split, mean_predictor(mean, len(self.rows[split])))
+        """Return the losses of predicting the train tracks' mean scaled factors for every track of a split."""
+        train = self._factors.scaler.transform(self._factors.item_factors[self.rows["train"]])
+        return self.losses(split, mean_predictor(train.mean(axis=0), len(self.rows[split])))
 
     def _overlap(self, predicted: npt.NDArray[Any], playlists: Matrix | None) -> list[OverlapAtK]:
         n, settings = len(self.reference), self._settings
@@ -117,7 +123,9 @@ class Judge:
         )
 
 
-def evaluate(run: RunConfig, judge: Judge, tracks: Tracks, factors: Factors, folder: Path) -> dict[str, Any]:
+def evaluate(
+    run: RunConfig, judge: Judge, dataset: Dataset, factors: Factors, folder: Path
+) -> dict[str, Any]:
     """Judge the predictions of a run folder, unless that is done, and return what ``evaluation.json`` holds.
 
     Raises
@@ -131,7 +139,7 @@ def evaluate(run: RunConfig, judge: Judge, tracks: Tracks, factors: Factors, fol
     if path.exists():
         done: dict[str, Any] = read_json(path)
         return done
-    predicted = _predictions(folder / PREDICTIONS_FILE, tracks, judge)
+    scaled = _predictions(folder / PREDICTIONS_FILE, dataset.tracks, judge)
     training = read_json(folder / TRAINING_FILE)
     result = {
         "schema_version": 1,
@@ -140,6 +148,11 @@ def evaluate(run: RunConfig, judge: Judge, tracks: Tracks, factors: Factors, fol
         "training": {name: value for name, value in training.items() if name != "history"},
         "n_tracks": {split: len(rows) for split, rows in judge.rows.items()},
         "n_playlists": len(factors.playlist_ids),
+        "left_out": {
+            "recordings": [dataclasses.asdict(entry) for entry in dataset.info.left_out],
+            "n_tracks_without_listening": int((~factors.has_factors).sum()),
+            "n_unknown_tracks": factors.quality.get("n_unknown_tracks", 0),
+        },
         "factors": {
             "name": factors.name,
             "n_factors": factors.item_factors.shape[1],
@@ -148,10 +161,10 @@ def evaluate(run: RunConfig, judge: Judge, tracks: Tracks, factors: Factors, fol
             "config": factors.config and dict(factors.config),
             "quality": dict(factors.quality),
         },
-        "losses": {split: judge.losses(split, values) for split, values in predicted.items()},
-        "mean_predictor": {split: judge.mean_losses(split) for split in predicted},
+        "losses": {split: judge.losses(split, values) for split, values in scaled.items()},
+        "mean_predictor": {split: judge.mean_losses(split) for split in scaled},
         "metric": run.evaluation.metric,
-        "overlap": judge.overlaps(predicted["test"]),
+        "overlap": judge.overlaps(factors.scaler.inverse(scaled["test"])),
         "references": judge.references,
     }
     write_json(path, result)
@@ -159,12 +172,13 @@ def evaluate(run: RunConfig, judge: Judge, tracks: Tracks, factors: Factors, fol
 
 
 def _predictions(path: Path, tracks: Tracks, judge: Judge) -> dict[str, Matrix]:
-    stored = read_npz(path, "track_ids", "factors")
+    """Return the scaled predictions of validation and test tracks, in the order of the judge's rows."""
+    stored = read_npz(path, "track_ids", "scaled_factors")
     row_of = {track_id: row for row, track_id in enumerate(stored["track_ids"].tolist())}
     ids = tracks.ids
     try:
         return {
-            split: stored["factors"][[row_of[ids[row]] for row in judge.rows[split].tolist()]]
+            split: stored["scaled_factors"][[row_of[ids[row]] for row in judge.rows[split].tolist()]]
             for split in ("validation", "test")
         }
     except KeyError as error:

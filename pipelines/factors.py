@@ -106,7 +106,11 @@ def make_factors(
         scaler=_fit_scaler(settings.scaling, tracks, fit.item_factors, fit.has_factors),
         protocol=settings.protocol,
         config=dataclasses.asdict(settings.wmf),
-        quality={**dataclasses.asdict(quality), "n_unfitted_playlists": fit.n_unfitted_playlists},
+        quality={
+            **dataclasses.asdict(quality),
+            "n_unfitted_playlists": fit.n_unfitted_playlists,
+            "n_unknown_tracks": interactions.tally.n_unknown_tracks,
+        },
     )
     save_interactions(dataset / INTERACTIONS_FILE, interactions)
     save_factors(path, factors)

@@ -1,15 +1,18 @@
 """The main job: several baselines trained and judged on one dataset, each in a run folder of its own."""
 
 import dataclasses
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import tensorflow as tf
 
 from cs_keras import config
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import CsKerasError
 from cs_keras.progress import Progress, Silent
-from cs_keras.runs import digest, finish_run, is_done, open_run
+from cs_keras.runs import digest, finish_run, is_done, locked, open_run
 from pipelines.evaluate import Judge, evaluate
 from pipelines.factors import open_factors
 from pipelines.settings import resolve
@@ -75,11 +78,17 @@ def run_baselines(
             finished.append(folder)
             continue
         try:
-            train(run, task, factors, folder, progress)
-            evaluate(run, judge, dataset.tracks, factors, folder)
-        except CsKerasError as error:
-            progress.say(f"{run.key}: failed: {error}")
-            failed[run.key] = str(error)
+            with locked(folder):
+                train(run, task, factors, folder, progress)
+                progress.say(f"{run.key}: judging {len(judge.rows['test'])} test tracks")
+                evaluate(run, judge, dataset, factors, folder)
+        except (CsKerasError, tf.errors.OpError, ValueError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            if not isinstance(error, CsKerasError):  # unforeseen: keep what a bug report needs
+                (folder / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
+                reason = f"{type(error).__name__}: {reason} (details: {folder / 'error.log'})"
+            progress.say(f"{run.key}: failed: {reason}")
+            failed[run.key] = reason
             continue
         clean_up(folder)
         finished.append(finish_run(folder))

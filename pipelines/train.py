@@ -137,7 +137,9 @@ def _train_regression(
     model = model_module(run.key).build(run, task.targets.shape[1], task.dataset.info.audio)
     batches = TrainingBatches(task.dataset, task.train, task.targets, run.sequence, batch_size, run.seed)
     inputs, windows = prediction_batches(task.dataset, task.validation, run.sequence, batch_size)
-    outputs = tf.data.Dataset.from_tensor_slices(task.targets[windows.row]).batch(batch_size)
+    targets = tf.constant(task.targets)
+    outputs = tf.data.Dataset.from_tensor_slices(windows.row).batch(batch_size)
+    outputs = outputs.map(lambda rows: tf.gather(targets, rows))
     validation = tf.data.Dataset.zip((inputs, outputs))
     fitted = _fit_with_progress(run, model, batches, validation, folder, progress)
     n_frames = task.dataset.n_frames[task.unseen]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cs_keras.errors import DataError, StorageError
+from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.runs import PARTIAL, is_done
 from reports.records import CONFIG_FILE, Evaluation, Judging, Settings, read_evaluation, read_settings
 
@@ -29,10 +29,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Collected:
-    """All that was found: groups of finished runs, and the folders of unfinished ones, which are left out."""
+    """All that was found: groups of finished runs, and what is left out.
+
+    That is the folders of unfinished runs, and for each finished one that cannot be read the reason.
+    """
 
     groups: tuple[Group, ...]
     unfinished: tuple[Path, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
@@ -52,10 +56,8 @@ def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
 
     Raises
     ------
-    StorageError
-        When there is no such folder, or a file of a finished run cannot be read or is not JSON.
-    DataError
-        When no run is finished, or a file of a finished run does not hold what it must.
+    StorageError, DataError
+        When there is no such folder, no run is finished, or none of those that are can be read.
     """
     finished, unfinished = find_runs(runs)
     if not finished:
@@ -64,13 +66,20 @@ def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
             f"Received: {len(unfinished)} unfinished."
         )
     members: dict[tuple[str, Judging], list[tuple[Path, Evaluation]]] = {}
+    unreadable: list[CsKerasError] = []
     for folder in finished:
-        settings: Settings = read_settings(folder)
-        key = (settings.data_digest, settings.evaluation)
-        members.setdefault(key, []).append((folder, read_evaluation(folder)))
+        try:
+            settings: Settings = read_settings(folder)
+            evaluation = read_evaluation(folder)
+        except CsKerasError as error:
+            unreadable.append(error)
+            continue
+        members.setdefault((settings.data_digest, settings.evaluation), []).append((folder, evaluation))
+    if not members:
+        raise unreadable[0]
     rank = {model: i for i, model in enumerate(models)}
     groups = (Group(*key, _label(found, rank)) for key, found in sorted(members.items(), key=lambda m: m[0]))
-    return Collected(tuple(groups), unfinished)
+    return Collected(tuple(groups), unfinished, tuple(map(str, unreadable)))
 
 
 def find_runs(runs: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:

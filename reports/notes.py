@@ -1,9 +1,11 @@
 """The sentences around tables: what was measured, on what, by which definition."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from cs_keras.evaluation.overlap import FLAGGED_TIED_SHARE
 from reports.collect import Group
+from reports.records import LeftOut
 
 Kind = Literal["similarity", "dot"]
 
@@ -19,6 +21,7 @@ REFERENCES = {
     "one-ranking": "One ranking for all: the same list for every playlist, by the mean playlist's dot product with "
     "the reference factors.",
 }
+N_NAMED = 10  # recordings named in a note
 STRONG = "Bold: the best of several models"
 
 
@@ -38,7 +41,23 @@ def section_notes(group: Group) -> tuple[str, ...]:
         f"Tracks with reference factors: {counts.train:,} train, {counts.validation:,} validation, "
         f"{counts.test:,} test. Playlists: {first.n_playlists:,}.",
         f"Factors: {factors.name}, {factors.n_factors} dimensions{fit}; protocol {factors.protocol}: {protocol}.",
+        *_left_out_notes(first.left_out),
     )
+
+
+def _left_out_notes(left_out: LeftOut) -> Iterator[str]:
+    """Say what could not be used, and name the first recordings of it."""
+    names = [str(recording.get("track_id")) for recording in left_out.recordings]
+    if names:
+        more = f" and {len(names) - N_NAMED:,} more" if len(names) > N_NAMED else ""
+        yield (
+            f"Left out, recordings that could not be used: {len(names):,} ({', '.join(names[:N_NAMED])}{more}); "
+            "dataset.json has the reasons."
+        )
+    if left_out.n_tracks_without_listening:
+        yield f"Left out, tracks without listening: {left_out.n_tracks_without_listening:,}."
+    if left_out.n_unknown_tracks:
+        yield f"Left out, listening to tracks that the dataset does not hold: {left_out.n_unknown_tracks:,} tracks."
 
 
 def training_notes(group: Group) -> tuple[str, ...]:
@@ -54,7 +73,9 @@ def training_notes(group: Group) -> tuple[str, ...]:
     ]
     losses = (first.mean_predictor.test, *(run.evaluation.losses.test for run in group.runs))
     if any(loss.r2 is None for loss in losses):
-        notes.append("R² is n/a: the reference factors of the test tracks do not vary.")
+        reason = "unit-norm targets" if first.factors.scaling == "unit_norm" else "the reference factors"
+        verb = "have lost their lengths" if first.factors.scaling == "unit_norm" else "do not vary"
+        notes.append(f"R² is n/a: {reason} of the test tracks {verb}.")
     if len(group.runs) > 1:
         notes.append(f"{STRONG}.")
     return tuple(notes)

@@ -62,6 +62,15 @@ class SplitLosses:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What could not be used: recordings as (track_id, reason) objects, and tracks on one side only."""
+
+    recordings: tuple[dict[str, Any], ...]
+    n_tracks_without_listening: int
+    n_unknown_tracks: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A model's results, and those of the predictors that know nothing of sound."""
 
@@ -70,6 +79,7 @@ class Evaluation:
     training: Training
     n_tracks: TrackCounts
     n_playlists: int
+    left_out: LeftOut
     factors: FactorsRecord
     losses: SplitLosses
     mean_predictor: SplitLosses

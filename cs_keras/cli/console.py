@@ -19,6 +19,9 @@ class Console:
 
     def say(self, line: str) -> None:
         """Tell one finished fact, with the seconds since the start."""
+        line = "".join(
+            c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line
+        )  # ids may hold anything
         print(f"[{time.monotonic() - self._began:6.1f} s] {line}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager

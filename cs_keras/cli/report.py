@@ -32,5 +32,8 @@ def show_report(runs: Path, out: Path, formats: tuple[str, ...] = ("md", "csv", 
 
     order = tuple(MODEL_FILES)
     written = write_report(runs, out, formats, order)
-    Console().print(to_rich(make_sections(collect_runs(runs, order))))
+    collected = collect_runs(runs, order)
+    Console().print(to_rich(make_sections(collected)))
+    for reason in collected.unreadable:
+        click.echo(f"Left out of the report: {reason}", err=True)
     click.echo(f"Written: {', '.join(map(str, written))}", err=True)

@@ -65,7 +65,8 @@ def command(
     )
     given: dict[str, Any] = {"train_fraction": train_fraction, "seed": seed}
     given["training"] = None if epochs is None else {"epochs": epochs}
-    changes = config.merge(changes, {name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
     quiet_tensorflow()
     from pipelines.demo import make_demo
     from pipelines.run_baselines import run_baselines

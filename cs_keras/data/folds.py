@@ -5,6 +5,7 @@ all tracks of an artist share a fold by default, so that a test track is new in 
 """
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -75,7 +76,7 @@ def group_keys(track_ids: Sequence[str], artists: Sequence[str], fold_by: str) -
     """Return what each track is kept together by: its artist's name, or its own id."""
     if fold_by == "track":
         return list(track_ids)
-    names = (" ".join(artist.split()).casefold() for artist in artists)
+    names = (" ".join(unicodedata.normalize("NFC", artist).split()).casefold() for artist in artists)
     return [name or f"track:{track_id}" for name, track_id in zip(names, track_ids, strict=True)]
 
 

@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError, StorageError
+from cs_keras.runs import atomic_write
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -41,21 +41,9 @@ def write_arrays(
     StorageError
         The file cannot be written; whatever stood at `path` before is left untouched.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     document = np.array(json.dumps(settings, sort_keys=True, allow_nan=False))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                np.savez_compressed(file, **{SETTINGS: document}, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}.") from error
+    with atomic_write(Path(path)) as file:
+        np.savez_compressed(file, **{SETTINGS: document}, **arrays)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> Arrays:

@@ -76,6 +76,8 @@ def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) 
         raise ConfigError(
             f"front_end.f_max must be at most half the sample rate, {audio.sample_rate / 2} Hz. Received: {f_max}."
         )
+    if config.f_min >= f_max:
+        raise ConfigError(f"front_end.f_min must lie below f_max = {f_max}. Received: {config.f_min}.")
     decibel = kapre.MagnitudeToDecibel(
         ref_value=1.0,
         amin=config.amin,

@@ -68,7 +68,7 @@ def fit_codebook(
     if previous is None:
         raise DataError(
             f"The {len(rows)} train tracks have fewer frames than the codebook's {config.n_centroids} centroids; "
-            "use more tracks or a smaller codebook (--set model.n_centroids=...)."
+            "use more tracks or a smaller codebook (--set models.bot.model.n_centroids=...)."
         )
     return np.asarray(means.cluster_centers_, np.float32)
 

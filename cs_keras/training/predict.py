@@ -66,11 +66,11 @@ def apply_to_tracks(
 ) -> npt.NDArray[np.float32]:
     """Return the output of a model that pools over time itself, one whole track at a time, shape (n, n_outputs)."""
     run = whole_track_function(model)
-    parts = []
-    for row in rows:
-        parts.append(run(dataset.read_track(int(row))))
+    outputs = np.empty((len(rows), model.output_shape[1]), np.float32)
+    for output, row in zip(outputs, rows, strict=True):
+        output[:] = run(dataset.read_track(int(row)))
         on_track(1)
-    return np.stack(parts).astype(np.float32)
+    return outputs
 
 
 def whole_track_function(model: keras.Model) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:

@@ -71,7 +71,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", fail)
-    with pytest.raises(StorageError, match=r"wmf\.npz: cannot be written: No space left on device"):
+    with pytest.raises(StorageError, match="wmf.npz: the disk is full"):
         save_factors(path, make_factors(name="other"))
     assert load_factors(path).name == "wmf"
     assert list(tmp_path.iterdir()) == [path]
@@ -79,7 +79,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 def test_a_parent_that_is_a_file(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="Cannot write .*wmf.npz"):
         save_factors(tmp_path / "file" / "wmf.npz", make_factors())
 
 

@@ -75,6 +75,7 @@ def make_evaluation(
         },
         "n_tracks": {"train": 300, "validation": n_tracks, "test": n_tracks},
         "n_playlists": n_playlists,
+        "left_out": {"recordings": [], "n_tracks_without_listening": 0, "n_unknown_tracks": 0},
         "factors": {
             "name": "wmf",
             "n_factors": N_FACTORS,
