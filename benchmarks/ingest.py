@@ -95,7 +95,7 @@ def _ingest(what: str, paths: list[Path], folder: Path, settings: Settings) -> L
         recordings.append(Recording(copy, copy.stem, duration_s=seconds))
         duration_s += seconds
     best = np.inf
-    for number in range(1 + settings.repeats // 3):
+    for number in range(max(2, settings.repeats // 2)):  # the first also wakes TensorFlow
         out = folder / f"dataset-{number}"
         start = time.process_time()  # of all threads, so a core's
         done = ingest(recordings, out, IngestConfig(fold_by="track"))

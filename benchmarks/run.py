@@ -30,6 +30,8 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     start = time.perf_counter()
     lines: list[Line] = []
+    if arguments.workspace:
+        arguments.workspace.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cs-keras-bench-", dir=arguments.workspace) as workspace:
         settings = _settings(arguments, Path(workspace))
         for topic in arguments.only or TOPICS:

@@ -5,17 +5,17 @@ import dataclasses
 import os
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from cs_keras import config
 from cs_keras.audio.decode import load_mono
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.audio.spectrogram import MagnitudeSpectrogram
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.catalogue import Recording, check_unique
 from cs_keras.data.folds import SPLITS, assign_folds, group_keys
@@ -31,9 +31,12 @@ from cs_keras.data.schema import (
     write_dataset,
 )
 from cs_keras.data.shards import Shard, read_shard, write_shard
-from cs_keras.errors import AudioError, ConfigError, CsKerasError
+from cs_keras.errors import AudioError, ConfigError, CsKerasError, StorageError
 from cs_keras.progress import Advance, Progress, Silent
 from cs_keras.runs import digest, remove_temporaries
+
+if TYPE_CHECKING:
+    from cs_keras.audio.spectrogram import MagnitudeSpectrogram
 
 FINGERPRINT_BYTES = 65_536  # of either end of a file
 UNKNOWN_DURATION_S = 240.0  # planned for files whose header does not say how long they are
@@ -78,6 +81,28 @@ class IngestConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class DatasetPlan:
+    """What a dataset is to be, wherever its frames come from.
+
+    Attributes
+    ----------
+    info
+        Audio parameters, dtype and folds asked for.
+    shard_mb
+        Megabytes a shard is planned for.
+    append
+        Add to a dataset that is already whole.
+    folds
+        Fold of each track id where it is given; None: assigned by ``info.fold_by``.
+    """
+
+    info: DatasetInfo
+    shard_mb: int
+    append: bool = False
+    folds: Mapping[str, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Part:
     """One shard to make: its name in the dataset and its recordings, in order."""
 
@@ -115,38 +140,121 @@ def ingest(
     """
     progress = progress or Silent()
     check_unique(recordings, "The recordings to ingest")
-    remove_temporaries(out)
-    info, tracks = _existing(out, settings)
-    known = {*tracks.strings("track_id"), *(entry.track_id for entry in info.left_out)}
+    info = DatasetInfo(settings.audio, settings.dtype, settings.fold_by)
+    plan = DatasetPlan(info, settings.shard_mb, settings.append)
+
+    def make_shards(parts: Sequence[Part]) -> list[Shard]:
+        shards = _make_shards(parts, out, settings, progress)
+        for track_id, reason in ((i, why) for shard in shards for i, why in shard.left_out.items()):
+            progress.say(f"left out {track_id}: {reason}")
+        return shards
+
+    return fill_dataset(recordings, out, plan, make_shards)
+
+
+def fill_dataset(
+    recordings: Sequence[Recording],
+    out: Path,
+    plan: DatasetPlan,
+    make_shards: Callable[[Sequence[Part]], Sequence[Shard]],
+) -> Ingested:
+    """Plan the shards of `recordings`, have them made, and write the tables of the dataset `out`.
+
+    Parameters
+    ----------
+    recordings
+        With ids that differ.
+    out
+        Dataset folder to make or add to.
+    plan
+        What the dataset is to be.
+    make_shards
+        Returns a shard for each part, in order.
+
+    Raises
+    ------
+    ConfigError
+        When `out` holds a dataset with other settings, or one to which nothing may be added.
+    DataError
+        When fewer than three recordings can be used.
+    StorageError
+        When files cannot be read or written.
+    """
+    remove_temporaries(out / SHARDS_FOLDER)
+    info, tracks = _existing(out, plan.info)
+    intact = _intact(out, info, tracks)
+    known = set(intact.strings("track_id"))
+    if not plan.append:  # what could not be used before is tried again when asked to add
+        known |= {entry.track_id for entry in info.left_out}
     new = [recording for recording in recordings if recording.track_id not in known]
+    lost = set(tracks.strings("track_id")) - known - {recording.track_id for recording in new}
+    if lost:
+        raise StorageError(
+            f"{out} has lost the shards of {len(lost)} tracks (such as {min(lost)!r}); ingest their recordings "
+            "again, which makes new ones."
+        )
     if not new:
         return Ingested(len(tracks), 0, info.left_out, info.dealing)
-    if known and not settings.append:
+    added = [r for r in new if r.track_id not in set(tracks.strings("track_id"))]
+    if len(tracks) and added and not plan.append:
         raise ConfigError(
-            f"{out} already holds a dataset of {len(tracks)} tracks, and {len(new)} of the recordings are not in "
-            f"it (first: {new[0].track_id!r}); add them with --append, or choose another --out."
+            f"{out} already holds a dataset of {len(tracks)} tracks, and {len(added)} of the recordings are not "
+            f"in it (first: {added[0].track_id!r}); add them with --append, or choose another --out."
         )
     refused: dict[str, str] = {}
     while True:  # a second round only where unusable recordings were all that a split had
         usable = [recording for recording in new if recording.track_id not in refused]
-        folds, dealing = _assign(usable, tracks, info.fold_by)
-        parts = _plan(usable, folds, tracks, settings)
-        shards = _make_shards(parts, out, settings, progress)
-        refused |= {i: why for shard in shards for i, why in _left_out(shard).items()}
-        rows = [*tracks.table.to_pylist(), *_rows(parts, shards, settings.audio)]
-        if known or all(any(row["fold"] in members for row in rows) for members in SPLITS.values()):
+        folds, dealing = _assign(usable, tracks, plan)
+        parts = _plan(usable, folds, tracks, plan)
+        shards = make_shards(parts)
+        refused |= {i: why for shard in shards for i, why in shard.left_out.items()}
+        rows = [*intact.table.to_pylist(), *_rows(parts, shards, info.audio)]
+        if (
+            len(tracks)
+            or plan.folds
+            or all(any(row["fold"] in members for row in rows) for members in SPLITS.values())
+        ):
             break
-    left_out = info.left_out + tuple(
+    tried = {recording.track_id for recording in new}
+    left_out = tuple(entry for entry in info.left_out if entry.track_id not in tried) + tuple(
         LeftOut(r.track_id, refused[r.track_id]) for r in new if r.track_id in refused
     )
-    dealing = info.dealing if known else dealing
     merged = make_tracks(rows)
-    write_dataset(out, dataclasses.replace(info, left_out=left_out, dealing=dealing), merged)
-    return Ingested(len(merged), len(merged) - len(tracks), left_out, dealing)
+    checksums = dict(info.shards) | {
+        part.name: str(shard.attributes["checksum"]) for part, shard in zip(parts, shards, strict=True)
+    }
+    named = sorted(set(merged.strings("shard")))
+    info = dataclasses.replace(
+        info,
+        left_out=left_out,
+        dealing=info.dealing if len(tracks) else dealing,
+        shards={name: checksums[name] for name in named},
+    )
+    _remove_orphans(out, named)
+    write_dataset(out, info, merged)
+    return Ingested(len(merged), len(added) - len(refused), left_out, info.dealing)
 
 
-def _existing(out: Path, settings: IngestConfig) -> tuple[DatasetInfo, Tracks]:
-    wanted = DatasetInfo(settings.audio, settings.dtype, settings.fold_by)
+def _intact(out: Path, info: DatasetInfo, tracks: Tracks) -> Tracks:
+    """Return the tracks whose shards are there and hold what they held when they were made."""
+    names = tracks.strings("shard")
+    whole = {}
+    for name in set(names):
+        try:
+            whole[name] = read_shard(out / name).attributes["checksum"] == info.shards.get(name)
+        except CsKerasError:
+            whole[name] = False
+    return Tracks(tracks.table.filter(pa.array([whole[name] for name in names], pa.bool_())))
+
+
+def _remove_orphans(out: Path, named: Sequence[str]) -> None:
+    """Remove shards that no track is in: of an earlier plan, damaged, or without a usable recording."""
+    for path in out.glob(f"{SHARDS_FOLDER}/fold-*/part-*.h5"):
+        if path.relative_to(out).as_posix() not in named:
+            path.unlink()
+
+
+def _existing(out: Path, wanted: DatasetInfo) -> tuple[DatasetInfo, Tracks]:
     if not (out / DATASET_FILE).exists():
         return wanted, make_tracks([])
     info = read_info(out)
@@ -157,7 +265,10 @@ def _existing(out: Path, settings: IngestConfig) -> tuple[DatasetInfo, Tracks]:
     return info, read_tracks(out)
 
 
-def _assign(recordings: Sequence[Recording], tracks: Tracks, fold_by: str) -> tuple[list[int], str]:
+def _assign(recordings: Sequence[Recording], tracks: Tracks, plan: DatasetPlan) -> tuple[list[int], str]:
+    if plan.folds:
+        return [plan.folds[r.track_id] for r in recordings], "given"
+    fold_by = plan.info.fold_by
     old_keys = group_keys(tracks.strings("track_id"), tracks.strings("artist"), fold_by)
     known = dict(zip(old_keys, tracks.numbers("fold").tolist(), strict=True))
     ids, artists = [r.track_id for r in recordings], [r.artist for r in recordings]
@@ -165,16 +276,18 @@ def _assign(recordings: Sequence[Recording], tracks: Tracks, fold_by: str) -> tu
 
 
 def _plan(
-    recordings: Sequence[Recording], folds: Sequence[int], tracks: Tracks, settings: IngestConfig
+    recordings: Sequence[Recording], folds: Sequence[int], tracks: Tracks, plan: DatasetPlan
 ) -> list[Part]:
     """Pack recordings into shards by the length their headers give: the same input gives the same shards."""
-    audio = settings.audio
-    bytes_per_second = audio.frames_per_second * audio.n_bins * np.dtype(settings.dtype).itemsize
-    seconds = settings.shard_mb * 1e6 / bytes_per_second
+    audio = plan.info.audio
+    bytes_per_second = audio.frames_per_second * audio.n_bins * np.dtype(plan.info.dtype).itemsize
+    seconds = plan.shard_mb * 1e6 / bytes_per_second
     members: dict[int, list[Recording]] = collections.defaultdict(list)
     for recording, fold in zip(recordings, folds, strict=True):
         members[fold].append(recording)
-    taken = collections.Counter(Path(name).parent.name for name in set(tracks.strings("shard")))
+    taken: dict[str, int] = collections.defaultdict(int)
+    for name in map(Path, set(tracks.strings("shard"))):
+        taken[name.parent.name] = max(taken[name.parent.name], 1 + int(name.stem.removeprefix("part-")))
     parts = []
     for fold, inside in sorted(members.items()):
         folder = f"fold-{fold:02d}"
@@ -197,13 +310,17 @@ def _pack(recordings: Sequence[Recording], seconds: float) -> list[list[Recordin
 
 
 def _make_shards(parts: Sequence[Part], out: Path, settings: IngestConfig, progress: Progress) -> list[Shard]:
+    from cs_keras.audio.spectrogram import (
+        MagnitudeSpectrogram,  # TensorFlow, which fill_dataset does not need
+    )
+
     spectrogram = MagnitudeSpectrogram(settings.audio, settings.dtype)
     stop = threading.Event()
     done: dict[str, Shard] = {}
     total = sum(len(part.recordings) for part in parts)
     with (
         progress.task("ingest", total) as advance,
-        ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool,
+        ThreadPoolExecutor(settings.workers or len(os.sched_getaffinity(0))) as pool,
     ):
         futures = {
             pool.submit(_make_shard, part, out, settings, spectrogram, advance, stop): part.name
@@ -223,12 +340,12 @@ def _make_shard(
     part: Part,
     out: Path,
     settings: IngestConfig,
-    spectrogram: MagnitudeSpectrogram,
+    spectrogram: "MagnitudeSpectrogram",
     advance: Advance,
     stop: threading.Event,
 ) -> Shard:
     path, plan = out / part.name, _plan_digest(part, settings)
-    whole = _read_if_whole(path, plan)
+    whole = read_if_whole(path, plan)
     if whole:
         advance(len(part.recordings))
         return whole
@@ -242,8 +359,7 @@ def _make_shard(
         except AudioError as error:
             left_out[recording.track_id] = str(error)
         advance(1)
-    attributes = {"plan": plan, **{f"left_out/{i}": why for i, why in left_out.items()}}
-    write_shard(path, tracks, settings.audio, settings.dtype, attributes)
+    write_shard(path, tracks, settings.audio, settings.dtype, {"plan": plan}, left_out)
     return read_shard(path)
 
 
@@ -254,29 +370,29 @@ def _plan_digest(part: Part, settings: IngestConfig) -> str:
 
 
 def _fingerprint(path: Path) -> list[int]:
-    """Return a file's size and a checksum of its ends: no date, so that a copy gives the same shards."""
     try:
         with open(path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            ends = file.read(FINGERPRINT_BYTES)
-            file.seek(max(0, size - FINGERPRINT_BYTES))
-            return [size, zlib.crc32(ends + file.read())]
+            return fingerprint(file)
     except OSError:
         return [0, 0]
 
 
-def _read_if_whole(path: Path, plan: str) -> Shard | None:
+def fingerprint(file: IO[bytes]) -> list[int]:
+    """Return a file's size and a checksum of its ends: no date, so that a copy gives the same shards."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    ends = file.read(FINGERPRINT_BYTES)
+    file.seek(max(0, size - FINGERPRINT_BYTES))
+    return [size, zlib.crc32(ends + file.read())]
+
+
+def read_if_whole(path: Path, plan: str) -> Shard | None:
+    """Return the shard at `path` if it is whole and was made by `plan`, the digest in its attributes."""
     try:
         shard = read_shard(path)
     except (CsKerasError, OSError):
         return None
     return shard if shard.attributes.get("plan") == plan else None
-
-
-def _left_out(shard: Shard) -> dict[str, str]:
-    prefix = "left_out/"
-    return {n.removeprefix(prefix): str(why) for n, why in shard.attributes.items() if n.startswith(prefix)}
 
 
 def _rows(parts: Sequence[Part], shards: Sequence[Shard], audio: AudioConfig) -> list[Mapping[str, Any]]:

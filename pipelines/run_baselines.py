@@ -63,7 +63,9 @@ def run_baselines(
     configs = [resolve(key, changes) for key in models]
     dataset = Dataset(dataset_folder)
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
-    data_digest = digest([dataset.tracks.digest, config.to_dict(dataset.info.audio), factors.digest])
+    with progress.task("verify", len(dataset)) as advance:
+        dataset.verify(advance)
+    data_digest = digest([dataset.digest, factors.digest])
     judges: dict[Any, Judge] = {}
     finished, failed = [], {}
     for run in configs:

@@ -219,3 +219,20 @@ class TestRunFolder:
         (tmp_path / "file").touch()
         with pytest.raises(StorageError, match="Cannot make run folder"):
             runs.open_run(tmp_path / "file", "cnn", CONFIG, "data")
+
+
+def test_a_run_folder_belongs_to_one_process_at_a_time(tmp_path):
+    with runs.locked(tmp_path):
+        with pytest.raises(StorageError, match="Another process is working on"), runs.locked(tmp_path):
+            pass
+    with runs.locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_temporaries_of_ours_are_removed(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in (".x.npz.0123abcd.tmp", ".notes.tmp", "x.0123abcd.tmp"):
+        (tmp_path / "a" / name).touch()
+    runs.remove_temporaries(tmp_path)
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {".notes.tmp", "x.0123abcd.tmp"}

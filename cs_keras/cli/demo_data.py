@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from cs_keras.cli.paths import LOCAL_PATH
+
 
 @click.command("demo-data")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=LOCAL_PATH)
 @click.option("--tracks", "n_tracks", type=int, help="Tracks to synthesise.")
 @click.option("--artists", "n_artists", type=int, help="Artists they are by.")
 @click.option("--playlists", "n_playlists", type=int, help="Playlists to draw.")

@@ -8,15 +8,17 @@ from typing import Any
 
 import click
 
+from cs_keras.cli.paths import LOCAL_PATH
+
 SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
 
 
 @click.command("factors")
-@click.argument("sources", nargs=-1, metavar="[LISTENING] DATASET", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, metavar="[LISTENING] DATASET", type=LOCAL_PATH)
 @click.option(
     "--from-npz",
     "given",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     help="Ready-made factors instead: ids, item_factors[, playlist_factors].",
 )
 @click.option("--name", default="wmf", show_default=True, help="Name of the factors in the dataset.")

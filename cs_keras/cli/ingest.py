@@ -1,23 +1,22 @@
 """``cs-keras ingest``: recordings to a dataset folder."""
 
+import os
 from pathlib import Path
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=True)
+from cs_keras.cli.paths import LOCAL_PATH
 
 
 @click.command("ingest")
-@click.argument("audio", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("audio", nargs=-1, type=LOCAL_PATH)
 @click.option(
     "--tracks",
     "table",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     help="tracks.csv: one recording a row, with what is known about it.",
 )
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Dataset folder to make or add to."
-)
+@click.option("--out", required=True, type=LOCAL_PATH, help="Dataset folder to make or add to.")
 @click.option("--append", is_flag=True, help="Add new tracks to a dataset that is already whole.")
 @click.option(
     "--folds",
@@ -95,11 +94,11 @@ def command(
     settings = IngestConfig(settings_audio, dtype, fold_by, decoder, shard_mb, workers, append)
     listed = read_catalogue(table, encoding) if table else []
     paths = {recording.path for recording in listed}
-    others = [(path, track_id) for path, track_id in find_audio(audio) if path.resolve() not in paths]
+    others = [
+        (path, track_id) for path, track_id in find_audio(audio) if Path(os.path.abspath(path)) not in paths
+    ]
     console = Console()
     result = ingest([*listed, *describe_recordings(others)], out, settings, console)
-    for entry in result.left_out:
-        console.say(f"left out {entry.track_id}: {entry.reason}")
     if result.dealing != "hash":
         console.say(
             f"Too few artists for ten hashed folds: the tracks were {result.dealing}, largest group first."

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from cs_keras.cli.paths import LOCAL_PATH
+
 
 @click.command("report")
-@click.argument("runs", type=click.Path(path_type=Path))
+@click.argument("runs", type=LOCAL_PATH)
 @click.option(
     "--format",
     "formats",
@@ -14,7 +16,7 @@ import click
     type=click.Choice(["md", "csv", "latex"]),
     help="Files to write; may be given several times.  [default: all]",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the files.  [default: RUNS/report]")
+@click.option("--out", type=LOCAL_PATH, help="Folder for the files.  [default: RUNS/report]")
 def command(runs: Path, formats: tuple[str, ...], out: Path | None) -> None:
     """Print the tables of the finished runs in RUNS, and write them as Markdown, CSV and LaTeX."""
     show_report(runs, out or runs / "report", formats or ("md", "csv", "latex"))

@@ -5,11 +5,13 @@ from typing import Any
 
 import click
 
+from cs_keras.cli.paths import LOCAL_PATH
+
 DEMO_FOLDER = Path("demo")
 
 
 @click.command("run-baselines")
-@click.argument("dataset", required=False, type=click.Path(path_type=Path))
+@click.argument("dataset", required=False, type=LOCAL_PATH)
 @click.option(
     "--models", default="bot,cnn-bn,lstm", show_default=True, help="Model keys separated by commas, or all."
 )
@@ -18,11 +20,11 @@ DEMO_FOLDER = Path("demo")
     "runs",
     default="runs",
     show_default=True,
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     help="Folder for run folders and tables.",
 )
 @click.option("--factors", "factors_name", help="Which of the dataset's factors to predict.  [default: wmf]")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file of settings.")
+@click.option("--config", "config_file", type=LOCAL_PATH, help="TOML file of settings.")
 @click.option(
     "--set",
     "assignments",

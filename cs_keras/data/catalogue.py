@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -46,9 +47,9 @@ def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:
                 raise StorageError(
                     f"There is no audio in {path}: expected files ending in {', '.join(AUDIO_SUFFIXES)}."
                 )
-            found += [(p, p.relative_to(path).with_suffix("").as_posix()) for p in inside]
+            found += [(p, _id_from(p.relative_to(path))) for p in inside]
         elif path.is_file():
-            found.append((path, path.stem))
+            found.append((path, _id_from(Path(path.name))))
         else:
             raise StorageError(f"There is no file or folder {path}.")
     return found
@@ -87,16 +88,20 @@ def read_catalogue(path: Path, encoding: str | None = None) -> list[Recording]:
 
 
 def check_unique(recordings: Sequence[Recording], where: str) -> None:
-    """Raise DataError when two recordings share an id or a file."""
+    """Raise DataError when two recordings share an id or a file, or an id is empty or has control characters."""
     for name in ("track_id", "path"):
-        seen: set[object] = set()
+        seen: dict[object, Recording] = {}
         for recording in recordings:
             value = getattr(recording, name)
             if value in seen:
                 raise DataError(
-                    f"{where}: {name} {str(value)!r} stands twice; every recording needs its own."
+                    f"{where}: {name} {str(value)!r} stands twice, for {seen[value].path} and {recording.path}; "
+                    "give each recording its own id by --tracks, or name the folder that holds both."
                 )
-            seen.add(value)
+            seen[value] = recording
+    for recording in recordings:
+        if not recording.track_id or any(unicodedata.category(c) in ("Cc", "Cs") for c in recording.track_id):
+            raise DataError(f"{where}: track_id {recording.track_id!r} is empty or has control characters.")
 
 
 def _read_rows(path: Path, encoding: str | None) -> list[tuple[int, dict[str, str]]]:
@@ -135,10 +140,18 @@ def _from_row(table: Path, line: int, row: dict[str, str]) -> Recording:
     name = row["path"]
     if not name:
         raise DataError(f"{table}, line {line}: the column 'path' is empty.")
-    tagged = _from_tags(table.parent / name, row.get("track_id") or Path(name).with_suffix("").as_posix())
+    if not Path(name).name or "\0" in name:
+        raise DataError(f"{table}, line {line}: the column 'path' must name a file. Received: {name!r}.")
+    tagged = _from_tags(table.parent / name, row.get("track_id") or _id_from(Path(name)))
     genres = tuple(g.strip() for g in row.get("genres", "").replace(";", "|").split("|") if g.strip())
     given = {column: row[column] for column in ("artist", "title", "album", "isrc") if row.get(column)}
     return dataclasses.replace(tagged, genres=genres or tagged.genres, **given)  # type: ignore[arg-type]
+
+
+def _id_from(path: Path) -> str:
+    """Return a path without its suffix as an id; bytes of its name that are not UTF-8 are replaced."""
+    name = path.with_suffix("").as_posix().strip()
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _from_tags(path: Path, track_id: str) -> Recording:
@@ -147,7 +160,7 @@ def _from_tags(path: Path, track_id: str) -> Recording:
         Path(os.path.abspath(path)),
         track_id,
         tags.artist,
-        tags.title or path.stem,
+        tags.title or _id_from(Path(path.name)),
         tags.album,
         tags.isrc,
         tags.genres,

@@ -1,16 +1,20 @@
 """A dataset folder opened for reading: its settings, its track table, and windows of frames."""
 
 import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras import config
 from cs_keras.data.schema import DatasetInfo, Tracks, read_info, read_tracks
-from cs_keras.data.shards import Frames, Shard, open_block, read_shard
+from cs_keras.data.shards import Frames, Shard, open_block, read_shard, verify_track
 from cs_keras.data.windows import Windows
 from cs_keras.errors import CsKerasError, DataError, StorageError
+from cs_keras.runs import digest
 
 
 class Dataset:
@@ -55,6 +59,39 @@ class Dataset:
         first, block = self._first[row], self._block(str(self._names[row]))
         return block[first : first + self.n_frames[row]]
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 over tables and sound: changes whenever training on the dataset could."""
+        return digest([self.tracks.digest, config.to_dict(self.info.audio), dict(self.info.shards)])
+
+    def verify(self, on_track: Callable[[int], None] = lambda n_tracks: None) -> None:
+        """Read every track once and compare it with the checksum it was written with.
+
+        Parameters
+        ----------
+        on_track
+            Called with the number of tracks just read.
+
+        Raises
+        ------
+        StorageError
+            When a track has changed since; the message names it and its shard.
+        """
+        names = np.unique(self._names)
+        with ThreadPoolExecutor() as pool:
+            for n_tracks in pool.map(self._verify_shard, map(str, names)):
+                on_track(n_tracks)
+
+    def _verify_shard(self, name: str) -> int:
+        block, shard = self._block(name), read_shard(self.folder / name)
+        for track in shard.tracks:
+            if not verify_track(track, block[track.first_frame : track.first_frame + track.n_frames]):
+                raise StorageError(
+                    f"Track {track.track_id!r} in {self.folder / name} has changed since it was written; delete "
+                    "the shard and repeat `cs-keras ingest`."
+                )
+        return len(shard.tracks)
+
     def read_windows(self, windows: Windows, frames: int) -> npt.NDArray[Any]:
         """Return windows of magnitudes, shape (n_windows, frames, n_bins), in the dtype on disk.
 
@@ -82,6 +119,12 @@ class Dataset:
             raise DataError(
                 f"Shard {name} of {self.folder} does not fit the dataset: expected {expected[0]} bins as "
                 f"{expected[1]}. Received: {shard.shape[1]} as {shard.dtype}."
+            )
+        checksum = self.info.shards.get(name)
+        if checksum is not None and shard.attributes.get("checksum") != checksum:
+            raise StorageError(
+                f"Shard {name} of {self.folder} is not the one that was ingested; delete it and repeat "
+                "`cs-keras ingest`."
             )
         inside = {(track.track_id, track.first_frame, track.n_frames) for track in shard.tracks}
         for row in np.flatnonzero(self._names == name):

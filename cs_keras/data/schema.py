@@ -66,6 +66,8 @@ class DatasetInfo:
         How folds were given: ``hash``, or ``dealt by artist`` / ``dealt by track`` where there were too few.
     left_out
         Recordings that could not be used.
+    shards
+        Checksum of each shard's block, by its name: what says that the sound is still the same.
     """
 
     audio: AudioConfig = AudioConfig()
@@ -73,6 +75,7 @@ class DatasetInfo:
     fold_by: str = "artist"
     dealing: str = "hash"
     left_out: tuple[LeftOut, ...] = ()
+    shards: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, ("float16", "float32"))
@@ -114,7 +117,7 @@ class Tracks:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over ids, folds and positions: changes whenever training on the dataset could."""
+        """SHA-256 over ids, folds and positions; the sound itself is in `DatasetInfo.shards`."""
         state = hashlib.sha256()
         for name in ("track_id", "fold", "shard", "first_frame", "n_frames"):
             state.update(repr(self.table[name].to_pylist()).encode())
@@ -172,6 +175,7 @@ def read_info(folder: Path) -> DatasetInfo:
             fold_by=document["fold_by"],
             dealing=document["dealing"],
             left_out=tuple(LeftOut(**entry) for entry in document["left_out"]),
+            shards={str(name): str(checksum) for name, checksum in document["shards"].items()},
         )
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise DataError(f"{path} is not as `cs-keras ingest` writes it: {error}.") from error

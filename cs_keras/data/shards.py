@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Shard:
         In the order of their frames.
     attributes
         ``schema_version``, ``audio`` (JSON), ``checksum`` (BLAKE2b-128 of the block), and the writer's own.
+    left_out
+        Ids of tracks that were to be in the shard and could not be used, with the reasons.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Shard:
     shape: tuple[int, int]
     tracks: tuple[ShardTrack, ...]
     attributes: dict[str, Any]
+    left_out: dict[str, str]
 
 
 def write_shard(
@@ -66,6 +69,7 @@ def write_shard(
     audio: AudioConfig,
     dtype: str = "float16",
     attributes: dict[str, str] | None = None,
+    left_out: Mapping[str, str] | None = None,
 ) -> None:
     """Write a shard atomically; the same input gives the same bytes.
 
@@ -81,6 +85,8 @@ def write_shard(
         ``float16`` or ``float32``.
     attributes
         More text attributes to store.
+    left_out
+        Ids of tracks that could not be used, with the reasons.
 
     Raises
     ------
@@ -102,13 +108,15 @@ def write_shard(
         for start, block in zip(first, blocks, strict=False):
             magnitude[start : start + len(block)] = block
         index = file.create_group("tracks")
-        ids = [track_id.encode() for track_id, _ in tracks]
-        index.create_dataset("track_id", data=np.array(ids, dtype=f"S{max(map(len, ids), default=1)}"))
+        index.create_dataset("track_id", data=_bytes(track_id for track_id, _ in tracks))
         index.create_dataset("first_frame", data=first[:-1])
         index.create_dataset("n_frames", data=np.array(lengths, dtype=np.int64))
         index.create_dataset(
             "crc32", data=np.array([zlib.crc32(block.data) for block in blocks], dtype=np.uint32)
         )
+        absent = file.create_group("left_out")
+        for name, texts in (("track_id", (left_out or {}).keys()), ("reason", (left_out or {}).values())):
+            absent.create_dataset(name, data=_bytes(texts))
         file.attrs["schema_version"] = SHARD_VERSION
         file.attrs["audio"] = json.dumps(config.to_dict(audio))
         file.attrs["checksum"] = checksum.hexdigest()
@@ -174,7 +182,15 @@ def _header(path: Path, file: h5py.File) -> Shard:
     ):
         raise DataError(f"{path}: its track table points outside its {magnitude.shape[0]} frames.")
     attributes = {name: value for name, value in file.attrs.items()}
-    return Shard(path, offset, magnitude.dtype, magnitude.shape, tracks, attributes)
+    absent = (file["left_out"][name][()].tolist() for name in ("track_id", "reason"))
+    left_out = {track_id.decode(): reason.decode() for track_id, reason in zip(*absent, strict=True)}
+    return Shard(path, offset, magnitude.dtype, magnitude.shape, tracks, attributes, left_out)
+
+
+def _bytes(texts: Iterable[str]) -> npt.NDArray[np.bytes_]:
+    """Return text as fixed-width UTF-8, which any HDF5 viewer shows."""
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    return np.array(encoded, dtype=f"S{max(map(len, encoded), default=1)}")
 
 
 def _checked(track_id: str, frames: Frames, audio: AudioConfig, stored: np.dtype[Any]) -> Frames:
