@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from cs_keras import config
 from cs_keras.data.schema import DatasetInfo, Tracks, read_info, read_tracks
-from cs_keras.data.shards import Frames, Shard, open_block, read_shard, verify_track
+from cs_keras.data.shards import (
+    Frames,
+    Shard,
+    aligned_empty,
+    open_block,
+    read_ahead,
+    read_shard,
+    verify_track,
+)
 from cs_keras.data.windows import Windows
 from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.runs import digest
@@ -97,11 +105,15 @@ class Dataset:
 
         A track that ends inside its window is followed by zeros.
         """
-        out = np.zeros((len(windows), frames, self.info.audio.n_bins), self.info.dtype)
-        for i, (row, start) in enumerate(zip(windows.row, windows.start, strict=True)):
+        places = []
+        for row, start in zip(windows.row, windows.start, strict=True):
             n = min(frames, int(self.n_frames[row] - start))
-            first = self._first[row] + start
-            out[i, :n] = self._block(str(self._names[row]))[first : first + n]
+            places.append((self._block(str(self._names[row])), int(self._first[row] + start), n))
+            read_ahead(*places[-1])
+        out = aligned_empty((len(windows), frames, self.info.audio.n_bins), self.info.dtype)
+        for window, (block, first, n) in zip(out, places, strict=True):
+            window[:n] = block[first : first + n]
+            window[n:] = 0
         return out
 
     def _open(self, name: str) -> Frames:

@@ -76,12 +76,12 @@ def apply_to_tracks(
 def whole_track_function(model: keras.Model) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
     """Return a function of one track's magnitudes, (n_frames, n_bins), any length, to the model's output for it."""
     run = tf.function(
-        lambda frames: model(frames[tf.newaxis], training=False)[0],
-        input_signature=[tf.TensorSpec(model.input_shape[1:], tf.float32)],
+        lambda frames: model(tf.cast(frames, tf.float32)[tf.newaxis], training=False)[0],
+        reduce_retracing=True,
     )
 
     def apply(frames: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        output: npt.NDArray[np.float32] = run(frames.astype(np.float32)).numpy()
+        output: npt.NDArray[np.float32] = run(tf.constant(frames)).numpy()
         return output
 
     return apply
