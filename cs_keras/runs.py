@@ -37,6 +37,8 @@ _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on leaving without an error it takes the name `path`.
 
+    The disk is not waited for: a rename outlives any kill, and after a power cut checksums tell what was lost.
+
     Raises
     ------
     StorageError
@@ -47,8 +49,6 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         if isinstance(error, StorageError):

@@ -208,7 +208,7 @@ def fill_dataset(
         parts = _plan(usable, folds, tracks, plan)
         shards = make_shards(parts)
         refused |= {i: why for shard in shards for i, why in shard.left_out.items()}
-        rows = [*intact.table.to_pylist(), *_rows(parts, shards, info.audio)]
+        rows = _in_order(tracks, [*intact.table.to_pylist(), *_rows(parts, shards, info.audio)])
         if (
             len(tracks)
             or plan.folds
@@ -233,6 +233,12 @@ def fill_dataset(
     _remove_orphans(out, named)
     write_dataset(out, info, merged)
     return Ingested(len(merged), len(added) - len(refused), left_out, info.dealing)
+
+
+def _in_order(tracks: Tracks, rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return rows with those that were there before in their old order, so that factors still fit."""
+    place = {track_id: row for row, track_id in enumerate(tracks.strings("track_id"))}
+    return sorted(rows, key=lambda row: place.get(row["track_id"], len(place)))
 
 
 def _intact(out: Path, info: DatasetInfo, tracks: Tracks) -> Tracks:

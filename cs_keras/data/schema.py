@@ -63,7 +63,8 @@ class DatasetInfo:
     fold_by
         What a fold keeps together: ``artist`` or ``track``.
     dealing
-        How folds were given: ``hash``, or ``dealt by artist`` / ``dealt by track`` where there were too few.
+        How folds were given: ``hash``; ``dealt by artist`` or ``dealt by track`` where there were too few; or
+        ``given`` with the data.
     left_out
         Recordings that could not be used.
     shards

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -169,7 +170,8 @@ class _Checkpoints:
             write_json(temporary / "history.json", history)
             if _best(history) == len(history) - 1:
                 best = self._folder / "best.tmp.weights.h5"
-                shutil.copyfile(temporary / "state.weights.h5", best)
+                best.unlink(missing_ok=True)
+                _link(temporary / "state.weights.h5", best)
                 best.replace(self._folder / "best.weights.h5")
             temporary.rename(self._folder / name)
         except OSError as error:
@@ -210,6 +212,14 @@ def _seed_variables(model: keras.Model) -> list[Any]:
 
 def _seeds(model: keras.Model) -> dict[str, npt.NDArray[Any]]:
     return {f"seed_{n}": v.numpy() for n, v in enumerate(_seed_variables(model))}
+
+
+def _link(path: Path, other: Path) -> None:
+    """Give a file a second name, which costs nothing, or where the file system has no such thing copy it."""
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
 
 
 def _best(history: list[Epoch]) -> int:

@@ -1,0 +1,110 @@
+"""``cs-keras import-patches``: magnitude spectrograms in HDF5 files of others to a dataset folder."""
+
+from pathlib import Path
+
+import click
+
+from cs_keras.cli.paths import LOCAL_PATH
+
+
+@click.command("import-patches")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--out", required=True, type=LOCAL_PATH, help="Dataset folder to make or add to.")
+@click.option(
+    "--tracks",
+    "table",
+    type=LOCAL_PATH,
+    help="tracks.csv: track_id, artist, title, album, isrc, genres.",
+)
+@click.option("--append", is_flag=True, help="Add new tracks to a dataset that is already whole.")
+@click.option(
+    "--layout",
+    type=click.Choice(["auto", "thesis", "index-features"]),
+    default="auto",
+    show_default=True,
+    help="thesis: (patches, bins, frames); index-features: (rows, frames, bins) or (frames, bins).",
+)
+@click.option("--patches-name", help="Path of the patches inside the files.  [default: found by shape]")
+@click.option("--index-name", help="Path of the ids, one a row.  [default: found by shape]")
+@click.option(
+    "--folds",
+    "fold_by",
+    type=click.Choice(["artist", "track", "file"]),
+    default="artist",
+    show_default=True,
+    help="What a fold keeps together; file: ten files are folds 0 to 9 in the order named.",
+)
+@click.option("--sample-rate", type=int, default=22050, show_default=True, help="Hz.")
+@click.option("--n-fft", type=int, default=1024, show_default=True, help="Samples in a window.")
+@click.option(
+    "--hop-length", type=int, default=512, show_default=True, help="Samples from one window to the next."
+)
+@click.option("--window", type=click.Choice(["hann", "hamming"]), default="hann", show_default=True)
+@click.option(
+    "--mixdown",
+    type=click.Choice(["mean", "sum"]),
+    default="mean",
+    show_default=True,
+    help="How channels became one; the thesis's were summed.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Of the magnitudes on disk.",
+)
+@click.option("--shard-mb", type=int, default=128, show_default=True, help="Megabytes in a shard.")
+@click.option("--encoding", help="Of tracks.csv.  [default: UTF-8, or UTF-16 by its byte-order mark]")
+def command(
+    files: tuple[str, ...],
+    out: Path,
+    table: Path | None,
+    append: bool,
+    layout: str,
+    patches_name: str | None,
+    index_name: str | None,
+    fold_by: str,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    window: str,
+    mixdown: str,
+    dtype: str,
+    shard_mb: int,
+    encoding: str | None,
+) -> None:
+    """Turn patches of magnitude spectrograms in HDF5 files into a dataset.
+
+    FILE is a local path or a URL (gs://, s3://, https://). Patches of a track are consecutive; the zeros that
+    fill up its last one are dropped. The same command goes on where it was stopped.
+    """
+    from cs_keras.audio.settings import AudioConfig
+    from cs_keras.cli.console import Console
+    from cs_keras.data.patches import PatchFormat
+    from pipelines.import_patches import ImportConfig, import_patches, read_descriptions
+
+    audio = AudioConfig(sample_rate, n_fft, hop_length, window, mixdown)
+    expected = PatchFormat(layout, patches_name, index_name)
+    settings = ImportConfig(audio, dtype, fold_by, expected, shard_mb, append)
+    descriptions = read_descriptions(table, encoding) if table else {}
+    console = Console()
+    done = import_patches(files, out, settings, descriptions, console)
+    dataset = done.dataset
+    if fold_by == "file":
+        for fold, file in enumerate(files):
+            console.say(f"fold {fold}: {file}")
+    elif dataset.dealing.startswith("dealt"):
+        console.say(
+            f"Too few artists for ten hashed folds: the tracks were {dataset.dealing}, largest group first."
+        )
+    if table:
+        console.say(
+            f"{table} describes {done.n_described} of the {done.n_tracks} tracks in the files, and "
+            f"{len(descriptions) - done.n_described} that are not in them."
+        )
+    click.echo(f"The files hold {done.n_tracks} tracks in {done.n_rows} rows.")
+    click.echo(
+        f"{out}: {dataset.n_tracks} tracks of {done.n_frames} frames, {dataset.n_new} of them new and "
+        f"verified, {len(dataset.left_out)} left out."
+    )
