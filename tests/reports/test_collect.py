@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from cs_keras.errors import CsKerasError, DataError, StorageError
-from cs_keras.runs import DONE, write_json
+from cs_keras.runs import DONE, read_json, write_json
 from reports.collect import collect_runs
+from reports.tables import make_sections
 from tests.reports.conftest import MakeRun
 
 
@@ -192,3 +193,28 @@ def check_sentence(error: CsKerasError, path: Path, message: str) -> None:
     assert str(path) in str(error)
     assert message in str(error)
     assert "\n" not in str(error)
+
+
+def test_an_unreadable_run_is_left_out_and_told(runs: Path, make_run: MakeRun) -> None:
+    make_run()
+    broken = make_run("2024-05-02-bot-0123456789", model="bot")
+    (broken / "config.json").write_text("")
+    collected = collect_runs(runs)
+    assert [run.label for run in collected.groups[0].runs] == ["cnn"]
+    (reason,) = collected.unreadable
+    assert "bot-0123456789" in reason and "JSON" in reason
+
+
+def test_what_was_left_out_is_counted_and_named(runs: Path, make_run: MakeRun) -> None:
+    path = make_run() / "evaluation.json"
+    evaluation = read_json(path)
+    evaluation["left_out"] = {
+        "recordings": [{"track_id": f"t{i:02}", "reason": "silent"} for i in range(12)],
+        "n_tracks_without_listening": 3,
+        "n_unknown_tracks": 1234,
+    }
+    write_json(path, evaluation)
+    notes = "\n".join(make_sections(collect_runs(runs))[0].notes)
+    assert "could not be used: 12 (t00, t01, " in notes and "t09 and 2 more)" in notes
+    assert "tracks without listening: 3." in notes
+    assert "does not hold: 1,234 tracks." in notes
