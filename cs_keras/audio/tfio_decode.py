@@ -49,7 +49,7 @@ def decode(path: Path) -> tuple[npt.NDArray[np.float32], int]:
             audio = tfio.audio.AudioIOTensor(str(path))
             samples = audio.to_tensor()
             if samples.dtype.is_floating and _is_wav_of_int32(path):
-                raise NotImplementedError("tensorflow-io reads 32-bit integers in wav as if they were floats")
+                raise AudioError(f"{path}: tensorflow-io takes its 32-bit integers for floats.")
             return _to_float(samples).numpy(), int(audio.rate)
     except (tf.errors.OpError, ValueError, NotImplementedError) as error:
         raise AudioError(f"{path} cannot be decoded by tensorflow-io.") from error

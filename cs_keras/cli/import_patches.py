@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from cs_keras.cli.options import dataset_options
 from cs_keras.cli.paths import LOCAL_PATH
 
 
@@ -16,7 +17,6 @@ from cs_keras.cli.paths import LOCAL_PATH
     type=LOCAL_PATH,
     help="tracks.csv: track_id, artist, title, album, isrc, genres.",
 )
-@click.option("--append", is_flag=True, help="Add new tracks to a dataset that is already whole.")
 @click.option(
     "--layout",
     type=click.Choice(["auto", "thesis", "index-features"]),
@@ -34,28 +34,7 @@ from cs_keras.cli.paths import LOCAL_PATH
     show_default=True,
     help="What a fold keeps together; file: ten files are folds 0 to 9 in the order named.",
 )
-@click.option("--sample-rate", type=int, default=22050, show_default=True, help="Hz.")
-@click.option("--n-fft", type=int, default=1024, show_default=True, help="Samples in a window.")
-@click.option(
-    "--hop-length", type=int, default=512, show_default=True, help="Samples from one window to the next."
-)
-@click.option("--window", type=click.Choice(["hann", "hamming"]), default="hann", show_default=True)
-@click.option(
-    "--mixdown",
-    type=click.Choice(["mean", "sum"]),
-    default="mean",
-    show_default=True,
-    help="How channels became one; the thesis's were summed.",
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float16", "float32"]),
-    default="float16",
-    show_default=True,
-    help="Of the magnitudes on disk.",
-)
-@click.option("--shard-mb", type=int, default=128, show_default=True, help="Megabytes in a shard.")
-@click.option("--encoding", help="Of tracks.csv.  [default: UTF-8, or UTF-16 by its byte-order mark]")
+@dataset_options
 def command(
     files: tuple[str, ...],
     out: Path,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from cs_keras.cli.options import dataset_options
 from cs_keras.cli.paths import LOCAL_PATH
 
 
@@ -17,7 +18,6 @@ from cs_keras.cli.paths import LOCAL_PATH
     help="tracks.csv: one recording a row, with what is known about it.",
 )
 @click.option("--out", required=True, type=LOCAL_PATH, help="Dataset folder to make or add to.")
-@click.option("--append", is_flag=True, help="Add new tracks to a dataset that is already whole.")
 @click.option(
     "--folds",
     "fold_by",
@@ -26,26 +26,6 @@ from cs_keras.cli.paths import LOCAL_PATH
     show_default=True,
     help="What a fold keeps together.",
 )
-@click.option("--sample-rate", type=int, default=22050, show_default=True, help="Hz, after resampling.")
-@click.option("--n-fft", type=int, default=1024, show_default=True, help="Samples in a window.")
-@click.option(
-    "--hop-length", type=int, default=512, show_default=True, help="Samples from one window to the next."
-)
-@click.option("--window", type=click.Choice(["hann", "hamming"]), default="hann", show_default=True)
-@click.option(
-    "--mixdown",
-    type=click.Choice(["mean", "sum"]),
-    default="mean",
-    show_default=True,
-    help="How channels become one.",
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float16", "float32"]),
-    default="float16",
-    show_default=True,
-    help="Of the magnitudes on disk.",
-)
 @click.option(
     "--decoder",
     type=click.Choice(["auto", "soundfile", "tfio", "librosa"]),
@@ -53,9 +33,8 @@ from cs_keras.cli.paths import LOCAL_PATH
     show_default=True,
     help="auto: whichever reads the file, the fastest first.",
 )
-@click.option("--shard-mb", type=int, default=128, show_default=True, help="Megabytes in a shard.")
 @click.option("--workers", type=int, default=0, help="Shards made at a time.  [default: processor cores]")
-@click.option("--encoding", help="Of tracks.csv.  [default: UTF-8, or UTF-16 by its byte-order mark]")
+@dataset_options
 def command(
     audio: tuple[Path, ...],
     table: Path | None,
