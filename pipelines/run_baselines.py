@@ -1,5 +1,6 @@
 """The main job: several baselines trained and judged on one dataset, each in a run folder of its own."""
 
+import contextlib
 import dataclasses
 import traceback
 from collections.abc import Mapping, Sequence
@@ -63,31 +64,35 @@ def run_baselines(
     configs = [resolve(key, changes) for key in models]
     dataset = Dataset(dataset_folder)
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
-    with progress.task("verify", len(dataset)) as advance:
-        dataset.verify(advance)
     data_digest = digest([dataset.digest, factors.digest])
     judges: dict[Any, Judge] = {}
     finished, failed = [], {}
+    verified = False
     for run in configs:
         key = (run.evaluation, run.seed)
         judge = judges.get(key) or judges.setdefault(
             key, Judge(dataset.tracks, factors, run.evaluation, run.seed)
         )
-        task = make_task(dataset, factors, run.train_fraction)
         folder = open_run(runs, run.key, config.to_dict(run), data_digest)
         if is_done(folder):
             progress.say(f"{run.key}: done before, in {folder}")
             finished.append(folder)
             continue
+        if not verified:  # only when there is something to train: it reads everything
+            with progress.task("verify", len(dataset)) as advance:
+                dataset.verify(advance)
+            verified = True
+        task = make_task(dataset, factors, run.train_fraction)
         try:
             with locked(folder):
                 train(run, task, factors, folder, progress)
                 progress.say(f"{run.key}: judging {len(judge.rows['test'])} test tracks")
                 evaluate(run, judge, dataset, factors, folder)
         except (CsKerasError, tf.errors.OpError, ValueError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip().splitlines() or ["no message"])[0]
             if not isinstance(error, CsKerasError):  # unforeseen: keep what a bug report needs
-                (folder / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
+                with contextlib.suppress(OSError):  # the disk itself may be what failed
+                    (folder / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
                 reason = f"{type(error).__name__}: {reason} (details: {folder / 'error.log'})"
             progress.say(f"{run.key}: failed: {reason}")
             failed[run.key] = reason

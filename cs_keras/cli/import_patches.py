@@ -55,8 +55,8 @@ def command(
 ) -> None:
     """Turn patches of magnitude spectrograms in HDF5 files into a dataset.
 
-    FILE is a local path or a URL (gs://, s3://, https://). Patches of a track are consecutive; the zeros that
-    fill up its last one are dropped. The same command goes on where it was stopped.
+    FILE is a local path or a URL that fsspec opens (gs:// and others). Patches of a track are consecutive; the
+    zeros that fill up its last one are dropped. The same command goes on where it was stopped.
     """
     from cs_keras.audio.settings import AudioConfig
     from cs_keras.cli.console import Console
