@@ -17,6 +17,7 @@ def fit_codebook(
     rows: npt.NDArray[np.int64],
     config: Config,
     seed: int,
+    on_batch: Callable[[int, float], None] = lambda number, movement: None,
 ) -> FrameFeatures:
     """Fit centroids to the frames of some tracks (Sculley 2010, scikit-learn's implementation).
 
@@ -32,6 +33,8 @@ def fit_codebook(
         Size of codebook and mini-batch, and when to stop.
     seed
         Of the order and of k-means.
+    on_batch
+        Called after each mini-batch with its number and the mean distance centroids moved.
 
     Returns
     -------
@@ -53,10 +56,11 @@ def fit_codebook(
     )
     still = 0
     previous: FrameFeatures | None = None
-    for batch in _mini_batches(read_features, rows, config, seed):
+    for number, batch in enumerate(_mini_batches(read_features, rows, config, seed), 1):
         means.partial_fit(batch)
         if previous is not None:
             movement = float(np.linalg.norm(means.cluster_centers_ - previous, axis=1).mean())
+            on_batch(number, movement)
             still = still + 1 if movement < config.tolerance else 0
             if still >= config.patience:
                 break
