@@ -34,7 +34,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra beam --no-header --no-annotate \
 	    --upgrade --output-file requirements.lock setup.py
 
 clean:

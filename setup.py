@@ -20,6 +20,7 @@ INSTALL_REQUIRES = [
     "tensorflow-io==0.37.1",
     "fsspec==2025.9.0",
     "gcsfs==2025.9.0",
+    "universal-pathlib>=0.3.7,<0.4",
     "h5py>=3.11",
     "librosa>=0.11",
     "soundfile>=0.13",
@@ -41,6 +42,7 @@ EXTRAS_REQUIRE = {
     "gpu": ["tensorflow[and-cuda]==2.17.1"],
     "beam": ["apache-beam>=2.77,<3"],
     "dev": [
+        "gcp-storage-emulator>=2024.8.3",
         "hypothesis>=6.130",
         "import-linter>=2.3",
         "mypy>=1.15",
