@@ -25,14 +25,8 @@ from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.tables import open_table
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import digest
-from pipelines.ingest import (
-    DatasetPlan,
-    Ingested,
-    Part,
-    fill_dataset,
-    fingerprint,
-    read_if_whole,
-)
+from pipelines.fill import DatasetPlan, Ingested, Part, fill_dataset, read_if_whole
+from pipelines.ingest import fingerprint
 
 DESCRIPTION_COLUMNS = ("artist", "title", "album", "isrc", "genres")
 

@@ -1,0 +1,264 @@
+"""A dataset folder filled with shards: planned, made by whoever knows the frames, and written into its tables."""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.data.catalogue import Recording
+from cs_keras.data.folds import SPLITS, assign_folds, group_keys
+from cs_keras.data.schema import (
+    DATASET_FILE,
+    SHARDS_FOLDER,
+    DatasetInfo,
+    LeftOut,
+    Tracks,
+    make_tracks,
+    read_info,
+    read_tracks,
+    write_dataset,
+)
+from cs_keras.data.shards import Shard, read_shard
+from cs_keras.errors import ConfigError, CsKerasError, StorageError
+from cs_keras.runs import remove_temporaries
+
+UNKNOWN_DURATION_S = 240.0  # planned for files whose header does not say how long they are
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetPlan:
+    """What a dataset is to be, wherever its frames come from.
+
+    Attributes
+    ----------
+    info
+        Audio parameters, dtype and folds asked for.
+    shard_mb
+        Megabytes a shard is planned for.
+    append
+        Add to a dataset that is already whole.
+    folds
+        Fold of each track id where it is given; None: assigned by ``info.fold_by``.
+    """
+
+    info: DatasetInfo
+    shard_mb: int
+    append: bool = False
+    folds: Mapping[str, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One shard to make: its name in the dataset and its recordings, in order."""
+
+    name: str
+    fold: int
+    recordings: tuple[Recording, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingested:
+    """What an ingest did: tracks in the dataset now, how many are new, and what was left out, with reasons."""
+
+    n_tracks: int
+    n_new: int
+    left_out: tuple[LeftOut, ...]
+    dealing: str
+
+
+def fill_dataset(
+    recordings: Sequence[Recording],
+    out: Path,
+    plan: DatasetPlan,
+    make_shards: Callable[[Sequence[Part]], Sequence[Shard]],
+) -> Ingested:
+    """Plan the shards of `recordings`, have them made, and write the tables of the dataset `out`.
+
+    Parameters
+    ----------
+    recordings
+        With ids that differ.
+    out
+        Dataset folder to make or add to.
+    plan
+        What the dataset is to be.
+    make_shards
+        Returns a shard for each part, in order.
+
+    Raises
+    ------
+    ConfigError
+        When `out` holds a dataset with other settings, or one to which nothing may be added.
+    DataError
+        When fewer than three recordings can be used.
+    StorageError
+        When files cannot be read or written.
+    """
+    remove_temporaries(out / SHARDS_FOLDER)
+    info, tracks = _existing(out, plan.info)
+    intact = _intact(out, info, tracks)
+    known = set(intact.strings("track_id"))
+    if not plan.append:  # what could not be used before is tried again when asked to add
+        known |= {entry.track_id for entry in info.left_out}
+    new = [recording for recording in recordings if recording.track_id not in known]
+    lost = set(tracks.strings("track_id")) - known - {recording.track_id for recording in new}
+    if lost:
+        raise StorageError(
+            f"{out} has lost the shards of {len(lost)} tracks (such as {min(lost)!r}); ingest their recordings "
+            "again, which makes new ones."
+        )
+    if not new:
+        return Ingested(len(tracks), 0, info.left_out, info.dealing)
+    added = [r for r in new if r.track_id not in set(tracks.strings("track_id"))]
+    if len(tracks) and added and not plan.append:
+        raise ConfigError(
+            f"{out} already holds a dataset of {len(tracks)} tracks, and {len(added)} of the recordings are not "
+            f"in it (first: {added[0].track_id!r}); add them with --append, or choose another --out."
+        )
+    refused: dict[str, str] = {}
+    while True:  # a second round only where unusable recordings were all that a split had
+        usable = [recording for recording in new if recording.track_id not in refused]
+        folds, dealing = _assign(usable, tracks, plan)
+        parts = _plan(usable, folds, tracks, plan)
+        shards = make_shards(parts)
+        refused |= {i: why for shard in shards for i, why in shard.left_out.items()}
+        rows = _in_order(tracks, [*intact.table.to_pylist(), *_rows(parts, shards, info.audio)])
+        if (
+            len(tracks)
+            or plan.folds
+            or all(any(row["fold"] in members for row in rows) for members in SPLITS.values())
+        ):
+            break
+    tried = {recording.track_id for recording in new}
+    left_out = tuple(entry for entry in info.left_out if entry.track_id not in tried) + tuple(
+        LeftOut(r.track_id, refused[r.track_id]) for r in new if r.track_id in refused
+    )
+    merged = make_tracks(rows)
+    checksums = dict(info.shards) | {
+        part.name: str(shard.attributes["checksum"]) for part, shard in zip(parts, shards, strict=True)
+    }
+    named = sorted(set(merged.strings("shard")))
+    info = dataclasses.replace(
+        info,
+        left_out=left_out,
+        dealing=info.dealing if len(tracks) else dealing,
+        shards={name: checksums[name] for name in named},
+    )
+    _remove_orphans(out, named)
+    write_dataset(out, info, merged)
+    return Ingested(len(merged), len(added) - len(refused), left_out, info.dealing)
+
+
+def _in_order(tracks: Tracks, rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return rows with those that were there before in their old order, so that factors still fit."""
+    place = {track_id: row for row, track_id in enumerate(tracks.strings("track_id"))}
+    return sorted(rows, key=lambda row: place.get(row["track_id"], len(place)))
+
+
+def _intact(out: Path, info: DatasetInfo, tracks: Tracks) -> Tracks:
+    """Return the tracks whose shards are there and hold what they held when they were made."""
+    names = tracks.strings("shard")
+    whole = {}
+    for name in set(names):
+        try:
+            whole[name] = read_shard(out / name).attributes["checksum"] == info.shards.get(name)
+        except CsKerasError:
+            whole[name] = False
+    return Tracks(tracks.table.filter(pa.array([whole[name] for name in names], pa.bool_())))
+
+
+def _remove_orphans(out: Path, named: Sequence[str]) -> None:
+    """Remove shards that no track is in: of an earlier plan, damaged, or without a usable recording."""
+    for path in out.glob(f"{SHARDS_FOLDER}/fold-*/part-*.h5"):
+        if path.relative_to(out).as_posix() not in named:
+            path.unlink()
+
+
+def _existing(out: Path, wanted: DatasetInfo) -> tuple[DatasetInfo, Tracks]:
+    if not (out / DATASET_FILE).exists():
+        return wanted, make_tracks([])
+    info = read_info(out)
+    for name in ("audio", "dtype", "fold_by"):
+        there, asked = getattr(info, name), getattr(wanted, name)
+        if there != asked:
+            raise ConfigError(f"{out} was made with {name} = {there}; this command asks for {asked}.")
+    return info, read_tracks(out)
+
+
+def _assign(recordings: Sequence[Recording], tracks: Tracks, plan: DatasetPlan) -> tuple[list[int], str]:
+    if plan.folds:
+        return [plan.folds[r.track_id] for r in recordings], "given"
+    fold_by = plan.info.fold_by
+    old_keys = group_keys(tracks.strings("track_id"), tracks.strings("artist"), fold_by)
+    known = dict(zip(old_keys, tracks.numbers("fold").tolist(), strict=True))
+    ids, artists = [r.track_id for r in recordings], [r.artist for r in recordings]
+    return assign_folds(ids, artists, fold_by, known)
+
+
+def _plan(
+    recordings: Sequence[Recording], folds: Sequence[int], tracks: Tracks, plan: DatasetPlan
+) -> list[Part]:
+    """Pack recordings into shards by the length their headers give: the same input gives the same shards."""
+    audio = plan.info.audio
+    bytes_per_second = audio.frames_per_second * audio.n_bins * np.dtype(plan.info.dtype).itemsize
+    seconds = plan.shard_mb * 1e6 / bytes_per_second
+    members: dict[int, list[Recording]] = collections.defaultdict(list)
+    for recording, fold in zip(recordings, folds, strict=True):
+        members[fold].append(recording)
+    taken: dict[str, int] = collections.defaultdict(int)
+    for name in map(Path, set(tracks.strings("shard"))):
+        taken[name.parent.name] = max(taken[name.parent.name], 1 + int(name.stem.removeprefix("part-")))
+    parts = []
+    for fold, inside in sorted(members.items()):
+        folder = f"fold-{fold:02d}"
+        for number, group in enumerate(_pack(inside, seconds), taken[folder]):
+            parts.append(Part(f"{SHARDS_FOLDER}/{folder}/part-{number:05d}.h5", fold, tuple(group)))
+    return parts
+
+
+def _pack(recordings: Sequence[Recording], seconds: float) -> list[list[Recording]]:
+    groups: list[list[Recording]] = []
+    filled = seconds
+    for recording in recordings:
+        length = recording.duration_s or UNKNOWN_DURATION_S
+        if filled + length > seconds and filled:
+            groups.append([])
+            filled = 0.0
+        groups[-1].append(recording)
+        filled += length
+    return groups
+
+
+def read_if_whole(path: Path, plan: str) -> Shard | None:
+    """Return the shard at `path` if it is whole and was made by `plan`, the digest in its attributes."""
+    try:
+        shard = read_shard(path)
+    except (CsKerasError, OSError):
+        return None
+    return shard if shard.attributes.get("plan") == plan else None
+
+
+def _rows(parts: Sequence[Part], shards: Sequence[Shard], audio: AudioConfig) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    for part, shard in zip(parts, shards, strict=True):
+        described = {recording.track_id: recording for recording in part.recordings}
+        for track in shard.tracks:
+            recording = described[track.track_id]
+            rows.append(
+                {
+                    **{name: getattr(recording, name) for name in ("artist", "title", "album", "isrc")},
+                    "track_id": track.track_id,
+                    "genres": list(recording.genres),
+                    "duration_s": ((track.n_frames - 1) * audio.hop_length + audio.n_fft) / audio.sample_rate,
+                    "fold": part.fold,
+                    "shard": part.name,
+                    "first_frame": track.first_frame,
+                    "n_frames": track.n_frames,
+                }
+            )
+    return rows
