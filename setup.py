@@ -21,6 +21,7 @@ INSTALL_REQUIRES = [
     "fsspec==2025.9.0",
     "gcsfs==2025.9.0",
     "universal-pathlib>=0.3.7,<0.4",
+    "typing-extensions>=4.10",
     "h5py>=3.11",
     "librosa>=0.11",
     "soundfile>=0.13",

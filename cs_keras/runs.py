@@ -10,6 +10,7 @@ import datetime
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from cs_keras.errors import StorageError
+from cs_keras.storage.location import Location, is_remote, read_bytes, write_bytes
 
 Array = np.ndarray[Any, Any]
 PARTIAL = ".partial"
@@ -34,16 +36,23 @@ _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic_write(path: Location, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on leaving without an error it takes the name `path`.
 
-    The disk is not waited for: a rename outlives any kill, and after a power cut checksums tell what was lost.
+    What goes to a bucket is collected in memory and sent whole. The disk is not waited for: a rename outlives any
+    kill, and after a power cut checksums tell what was lost.
 
     Raises
     ------
     StorageError
         When the disk is full or the folder cannot be written to; `path` then holds what it held before.
     """
+    if is_remote(path):
+        buffer = io.BytesIO()
+        collected = buffer if "b" in mode else io.TextIOWrapper(buffer, "utf-8", write_through=True)
+        yield collected
+        write_bytes(path, buffer.getvalue())
+        return
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,21 +81,28 @@ def require_space(folder: Path, n_bytes: int) -> None:
         )
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Remove what killed writers left in `folder` and below; nobody may be writing there."""
+def remove_temporaries(folder: Location) -> None:
+    """Remove what killed writers left in `folder` and below; nobody may be writing there. Buckets have none."""
+    if is_remote(folder):
+        return
     for path in folder.rglob(f".*{TEMPORARY}"):
-        if _TEMPORARY_NAME.fullmatch(path.name):
+        if is_temporary(path.name):
             path.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def is_temporary(name: str) -> bool:
+    """Tell whether a file of that name is a killed writer's."""
+    return _TEMPORARY_NAME.fullmatch(name) is not None
+
+
+def write_json(path: Location, value: Any) -> None:
     """Write `value` as JSON, atomically; keys keep their order, NaN is refused."""
     with atomic_write(path, "w") as file:
         json.dump(value, file, indent=1, allow_nan=False)
         file.write("\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Location) -> Any:
     """Read a JSON file.
 
     Raises
@@ -95,9 +111,9 @@ def read_json(path: Path) -> Any:
         When it cannot be read or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+        return json.loads(read_bytes(path))
+    except FileNotFoundError as error:
+        raise StorageError(f"Cannot read {path}: there is no such file.") from error
     except ValueError as error:
         raise StorageError(f"{path} is not valid JSON: {error}.") from error
 

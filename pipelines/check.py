@@ -4,10 +4,10 @@ import dataclasses
 import functools
 import hashlib
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data import fingerprint, integrity
 from cs_keras.data.fingerprint import Sketch, Words
 from cs_keras.data.integrity import Finding, Leakage, Row
+from cs_keras.data.reader import read_unverified
 from cs_keras.data.schema import (
     DATASET_FILE,
     FACTORS_FOLDER,
@@ -23,15 +24,18 @@ from cs_keras.data.schema import (
     TRACKS_FILE,
     DatasetInfo,
     Tracks,
+    read_document,
     read_info,
     read_tracks,
 )
-from cs_keras.data.shards import Frames, Shard, ShardTrack, open_block, read_shard
+from cs_keras.data.shards import Shard, ShardTrack, read_shard
 from cs_keras.errors import CsKerasError, StorageError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import Factors, load_factors
 from cs_keras.progress import Progress, Silent
-from cs_keras.runs import TEMPORARY, read_json
+from cs_keras.runs import is_temporary
+from cs_keras.storage.location import Location, is_file, is_folder, names_below
+from pipelines.factors import factors_names
 
 BLOCK_BYTES = 2**24  # read at a time for the checksum of a block
 CACHED_TRACKS = 64  # fingerprints kept while candidates, which are sorted, are compared
@@ -81,7 +85,7 @@ class _ShardReport:
 
 
 def check_dataset(
-    dataset: Path, progress: Progress | None = None, audio_duplicates: bool = True
+    dataset: Location, progress: Progress | None = None, audio_duplicates: bool = True
 ) -> CheckResult:
     """Verify a dataset; whatever is wrong with it becomes a finding.
 
@@ -102,7 +106,7 @@ def check_dataset(
     StorageError
         When the folder does not exist.
     """
-    if not dataset.is_dir():
+    if not is_folder(dataset):
         raise StorageError(f"There is no folder {dataset}.")
     info, tracks, findings = check_tables(dataset)
     bits = fingerprint.word_bits(info.audio) if info and tracks and audio_duplicates else 0
@@ -148,7 +152,7 @@ def check_order(track_ids: list[str], tracks: Tracks, where: str) -> list[Findin
     return [Finding("error", where, f"{message}; make it again with `cs-keras factors`.")]
 
 
-def check_tables(dataset: Path) -> tuple[DatasetInfo | None, Tracks | None, list[Finding]]:
+def check_tables(dataset: Location) -> tuple[DatasetInfo | None, Tracks | None, list[Finding]]:
     """Return ``dataset.json`` and ``tracks.parquet``, None where unreadable, and what is wrong with them."""
     info, tracks, findings = None, None, []
     try:
@@ -160,14 +164,14 @@ def check_tables(dataset: Path) -> tuple[DatasetInfo | None, Tracks | None, list
     except CsKerasError as error:
         findings.append(Finding("error", TRACKS_FILE, str(error)))
     if info and tracks:
-        n_tracks = read_json(dataset / DATASET_FILE).get("n_tracks")
+        n_tracks = read_document(dataset).get("n_tracks")
         findings += integrity.check_document(info, tracks, n_tracks, DATASET_FILE)
         findings += integrity.check_folds(info, tracks, TRACKS_FILE)
     return info, tracks, findings
 
 
 def _check_shards(
-    dataset: Path, info: DatasetInfo | None, tracks: Tracks | None, sketch: bool, progress: Progress
+    dataset: Location, info: DatasetInfo | None, tracks: Tracks | None, sketch: bool, progress: Progress
 ) -> list[_ShardReport]:
     """Check the shards that the table names and, where there is no table, those that are there."""
     rows_of: dict[str, list[Row]] = defaultdict(list)
@@ -184,7 +188,7 @@ def _check_shards(
 
 
 def _check_shard(
-    dataset: Path,
+    dataset: Location,
     info: DatasetInfo | None,
     rows_of: Mapping[str, Sequence[Row]] | None,
     sketch: bool,
@@ -210,31 +214,32 @@ def _check_shard(
 
 
 def _check_block(report: _ShardReport, shard: Shard, audio: AudioConfig, sketch: bool) -> Iterator[Finding]:
-    block, silence, whole = open_block(shard), integrity.silent_magnitude(audio), True
+    silence, whole = integrity.silent_magnitude(audio), True
     for track in shard.tracks:
-        frames = block[track.first_frame : track.first_frame + track.n_frames]
+        frames = read_unverified(shard, track.first_frame, track.n_frames)
         found = integrity.check_frames(track, frames, silence, report.name)
         yield from found
         whole = whole and not found
         if sketch and not found and shard.shape[1] == audio.n_bins:
             words = fingerprint.extract_words(frames, audio)
             report.sketches[track.track_id] = (track, fingerprint.make_sketch(words))
-    if whole and shard.attributes.get("checksum") != _checksum(block):
+    if whole and shard.attributes.get("checksum") != _checksum(shard):
         yield Finding("error", report.name, "its block does not have the checksum it was written with.")
 
 
-def _checksum(block: Frames) -> str:
-    state, rows = hashlib.blake2b(digest_size=16), max(1, BLOCK_BYTES // max(1, block[:1].nbytes))
-    for start in range(0, len(block), rows):
-        state.update(np.ascontiguousarray(block[start : start + rows]).data)
+def _checksum(shard: Shard) -> str:
+    state, n_frames = hashlib.blake2b(digest_size=16), shard.shape[0]
+    rows = max(1, BLOCK_BYTES // (shard.shape[1] * shard.dtype.itemsize))
+    for first in range(0, n_frames, rows):
+        state.update(read_unverified(shard, first, min(rows, n_frames - first)).data)
     return state.hexdigest()
 
 
-def _check_files(dataset: Path, tracks: Tracks | None) -> list[Finding]:
+def _check_files(dataset: Location, tracks: Tracks | None) -> list[Finding]:
     """Report files that nothing refers to."""
     findings = [
-        Finding("notice", str(path.relative_to(dataset)), "a killed writer left it; --repair removes it.")
-        for path in temporaries(dataset)
+        Finding("notice", name, "a killed writer left it; --repair removes it.")
+        for name in temporaries(dataset)
     ]
     if tracks is None:
         return findings
@@ -246,21 +251,21 @@ def _check_files(dataset: Path, tracks: Tracks | None) -> list[Finding]:
     return findings
 
 
-def _check_listening(dataset: Path, tracks: Tracks, findings: list[Finding]) -> list[str]:
+def _check_listening(dataset: Location, tracks: Tracks, findings: list[Finding]) -> list[str]:
     """Add findings about factors and interactions; return the names of the factors that could be read."""
     names, fitted = [], False
-    for path in sorted((dataset / FACTORS_FOLDER).glob("*.npz")):
-        where = str(path.relative_to(dataset))
+    for name in factors_names(dataset):
+        where = f"{FACTORS_FOLDER}/{name}.npz"
         try:
-            factors = load_factors(path)
+            factors = load_factors(dataset / where)
         except CsKerasError as error:
             findings.append(Finding("error", where, str(error)))
             continue
         findings += check_factors(factors, tracks, where)
-        names.append(path.stem)
+        names.append(name)
         fitted = fitted or factors.protocol != "given"
     path = dataset / INTERACTIONS_FILE
-    if path.exists() or fitted:  # ready-made factors come without listening
+    if is_file(path) or fitted:  # ready-made factors come without listening
         try:
             findings += check_order(load_interactions(path).track_ids.tolist(), tracks, INTERACTIONS_FILE)
         except CsKerasError as error:
@@ -287,7 +292,7 @@ def _find_duplicates(
     @functools.lru_cache(CACHED_TRACKS)
     def words(track_id: str) -> Words:
         shard, track, _ = places[track_id]
-        frames = open_block(shard)[track.first_frame : track.first_frame + track.n_frames]
+        frames = read_unverified(shard, track.first_frame, track.n_frames)
         return fingerprint.extract_words(frames, audio)
 
     rates: dict[tuple[int, int], float] = {}
@@ -299,17 +304,18 @@ def _find_duplicates(
     return [(*rows, rate) for rows, rate in rates.items() if rate <= fingerprint.MAX_BIT_ERROR_RATE]
 
 
-def shards_on_disk(dataset: Path) -> list[str]:
+def shards_on_disk(dataset: Location) -> list[str]:
     """Return the names, in the dataset, of all shards that are there, sorted."""
-    return sorted(path.relative_to(dataset).as_posix() for path in (dataset / SHARDS_FOLDER).glob("*/*.h5"))
+    names = names_below(dataset / SHARDS_FOLDER)
+    return [f"{SHARDS_FOLDER}/{name}" for name in names if re.fullmatch(r"[^/]+/[^/.][^/]*\.h5", name)]
 
 
-def temporaries(dataset: Path) -> list[Path]:
-    """Return what killed writers left."""
-    return sorted(dataset.rglob(f".*{TEMPORARY}"))
+def temporaries(dataset: Location) -> list[str]:
+    """Return the names, in the dataset, of what killed writers left."""
+    return [name for name in names_below(dataset) if is_temporary(name.rpartition("/")[2])]
 
 
-def try_read(path: Path) -> Shard | None:
+def try_read(path: Location) -> Shard | None:
     """Return a shard's header, None where it cannot be read."""
     try:
         return read_shard(path)

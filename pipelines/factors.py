@@ -14,6 +14,7 @@ from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors, align_given, load_factors, read_given_factors, save_factors
 from cs_keras.factors.wmf import WmfConfig, fit_protocol
+from cs_keras.storage.location import Location, names_below
 
 DEFAULT_NAME = "wmf"
 Protocol = Literal["strict", "thesis"]
@@ -43,7 +44,7 @@ class FactorsConfig:
         check_choice("scaling", self.scaling, ("standardize", "unit_norm", "none", "minmax"))
 
 
-def factors_path(dataset: Path, name: str) -> Path:
+def factors_path(dataset: Location, name: str) -> Location:
     """Return where factors called `name` lie in a dataset.
 
     Raises
@@ -58,8 +59,14 @@ def factors_path(dataset: Path, name: str) -> Path:
     return dataset / FACTORS_FOLDER / f"{name}.npz"
 
 
+def factors_names(dataset: Location) -> list[str]:
+    """Return the names of the sets of factors that a dataset has, sorted."""
+    names = names_below(dataset / FACTORS_FOLDER)
+    return [name.removesuffix(".npz") for name in names if re.fullmatch(r"[^./][^/]*\.npz", name)]
+
+
 def make_factors(
-    listening: Path, dataset: Path, settings: FactorsConfig, name: str = DEFAULT_NAME, **reading: Any
+    listening: Path, dataset: Location, settings: FactorsConfig, name: str = DEFAULT_NAME, **reading: Any
 ) -> tuple[Factors, Tally]:
     """Fit factors to a listening file and store both in the dataset.
 
@@ -118,7 +125,7 @@ def make_factors(
 
 
 def take_factors(
-    given: Path, dataset: Path, scaling: Scaling = "standardize", name: str = DEFAULT_NAME
+    given: Path, dataset: Location, scaling: Scaling = "standardize", name: str = DEFAULT_NAME
 ) -> tuple[Factors, tuple[str, ...]]:
     """Store ready-made factors in the dataset; return them and the ids it does not hold.
 
@@ -134,7 +141,7 @@ def take_factors(
     return factors, unknown
 
 
-def open_factors(dataset: Path, tracks: Tracks, name: str | None = None) -> Factors:
+def open_factors(dataset: Location, tracks: Tracks, name: str | None = None) -> Factors:
     """Read factors of a dataset and check that they are of its tracks.
 
     Parameters
@@ -149,7 +156,7 @@ def open_factors(dataset: Path, tracks: Tracks, name: str | None = None) -> Fact
     DataError
         When there are none, or they are of other tracks than the dataset's.
     """
-    there = sorted(path.stem for path in (dataset / FACTORS_FOLDER).glob("*.npz"))
+    there = factors_names(dataset)
     if not there:
         raise DataError(f"{dataset} has no factors; `cs-keras factors LISTENING.csv {dataset}` makes them.")
     name = name or (there[0] if len(there) == 1 else DEFAULT_NAME)

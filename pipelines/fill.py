@@ -2,8 +2,9 @@
 
 import collections
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from cs_keras.data.schema import (
 from cs_keras.data.shards import Shard, read_shard
 from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.runs import remove_temporaries
+from cs_keras.storage.location import Location, is_file, names_below, remove
 
 UNKNOWN_DURATION_S = 240.0  # planned for files whose header does not say how long they are
 
@@ -73,7 +75,7 @@ class Ingested:
 
 def fill_dataset(
     recordings: Sequence[Recording],
-    out: Path,
+    out: Location,
     plan: DatasetPlan,
     make_shards: Callable[[Sequence[Part]], Sequence[Shard]],
 ) -> Ingested:
@@ -160,7 +162,7 @@ def _in_order(tracks: Tracks, rows: list[Mapping[str, Any]]) -> list[Mapping[str
     return sorted(rows, key=lambda row: place.get(row["track_id"], len(place)))
 
 
-def _intact(out: Path, info: DatasetInfo, tracks: Tracks) -> Tracks:
+def _intact(out: Location, info: DatasetInfo, tracks: Tracks) -> Tracks:
     """Return the tracks whose shards are there and hold what they held when they were made."""
     names = tracks.strings("shard")
     whole = {}
@@ -172,15 +174,16 @@ def _intact(out: Path, info: DatasetInfo, tracks: Tracks) -> Tracks:
     return Tracks(tracks.table.filter(pa.array([whole[name] for name in names], pa.bool_())))
 
 
-def _remove_orphans(out: Path, named: Sequence[str]) -> None:
+def _remove_orphans(out: Location, named: Sequence[str]) -> None:
     """Remove shards that no track is in: of an earlier plan, damaged, or without a usable recording."""
-    for path in out.glob(f"{SHARDS_FOLDER}/fold-*/part-*.h5"):
-        if path.relative_to(out).as_posix() not in named:
-            path.unlink()
+    for name in names_below(out / SHARDS_FOLDER):
+        shard = f"{SHARDS_FOLDER}/{name}"
+        if re.fullmatch(r"fold-\d+/part-\d+\.h5", name) and shard not in named:
+            remove(out / shard)
 
 
-def _existing(out: Path, wanted: DatasetInfo) -> tuple[DatasetInfo, Tracks]:
-    if not (out / DATASET_FILE).exists():
+def _existing(out: Location, wanted: DatasetInfo) -> tuple[DatasetInfo, Tracks]:
+    if not is_file(out / DATASET_FILE):
         return wanted, make_tracks([])
     info = read_info(out)
     for name in ("audio", "dtype", "fold_by"):
@@ -211,7 +214,7 @@ def _plan(
     for recording, fold in zip(recordings, folds, strict=True):
         members[fold].append(recording)
     taken: dict[str, int] = collections.defaultdict(int)
-    for name in map(Path, set(tracks.strings("shard"))):
+    for name in map(PurePosixPath, set(tracks.strings("shard"))):
         taken[name.parent.name] = max(taken[name.parent.name], 1 + int(name.stem.removeprefix("part-")))
     parts = []
     for fold, inside in sorted(members.items()):
@@ -234,7 +237,7 @@ def _pack(recordings: Sequence[Recording], seconds: float) -> list[list[Recordin
     return groups
 
 
-def read_if_whole(path: Path, plan: str) -> Shard | None:
+def read_if_whole(path: Location, plan: str) -> Shard | None:
     """Return the shard at `path` if it is whole and was made by `plan`, the digest in its attributes."""
     try:
         shard = read_shard(path)

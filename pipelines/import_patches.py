@@ -19,12 +19,14 @@ from cs_keras.data.patches import (
     read_track,
     survey,
 )
+from cs_keras.data.reader import read_unverified
 from cs_keras.data.schema import DatasetInfo, read_tracks
-from cs_keras.data.shards import Shard, open_block, read_shard, verify_track, write_shard
+from cs_keras.data.shards import Shard, read_shard, verify_track, write_shard
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.tables import open_table
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import digest
+from cs_keras.storage.location import Location
 from pipelines.fill import DatasetPlan, Ingested, Part, fill_dataset, read_if_whole
 from pipelines.ingest import fingerprint
 
@@ -102,7 +104,7 @@ _Sources = Mapping[str, _Source]  # by track id
 
 def import_patches(
     urls: Sequence[str],
-    out: Path,
+    out: Location,
     settings: ImportConfig,
     descriptions: Mapping[str, Recording] | None = None,
     progress: Progress | None = None,
@@ -225,7 +227,7 @@ def _describe(
 
 
 def _make_shards(
-    parts: Sequence[Part], out: Path, sources: _Sources, settings: ImportConfig, progress: Progress
+    parts: Sequence[Part], out: Location, sources: _Sources, settings: ImportConfig, progress: Progress
 ) -> list[Shard]:
     """Make the shards one after the other: the HDF5 library reads in one thread at a time anyway."""
     fingerprints = {url: _fingerprint(url) for url in {source.file.url for source in sources.values()}}
@@ -251,7 +253,7 @@ def _make_shards(
     return shards
 
 
-def _write(path: Path, sources: Sequence[_Source], settings: ImportConfig, plan: str) -> None:
+def _write(path: Location, sources: Sequence[_Source], settings: ImportConfig, plan: str) -> None:
     tracks, left_out = [], {}
     for url, group in itertools.groupby(sources, lambda source: source.file.url):
         with open_hdf5(url) as file:
@@ -268,10 +270,9 @@ def _write(path: Path, sources: Sequence[_Source], settings: ImportConfig, plan:
 def _is_sound(shard: Shard, sources: Sequence[_Source]) -> bool:
     """Tell whether a shard has every track, whole, with the checksum it was written with."""
     wanted = {source.track.track_id: source for source in sources}
-    block = open_block(shard)
     return {track.track_id for track in shard.tracks} | set(shard.left_out) == set(wanted) and all(
         wanted[track.track_id].file.can_be(wanted[track.track_id].track, track.n_frames)
-        and verify_track(track, block[track.first_frame : track.first_frame + track.n_frames])
+        and verify_track(track, read_unverified(shard, track.first_frame, track.n_frames))
         for track in shard.tracks
     )
 

@@ -1,9 +1,8 @@
 """A dataset's tables made again from its shards, and the command that makes damaged shards again."""
 
 import dataclasses
-import shutil
+import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,25 +14,27 @@ from cs_keras.data.integrity import Row
 from cs_keras.data.rebuild import fold_of, infer_info, rebuild_rows
 from cs_keras.data.schema import (
     DATASET_FILE,
-    FACTORS_FOLDER,
     INTERACTIONS_FILE,
     TRACK_SCHEMA,
     TRACKS_FILE,
     DatasetInfo,
     make_tracks,
+    read_document,
     read_info,
     write_dataset,
 )
 from cs_keras.errors import CsKerasError, StorageError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import load_factors
-from cs_keras.runs import read_json, remove_temporaries
+from cs_keras.runs import atomic_write, remove_temporaries
+from cs_keras.storage.location import Location, is_file, is_folder, read_bytes
 from pipelines.check import check_tables, shards_on_disk, temporaries, try_read
+from pipelines.factors import factors_names, factors_path
 
 OLD_SUFFIX = ".old"
 
 
-def repair_dataset(dataset: Path) -> list[str]:
+def repair_dataset(dataset: Location) -> list[str]:
     """Rebuild what can be rebuilt and tell what was done, one sentence each.
 
     Temporaries that killed writers left are removed; positions in ``tracks.parquet`` are taken from the shards;
@@ -47,7 +48,7 @@ def repair_dataset(dataset: Path) -> list[str]:
     DataError
         When the shards do not say enough.
     """
-    if not dataset.is_dir():
+    if not is_folder(dataset):
         raise StorageError(f"There is no folder {dataset}.")
     done = []
     left = temporaries(dataset)
@@ -56,20 +57,21 @@ def repair_dataset(dataset: Path) -> list[str]:
         done.append(f"removed {removed} temporary file{'s' * (removed > 1)} of killed writers")
     info, tracks, _ = check_tables(dataset)
     shards = {name: shard for name in shards_on_disk(dataset) if (shard := try_read(dataset / name))}
-    rows: list[Row] = tracks.table.to_pylist() if tracks else _salvage(dataset / TRACKS_FILE)
+    rows: list[Row] = tracks.table.to_pylist() if tracks else _salvage(dataset)
     audio = info.audio if info else infer_info(rows, shards).audio
     rebuilt = rebuild_rows(rows, shards, audio, [] if rows else _known_order(dataset))
-    fitting = info and tracks and read_json(dataset / DATASET_FILE).get("n_tracks") == len(tracks)
+    fitting = info and tracks and read_document(dataset).get("n_tracks") == len(tracks)
     if fitting and rebuilt == rows:
         return done
     for name in (DATASET_FILE, TRACKS_FILE):
-        if (dataset / name).exists():
-            shutil.copy2(dataset / name, dataset / f"{name}{OLD_SUFFIX}")
+        if is_file(dataset / name):
+            with atomic_write(dataset / f"{name}{OLD_SUFFIX}") as file:
+                file.write(read_bytes(dataset / name))
     write_dataset(dataset, info or infer_info(rebuilt, shards), make_tracks(rebuilt))
     return done + _describe_repair(info, rows, rebuilt)
 
 
-def ingest_command(dataset: Path) -> str:
+def ingest_command(dataset: Location) -> str:
     """Return the command that makes the dataset's shards, with those settings that are not the defaults."""
     try:
         info = read_info(dataset)
@@ -83,10 +85,14 @@ def ingest_command(dataset: Path) -> str:
     return f"cs-keras ingest --tracks tracks.csv --out {dataset}{''.join(changed)}"
 
 
-def _salvage(path: Path) -> list[Row]:
+def _salvage(dataset: Location) -> list[Row]:
     """Return the rows of a track table that can be read though it is not valid, the first of each id."""
     try:
-        table = pq.read_table(path).select(TRACK_SCHEMA.names).cast(TRACK_SCHEMA)
+        table = (
+            pq.read_table(pa.BufferReader(read_bytes(dataset / TRACKS_FILE)))
+            .select(TRACK_SCHEMA.names)
+            .cast(TRACK_SCHEMA)
+        )
     except (OSError, KeyError, pa.ArrowException):
         return []
     rows: dict[str, Row] = {}
@@ -97,10 +103,10 @@ def _salvage(path: Path) -> list[Row]:
     return list(rows.values())
 
 
-def _known_order(dataset: Path) -> list[str]:
+def _known_order(dataset: Location) -> list[str]:
     """Return track ids as the listening or factors order them, so that these fit a rebuilt table."""
     loaders: list[Any] = [(dataset / INTERACTIONS_FILE, load_interactions)]
-    loaders += [(path, load_factors) for path in sorted((dataset / FACTORS_FOLDER).glob("*.npz"))]
+    loaders += [(factors_path(dataset, name), load_factors) for name in factors_names(dataset)]
     for path, load in loaders:
         try:
             return list(load(path).track_ids.tolist())

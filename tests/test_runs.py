@@ -89,7 +89,7 @@ def test_json_that_is_not_whole_is_named(tmp_path, content):
 
 
 def test_json_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(StorageError, match=r"Cannot read .*a\.json: No such file"):
+    with pytest.raises(StorageError, match=r"Cannot read .*a\.json: there is no such file"):
         runs.read_json(tmp_path / "a.json")
 
 

@@ -1,39 +1,38 @@
 """A dataset folder opened for reading: its settings, its track table, and windows of frames."""
 
 import functools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras import config
-from cs_keras.data.schema import DatasetInfo, Tracks, read_info, read_tracks
-from cs_keras.data.shards import (
-    Frames,
-    Shard,
-    aligned_empty,
-    open_block,
-    read_ahead,
-    read_shard,
-    verify_track,
-)
+from cs_keras.data.reader import FrameReader, OpenShard, ReadConfig, Stretch, aligned_empty
+from cs_keras.data.schema import SHARDS_FOLDER, DatasetInfo, Tracks, read_info, read_tracks
+from cs_keras.data.shards import BLOCK_FRAMES, Frames, Shard, read_shard
 from cs_keras.data.windows import Windows
 from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.runs import digest
+from cs_keras.storage.location import Location, is_remote, sizes_below
+
+VERIFIED_FRAMES = 512 * BLOCK_FRAMES  # read at a time: sixteen megabytes
 
 
 class Dataset:
-    """A dataset folder.
+    """A dataset folder, local or behind a URL.
 
-    Shards are opened when first read, and then stay as memory maps: nothing is loaded whole.
+    Shards are opened when first read; nothing is loaded whole. Frames are compared with their checksums when they
+    are first read from a disk, and whenever they come from elsewhere.
 
     Parameters
     ----------
     folder
         As written by `cs_keras.data.schema.write_dataset`.
+    reading
+        How remote frames are fetched.
 
     Raises
     ------
@@ -43,37 +42,65 @@ class Dataset:
         When its tables are not valid.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Location, reading: ReadConfig | None = None) -> None:
         self.folder = folder
         self.info: DatasetInfo = read_info(folder)
         self.tracks: Tracks = read_tracks(folder)
-        self._names = np.array(self.tracks.strings("shard"))
-        self._ids = self.tracks.ids
+        self._names, self._shard_of = np.unique(self.tracks.strings("shard"), return_inverse=True)
+        self._by_shard = np.argsort(self._shard_of, kind="stable")
         self._first = self.tracks.numbers("first_frame")
         self.n_frames: npt.NDArray[np.int64] = self.tracks.numbers("n_frames")
-        for name in np.unique(self._names):
-            if not (folder / name).is_file():
+        self._sizes = sizes_below(folder / SHARDS_FOLDER)
+        for name in self._names.tolist():
+            if name.removeprefix(f"{SHARDS_FOLDER}/") not in self._sizes:
                 raise StorageError(
                     f"Dataset {folder} lacks its shard {name}; `cs-keras ingest` makes it again."
                 )
-        self._block = functools.cache(self._open)
+        self._reader = FrameReader(reading or ReadConfig())
+        self._shard = functools.cache(self._open)
         self.error: CsKerasError | None = None  # what went wrong where TensorFlow would hide it
 
     def __len__(self) -> int:
         return len(self.tracks)
 
-    def read_track(self, row: int) -> Frames:
-        """Return all magnitudes of one track, shape (n_frames, n_bins), as stored."""
-        first, block = self._first[row], self._block(str(self._names[row]))
-        return block[first : first + self.n_frames[row]]
+    @property
+    def is_remote(self) -> bool:
+        """Tell whether the dataset is behind a URL."""
+        return is_remote(self.folder)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all magnitudes."""
+        return int(self.n_frames.sum()) * self.info.audio.n_bins * np.dtype(self.info.dtype).itemsize
 
     @property
     def digest(self) -> str:
         """SHA-256 over tables and sound: changes whenever training on the dataset could."""
         return digest([self.tracks.digest, config.to_dict(self.info.audio), dict(self.info.shards)])
 
+    def read_track(self, row: int) -> Frames:
+        """Return all magnitudes of one track, shape (n_frames, n_bins), as stored."""
+        out = aligned_empty((int(self.n_frames[row]), self.info.audio.n_bins), self.info.dtype)
+        self._read([Stretch(self._shard(int(self._shard_of[row])), int(self._first[row]), out)])
+        return out
+
+    def read_windows(self, windows: Windows, frames: int) -> npt.NDArray[Any]:
+        """Return windows of magnitudes, shape (n_windows, frames, n_bins), in the dtype on disk.
+
+        A track that ends inside its window is followed by zeros.
+        """
+        out = aligned_empty((len(windows), frames, self.info.audio.n_bins), self.info.dtype)
+        stretches = []
+        for window, row, start in zip(out, windows.row.tolist(), windows.start.tolist(), strict=True):
+            n = min(frames, int(self.n_frames[row]) - start)
+            window[n:] = 0
+            shard = self._shard(int(self._shard_of[row]))
+            stretches.append(Stretch(shard, int(self._first[row]) + start, window[:n]))
+        self._read(stretches)
+        return out
+
     def verify(self, on_track: Callable[[int], None] = lambda n_tracks: None) -> None:
-        """Read every track once and compare it with the checksum it was written with.
+        """Read every frame once and compare it with the checksum it was written with.
 
         Parameters
         ----------
@@ -83,49 +110,38 @@ class Dataset:
         Raises
         ------
         StorageError
-            When a track has changed since; the message names it and its shard.
+            When frames have changed since; the message names the track and its shard.
         """
-        names = np.unique(self._names)
-        with ThreadPoolExecutor() as pool:
-            for n_tracks in pool.map(self._verify_shard, map(str, names)):
-                on_track(n_tracks)
+        n_tracks = np.bincount(self._shard_of).tolist()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for n, _ in zip(n_tracks, pool.map(self._verify_shard, range(len(n_tracks))), strict=True):
+                on_track(n)
 
-    def _verify_shard(self, name: str) -> int:
-        block, shard = self._block(name), read_shard(self.folder / name)
-        for track in shard.tracks:
-            if not verify_track(track, block[track.first_frame : track.first_frame + track.n_frames]):
-                raise StorageError(
-                    f"Track {track.track_id!r} in {self.folder / name} has changed since it was written; delete "
-                    "the shard and repeat `cs-keras ingest`."
-                )
-        return len(shard.tracks)
+    def _verify_shard(self, number: int) -> None:
+        shard = self._shard(number)
+        n_frames, n_bins = shard.header.shape
+        for first in range(0, n_frames, VERIFIED_FRAMES):
+            out = np.empty((min(VERIFIED_FRAMES, n_frames - first), n_bins), shard.header.dtype)
+            self._read([Stretch(shard, first, out)])
 
-    def read_windows(self, windows: Windows, frames: int) -> npt.NDArray[Any]:
-        """Return windows of magnitudes, shape (n_windows, frames, n_bins), in the dtype on disk.
-
-        A track that ends inside its window is followed by zeros.
-        """
-        places = []
-        for row, start in zip(windows.row, windows.start, strict=True):
-            n = min(frames, int(self.n_frames[row] - start))
-            places.append((self._block(str(self._names[row])), int(self._first[row] + start), n))
-            read_ahead(*places[-1])
-        out = aligned_empty((len(windows), frames, self.info.audio.n_bins), self.info.dtype)
-        for window, (block, first, n) in zip(out, places, strict=True):
-            window[:n] = block[first : first + n]
-            window[n:] = 0
-        return out
-
-    def _open(self, name: str) -> Frames:
+    def _read(self, stretches: list[Stretch]) -> None:
         try:
-            shard = read_shard(self.folder / name)
-            self._check(name, shard)
-            return open_block(shard)
+            self._reader.read(stretches)
         except CsKerasError as error:
             self.error = error
             raise
 
-    def _check(self, name: str, shard: Shard) -> None:
+    def _open(self, number: int) -> OpenShard:
+        name = str(self._names[number])
+        try:
+            shard = read_shard(self.folder / name, self._sizes[name.removeprefix(f"{SHARDS_FOLDER}/")])
+            self._check(number, name, shard)
+            return self._reader.open(shard)
+        except CsKerasError as error:
+            self.error = error
+            raise
+
+    def _check(self, number: int, name: str, shard: Shard) -> None:
         expected = (self.info.audio.n_bins, np.dtype(self.info.dtype))
         if (shard.shape[1], shard.dtype) != expected:
             raise DataError(
@@ -139,8 +155,10 @@ class Dataset:
                 "`cs-keras ingest`."
             )
         inside = {(track.track_id, track.first_frame, track.n_frames) for track in shard.tracks}
-        for row in np.flatnonzero(self._names == name):
-            track = (str(self._ids[row]), int(self._first[row]), int(self.n_frames[row]))
+        first, last = np.searchsorted(self._shard_of, [number, number + 1], sorter=self._by_shard)
+        for row in self._by_shard[first:last].tolist():
+            track_id = self.tracks.table["track_id"][row].as_py()
+            track = (track_id, int(self._first[row]), int(self.n_frames[row]))
             if track not in inside:
                 raise DataError(
                     f"Shard {name} of {self.folder} does not fit the track table, by which it holds track "

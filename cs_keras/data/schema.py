@@ -2,8 +2,8 @@
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice
 from cs_keras.data.folds import SPLITS
 from cs_keras.errors import ConfigError, DataError, StorageError
-from cs_keras.runs import atomic_write, read_json, write_json
+from cs_keras.runs import atomic_write, digest, write_json
+from cs_keras.storage.location import Location, read_bytes
+from cs_keras.storage.remote import BadAnswerError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DATASET_FILE = "dataset.json"
 TRACKS_FILE = "tracks.parquet"
 INTERACTIONS_FILE = "interactions.npz"
@@ -138,34 +140,41 @@ def make_tracks(rows: Iterable[Mapping[str, Any]]) -> Tracks:
     return tracks
 
 
-def write_dataset(folder: Path, info: DatasetInfo, tracks: Tracks) -> None:
-    """Write the track table, then ``dataset.json``, whose presence says that the dataset is whole."""
+def write_dataset(folder: Location, info: DatasetInfo, tracks: Tracks) -> None:
+    """Write the track table, then ``dataset.json``, whose presence says that the dataset is whole.
+
+    ``dataset.json`` holds a checksum of the table and one of itself.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(tracks.table, sink)
+    content = sink.getvalue().to_pybytes()
     with atomic_write(folder / TRACKS_FILE) as file:
-        pq.write_table(tracks.table, file)
+        file.write(content)
     document = {"schema_version": SCHEMA_VERSION, **config.to_dict(info)}
     document["decibel"] = "10*log10(magnitude / 1.0), as kapre.MagnitudeToDecibel gives it"
     document["splits"] = {name: list(folds) for name, folds in SPLITS.items()}
     document["n_tracks"] = len(tracks)
-    write_json(folder / DATASET_FILE, document)
+    document["tracks_checksum"] = _checksum(content)
+    write_json(folder / DATASET_FILE, seal(document))
 
 
-def read_info(folder: Path) -> DatasetInfo:
+def seal(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the contents of ``dataset.json`` with their checksum."""
+    rest = {name: value for name, value in document.items() if name != "checksum"}
+    return {**rest, "checksum": digest(rest)}
+
+
+def read_info(folder: Location) -> DatasetInfo:
     """Read ``dataset.json``.
 
     Raises
     ------
     StorageError
-        When there is none or it cannot be read.
+        When there is none, it cannot be read, or is not as it was written.
     DataError
         When it is of another schema version or its settings are not valid.
     """
-    path = folder / DATASET_FILE
-    if not path.exists():
-        raise StorageError(
-            f"{folder} is not a cs-keras dataset: expected a folder with {DATASET_FILE}, "
-            "as `cs-keras ingest` or `cs-keras demo-data` make it."
-        )
-    document = read_json(path)
+    path, document = folder / DATASET_FILE, read_document(folder)
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise DataError(f"{path} has schema version {version!r}; this release reads {SCHEMA_VERSION}.")
@@ -182,23 +191,35 @@ def read_info(folder: Path) -> DatasetInfo:
         raise DataError(f"{path} is not as `cs-keras ingest` writes it: {error}.") from error
 
 
-def read_tracks(folder: Path) -> Tracks:
+def read_document(folder: Location) -> Any:
+    """Return ``dataset.json`` as it stands, its checksum compared where it is of this schema version.
+
+    Raises
+    ------
+    StorageError
+        When there is none, it cannot be read, or is not as it was written.
+    """
+    try:
+        return json.loads(read_bytes(folder / DATASET_FILE, _check_document))
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{folder} is not a cs-keras dataset: expected a folder with {DATASET_FILE}, "
+            "as `cs-keras ingest` or `cs-keras demo-data` make it."
+        ) from error
+
+
+def read_tracks(folder: Location) -> Tracks:
     """Read ``tracks.parquet``.
 
     Raises
     ------
     StorageError
-        When it cannot be read.
+        When it cannot be read, or is not what ``dataset.json``, where there is one, was written for.
     DataError
         When columns are missing, ids stand twice, or numbers are impossible.
     """
     path = folder / TRACKS_FILE
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError as error:
-        raise StorageError(f"There is no track table {path}.") from error
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{path} is not a whole Parquet file.") from error
+    table = read_table(folder)
     missing = [name for name in TRACK_SCHEMA.names if name not in table.column_names]
     if missing:
         raise DataError(
@@ -221,6 +242,50 @@ def read_tracks(folder: Path) -> Tracks:
     if len(tracks) and (tracks.numbers("n_frames").min() < 1 or tracks.numbers("first_frame").min() < 0):
         raise DataError(f"{path} holds a track without frames or with a negative position.")
     return tracks
+
+
+def read_table(folder: Location) -> pa.Table:
+    """Return ``tracks.parquet`` as it stands; see `read_tracks`."""
+    path, expected = folder / TRACKS_FILE, _tracks_checksum(folder)
+
+    def check(content: bytes) -> None:
+        if expected is not None and _checksum(content) != expected:
+            raise BadAnswerError(
+                f"it is not the table that {DATASET_FILE} was written for; where it is right, "
+                "`cs-keras check --repair` accepts it"
+            )
+
+    try:
+        return pq.read_table(pa.BufferReader(read_bytes(path, check)))
+    except FileNotFoundError as error:
+        raise StorageError(f"There is no track table {path}.") from error
+    except StorageError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path} is not a whole Parquet file.") from error
+
+
+def _tracks_checksum(folder: Location) -> str | None:
+    """Return what ``dataset.json`` says of the table; None where it cannot be asked, which others report."""
+    try:
+        document = read_document(folder)
+    except StorageError:
+        return None
+    return document.get("tracks_checksum") if isinstance(document, dict) else None
+
+
+def _check_document(content: bytes) -> None:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise BadAnswerError(f"it is not valid JSON: {error}") from error
+    if isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION:
+        if document != seal(document):
+            raise BadAnswerError("it is not as it was written")
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _check_ids(ids: list[str], where: object) -> None:

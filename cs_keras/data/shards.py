@@ -1,28 +1,43 @@
-"""Shards: HDF5 files whose magnitudes are one contiguous, time-major block: any window is one byte range."""
+"""Shards: HDF5 files whose magnitudes are one contiguous, time-major block: any window is one byte range.
+
+Everything else of the file comes before the block, so that one small read learns it, with a checksum for every
+thirty-two frames: whoever reads a range can tell whether it is what was written.
+"""
 
 import dataclasses
 import hashlib
 import io
 import json
-import math
-import mmap
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+from upath import UPath
 
 from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import DataError, StorageError
 from cs_keras.runs import atomic_write
+from cs_keras.storage import remote
+from cs_keras.storage.location import Location, is_remote, size
+from cs_keras.storage.ranged_file import RangedFile
 
 Frames = npt.NDArray[Any]
-SHARD_VERSION = 1
-ALIGNMENT = 64  # bytes; TensorFlow's own
+SHARD_VERSION = 2
+BLOCK_FRAMES = 32  # a checksum each: a window of 256 frames reads an eighth more to be verified
+INDEX = (
+    "tracks/track_id",
+    "tracks/first_frame",
+    "tracks/n_frames",
+    "tracks/crc32",
+    "block_crc32",
+    "left_out/track_id",
+    "left_out/reason",
+)
+HEAD_BYTES = 1 << 18  # holds all that is not magnitudes, but for shards of thousands of tracks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +57,7 @@ class Shard:
     Attributes
     ----------
     path
-        The file.
+        The file, or its URL.
     offset
         Byte at which the block starts; None when the shard holds no frames.
     dtype
@@ -51,23 +66,28 @@ class Shard:
         (n_frames, n_bins).
     tracks
         In the order of their frames.
+    block_crc32
+        CRC-32 of each `BLOCK_FRAMES` frames, the last ones of what is left, shape (n_blocks,), uint32.
     attributes
         ``schema_version``, ``audio`` (JSON), ``checksum`` (BLAKE2b-128 of the block), and the writer's own.
     left_out
         Ids of tracks that were to be in the shard and could not be used, with the reasons.
     """
 
-    path: Path
+    path: Location
     offset: int | None
     dtype: np.dtype[Any]
     shape: tuple[int, int]
     tracks: tuple[ShardTrack, ...]
+    block_crc32: npt.NDArray[np.uint32] = dataclasses.field(
+        compare=False
+    )  # its checksum is among the attributes
     attributes: dict[str, Any]
     left_out: dict[str, str]
 
 
 def write_shard(
-    path: Path,
+    path: Location,
     tracks: Sequence[tuple[str, Frames]],
     audio: AudioConfig,
     dtype: str = "float16",
@@ -104,46 +124,63 @@ def write_shard(
     checksum = hashlib.blake2b(digest_size=16)
     for block in blocks:
         checksum.update(block.data)
+    first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    index = {
+        "tracks/track_id": _bytes(track_id for track_id, _ in tracks),
+        "tracks/first_frame": first[:-1],
+        "tracks/n_frames": np.array(lengths, dtype=np.int64),
+        "tracks/crc32": np.array([zlib.crc32(block.data) for block in blocks], dtype=np.uint32),
+        "block_crc32": np.array(list(_block_checksums(blocks)), dtype=np.uint32),
+        "left_out/track_id": _bytes((left_out or {}).keys()),
+        "left_out/reason": _bytes((left_out or {}).values()),
+    }
     buffer = io.BytesIO()  # one sequential write at the end, which a bucket takes as well as a disk
     with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
-        magnitude = file.create_dataset("magnitude", (sum(lengths), audio.n_bins), stored)
-        first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        for start, block in zip(first, blocks, strict=False):
-            magnitude[start : start + len(block)] = block
-        index = file.create_group("tracks")
-        index.create_dataset("track_id", data=_bytes(track_id for track_id, _ in tracks))
-        index.create_dataset("first_frame", data=first[:-1])
-        index.create_dataset("n_frames", data=np.array(lengths, dtype=np.int64))
-        index.create_dataset(
-            "crc32", data=np.array([zlib.crc32(block.data) for block in blocks], dtype=np.uint32)
-        )
-        absent = file.create_group("left_out")
-        for name, texts in (("track_id", (left_out or {}).keys()), ("reason", (left_out or {}).values())):
-            absent.create_dataset(name, data=_bytes(texts))
+        for name, values in index.items():
+            file.create_dataset(name, data=values)
         file.attrs["schema_version"] = SHARD_VERSION
         file.attrs["audio"] = json.dumps(config.to_dict(audio))
         file.attrs["checksum"] = checksum.hexdigest()
+        file.attrs["index_checksum"] = index_checksum(index)
+        file.attrs["block_frames"] = BLOCK_FRAMES
         for name, value in (attributes or {}).items():
             file.attrs[name] = value
+        magnitude = file.create_dataset("magnitude", (sum(lengths), audio.n_bins), stored)
+        for start, block in zip(first, blocks, strict=False):
+            magnitude[start : start + len(block)] = block
     with atomic_write(path) as out:
         out.write(buffer.getbuffer())
 
 
-def read_shard(path: Path) -> Shard:
+def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
     """Read a shard's header: a few small reads, none of the block.
+
+    Parameters
+    ----------
+    path
+        The file, or its URL.
+    n_bytes
+        Its length, where a listing has told; else it is asked for.
 
     Raises
     ------
     StorageError
-        When the file is missing, not HDF5, or cut short.
+        When the file is missing, not HDF5, cut short, or its index is not as it was written.
     DataError
         When it is HDF5 but not a shard: another version, chunked or compressed, or without its track table.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            return _header(path, file)
+        if not is_remote(path):
+            with h5py.File(path, "r", locking=False) as file:
+                return _header(path, file, path.stat().st_size)
+        length = size(path) if n_bytes is None else n_bytes
+        return remote.insist(lambda: _read_remote(path, length), path)
     except FileNotFoundError as error:
         raise StorageError(f"There is no shard {path}.") from error
+    except StorageError:
+        raise
+    except remote.BadAnswerError as error:
+        raise StorageError(f"{path}: {error}; make it again with `cs-keras ingest`.") from error
     except OSError as error:
         raise StorageError(
             f"{path} is not a whole HDF5 file; make it again with `cs-keras ingest`."
@@ -152,41 +189,37 @@ def read_shard(path: Path) -> Shard:
         raise DataError(f"{path} is not a cs-keras shard: {error}.") from error
 
 
+def blocks_of(first: int, n_frames: int) -> tuple[int, int]:
+    """Return the first block that holds some of these frames, and the one after the last."""
+    return first // BLOCK_FRAMES, -(-(first + n_frames) // BLOCK_FRAMES)
+
+
+def first_altered(shard: Shard, block: int, frames: Frames) -> int | None:
+    """Return the first block of `frames`, which begin with `block`, that is not as it was written, if any."""
+    for number, start in enumerate(range(0, len(frames), BLOCK_FRAMES), block):
+        if zlib.crc32(frames[start : start + BLOCK_FRAMES].data) != shard.block_crc32[number]:
+            return number
+    return None
+
+
 def verify_track(track: ShardTrack, frames: Frames) -> bool:
     """Tell whether a track's stored frames, shape (n_frames, n_bins), have the checksum they were written with."""
     return zlib.crc32(np.ascontiguousarray(frames).data) == track.crc32
 
 
-def open_block(shard: Shard) -> Frames:
-    """Return a read-only memory map of a local shard's block, shape (n_frames, n_bins)."""
-    if shard.offset is None:
-        return np.zeros(shard.shape, shard.dtype)
-    return np.memmap(shard.path, shard.dtype, "r", shard.offset, shard.shape)
+def _read_remote(path: UPath, n_bytes: int) -> Shard:
+    """Read a remote header; what cannot be understood may be an altered answer, so it is asked for again."""
+    with RangedFile(path, n_bytes, HEAD_BYTES) as raw:
+        try:
+            with h5py.File(raw, "r") as file:
+                return _header(path, file, n_bytes)
+        except (DataError, StorageError):
+            raise
+        except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise remote.BadAnswerError("it is not a whole HDF5 file") from error
 
 
-def read_ahead(block: Frames, first: int, n_frames: int) -> None:
-    """Ask the system to read just these frames of a block from disk now, while others are being copied.
-
-    Without it every page fault at a new place reads as far ahead as the disk's setting says, often megabytes where
-    a window has a quarter of one.
-    """
-    if isinstance(block, np.memmap) and hasattr(mmap, "MADV_WILLNEED"):
-        size = block.strides[0]
-        start = block.offset % mmap.ALLOCATIONGRANULARITY + first * size
-        page = start // mmap.PAGESIZE * mmap.PAGESIZE
-        block.base.madvise(mmap.MADV_WILLNEED, page, start - page + n_frames * size)  # type: ignore[union-attr]
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Frames:
-    """Return an array of any content at an address that TensorFlow takes over without copying: 64 bytes."""
-    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(n_bytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    aligned: Frames = raw[start : start + n_bytes].view(dtype).reshape(shape)
-    return aligned
-
-
-def _header(path: Path, file: h5py.File) -> Shard:
+def _header(path: Location, file: h5py.File, n_bytes: int) -> Shard:
     version = file.attrs.get("schema_version")
     if version != SHARD_VERSION:
         raise DataError(f"{path} has shard version {version!r}; this release reads {SHARD_VERSION}.")
@@ -194,22 +227,48 @@ def _header(path: Path, file: h5py.File) -> Shard:
     if magnitude.chunks is not None or magnitude.compression is not None or magnitude.ndim != 2:
         raise DataError(f"{path}: dataset 'magnitude' must be one contiguous block of two dimensions.")
     offset = magnitude.id.get_offset()
-    size = path.stat().st_size
-    if offset is not None and size < offset + magnitude.nbytes:
+    if offset is not None and n_bytes < offset + magnitude.nbytes:
         raise StorageError(
-            f"{path} is cut short: {offset + magnitude.nbytes} bytes expected, {size} are there."
+            f"{path} is cut short: {offset + magnitude.nbytes} bytes expected, {n_bytes} are there."
         )
-    index = file["tracks"]
-    columns = (index[name][()].tolist() for name in ("track_id", "first_frame", "n_frames", "crc32"))
+    index = {name: file[name][()] for name in INDEX}
+    attributes = dict(file.attrs.items())
+    if attributes["index_checksum"] != index_checksum(index) or attributes["block_frames"] != BLOCK_FRAMES:
+        raise remote.BadAnswerError("its index is not as it was written")
+    columns = (index[f"tracks/{name}"].tolist() for name in ("track_id", "first_frame", "n_frames", "crc32"))
     tracks = tuple(ShardTrack(i.decode(), a, n, crc) for i, a, n, crc in zip(*columns, strict=True))
     if any(
         track.first_frame < 0 or track.first_frame + track.n_frames > magnitude.shape[0] for track in tracks
     ):
         raise DataError(f"{path}: its track table points outside its {magnitude.shape[0]} frames.")
-    attributes = {name: value for name, value in file.attrs.items()}
-    absent = (file["left_out"][name][()].tolist() for name in ("track_id", "reason"))
+    absent = (index[f"left_out/{name}"].tolist() for name in ("track_id", "reason"))
     left_out = {track_id.decode(): reason.decode() for track_id, reason in zip(*absent, strict=True)}
-    return Shard(path, offset, magnitude.dtype, magnitude.shape, tracks, attributes, left_out)
+    crc32 = index["block_crc32"]
+    return Shard(path, offset, magnitude.dtype, magnitude.shape, tracks, crc32, attributes, left_out)
+
+
+def index_checksum(index: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return the BLAKE2b-128 of the arrays that `INDEX` names."""
+    state = hashlib.blake2b(digest_size=16)
+    for name in INDEX:
+        state.update(f"{name}{index[name].shape}".encode() + np.ascontiguousarray(index[name]).tobytes())
+    return state.hexdigest()
+
+
+def _block_checksums(tracks: Sequence[Frames]) -> Iterator[int]:
+    """Yield the CRC-32 of each `BLOCK_FRAMES` frames, which may belong to more than one track."""
+    crc, filled = 0, 0
+    for frames in tracks:
+        start = 0
+        while start < len(frames):
+            n = min(BLOCK_FRAMES - filled, len(frames) - start)
+            crc = zlib.crc32(frames[start : start + n].data, crc)
+            start, filled = start + n, filled + n
+            if filled == BLOCK_FRAMES:
+                yield crc
+                crc, filled = 0, 0
+    if filled:
+        yield crc
 
 
 def _bytes(texts: Iterable[str]) -> npt.NDArray[np.bytes_]:

@@ -1,11 +1,10 @@
 """Named arrays in one ``.npz`` file: never a pickle, and either whole or absent."""
 
+import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,6 +12,8 @@ import numpy.typing as npt
 
 from cs_keras.errors import DataError, StorageError
 from cs_keras.runs import atomic_write
+from cs_keras.storage.location import Location, read_bytes
+from cs_keras.storage.remote import BadAnswerError
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -20,16 +21,14 @@ SETTINGS = "settings"
 SCHEMA_VERSION = "schema_version"
 
 
-def write_arrays(
-    path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]
-) -> None:
+def write_arrays(path: Location, arrays: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]) -> None:
     """Write arrays and settings under a temporary name, then rename: a reader never sees half a file.
 
     Compressed, because ids are stored as fixed-width unicode, which shrinks about tenfold.
 
     Parameters
     ----------
-    path : path-like
+    path : Path or UPath
         File to write or replace; missing parent folders are made.
     arrays : mapping of str to ndarray
         Any shapes; numbers, booleans or unicode.
@@ -42,16 +41,16 @@ def write_arrays(
         The file cannot be written; whatever stood at `path` before is left untouched.
     """
     document = np.array(json.dumps(settings, sort_keys=True, allow_nan=False))
-    with atomic_write(Path(path)) as file:
+    with atomic_write(path) as file:
         np.savez_compressed(file, **{SETTINGS: document}, **arrays)
 
 
-def read_arrays(path: str | os.PathLike[str]) -> Arrays:
+def read_arrays(path: Location) -> Arrays:
     """Read every array of an ``.npz`` file.
 
     Parameters
     ----------
-    path : path-like
+    path : Path or UPath
         File made by `numpy.savez`, by `numpy.savez_compressed` or by `write_arrays`.
 
     Returns
@@ -66,22 +65,25 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
     DataError
         An array holds pickled Python objects, which are never loaded.
     """
+    loaded: list[Arrays] = []
+
+    def check(content: bytes) -> None:
+        """Load all of it, which compares every array with its checksum."""
+        try:
+            loaded[:] = [_load(io.BytesIO(content), path)]
+        except DataError:
+            raise
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError) as error:
+            raise BadAnswerError(f"not a whole .npz file, perhaps truncated or altered: {error}") from error
+
     try:
-        with open(path, "rb") as file:
-            return _load(file, path)
+        read_bytes(path, check)
+        return loaded[0]
     except FileNotFoundError as error:
         raise StorageError(f"{path}: there is no such file; expected an .npz file.") from error
-    except DataError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError) as error:
-        raise StorageError(
-            f"{path}: not a whole .npz file, perhaps truncated or altered: {error}."
-        ) from error
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
-def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Arrays:
+def _load(file: BinaryIO, path: Location) -> Arrays:
     if file.read(2) != b"PK":  # np.load would take anything else for a bare array or a pickle
         raise zipfile.BadZipFile("it does not begin as a zip archive does")
     file.seek(0)
@@ -100,7 +102,7 @@ def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Arrays:
     return arrays
 
 
-def require_arrays(arrays: Arrays, names: Iterable[str], path: str | os.PathLike[str]) -> None:
+def require_arrays(arrays: Arrays, names: Iterable[str], path: object) -> None:
     """Check that a file held the arrays it must.
 
     Raises
@@ -116,7 +118,7 @@ def require_arrays(arrays: Arrays, names: Iterable[str], path: str | os.PathLike
         )
 
 
-def parse_settings(arrays: Arrays, schema_version: int, path: str | os.PathLike[str]) -> dict[str, Any]:
+def parse_settings(arrays: Arrays, schema_version: int, path: object) -> dict[str, Any]:
     """Take the settings that `write_arrays` stored, of one schema version only.
 
     Raises
@@ -134,7 +136,7 @@ def parse_settings(arrays: Arrays, schema_version: int, path: str | os.PathLike[
     return dict(settings)
 
 
-def check_ids(ids: npt.NDArray[Any], what: str, path: str | os.PathLike[str]) -> None:
+def check_ids(ids: npt.NDArray[Any], what: str, path: object) -> None:
     """Check that ids are a vector of distinct text.
 
     Raises

@@ -4,7 +4,6 @@ A playlist may as well be a user or a session: whatever holds tracks. Rows of th
 tracks, a value is how often the playlist holds or the user played the track.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ import scipy.sparse
 
 from cs_keras.errors import DataError
 from cs_keras.factors import arrays as npz
+from cs_keras.storage.location import Location
 
 SCHEMA = 1
 N_EXAMPLES = 5
@@ -122,7 +122,7 @@ def align(interactions: Interactions, track_ids: Sequence[str] | npt.NDArray[np.
     return Interactions(interactions.playlist_ids[has_tracks], wanted, aligned[has_tracks], tally)
 
 
-def save_interactions(path: str | os.PathLike[str], interactions: Interactions) -> None:
+def save_interactions(path: Location, interactions: Interactions) -> None:
     """Write interactions as ``.npz``, whole or not at all.
 
     Raises
@@ -141,7 +141,7 @@ def save_interactions(path: str | os.PathLike[str], interactions: Interactions) 
     npz.write_arrays(path, arrays, {npz.SCHEMA_VERSION: SCHEMA, "tally": asdict(interactions.tally)})
 
 
-def load_interactions(path: str | os.PathLike[str]) -> Interactions:
+def load_interactions(path: Location) -> Interactions:
     """Read what `save_interactions` wrote.
 
     Raises

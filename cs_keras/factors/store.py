@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from cs_keras.errors import DataError
 from cs_keras.factors import arrays as npz
 from cs_keras.factors.scaling import Kind, Scaler
+from cs_keras.storage.location import Location
 
 FloatArray = npt.NDArray[np.float32]
 Origin = Literal["strict", "thesis", "given"]
@@ -73,7 +72,7 @@ class Factors:
         return sha.hexdigest()
 
 
-def save_factors(path: str | os.PathLike[str], factors: Factors) -> None:
+def save_factors(path: Location, factors: Factors) -> None:
     """Write factors as ``.npz``, whole or not at all.
 
     Raises
@@ -87,7 +86,7 @@ def save_factors(path: str | os.PathLike[str], factors: Factors) -> None:
     npz.write_arrays(path, _arrays(factors), {npz.SCHEMA_VERSION: SCHEMA, **_settings(factors)})
 
 
-def load_factors(path: str | os.PathLike[str]) -> Factors:
+def load_factors(path: Location) -> Factors:
     """Read what `save_factors` wrote.
 
     Raises
@@ -116,12 +115,12 @@ def load_factors(path: str | os.PathLike[str]) -> Factors:
     return factors
 
 
-def read_given_factors(path: str | os.PathLike[str]) -> Factors:
+def read_given_factors(path: Location) -> Factors:
     """Read ready-made factors from an ``.npz`` of plain arrays.
 
     Parameters
     ----------
-    path : path-like
+    path : Path or UPath
         Holds ``ids`` (n_tracks,), text or integers, and ``item_factors`` (n_tracks, n_factors), any float; may hold
         ``playlist_factors`` (n_playlists, n_factors), and with them ``playlist_ids`` (n_playlists,).
 
@@ -147,7 +146,7 @@ def read_given_factors(path: str | os.PathLike[str]) -> Factors:
     )
     playlist_ids = arrays.get("playlist_ids", np.arange(len(playlist_factors)))
     factors = Factors(
-        name=Path(path).stem,
+        name=path.stem,
         track_ids=_text(arrays["ids"], "ids", path),
         item_factors=item_factors,
         has_factors=item_factors.any(axis=1),
@@ -220,7 +219,7 @@ def _settings(factors: Factors) -> dict[str, Any]:
     }
 
 
-def _check(factors: Factors, path: str | os.PathLike[str]) -> None:
+def _check(factors: Factors, path: Location) -> None:
     for what, value, valid in (
         ("protocol", factors.protocol, get_args(Origin)),
         ("scaler", factors.scaler.kind, get_args(Kind)),
@@ -246,7 +245,7 @@ def _check(factors: Factors, path: str | os.PathLike[str]) -> None:
             raise DataError(f"{path}: {name} must be finite, but row {row} (from 0) is not.")
 
 
-def _matrix(array: npt.NDArray[Any], what: str, path: str | os.PathLike[str]) -> FloatArray:
+def _matrix(array: npt.NDArray[Any], what: str, path: Location) -> FloatArray:
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind != "f":
         raise DataError(
             f"{path}: {what} must be a matrix of floats, one row an id. "
@@ -256,7 +255,7 @@ def _matrix(array: npt.NDArray[Any], what: str, path: str | os.PathLike[str]) ->
         return array.astype(np.float32)
 
 
-def _text(ids: npt.NDArray[Any], what: str, path: str | os.PathLike[str]) -> npt.NDArray[np.str_]:
+def _text(ids: npt.NDArray[Any], what: str, path: Location) -> npt.NDArray[np.str_]:
     if ids.dtype.kind not in "Uiu":
         raise DataError(f"{path}: {what} must be text or integers. Received: {ids.dtype}.")
     return ids.astype(np.str_)

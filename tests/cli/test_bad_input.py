@@ -8,12 +8,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import soundfile
 
 from tests.cli.conftest import SMALL, run
+from tests.data.small import change_table
 
 RATE = 22050
 
@@ -81,12 +80,6 @@ def baselines_case(
 
 def change_json(path: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def change_tracks(dataset: Path, change: Callable[[list[dict]], object]) -> None:
-    rows = pq.read_table(dataset / "tracks.parquet").to_pylist()
-    change(rows)
-    pq.write_table(pa.Table.from_pylist(rows), dataset / "tracks.parquet")
 
 
 def first_shard(dataset: Path) -> Path:
@@ -255,17 +248,17 @@ CASES: dict[str, Case] = {
     "missing track table": baselines_case("tracks.parquet", spoil=lambda d: (d / "tracks.parquet").unlink()),
     "truncated track table": baselines_case("tracks.parquet", spoil=lambda d: truncate(d / "tracks.parquet")),
     "track twice in the table": baselines_case(
-        "stands twice", spoil=lambda d: change_tracks(d, lambda rows: rows.append(rows[0]))
+        "stands twice", spoil=lambda d: change_table(d, lambda rows: rows.append(rows[0]))
     ),
     "impossible fold": baselines_case(
-        "fold 12", spoil=lambda d: change_tracks(d, lambda rows: rows[0].update(fold=12))
+        "fold 12", spoil=lambda d: change_table(d, lambda rows: rows[0].update(fold=12))
     ),
     "factors of other tracks": baselines_case(
-        "not of the tracks", spoil=lambda d: change_tracks(d, lambda rows: rows.pop())
+        "not of the tracks", spoil=lambda d: change_table(d, lambda rows: rows.pop())
     ),
     "frames beyond the shard": baselines_case(
         "does not fit the track table",
-        spoil=lambda d: change_tracks(d, lambda rows: [row.update(first_frame=10**6) for row in rows]),
+        spoil=lambda d: change_table(d, lambda rows: [row.update(first_frame=10**6) for row in rows]),
     ),
     "missing shard": baselines_case(
         "lacks its shard", "part-00000.h5", spoil=lambda d: first_shard(d).unlink()

@@ -1,7 +1,6 @@
 """Whatever is done to a dataset is found and named; what can be rebuilt is."""
 
 import dataclasses
-import json
 import shutil
 import subprocess
 import sys
@@ -28,14 +27,14 @@ from cs_keras.data.schema import (
     read_tracks,
     write_dataset,
 )
-from cs_keras.data.shards import read_shard, write_shard
+from cs_keras.data.shards import INDEX, index_checksum, read_shard, write_shard
 from cs_keras.factors.interactions import Interactions, Tally, save_interactions
 from cs_keras.factors.scaling import Scaler
 from cs_keras.factors.store import Factors, load_factors, save_factors
 from pipelines.check import CheckResult, check_dataset
 from pipelines.repair import ingest_command, repair_dataset
 from tests.cli.conftest import demo, run
-from tests.data.small import track_row
+from tests.data.small import change_document, track_row
 
 __all__ = ["demo"]  # the fixture
 AUDIO = AudioConfig()
@@ -255,13 +254,10 @@ def test_empty_split(folder: Path) -> None:
 
 
 def overwrite(folder: Path, track: int, value: float) -> None:
-    """Set a magnitude as a defective writer would: checksums fit."""
-    shard = read_shard(folder / FIRST)
-    sounds = [np.array(sound(i)) for i in range(2)]
-    rewrite_shard(folder, 0, sounds)
+    """Set a magnitude in the file itself, which nobody who writes a shard could."""
+    rewrite_shard(folder, 0, [sound(0), sound(1)])
     with h5py.File(folder / FIRST, "r+") as file:
         file["magnitude"][track * N_FRAMES + 3, 5] = value
-    assert read_shard(folder / FIRST).offset == shard.offset
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
@@ -301,6 +297,7 @@ def test_positions_that_do_not_fit(folder: Path) -> None:
 def test_overlapping_tracks_and_frames_of_nobody(folder: Path) -> None:
     with h5py.File(folder / FIRST, "r+") as file:
         file["tracks/first_frame"][:] = [10, N_FRAMES]
+        file.attrs["index_checksum"] = index_checksum({name: file[name][()] for name in INDEX})
     found = errors(check_dataset(folder))
     assert any("tracks 'a0' and 'a1' overlap from frame 100 on" in error for error in found)
     assert any("frames 0 to 9 belong to no track" in error for error in found)
@@ -334,8 +331,7 @@ def test_unnamed_shards_and_temporaries_are_notices(folder: Path) -> None:
 
 
 def test_tables_of_different_moments(folder: Path) -> None:
-    document = json.loads((folder / DATASET_FILE).read_text())
-    (folder / DATASET_FILE).write_text(json.dumps({**document, "n_tracks": 7}))
+    change_document(folder, n_tracks=7)
     assert any("written for 7 tracks; the table holds 8" in error for error in errors(check_dataset(folder)))
     repair_dataset(folder)
     assert check_dataset(folder).findings == ()
@@ -366,7 +362,7 @@ def test_repair_of_an_invalid_table_keeps_descriptions(folder: Path) -> None:
     rows = before.to_pylist()
     broken = [{**rows[0], "fold": 77}, *rows[1:], rows[3]]
     pq.write_table(pa.Table.from_pylist(broken, schema=before.schema), folder / TRACKS_FILE)
-    assert any("stands twice" in error for error in errors(check_dataset(folder)))
+    assert any("not the table that dataset.json was written for" in e for e in errors(check_dataset(folder)))
     repair_dataset(folder)
     assert read_tracks(folder).table.equals(before)
     assert check_dataset(folder).findings == ()

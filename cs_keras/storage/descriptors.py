@@ -1,0 +1,56 @@
+"""Open files of which there are more than a process may have: those used last stay open."""
+
+import collections
+import os
+import threading
+from pathlib import Path
+
+MAX_OPEN = 256  # of the 1,024 that many systems allow a process
+
+
+class Descriptor:
+    """An open file that closes itself once nobody uses it: one thread may be reading when another lets go of it."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self.number = -1
+        self.number = os.open(path, flags, 0o644)
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
+
+
+class Descriptors:
+    """Files opened when asked for, a bounded number at a time.
+
+    Parameters
+    ----------
+    flags
+        Of `os.open`.
+    """
+
+    def __init__(self, flags: int) -> None:
+        self._flags = flags | os.O_CLOEXEC
+        self._open: collections.OrderedDict[Path, Descriptor] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: Path) -> Descriptor:
+        """Return `path`, open.
+
+        Raises
+        ------
+        OSError
+            When it cannot be opened.
+        """
+        with self._lock:
+            if path not in self._open:
+                self._open[path] = Descriptor(path, self._flags)
+            self._open.move_to_end(path)
+            while len(self._open) > MAX_OPEN:
+                self._open.popitem(last=False)
+            return self._open[path]
+
+    def let_go(self, path: Path) -> None:
+        """Open `path` anew the next time."""
+        with self._lock:
+            self._open.pop(path, None)

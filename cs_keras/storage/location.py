@@ -1,0 +1,157 @@
+"""Files and folders on this machine or behind a URL: what the rest of the project asks of either."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from typing_extensions import TypeIs
+from upath import UPath
+
+from cs_keras.errors import ConfigError, StorageError
+from cs_keras.storage import remote
+
+Location: TypeAlias = Path | UPath
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+# Listings are not kept, because other processes write too; what is written is compared with what arrived.
+_OPTIONS = {"gs": {"consistency": "md5"}, "gcs": {"consistency": "md5"}}
+
+
+def locate(text: str) -> Location:
+    """Return the place that a path or URL names: `Path` for this machine's, `UPath` for what fsspec opens.
+
+    Credentials are the file system's own affair: for ``gs://`` Google's default credentials, none at all with
+    ``FSSPEC_GS_TOKEN=anon``, an emulator with ``STORAGE_EMULATOR_HOST=http://HOST:PORT``.
+
+    Raises
+    ------
+    ConfigError
+        When there is no file system for the URL, or its package is not installed.
+    StorageError
+        When its credentials cannot be had.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return Path(text)
+    protocol = scheme[1].lower()
+    if protocol in ("file", "local"):
+        return Path(UPath(text).path)
+    try:
+        location = UPath(text, use_listings_cache=False, **_OPTIONS.get(protocol, {}))
+        location.fs.protocol  # noqa: B018  (opens the file system)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"There is nothing here that opens {text}: {error}.") from error
+    except Exception as error:  # those of credentials, which differ by file system
+        raise StorageError(f"Cannot open {text}: {error}.") from error
+    return location
+
+
+def is_remote(location: Location) -> TypeIs[UPath]:
+    """Tell whether `location` is behind a URL."""
+    return not isinstance(location, Path)
+
+
+def is_file(location: Location) -> bool:
+    """Tell whether there is a file."""
+    return _type_of(location) == "file"
+
+
+def is_folder(location: Location) -> bool:
+    """Tell whether there is a folder; a bucket has one where there is a file below it."""
+    return _type_of(location) == "directory"
+
+
+def size(location: Location) -> int:
+    """Return a file's length in bytes.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    """
+    return int(remote.call(location, "info")["size"]) if is_remote(location) else location.stat().st_size
+
+
+def read_bytes(location: Location, check: Callable[[bytes], None] = lambda content: None) -> bytes:
+    """Return a whole, small file.
+
+    Parameters
+    ----------
+    location
+        The file.
+    check
+        Raises `cs_keras.storage.remote.BadAnswerError` for content that is not the right one; a remote file is then
+        read again.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    StorageError
+        When it cannot be read, or `check` refuses it.
+    """
+    if is_remote(location):
+        return remote.insist(lambda: _checked(remote.once(location, "cat_file"), check), location)
+    try:
+        return _checked(location.read_bytes(), check)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StorageError(f"Cannot read {location}: {error.strerror}.") from error
+    except remote.BadAnswerError as error:
+        raise StorageError(f"{location}: {error}.") from error
+
+
+def _checked(content: bytes, check: Callable[[bytes], None]) -> bytes:
+    check(content)
+    return content
+
+
+def write_bytes(location: UPath, content: bytes) -> None:
+    """Write a remote file in one go: object stores show it whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be written.
+    """
+    try:
+        remote.call(location, "pipe_file", content, n_bytes=len(content))
+    except FileNotFoundError as error:
+        raise StorageError(f"Cannot write {location}: there is no such bucket.") from error
+
+
+def remove(location: Location) -> None:
+    """Remove a file, if there is one."""
+    if not is_remote(location):
+        location.unlink(missing_ok=True)
+    elif is_file(location):
+        remote.call(location, "rm_file")
+
+
+def names_below(folder: Location) -> list[str]:
+    """Return the paths of all files below `folder`, relative to it, with slashes, sorted; none if there is none."""
+    return sorted(sizes_below(folder))
+
+
+def sizes_below(folder: Location) -> dict[str, int]:
+    """Return the length in bytes of each file below `folder` by its path relative to it: one listing."""
+    if not is_remote(folder):
+        root = folder
+        files = (path for path in root.rglob("*") if path.is_file())
+        return {path.relative_to(root).as_posix(): path.stat().st_size for path in files}
+    try:
+        found = remote.call(folder, "find", detail=True)
+    except FileNotFoundError:
+        return {}
+    prefix = folder.path.strip("/") + "/"
+    return {path.strip("/").removeprefix(prefix): int(entry["size"]) for path, entry in found.items()}
+
+
+def _type_of(location: Location) -> str | None:
+    if not is_remote(location):
+        return "file" if location.is_file() else "directory" if location.is_dir() else None
+    try:
+        return str(remote.call(location, "info")["type"])
+    except FileNotFoundError:
+        return None
