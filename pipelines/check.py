@@ -270,7 +270,10 @@ def _check_listening(dataset: Location, tracks: Tracks, findings: list[Finding])
             findings += check_order(load_interactions(path).track_ids.tolist(), tracks, INTERACTIONS_FILE)
         except CsKerasError as error:
             findings.append(Finding("error", INTERACTIONS_FILE, str(error)))
-    if not names:
+    if not names and is_file(path):
+        message = f"{INTERACTIONS_FILE} is there, and no set of factors; `cs-keras factors` makes one."
+        findings.append(Finding("error", FACTORS_FOLDER, message))
+    elif not names:
         message = "no set of factors can be read; `cs-keras factors` makes one."
         findings.append(Finding("notice", FACTORS_FOLDER, message))
     return names

@@ -1,16 +1,17 @@
 """``cs-keras check``: whether a dataset is whole, and whether its test set leaks."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from cs_keras.cli.paths import DATASET
 
 if TYPE_CHECKING:
     from pipelines.check import CheckResult
 
 
 @click.command("check")
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=DATASET)
 @click.option("--repair", is_flag=True, help="First rebuild what can be rebuilt; no shard is touched.")
 @click.option(
     "--audio-duplicates/--no-audio-duplicates",
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Look for near-duplicate recordings.",
 )
-def command(dataset: Path, repair: bool, audio_duplicates: bool) -> None:
+def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
     """Read every file of a dataset and report what is wrong with it, and what its splits share.
 
     The exit status is 1 when there are errors; notices alone do not count.
@@ -55,7 +56,7 @@ def _leakage(result: "CheckResult") -> list[str]:
     ]
 
 
-def _summary(dataset: Path, result: "CheckResult") -> str:
+def _summary(dataset: Any, result: "CheckResult") -> str:
     factors = f"factors {', '.join(result.factors)}" if result.factors else "no factors yet"
     return (
         f"{dataset} is whole: {_count(result.n_tracks, 'track')}, {result.n_frames:,} frames in "

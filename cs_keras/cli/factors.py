@@ -14,7 +14,7 @@ SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
 
 
 @click.command("factors")
-@click.argument("sources", nargs=-1, metavar="[LISTENING] DATASET", type=LOCAL_PATH)
+@click.argument("sources", nargs=-1, metavar="[LISTENING] DATASET")
 @click.option(
     "--from-npz",
     "given",
@@ -47,7 +47,7 @@ SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
 @click.option("--encoding", help="Of a text file.  [default: UTF-8, or UTF-16 by its byte-order mark]")
 @click.option("--delimiter", help="Of a text file.  [default: guessed]")
 def command(
-    sources: tuple[Path, ...],
+    sources: tuple[str, ...],
     given: Path | None,
     name: str,
     n_factors: int,
@@ -67,9 +67,10 @@ def command(
     if len(sources) != (1 if given else 2):
         raise click.UsageError("Give LISTENING and DATASET, or --from-npz FILE and DATASET.")
     from cs_keras.factors.wmf import WmfConfig
+    from cs_keras.storage.location import locate
     from pipelines.factors import FactorsConfig, make_factors, take_factors
 
-    dataset = sources[-1]
+    dataset = locate(sources[-1])
     if given:
         with _warnings_as_lines():
             factors, unknown = take_factors(given, dataset, scaling, name)
@@ -79,7 +80,7 @@ def command(
         wmf = WmfConfig(n_factors, alpha, regularization, iterations, seed)
         with _warnings_as_lines():
             factors, tally = make_factors(
-                sources[0], dataset, FactorsConfig(wmf, protocol, scaling), name, **reading
+                LOCAL_PATH(sources[0]), dataset, FactorsConfig(wmf, protocol, scaling), name, **reading
             )
         n_left_out, examples = tally.n_unknown_tracks, tally.unknown_tracks
         click.echo(f"{dataset}: factors {name!r} fitted by the {protocol} protocol: {_size(factors)}.")

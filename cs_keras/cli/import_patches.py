@@ -1,16 +1,17 @@
 """``cs-keras import-patches``: magnitude spectrograms in HDF5 files of others to a dataset folder."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cs_keras.cli.options import dataset_options
-from cs_keras.cli.paths import LOCAL_PATH
+from cs_keras.cli.paths import DATASET, LOCAL_PATH
 
 
 @click.command("import-patches")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--out", required=True, type=LOCAL_PATH, help="Dataset folder to make or add to.")
+@click.option("--out", required=True, type=DATASET, help="Dataset folder or URL to make or add to.")
 @click.option(
     "--tracks",
     "table",
@@ -37,7 +38,7 @@ from cs_keras.cli.paths import LOCAL_PATH
 @dataset_options
 def command(
     files: tuple[str, ...],
-    out: Path,
+    out: Any,
     table: Path | None,
     append: bool,
     layout: str,

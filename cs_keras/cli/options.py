@@ -1,9 +1,15 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from cs_keras.cli.paths import LOCAL_PATH
+
+if TYPE_CHECKING:
+    from cs_keras.data.reader import ReadConfig
 
 Command = Callable[..., Any]
 
@@ -42,3 +48,38 @@ def dataset_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def reading_options(command: Command) -> Command:
+    """Add what says how a dataset behind a URL is read; see `read_config`."""
+    options = (
+        click.option("--cache", type=LOCAL_PATH, help="Folder to keep what was read from a bucket."),
+        click.option("--cache-size", default="200GB", show_default=True, help="Limit of --cache."),
+        click.option("--in-flight", type=int, help="Requests to a bucket at a time.  [default: 32]"),
+        click.option(
+            "--timeout", type=float, help="Seconds until a request counts as stalled.  [default: 30]"
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_config(
+    cache: Path | None, cache_size: str, in_flight: int | None, timeout: float | None
+) -> "ReadConfig":
+    """Return the settings that `reading_options` took.
+
+    Raises
+    ------
+    ConfigError
+        When one of them is out of range.
+    """
+    from cs_keras.data.reader import ReadConfig
+    from cs_keras.storage.cache import CacheConfig, parse_size
+    from cs_keras.storage.remote import RemoteConfig
+
+    given = {"in_flight": in_flight, "timeout_s": timeout}
+    remote = RemoteConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    max_bytes = parse_size(cache_size)
+    return ReadConfig(remote, CacheConfig(cache, max_bytes) if cache else None)
