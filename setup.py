@@ -23,6 +23,7 @@ INSTALL_REQUIRES = [
     "universal-pathlib>=0.3.7,<0.4",
     "typing-extensions>=4.10",
     "h5py>=3.11",
+    "isal>=1.7",
     "librosa>=0.11",
     "soundfile>=0.13",
     "soxr>=0.5",

@@ -11,7 +11,7 @@ import soundfile
 
 from benchmarks.comparison import Comparison, Line, NotMeasured, best_seconds
 from benchmarks.settings import Settings
-from cs_keras.audio import tfio_decode
+from cs_keras import tfio
 from cs_keras.audio.decode import decode, load_mono
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.catalogue import Recording
@@ -109,7 +109,7 @@ def _ingest(what: str, paths: list[Path], folder: Path, settings: Settings) -> L
 
 def _decoders(what: str, paths: list[Path], repeats: int) -> Iterator[Line]:
     name = f"{what}, decoding"
-    if not tfio_decode.available():
+    if not tfio.available():
         yield NotMeasured(TOPIC, name, "tensorflow-io does not load here")
         return
     chosen, duration_s = [], 0.0

@@ -1,4 +1,4 @@
-"""Random windows as tf.data batches: beside a plain copy, a sequential read, and patches in HDF5."""
+"""Random windows as tf.data batches: beside a plain copy, a sequential read, patches in HDF5, and tensorflow-io."""
 
 import dataclasses
 import functools
@@ -6,7 +6,7 @@ import gc
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -16,11 +16,13 @@ import numpy as np
 from benchmarks import page_cache
 from benchmarks.comparison import Comparison, Line, NotMeasured, best_seconds, median_seconds
 from benchmarks.settings import Settings
+from cs_keras import tfio
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.batches import TrainingBatches
 from cs_keras.data.dataset import Dataset
+from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import DatasetInfo, make_tracks, write_dataset
-from cs_keras.data.shards import write_shard
+from cs_keras.data.shards import read_shard, write_shard
 from cs_keras.data.windows import SequenceConfig, Windows, training_windows
 
 TOPIC = "loader"
@@ -31,6 +33,7 @@ SEED = 0
 TRACK_FRAMES = 40 * SEQUENCE.frames  # four minutes, and whole patches, so that both hold the same
 SHARD_MB = 128
 WARM_BATCHES = 512  # 4 GB
+TFIO_BATCHES = 128
 COLD_SHARE = (
     0.25  # of an epoch: crops of a whole one meet many pages twice, and the second time they are cached
 )
@@ -39,9 +42,10 @@ READ_BYTES = 1 << 22
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """The same frames twice: a dataset of shards, and patches."""
+    """The same frames three times: as a dataset, as one of float32 for tensorflow-io, and as patches."""
 
     dataset: Path
+    dataset_float32: Path
     shards: list[Path]
     patches: Path
     n_patches: int
@@ -81,7 +85,9 @@ def write_files(folder: Path, megabytes: int) -> Files:
     noise = (
         np.random.default_rng(SEED).random((2 * TRACK_FRAMES, AUDIO.n_bins), np.float32).astype(np.float16)
     )
-    folder.mkdir(parents=True)
+    places = {"float16": folder, "float32": folder / "float32"}
+    for place in places.values():
+        place.mkdir(parents=True)
     rows, shards, patches = [], [], folder / "patches.h5"
     with h5py.File(patches, "w") as file:
         shape = (n_tracks * in_track, AUDIO.n_bins, SEQUENCE.frames)
@@ -93,23 +99,28 @@ def write_files(folder: Path, megabytes: int) -> Files:
             ]
             name = f"shards/part-{len(shards):05d}.h5"
             shards.append(folder / name)
-            write_shard(shards[-1], tracks, AUDIO)
+            for dtype, place in places.items():
+                write_shard(place / name, tracks, AUDIO, dtype)
             for number, (track_id, frames) in enumerate(tracks):
                 rows.append(_row(track_id, name, number * TRACK_FRAMES))
                 windows = frames.reshape(in_track, SEQUENCE.frames, AUDIO.n_bins).astype(np.float32)
                 at = (first + number) * in_track
                 features[at : at + in_track] = windows.transpose(0, 2, 1)
-    write_dataset(folder, DatasetInfo(AUDIO), make_tracks(rows))
+    for dtype, place in places.items():
+        write_dataset(place, DatasetInfo(AUDIO, dtype), make_tracks(rows))
     page_cache.sync([*shards, patches])
-    return Files(folder, shards, patches, shape[0])
+    return Files(folder, places["float32"], shards, patches, shape[0])
 
 
 def warm(files: Files, repeats: int) -> Iterator[Line]:
     """All in the page cache, over and over: what is left is the copying, and the way to TensorFlow."""
     dataset = Dataset(files.dataset)
-    endless = iter(_batches(dataset).from_epoch(0))
-    stretches = [np.asarray(dataset.read_track(row)) for row in range(len(dataset))]
-    windows = _epoch_windows(dataset)
+    dataset.verify()  # as frames are after their first use
+    endless = iter(batches_of(dataset).from_epoch(0))
+    windows = epoch_windows(dataset)
+    paths, shapes, first, _ = dataset.places(windows, SEQUENCE.frames)
+    maps = {path: _memory_map(path, shape) for path, shape in zip(paths.tolist(), shapes, strict=True)}
+    pairs = itertools.cycle(zip(map(maps.get, paths.tolist()), first.tolist(), strict=True))
     buffer = np.empty((BATCH_SIZE, SEQUENCE.frames, AUDIO.n_bins), np.float16)
 
     def ours() -> float:
@@ -121,10 +132,16 @@ def warm(files: Files, repeats: int) -> Iterator[Line]:
         return time.perf_counter() - start
 
     def copies() -> None:
-        pairs = itertools.cycle(zip(windows.row.tolist(), windows.start.tolist(), strict=True))
         for _ in range(WARM_BATCHES):
-            for slot, (row, start) in zip(buffer, pairs, strict=False):
-                slot[:] = stretches[row][start : start + SEQUENCE.frames]
+            for slot, (block, start) in zip(buffer, pairs, strict=False):
+                slot[:] = block[start : start + SEQUENCE.frames]
+
+    def first_time() -> float:
+        unverified = iter(batches_of(Dataset(files.dataset)).from_epoch(0))
+        start = time.perf_counter()
+        for _ in itertools.islice(unverified, files.n_patches // BATCH_SIZE):
+            pass
+        return time.perf_counter() - start
 
     patches = Patches(files.patches, _targets(files.n_patches))
     n_patch_batches = min(len(patches), WARM_BATCHES)
@@ -133,13 +150,44 @@ def warm(files: Files, repeats: int) -> Iterator[Line]:
         for index in range(n_patch_batches):
             patches[index]
 
-    seconds = best_seconds([ours, copies, peer], repeats)
+    turns = [ours, copies, peer, first_time]
+    if tfio.available():
+        turns.append(_by_tfio(files))
+    seconds = best_seconds(turns, repeats)
     patches.close()
     rate = WARM_BATCHES * BATCH_SIZE / seconds[0]
     copied = WARM_BATCHES * BATCH_SIZE / seconds[1]
     patch_rate = min(n_patch_batches * BATCH_SIZE, files.n_patches) / seconds[2]
     yield Comparison(TOPIC, "warm windows", rate, copied, "windows/s", "NumPy copy", 0.4)
+    first_rate = files.n_patches // BATCH_SIZE * BATCH_SIZE / seconds[3]
     yield Comparison(TOPIC, "warm windows", rate, patch_rate, "windows/s", "PyDataset, h5py", 1.0)
+    yield Comparison(
+        TOPIC, "warm, compared with checksums", first_rate, patch_rate, "windows/s", "PyDataset, h5py"
+    )
+    if len(turns) > 4:
+        tfio_rate = TFIO_BATCHES * BATCH_SIZE / seconds[4]
+        yield Comparison(TOPIC, "warm windows", rate, tfio_rate, "windows/s", "tensorflow-io, float32", 1.0)
+
+
+def _by_tfio(files: Files) -> Callable[[], float]:
+    """Return a turn of the reader that the command line calls tfio."""
+    reading = ReadConfig(reader="tfio")
+    endless = iter(batches_of(Dataset(files.dataset_float32, reading)).from_epoch(0))
+
+    def turn() -> float:
+        for _ in itertools.islice(endless, TFIO_BATCHES // 4):
+            pass
+        start = time.perf_counter()
+        for _ in itertools.islice(endless, TFIO_BATCHES):
+            pass
+        return time.perf_counter() - start
+
+    return turn
+
+
+def _memory_map(path: bytes, shape: np.ndarray) -> np.ndarray:
+    offset = read_shard(Path(path.decode())).offset
+    return np.memmap(path.decode(), np.float16, "r", offset, tuple(shape.tolist()))
 
 
 def cold(files: Files, repeats: int) -> Iterator[Line]:
@@ -183,7 +231,7 @@ def cold(files: Files, repeats: int) -> Iterator[Line]:
 
 def _cold_windows(files: Files, n_batches: int) -> float:
     _let_go(files.shards)
-    endless = iter(_batches(Dataset(files.dataset)).from_epoch(0))  # opens no shard before it is asked
+    endless = iter(batches_of(Dataset(files.dataset)).from_epoch(0))  # opens no shard before it is asked
     start = time.perf_counter()
     for _ in itertools.islice(endless, n_batches):
         pass
@@ -220,7 +268,7 @@ def _let_go(paths: list[Path]) -> None:
     page_cache.drop(paths)
 
 
-def _batches(dataset: Dataset) -> TrainingBatches:
+def batches_of(dataset: Dataset) -> TrainingBatches:
     rows = np.arange(len(dataset))
     return TrainingBatches(dataset, rows, _targets(len(dataset)), SEQUENCE, BATCH_SIZE, SEED)
 
@@ -229,7 +277,7 @@ def _targets(n: int) -> np.ndarray:
     return np.zeros((n, 200), np.float32)
 
 
-def _epoch_windows(dataset: Dataset) -> Windows:
+def epoch_windows(dataset: Dataset) -> Windows:
     """Return the crops of epoch 0, as `TrainingBatches` draws them."""
     rng = np.random.default_rng([SEED, 0])
     return training_windows(np.arange(len(dataset)), dataset.n_frames, SEQUENCE, AUDIO, rng)
@@ -238,7 +286,7 @@ def _epoch_windows(dataset: Dataset) -> Windows:
 def _distinct_frames(files: Files, n_batches: int) -> int:
     """Count the frames that the first batches of an epoch need from the disk, each once."""
     dataset = Dataset(files.dataset)
-    windows = _epoch_windows(dataset)
+    windows = epoch_windows(dataset)
     needed = np.zeros((len(dataset), TRACK_FRAMES), bool)
     for row, start in zip(windows.row[: n_batches * BATCH_SIZE], windows.start, strict=False):
         needed[row, start : start + SEQUENCE.frames] = True

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from cs_keras.audio import tfio_decode
+from cs_keras import tfio
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice
 from cs_keras.errors import AudioError
@@ -57,7 +57,7 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty.")
     for name in _DECODERS if decoder == "auto" else (decoder,):
-        if name == "tfio" and not tfio_decode.available():
+        if name == "tfio" and not tfio.available():
             continue
         try:
             return _DECODERS[name](path)
@@ -184,6 +184,6 @@ def _decode_librosa(path: Path) -> tuple[Samples, int]:
 
 _DECODERS: dict[str, Callable[[Path], tuple[Samples, int]]] = {
     "soundfile": _decode_soundfile,
-    "tfio": tfio_decode.decode,
+    "tfio": tfio.decode_audio,
     "librosa": _decode_librosa,
 }

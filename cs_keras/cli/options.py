@@ -53,6 +53,13 @@ def dataset_options(command: Command) -> Command:
 def reading_options(command: Command) -> Command:
     """Add what says how a dataset behind a URL is read; see `read_config`."""
     options = (
+        click.option(
+            "--reader",
+            type=click.Choice(["ranges", "tfio"]),
+            default="ranges",
+            show_default=True,
+            help="tfio: tensorflow-io, for local float32 shards.",
+        ),
         click.option("--cache", type=LOCAL_PATH, help="Folder to keep what was read from a bucket."),
         click.option("--cache-size", default="200GB", show_default=True, help="Limit of --cache."),
         click.option("--in-flight", type=int, help="Requests to a bucket at a time.  [default: 32]"),
@@ -66,7 +73,7 @@ def reading_options(command: Command) -> Command:
 
 
 def read_config(
-    cache: Path | None, cache_size: str, in_flight: int | None, timeout: float | None
+    reader: str, cache: Path | None, cache_size: str, in_flight: int | None, timeout: float | None
 ) -> "ReadConfig":
     """Return the settings that `reading_options` took.
 
@@ -82,4 +89,4 @@ def read_config(
     given = {"in_flight": in_flight, "timeout_s": timeout}
     remote = RemoteConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     max_bytes = parse_size(cache_size)
-    return ReadConfig(remote, CacheConfig(cache, max_bytes) if cache else None)
+    return ReadConfig(remote, CacheConfig(cache, max_bytes) if cache else None, reader)

@@ -3,12 +3,13 @@
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from cs_keras import tfio
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, Windows, prediction_windows, training_windows
 
@@ -66,14 +67,11 @@ class TrainingBatches:
 
         Magnitudes have shape (batch, frames, n_bins) in the dtype on disk, targets (batch, n_factors), float32.
         """
-        audio, frames = self.dataset.info.audio, self.sequence.frames
+        load = _loader(self.dataset, self.sequence.frames, self._windows)
 
         def read(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            x, y = tf.numpy_function(self._read, [step], [self.dataset.info.dtype, tf.float32])
-            return (
-                tf.ensure_shape(x, (None, frames, audio.n_bins)),
-                tf.ensure_shape(y, (None, self.targets.shape[1])),
-            )
+            targets = tf.numpy_function(lambda s: self.targets[self._windows(s).row], [step], tf.float32)
+            return load(step), tf.ensure_shape(targets, (None, self.targets.shape[1]))
 
         steps = tf.data.Dataset.range(epoch * self.steps_per_epoch, np.iinfo(np.int64).max)
         return steps.map(read, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
@@ -83,12 +81,11 @@ class TrainingBatches:
         n_frames = self.dataset.n_frames[self._rows]
         return training_windows(self._rows, n_frames, self.sequence, self.dataset.info.audio, rng)
 
-    def _read(self, step: int) -> tuple[npt.NDArray[np.float16 | np.float32], Targets]:
+    def _windows(self, step: int) -> Windows:
         epoch, batch = divmod(int(step), self.steps_per_epoch)
         windows = self._epoch(epoch)
         chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        part = Windows(windows.row[chosen], windows.start[chosen])
-        return self.dataset.read_windows(part, self.sequence.frames), self.targets[part.row]
+        return Windows(windows.row[chosen], windows.start[chosen])
 
 
 def prediction_batches(
@@ -97,14 +94,11 @@ def prediction_batches(
     """Return batches of magnitudes that cover `rows` with fixed windows, and the windows in the same order."""
     windows = prediction_windows(rows, dataset.n_frames[rows], sequence, dataset.info.audio)
 
-    def read(first: np.int64) -> npt.NDArray[np.float16 | np.float32]:
+    def choose(first: int) -> Windows:
         chosen = slice(int(first), int(first) + batch_size)
-        return dataset.read_windows(Windows(windows.row[chosen], windows.start[chosen]), sequence.frames)
+        return Windows(windows.row[chosen], windows.start[chosen])
 
-    def load(first: tf.Tensor) -> tf.Tensor:
-        x = tf.numpy_function(read, [first], dataset.info.dtype)
-        return tf.ensure_shape(x, (None, sequence.frames, dataset.info.audio.n_bins))
-
+    load = _loader(dataset, sequence.frames, choose)
     starts = tf.data.Dataset.range(0, len(windows), batch_size)
     return starts.map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE), windows
 
@@ -138,3 +132,28 @@ class ArrayBatches:
             for start in range(0, len(order), self._batch_size):
                 chosen = order[start : start + self._batch_size]
                 yield self._inputs[chosen], self._targets[chosen]
+
+
+def _loader(
+    dataset: Dataset, frames: int, choose: Callable[[int], Windows]
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a graph function of a number to the magnitudes of the windows that `choose` gives for it."""
+    dtype, n_bins = dataset.info.dtype, dataset.info.audio.n_bins
+
+    def by_ranges(number: tf.Tensor) -> tf.Tensor:
+        x = tf.numpy_function(lambda n: dataset.read_windows(choose(n), frames), [number], dtype)
+        return tf.ensure_shape(x, (None, frames, n_bins))
+
+    def by_tfio(number: tf.Tensor) -> tf.Tensor:
+        def read(place: tuple[tf.Tensor, ...]) -> tf.Tensor:
+            path, shape, first, last = place
+            x = tfio.read_hdf5(path, "/magnitude", shape, first, last, dtype)
+            return tf.ensure_shape(tf.pad(x, [[0, frames - last + first], [0, 0]]), (frames, n_bins))
+
+        types = (tf.string, tf.int64, tf.int64, tf.int64)
+        places = tf.numpy_function(lambda n: dataset.places(choose(n), frames), [number], types)
+        for tensor, shape in zip(places, ((None,), (None, 2), (None,), (None,)), strict=True):
+            tensor.set_shape(shape)
+        return tf.map_fn(read, tuple(places), fn_output_signature=dtype)
+
+    return by_tfio if dataset.reading.reader == "tfio" else by_ranges

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras import config
+from cs_keras import config, tfio
 from cs_keras.data.reader import FrameReader, OpenShard, ReadConfig, Stretch, aligned_empty
 from cs_keras.data.schema import SHARDS_FOLDER, DatasetInfo, Tracks, read_info, read_tracks
 from cs_keras.data.shards import BLOCK_FRAMES, Frames, Shard, read_shard
 from cs_keras.data.windows import Windows
-from cs_keras.errors import CsKerasError, DataError, StorageError
+from cs_keras.errors import ConfigError, CsKerasError, DataError, StorageError
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location, is_remote, sizes_below
 
@@ -40,6 +40,8 @@ class Dataset:
         When the folder is not a dataset or a shard of it is missing.
     DataError
         When its tables are not valid.
+    ConfigError
+        When it cannot be read in the way asked for.
     """
 
     def __init__(self, folder: Location, reading: ReadConfig | None = None) -> None:
@@ -56,7 +58,10 @@ class Dataset:
                 raise StorageError(
                     f"Dataset {folder} lacks its shard {name}; `cs-keras ingest` makes it again."
                 )
-        self._reader = FrameReader(reading or ReadConfig())
+        self.reading = reading or ReadConfig()
+        if self.reading.reader == "tfio":
+            self._check_tfio()
+        self._reader = FrameReader(self.reading)
         self._shard = functools.cache(self._open)
         self.error: CsKerasError | None = None  # what went wrong where TensorFlow would hide it
 
@@ -99,6 +104,20 @@ class Dataset:
         self._read(stretches)
         return out
 
+    def places(self, windows: Windows, frames: int) -> tuple[npt.NDArray[Any], ...]:
+        """Return where windows lie, for readers of their own: each an array of one entry a window.
+
+        Returns
+        -------
+        paths, shape, first, last
+            Of the shard's file (bytes), of its magnitudes (n_windows, 2); frames from `first` to before `last`.
+        """
+        shards = [self._shard(number).header for number in self._shard_of[windows.row].tolist()]
+        first = self._first[windows.row] + windows.start
+        last = first + np.minimum(frames, self.n_frames[windows.row] - windows.start)
+        paths = np.array([str(shard.path).encode() for shard in shards])
+        return paths, np.array([shard.shape for shard in shards], np.int64).reshape(-1, 2), first, last
+
     def verify(self, on_track: Callable[[int], None] = lambda n_tracks: None) -> None:
         """Read every frame once and compare it with the checksum it was written with.
 
@@ -123,6 +142,19 @@ class Dataset:
         for first in range(0, n_frames, VERIFIED_FRAMES):
             out = np.empty((min(VERIFIED_FRAMES, n_frames - first), n_bins), shard.header.dtype)
             self._read([Stretch(shard, first, out)])
+
+    def _check_tfio(self) -> None:
+        if self.is_remote:
+            raise ConfigError(
+                f"tensorflow-io would load remote shards whole; {self.folder} needs another reader."
+            )
+        if self.info.dtype == "float16":
+            raise ConfigError(
+                f"tensorflow-io cannot read float16, which {self.folder} holds; ingest with --dtype float32, or "
+                "take the default reader."
+            )
+        if not tfio.available():
+            raise ConfigError("The reader tfio needs tensorflow-io, which does not load here.")
 
     def _read(self, stretches: list[Stretch]) -> None:
         try:

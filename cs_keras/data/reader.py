@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras.config import check_choice
 from cs_keras.data.shards import BLOCK_FRAMES, Frames, Shard, blocks_of, first_altered, read_shard
 from cs_keras.errors import StorageError
 from cs_keras.storage import remote
@@ -37,10 +38,17 @@ class ReadConfig:
         Requests at a time, tries, and time-out.
     cache
         Where to keep frames of remote shards; None: nowhere.
+    reader
+        Of windows: ``ranges``, which is what this module does; or ``tfio``: tensorflow-io, which reads only local
+        float32 shards and compares no checksums.
     """
 
     remote: RemoteConfig = RemoteConfig()
     cache: CacheConfig | None = None
+    reader: str = "ranges"
+
+    def __post_init__(self) -> None:
+        check_choice("reader", self.reader, ("ranges", "tfio"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
+from cs_keras import tfio
 from cs_keras.data.batches import ArrayBatches, TrainingBatches, prediction_batches
 from cs_keras.data.dataset import Dataset
+from cs_keras.data.reader import ReadConfig
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from tests.data.small import write_small
 
@@ -15,9 +17,13 @@ TARGETS = np.arange(5 * 3, dtype=np.float32).reshape(5, 3)
 N_WINDOWS = 2 + 4 + 1 + 3
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return Dataset(write_small(tmp_path_factory.mktemp("dataset"), LENGTHS))
+@pytest.fixture(scope="module", params=["ranges", "tfio"])
+def dataset(request, tmp_path_factory):
+    dtype = "float16" if request.param == "ranges" else "float32"
+    if request.param == "tfio" and not tfio.available():
+        pytest.skip("tensorflow-io does not load here")
+    folder = write_small(tmp_path_factory.mktemp("dataset"), LENGTHS, dtype=dtype)
+    return Dataset(folder, ReadConfig(reader=request.param))
 
 
 def training(dataset, batch_size=3, seed=0):
@@ -40,7 +46,7 @@ class TestTrainingBatches:
         assert (batches.n_windows, batches.steps_per_epoch) == (N_WINDOWS, 4)
         epoch = take(batches.from_epoch(0), 4)
         assert [len(x) for x, _ in epoch] == [3, 3, 3, 1]
-        assert all(x.shape[1:] == (4, 9) and x.dtype == np.float16 for x, _ in epoch)
+        assert all(x.shape[1:] == (4, 9) and x.dtype == dataset.info.dtype for x, _ in epoch)
         seen = [row for x, _ in epoch for row, _ in rows_and_starts(x)]
         assert np.bincount(seen).tolist() == [2, 4, 0, 1, 3]
 

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from cs_keras.data.dataset import Dataset
+from cs_keras.data.reader import ReadConfig
 from cs_keras.data.shards import write_shard
 from cs_keras.data.windows import Windows
-from cs_keras.errors import DataError, StorageError
+from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.storage.location import locate
 from tests.data.small import AUDIO, magnitudes, write_small
 
 LENGTHS = [5, 3, 8, 1, 4]
@@ -81,3 +83,14 @@ def test_a_shard_that_does_not_fit_the_dataset_is_told(tmp_path, ids, lengths, d
     write_shard(tmp_path / SHARD, tracks, AUDIO, dtype)
     with pytest.raises(DataError, match=message):
         Dataset(tmp_path).read_track(2)
+
+
+def test_tensorflow_io_is_refused_what_it_cannot_read(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match="cannot read float16"):
+        Dataset(write_small(tmp_path / "a", LENGTHS), ReadConfig(reader="tfio"))
+    remote = write_small(locate(f"memory://{tmp_path.name}"), LENGTHS, dtype="float32")
+    with pytest.raises(ConfigError, match="would load remote shards whole"):
+        Dataset(remote, ReadConfig(reader="tfio"))
+    monkeypatch.setattr("cs_keras.tfio.available", lambda: False)
+    with pytest.raises(ConfigError, match="does not load here"):
+        Dataset(write_small(tmp_path / "b", LENGTHS, dtype="float32"), ReadConfig(reader="tfio"))

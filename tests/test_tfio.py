@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from cs_keras import tfio
 from cs_keras.audio import decode as decoding
-from cs_keras.audio import tfio_decode
 from cs_keras.errors import AudioError
 from tests.audio.sounds import tone
 
-pytestmark = pytest.mark.skipif(not tfio_decode.available(), reason="tensorflow-io does not load here")
+pytestmark = pytest.mark.skipif(not tfio.available(), reason="tensorflow-io does not load here")
 
 FILES = {  # name: (suffix, subtype, tolerance)
     "wav 8 bit": ("wav", "PCM_U8", 0),
@@ -29,7 +29,7 @@ def test_it_agrees_with_libsndfile(tmp_path, kind, n_channels):
     sound = np.stack([tone(440, rate_hz=44100), -0.9 * tone(660, rate_hz=44100)][:n_channels], axis=1)
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, sound, 44100, subtype=subtype)
-    samples, rate_hz = tfio_decode.decode(path)
+    samples, rate_hz = tfio.decode_audio(path)
     expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
     assert (rate_hz, samples.dtype, samples.shape) == (44100, np.float32, expected.shape)
     np.testing.assert_allclose(samples, expected, rtol=0, atol=tolerance)
@@ -39,7 +39,7 @@ def test_it_agrees_with_libsndfile(tmp_path, kind, n_channels):
 def test_full_scale_is_one(tmp_path, subtype):
     sound = np.array([0.0, -1.0, 1.0, 0.5, -0.5] * 100, np.float32)
     soundfile.write(tmp_path / "a.wav", sound, 8000, subtype=subtype)
-    samples, _ = tfio_decode.decode(tmp_path / "a.wav")
+    samples, _ = tfio.decode_audio(tmp_path / "a.wav")
     largest_step = {"PCM_U8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-23, "FLOAT": 0}[subtype]
     np.testing.assert_allclose(samples[:, 0], sound, rtol=0, atol=largest_step)
 
@@ -47,14 +47,14 @@ def test_full_scale_is_one(tmp_path, subtype):
 def test_wav_of_32_bit_integers_is_refused_rather_than_read_as_floats(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(440), 8000, subtype="PCM_32")
     with pytest.raises(AudioError, match=r"a\.wav cannot be decoded by tensorflow-io"):
-        tfio_decode.decode(tmp_path / "a.wav")
+        tfio.decode_audio(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_what_it_cannot_read_is_named(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").write_bytes(b"not audio at all" * 100)
     with pytest.raises(AudioError, match=rf"a\.{suffix} cannot be decoded by tensorflow-io"):
-        tfio_decode.decode(tmp_path / f"a.{suffix}")
+        tfio.decode_audio(tmp_path / f"a.{suffix}")
 
 
 def test_it_takes_over_where_libsndfile_cannot_read(tmp_path, monkeypatch):
@@ -71,7 +71,7 @@ def test_it_takes_over_where_libsndfile_cannot_read(tmp_path, monkeypatch):
 
 def test_without_tensorflow_io_it_is_passed_over(tmp_path, monkeypatch):
     (tmp_path / "a.flac").write_bytes(b"not audio")
-    monkeypatch.setattr(tfio_decode, "available", lambda: False)
+    monkeypatch.setattr(tfio, "available", lambda: False)
     for decoder in ("auto", "tfio"):
         with pytest.raises(AudioError, match="cannot be decoded"):
             decoding.decode(tmp_path / "a.flac", decoder)

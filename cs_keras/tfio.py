@@ -1,4 +1,4 @@
-"""Decoding in the TensorFlow graph: the one module that needs tensorflow-io."""
+"""What tensorflow-io does in the TensorFlow graph, decode audio and read HDF5: the one module that needs it."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def available() -> bool:
     return True
 
 
-def decode(path: Path) -> tuple[npt.NDArray[np.float32], int]:
+def decode_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     """Decode wav, flac, ogg or mp3 with tensorflow-io.
 
     Parameters
@@ -42,17 +42,55 @@ def decode(path: Path) -> tuple[npt.NDArray[np.float32], int]:
         When tensorflow-io cannot read the file.
     """
     import tensorflow as tf
-    import tensorflow_io as tfio
+    import tensorflow_io
 
     try:
         with tf.device("/CPU:0"):
-            audio = tfio.audio.AudioIOTensor(str(path))
+            audio = tensorflow_io.audio.AudioIOTensor(str(path))
             samples = audio.to_tensor()
             if samples.dtype.is_floating and _is_wav_of_int32(path):
                 raise AudioError(f"{path}: tensorflow-io takes its 32-bit integers for floats.")
             return _to_float(samples).numpy(), int(audio.rate)
     except (tf.errors.OpError, ValueError, NotImplementedError) as error:
         raise AudioError(f"{path} cannot be decoded by tensorflow-io.") from error
+
+
+def read_hdf5(path: Any, dataset: str, shape: Any, first: Any, last: Any, dtype: str) -> Any:
+    """Return rows of a two-dimensional dataset of a local HDF5 file, read by the graph that this is part of.
+
+    The HDF5 library inside tensorflow-io knows no float16 and lets one thread in at a time.
+
+    Parameters
+    ----------
+    path
+        Scalar string tensor.
+    dataset
+        Its name in the file.
+    shape
+        Its shape, int64 tensor of two.
+    first, last
+        Rows from `first` to before `last`, scalar int64 tensors.
+    dtype
+        As stored.
+
+    Returns
+    -------
+    Tensor
+        Shape (last - first, shape[1]).
+    """
+    import tensorflow as tf
+    from tensorflow_io.python.ops import core_ops
+
+    return core_ops.io_hdf5_readable_read(
+        input=path,
+        shared=path,
+        component=dataset,
+        shape=shape,
+        start=tf.stack([first, 0]),
+        stop=tf.stack([last, shape[1]]),
+        dtype=dtype,
+        container="magnitudes",
+    )
 
 
 def _is_wav_of_int32(path: Path) -> bool:
