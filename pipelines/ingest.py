@@ -1,10 +1,12 @@
 """Recordings to a dataset folder: decode, transform, write shards; what is already whole is not redone."""
 
 import dataclasses
+import functools
 import os
+import socket
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -14,11 +16,13 @@ from cs_keras.audio.decode import load_mono
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.catalogue import Recording, check_unique
-from cs_keras.data.schema import DatasetInfo
+from cs_keras.data.schema import SHARDS_FOLDER, DatasetInfo
 from cs_keras.data.shards import Shard, read_shard, write_shard
-from cs_keras.errors import AudioError, CsKerasError
+from cs_keras.errors import AudioError, CsKerasError, StorageError
 from cs_keras.progress import Advance, Progress, Silent
-from cs_keras.runs import digest
+from cs_keras.runs import digest, remove_temporaries
+from cs_keras.storage.location import Location, names_below
+from pipelines.beam import LOOKS, make_parts
 from pipelines.fill import DatasetPlan, Ingested, Part, fill_dataset, read_if_whole
 
 if TYPE_CHECKING:
@@ -66,12 +70,30 @@ class IngestConfig:
 
 
 def ingest(
-    recordings: Sequence[Recording], out: Path, settings: IngestConfig, progress: Progress | None = None
+    recordings: Sequence[Recording],
+    out: Location,
+    settings: IngestConfig,
+    progress: Progress | None = None,
+    beam: Sequence[str] = (),
 ) -> Ingested:
     """Bring `recordings` into the dataset `out`.
 
     Shards are made in parallel, each whole or not at all; ``dataset.json`` comes last. Called again after a
     kill, it keeps the shards that are there and makes the others: the files end up with the same bytes.
+
+    Parameters
+    ----------
+    recordings
+        With ids and files that differ.
+    out
+        Dataset folder to make or add to.
+    settings
+        What the dataset is to be.
+    progress
+        Where to report.
+    beam
+        Options of Apache Beam, ``--runner=`` first: its workers make the shards. They must see the recordings at
+        the same paths as this process.
 
     Raises
     ------
@@ -88,7 +110,8 @@ def ingest(
     plan = DatasetPlan(info, settings.shard_mb, settings.append)
 
     def make_shards(parts: Sequence[Part]) -> list[Shard]:
-        shards = _make_shards(parts, out, settings, progress)
+        make = functools.partial(_make_shards_by_beam, flags=beam) if beam else _make_shards
+        shards = make(parts, out, settings, progress)
         for track_id, reason in ((i, why) for shard in shards for i, why in shard.left_out.items()):
             progress.say(f"left out {track_id}: {reason}")
         return shards
@@ -96,7 +119,9 @@ def ingest(
     return fill_dataset(recordings, out, plan, make_shards)
 
 
-def _make_shards(parts: Sequence[Part], out: Path, settings: IngestConfig, progress: Progress) -> list[Shard]:
+def _make_shards(
+    parts: Sequence[Part], out: Location, settings: IngestConfig, progress: Progress
+) -> list[Shard]:
     from cs_keras.audio.spectrogram import (
         MagnitudeSpectrogram,  # TensorFlow, which fill_dataset does not need
     )
@@ -123,9 +148,72 @@ def _make_shards(parts: Sequence[Part], out: Path, settings: IngestConfig, progr
     return [done[part.name] for part in parts]
 
 
+@dataclasses.dataclass(frozen=True)
+class PlannedPart:
+    """A part, and the digest of what goes into it as whoever planned it saw the recordings."""
+
+    part: Part
+    plan: str
+
+    @property
+    def name(self) -> str:
+        """Name of the shard in the dataset."""
+        return self.part.name
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardMaker:
+    """Makes shards in worker processes; see `pipelines.beam.Maker`.
+
+    Attributes
+    ----------
+    out
+        Dataset folder.
+    settings
+        What the dataset is to be.
+    """
+
+    out: Location
+    settings: IngestConfig
+
+    def names(self) -> Collection[str]:
+        """Return the names of the shards there are."""
+        return [f"{SHARDS_FOLDER}/{name}" for name in names_below(self.out / SHARDS_FOLDER)]
+
+    def is_made(self, part: PlannedPart) -> bool:
+        """Tell whether a shard is whole and made by its plan."""
+        return read_if_whole(self.out / part.name, part.plan) is not None
+
+    def open(self) -> Callable[[PlannedPart], None]:
+        """Return a function that makes one shard, unless it is whole."""
+        from cs_keras.audio.spectrogram import MagnitudeSpectrogram  # TensorFlow, in the workers alone
+
+        spectrogram = MagnitudeSpectrogram(self.settings.audio, self.settings.dtype)
+
+        def make(planned: PlannedPart) -> None:
+            if _plan_digest(planned.part, self.settings) != planned.plan:
+                raise StorageError(
+                    f"The worker {socket.gethostname()} does not see the recordings of {planned.name} that this "
+                    "command saw: expected the same files at the same paths, as on a shared file system."
+                )
+            _make_shard(planned.part, self.out, self.settings, spectrogram, lambda n: None, threading.Event())
+
+        return make
+
+
+def _make_shards_by_beam(
+    parts: Sequence[Part], out: Location, settings: IngestConfig, progress: Progress, flags: Sequence[str]
+) -> list[Shard]:
+    planned = [PlannedPart(part, _plan_digest(part, settings)) for part in parts]
+    make_parts(planned, ShardMaker(out, settings), flags, "ingest, in shards", progress)
+    remove_temporaries(out / SHARDS_FOLDER)  # of workers that were killed while they wrote
+    with ThreadPoolExecutor(LOOKS) as pool:
+        return list(pool.map(lambda part: read_shard(out / part.name), parts))
+
+
 def _make_shard(
     part: Part,
-    out: Path,
+    out: Location,
     settings: IngestConfig,
     spectrogram: "MagnitudeSpectrogram",
     advance: Advance,
@@ -152,11 +240,12 @@ def _make_shard(
 
 def _plan_digest(part: Part, settings: IngestConfig) -> str:
     """Identify a shard by what goes into it; a recording that has changed makes another shard."""
-    files = [[r.track_id, r.path.name, *_fingerprint(r.path)] for r in part.recordings]
+    files = [[r.track_id, r.path.name, *fingerprint_of(r.path)] for r in part.recordings]
     return digest([config.to_dict(settings.audio), settings.dtype, settings.decoder, files])
 
 
-def _fingerprint(path: Path) -> list[int]:
+def fingerprint_of(path: Path) -> list[int]:
+    """Return the `fingerprint` of a file, zeros for one that cannot be read."""
     try:
         with open(path, "rb") as file:
             return fingerprint(file)

@@ -9,17 +9,22 @@ from typing import Any
 
 import tensorflow as tf
 
-from cs_keras import config
 from cs_keras.data.dataset import Dataset
+from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import CsKerasError
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import digest, finish_run, is_done, locked, open_run
+from cs_keras.storage.location import Location
+from cs_keras.training.execution import choose_devices
 from pipelines.evaluate import Judge, evaluate
 from pipelines.factors import open_factors
-from pipelines.settings import resolve
+from pipelines.settings import identity, resolve
+from pipelines.signature import write_signature
 from pipelines.train import clean_up, make_task, train
 
 DEFAULT_MODELS = ("bot", "cnn-bn", "lstm")
+# Smaller datasets are verified whole before they are trained on; of others each frame when it is first read.
+VERIFIED_BYTES = 1 << 33
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +36,13 @@ class Outcome:
 
 
 def run_baselines(
-    dataset_folder: Path,
+    dataset_folder: Location,
     models: Sequence[str],
     runs: Path,
     changes: Mapping[str, Any],
     factors_name: str | None = None,
     progress: Progress | None = None,
+    reading: ReadConfig | None = None,
 ) -> Outcome:
     """Train and judge `models`; what is finished is not done again, what was begun goes on.
 
@@ -54,6 +60,8 @@ def run_baselines(
         Which of the dataset's factors to predict.
     progress
         Where to report.
+    reading
+        How a dataset behind a URL is read.
 
     Raises
     ------
@@ -62,7 +70,9 @@ def run_baselines(
     """
     progress = progress or Silent()
     configs = [resolve(key, changes) for key in models]
-    dataset = Dataset(dataset_folder)
+    for run in configs:
+        choose_devices(run.execution, run.training.batch_size)  # refuses what no machine here can do
+    dataset = Dataset(dataset_folder, reading)
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     data_digest = digest([dataset.digest, factors.digest])
     judges: dict[Any, Judge] = {}
@@ -73,18 +83,20 @@ def run_baselines(
         judge = judges.get(key) or judges.setdefault(
             key, Judge(dataset.tracks, factors, run.evaluation, run.seed)
         )
-        folder = open_run(runs, run.key, config.to_dict(run), data_digest)
+        folder = open_run(runs, run.key, identity(run), data_digest)
         if is_done(folder):
+            write_signature(folder, dataset.info, factors.scaler)  # runs of earlier releases lack it
             progress.say(f"{run.key}: done before, in {folder}")
             finished.append(folder)
             continue
-        if not verified:  # only when there is something to train: it reads everything
+        if not verified and _is_verified_first(dataset):  # only when there is something to train
             with progress.task("verify", len(dataset)) as advance:
                 dataset.verify(advance)
             verified = True
         task = make_task(dataset, factors, run.train_fraction)
         try:
             with locked(folder):
+                write_signature(folder, dataset.info, factors.scaler)
                 train(run, task, factors, folder, progress)
                 progress.say(f"{run.key}: judging {len(judge.rows['test'])} test tracks")
                 evaluate(run, judge, dataset, factors, folder)
@@ -101,3 +113,9 @@ def run_baselines(
         finished.append(finish_run(folder))
         progress.say(f"{run.key}: done, in {finished[-1]}")
     return Outcome(tuple(finished), failed)
+
+
+def _is_verified_first(dataset: Dataset) -> bool:
+    """Tell whether reading everything takes seconds, or training would read it without comparing checksums."""
+    small = not dataset.is_remote and dataset.n_bytes <= VERIFIED_BYTES
+    return small or dataset.reading.reader == "tfio"

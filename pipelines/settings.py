@@ -9,6 +9,7 @@ from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
 from cs_keras.models import check_key, get_baseline
 from cs_keras.models.spec import Baseline
+from cs_keras.training.execution import ExecutionConfig
 
 FIXED = ("key", "procedure")  # what a baseline is, not how it is set
 
@@ -53,6 +54,8 @@ class RunConfig(Baseline):
     ----------
     evaluation
         How predictions are judged.
+    execution
+        How the machine computes the network.
     seed
         Of initial weights, crops, order, k-means, permutations and bootstrap.
     train_fraction
@@ -60,6 +63,7 @@ class RunConfig(Baseline):
     """
 
     evaluation: EvaluationConfig = EvaluationConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     seed: int = 0
     train_fraction: float = 1.0
 
@@ -101,3 +105,14 @@ def resolve(key: str, changes: Mapping[str, Any]) -> RunConfig:
         if name in merged:
             raise ConfigError(f"{name!r} is not a setting: it is what makes a baseline that baseline.")
     return config.replace(run, merged)
+
+
+def identity(run: RunConfig) -> dict[str, Any]:
+    """Return what decides a run's numbers, JSON-ready: all settings but the number of devices.
+
+    Mixed precision and XLA change numbers a little, so they count. Devices share each batch so that loss and
+    gradients stay those of one device: a run begun on two GPUs is the same run on one, and goes on there.
+    """
+    settings = config.to_dict(run)
+    del settings["execution"]["devices"]
+    return settings

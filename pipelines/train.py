@@ -23,6 +23,7 @@ from cs_keras.models.spec import stored_bytes, trainable_parameters
 from cs_keras.progress import Progress
 from cs_keras.runs import read_npz, require_space, write_json, write_npz
 from cs_keras.training.codebook import fit_codebook
+from cs_keras.training.execution import choose_devices, dtype_policy, make_strategy
 from cs_keras.training.fit import Epoch, Fitted, fit
 from cs_keras.training.predict import apply_to_tracks, predict_tracks, whole_track_function
 from pipelines.settings import RunConfig
@@ -134,7 +135,9 @@ def _train_regression(
 ) -> tuple[keras.Model, Fitted, Matrix]:
     """Sequences to factors; a track's prediction is the mean over the sequences that cover it."""
     batch_size = run.training.batch_size
-    model = model_module(run.key).build(run, task.targets.shape[1], task.dataset.info.audio)
+    strategy = make_strategy(choose_devices(run.execution, batch_size))
+    with strategy.scope(), dtype_policy(run.execution.dtype_policy):
+        model = model_module(run.key).build(run, task.targets.shape[1], task.dataset.info.audio)
     batches = TrainingBatches(task.dataset, task.train, task.targets, run.sequence, batch_size, run.seed)
     inputs, windows = prediction_batches(task.dataset, task.validation, run.sequence, batch_size)
     targets = tf.constant(task.targets)
@@ -152,9 +155,14 @@ def _train_regression(
 def _train_codebook(
     run: RunConfig, task: Task, folder: Path, progress: Progress
 ) -> tuple[keras.Model, Fitted, Matrix]:
-    """Frames to a codebook, tracks to histograms, histograms to factors."""
-    model = bot.build(run, task.targets.shape[1], task.dataset.info.audio)
-    features, codebook, regressor = model.layers[-3:]
+    """Frames to a codebook, tracks to histograms, histograms to factors.
+
+    On one device: a batch of histograms is too little work to share.
+    """
+    with dtype_policy(run.execution.dtype_policy):
+        model = bot.build(run, task.targets.shape[1], task.dataset.info.audio)
+        features, codebook, head = model.layers[-3:]
+        regressor = keras.Model(head.input, head.output, name=run.key)  # so that `model` gets no optimizer
     frames_of = whole_track_function(features)
 
     def make_codebook() -> Matrix:
@@ -195,13 +203,17 @@ _PROCEDURES: dict[str, Callable[..., tuple[keras.Model, Fitted, Matrix]]] = {
 def _fit_with_progress(
     run: RunConfig, model: keras.Model, batches: Any, validation: Any, folder: Path, progress: Progress
 ) -> Fitted:
+    unit = "tracks" if run.procedure == "codebook" else "sequences"
+
     def tell(number: int, epoch: Epoch) -> None:
         progress.say(
             f"{run.key}: epoch {number} of {run.training.epochs}, loss {epoch['loss']:.4f}, "
-            f"validation loss {epoch['val_loss']:.4f}, {epoch['seconds']:.1f} s"
+            f"validation loss {epoch['val_loss']:.4f}, {epoch['seconds']:.1f} s, "
+            f"{epoch['sequences_per_s']:.0f} {unit}/s, {epoch['mb_per_s']:.1f} MB/s, "
+            f"{epoch['input_wait_share']:.0%} of training waiting for input"
         )
 
-    return fit(model, batches, validation, run.training, folder, tell)
+    return fit(model, batches, validation, run.training, folder, tell, run.execution.jit)
 
 
 def _kept(path: Path, make: Callable[[], Matrix]) -> Matrix:
@@ -212,10 +224,12 @@ def _kept(path: Path, make: Callable[[], Matrix]) -> Matrix:
 
 
 def _save_model(model: keras.Model, path: Path) -> None:
+    """Write what predicts: without the optimizer, which is twice as large and of which Keras cannot load all."""
+    bare = keras.Model(model.input, model.output, name=model.name)
     temporary = path.with_name(f"partial-{path.name}")
-    require_space(path.parent, 2 * stored_bytes(model))  # Keras writes weights apart before it packs them
+    require_space(path.parent, 2 * stored_bytes(bare))  # Keras writes weights apart before it packs them
     try:
-        model.save(temporary)
+        bare.save(temporary)
         os.replace(temporary, path)
     except OSError as error:
         raise StorageError(f"Cannot write {path}: {error}.") from error

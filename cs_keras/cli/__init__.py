@@ -16,7 +16,17 @@ UPPER_PACKAGES = (
     "tuning",
     "reports",
 )  # common names: another distribution may have brought one too
-COMMANDS = ("run-baselines", "ingest", "import-patches", "factors", "check", "report", "models", "demo-data")
+COMMANDS = (
+    "run-baselines",
+    "predict",
+    "ingest",
+    "import-patches",
+    "factors",
+    "check",
+    "report",
+    "models",
+    "demo-data",
+)
 
 
 class LazyGroup(click.Group):

@@ -2,14 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
+from cs_keras.cli.beam import BeamCommand, beam_flags, runner_option
 from cs_keras.cli.options import dataset_options
-from cs_keras.cli.paths import LOCAL_PATH
+from cs_keras.cli.paths import DATASET, LOCAL_PATH
 
 
-@click.command("ingest")
+@click.command("ingest", cls=BeamCommand)
 @click.argument("audio", nargs=-1, type=LOCAL_PATH)
 @click.option(
     "--tracks",
@@ -17,7 +19,7 @@ from cs_keras.cli.paths import LOCAL_PATH
     type=LOCAL_PATH,
     help="tracks.csv: one recording a row, with what is known about it.",
 )
-@click.option("--out", required=True, type=LOCAL_PATH, help="Dataset folder to make or add to.")
+@click.option("--out", required=True, type=DATASET, help="Dataset folder or URL to make or add to.")
 @click.option(
     "--folds",
     "fold_by",
@@ -34,11 +36,12 @@ from cs_keras.cli.paths import LOCAL_PATH
     help="auto: whichever reads the file, the fastest first.",
 )
 @click.option("--workers", type=int, default=0, help="Shards made at a time.  [default: processor cores]")
+@runner_option
 @dataset_options
 def command(
     audio: tuple[Path, ...],
     table: Path | None,
-    out: Path,
+    out: Any,
     append: bool,
     fold_by: str,
     sample_rate: int,
@@ -50,12 +53,16 @@ def command(
     decoder: str,
     shard_mb: int,
     workers: int,
+    runner: str | None,
     encoding: str | None,
 ) -> None:
     """Turn recordings (mp3, ogg, flac, wav and others) into a dataset of magnitude spectrograms.
 
     AUDIO are files and folders. With --tracks, its rows describe the recordings, paths being relative to the
     table; otherwise the files' tags and names do. The same command goes on where it was stopped.
+
+    With --runner, workers of Apache Beam make the shards, to the same bytes: each must see AUDIO at the same paths
+    (recordings are not read from URLs), and --out, which may be a URL.
     """
     from cs_keras.audio.settings import AudioConfig
     from cs_keras.cli.console import Console, quiet_tensorflow
@@ -64,6 +71,11 @@ def command(
     if not audio and not table:
         raise ConfigError(
             "There is nothing to ingest: name audio files or folders, or a table with --tracks."
+        )
+    flags = beam_flags(runner)
+    if flags and workers:
+        raise ConfigError(
+            "--workers is for this process; with --runner, Beam's options say how many there are."
         )
     settings_audio = AudioConfig(sample_rate, n_fft, hop_length, window, mixdown)
     quiet_tensorflow()
@@ -77,7 +89,7 @@ def command(
         (path, track_id) for path, track_id in find_audio(audio) if Path(os.path.abspath(path)) not in paths
     ]
     console = Console()
-    result = ingest([*listed, *describe_recordings(others)], out, settings, console)
+    result = ingest([*listed, *describe_recordings(others)], out, settings, console, flags)
     if result.dealing.startswith("dealt"):
         console.say(
             f"Too few artists for ten hashed folds: the tracks were {result.dealing}, largest group first."

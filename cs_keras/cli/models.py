@@ -6,7 +6,11 @@ DEFAULT_N_FACTORS = 200  # the reference thesis's, which its parameter counts ar
 
 
 @click.command("models")
-@click.option("--params", is_flag=True, help="Build each model and count its trainable parameters.")
+@click.option(
+    "--params",
+    is_flag=True,
+    help="Build each model and count its trainable parameters, beside the reference thesis's where there are any.",
+)
 @click.option(
     "--factors",
     "n_factors",
@@ -28,9 +32,24 @@ def command(params: bool, n_factors: int) -> None:
     import keras
 
     from cs_keras.audio.settings import AudioConfig
-    from cs_keras.models.spec import trainable_parameters
+    from cs_keras.models.spec import architecture, trainable_parameters
 
+    click.echo(_HEADER)
     for key in MODEL_FILES:
         keras.backend.clear_session()
-        model = model_module(key).build(get_baseline(key), n_factors, AudioConfig())
-        click.echo(f"{key:<16}{trainable_parameters(model):>14,}")
+        model = model_module(key).build(architecture(get_baseline(key)), n_factors, AudioConfig())
+        click.echo(_row(key, trainable_parameters(model), n_factors))
+
+
+_HEADER = f"{'model':<18}{'trainable':>12}{'thesis':>13}{'difference':>13}  how the thesis's model was read"
+
+
+def _row(key: str, ours: int, n_factors: int) -> str:
+    """Return a line of the table; the thesis's counts are for its own number of factors only."""
+    from cs_keras.models.thesis import N_FACTORS, THESIS
+
+    reported = THESIS.get(key)
+    if reported is None or n_factors != N_FACTORS:
+        return f"{key:<18}{ours:>12,}{'-':>13}{'-':>13}"
+    difference = ours - reported.parameters
+    return f"{key:<18}{ours:>12,}{reported.parameters:>13,}{difference:>+13,}  {reported.reading}"

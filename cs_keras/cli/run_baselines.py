@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.paths import LOCAL_PATH
+from cs_keras.cli.options import read_config, reading_options
+from cs_keras.cli.paths import DATASET, LOCAL_PATH
 
 DEMO_FOLDER = Path("demo")
 
 
 @click.command("run-baselines")
-@click.argument("dataset", required=False, type=LOCAL_PATH)
+@click.argument("dataset", required=False, type=DATASET)
 @click.option(
     "--models", default="bot,cnn-bn,lstm", show_default=True, help="Model keys separated by commas, or all."
 )
@@ -35,8 +36,12 @@ DEMO_FOLDER = Path("demo")
 @click.option("--train-fraction", type=float, help="Share of the train tracks to use.  [default: 1.0]")
 @click.option("--epochs", type=int, help="For every model.  [default: each model's own]")
 @click.option("--seed", type=int, help="[default: 0]")
+@click.option("--mixed-precision", is_flag=True, help="Compute in float16 on float32 variables.")
+@click.option("--jit", is_flag=True, help="Compile training and prediction with XLA; on one device.")
+@click.option("--devices", type=int, help="GPUs that share each batch.  [default: all]")
+@reading_options
 def command(
-    dataset: Path | None,
+    dataset: Any,
     models: str,
     runs: Path,
     factors_name: str | None,
@@ -45,6 +50,10 @@ def command(
     train_fraction: float | None,
     epochs: int | None,
     seed: int | None,
+    mixed_precision: bool,
+    jit: bool,
+    devices: int | None,
+    **reading: Any,
 ) -> None:
     """Train baselines on a dataset and print how far their lists overlap the true ones.
 
@@ -67,6 +76,9 @@ def command(
     )
     given: dict[str, Any] = {"train_fraction": train_fraction, "seed": seed}
     given["training"] = None if epochs is None else {"epochs": epochs}
+    policy = "mixed_float16" if mixed_precision else None
+    execution = {"dtype_policy": policy, "jit": jit or None, "devices": devices}
+    given["execution"] = {name: value for name, value in execution.items() if value is not None} or None
     given = {name: value for name, value in given.items() if value is not None}
     changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
     quiet_tensorflow()
@@ -77,7 +89,7 @@ def command(
     if dataset is None:
         dataset = DEMO_FOLDER
         make_demo(dataset, progress=console)
-    outcome = run_baselines(dataset, keys, runs, changes, factors_name, console)
+    outcome = run_baselines(dataset, keys, runs, changes, factors_name, console, read_config(**reading))
     if outcome.runs:
         show_report(runs, runs / "report")
     if outcome.failed:

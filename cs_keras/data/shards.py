@@ -136,20 +136,45 @@ def write_shard(
     }
     buffer = io.BytesIO()  # one sequential write at the end, which a bucket takes as well as a disk
     with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
-        for name, values in index.items():
-            file.create_dataset(name, data=values)
-        file.attrs["schema_version"] = SHARD_VERSION
-        file.attrs["audio"] = json.dumps(config.to_dict(audio))
-        file.attrs["checksum"] = checksum.hexdigest()
-        file.attrs["index_checksum"] = index_checksum(index)
-        file.attrs["block_frames"] = BLOCK_FRAMES
-        for name, value in (attributes or {}).items():
-            file.attrs[name] = value
+        write_header(file, index, audio, checksum.hexdigest(), attributes or {})
         magnitude = file.create_dataset("magnitude", (sum(lengths), audio.n_bins), stored)
         for start, block in zip(first, blocks, strict=False):
             magnitude[start : start + len(block)] = block
     with atomic_write(path) as out:
         out.write(buffer.getbuffer())
+
+
+def write_header(
+    file: h5py.File,
+    index: Mapping[str, npt.NDArray[Any]],
+    audio: AudioConfig,
+    checksum: str,
+    attributes: Mapping[str, str],
+) -> None:
+    """Write all of a shard that is not magnitudes.
+
+    Parameters
+    ----------
+    file
+        Empty, open for writing.
+    index
+        The arrays that `INDEX` names.
+    audio
+        What the magnitudes are made with.
+    checksum
+        BLAKE2b-128 of the magnitudes.
+    attributes
+        More text attributes.
+    """
+    for name in INDEX:
+        file.create_dataset(name, data=index[name])
+    file.attrs["schema_version"] = SHARD_VERSION
+    file.attrs["audio"] = json.dumps(config.to_dict(audio))
+    file.attrs["checksum"] = checksum
+    file.attrs["index_checksum"] = index_checksum(index)
+    file.attrs["block_frames"] = BLOCK_FRAMES
+    for name, value in attributes.items():
+        file.attrs[name] = value
 
 
 def read_shard(path: Location, n_bytes: int | None = None) -> Shard:

@@ -20,11 +20,22 @@ MODEL_FILES = {
     "cnn-bn-10": "cnn",
     "cnn-deep-dense": "cnn",
     "cnn-wide-dense": "cnn",
+    "cnn-deep-conv": "cnn",
+    "cnn-freq": "cnn1d",
+    "cnn-time": "cnn1d",
     "cnn-18s": "cnn",
     "cnn-60s": "cnn",
     "lstm": "lstm",
     "lstm-18s": "lstm",
     "lstm-60s": "lstm",
+    "xception": "xception",
+    "xception-finetune": "xception",
+    "xception-random": "xception",
+    "choi": "choi",
+    "choi-finetune": "choi",
+    "choi-60s": "choi",
+    "choi-features": "choi_features",
+    "triplet": "triplet",
 }
 
 
@@ -57,7 +68,7 @@ def load_model(path: Path) -> "keras.Model":
     import kapre  # noqa: F401  (registers its layers with Keras)
     import keras
 
-    from cs_keras.layers import bag_of_tones  # noqa: F401  (likewise)
+    from cs_keras.layers import bag_of_tones, fixed_statistics  # noqa: F401  (likewise)
 
     try:
         return keras.saving.load_model(path, safe_mode=True)

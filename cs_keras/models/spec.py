@@ -71,8 +71,10 @@ class Baseline:
     training, sequence, front_end
         Settings of the fit, the input and the decibel mel spectrogram.
     procedure
-        ``regression``: sequences to factors, a track's prediction the mean over its sequences; or ``codebook``:
-        a codebook of frames, then a regression from whole tracks' histograms.
+        ``regression``: sequences to factors, a track's prediction the mean over its sequences; ``codebook``:
+        a codebook of frames, then a regression from whole tracks' histograms; ``features``: features of sequences
+        from a network that is not trained, then a regression from them; ``triplet``: an embedding of sequences,
+        trained on triplets, then a regression from it.
     """
 
     key: str
@@ -81,6 +83,13 @@ class Baseline:
     sequence: SequenceConfig = SequenceConfig()
     front_end: FrontEndConfig = FrontEndConfig()
     procedure: str = "regression"
+
+
+def architecture(baseline: Baseline) -> Baseline:
+    """Return `baseline` without weights that were trained elsewhere, so that it builds anywhere."""
+    if getattr(baseline.model, "weights", None) is None:
+        return baseline
+    return dataclasses.replace(baseline, model=dataclasses.replace(baseline.model, weights=None))
 
 
 def trainable_parameters(model: keras.Model) -> int:

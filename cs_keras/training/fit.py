@@ -1,12 +1,14 @@
 """The one training harness: epochs with checkpoints, early stopping, and a history, that a kill cannot spoil."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,12 +16,14 @@ import keras
 import numpy.typing as npt
 import tensorflow as tf
 
-from cs_keras.errors import CsKerasError, StorageError
+from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.models.spec import TrainingConfig, stored_bytes
 from cs_keras.runs import atomic_write, read_json, read_npz, require_space, write_json, write_npz
+from cs_keras.training.delivery import MeasuredFunction, deliver
 from cs_keras.training.losses import make_loss, make_optimizer
 
 Epoch = dict[str, float]
+MEAN_LOSS = "mean_loss"
 
 
 class Batches(Protocol):
@@ -59,33 +63,42 @@ def fit(
     config: TrainingConfig,
     folder: Path,
     on_epoch: Callable[[int, Epoch], None] = lambda number, epoch: None,
+    jit: bool = False,
 ) -> Fitted:
     """Train `model`, going on from the last whole epoch that `folder` holds, and leave it at its best epoch.
 
     After every epoch the weights, the optimiser's state and the history are stored under one name in one rename,
     so a killed fit repeats at most one epoch, with the same batches, and ends as an undisturbed one.
 
+    A model that was built under the scope of a strategy is trained on all of its devices: each takes a share of
+    every batch, and batch norm takes its statistics over all shares, so loss and gradients are those of one device
+    but for rounding. (Where a batch does not divide evenly, what is left over counts more in those statistics.)
+
     Parameters
     ----------
     model
         Built, not compiled.
     train, validation
-        Batches of (input, target).
+        Batches of (input, target), of validation a known number; inputs go to the devices in the dtype they have.
     config
         Optimiser, loss, epochs, patience.
     folder
         Receives ``checkpoint/``, ``metrics.jsonl`` and ``tensorboard/``.
     on_epoch
         Called after each epoch with its number, from 1, and its figures.
+    jit
+        Compile the steps with XLA.
 
     Returns
     -------
     Fitted
-        History (``loss``, ``val_loss``, ``seconds`` for each epoch) and the epoch the weights are from: the one
-        of the lowest validation loss.
+        History and the epoch the weights are from: the one of the lowest validation loss. An epoch's figures are
+        ``loss``, ``val_loss``, ``seconds``, and of its training part alone those of `MeasuredFunction`.
 
     Raises
     ------
+    ConfigError
+        When XLA cannot compile the model.
     DivergenceError
         When a loss is not finite.
     MemoryExhaustedError
@@ -93,28 +106,70 @@ def fit(
     StorageError
         When a checkpoint cannot be written or read.
     """
-    model.compile(make_optimizer(config), make_loss(config))
-    checkpoints = _Checkpoints(folder / "checkpoint")
-    history = checkpoints.restore(model)
-    log = _EpochLog(checkpoints, history, config, folder, on_epoch)
-    if not _finished(history, config):
-        try:
+    strategy = model.distribute_strategy
+    with strategy.scope(), _explained(model, config):
+        steps = _compile(model, config, jit)
+        checkpoints = _Checkpoints(folder / "checkpoint")
+        history = checkpoints.restore(model)
+        log = _EpochLog(checkpoints, history, config, folder, on_epoch, steps)
+        if not _finished(history, config):
             model.fit(
-                train.from_epoch(len(history)),
-                validation_data=validation,
+                deliver(train.from_epoch(len(history)), strategy),
+                # Endless, with its length beside it: Keras cannot see the length of what goes to devices.
+                validation_data=deliver(validation.repeat(), strategy),
+                validation_steps=len(validation),
                 initial_epoch=len(history),
                 epochs=config.epochs,
                 steps_per_epoch=train.steps_per_epoch,
                 callbacks=[log, keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)],
                 verbose=0,
             )
-        except tf.errors.ResourceExhaustedError as error:
-            raise MemoryExhaustedError(
-                f"The model and batches of {config.batch_size} sequences do not fit into memory; try a smaller "
-                "batch (--set training.batch_size=...)."
-            ) from error
-    checkpoints.load_best(model)
+        checkpoints.load_best(model)
     return Fitted(history, _best(history) + 1)
+
+
+def _compile(model: keras.Model, config: TrainingConfig, jit: bool) -> MeasuredFunction:
+    """Compile `model` and return the function that takes its training steps."""
+    strategy, loss = model.distribute_strategy, make_loss(config)
+    loss.reduction = "mean_with_sample_weight"  # without weights, which only several replicas have, the mean
+    if strategy.num_replicas_in_sync > 1:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Model doesn't support `jit_compile=True`")  # said below
+        # Keras weights its own mean loss by the sizes of shares; this one is exact on any number of replicas.
+        mean = keras.metrics.MeanMetricWrapper(loss.fn, name=MEAN_LOSS)
+        model.compile(make_optimizer(config), loss, weighted_metrics=[mean], jit_compile=jit)
+    if model.jit_compile != jit:
+        raise ConfigError(
+            f"XLA cannot compile {model.name} on this machine, as cuDNN's recurrent layers exclude it; train that "
+            "model without --jit."
+        )
+    # Were it built while the first step is traced, the initial loss scale would stay in that step as a constant.
+    model.optimizer.build(model.trainable_variables)
+    model.make_train_function()
+    model.make_test_function()
+    steps = MeasuredFunction(model.train_function, strategy)
+    model.train_function = steps  # Keras makes its own only where there is none
+    model.test_function = MeasuredFunction(model.test_function, strategy)
+    return steps
+
+
+@contextlib.contextmanager
+def _explained(model: keras.Model, config: TrainingConfig) -> Iterator[None]:
+    """Raise what a user can act on instead of TensorFlow's account of it."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryExhaustedError(
+            f"The model and batches of {config.batch_size} sequences do not fit into memory; try a smaller "
+            "batch (--set training.batch_size=...)."
+        ) from error
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        if model.jit_compile and "XLA" in str(error):
+            raise ConfigError(f"XLA cannot compile {model.name}; train that model without --jit.") from error
+        raise
 
 
 class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
@@ -127,22 +182,25 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         config: TrainingConfig,
         folder: Path,
         on_epoch: Callable[[int, Epoch], None],
+        steps: MeasuredFunction,
     ) -> None:
         super().__init__()
         self._checkpoints, self._history, self._config = checkpoints, history, config
-        self._folder, self._on_epoch = folder, on_epoch
+        self._folder, self._on_epoch, self._steps = folder, on_epoch, steps
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._began = time.perf_counter()
+        self._steps.restart()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        figures = {name: float((logs or {})[name]) for name in ("loss", "val_loss")}
+        figures = {f"{part}loss": float((logs or {})[part + MEAN_LOSS]) for part in ("", "val_")}
         if not all(map(math.isfinite, figures.values())):
             raise DivergenceError(
                 f"Training diverged: in epoch {epoch + 1} the loss is {figures['loss']} and the validation loss "
                 f"{figures['val_loss']}; try a lower learning rate (--set training.learning_rate=...)."
             )
         figures["seconds"] = time.perf_counter() - self._began
+        figures.update(self._steps.figures())
         self._history.append(figures)
         self._checkpoints.store(self.model, self._history)
         with atomic_write(self._folder / "metrics.jsonl", "w") as file:
@@ -197,7 +255,6 @@ class _Checkpoints:
 
     def _load(self, model: keras.Model, path: Path) -> None:
         try:
-            model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
         except (OSError, ValueError, KeyError) as error:
             raise StorageError(

@@ -1,6 +1,7 @@
 """From a trained model to factors of tracks."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import tensorflow as tf
 from cs_keras.data.batches import prediction_batches
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
+from cs_keras.training.delivery import prefetch_to_gpu
 
 Progress = Callable[[int], None]
 
@@ -24,6 +26,9 @@ def predict_tracks(
     on_batch: Progress = lambda n_windows: None,
 ) -> npt.NDArray[np.float32]:
     """Return each track's prediction: the mean over the sequences that cover it.
+
+    The model is computed as it was trained: by XLA or not, on one device or on all of its strategy's. One that was
+    loaded runs on one device, without XLA.
 
     Parameters
     ----------
@@ -43,19 +48,38 @@ def predict_tracks(
     ndarray
         Shape (n, n_factors), float32, in the scaled space the model was trained in.
     """
-    batches, windows = prediction_batches(dataset, rows, sequence, batch_size)
-    run = tf.function(model, reduce_retracing=True)
+    n_replicas = model.distribute_strategy.num_replicas_in_sync
+    batches, windows = prediction_batches(dataset, rows, sequence, -(-batch_size // n_replicas))
     track = np.cumsum(np.r_[True, windows.row[1:] != windows.row[:-1]]) - 1
     sums = np.zeros(
         (len(rows), model.output_shape[1])
     )  # not every window's output: memory follows the tracks
     first = 0
-    for batch in batches:
-        outputs = run(batch, training=False).numpy()
+    for outputs in _outputs(model, batches):
         np.add.at(sums, track[first : first + len(outputs)], outputs)
         first += len(outputs)
         on_batch(len(outputs))
     return (sums / np.bincount(track)[:, np.newaxis]).astype(np.float32)
+
+
+def _outputs(model: keras.Model, batches: tf.data.Dataset) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the model's output for each of `batches`, of which every replica takes one at a time."""
+    strategy = model.distribute_strategy
+    run = tf.function(
+        functools.partial(strategy.run, functools.partial(model, training=False)),
+        reduce_retracing=True,
+        jit_compile=model.compiled and model.jit_compile,  # uncompiled, Keras would take XLA on GPUs
+    )
+    left, n_replicas = int(batches.cardinality()), strategy.num_replicas_in_sync
+    if n_replicas == 1:
+        rounds = prefetch_to_gpu(batches)
+    else:  # cuDNN takes no empty batches, so the last round is filled up
+        filled = batches.concatenate(batches.take(1).repeat(-left % n_replicas))
+        rounds = strategy.distribute_datasets_from_function(lambda context: filled)
+    for batch in rounds:
+        outputs = strategy.experimental_local_results(run((batch,)))[:left]
+        left -= len(outputs)
+        yield from (output.numpy() for output in outputs)
 
 
 def apply_to_tracks(

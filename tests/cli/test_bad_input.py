@@ -146,6 +146,24 @@ def broken_evaluation(tmp: Path, dataset: Path) -> tuple[list[object], list[str]
     return ["report", tmp / "runs"], ["bot-0123456789", "JSON"]
 
 
+def unfinished_run(tmp: Path, dataset: Path) -> tuple[list[object], list[str]]:
+    folder = tmp / "2026-01-01-bot-0123456789.partial"
+    folder.mkdir()
+    return ["predict", folder, dataset, "--out", tmp / "out.npz"], ["not a finished run", "DONE"]
+
+
+def predict_case(*arguments: object, expected: tuple[str, ...]) -> Case:
+    """A prediction by a run whose settings are cut short; what is wrong with the arguments is told before that."""
+
+    def case(tmp: Path, dataset: Path) -> tuple[list[object], list[str]]:
+        for name in ("DONE", "config.json"):
+            write(tmp / name, "{")
+        given = [dataset if argument == "DATASET" else argument for argument in arguments]
+        return ["predict", tmp, *given, "--out", tmp / "out.npz"], list(expected)
+
+    return case
+
+
 GOOD_ID = np.array(["demo00000"])
 CASES: dict[str, Case] = {
     # ingest
@@ -235,6 +253,20 @@ CASES: dict[str, Case] = {
     "setting without a value": baselines_case("NAME=VALUE", options=("--set", "training.epochs")),
     "no epochs": baselines_case("training.epochs", "at least 1", options=("--epochs", "0")),
     "fraction of nothing": baselines_case("train_fraction", options=("--train-fraction", "0")),
+    "unknown number format": baselines_case(
+        "execution.dtype_policy",
+        "mixed_float16",
+        "'float8'",
+        options=("--set", "execution.dtype_policy=float8"),
+    ),
+    "no devices": baselines_case("execution.devices", "at least 1", options=("--devices", "0")),
+    "more devices than there are": baselines_case(
+        "execution.devices must be at most 1", "999", options=("--devices", "999")
+    ),
+    "XLA on two devices": baselines_case("execution.devices must be 1", options=("--jit", "--devices", "2")),
+    "XLA that is neither on nor off": baselines_case(
+        "execution.jit", "true or false", options=("--set", "execution.jit=1")
+    ),
     "missing settings file": baselines_case("no.toml", options=("--config", "no.toml")),
     "unknown factors": baselines_case("'mine'", "wmf", options=("--factors", "mine")),
     "no factors": baselines_case("no factors", spoil=lambda d: shutil.rmtree(d / "factors")),
@@ -269,6 +301,30 @@ CASES: dict[str, Case] = {
     ),
     "newer shard": baselines_case("shard version 99", spoil=lambda d: spoil_shard(d, schema_version=99)),
     "chunked shard": baselines_case("one contiguous block", spoil=chunk_shard),
+    # predict
+    "prediction by a missing run": lambda tmp, d: (
+        ["predict", tmp / "no", d, "--out", tmp / "out.npz"],
+        ["no is not a finished run"],
+    ),
+    "prediction by an unfinished run": unfinished_run,
+    "prediction by a damaged run": predict_case("DATASET", expected=("config.json", "JSON")),
+    "two datasets to predict": predict_case("DATASET", "DATASET", expected=("one dataset", "2 names")),
+    "split of recordings": predict_case("x.wav", "--split", "test", expected=("--split", "x.wav is none")),
+    "recordings behind a URL": predict_case(
+        "memory://x/y.mp3", expected=("memory://x/y.mp3", "not a cs-keras dataset", "this machine's paths")
+    ),
+    "runner named twice": lambda tmp, d: (
+        ["predict", tmp, d, "--out", "x", "--runner", "DirectRunner", "--", "--runner=SparkRunner"],
+        ["runner once"],
+    ),
+    "workers of two kinds": lambda tmp, d: (
+        ["ingest", write_audio(tmp / "a"), "--out", tmp / "o", "--workers", 2, "--runner", "DirectRunner"],
+        ["--workers", "--runner"],
+    ),
+    "recordings after Beam's dashes": lambda tmp, d: (
+        ["ingest", "--out", tmp / "o", "--runner", "DirectRunner", "--", write_audio(tmp / "a")],
+        ["nothing to ingest"],
+    ),
     # report
     "missing runs": lambda tmp, d: (["report", tmp / "no"], ["no"]),
     "unfinished runs": unfinished_runs,

@@ -80,6 +80,7 @@ def test_run_folder_holds_what_was_promised(finished: Path) -> None:
             "environment.json",
             "metrics.jsonl",
             "model.keras",
+            "signature.json",
             "training.json",
             "predictions.npz",
             "evaluation.json",

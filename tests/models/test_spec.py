@@ -2,12 +2,17 @@ import keras
 import numpy as np
 import pytest
 
+from cs_keras import config
 from cs_keras.errors import ConfigError
 from cs_keras.models import MODEL_FILES, get_baseline, model_module
 from cs_keras.models.bot import Config as BotConfig
+from cs_keras.models.choi_features import Config as ChoiFeaturesConfig
 from cs_keras.models.cnn import Config as CnnConfig
+from cs_keras.models.cnn1d import Config as Cnn1dConfig
 from cs_keras.models.lstm import Config as LstmConfig
-from cs_keras.models.spec import TrainingConfig, dense_head, trainable_parameters
+from cs_keras.models.spec import TrainingConfig, architecture, dense_head, trainable_parameters
+from cs_keras.models.triplet import Config as TripletConfig
+from cs_keras.models.xception import Config as XceptionConfig
 
 
 def test_an_unknown_key_lists_the_models_there_are():
@@ -25,7 +30,7 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
 
 
 @pytest.mark.parametrize(
-    ("config", "changes", "message"),
+    ("settings", "changes", "message"),
     [
         (TrainingConfig, {"loss": "mae"}, "training.loss must be one of mse, cosine"),
         (TrainingConfig, {"batch_size": 0}, "training.batch_size must be at least 1"),
@@ -43,6 +48,15 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
         (CnnConfig, {"pool_frames": (), "pool_mels": ()}, "must name one pool for each block"),
         (CnnConfig, {"dense": (0,)}, "must be at least 1"),
         (CnnConfig, {"dropout": 1.0}, "model.dropout must be 0 to 0.95"),
+        (Cnn1dConfig, {"span": "both"}, "model.span must be one of mels, frames"),
+        (Cnn1dConfig, {"pools": ()}, "the number of model.pools must be at least 1"),
+        (XceptionConfig, {"filters": (0,)}, "model.filters and model.dense must be at least 1"),
+        (ChoiFeaturesConfig, {"dropout": 1.0}, "model.dropout must be 0 to 0.95"),
+        (TripletConfig, {"mining": "easy"}, "model.mining must be one of offline, semi_hard, batch_hard"),
+        (TripletConfig, {"margin": 0.0}, "model.margin must be above 0 and at most 4"),
+        (TripletConfig, {"margin": float("nan")}, "model.margin must be above 0 and at most 4"),
+        (TripletConfig, {"pool_mels": (2,)}, "must name one pool for each block"),
+        (TripletConfig, {"n_nearest": 0}, "model.n_nearest must be at least 1"),
         (LstmConfig, {"units": (64, 0)}, "model.units and model.dense must be at least 1"),
         (LstmConfig, {"dropout": -0.1}, "model.dropout must be 0 to 0.95"),
         (BotConfig, {"deltas": 3}, "model.deltas must be one of 0, 1, 2"),
@@ -50,9 +64,9 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
         (BotConfig, {"dense": (0,)}, "model.dense must be at least 1"),
     ],
 )
-def test_settings_out_of_range_are_refused(config, changes, message):
+def test_settings_out_of_range_are_refused(settings, changes, message):
     with pytest.raises(ConfigError, match=message):
-        config(**changes)
+        settings(**changes)
 
 
 def test_the_head_starts_at_the_mean_of_scaled_factors_and_is_counted_by_hand():
@@ -66,3 +80,17 @@ def test_the_head_starts_at_the_mean_of_scaled_factors_and_is_counted_by_hand():
 def test_without_hidden_layers_the_head_is_linear():
     x = keras.Input((5,))
     assert trainable_parameters(keras.Model(x, dense_head(x, (), 2))) == (5 + 1) * 2
+
+
+def test_an_architecture_is_the_baseline_without_weights_from_elsewhere():
+    assert get_baseline("xception").model.weights == "imagenet"
+    assert architecture(get_baseline("xception")).model.weights is None
+    assert architecture(get_baseline("xception")).model.frozen
+    for key in ("cnn", "choi"):
+        assert architecture(get_baseline(key)) is get_baseline(key)
+
+
+def test_weights_can_be_set_to_none_and_to_a_path():
+    for text, expected in (("none", None), ("weights.h5", "weights.h5")):
+        changed = config.replace(get_baseline("xception"), config.parse_overrides([f"model.weights={text}"]))
+        assert changed.model.weights == expected

@@ -164,7 +164,8 @@ def test_each_epoch_is_a_line_of_the_log_and_one_checkpoint_is_kept(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"epoch": n, **epoch} for n, epoch in enumerate(fitted.history, 1)]
     assert told == list(enumerate(fitted.history, 1))
-    assert all(list(epoch) == ["loss", "val_loss", "seconds"] for epoch in fitted.history)
+    figures = ["loss", "val_loss", "seconds", "sequences_per_s", "mb_per_s", "input_wait_share"]
+    assert all(list(epoch) == figures for epoch in fitted.history)
     assert (
         fitted.seconds == pytest.approx(sum(epoch["seconds"] for epoch in fitted.history))
         and fitted.seconds > 0

@@ -1,0 +1,260 @@
+"""The reference thesis's dataset at its size, made of holes, and what reading and training on it take.
+
+    python -m benchmarks.scale [--tracks 53202] [--batches 20000]
+
+Shards are sparse files: what a reader sees is real, headers, checksums and lengths, but magnitudes take no space.
+Random windows are read from it for as many batches as asked; then the peak memory of a process that trains on it is
+compared with that of one that trains on the demo dataset.
+"""
+
+import argparse
+import collections
+import dataclasses
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+from isal.isal_zlib import crc32
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.data.folds import N_FOLDS
+from cs_keras.data.schema import DatasetInfo, make_tracks, write_dataset
+from cs_keras.data.shards import BLOCK_FRAMES, write_header
+
+AUDIO = AudioConfig()
+FRAME_BYTES = AUDIO.n_bins * 2
+PATCHES = 2_235_781 / 53_202  # of a track, on average, in the thesis's dataset
+PATCH_FRAMES = 256
+SHARD_FRAMES = 128_000_000 // FRAME_BYTES
+N_FACTORS = 200
+BATCH_SIZE = 32
+TRAINED_STEPS = 40
+MB = 1e6
+ALLOWED_MB = 300
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tracks", type=int, default=53_202)
+    parser.add_argument("--batches", type=int, default=20_000)
+    parser.add_argument("--workspace", type=Path, help="folder for the sparse files")
+    parser.add_argument("--child", choices=("read", "train"), help=argparse.SUPPRESS)
+    parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if arguments.child == "read":
+        read(arguments.dataset, arguments.batches)
+    elif arguments.child == "train":
+        train(arguments.dataset)
+    else:
+        compare(arguments)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(prefix="cs-keras-scale-", dir=arguments.workspace) as workspace:
+        large, demo = Path(workspace) / "large", Path(workspace) / "demo"
+        start = time.perf_counter()
+        n_bytes = write_sparse(large, arguments.tracks)
+        taken = sum(path.stat().st_blocks * 512 for path in large.rglob("*") if path.is_file())
+        print(
+            f"{arguments.tracks:,} tracks, {n_bytes / 1e9:,.0f} GB of magnitudes that take {taken / MB:,.0f} MB; "
+            f"made in {time.perf_counter() - start:.0f} s",
+            flush=True,
+        )
+        _child("read", large, "--batches", str(arguments.batches))
+        command = [sys.executable, "-c", "from cs_keras.cli import main; main()", "demo-data", str(demo)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        peaks = {folder.name: _child("train", folder) for folder in (demo, large)}
+        difference = peaks["large"] - peaks["demo"]
+        print(
+            f"peak memory of training: {peaks['demo']:,.0f} MB on the demo dataset, {peaks['large']:,.0f} MB on "
+            f"this, {difference:,.0f} MB more: {'met' if difference <= ALLOWED_MB else 'MISSED'} ({ALLOWED_MB} allowed)"
+        )
+
+
+def write_sparse(folder: Path, n_tracks: int) -> int:
+    """Write a dataset whose magnitudes are holes, with factors, and return the bytes that they would take."""
+    from cs_keras.factors.scaling import fit_scaler
+    from cs_keras.factors.store import Factors, save_factors
+
+    rng = np.random.default_rng(0)
+    lengths = np.maximum(rng.normal(PATCHES, 12, n_tracks) * PATCH_FRAMES, PATCH_FRAMES).astype(int)
+    rows, checksums = [], {}
+    members = np.array_split(np.arange(n_tracks), N_FOLDS)
+    for fold, inside in enumerate(members):
+        for number, group in enumerate(_pack(inside, lengths)):
+            name = f"shards/fold-{fold:02d}/part-{number:05d}.h5"
+            checksums[name] = _write_holes(folder / name, group, lengths[group])
+            first = np.cumsum(lengths[group]) - lengths[group]
+            for track, start in zip(group.tolist(), first.tolist(), strict=True):
+                rows.append(_row(track, fold, name, start, int(lengths[track])))
+    write_dataset(folder, DatasetInfo(AUDIO, dealing="given", shards=checksums), make_tracks(rows))
+    item_factors = rng.standard_normal((n_tracks, N_FACTORS), np.float32)
+    factors = Factors(
+        name="wmf",
+        track_ids=np.array([row["track_id"] for row in rows]),
+        item_factors=item_factors,
+        has_factors=np.ones(n_tracks, bool),
+        playlist_ids=np.array(["p"]),
+        playlist_factors=item_factors[:1],
+        scaler=fit_scaler("standardize", item_factors),
+        protocol="given",
+        config=None,
+        quality={},
+    )
+    save_factors(folder / "factors" / "wmf.npz", factors)
+    return int(lengths.sum()) * FRAME_BYTES
+
+
+def read(folder: Path, n_batches: int) -> None:
+    """Read random batches, watching memory and what is asked of the disk."""
+    asked: collections.Counter[int] = collections.Counter()
+    preadv = os.preadv
+
+    def counting(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        asked[sum(map(len, buffers))] += 1
+        return preadv(descriptor, buffers, offset)
+
+    os.preadv = counting
+    start = time.perf_counter()
+    from cs_keras.data.batches import TrainingBatches
+    from cs_keras.data.dataset import Dataset
+    from cs_keras.data.windows import SequenceConfig
+
+    imported = time.perf_counter()
+    dataset = Dataset(folder)
+    train_rows = np.flatnonzero(dataset.tracks.in_split("train"))
+    targets = np.zeros((len(dataset), N_FACTORS), np.float32)
+    batches = TrainingBatches(dataset, train_rows, targets, SequenceConfig(), BATCH_SIZE, seed=0)
+    endless = iter(batches.from_epoch(0))
+    next(endless)
+    print(
+        f"start-up: {imported - start:.1f} s to import TensorFlow, {time.perf_counter() - imported:.1f} s more to "
+        f"the first batch; {batches.n_windows:,} windows an epoch",
+        flush=True,
+    )
+    began = time.perf_counter()
+    marks = sorted({max(1, n_batches * part // 8) for part in range(1, 9)})
+    for number in range(1, n_batches + 1):
+        next(endless)
+        if number in marks:
+            seconds = time.perf_counter() - began
+            print(
+                f"  {number:>7,} batches  {number * BATCH_SIZE / seconds:>7,.0f} windows/s  "
+                f"{_resident_mb():>7,.0f} MB resident  {len(os.listdir('/proc/self/fd')):>4} open files",
+                flush=True,
+            )
+    print(_describe(asked))
+
+
+def _describe(asked: collections.Counter[int]) -> str:
+    """Return how many reads there were, and of what."""
+    window, block = PATCH_FRAMES * FRAME_BYTES, BLOCK_FRAMES * FRAME_BYTES
+    shares = collections.Counter[str]()
+    for n_bytes, count in asked.items():
+        whole_blocks = n_bytes % block == 0 and window <= n_bytes <= window + block
+        kind = "the blocks that hold one" if whole_blocks else "something else"
+        shares["exactly a window" if n_bytes == window else kind] += count
+    total = sum(shares.values())
+    return f"{total:,} reads: " + ", ".join(f"{n / total:.1%} of {kind}" for kind, n in shares.most_common())
+
+
+def train(folder: Path) -> None:
+    """Train the basic network for some steps, as `run-baselines` would, and print the peak of resident memory."""
+    import tensorflow as tf
+
+    from cs_keras.data.batches import TrainingBatches, prediction_batches
+    from cs_keras.data.dataset import Dataset
+    from cs_keras.models.cnn import VARIANTS, build
+    from cs_keras.training.fit import fit
+    from pipelines.factors import open_factors
+    from pipelines.train import make_task
+
+    baseline = VARIANTS["cnn-bn"]
+    dataset = Dataset(folder)
+    task = make_task(dataset, open_factors(folder, dataset.tracks), 1.0)
+    batches = TrainingBatches(dataset, task.train, task.targets, baseline.sequence, BATCH_SIZE, 0)
+    batches.steps_per_epoch = min(batches.steps_per_epoch, TRAINED_STEPS)  # an epoch would take a night
+    inputs, windows = prediction_batches(dataset, task.validation[:8], baseline.sequence, BATCH_SIZE)
+    outputs = tf.data.Dataset.from_tensor_slices(task.targets[windows.row]).batch(BATCH_SIZE)
+    model = build(baseline, task.targets.shape[1], dataset.info.audio)
+    training = dataclasses.replace(baseline.training, epochs=2)
+    with tempfile.TemporaryDirectory() as work:
+        fit(model, batches, tf.data.Dataset.zip((inputs, outputs)), training, Path(work))
+    print(json.dumps({"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB}))
+
+
+def _child(what: str, folder: Path, *options: str) -> float:
+    """Run a part of this in a process of its own; return the peak that it prints, if it does."""
+    command = [sys.executable, "-m", "benchmarks.scale", "--child", what, "--dataset", str(folder), *options]
+    peak = 0.0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            if line.startswith("{"):
+                peak = float(json.loads(line)["peak_mb"])
+            else:
+                print(line, end="", flush=True)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return peak
+
+
+def _write_holes(path: Path, tracks: np.ndarray, lengths: np.ndarray) -> str:
+    """Write a shard of silence without writing it, and return what stands for its checksum."""
+    n_frames = int(lengths.sum())
+    zeros = bytes(BLOCK_FRAMES * FRAME_BYTES)
+    blocks = np.full(-(-n_frames // BLOCK_FRAMES), crc32(zeros), np.uint32)
+    if n_frames % BLOCK_FRAMES:
+        blocks[-1] = crc32(zeros[: n_frames % BLOCK_FRAMES * FRAME_BYTES])
+    index = {
+        "tracks/track_id": np.array([_track_id(track) for track in tracks.tolist()], "S16"),
+        "tracks/first_frame": np.cumsum(lengths) - lengths,
+        "tracks/n_frames": lengths,
+        "tracks/crc32": np.zeros(len(tracks), np.uint32),
+        "block_crc32": blocks,
+        "left_out/track_id": np.array([], "S1"),
+        "left_out/reason": np.array([], "S1"),
+    }
+    checksum = path.stem
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        write_header(file, index, AUDIO, checksum, {})
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        space = h5py.h5s.create_simple((n_frames, AUDIO.n_bins))
+        h5py.h5d.create(file.id, b"magnitude", h5py.h5t.IEEE_F16LE, space, settings)
+    return checksum
+
+
+def _pack(tracks: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Return tracks in groups of a shard each."""
+    shard = np.cumsum(lengths[tracks]) // SHARD_FRAMES
+    return np.split(tracks, np.flatnonzero(np.diff(shard)) + 1)
+
+
+def _row(track: int, fold: int, name: str, first_frame: int, n_frames: int) -> dict[str, object]:
+    place = {"fold": fold, "shard": name, "first_frame": first_frame, "n_frames": n_frames}
+    return {"track_id": _track_id(track), "artist": "", "duration_s": 0.0, "genres": [], **place}
+
+
+def _track_id(track: int) -> str:
+    return f"track-{track:08d}"
+
+
+def _resident_mb() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / MB for line in lines if line.startswith("VmRSS"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Options of the commands that Apache Beam can spread over processes or machines."""
+
+from typing import Any
+
+import click
+
+from cs_keras.errors import ConfigError
+
+RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
+
+
+class BeamCommand(click.Command):
+    """A command with ``--runner``; what follows ``--`` then is for Beam, and reaches it as it stands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Set Beam's options aside before click takes them for files."""
+        beam_options: list[str] = []
+        if "--" in args:
+            end = args.index("--")
+            if any(arg == "--runner" or arg.startswith("--runner=") for arg in args[:end]):
+                args, beam_options = args[:end], args[end + 1 :]
+        ctx.meta[__name__] = beam_options
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Name Beam's options in the usage line."""
+        return [*super().collect_usage_pieces(ctx), "[-- BEAM OPTIONS]"]
+
+
+runner_option = click.option(
+    "--runner",
+    type=click.Choice(RUNNERS),
+    help="Let Apache Beam do the work; its own options follow --, as in: -- --direct_num_workers=4 "
+    "--direct_running_mode=multi_processing",
+)
+
+
+def beam_flags(runner: str | None) -> tuple[str, ...]:
+    """Return the options for Beam, ``--runner=`` first; none when the work stays in this process.
+
+    Raises
+    ------
+    ConfigError
+        When Beam's options name another runner.
+    """
+    if runner is None:
+        return ()
+    options: list[Any] = click.get_current_context().meta[__name__]
+    if any(option.partition("=")[0] == "--runner" for option in options):
+        raise ConfigError(
+            "Name the runner once: --runner stands before --, and Beam's other options after it."
+        )
+    return (f"--runner={runner}", *options)

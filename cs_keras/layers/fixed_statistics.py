@@ -1,0 +1,33 @@
+"""Batch norm for fine-tuning: scale and offset are trained, mean and variance stay."""
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable("cs_keras")
+class FixedStatisticsNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
+    """Batch norm by its moving statistics always, which never move.
+
+    Output of the shape of its input; weights and settings are those of ``keras.layers.BatchNormalization``, so
+    they can be exchanged. Calling a model with ``training=False`` is no substitute: in Keras 3 a functional model
+    that is being trained passes ``training=True`` on to all that is in it.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return `inputs` normalised; `training` makes no difference."""
+        return super().call(inputs, training=False, mask=mask)
+
+
+def fix_statistics(model: keras.Model) -> keras.Model:
+    """Return a copy of functional `model`, its weights included, whose batch norms keep their statistics."""
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        kind = type(layer)
+        if kind is keras.layers.BatchNormalization:
+            kind = FixedStatisticsNormalization
+        return kind.from_config(layer.get_config())
+
+    fixed = keras.models.clone_model(model, clone_function=copy)
+    fixed.set_weights(model.get_weights())
+    return fixed

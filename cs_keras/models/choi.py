@@ -1,0 +1,151 @@
+"""The music tagger of Choi et al. 2017, adapted: sections 5.4 and 6.4 of the reference thesis (Pohl 2019).
+
+Decibel mel spectrogram at this project's own settings, normalised as one channel, then the tagger's five
+convolutions with their trained kernels and biases. Its batch norms are replaced by new ones that are trained. By
+the thesis's parameter count they are one fewer; here the first convolution goes without, since its input is
+normalised already, and what reaches the dense layers is: the fifth layer's trained kernels amplify twentyfold.
+Pools are smaller than the tagger's, to suit shorter input. The count fixes the positions that are left, 64 of 256
+x 128, not each pool.
+
+At the thesis's rate for fine-tuning, 1e-8, the dense layers are as slow as the convolutions: Adam moves a weight
+by about the rate at each step.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_range
+from cs_keras.data.windows import SequenceConfig
+from cs_keras.errors import ConfigError
+from cs_keras.layers.front_end import mel_spectrogram
+from cs_keras.models.choi_weights import FILTERS, read_tagger
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of the network.
+
+    Attributes
+    ----------
+    weights
+        Path of a file with the tagger's weights, of either generation (see `choi_weights`); ``none`` for random
+        ones.
+    frozen
+        Do not train the convolutions.
+    pool_frames, pool_mels
+        Max-pooling after each of the five convolutions, over time and over mel bands.
+    dense
+        Neurons of each hidden dense layer.
+    dropout
+        Share of each hidden dense layer's outputs dropped in training.
+    """
+
+    weights: str | None = None
+    frozen: bool = True
+    pool_frames: tuple[int, ...] = (2, 2, 2, 2, 2)
+    pool_mels: tuple[int, ...] = (2, 2, 2, 2, 1)
+    dense: tuple[int, ...] = (1024, 1024, 512)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range("model.dropout", self.dropout, 0, 0.95)
+        if len(self.pool_frames) != 5 or len(self.pool_mels) != 5:
+            raise ConfigError(
+                "model.pool_frames and model.pool_mels must name a pool for each of the tagger's five "
+                f"convolutions. Received: {self.pool_frames} and {self.pool_mels}."
+            )
+        for n in self.pool_frames + self.pool_mels + self.dense:
+            check_range("model.pool_frames, model.pool_mels and model.dense", n, 1)
+
+
+_FINE = Config(frozen=False)
+_FINE_TRAINING = TrainingConfig(learning_rate=1e-8)
+
+VARIANTS = {
+    baseline.key: baseline
+    for baseline in (
+        Baseline("choi", Config()),
+        Baseline("choi-finetune", _FINE, _FINE_TRAINING),
+        Baseline(
+            "choi-60s",
+            _FINE,
+            dataclasses.replace(_FINE_TRAINING, batch_size=8),
+            SequenceConfig(frames=2560, skip_start_s=30.0, skip_end_s=30.0),
+        ),
+    )
+}
+
+
+def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
+    """Return the network.
+
+    Parameters
+    ----------
+    baseline
+        One of `VARIANTS`, or a change of one.
+    n_factors
+        Outputs.
+    audio
+        What the magnitudes are made with.
+
+    Returns
+    -------
+    keras.Model
+        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors, float32.
+
+    Raises
+    ------
+    StorageError, DataError
+        When the weights cannot be read.
+    """
+    config: Config = baseline.model
+    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    x = keras.layers.BatchNormalization(name="norm_input")(x)
+    for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
+        x = keras.layers.Conv2D(
+            FILTERS,
+            3,
+            padding="same",
+            kernel_initializer="he_normal",
+            trainable=not config.frozen,
+            name=f"conv_{number}",
+        )(x)
+        if number > 1:
+            x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+        x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
+        x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    model = keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    if config.weights is not None:
+        for number, block in enumerate(read_tagger(config.weights).blocks, 1):
+            model.get_layer(f"conv_{number}").set_weights([block.kernel, block.bias])
+    return model
+
+
+def search_space(hp: Any) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
+
+    The default point is the thesis's ``choi``.
+    """
+    return {
+        "model": {
+            "frozen": hp.Boolean("model.frozen", default=True),
+            "dense": [hp.Choice("model.units", [512, 1024, 2048], default=1024)]
+            * hp.Int("model.wide_layers", 1, 2, default=2)
+            + [512],
+            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
+        },
+        "training": {
+            "learning_rate": hp.Float("training.learning_rate", 1e-8, 1e-2, sampling="log", default=1e-4)
+        },
+        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
+        "front_end": {
+            "n_mels": hp.Choice("front_end.n_mels", [64, 96, 128], default=128),
+            "order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel"),
+        },
+    }

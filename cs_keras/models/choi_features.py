@@ -1,0 +1,189 @@
+"""The whole music tagger of Choi et al. 2017 as a feature extractor that is not trained, and dense layers on it.
+
+The features are those of the paper (arXiv 1703.09179, section 3): each of the five layers' 32 maps averaged over
+frequency and time, 160 numbers; see `choi_weights` for what the two published generations of weights do
+differently. The paper fed them to support vector machines; here dense layers map them to factors.
+
+The tagger was trained on 12 kHz, window 512, hop 256. A dataset ingested so gives it exactly what it knows
+(``model.own_audio=true`` insists on that). Any other dataset is adapted: the same 96 mel bands up to 6 kHz, from
+its own magnitudes; at the default 22,050 Hz, window 1024 and hop 512, bins are 21.5 Hz apart instead of 23.4, and
+frames 23.2 ms instead of 21.3.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_range
+from cs_keras.data.windows import SequenceConfig
+from cs_keras.errors import ConfigError
+from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
+from cs_keras.models import choi_weights
+from cs_keras.models.choi_weights import EPSILON, FILTERS, POOL_FRAMES, POOL_MELS, Block, read_tagger
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+
+N_FEATURES = 5 * FILTERS
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of extractor and network.
+
+    Attributes
+    ----------
+    weights
+        Path of a file with the tagger's weights, of either generation; ``none`` for random ones.
+    own_audio
+        Refuse datasets that were not ingested with the tagger's own audio settings.
+    dense
+        Neurons of each hidden dense layer.
+    dropout
+        Share of each hidden dense layer's outputs dropped in training.
+    """
+
+    weights: str | None = None
+    own_audio: bool = False
+    dense: tuple[int, ...] = (1024, 1024, 512)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range("model.dropout", self.dropout, 0, 0.95)
+        for n in self.dense:
+            check_range("model.dense", n, 1)
+
+
+VARIANTS = {
+    "choi-features": Baseline(
+        "choi-features",
+        Config(),
+        TrainingConfig(epochs=50),
+        SequenceConfig(frames=choi_weights.FRAMES),
+        FrontEndConfig(n_mels=choi_weights.N_MELS, f_max=choi_weights.F_MAX, order="mel_db"),
+        procedure="features",
+    )
+}
+
+
+def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
+    """Return (batch, frames, n_bins) magnitudes to (batch, 160) features, float32; nothing of it is trained.
+
+    A sequence's features do not depend on the rest of its batch.
+
+    Raises
+    ------
+    ConfigError
+        When the tagger's own audio settings are asked for and `audio` are others.
+    StorageError, DataError
+        When the weights cannot be read.
+    """
+    config: Config = baseline.model
+    if config.own_audio:
+        check_audio(audio, baseline.key)
+    tagger = read_tagger(config.weights) if config.weights is not None else None
+    generation = tagger.generation if tagger else "keras2"
+    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    x = tagger_spectrogram(magnitude, baseline.front_end, audio)
+    if generation == "keras2":
+        x = keras.layers.GroupNormalization(
+            1, epsilon=1e-10, center=False, scale=False, dtype="float32", name="clip"
+        )(x)
+    means = []
+    for number, pool in enumerate(zip(POOL_FRAMES, POOL_MELS, strict=True), 1):
+        x = keras.layers.Conv2D(
+            FILTERS, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"
+        )(x)
+        if generation == "keras1":
+            x = keras.layers.GroupNormalization(-1, epsilon=EPSILON, name=f"norm_{number}")(x)
+        else:
+            x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"norm_{number}")(x)
+        x = maps = keras.layers.Activation("elu", name=f"elu_{number}")(x)
+        # Input shorter than the tagger's 29 s runs out of frames: then a pool takes what there is.
+        size = [min(p, n) for p, n in zip(pool, x.shape[1:3], strict=True)]
+        x = keras.layers.MaxPooling2D(size, name=f"pool_{number}")(x)
+        mean = keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"mean_{number}")
+        means.append(mean(x if generation == "keras1" else maps))
+    features = keras.layers.Concatenate(dtype="float32", name="features")(means)
+    model = keras.Model(magnitude, features, name=f"{baseline.key}_features")
+    for number, block in enumerate(tagger.blocks if tagger else (), 1):
+        model.get_layer(f"conv_{number}").set_weights([block.kernel, block.bias])
+        model.get_layer(f"norm_{number}").set_weights(_norm_weights(block))
+    model.trainable = False
+    return model
+
+
+def tagger_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) -> Any:
+    """Return decibels of mel bands of power below each sequence's loudest value.
+
+    Parameters
+    ----------
+    magnitude
+        Keras tensor, shape (batch, frames, n_bins).
+    config, audio
+        Bands and range, and what the magnitudes were made with.
+
+    Returns
+    -------
+    KerasTensor
+        Shape (batch, frames, n_mels, 1), float32, -80 to 0 at the default range.
+    """
+    level_db = mel_spectrogram(keras.ops.square(magnitude), config, audio)
+    return level_db - keras.ops.max(level_db, axis=(1, 2, 3), keepdims=True)
+
+
+def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
+    """Return (batch, 160) features to (batch, n_factors) scaled factors: all that gradients train."""
+    config: Config = baseline.model
+    features = keras.Input((N_FEATURES,), name="features")
+    x = keras.layers.BatchNormalization(name="norm_features")(features)  # layers' means differ in size
+    return keras.Model(
+        features,
+        dense_head(x, config.dense, n_factors, config.dropout),
+        name=f"{baseline.key}_regressor",
+    )
+
+
+def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
+    """Return the whole model, from (batch, frames, n_bins) magnitudes to (batch, n_factors).
+
+    See `build_features` for errors.
+    """
+    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    features = build_features(baseline, audio)(magnitude)
+    return keras.Model(magnitude, build_regressor(baseline, n_factors)(features), name=baseline.key)
+
+
+def check_audio(audio: AudioConfig, key: str) -> None:
+    """Raise ConfigError unless `audio` has the sample rate, window and hop that the tagger was trained on."""
+    own = choi_weights.AUDIO
+    if dataclasses.replace(audio, mixdown=own.mixdown) != own:
+        raise ConfigError(
+            f"models.{key}.model.own_audio needs a dataset at {own.sample_rate} Hz, {own.window} window "
+            f"{own.n_fft}, hop {own.hop_length} (cs-keras ingest AUDIO --tracks tracks.csv --out DATASET "
+            f"--sample-rate {own.sample_rate} --n-fft {own.n_fft} --hop-length {own.hop_length}). "
+            f"Received: {audio.sample_rate} Hz, {audio.window} window {audio.n_fft}, hop {audio.hop_length}."
+        )
+
+
+def _norm_weights(block: Block) -> list[choi_weights.Array]:
+    weights = (block.gamma, block.beta, block.mean, block.variance)
+    return [values for values in weights if values is not None]
+
+
+def search_space(hp: Any) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
+
+    The default point is ``choi-features``; the extractor stays as it is.
+    """
+    return {
+        "model": {
+            "dense": [hp.Choice("model.units", [256, 512, 1024, 2048], default=1024)]
+            * hp.Int("model.wide_layers", 1, 2, default=2)
+            + [512],
+            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
+        },
+        "training": {
+            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
+        },
+    }

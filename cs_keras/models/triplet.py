@@ -1,0 +1,156 @@
+"""An embedding trained on triplets, then a regression from it: sections 5.5 and 6.5 of the reference thesis.
+
+A small convolutional network maps a sequence to a point on the unit sphere, so that tracks with similar factors
+lie close (Schroff, Kalenichenko & Philbin 2015, "FaceNet"); dense layers map the point to factors. Losses and
+mining are in `cs_keras.training.triplets`.
+
+By its parameter counts the thesis's embedding has 32 kernels in each convolution and no hidden dense layer, and
+its regressor takes 384 numbers: as many as the embeddings of anchor, positive and negative have side by side, and
+what is left of the count is a batch norm over 384. Positives and negatives are chosen by the true factors, of test
+tracks too, so such a regressor is told much of the answer. Here it takes the 128 of the track itself, and a point's
+length is normalised rather than its batch, so that a prediction depends on nothing but its track.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_choice, check_range
+from cs_keras.errors import ConfigError
+from cs_keras.layers.front_end import mel_spectrogram
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+
+MINING = ("offline", "semi_hard", "batch_hard")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of both networks and of the triplets.
+
+    Attributes
+    ----------
+    filters
+        Kernels of every convolution.
+    pool_frames, pool_mels
+        Max-pooling of each block, over time and over mel bands; their length is the number of blocks.
+    n_dimensions
+        Of the embedding.
+    margin
+        By which squared distance a negative should be farther than a positive; squared distances are 0 to 4.
+    mining
+        ``offline``: triplets drawn by distance of factors before training; ``semi_hard`` or ``batch_hard``: chosen
+        in each batch by distance of embeddings.
+    n_nearest, n_farthest
+        Tracks that an anchor's positives and negatives are drawn from, offline.
+    embedding_epochs, embedding_batch_size
+        Passes that train the embedding, and tracks in a batch.
+    micro_batch
+        Sequences that pass through the network at a time while a batch is embedded, whatever its size.
+    dense
+        Neurons of each hidden dense layer of the regressor.
+    dropout
+        Share of each hidden dense layer's outputs dropped in training.
+    """
+
+    filters: int = 32
+    pool_frames: tuple[int, ...] = (2, 2, 1)
+    pool_mels: tuple[int, ...] = (2, 2, 1)
+    n_dimensions: int = 128
+    margin: float = 0.4
+    mining: str = "offline"
+    n_nearest: int = 20
+    n_farthest: int = 500
+    embedding_epochs: int = 2
+    embedding_batch_size: int = 32
+    micro_batch: int = 32
+    dense: tuple[int, ...] = (1024, 1024, 512)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("model.mining", self.mining, MINING)
+        check_range("model.dropout", self.dropout, 0, 0.95)
+        check_range("model.embedding_batch_size", self.embedding_batch_size, 3)
+        if not 0 < self.margin <= 4:
+            raise ConfigError(f"model.margin must be above 0 and at most 4. Received: {self.margin}.")
+        for name in (
+            *("filters", "n_dimensions", "n_nearest", "n_farthest"),
+            *("embedding_epochs", "micro_batch"),
+        ):
+            check_range(f"model.{name}", getattr(self, name), 1)
+        if len(self.pool_frames) != len(self.pool_mels) or not self.pool_frames:
+            raise ConfigError(
+                "model.pool_frames and model.pool_mels must name one pool for each block. "
+                f"Received: {self.pool_frames} and {self.pool_mels}."
+            )
+        for n in self.pool_frames + self.pool_mels + self.dense:
+            check_range("model.pool_frames, model.pool_mels and model.dense", n, 1)
+
+
+VARIANTS = {"triplet": Baseline("triplet", Config(), TrainingConfig(epochs=50), procedure="triplet")}
+
+
+def build_embedding(baseline: Baseline, audio: AudioConfig) -> keras.Model:
+    """Return (batch, frames, n_bins) magnitudes to (batch, n_dimensions) embeddings of length 1, float32.
+
+    Nothing in it looks across a batch or draws at random, as gradient caching requires.
+    """
+    config: Config = baseline.model
+    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
+        x = keras.layers.Conv2D(
+            config.filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"
+        )(x)
+        x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
+        x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(
+        config.n_dimensions, kernel_initializer="he_normal", dtype="float32", name="coordinates"
+    )(x)
+    x = keras.layers.UnitNormalization(dtype="float32", name="embedding")(x)
+    return keras.Model(magnitude, x, name=f"{baseline.key}_embedding")
+
+
+def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
+    """Return (batch, n_dimensions) embeddings to (batch, n_factors) scaled factors."""
+    config: Config = baseline.model
+    embedding = keras.Input((config.n_dimensions,), name="embedding")
+    return keras.Model(
+        embedding,
+        dense_head(embedding, config.dense, n_factors, config.dropout),
+        name=f"{baseline.key}_regressor",
+    )
+
+
+def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
+    """Return the whole model, from (batch, frames, n_bins) magnitudes to (batch, n_factors)."""
+    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    embedding = build_embedding(baseline, audio)(magnitude)
+    return keras.Model(magnitude, build_regressor(baseline, n_factors)(embedding), name=baseline.key)
+
+
+def search_space(hp: Any) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
+
+    The default point is the thesis's ``triplet``.
+    """
+    return {
+        "model": {
+            "filters": hp.Choice("model.filters", [16, 32, 64], default=32),
+            "n_dimensions": hp.Choice("model.n_dimensions", [64, 128, 256], default=128),
+            "margin": hp.Float("model.margin", 0.1, 1.0, step=0.1, default=0.4),
+            "mining": hp.Choice("model.mining", list(MINING), default="offline"),
+            "embedding_epochs": hp.Int("model.embedding_epochs", 2, 10, default=2),
+            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
+        },
+        "training": {
+            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
+        },
+        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
+        "front_end": {
+            "n_mels": hp.Choice("front_end.n_mels", [40, 64, 96, 128], default=128),
+            "order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel"),
+        },
+    }

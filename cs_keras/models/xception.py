@@ -1,0 +1,169 @@
+"""Xception, trained on images, as a feature extractor: sections 5.4 and 6.4 of the reference thesis (Pohl 2019).
+
+The decibel mel spectrogram becomes an image with frequency downwards and the same levels in red, green and blue;
+of Xception (Chollet 2017, as in Keras Applications) it passes all up to ``block11_sepconv3_bn``, layer 104; then
+[convolution 3x3, batch norm, ELU] and dense layers. The thesis's text has two convolutions and two dense layers
+of 1024; its parameter count is that of one convolution with 32 kernels and dense layers of 1024, 1024 and 512.
+
+Trained weights are kept with the statistics their batch norms were trained with, also while they are fine-tuned
+(as the Keras guide to transfer learning has it): updates on small batches of another domain would undo them
+before the kernels could follow. Random weights learn their own statistics, frozen or not: without any, what comes
+out of 30 layers is all but zero.
+
+At the thesis's rate for fine-tuning, 1e-8, the new layers are as slow as the old ones: Adam moves a weight by about
+the rate at each step.
+"""
+
+import dataclasses
+import socket
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_range
+from cs_keras.errors import StorageError
+from cs_keras.layers.fixed_statistics import fix_statistics
+from cs_keras.layers.front_end import mel_spectrogram
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+
+IMAGENET = "imagenet"
+LAST_LAYER = "block11_sepconv3_bn"
+DOWNLOAD_TIMEOUT_S = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of the network.
+
+    Attributes
+    ----------
+    weights
+        Xception's: ``imagenet``, which Keras downloads once; the path of a weights file of Keras's Xception
+        without its top; or ``none``, random ones.
+    frozen
+        Do not train Xception's kernels, scales and offsets.
+    filters
+        Kernels of each convolution after it.
+    dense
+        Neurons of each hidden dense layer.
+    dropout
+        Share of each hidden dense layer's outputs dropped in training.
+    """
+
+    weights: str | None = IMAGENET
+    frozen: bool = True
+    filters: tuple[int, ...] = (32,)
+    dense: tuple[int, ...] = (1024, 1024, 512)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for n in self.filters + self.dense:
+            check_range("model.filters and model.dense", n, 1)
+        check_range("model.dropout", self.dropout, 0, 0.95)
+
+
+VARIANTS = {
+    baseline.key: baseline
+    for baseline in (
+        Baseline("xception", Config()),
+        Baseline("xception-finetune", Config(frozen=False), TrainingConfig(learning_rate=1e-8)),
+        Baseline("xception-random", Config(weights=None, frozen=False)),
+    )
+}
+
+
+def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
+    """Return the network.
+
+    Parameters
+    ----------
+    baseline
+        One of `VARIANTS`, or a change of one.
+    n_factors
+        Outputs.
+    audio
+        What the magnitudes are made with.
+
+    Returns
+    -------
+    keras.Model
+        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors, float32.
+
+    Raises
+    ------
+    StorageError
+        When the weights cannot be downloaded or read.
+    """
+    config: Config = baseline.model
+    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    x = keras.layers.Permute((2, 1, 3), name="image")(x)
+    x = keras.layers.Conv2D(
+        3, 1, use_bias=False, kernel_initializer="ones", trainable=False, name="red_green_blue"
+    )(x)
+    xception = _xception(config.weights, baseline.key)
+    if config.weights is not None:
+        xception = fix_statistics(xception)
+    if config.frozen:
+        _freeze(xception, keep_statistics=config.weights is not None)
+    x = xception(x)
+    for number, filters in enumerate(config.filters, 1):
+        x = keras.layers.Conv2D(
+            filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"
+        )(x)
+        x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+        x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+
+
+def _xception(weights: str | None, key: str) -> keras.Model:
+    """Return (batch, height, width, 3) images to (batch, ~height / 16, ~width / 16, 728), float of the policy."""
+    if weights not in (None, IMAGENET) and not Path(weights).is_file():
+        raise StorageError(f"models.{key}.model.weights names {weights}, and there is no such file.")
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)  # Keras sets none, and a network that is cut off would hang
+    try:
+        whole = keras.applications.Xception(include_top=False, weights=weights, input_shape=(None, None, 3))
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        what = (
+            "ImageNet weights cannot be downloaded" if weights == IMAGENET else f"{weights} cannot be loaded"
+        )
+        raise StorageError(
+            f"Xception's {what} ({str(error).strip().splitlines()[0]}); name a weights file (--set "
+            f"models.{key}.model.weights=PATH) or start from random ones (--set models.{key}.model.weights=none)."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+    return keras.Model(whole.input, whole.get_layer(LAST_LAYER).output, name="xception")
+
+
+def _freeze(xception: keras.Model, keep_statistics: bool) -> None:
+    """Make no weight of `xception` trainable; batch norms may still follow the statistics of their input."""
+    for layer in xception.layers:
+        if isinstance(layer, keras.layers.BatchNormalization) and not keep_statistics:
+            layer.gamma.trainable = layer.beta.trainable = False
+        else:
+            layer.trainable = False
+
+
+def search_space(hp: Any) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
+
+    The default point is the thesis's ``xception``.
+    """
+    filters = hp.Choice("model.filters", [16, 32, 64], default=32)
+    return {
+        "model": {
+            "frozen": hp.Boolean("model.frozen", default=True),
+            "filters": [filters] * hp.Int("model.convolutions", 1, 2, default=1),
+            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
+        },
+        "training": {
+            "learning_rate": hp.Float("training.learning_rate", 1e-8, 1e-2, sampling="log", default=1e-4)
+        },
+        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
+        "front_end": {"order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel")},
+    }

@@ -1,0 +1,399 @@
+"""Triplets of tracks and losses over them: offline sampling, online mining, and gradients of large batches.
+
+Similar means near by cosine distance of factors; what is learnt is a squared Euclidean distance of embeddings of
+length 1, 0 to 4. Of a triplet of anchor a, positive p and negative n the loss is ``max(d(a, p) - d(a, n) +
+margin, 0)`` (Schroff, Kalenichenko & Philbin 2015, "FaceNet", equation 3). Embeddings that are all the same have
+a loss of exactly `margin`: show that line beside every loss, and `embedding_spread` with it.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cs_keras.errors import ConfigError, DataError
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int32]
+
+BLOCK_ENTRIES = 2**24  # distances held at a time: 64 MB
+NEAREST_SHARE, FARTHEST_SHARE = (
+    0.1,
+    0.25,
+)  # of the other tracks at most, so that small sets keep both sorts apart
+POSITIVE_SHARE, NEGATIVE_SHARE = 0.05, 0.5  # of a batch's other tracks
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Which tracks an anchor's positives and negatives are drawn from.
+
+    Attributes
+    ----------
+    nearest
+        Rows of each track's nearest others, the nearest first, shape (n_tracks, n_nearest), int32.
+    farthest
+        Rows of its farthest, the farthest first, shape (n_tracks, n_farthest), int32.
+    """
+
+    nearest: Indices
+    farthest: Indices
+
+
+def find_candidates(factors: Floats, n_nearest: int = 20, n_farthest: int = 500) -> Candidates:
+    """Find each track's nearest and farthest others by cosine distance of factors, a block of tracks at a time.
+
+    Parameters
+    ----------
+    factors
+        Shape (n_tracks, n_factors), of tracks that have any.
+    n_nearest, n_farthest
+        How many, as the reference thesis (Pohl 2019, section 6.5) took of 53,202 tracks; of few tracks fewer: at
+        most a tenth are near and a quarter far, at least one each.
+
+    Returns
+    -------
+    Candidates
+        No track is its own candidate, and none is both near and far. Ties go to the lower row.
+
+    Raises
+    ------
+    DataError
+        When there are fewer than three tracks.
+    """
+    n = len(factors)
+    if n < 3:
+        raise DataError(f"Triplets need at least three train tracks with factors. Received: {n}.")
+    n_nearest = min(n_nearest, max(1, int(NEAREST_SHARE * (n - 1))))
+    n_farthest = min(n_farthest, max(1, int(FARTHEST_SHARE * (n - 1))))
+    unit = _unit(factors)
+    nearest, farthest = np.empty((n, n_nearest), np.int32), np.empty((n, n_farthest), np.int32)
+    block = max(1, BLOCK_ENTRIES // n)
+    for first in range(0, n, block):
+        rows = np.arange(first, min(first + block, n))
+        distance = 1 - unit[rows] @ unit.T
+        distance[np.arange(len(rows)), rows] = np.inf
+        nearest[rows] = _smallest(distance, n_nearest)
+        distance[np.arange(len(rows)), rows] = -np.inf
+        farthest[rows] = _smallest(-distance, n_farthest)
+    return Candidates(nearest, farthest)
+
+
+def draw_triplets(candidates: Candidates, seed: int, epoch: int = 0) -> npt.NDArray[np.int64]:
+    """Draw one triplet for each track, tracks in random order.
+
+    Parameters
+    ----------
+    candidates
+        What to draw from.
+    seed, epoch
+        The same two give the same triplets; each epoch has its own.
+
+    Returns
+    -------
+    ndarray
+        Rows of anchor, positive and negative, shape (n_tracks, 3), int64.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    anchor = rng.permutation(len(candidates.nearest))
+    positive = candidates.nearest[anchor, rng.integers(0, candidates.nearest.shape[1], len(anchor))]
+    negative = candidates.farthest[anchor, rng.integers(0, candidates.farthest.shape[1], len(anchor))]
+    triplets: npt.NDArray[np.int64] = np.stack([anchor, positive, negative], axis=1).astype(np.int64)
+    return triplets
+
+
+def offline_losses(embeddings: Any, margin: float) -> Any:
+    """Return each triplet's loss, shape (n_triplets,), float32.
+
+    Parameters
+    ----------
+    embeddings
+        Anchor, positive, negative, anchor …, shape (3 * n_triplets, n_dimensions).
+    margin
+        Of the loss.
+    """
+    triplets = tf.reshape(tf.cast(embeddings, tf.float32), (-1, 3, embeddings.shape[-1]))
+    anchor, positive, negative = tf.unstack(triplets, axis=1)
+    near = tf.reduce_sum(tf.square(anchor - positive), axis=1)
+    far = tf.reduce_sum(tf.square(anchor - negative), axis=1)
+    return tf.maximum(near - far + margin, 0.0)
+
+
+def in_batch_pairs(factors: Any) -> tuple[Any, Any]:
+    """Say which tracks of a batch are each other's positives and negatives.
+
+    Of 53,202 tracks a batch of 1,000 holds hardly any of an anchor's 20 nearest, so the nearest *of the batch*
+    stand for them: of its other tracks the nearest 5 % are positives, the farthest 50 % negatives, at least one
+    each (ties at the border all count), and those between are neither, since nothing is known of them but that
+    they lie between.
+
+    Parameters
+    ----------
+    factors
+        Shape (batch, n_factors), three tracks or more.
+
+    Returns
+    -------
+    tuple
+        ``is_positive, is_negative``: shape (batch, batch), bool; row anchor, column the other. Never both, never
+        the anchor itself.
+    """
+    unit = tf.math.l2_normalize(tf.cast(factors, tf.float32), axis=1)
+    distance = 1.0 - tf.matmul(unit, unit, transpose_b=True)
+    n_others = tf.shape(distance)[0] - 1
+    is_self = tf.eye(n_others + 1, dtype=tf.bool)
+    ranked = tf.sort(tf.where(is_self, np.inf, distance), axis=1)
+    last_positive = _share_of(n_others, POSITIVE_SHARE) - 1
+    first_negative = n_others - _share_of(n_others, NEGATIVE_SHARE)
+    is_positive = (distance <= ranked[:, last_positive, tf.newaxis]) & ~is_self
+    is_negative = (distance >= ranked[:, first_negative, tf.newaxis]) & ~is_self & ~is_positive
+    return is_positive, is_negative
+
+
+def squared_distances(embeddings: Any) -> Any:
+    """Return squared Euclidean distances within a batch, (batch, n_dimensions) to (batch, batch), float32, >= 0."""
+    embeddings = tf.cast(embeddings, tf.float32)
+    squares = tf.reduce_sum(tf.square(embeddings), axis=1)
+    products = tf.matmul(embeddings, embeddings, transpose_b=True)
+    return tf.maximum(squares[:, tf.newaxis] - 2.0 * products + squares[tf.newaxis, :], 0.0)
+
+
+def batch_hard_losses(embeddings: Any, is_positive: Any, is_negative: Any, margin: float) -> tuple[Any, Any]:
+    """Mine each anchor's farthest positive and nearest negative.
+
+    Hermans, Beyer & Leibe 2017, "In defense of the triplet loss for person re-identification", equation 5.
+
+    Parameters
+    ----------
+    embeddings
+        Shape (batch, n_dimensions).
+    is_positive, is_negative
+        Shape (batch, batch), bool.
+    margin
+        Of the loss.
+
+    Returns
+    -------
+    tuple
+        Losses, shape (batch,), float32, and which of them are of a triplet, shape (batch,), bool: an anchor
+        without a positive or without a negative has none, and a loss of 0.
+    """
+    distance = squared_distances(embeddings)
+    hardest_positive = tf.reduce_max(tf.where(is_positive, distance, -np.inf), axis=1)
+    hardest_negative = tf.reduce_min(tf.where(is_negative, distance, np.inf), axis=1)
+    is_triplet = tf.reduce_any(is_positive, axis=1) & tf.reduce_any(is_negative, axis=1)
+    # Infinities must not meet: their difference has no gradient, whether or not it is used.
+    near = tf.where(is_triplet, hardest_positive, 0.0)
+    far = tf.where(is_triplet, hardest_negative, 0.0)
+    return tf.where(is_triplet, tf.maximum(near - far + margin, 0.0), 0.0), is_triplet
+
+
+def semi_hard_losses(embeddings: Any, is_positive: Any, is_negative: Any, margin: float) -> tuple[Any, Any]:
+    """Mine, for each anchor and positive, the nearest negative that lies farther than the positive.
+
+    Where all negatives lie nearer it is the farthest of them. Schroff, Kalenichenko & Philbin 2015, section 3.2.
+    Memory is that of a few (batch, batch) arrays.
+
+    Parameters
+    ----------
+    embeddings, is_positive, is_negative, margin
+        As for `batch_hard_losses`.
+
+    Returns
+    -------
+    tuple
+        Losses, shape (batch, batch), float32, row anchor, column positive, and which are of a triplet, same shape.
+    """
+    distance = squared_distances(embeddings)
+    beyond = 1.0 + tf.reduce_max(distance)  # stands after every negative in the order
+    negatives = tf.sort(tf.where(is_negative, distance, beyond), axis=1)
+    n_negatives = tf.reduce_sum(tf.cast(is_negative, tf.int32), axis=1, keepdims=True)
+    position = tf.searchsorted(tf.stop_gradient(negatives), tf.stop_gradient(distance), side="right")
+    position = tf.clip_by_value(position, 0, tf.maximum(n_negatives - 1, 0))
+    far = tf.gather(negatives, position, axis=1, batch_dims=1)
+    is_triplet = is_positive & (n_negatives > 0)
+    return tf.where(is_triplet, tf.maximum(distance - far + margin, 0.0), 0.0), is_triplet
+
+
+def mean_loss(losses: Any, is_triplet: Any) -> Any:
+    """Return the mean loss over triplets, a scalar; 0 where there is none."""
+    count = tf.reduce_sum(tf.cast(is_triplet, tf.float32))
+    return tf.reduce_sum(losses) / tf.maximum(count, 1.0)
+
+
+def active_share(losses: Any, is_triplet: Any) -> Any:
+    """Return the share of triplets that still have a loss, so a gradient, a scalar from 0 to 1."""
+    active = tf.cast(is_triplet & (losses > 0.0), tf.float32)
+    return mean_loss(active, is_triplet)
+
+
+def embedding_spread(embeddings: Any) -> Any:
+    """Return the mean squared distance to the mean embedding, a scalar: 0 when all have collapsed into one point.
+
+    Of points spread evenly over the unit sphere it is 1.
+    """
+    embeddings = tf.cast(embeddings, tf.float32)
+    centred = embeddings - tf.reduce_mean(embeddings, axis=0)
+    return tf.reduce_mean(tf.reduce_sum(tf.square(centred), axis=1))
+
+
+def make_triplet_loss(mining: str, margin: float) -> Callable[[Any, Any], Any]:
+    """Return a loss of (factors, embeddings), both of a batch, to a scalar, as ``keras.Model.compile`` takes it.
+
+    Parameters
+    ----------
+    mining
+        ``offline``: the batch holds anchor, positive, negative, anchor …, and factors are not looked at;
+        ``semi_hard`` or ``batch_hard``: it holds any tracks.
+    margin
+        Of the loss.
+    """
+    if mining == "offline":
+        return lambda factors, embeddings: tf.reduce_mean(offline_losses(embeddings, margin))
+    mine = {"semi_hard": semi_hard_losses, "batch_hard": batch_hard_losses}[mining]
+    return lambda factors, embeddings: mean_loss(*mine(embeddings, *in_batch_pairs(factors), margin))
+
+
+class GradientCachingModel(keras.Model):  # type: ignore[misc]
+    """A network whose batches may be larger than memory allows, for losses that look across the whole batch.
+
+    Gao, Zhang, Han & Callan 2021, "Scaling deep contrastive learning batch size under memory limited setup": embed
+    the batch in micro-batches without keeping activations, take the loss's gradient by the embeddings, then embed
+    again and carry it on to the weights. Twice the forward passes; the same gradients, but for rounding.
+
+    Parameters
+    ----------
+    network
+        Model whose output for a sample depends on that sample only: no batch norm, no dropout.
+    micro_batch
+        Samples embedded at a time.
+
+    Raises
+    ------
+    ConfigError
+        When a layer looks across the batch or draws at random.
+    """
+
+    def __init__(self, network: keras.Model, micro_batch: int) -> None:
+        super().__init__(network.inputs, network.outputs[0], name=network.name)
+        _check_samples_are_apart(network)
+        self.micro_batch = micro_batch
+
+    def train_step(self, data: tuple[Any, Any]) -> dict[str, Any]:
+        """Update the weights by one batch of (input, target)."""
+        inputs, targets = data
+        scale = getattr(self.optimizer, "scale_loss", lambda loss: loss)  # of mixed precision
+
+        def scaled_loss(embeddings: Any) -> Any:
+            return scale(self.compute_loss(inputs, targets, embeddings, training=True))
+
+        loss, gradients, embeddings = cached_gradients(self, inputs, scaled_loss, self.micro_batch)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss / scale(tf.ones(())))
+            else:
+                metric.update_state(targets, embeddings)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+def cached_gradients(
+    network: keras.Model, inputs: Any, loss_of: Callable[[Any], Any], micro_batch: int
+) -> tuple[Any, list[Any], Any]:
+    """Return a loss over a whole batch and its gradients, holding activations of `micro_batch` samples at a time.
+
+    Works eagerly and inside ``tf.function``; see `GradientCachingModel` for source and conditions.
+
+    Parameters
+    ----------
+    network
+        (batch, …) inputs to (batch, n_dimensions) embeddings.
+    inputs
+        Shape (batch, …).
+    loss_of
+        Embeddings of the whole batch to a scalar.
+    micro_batch
+        Samples at a time; the last may be fewer.
+
+    Returns
+    -------
+    tuple
+        Loss; gradients in the order of ``network.trainable_variables``; embeddings, (batch, n_dimensions),
+        float32.
+    """
+    n = tf.shape(inputs)[0]
+    n_steps = (n + micro_batch - 1) // micro_batch
+    weights = network.trainable_variables
+
+    def embed(step: Any) -> Any:
+        part = inputs[step * micro_batch : (step + 1) * micro_batch]
+        return tf.cast(network(part, training=True), tf.float32)
+
+    def collect(step: Any, parts: Any) -> tuple[Any, Any]:
+        return step + 1, parts.write(step, embed(step))
+
+    width = network.output_shape[-1]
+    parts = tf.TensorArray(tf.float32, n_steps, infer_shape=False, element_shape=(None, width))
+    _, parts = tf.while_loop(lambda step, _: step < n_steps, collect, (0, parts), parallel_iterations=1)
+    embeddings = parts.concat()
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        loss = loss_of(embeddings)
+    cached = tape.gradient(loss, embeddings)
+
+    def accumulate(step: Any, *sums: Any) -> tuple[Any, ...]:
+        with tf.GradientTape() as tape:
+            outputs = embed(step)
+        part = cached[step * micro_batch : (step + 1) * micro_batch]
+        gradients = tape.gradient(
+            outputs,
+            [weight.value for weight in weights],
+            output_gradients=part,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        return step + 1, *(total + gradient for total, gradient in zip(sums, gradients, strict=True))
+
+    sums = [tf.zeros(weight.shape, weight.dtype) for weight in weights]
+    _, *gradients = tf.while_loop(
+        lambda step, *_: step < n_steps, accumulate, (0, *sums), parallel_iterations=1
+    )
+    return loss, gradients, embeddings
+
+
+def _check_samples_are_apart(network: keras.Model) -> None:
+    unsuited = (
+        keras.layers.BatchNormalization,
+        keras.layers.Dropout,
+        keras.layers.SpatialDropout1D,
+        keras.layers.SpatialDropout2D,
+    )
+    for layer in network.layers:
+        if isinstance(layer, unsuited):
+            raise ConfigError(
+                "Gradient caching needs a network whose output for a sample depends on that sample alone, without "
+                f"batch norm and dropout. Received: layer {layer.name!r} ({type(layer).__name__})."
+            )
+
+
+def _unit(factors: Floats) -> Floats:
+    """Return rows of length 1; a row of zeros stays, at distance 1 from all."""
+    length = np.linalg.norm(factors, axis=1, keepdims=True)
+    return np.asarray(factors / np.where(length > 0, length, 1), np.float32)
+
+
+def _smallest(values: Floats, k: int) -> Indices:
+    """Return columns of the `k` smallest of each row, in order, ties by column, shape (n_rows, k)."""
+    border = np.partition(values, k - 1, axis=1)[:, k - 1 : k]
+    found = np.empty((len(values), k), np.int32)
+    for row, (line, limit) in enumerate(zip(values, border, strict=True)):
+        within = np.flatnonzero(line <= limit)
+        found[row] = within[np.argsort(line[within], kind="stable")[:k]]
+    return found
+
+
+def _share_of(n: Any, share: float) -> Any:
+    return tf.maximum(1, tf.cast(tf.cast(n, tf.float32) * share, tf.int32))

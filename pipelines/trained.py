@@ -1,0 +1,150 @@
+"""A finished run, and its model as a function of one track."""
+
+import dataclasses
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cs_keras import config
+from cs_keras.data.shards import Frames
+from cs_keras.data.windows import SequenceConfig, prediction_windows
+from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.models import load_model
+from cs_keras.runs import DONE, digest, read_json
+from cs_keras.storage.location import Location, is_file, is_remote, read_bytes
+from pipelines.signature import SIGNATURE_FILE, Signature, read_signature
+from pipelines.train import MODEL_FILE
+
+WHOLE_TRACKS = "codebook"  # the procedure whose models pool over time themselves
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """What of a finished run its model is used with.
+
+    Attributes
+    ----------
+    folder
+        Run folder, or its URL.
+    procedure, sequence, batch_size
+        Of its settings: how a track is given to the model.
+    signature
+        Audio settings of its input, and the way from its output back to factors.
+    digest
+        Of model and settings.
+    """
+
+    folder: Location
+    procedure: str
+    sequence: SequenceConfig
+    batch_size: int
+    signature: Signature
+    digest: str
+
+
+def read_run(folder: Location) -> TrainedRun:
+    """Read what of a finished run its model is used with.
+
+    Raises
+    ------
+    StorageError
+        When `folder` is not a finished run, or cannot be read.
+    DataError
+        When its settings are not valid, or an earlier release trained it.
+    """
+    if not is_file(folder / DONE):
+        raise StorageError(
+            f"{folder} is not a finished run: expected a run folder with a file {DONE}, as "
+            "`cs-keras run-baselines` leaves it."
+        )
+    path = folder / "config.json"
+    settings = read_json(path)
+    try:
+        procedure = str(settings["procedure"])
+        sequence = config.replace(SequenceConfig(), settings["sequence"], "sequence.")
+        batch_size = int(settings["training"]["batch_size"])
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise DataError(f"{path} is not as `cs-keras run-baselines` writes it: {error}.") from error
+    model = hashlib.blake2b(_model_bytes(folder), digest_size=16).hexdigest()
+    return TrainedRun(
+        folder, procedure, sequence, batch_size, read_signature(folder), digest([model, settings])
+    )
+
+
+def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
+    """Load a run's model and return a function of a track's magnitudes to its scaled factors.
+
+    The magnitudes have shape (n_frames, n_bins), any length; the factors have shape (n_factors,), float32: the mean
+    over the sequences that cover the track, unless the model pools over time itself.
+
+    Raises
+    ------
+    StorageError, DataError
+        When the model cannot be loaded, or is not the one of the run's signature.
+    """
+    model = _load(run.folder)
+    n_factors = len(run.signature.scaler.offset)
+    if model.output_shape[1] != n_factors:
+        raise DataError(
+            f"{MODEL_FILE} and {SIGNATURE_FILE} of {run.folder} are not of one run: they have "
+            f"{model.output_shape[1]} and {n_factors} factors."
+        )
+    frames = None if run.procedure == WHOLE_TRACKS else run.sequence.frames
+    n_bins = run.signature.audio.n_bins
+    # One signature for batches of any size: a graph made for one size could round otherwise than one made for all.
+    apply = tf.function(
+        lambda x: model(x, training=False),
+        input_signature=[tf.TensorSpec((None, frames, n_bins), tf.float32)],
+    )
+
+    def predict(magnitudes: Frames) -> Matrix:
+        total, n = np.zeros(n_factors), 0  # float64, as in training
+        for batch in _batches(magnitudes, run):
+            outputs = apply(tf.constant(batch)).numpy()
+            total += outputs.sum(axis=0, dtype=np.float64)
+            n += len(outputs)
+        return (total / n).astype(np.float32)
+
+    return predict
+
+
+def _batches(magnitudes: Frames, run: TrainedRun) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield what the model is given of one track, shape (batch, frames, n_bins)."""
+    if run.procedure == WHOLE_TRACKS:
+        yield magnitudes[np.newaxis].astype(np.float32)
+        return
+    length = np.array([len(magnitudes)])
+    starts = prediction_windows(np.zeros(1, np.int64), length, run.sequence, run.signature.audio).start
+    for first in range(0, len(starts), run.batch_size):
+        chosen = starts[first : first + run.batch_size]
+        batch = np.zeros((len(chosen), run.sequence.frames, magnitudes.shape[1]), np.float32)
+        for window, start in zip(batch, chosen.tolist(), strict=True):
+            stretch = magnitudes[start : start + run.sequence.frames]
+            window[: len(stretch)] = stretch
+        yield batch
+
+
+def _load(folder: Location) -> keras.Model:
+    """Load a run's model, by a temporary file where it is behind a URL: Keras reads local ones only."""
+    path = folder / MODEL_FILE
+    if not is_remote(path):
+        return load_model(path)
+    with tempfile.TemporaryDirectory() as temporary:
+        local = Path(temporary) / MODEL_FILE
+        local.write_bytes(_model_bytes(folder))
+        return load_model(local)
+
+
+def _model_bytes(folder: Location) -> bytes:
+    try:
+        return read_bytes(folder / MODEL_FILE)
+    except FileNotFoundError as error:
+        raise StorageError(f"{folder} has no {MODEL_FILE}.") from error
