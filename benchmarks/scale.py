@@ -77,7 +77,8 @@ def compare(arguments: argparse.Namespace) -> None:
         difference = peaks["large"] - peaks["demo"]
         print(
             f"peak memory of training: {peaks['demo']:,.0f} MB on the demo dataset, {peaks['large']:,.0f} MB on "
-            f"this, {difference:,.0f} MB more: {'met' if difference <= ALLOWED_MB else 'MISSED'} ({ALLOWED_MB} allowed)"
+            f"this, {difference:,.0f} MB more ({ALLOWED_MB} allowed): "
+            f"{'met' if difference <= ALLOWED_MB else 'MISSED'}"
         )
 
 

@@ -1,7 +1,6 @@
 """A dataset's tables made again from its shards, and the command that makes damaged shards again."""
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any
 

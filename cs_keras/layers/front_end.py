@@ -1,10 +1,12 @@
 """Magnitude frames to decibel mel frames, inside the model and so on the GPU: Kapre layers only."""
 
 import dataclasses
+import math
 from typing import Any
 
 import kapre
 import keras
+import tensorflow as tf
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
@@ -47,6 +49,22 @@ class FrontEndConfig:
             raise ConfigError(f"front_end.f_max must lie above f_min = {self.f_min}. Received: {self.f_max}.")
 
 
+@keras.saving.register_keras_serializable("cs_keras")
+class Decibel(kapre.MagnitudeToDecibel):  # type: ignore[misc]
+    """Kapre's decibels in half its passes over memory, which are what a front end's time goes into.
+
+    Levels below the range are cut off before the logarithm, where that is one maximum with the floor of ``amin``.
+    """
+
+    def call(self, x: Any) -> Any:
+        """Return ``10 log10(x / max(ref_value, amin))``, shape as `x`, cut off below each input's loudest value."""
+        peak = tf.reduce_max(x, axis=list(range(1, len(x.shape))), keepdims=True)
+        floor = tf.maximum(peak * 10.0 ** (-self.dynamic_range / 10.0), self.amin)
+        level = tf.math.log(tf.maximum(x, floor)) * (10.0 / math.log(10.0))
+        reference = max(self.ref_value, self.amin)
+        return level if reference == 1.0 else level - 10.0 * math.log10(reference)
+
+
 def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) -> Any:
     """Return the decibel mel spectrogram of magnitude frames.
 
@@ -78,7 +96,7 @@ def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) 
         )
     if config.f_min >= f_max:
         raise ConfigError(f"front_end.f_min must lie below f_max = {f_max}. Received: {config.f_min}.")
-    decibel = kapre.MagnitudeToDecibel(
+    decibel = Decibel(
         ref_value=1.0,
         amin=config.amin,
         dynamic_range=config.dynamic_range_db,

@@ -1,3 +1,4 @@
+import kapre
 import keras
 import librosa
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
-from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
+from cs_keras.layers.front_end import Decibel, FrontEndConfig, mel_spectrogram
 
 AUDIO = AudioConfig()
 ORDERS = ["db_mel", "mel_db"]
@@ -137,3 +138,17 @@ def test_bands_above_half_the_sample_rate_are_refused(f_max):
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         FrontEndConfig(**changes)
+
+
+@pytest.mark.parametrize("amin", [1e-10, 0.3, 5.0])
+@pytest.mark.parametrize("dynamic_range", [20.0, 80.0])
+def test_decibels_are_kapres(amin, dynamic_range):
+    rng = np.random.default_rng(0)
+    loudness = np.array([1e-12, 1e-3, 1.0, 100.0]).reshape(4, 1, 1, 1)
+    x = (rng.lognormal(0, 3, (4, 7, 9, 1)) * loudness).astype(np.float32)
+    x[1, 2] = 0
+    settings = {"ref_value": 1.0, "amin": amin, "dynamic_range": dynamic_range}
+    ours, kapres = Decibel(**settings)(x), kapre.MagnitudeToDecibel(**settings)(x)
+    np.testing.assert_allclose(ours, kapres, atol=2e-5)  # float32 logarithms of up to 120 dB
+    again = Decibel.from_config(Decibel(**settings).get_config())
+    np.testing.assert_array_equal(again(x), ours)
