@@ -35,7 +35,7 @@ SHARD_MB = 128
 WARM_BATCHES = 512  # 4 GB
 TFIO_BATCHES = 128
 COLD_SHARE = (
-    0.25  # of an epoch: crops of a whole one meet many pages twice, and the second time they are cached
+    0.5  # of an epoch: crops of a whole one meet many pages twice, and the second time they are cached
 )
 READ_BYTES = 1 << 22
 

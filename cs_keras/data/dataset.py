@@ -89,6 +89,16 @@ class Dataset:
         self._read([Stretch(self._shard(int(self._shard_of[row])), int(self._first[row]), out)])
         return out
 
+    def announce(self, windows: Windows, frames: int) -> None:
+        """Have the disk begin with windows that will be read soon; a bucket is asked when they are."""
+        if self.is_remote:
+            return
+        n_frames = np.minimum(frames, self.n_frames[windows.row] - windows.start)
+        first = self._first[windows.row] + windows.start
+        shards = map(self._shard, self._shard_of[windows.row].tolist())
+        for place in zip(shards, first.tolist(), n_frames.tolist(), strict=True):
+            self._reader.announce(*place)
+
     def read_windows(self, windows: Windows, frames: int) -> npt.NDArray[Any]:
         """Return windows of magnitudes, shape (n_windows, frames, n_bins), in the dtype on disk.
 

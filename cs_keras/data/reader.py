@@ -137,18 +137,24 @@ class FrameReader:
             When a shard cannot be read, or holds frames that are not as they were written.
         """
         local = [stretch for stretch in stretches if not stretch.shard.is_remote]
-        for stretch in local:  # all at once, so that the disk has something to choose from
-            self._announce(stretch)
         for stretch in local:
             self._read_local(stretch)
         if len(local) < len(stretches):
             self._read_remote([stretch for stretch in stretches if stretch.shard.is_remote])
 
-    def _announce(self, stretch: Stretch) -> None:
+    def announce(self, shard: OpenShard, first: int, n_frames: int) -> None:
+        """Have the disk begin to read frames of a local shard: just those, and while others are being copied.
+
+        Raises
+        ------
+        StorageError
+            When the shard cannot be opened.
+        """
         if hasattr(os, "posix_fadvise"):
-            start, end = stretch.shard.range_of(stretch.first, len(stretch.out))
-            descriptor = self._descriptor(stretch.shard)
-            os.posix_fadvise(descriptor.number, start, end - start, os.POSIX_FADV_WILLNEED)
+            start, stop = blocks_of(first, n_frames)
+            begin, end = shard.range_of(start * BLOCK_FRAMES, (stop - start) * BLOCK_FRAMES)
+            descriptor = self._descriptor(shard)
+            os.posix_fadvise(descriptor.number, begin, end - begin, os.POSIX_FADV_WILLNEED)
 
     def _read_local(self, stretch: Stretch) -> None:
         shard, first, out = stretch.shard, stretch.first, stretch.out
