@@ -141,15 +141,16 @@ def fill_dataset(
         LeftOut(r.track_id, refused[r.track_id]) for r in new if r.track_id in refused
     )
     merged = make_tracks(rows)
-    checksums = dict(info.shards) | {
-        part.name: str(shard.attributes["checksum"]) for part, shard in zip(parts, shards, strict=True)
-    }
+    made = {part.name: shard for part, shard in zip(parts, shards, strict=True)}
+    checksums = dict(info.shards) | {name: str(shard.attributes["checksum"]) for name, shard in made.items()}
+    headers = dict(info.headers) | {name: shard.rest_checksum for name, shard in made.items()}
     named = sorted(set(merged.strings("shard")))
     info = dataclasses.replace(
         info,
         left_out=left_out,
         dealing=info.dealing if len(tracks) else dealing,
         shards={name: checksums[name] for name in named},
+        headers={name: headers[name] for name in named},
     )
     _remove_orphans(out, named)
     write_dataset(out, info, merged)
@@ -168,7 +169,9 @@ def _intact(out: Location, info: DatasetInfo, tracks: Tracks) -> Tracks:
     whole = {}
     for name in set(names):
         try:
-            whole[name] = read_shard(out / name).attributes["checksum"] == info.shards.get(name)
+            shard = read_shard(out / name)
+            made = (shard.attributes["checksum"], shard.rest_checksum)
+            whole[name] = made == (info.shards.get(name), info.headers.get(name))
         except CsKerasError:
             whole[name] = False
     return Tracks(tracks.table.filter(pa.array([whole[name] for name in names], pa.bool_())))

@@ -190,8 +190,10 @@ class Dataset:
                 f"Shard {name} of {self.folder} does not fit the dataset: expected {expected[0]} bins as "
                 f"{expected[1]}. Received: {shard.shape[1]} as {shard.dtype}."
             )
-        checksum = self.info.shards.get(name)
-        if checksum is not None and shard.attributes.get("checksum") != checksum:
+        found = {"shards": shard.attributes["checksum"], "headers": shard.rest_checksum}
+        if any(
+            getattr(self.info, kind).get(name) not in (None, checksum) for kind, checksum in found.items()
+        ):
             raise StorageError(
                 f"Shard {name} of {self.folder} is not the one that was ingested; delete it and repeat "
                 "`cs-keras ingest`."

@@ -130,6 +130,8 @@ def check_parameters(info: DatasetInfo, shard: Shard, where: str) -> list[Findin
         sentences.append(
             f"it is not the one that was ingested: checksum {recorded} expected, {written} found."
         )
+    if info.headers.get(where) not in (None, shard.rest_checksum):
+        sentences.append("its header was altered.")
     bins, dtype = info.audio.n_bins, np.dtype(info.dtype)
     if (shard.shape[1], shard.dtype) != (bins, dtype):
         sentences.append(f"it holds {shard.shape[1]} bins as {shard.dtype}; expected {bins} as {dtype}.")

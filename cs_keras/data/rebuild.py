@@ -67,6 +67,7 @@ def infer_info(rows: Sequence[Row], shards: Mapping[str, Shard]) -> DatasetInfo:
         dealing=dealing,
         left_out=tuple(LeftOut(i, why) for shard in shards.values() for i, why in shard.left_out.items()),
         shards={name: str(shards[name].attributes["checksum"]) for name in named if name in shards},
+        headers={name: shards[name].rest_checksum for name in named if name in shards},
     )
 
 

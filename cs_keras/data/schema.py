@@ -71,6 +71,8 @@ class DatasetInfo:
         Recordings that could not be used.
     shards
         Checksum of each shard's block, by its name: what says that the sound is still the same.
+    headers
+        Checksum of the rest of each shard's file, by its name.
     """
 
     audio: AudioConfig = AudioConfig()
@@ -79,6 +81,7 @@ class DatasetInfo:
     dealing: str = "hash"
     left_out: tuple[LeftOut, ...] = ()
     shards: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, ("float16", "float32"))
@@ -185,7 +188,10 @@ def read_info(folder: Location) -> DatasetInfo:
             fold_by=document["fold_by"],
             dealing=document["dealing"],
             left_out=tuple(LeftOut(**entry) for entry in document["left_out"]),
-            shards={str(name): str(checksum) for name, checksum in document["shards"].items()},
+            **{
+                kind: {str(name): str(checksum) for name, checksum in document[kind].items()}
+                for kind in ("shards", "headers")
+            },
         )
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise DataError(f"{path} is not as `cs-keras ingest` writes it: {error}.") from error

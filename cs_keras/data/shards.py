@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -68,6 +68,8 @@ class Shard:
         In the order of their frames.
     block_crc32
         CRC-32 of each `BLOCK_FRAMES` frames, the last ones of what is left, shape (n_blocks,), uint32.
+    rest_checksum
+        BLAKE2b-128 of all of the file that is not the block.
     attributes
         ``schema_version``, ``audio`` (JSON), ``checksum`` (BLAKE2b-128 of the block), and the writer's own.
     left_out
@@ -82,6 +84,7 @@ class Shard:
     block_crc32: npt.NDArray[np.uint32] = dataclasses.field(
         compare=False
     )  # its checksum is among the attributes
+    rest_checksum: str
     attributes: dict[str, Any]
     left_out: dict[str, str]
 
@@ -196,8 +199,8 @@ def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
     """
     try:
         if not is_remote(path):
-            with h5py.File(path, "r", locking=False) as file:
-                return _header(path, file, path.stat().st_size)
+            with open(path, "rb") as raw, h5py.File(raw, "r") as file:
+                return _header(path, file, raw, path.stat().st_size)
         length = size(path) if n_bytes is None else n_bytes
         return remote.insist(lambda: _read_remote(path, length), path)
     except FileNotFoundError as error:
@@ -237,14 +240,14 @@ def _read_remote(path: UPath, n_bytes: int) -> Shard:
     with RangedFile(path, n_bytes, HEAD_BYTES) as raw:
         try:
             with h5py.File(raw, "r") as file:
-                return _header(path, file, n_bytes)
+                return _header(path, file, raw, n_bytes)
         except (DataError, StorageError):
             raise
         except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise remote.BadAnswerError("it is not a whole HDF5 file") from error
 
 
-def _header(path: Location, file: h5py.File, n_bytes: int) -> Shard:
+def _header(path: Location, file: h5py.File, raw: IO[bytes] | RangedFile, n_bytes: int) -> Shard:
     version = file.attrs.get("schema_version")
     if version != SHARD_VERSION:
         raise DataError(f"{path} has shard version {version!r}; this release reads {SHARD_VERSION}.")
@@ -269,7 +272,10 @@ def _header(path: Location, file: h5py.File, n_bytes: int) -> Shard:
     absent = (index[f"left_out/{name}"].tolist() for name in ("track_id", "reason"))
     left_out = {track_id.decode(): reason.decode() for track_id, reason in zip(*absent, strict=True)}
     checksums = index["block_crc32"]
-    return Shard(path, offset, magnitude.dtype, magnitude.shape, tracks, checksums, attributes, left_out)
+    rest = _rest_checksum(raw, offset or n_bytes, (offset or n_bytes) + magnitude.nbytes)
+    return Shard(
+        path, offset, magnitude.dtype, magnitude.shape, tracks, checksums, rest, attributes, left_out
+    )
 
 
 def index_checksum(index: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -277,6 +283,16 @@ def index_checksum(index: Mapping[str, npt.NDArray[Any]]) -> str:
     state = hashlib.blake2b(digest_size=16)
     for name in INDEX:
         state.update(f"{name}{index[name].shape}".encode() + np.ascontiguousarray(index[name]).tobytes())
+    return state.hexdigest()
+
+
+def _rest_checksum(raw: IO[bytes] | RangedFile, start: int, end: int) -> str:
+    """Return the BLAKE2b-128 of a file without its bytes from `start` to before `end`."""
+    state = hashlib.blake2b(digest_size=16)
+    raw.seek(0)
+    state.update(raw.read(start))
+    raw.seek(end)
+    state.update(raw.read())
     return state.hexdigest()
 
 

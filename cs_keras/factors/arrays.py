@@ -1,5 +1,6 @@
 """Named arrays in one ``.npz`` file: never a pickle, and either whole or absent."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -19,6 +20,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 SETTINGS = "settings"
 SCHEMA_VERSION = "schema_version"
+DIGEST_SIZE = 16  # bytes of the checksum that ends an archive, as its comment
 
 
 def write_arrays(path: Location, arrays: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]) -> None:
@@ -41,8 +43,10 @@ def write_arrays(path: Location, arrays: Mapping[str, npt.NDArray[Any]], setting
         The file cannot be written; whatever stood at `path` before is left untouched.
     """
     document = np.array(json.dumps(settings, sort_keys=True, allow_nan=False))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{SETTINGS: document}, **arrays)
     with atomic_write(path) as file:
-        np.savez_compressed(file, **{SETTINGS: document}, **arrays)
+        file.write(seal(buffer.getvalue()))
 
 
 def read_arrays(path: Location) -> Arrays:
@@ -68,9 +72,11 @@ def read_arrays(path: Location) -> Arrays:
     loaded: list[Arrays] = []
 
     def check(content: bytes) -> None:
-        """Load all of it, which compares every array with its checksum."""
+        """Load all of it, and compare what `write_arrays` wrote with its checksum: files of others have none."""
         try:
             loaded[:] = [_load(io.BytesIO(content), path)]
+            if SETTINGS in loaded[0] and content[-DIGEST_SIZE:] != _digest(content):
+                raise zipfile.BadZipFile("its checksum does not fit")
         except DataError:
             raise
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError) as error:
@@ -81,6 +87,19 @@ def read_arrays(path: Location) -> Arrays:
         return loaded[0]
     except FileNotFoundError as error:
         raise StorageError(f"{path}: there is no such file; expected an .npz file.") from error
+
+
+def seal(content: bytes) -> bytes:
+    """Return an archive with the BLAKE2b-128 of all that is before it as its comment, for which zip leaves room."""
+    buffer = io.BytesIO(content)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = bytes(DIGEST_SIZE)
+    sealed = buffer.getvalue()
+    return sealed[:-DIGEST_SIZE] + _digest(sealed)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content[:-DIGEST_SIZE], digest_size=DIGEST_SIZE).digest()
 
 
 def _load(file: BinaryIO, path: Location) -> Arrays:

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 
 from cs_keras.errors import DataError, StorageError
+from cs_keras.factors.arrays import seal
 from cs_keras.factors.interactions import Interactions, Tally, align, load_interactions, save_interactions
 
 
@@ -80,6 +81,7 @@ def test_altered_files(tmp_path, name, value, message):
         arrays = dict(archive)
     arrays.pop(name)
     np.savez(path, **arrays, **({} if value is None else {name: value}))
+    path.write_bytes(seal(path.read_bytes()))
     with pytest.raises(DataError, match=rf"interactions\.npz: .*{message}"):
         load_interactions(path)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cs_keras.errors import DataError, StorageError
+from cs_keras.factors.arrays import seal
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors, align_given, load_factors, read_given_factors, save_factors
 
@@ -70,7 +71,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez_compressed", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(StorageError, match="wmf.npz: the disk is full"):
         save_factors(path, make_factors(name="other"))
     assert load_factors(path).name == "wmf"
@@ -125,6 +126,7 @@ def test_altered_files(tmp_path, name, value, message):
         arrays = dict(archive)
     arrays.pop(name)
     np.savez(path, **arrays, **({} if value is None else {name: value}))
+    path.write_bytes(seal(path.read_bytes()))
     with pytest.raises(DataError, match=rf"wmf\.npz: .*{message}"):
         load_factors(path)
 
