@@ -25,6 +25,7 @@ COMMANDS = (
     "check",
     "report",
     "models",
+    "tags",
     "demo-data",
 )
 

@@ -14,9 +14,11 @@ maps after pooling.
 statistics, and the spectrogram of each clip standardised first. Features are means of the maps before pooling.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,22 +78,14 @@ def read_tagger(path: str | Path) -> Tagger:
     DataError
         When it holds another network's weights.
     """
-    import h5py
+    with _opened(path) as file:
+        generation = "keras2" if "model_weights" in file else "keras1"
+        read = _read_keras2 if generation == "keras2" else _read_keras1
 
-    try:
-        with h5py.File(path, "r") as file:
-            generation = "keras2" if "model_weights" in file else "keras1"
-            read = _read_keras2 if generation == "keras2" else _read_keras1
+        def values(name: str) -> Array:
+            return np.asarray(file[name], np.float32)
 
-            def values(name: str) -> Array:
-                return np.asarray(file[name], np.float32)
-
-            blocks = tuple(read(values, number) for number in range(1, 6))
-    except KeyError as error:
-        raise DataError(f"{path} does not hold the weights of Choi's tagger: {error.args[0]}.") from error
-    except OSError as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is not an HDF5 file"
-        raise StorageError(f"Cannot read tagger weights {path}: {reason}.") from error
+        blocks = tuple(read(values, number) for number in range(1, 6))
     for block, n_in in zip(blocks, (1, FILTERS, FILTERS, FILTERS, FILTERS), strict=True):
         if block.kernel.shape != (3, 3, n_in, FILTERS):
             raise DataError(
@@ -99,6 +93,33 @@ def read_tagger(path: str | Path) -> Tagger:
                 f"weights. Received: {' x '.join(map(str, block.kernel.shape))}."
             )
     return Tagger(generation, blocks)
+
+
+def read_tag_layer(path: str | Path) -> tuple[Array, Array]:
+    """Read kernel, shape (32, 50), and bias, (50,), of the layer that gives the tags: of the second generation.
+
+    Raises
+    ------
+    StorageError, DataError
+        As `read_tagger`.
+    """
+    with _opened(path) as file:
+        layer = file["model_weights/dense_1/dense_1"]
+        return np.asarray(layer["kernel:0"], np.float32), np.asarray(layer["bias:0"], np.float32)
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except KeyError as error:
+        raise DataError(f"{path} does not hold the weights of Choi's tagger: {error.args[0]}.") from error
+    except OSError as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is not an HDF5 file"
+        raise StorageError(f"Cannot read tagger weights {path}: {reason}.") from error
 
 
 def _read_keras1(values: Callable[[str], Array], number: int) -> Block:

@@ -37,10 +37,20 @@ def spectrogram(magnitude, generation):
 
 def features(magnitude, generation):
     """Magnitudes (frames, 257) to the five layers' averages, (5, 32)."""
+    layers = _layers(magnitude, generation)
+    return np.array([(x if generation == "keras1" else maps).mean(axis=(1, 2)) for maps, x in layers])
+
+
+def last_maps(magnitude, generation):
+    """Magnitudes (frames, 257) to what the last pool leaves of each map, (32,)."""
+    return list(_layers(magnitude, generation))[-1][1].reshape(32)
+
+
+def _layers(magnitude, generation):
+    """Yield each layer's maps (32, bands, frames), before and after pooling."""
     x = spectrogram(magnitude, generation)[np.newaxis]
     if generation == "keras2":
         x = (x - x.mean()) / x.std()
-    means = []
     with h5py.File(weights_file(generation)) as file:
         for number, pool in enumerate(POOLS, 1):
             kernel, bias, gamma, beta, mean, variance = _block(file, generation, number)
@@ -50,8 +60,7 @@ def features(magnitude, generation):
             x = gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
             maps = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
             x = _max_pool(maps, pool)
-            means.append((x if generation == "keras1" else maps).mean(axis=(1, 2)))
-    return np.array(means)
+            yield maps, x
 
 
 def _block(file, generation, number):
