@@ -22,3 +22,7 @@ class AudioError(DataError):
 
 class StorageError(CsKerasError, OSError):
     """A file or folder cannot be read or written, or is not whole."""
+
+
+class UnreachableError(StorageError):
+    """A file cannot be reached now: the network, the server or a permission is in the way, and it may be whole."""

@@ -29,12 +29,13 @@ from cs_keras.data.schema import (
     read_tracks,
 )
 from cs_keras.data.shards import Shard, ShardTrack, read_shard
-from cs_keras.errors import CsKerasError, StorageError
+from cs_keras.errors import CsKerasError, StorageError, UnreachableError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import Factors, load_factors
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import is_temporary
-from cs_keras.storage.location import Location, is_file, is_folder, names_below
+from cs_keras.storage import remote
+from cs_keras.storage.location import Location, is_file, is_folder, is_remote, names_below
 from pipelines.factors import factors_names
 
 BLOCK_BYTES = 2**24  # read at a time for the checksum of a block
@@ -178,7 +179,8 @@ def _check_shards(
     for row in tracks.table.to_pylist() if tracks else ():
         rows_of[row["shard"] or ""].append(row)
     names = sorted(rows_of) if tracks else shards_on_disk(dataset)
-    with progress.task("check", len(names)) as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
+    n_threads = remote.DEFAULT.in_flight if is_remote(dataset) else os.cpu_count()
+    with progress.task("check", len(names)) as advance, ThreadPoolExecutor(n_threads) as pool:
         examine = functools.partial(_check_shard, dataset, info, rows_of if tracks else None, sketch)
         reports = []
         for report in pool.map(examine, names):
@@ -198,7 +200,7 @@ def _check_shard(
     try:
         report.shard = shard = read_shard(dataset / name)
     except Exception as error:  # h5py raises whatever a damaged header provokes
-        report.damaged = True
+        report.damaged = not isinstance(error, UnreachableError)
         report.findings.append(Finding("error", name, f"it cannot be read: {error}"))
         return report
     rows = rows_of[name] if rows_of is not None else [dataclasses.asdict(track) for track in shard.tracks]
@@ -322,5 +324,7 @@ def try_read(path: Location) -> Shard | None:
     """Return a shard's header, None where it cannot be read."""
     try:
         return read_shard(path)
+    except UnreachableError:
+        raise
     except Exception:  # as in check_dataset, which reports it
         return None

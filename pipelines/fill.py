@@ -25,7 +25,7 @@ from cs_keras.data.schema import (
     write_dataset,
 )
 from cs_keras.data.shards import Shard, read_shard
-from cs_keras.errors import ConfigError, CsKerasError, StorageError
+from cs_keras.errors import ConfigError, CsKerasError, StorageError, UnreachableError
 from cs_keras.runs import remove_temporaries
 from cs_keras.storage.location import Location, is_file, names_below, remove
 
@@ -172,6 +172,8 @@ def _intact(out: Location, info: DatasetInfo, tracks: Tracks) -> Tracks:
             shard = read_shard(out / name)
             made = (shard.attributes["checksum"], shard.rest_checksum)
             whole[name] = made == (info.shards.get(name), info.headers.get(name))
+        except UnreachableError:  # it may be whole: nothing may be made in its place
+            raise
         except CsKerasError:
             whole[name] = False
     return Tracks(tracks.table.filter(pa.array([whole[name] for name in names], pa.bool_())))
@@ -244,6 +246,8 @@ def read_if_whole(path: Location, plan: str) -> Shard | None:
     """Return the shard at `path` if it is whole and was made by `plan`, the digest in its attributes."""
     try:
         shard = read_shard(path)
+    except UnreachableError:
+        raise
     except (CsKerasError, OSError):
         return None
     return shard if shard.attributes.get("plan") == plan else None

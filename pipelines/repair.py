@@ -22,7 +22,7 @@ from cs_keras.data.schema import (
     read_info,
     write_dataset,
 )
-from cs_keras.errors import CsKerasError, StorageError
+from cs_keras.errors import CsKerasError, StorageError, UnreachableError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import load_factors
 from cs_keras.runs import atomic_write, remove_temporaries
@@ -92,6 +92,8 @@ def _salvage(dataset: Location) -> list[Row]:
             .select(TRACK_SCHEMA.names)
             .cast(TRACK_SCHEMA)
         )
+    except UnreachableError:
+        raise
     except (OSError, KeyError, pa.ArrowException):
         return []
     rows: dict[str, Row] = {}
@@ -109,6 +111,8 @@ def _known_order(dataset: Location) -> list[str]:
     for path, load in loaders:
         try:
             return list(load(path).track_ids.tolist())
+        except UnreachableError:
+            raise
         except CsKerasError:
             continue
     return []

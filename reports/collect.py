@@ -1,46 +1,124 @@
-"""Finished runs below a folder, in groups that may share a table: same data, judged alike."""
+"""Finished and failed runs below a folder, in groups that may share a table: same data, judged alike."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.runs import PARTIAL, is_done
-from reports.records import CONFIG_FILE, Evaluation, Judging, Settings, read_evaluation, read_settings
+from reports.labels import label_variants
+from reports.records import (
+    CONFIG_FILE,
+    FAILURE_FILE,
+    Evaluation,
+    Failure,
+    Judging,
+    Settings,
+    read_evaluation,
+    read_failure,
+    read_settings,
+)
+
+Key = tuple[str, Judging]  # runs that have it in common can be compared
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run; `label` is its model, with a hash of the settings where other runs share model and seed."""
+    """Finished runs of one model that differ in nothing but their seed: at least one, in order of seeds.
+
+    `label` is the model, with the settings that tell it from others where there are several.
+    """
 
     label: str
-    evaluation: Evaluation
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def model(self) -> str:
+        """Model key."""
+        return self.evaluations[0].model
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """A seed for each of `evaluations`."""
+        return tuple(evaluation.seed for evaluation in self.evaluations)
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """A run that failed; labelled as `Run` is."""
+
+    label: str
+    model: str
+    seeds: tuple[int, ...]
+    reason: str
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that can be compared: at least one, on the same tracks and factors, judged alike."""
+    """Runs that can be compared: at least one finished, on the same tracks and factors, judged alike."""
 
     data_digest: str
     judging: Judging
-    runs: tuple[Run, ...]
+    entries: tuple[Run | FailedRun, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The finished runs, in order."""
+        return tuple(entry for entry in self.entries if isinstance(entry, Run))
+
+    @property
+    def failed(self) -> tuple[FailedRun, ...]:
+        """The failed runs, in order."""
+        return tuple(entry for entry in self.entries if isinstance(entry, FailedRun))
+
+    @property
+    def first(self) -> Evaluation:
+        """A run that stands for all in what they have in common."""
+        return self.runs[0].evaluations[0]
 
 
 @dataclass(frozen=True)
 class Collected:
-    """All that was found: groups of finished runs, and what is left out.
-
-    That is the folders of unfinished runs, and for each finished one that cannot be read the reason.
-    """
+    """All that was found: groups of runs, folders of unfinished ones, and why each of the others is left out."""
 
     groups: tuple[Group, ...]
     unfinished: tuple[Path, ...]
-    unreadable: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A run folder and what it holds."""
+
+    folder: Path
+    settings: Settings
+    result: Evaluation | Failure
+
+    @property
+    def key(self) -> Key:
+        return self.settings.data_digest, self.settings.evaluation
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        seed = self.result.seed if isinstance(self.result, Evaluation) else self.settings.seed
+        return () if seed is None else (seed,)
+
+    @property
+    def reason(self) -> str:
+        return self.result.reason if isinstance(self.result, Failure) else ""
+
+
+@dataclass
+class _Read:
+    """The run folders that could be read, and the errors of those that could not."""
+
+    runs: list[_Found] = field(default_factory=list)
+    errors: list[CsKerasError] = field(default_factory=list)
 
 
 def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
-    """Read all finished runs in a folder.
+    """Read all finished and failed runs in a folder.
 
     Parameters
     ----------
@@ -59,27 +137,27 @@ def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
     StorageError, DataError
         When there is no such folder, no run is finished, or none of those that are can be read.
     """
-    finished, unfinished = find_runs(runs)
-    if not finished:
+    done, unfinished = find_runs(runs)
+    failures = _read(folder for folder in unfinished if (folder / FAILURE_FILE).exists())
+    if not done:
         raise DataError(
             f"{runs} holds no finished run: expected run folders with a file DONE. "
-            f"Received: {len(unfinished)} unfinished."
+            f"Received: {len(unfinished)} unfinished{_why(failures.runs)}."
         )
-    members: dict[tuple[str, Judging], list[tuple[Path, Evaluation]]] = {}
-    unreadable: list[CsKerasError] = []
-    for folder in finished:
-        try:
-            settings: Settings = read_settings(folder)
-            evaluation = read_evaluation(folder)
-        except CsKerasError as error:
-            unreadable.append(error)
-            continue
-        members.setdefault((settings.data_digest, settings.evaluation), []).append((folder, evaluation))
-    if not members:
-        raise unreadable[0]
+    finished = _read(done)
+    if not finished.runs:
+        raise finished.errors[0]
     rank = {model: i for i, model in enumerate(models)}
-    groups = (Group(*key, _label(found, rank)) for key, found in sorted(members.items(), key=lambda m: m[0]))
-    return Collected(tuple(groups), unfinished, tuple(map(str, unreadable)))
+    members: dict[Key, list[_Found]] = {found.key: [] for found in finished.runs}
+    apart = [found for found in failures.runs if found.key not in members]
+    for found in (*finished.runs, *failures.runs):
+        if found.key in members:
+            members[found.key].append(found)
+    return Collected(
+        tuple(Group(*key, tuple(_entries(members[key], rank))) for key in sorted(members)),
+        unfinished,
+        (*map(str, (*finished.errors, *failures.errors)), *map(_describe, apart)),
+    )
 
 
 def find_runs(runs: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -107,18 +185,64 @@ def _is_run(folder: Path) -> bool:
     )
 
 
-def _label(found: Sequence[tuple[Path, Evaluation]], rank: dict[str, int]) -> tuple[Run, ...]:
-    """Return the runs of a group in order, each with a label that tells it from the others of its seed."""
-    ordered = sorted(
-        found,
-        key=lambda run: (rank.get(run[1].model, len(rank)), run[1].model, run[1].seed, run[0].name),
-    )
-    hashes = {folder: folder.name.rpartition("-")[2] for folder, _ in ordered}
-    same_name = Counter((evaluation.model, evaluation.seed) for _, evaluation in ordered)
-    same_hash = Counter(hashes.values())
-    runs = []
-    for folder, evaluation in ordered:
-        mark = hashes[folder] if same_hash[hashes[folder]] == 1 else folder.name
-        alone = same_name[evaluation.model, evaluation.seed] == 1
-        runs.append(Run(evaluation.model if alone else f"{evaluation.model} ({mark})", evaluation))
-    return tuple(runs)
+def _read(folders: Iterable[Path]) -> _Read:
+    read = _Read()
+    for folder in folders:
+        try:
+            result = read_evaluation(folder) if is_done(folder) else read_failure(folder)
+            read.runs.append(_Found(folder, read_settings(folder), result))
+        except CsKerasError as error:
+            read.errors.append(error)
+    return read
+
+
+def _why(failures: Sequence[_Found]) -> str:
+    return f", of which failed: {'; '.join(map(_describe, failures))}" if failures else ""
+
+
+def _describe(found: _Found) -> str:
+    return f"{found.folder.name}, failed: {found.reason.rstrip('.')}"
+
+
+def _entries(found: Iterable[_Found], rank: Mapping[str, int]) -> Iterable[Run | FailedRun]:
+    """Yield the runs of a group in order, those that differ in their seed alone as one."""
+    models: dict[str, dict[tuple[tuple[str, str], ...], list[_Found]]] = {}
+    for one in sorted(found, key=lambda one: _order(one, rank)):
+        models.setdefault(one.result.model, {}).setdefault(one.settings.others, []).append(one)
+    marks = _marks([one for variants in models.values() for members in variants.values() for one in members])
+    for model, variants in models.items():
+        first = [marks[members[0].folder] for members in variants.values()]
+        labels = label_variants(model, [dict(settings) for settings in variants], first)
+        for label, members in zip(labels, variants.values(), strict=True):
+            yield from _variant_entries(label, members, marks)
+
+
+def _order(found: _Found, rank: Mapping[str, int]) -> tuple[int, str, tuple[int, ...], str]:
+    model = found.result.model
+    return rank.get(model, len(rank)), model, found.seeds, found.folder.name
+
+
+def _marks(found: Sequence[_Found]) -> dict[Path, str]:
+    """Return for each run folder the hash that ends its name or, if others share it, the whole name."""
+    hashes = {one.folder: one.folder.name.removesuffix(PARTIAL).rpartition("-")[2] for one in found}
+    n_alike = Counter(hashes.values())
+    return {folder: mark if n_alike[mark] == 1 else folder.name for folder, mark in hashes.items()}
+
+
+def _variant_entries(
+    label: str, members: Sequence[_Found], marks: Mapping[Path, str]
+) -> Iterable[Run | FailedRun]:
+    """Yield one entry for all seeds of a model's settings, and one for each failed run of them.
+
+    Copies of one run are no further seeds: where there are any, each run stands alone.
+    """
+    finished = [(one, one.result) for one in members if isinstance(one.result, Evaluation)]
+    if len({evaluation.seed for _, evaluation in finished}) == len(finished):
+        if finished:
+            yield Run(label, tuple(evaluation for _, evaluation in finished))
+    else:
+        for one, evaluation in finished:
+            yield Run(f"{label} ({marks[one.folder]})", (evaluation,))
+    for one in members:
+        if isinstance(one.result, Failure):
+            yield FailedRun(label, one.result.model, one.seeds, one.reason)

@@ -1,15 +1,16 @@
 """The sentences around tables: what was measured, on what, by which definition."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
 
 from cs_keras.evaluation.overlap import FLAGGED_TIED_SHARE
 from reports.collect import Group
+from reports.layout import SIGNIFICANT_P
 from reports.records import LeftOut
 
 Kind = Literal["similarity", "dot"]
 
-SIGNIFICANT_P = 0.01
 METRICS = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 PROTOCOLS = {
     "strict": "the fit saw no listening to validation or test tracks",
@@ -23,17 +24,18 @@ REFERENCES = {
 }
 N_NAMED = 10  # recordings named in a note
 STRONG = "Bold: the best of several models"
+SEEDS = "Several seeds: mean ± sample standard deviation over them"
 
 
 def heading(group: Group) -> str:
     """Return the line above a group's tables: its data and how similarity is measured."""
     metric = METRICS.get(group.judging.metric, group.judging.metric)
-    return f"Data {group.data_digest[:10]}, factors {group.runs[0].evaluation.factors.name}, {metric}"
+    return f"Data {group.data_digest[:10]}, factors {group.first.factors.name}, {metric}"
 
 
 def section_notes(group: Group) -> tuple[str, ...]:
     """Return what holds for all tables of a group: its tracks, playlists and factors."""
-    first = group.runs[0].evaluation
+    first = group.first
     counts, factors = first.n_tracks, first.factors
     fit = "".join(f", {name} {value}" for name, value in (factors.config or {}).items() if name != "factors")
     protocol = PROTOCOLS.get(factors.protocol, "what listening they saw is not known")
@@ -62,7 +64,7 @@ def _left_out_notes(left_out: LeftOut) -> Iterator[str]:
 
 def training_notes(group: Group) -> tuple[str, ...]:
     """Return the notes of the training table."""
-    first = group.runs[0].evaluation
+    first = group.first
     notes = [
         f"MSE: mean squared error of the scaled factors ({first.factors.scaling}).",
         f"Mean predictor: the mean factors of the train tracks for every track{_mean_note(first.factors.scaling)}.",
@@ -71,14 +73,35 @@ def training_notes(group: Group) -> tuple[str, ...]:
         "Best epoch: that of the lowest validation loss, whose weights are kept. Time: of training; it varies "
         "from run to run.",
     ]
-    losses = (first.mean_predictor.test, *(run.evaluation.losses.test for run in group.runs))
+    losses = (first.mean_predictor.test, *(own.losses.test for run in group.runs for own in run.evaluations))
     if any(loss.r2 is None for loss in losses):
         reason = "unit-norm targets" if first.factors.scaling == "unit_norm" else "the reference factors"
         verb = "have lost their lengths" if first.factors.scaling == "unit_norm" else "do not vary"
         notes.append(f"R² is n/a: {reason} of the test tracks {verb}.")
+    if _has_several_seeds(group):
+        notes.append(f"{SEEDS}.")
     if len(group.runs) > 1:
         notes.append(f"{STRONG}.")
-    return tuple(notes)
+    return (*notes, *_run_notes(group))
+
+
+def _has_several_seeds(group: Group) -> bool:
+    return any(len(run.evaluations) > 1 for run in group.runs)
+
+
+def _run_notes(group: Group) -> Iterator[str]:
+    """Repeat what runs had to say about themselves, once for all that say the same, and why others failed."""
+    said: dict[str, dict[str, None]] = {}
+    for run in group.runs:
+        for evaluation in run.evaluations:
+            for note in evaluation.training.notes:
+                said.setdefault(note.rstrip("."), {})[run.label] = None
+    for note, labels in said.items():
+        yield f"{', '.join(labels)}: {note}."
+    n_alike = Counter(entry.label for entry in group.entries)
+    for failed in group.failed:
+        seed = f" (seed {failed.seeds[0]})" if failed.seeds and n_alike[failed.label] > 1 else ""
+        yield f"{failed.label}{seed} failed: {failed.reason.rstrip('.')}."
 
 
 def _mean_note(scaling: str) -> str:
@@ -89,7 +112,7 @@ def _mean_note(scaling: str) -> str:
 
 def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
     """Return the notes of an overlap table; `tied` if a cell bears the mark of tied lists."""
-    first, judging = group.runs[0].evaluation, group.judging
+    first, judging = group.first, group.judging
     n_queries, n_candidates = first.overlap[kind][0].n_queries, first.overlap[kind][0].n_candidates
     queries, n_all = (
         ("test tracks", first.n_tracks.test) if kind == "similarity" else ("playlists", first.n_playlists)
@@ -103,6 +126,8 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
         "Chance: k / competing tracks, ± its standard deviation if lists were drawn independently.",
         *(text for name, text in REFERENCES.items() if kind in first.references.get(name, {})),
     ]
+    if _has_several_seeds(group):
+        notes.append(f"{SEEDS}, in place of the interval; p: the largest.")
     if len(group.runs) > 1:
         notes.append(f"{STRONG}, if its p < {SIGNIFICANT_P} and its lists are not tied.")
     if tied:
@@ -113,6 +138,17 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
     if any(k > n_candidates for k in judging.ks):
         notes.append(f"n/a: a list of k tracks needs k that compete for it; there are {n_candidates:,}.")
     return tuple(notes)
+
+
+def embedding_notes() -> tuple[str, ...]:
+    """Return the notes of the table of triplet embeddings."""
+    return (
+        "Loss: of triplets, mean of max(squared distance to the positive − that to the negative + margin, 0).",
+        "Collapsed: an embedding that is the same for every track scores the margin; a loss at or above it is no "
+        "better than that.",
+        "Active: share of triplets that still have a loss. Spread: mean squared distance to the mean embedding, 0 "
+        "when collapsed, 1 when evenly spread.",
+    )
 
 
 def _definition(kind: Kind, metric: str) -> str:

@@ -1,10 +1,12 @@
-"""What a run folder's ``evaluation.json`` and ``config.json`` hold, checked and typed."""
+"""What a run folder's ``evaluation.json``, ``config.json`` and ``failure.json`` hold, checked and typed."""
 
 import dataclasses
+import json
 import reprlib
 import sys
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +18,29 @@ from cs_keras.runs import read_json
 
 EVALUATION_FILE = "evaluation.json"
 CONFIG_FILE = "config.json"
+FAILURE_FILE = "failure.json"
 SCHEMA_VERSION = 1
 
 Record = TypeVar("Record")
 Overlaps = dict[str, tuple[OverlapAtK, ...]]  # by "similarity" and, where there are playlists, "dot"
+
+
+@dataclass(frozen=True)
+class EmbeddingEpoch:
+    """What one epoch of a triplet embedding reached; shares and spread are 0 to 1."""
+
+    loss: float
+    val_loss: float | None = None
+    active_share: float | None = None
+    embedding_spread: float | None = None
+
+
+@dataclass(frozen=True)
+class EmbeddingRecord:
+    """How a triplet embedding was trained; an embedding that is the same for every track scores `margin`."""
+
+    history: tuple[EmbeddingEpoch, ...]
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -31,6 +52,8 @@ class Training:
     epochs: int
     best_epoch: int
     seconds: float
+    notes: tuple[str, ...] = ()
+    embedding: EmbeddingRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -99,11 +122,29 @@ class Judging:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a model was not trained to the end."""
+
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Settings:
-    """What of a run's settings decides which runs can be compared."""
+    """A run's settings: data and judging decide which runs can be compared, `others` tell them apart.
+
+    Attributes
+    ----------
+    seed
+        None where the file names none.
+    others
+        All other settings as text, by dotted path, such as ``("training.epochs", "5")``; sorted.
+    """
 
     data_digest: str
     evaluation: Judging
+    seed: int | None = None
+    others: tuple[tuple[str, str], ...] = ()
 
 
 def read_evaluation(run: Path) -> Evaluation:
@@ -128,23 +169,43 @@ def read_evaluation(run: Path) -> Evaluation:
 
 
 def read_settings(run: Path) -> Settings:
-    """Read what decides which runs `run` can be compared with; errors as for `read_evaluation`."""
+    """Read the settings of `run`, finished or not; errors as for `read_evaluation`."""
     path = run / CONFIG_FILE
-    settings = _record(Settings, read_json(path), path)
+    content = read_json(path)
+    settings = _record(Settings, content, path)
     if not settings.evaluation.ks:
         raise _mismatch(path, "evaluation.ks", "at least one list length", [])
-    return settings
+    others = {name: value for name, value in content.items() if name not in _FIELDS}
+    return dataclasses.replace(settings, others=tuple(sorted(_flatten(others))))
+
+
+def read_failure(run: Path) -> Failure:
+    """Read why `run` failed; errors as for `read_evaluation`."""
+    path = run / FAILURE_FILE
+    return _record(Failure, read_json(path), path)
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Settings))
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
 
 
 def _record(kind: type[Record], value: Any, path: Path, prefix: str = "") -> Record:
-    """Return a JSON object as dataclass `kind`; keys that it does not name are ignored."""
+    """Return a JSON object as dataclass `kind`; keys that it does not name are ignored, some may be missing."""
     if not isinstance(value, dict):
         raise _mismatch(path, prefix.rstrip("."), "an object", value)
     hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for name in names:
-        if name not in value:
-            raise DataError(f"{path} lacks {prefix}{name}.")
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    for field in fields:
+        if field.name not in value and field.default is dataclasses.MISSING:
+            raise DataError(f"{path} lacks {prefix}{field.name}.")
+    names = [field.name for field in fields if field.name in value]
     return kind(**{name: _typed(hints[name], value[name], path, prefix + name) for name in names})
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from cs_keras.errors import ConfigError
 from cs_keras.runs import atomic_write
-from reports.collect import collect_runs
-from reports.render import to_csv, to_latex, to_markdown
-from reports.tables import Section, make_sections
+from reports.latex import to_latex
+from reports.layout import Section
+from reports.render import to_csv, to_markdown
 
 FORMATS: dict[str, tuple[str, Callable[[Sequence[Section]], str]]] = {
     "md": ("tables.md", to_markdown),
@@ -17,20 +17,18 @@ FORMATS: dict[str, tuple[str, Callable[[Sequence[Section]], str]]] = {
 
 
 def write_report(
-    runs: Path, out: Path, formats: Sequence[str] = tuple(FORMATS), models: Sequence[str] = ()
+    sections: Sequence[Section], out: Path, formats: Sequence[str] = tuple(FORMATS)
 ) -> list[Path]:
-    """Write the tables of all finished runs; the same runs give the same bytes.
+    """Write tables; the same tables give the same bytes.
 
     Parameters
     ----------
-    runs
-        Folder of run folders, or one run folder.
+    sections
+        As `reports.tables.make_sections` returns them.
     out
         Folder for the files; it is made if need be.
     formats
         Any of ``md``, ``csv`` and ``latex``.
-    models
-        Model keys in the order in which to list them; others follow by name.
 
     Returns
     -------
@@ -41,15 +39,14 @@ def write_report(
     ------
     ConfigError
         For an unknown format.
-    StorageError, DataError
-        When the runs cannot be read, see `reports.collect.collect_runs`, or a file cannot be written.
+    StorageError
+        When a file cannot be written.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ConfigError(
             f"There is no report format {unknown[0]!r}. Expected one or more of: {', '.join(FORMATS)}."
         )
-    sections = make_sections(collect_runs(runs, models))
     texts = {out / FORMATS[name][0]: FORMATS[name][1](sections) for name in formats}
     for path, text in texts.items():
         with atomic_write(path, "w") as file:

@@ -70,6 +70,9 @@ def main(arguments: list[str] | None = None) -> Any:
     except CsKerasError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+    except OSError as error:  # what no step foresaw
+        click.echo(f"Error: {error.filename or 'a file'}: {error.strerror or error}.", err=True)
+        sys.exit(1)
     except MemoryError:
         click.echo("Error: the machine's memory is full.", err=True)
         sys.exit(1)

@@ -84,9 +84,10 @@ def read_config(
     """
     from cs_keras.data.reader import ReadConfig
     from cs_keras.storage.cache import CacheConfig, parse_size
-    from cs_keras.storage.remote import RemoteConfig
+    from cs_keras.storage.remote import RemoteConfig, configure
 
     given = {"in_flight": in_flight, "timeout_s": timeout}
     remote = RemoteConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    configure(remote)  # tables and headers are read before, and beside, what is given these settings
     max_bytes = parse_size(cache_size)
     return ReadConfig(remote, CacheConfig(cache, max_bytes) if cache else None, reader)

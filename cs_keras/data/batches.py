@@ -22,6 +22,7 @@ AHEAD = 2  # batches for which a disk is asked before they are read, so that it 
 @contextlib.contextmanager
 def reading(dataset: Dataset) -> Iterator[None]:
     """Raise what the dataset met while TensorFlow read from it, instead of TensorFlow's account of it."""
+    dataset.error = None
     try:
         yield
     except tf.errors.OpError as error:

@@ -1,9 +1,9 @@
 """A dataset folder opened for reading: its settings, its track table, and windows of frames."""
 
-import functools
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,8 @@ class Dataset:
         if self.reading.reader == "tfio":
             self._check_tfio()
         self._reader = FrameReader(self.reading)
-        self._shard = functools.cache(self._open)
+        self._shards: dict[int, Future[OpenShard]] = {}
+        self._lock = threading.Lock()
         self.error: CsKerasError | None = None  # what went wrong where TensorFlow would hide it
 
     def __len__(self) -> int:
@@ -86,7 +87,8 @@ class Dataset:
     def read_track(self, row: int) -> Frames:
         """Return all magnitudes of one track, shape (n_frames, n_bins), as stored."""
         out = aligned_empty((int(self.n_frames[row]), self.info.audio.n_bins), self.info.dtype)
-        self._read([Stretch(self._shard(int(self._shard_of[row])), int(self._first[row]), out)])
+        (shard,) = self._open_shards([int(self._shard_of[row])])
+        self._read([Stretch(shard, int(self._first[row]), out)])
         return out
 
     def announce(self, windows: Windows, frames: int) -> None:
@@ -95,7 +97,7 @@ class Dataset:
             return
         n_frames = np.minimum(frames, self.n_frames[windows.row] - windows.start)
         first = self._first[windows.row] + windows.start
-        shards = map(self._shard, self._shard_of[windows.row].tolist())
+        shards = self._open_shards(self._shard_of[windows.row].tolist())
         for place in zip(shards, first.tolist(), n_frames.tolist(), strict=True):
             self._reader.announce(*place)
 
@@ -105,11 +107,13 @@ class Dataset:
         A track that ends inside its window is followed by zeros.
         """
         out = aligned_empty((len(windows), frames, self.info.audio.n_bins), self.info.dtype)
+        shards = self._open_shards(self._shard_of[windows.row].tolist())
         stretches = []
-        for window, row, start in zip(out, windows.row.tolist(), windows.start.tolist(), strict=True):
+        for window, shard, row, start in zip(
+            out, shards, windows.row.tolist(), windows.start.tolist(), strict=True
+        ):
             n = min(frames, int(self.n_frames[row]) - start)
             window[n:] = 0
-            shard = self._shard(int(self._shard_of[row]))
             stretches.append(Stretch(shard, int(self._first[row]) + start, window[:n]))
         self._read(stretches)
         return out
@@ -122,7 +126,7 @@ class Dataset:
         paths, shape, first, last
             Of the shard's file (bytes), of its magnitudes (n_windows, 2); frames from `first` to before `last`.
         """
-        shards = [self._shard(number).header for number in self._shard_of[windows.row].tolist()]
+        shards = [shard.header for shard in self._open_shards(self._shard_of[windows.row].tolist())]
         first = self._first[windows.row] + windows.start
         last = first + np.minimum(frames, self.n_frames[windows.row] - windows.start)
         paths = np.array([str(shard.path).encode() for shard in shards])
@@ -147,7 +151,7 @@ class Dataset:
                 on_track(n)
 
     def _verify_shard(self, number: int) -> None:
-        shard = self._shard(number)
+        (shard,) = self._open_shards([number])
         n_frames, n_bins = shard.header.shape
         for first in range(0, n_frames, VERIFIED_FRAMES):
             out = np.empty((min(VERIFIED_FRAMES, n_frames - first), n_bins), shard.header.dtype)
@@ -173,15 +177,26 @@ class Dataset:
             self.error = error
             raise
 
-    def _open(self, number: int) -> OpenShard:
-        name = str(self._names[number])
+    def _open_shards(self, numbers: list[int]) -> list[OpenShard]:
+        """Return shards to read from; the headers of new ones are read side by side, each once."""
+        with self._lock:
+            for number in numbers:
+                if number not in self._shards:
+                    self._shards[number] = self._reader.pool().submit(self._open, number)
+            opening = [self._shards[number] for number in numbers]
         try:
-            shard = read_shard(self.folder / name, self._sizes[name.removeprefix(f"{SHARDS_FOLDER}/")])
-            self._check(number, name, shard)
-            return self._reader.open(shard)
+            return [future.result() for future in opening]
         except CsKerasError as error:
             self.error = error
+            with self._lock:  # so that what passes by and by is tried again
+                self._shards = {n: f for n, f in self._shards.items() if not (f.done() and f.exception())}
             raise
+
+    def _open(self, number: int) -> OpenShard:
+        name = str(self._names[number])
+        shard = read_shard(self.folder / name, self._sizes[name.removeprefix(f"{SHARDS_FOLDER}/")])
+        self._check(number, name, shard)
+        return self._reader.open(shard)
 
     def _check(self, number: int, name: str, shard: Shard) -> None:
         expected = (self.info.audio.n_bins, np.dtype(self.info.dtype))

@@ -15,7 +15,7 @@ from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice
 from cs_keras.data.folds import SPLITS
-from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.errors import ConfigError, DataError, StorageError, UnreachableError
 from cs_keras.runs import atomic_write, digest, write_json
 from cs_keras.storage.location import Location, read_bytes
 from cs_keras.storage.remote import BadAnswerError
@@ -275,6 +275,8 @@ def _tracks_checksum(folder: Location) -> str | None:
     """Return what ``dataset.json`` says of the table; None where it cannot be asked, which others report."""
     try:
         document = read_document(folder)
+    except UnreachableError:
+        raise
     except StorageError:
         return None
     return document.get("tracks_checksum") if isinstance(document, dict) else None
@@ -283,11 +285,12 @@ def _tracks_checksum(folder: Location) -> str | None:
 def _check_document(content: bytes) -> None:
     try:
         document = json.loads(content)
-    except ValueError as error:
+        current = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
+        as_written = not current or document == seal(document)
+    except (ValueError, RecursionError) as error:
         raise BadAnswerError(f"it is not valid JSON: {error}") from error
-    if isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION:
-        if document != seal(document):
-            raise BadAnswerError("it is not as it was written")
+    if not as_written:
+        raise BadAnswerError("it is not as it was written")
 
 
 def _checksum(content: bytes) -> str:

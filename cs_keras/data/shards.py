@@ -37,7 +37,7 @@ INDEX = (
     "left_out/track_id",
     "left_out/reason",
 )
-HEAD_BYTES = 1 << 18  # holds all that is not magnitudes, but for shards of thousands of tracks
+HEAD_BYTES = 1 << 16  # holds all that is not magnitudes, but for very large shards
 
 
 @dataclasses.dataclass(frozen=True)

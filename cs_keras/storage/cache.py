@@ -73,9 +73,9 @@ class Cache:
         self._descriptors = Descriptors(os.O_RDWR | os.O_CREAT)
         try:
             config.folder.mkdir(parents=True, exist_ok=True)
+            self._evict()
         except OSError as error:
             raise StorageError(f"Cannot make cache folder {config.folder}: {error.strerror}.") from error
-        self._evict()
 
     def open(self, identity: str) -> "KeptFile":
         """Return the kept file of what `identity` names, new or as any process left it."""
@@ -97,13 +97,13 @@ class Cache:
             fcntl.flock(file, fcntl.LOCK_EX)
             kept = sorted(self._kept())
             used = sum(n_bytes for _, n_bytes, _ in kept)
-            if used <= self._config.max_bytes:
-                return
+            enough = self._config.max_bytes * (FREED_SHARE if used > self._config.max_bytes else 1.0)
             for _, n_bytes, path in kept:
-                if used <= self._config.max_bytes * FREED_SHARE:
+                if used <= enough:
                     break
                 path.unlink(missing_ok=True)
                 used -= n_bytes
+        self._descriptors.let_go_of_removed()
 
     def _kept(self) -> Iterator[tuple[float, int, Path]]:
         """Yield time of last use, bytes on disk, and path of each kept file."""
@@ -123,23 +123,23 @@ class KeptFile:
     def read(self, offset: int, buffer: memoryview) -> bool:
         """Fill `buffer` from `offset` on; False where nothing was kept, and its content then means nothing."""
         try:
-            return os.preadv(self._open().number, [buffer], offset) == len(buffer)
+            opened = self._open()  # held until the call is over, so that nobody else gets its number
+            return os.preadv(opened.number, [buffer], offset) == len(buffer)
         except OSError:
             return False
 
     def write(self, offset: int, content: memoryview) -> None:
         """Keep `content`, unless the disk is full or gone: reading on matters more than keeping."""
         with contextlib.suppress(OSError):
-            os.pwrite(self._open().number, content, offset)
+            opened = self._open()
+            os.pwrite(opened.number, content, offset)
             self._cache.added(len(content))
 
     def _open(self) -> Descriptor:
         now = time.monotonic()
         if now - self._noted >= USE_INTERVAL_S:
             self._noted = now
-            descriptor = self._descriptors.get(self._path).number
-            if os.fstat(descriptor).st_nlink == 0:
-                self._descriptors.let_go(self._path)
-            else:
-                os.utime(descriptor)
+            self._descriptors.let_go_of_removed(self._path)
+            opened = self._descriptors.get(self._path)
+            os.utime(opened.number)
         return self._descriptors.get(self._path)

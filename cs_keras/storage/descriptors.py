@@ -50,7 +50,10 @@ class Descriptors:
                 self._open.popitem(last=False)
             return self._open[path]
 
-    def let_go(self, path: Path) -> None:
-        """Open `path` anew the next time."""
+    def let_go_of_removed(self, path: Path | None = None) -> None:
+        """Close files whose names are gone, `path` or whichever there are, which frees the space they take."""
         with self._lock:
-            self._open.pop(path, None)
+            for name in [path] if path else list(self._open):
+                opened = self._open.get(name)
+                if opened and os.fstat(opened.number).st_nlink == 0:
+                    del self._open[name]

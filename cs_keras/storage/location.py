@@ -1,18 +1,21 @@
 """Files and folders on this machine or behind a URL: what the rest of the project asks of either."""
 
+import contextlib
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import unquote
 
 from typing_extensions import TypeIs
 from upath import UPath
 
-from cs_keras.errors import ConfigError, StorageError
+from cs_keras.errors import ConfigError, StorageError, UnreachableError
 from cs_keras.storage import remote
 
 Location: TypeAlias = Path | UPath
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}", re.IGNORECASE)
 # Listings are not kept, because other processes write too; what is written is compared with what arrived.
 _OPTIONS = {"gs": {"consistency": "md5"}, "gcs": {"consistency": "md5"}}
 
@@ -33,12 +36,16 @@ def locate(text: str) -> Location:
     scheme = _SCHEME.match(text)
     if scheme is None:
         return Path(text)
-    protocol = scheme[1].lower()
+    protocol, rest = scheme[1].lower(), text[scheme.end() :]
+    if not rest.strip("/"):
+        raise ConfigError(
+            f"Expected a bucket and a folder in it, such as gs://bucket/dataset. Received: {text}."
+        )
     if protocol in ("file", "local"):
-        return Path(UPath(text).path)
+        return Path(unquote(rest))
     try:
-        location = UPath(text, use_listings_cache=False, **_OPTIONS.get(protocol, {}))
-        location.fs.protocol  # noqa: B018  (opens the file system)
+        location = UPath(f"{protocol}://{rest}", use_listings_cache=False, **_OPTIONS.get(protocol, {}))
+        remote.take_over_retries(location.fs)
     except (ImportError, ValueError) as error:
         raise ConfigError(f"There is nothing here that opens {text}: {error}.") from error
     except Exception as error:  # those of credentials, which differ by file system
@@ -97,7 +104,7 @@ def read_bytes(location: Location, check: Callable[[bytes], None] = lambda conte
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StorageError(f"Cannot read {location}: {error.strerror}.") from error
+        raise UnreachableError(f"Cannot read {location}: {error.strerror}.") from error
     except remote.BadAnswerError as error:
         raise StorageError(f"{location}: {error}.") from error
 
@@ -125,8 +132,9 @@ def remove(location: Location) -> None:
     """Remove a file, if there is one."""
     if not is_remote(location):
         location.unlink(missing_ok=True)
-    elif is_file(location):
-        remote.call(location, "rm_file")
+    else:
+        with contextlib.suppress(FileNotFoundError):  # also where it is gone and only the answer was lost
+            remote.call(location, "rm_file")
 
 
 def names_below(folder: Location) -> list[str]:
@@ -138,8 +146,13 @@ def sizes_below(folder: Location) -> dict[str, int]:
     """Return the length in bytes of each file below `folder` by its path relative to it: one listing."""
     if not is_remote(folder):
         root = folder
-        files = (path for path in root.rglob("*") if path.is_file())
-        return {path.relative_to(root).as_posix(): path.stat().st_size for path in files}
+        sizes = {}
+        for path in root.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # a writer's temporary that has its name by now
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode):
+                    sizes[path.relative_to(root).as_posix()] = status.st_size
+        return sizes
     try:
         found = remote.call(folder, "find", detail=True)
     except FileNotFoundError:
@@ -149,9 +162,13 @@ def sizes_below(folder: Location) -> dict[str, int]:
 
 
 def _type_of(location: Location) -> str | None:
-    if not is_remote(location):
-        return "file" if location.is_file() else "directory" if location.is_dir() else None
     try:
+        if not is_remote(location):
+            return "directory" if stat.S_ISDIR(location.stat().st_mode) else "file"
         return str(remote.call(location, "info")["type"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except StorageError:
+        raise
+    except OSError as error:
+        raise UnreachableError(f"Cannot read {location}: {error.strerror}.") from error

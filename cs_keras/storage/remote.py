@@ -4,20 +4,23 @@ import dataclasses
 import logging
 import random
 import time
+import types
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import aiohttp
 import fsspec.asyn
+import gcsfs.retry
+import google.auth.exceptions
 import requests
 from upath import UPath
 
 from cs_keras.config import check_range
-from cs_keras.errors import CsKerasError, StorageError
+from cs_keras.errors import CsKerasError, StorageError, UnreachableError
 
 T = TypeVar("T")
 BUSY = (408, 425, 429)  # HTTP statuses that ask to come again; so do those from 500 on
-SLOWEST_BYTES_PER_S = 1e6  # a transfer at this rate is not a stall
+SLOWEST_BYTES_PER_S = 1e5  # of one request among many: a transfer at this rate is not a stall
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 20.0
 
 # gcsfs logs a traceback for each request that it gives up; here the error says it, once, in a sentence.
@@ -39,7 +42,7 @@ class RemoteConfig:
     """
 
     in_flight: int = 32
-    attempts: int = 6
+    attempts: int = 8
     timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -48,11 +51,24 @@ class RemoteConfig:
         check_range("timeout_s", self.timeout_s, 0.01, 3600)
 
 
-DEFAULT = RemoteConfig()
+DEFAULT = RemoteConfig()  # of this process; see `configure`
 
 
 class BadAnswerError(Exception):
     """An answer came and was not what was asked for: cut short, or with another checksum."""
+
+
+def configure(settings: RemoteConfig) -> None:
+    """Let `settings` hold for every request of this process that is given no others."""
+    global DEFAULT
+    DEFAULT = settings
+
+
+def take_over_retries(system: Any) -> None:
+    """Leave trying again to `insist`: gcsfs's own waits would eat up a request's time and hide what went wrong."""
+    retried: Any = getattr(type(system), "_request", None)
+    if hasattr(retried, "__wrapped__"):
+        system._request = types.MethodType(retried.__wrapped__, system)
 
 
 def call(location: UPath, operation: str, *arguments: Any, n_bytes: int = 0, **options: Any) -> Any:
@@ -72,7 +88,7 @@ def call(location: UPath, operation: str, *arguments: Any, n_bytes: int = 0, **o
     FileNotFoundError
         When there is nothing at `location`.
     StorageError
-        When it failed otherwise.
+        When it failed otherwise: `UnreachableError` unless what came was not what was written.
     """
     return insist(lambda: once(location, operation, *arguments, n_bytes=n_bytes, **options), location)
 
@@ -90,6 +106,8 @@ def fetch(
     ----------
     check
         Raises `BadAnswerError` for bytes that are not the right ones: they are then asked for again.
+    settings
+        Tries and time-out.
 
     Raises
     ------
@@ -128,7 +146,10 @@ def once(
 
 
 def insist(ask: Callable[[], T], location: UPath, attempts: int | None = None) -> T:
-    """Return what `ask` returns, calling it again, ever later, while it fails in a way that may pass."""
+    """Return what `ask` returns, calling it again, ever later, while it fails in a way that may pass.
+
+    See `fetch` for parameters and `call` for errors.
+    """
     attempts = attempts or DEFAULT.attempts
     for attempt in range(1, attempts + 1):
         try:
@@ -138,7 +159,8 @@ def insist(ask: Callable[[], T], location: UPath, attempts: int | None = None) -
         except Exception as error:  # every file system has errors of its own
             if attempt == attempts or not _may_pass(error):
                 tried = f" ({attempt} attempts)" if attempt > 1 else ""
-                raise StorageError(f"{location}: {_reason(error)}{tried}.") from error
+                kind = StorageError if isinstance(error, BadAnswerError) else UnreachableError
+                raise kind(f"{location}: {_reason(error)}{tried}.") from error
         time.sleep(min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S) * random.uniform(0.5, 1.0))
     raise AssertionError("the last attempt returns or raises")
 
@@ -153,8 +175,11 @@ def _may_pass(error: Exception) -> bool:
         ConnectionError,
         aiohttp.ClientError,
         requests.RequestException,
+        gcsfs.retry.ChecksumError,
+        google.auth.exceptions.TransportError,
+        google.auth.exceptions.RefreshError,
     )
-    return isinstance(error, passing)
+    return isinstance(error, passing) or "rateLimitExceeded" in str(error)
 
 
 def _status(error: Exception) -> int | None:

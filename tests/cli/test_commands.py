@@ -241,5 +241,9 @@ def test_real_recordings_go_all_the_way(tmp_path: Path, capfd: pytest.CaptureFix
     printed = capfd.readouterr().out
     assert "n/a" in printed
     for row in table(tmp_path / "runs"):
-        if row["table"].startswith("Overlap") and row["column"] in ("50", "100", "500"):
+        if row["table"].startswith("Overlap") and row["column"] in (
+            "overlap@50",
+            "overlap@100",
+            "overlap@500",
+        ):
             assert row["value"] == "", "lists longer than the candidates must not be available"

@@ -1,7 +1,9 @@
 """Frames read by position and by range: the same frames, and nothing but what was written."""
 
 import os
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import FrameReader, ReadConfig, Stretch, coalesce
 from cs_keras.data.shards import BLOCK_FRAMES, read_shard
 from cs_keras.data.windows import Windows
-from cs_keras.errors import StorageError
+from cs_keras.errors import StorageError, UnreachableError
 from cs_keras.storage import remote
 from cs_keras.storage.cache import CacheConfig
 from cs_keras.storage.location import locate
@@ -241,3 +243,46 @@ def test_unverified_frames_are_as_they_lie(folder):
     block = read_block(shard)
     assert block[3, 0] != magnitudes(2, 64)[3, 0]
     assert np.array_equal(block[4:64], magnitudes(2, 64)[4:])
+
+
+def test_a_header_is_read_once_whoever_asks(bucket, monkeypatch):
+    dataset, read = Dataset(bucket.folder), []
+
+    def slow(path, n_bytes=None):
+        read.append(path.name)
+        time.sleep(0.02)
+        return read_shard(path, n_bytes)
+
+    monkeypatch.setattr("cs_keras.data.dataset.read_shard", slow)
+    with ThreadPoolExecutor(8) as pool:
+        tracks = list(pool.map(dataset.read_track, [0, 1, 2, 3, 4, 5] * 3))
+    assert sorted(read) == ["part-00000.h5", "part-00001.h5", "part-00002.h5"]
+    assert all(np.array_equal(track, magnitudes(i % 6, LENGTHS[i % 6])) for i, track in enumerate(tracks))
+
+
+def test_a_header_that_could_not_be_read_is_read_again(bucket, monkeypatch):
+    dataset = Dataset(bucket.folder)
+
+    def refuse(path, n_bytes=None):
+        raise UnreachableError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cs_keras.data.dataset.read_shard", refuse)
+        with pytest.raises(UnreachableError, match="not now"):
+            dataset.read_track(0)
+    assert len(dataset.read_track(0)) == 90
+
+
+def test_unverified_frames_altered_on_their_way_are_asked_for_again(bucket, monkeypatch):
+    shard, spoilt, once = read_shard(bucket.folder / SHARD), [], remote.once
+
+    def spoil(location, operation, **options):
+        content = once(location, operation, **options)
+        if not spoilt:
+            spoilt.append(location)
+            content = bytes([content[0] ^ 8]) + content[1:]
+        return content
+
+    monkeypatch.setattr(remote, "once", spoil)
+    assert np.array_equal(read_block(shard)[:64], magnitudes(2, 64))
+    assert spoilt

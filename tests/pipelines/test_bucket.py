@@ -15,7 +15,7 @@ from upath import UPath
 
 from cs_keras.runs import read_npz
 from cs_keras.storage import remote
-from cs_keras.storage.location import locate, names_below, write_bytes
+from cs_keras.storage.location import locate, names_below, remove, write_bytes
 from tests.cli.conftest import SMALL, demo, run
 from tests.storage.servers import BUCKET, FaultyProxy, emulator, reached_through
 
@@ -60,7 +60,7 @@ def bucket(port: int, demo: Path) -> Iterator[UPath]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "DEFAULT", remote.RemoteConfig(timeout_s=1.0))
+    monkeypatch.setattr(remote, "DEFAULT", remote.RemoteConfig(timeout_s=2.0))
     monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.02)
 
 
@@ -124,7 +124,7 @@ def test_training_gives_the_same_numbers_through_a_bad_network(
     port: int, bucket: UPath, tmp_path: Path, expected: tuple[dict, dict]
 ) -> None:
     with FaultyProxy(port, FAULTS) as proxy, reached_through(proxy.port):
-        assert train(URL, tmp_path, "--timeout", 1.0) == 0
+        assert train(URL, tmp_path, "--timeout", 2.0) == 0
     assert numbers(tmp_path) == expected
     assert all(proxy.counts[fault] for fault in FAULTS)
 
@@ -132,7 +132,7 @@ def test_training_gives_the_same_numbers_through_a_bad_network(
 def test_a_bad_network_and_a_cache(
     port: int, bucket: UPath, tmp_path: Path, expected: tuple[dict, dict]
 ) -> None:
-    cache = ("--cache", tmp_path / "cache", "--timeout", 1.0)
+    cache = ("--cache", tmp_path / "cache", "--timeout", 2.0)
     with FaultyProxy(port, FAULTS, only_media=True) as proxy, reached_through(proxy.port):
         assert train(URL, tmp_path / "first", *cache) == 0
     with FaultyProxy(port) as proxy, reached_through(proxy.port):
@@ -179,8 +179,7 @@ def test_a_server_that_stays_busy_is_told_in_one_sentence(
         assert train(URL, tmp_path) == 1
     error = capfd.readouterr().err
     assert "Traceback" not in error
-    assert error.splitlines()[-1].startswith(f"Error: {URL}/dataset.json: ")
-    assert "attempts)" in error
+    assert error.splitlines()[-1] == f"Error: {URL}/dataset.json: busy, 503 (8 attempts)."
 
 
 def test_frames_that_stay_wrong_are_told_with_their_track(
@@ -207,6 +206,37 @@ def test_check_reads_a_bucket(bucket: UPath, capfd: pytest.CaptureFixture[str]) 
         assert run("check", URL) == 1, name
         assert name.partition("/wmf")[0] in capfd.readouterr().out
         write_bytes(bucket / name, content)
+
+
+def test_check_through_a_bad_network_finds_nothing_wrong(
+    port: int, bucket: UPath, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FaultyProxy(port, ("corrupt", "truncate", "503", "ok"), only_media=True) as proxy:
+        with reached_through(proxy.port):
+            assert run("check", URL) == 0
+    assert "is whole" in capfd.readouterr().out
+
+
+def test_a_shard_that_cannot_be_reached_is_neither_made_anew_nor_called_damaged(
+    port: int, bucket: UPath, demo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = written(bucket)
+    with FaultyProxy(port, ("403",), only_media=True, always=True, named="fold-02") as proxy:
+        with reached_through(proxy.port):
+            tracks = ("--tracks", demo / "source/tracks.csv")
+            assert run("ingest", *tracks, "--out", URL, "--append") == 1
+            assert "fold-02/part-00000.h5: " in capfd.readouterr().err
+            assert run("check", URL) == 1
+            assert "delete them" not in capfd.readouterr().out
+    with reached_through(port):
+        assert written(bucket) == before
+
+
+def test_a_removal_whose_answer_is_lost_is_a_removal(port: int, bucket: UPath) -> None:
+    with FaultyProxy(port, ("lost",)) as proxy, reached_through(proxy.port):
+        place = locate(URL)
+        remove(place / "interactions.npz")
+    assert "interactions.npz" not in names_below(bucket)
 
 
 def test_check_repairs_a_table_in_a_bucket(bucket: UPath) -> None:

@@ -12,6 +12,9 @@ from cs_keras.evaluation.losses import regression_losses
 from cs_keras.evaluation.overlap import OverlapAtK, evaluate_overlap
 from cs_keras.evaluation.references import mean_predictor, one_ranking_scores, random_predictor
 from cs_keras.runs import DONE, write_json
+from reports.collect import collect_runs
+from reports.layout import Section
+from reports.tables import make_sections
 
 N_FACTORS = 6
 SETTINGS = {"metric": "cosine", "n_permutations": 199, "n_bootstrap": 50, "max_queries": 20_000}
@@ -20,6 +23,18 @@ NO_NUMBERS = {
     for field in dataclasses.fields(OverlapAtK)
     if field.name not in ("k", "available", "n_queries", "n_candidates")
 }
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "=cmd|' /C calc'!A0",
+    "a_b%$#&{}\\",
+    "| x || y |",
+    "🎧 *bold* _é_ `code` [link](http://x)",
+    "two\nlines\r\tand \x1b[31mred\x1b[0m \u202e",
+    "[0pt] -- ''",
+    '\\end{table}^~"',
+    "[bold]markup[/bold]",
+)
 
 MakeRun = Callable[..., Path]
 
@@ -107,24 +122,63 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_run(runs: Path) -> MakeRun:
-    """Make a finished run folder; further arguments go to `make_evaluation`."""
+    """Make a finished run folder, with `others` of its settings; further arguments go to `make_evaluation`."""
 
     def make(
         name: str = "2024-05-01-cnn-0123456789",
         data: str = "d" * 64,
         settings: dict[str, Any] | None = None,
+        others: dict[str, Any] | None = None,
+        training: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> Path:
         evaluation = make_evaluation(**arguments)
+        evaluation["training"].update(training or {})
         ks = [row["k"] for row in evaluation["overlap"]["similarity"]]
         run = runs / name
         run.mkdir()
         write_json(run / "evaluation.json", evaluation)
         write_json(
             run / "config.json",
-            {"data_digest": data, "evaluation": {"ks": ks, **SETTINGS, **(settings or {})}},
+            {
+                **(others or {}),
+                "seed": evaluation["seed"],
+                "data_digest": data,
+                "evaluation": {"ks": ks, **SETTINGS, **(settings or {})},
+            },
         )
         (run / DONE).touch()
         return run
 
     return make
+
+
+@pytest.fixture
+def make_failed(make_run: MakeRun) -> MakeRun:
+    """Make the folder of a run that failed, judged as those of `make_run` would be."""
+
+    def make(model: str, reason: str, **arguments: Any) -> Path:
+        run = make_run(f"2024-05-01-{model}-{'f' * 10}.partial", model=model, **arguments)
+        (run / DONE).unlink()
+        (run / "evaluation.json").unlink()
+        write_json(run / "failure.json", {"model": model, "reason": reason})
+        return run
+
+    return make
+
+
+@pytest.fixture
+def sections(runs: Path, make_run: MakeRun) -> tuple[Section, ...]:
+    """One group of three ordinary models, one of them with two seeds."""
+    make_run("2024-05-01-cnn-0123456789", noise=0.5)
+    make_run("2024-05-01-lstm-0123456789", noise=0.7, seed=1, model="lstm")
+    for seed in range(2):
+        make_run(f"2024-05-01-wide-{seed:010}", model="cnn-wide-dense", noise=0.2, seed=seed)
+    return make_sections(collect_runs(runs))
+
+
+@pytest.fixture
+def hostile(runs: Path, make_run: MakeRun) -> tuple[Section, ...]:
+    for i, name in enumerate(HOSTILE):
+        make_run(f"2024-05-01-x-{i:010}", model=name, n_tracks=20, n_playlists=4, ks=(2, 50))
+    return make_sections(collect_runs(runs))

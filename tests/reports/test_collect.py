@@ -53,20 +53,6 @@ def test_runs_that_cannot_be_compared_are_apart(runs: Path, make_run: MakeRun, o
     assert sorted(labels(runs)) == [["bot"], ["cnn"]]
 
 
-def test_labels_tell_runs_of_one_model_and_seed_apart(runs: Path, make_run: MakeRun) -> None:
-    make_run("2024-05-01-cnn-0123456789")
-    make_run("2024-05-01-cnn-abcdef0123")
-    make_run("2024-05-01-cnn-fedcba9876", seed=1)
-    make_run("2024-05-01-bot-0123456780", model="bot")
-    assert labels(runs) == [["bot", "cnn (0123456789)", "cnn (abcdef0123)", "cnn"]]
-
-
-def test_labels_tell_copies_of_one_run_apart(runs: Path, make_run: MakeRun) -> None:
-    make_run("2024-05-01-cnn-0123456789")
-    make_run("2024-05-02-cnn-0123456789")
-    assert labels(runs) == [["cnn (2024-05-01-cnn-0123456789)", "cnn (2024-05-02-cnn-0123456789)"]]
-
-
 def test_keys_of_later_versions_are_ignored(make_run: MakeRun) -> None:
     run = make_run()
     change(run, lambda evaluation: {**evaluation, "beyond": {"coverage": 0.5}})
@@ -201,7 +187,7 @@ def test_an_unreadable_run_is_left_out_and_told(runs: Path, make_run: MakeRun) -
     (broken / "config.json").write_text("")
     collected = collect_runs(runs)
     assert [run.label for run in collected.groups[0].runs] == ["cnn"]
-    (reason,) = collected.unreadable
+    (reason,) = collected.left_out
     assert "bot-0123456789" in reason and "JSON" in reason
 
 

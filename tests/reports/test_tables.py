@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from reports.collect import collect_runs
-from reports.tables import Cell, Row, Section, Table, make_sections
+from reports.layout import Cell, Row, Section, Table
+from reports.tables import make_sections
 from tests.reports.conftest import MakeRun
 
 
@@ -89,7 +90,10 @@ def test_lists_longer_than_the_candidates_are_not_available(make_run: MakeRun) -
 def test_one_test_track_has_nothing_to_be_similar_to(make_run: MakeRun) -> None:
     run = make_run(n_tracks=1, ks=(1, 10))
     similarity = table_of(run, "Overlap by similarity")
-    assert all(cell is None for row in similarity.rows for cell in row.cells)
+    for row in similarity.rows:
+        assert not any(
+            cell for column, cell in zip(similarity.columns, row.cells, strict=True) if not column.group
+        )
     dot = table_of(run, "Overlap by dot product")
     assert cell_of(dot, "cnn", "overlap@1") is not None and cell_of(dot, "cnn", "overlap@10") is None
     training = table_of(run, "Training")
@@ -141,13 +145,26 @@ def test_tied_lists_are_not_strong(runs: Path, make_run: MakeRun) -> None:
     assert {name for name, _ in strong(table_of(runs, "Overlap by similarity"))} == {"cnn"}
 
 
-def test_seeds_are_shown_where_they_differ(runs: Path, make_run: MakeRun) -> None:
-    make_run("2024-05-01-cnn-0123456789", seed=3)
-    assert not any(table.shows_seeds for table in only_section(runs).tables)
-    make_run("2024-05-01-cnn-0123456780", seed=4)
+def test_families_are_told_where_there_are_many_models(runs: Path, make_run: MakeRun) -> None:
+    for model in ("bot", "cnn", "cnn-bn", "lstm"):
+        make_run(f"2024-05-01-{model}-0123456789", model=model)
+    assert not any(row.heading for table in only_section(runs).tables for row in table.rows)
+    make_run("2024-05-01-bot-wide-0123456789", model="bot-wide")
     for table in only_section(runs).tables:
-        assert table.shows_seeds
-        assert [row.seed for row in table.rows][-2:] == [3, 4]
+        divided = [(row.name, row.heading) for row in table.rows if row.family and row.rule_above]
+        assert divided == [
+            ("bot", "Bag of Tones"),
+            ("cnn", "Convolutional networks"),
+            ("lstm", "Recurrent networks"),
+        ]
+
+
+def test_what_runs_say_of_themselves_is_told_once(runs: Path, make_run: MakeRun) -> None:
+    for model in ("choi", "choi-60s", "bot"):
+        notes = ["frozen convolutions are random: no weights were given"] if model != "bot" else []
+        make_run(f"2024-05-01-{model}-0123456789", model=model, training={"notes": notes})
+    told = [note for note in table_of(runs, "Training").notes if "random: no" in note]
+    assert told == ["choi, choi-60s: frozen convolutions are random: no weights were given."]
 
 
 def test_train_tracks_are_shown_where_only_some_were_used(make_run: MakeRun) -> None:

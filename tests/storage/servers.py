@@ -15,7 +15,7 @@ from gcp_storage_emulator.server import create_server
 from gcsfs import GCSFileSystem
 
 BUCKET = "music"
-STALL_S = 2.0  # longer than the time-out that tests set
+STALL_S = 4.0  # longer than the time-out that tests set
 
 
 @contextmanager
@@ -51,18 +51,26 @@ class FaultyProxy:
         Of the server behind it.
     faults
         What to do to one request after the other, over and over, the same request asked again being answered
-        well: ``ok``, ``drop`` (close without an answer),
-        ``stall``, ``truncate`` (fewer bytes than announced), ``short`` (fewer bytes, and announced so), ``corrupt``
-        (one flipped bit), or a status such as ``503``.
+        well: ``ok``, ``drop`` (close without an answer), ``lost`` (do what was asked and close), ``stall``,
+        ``truncate`` (fewer bytes than announced), ``short`` (fewer bytes, and announced so), ``corrupt`` (one
+        flipped bit), or a status such as ``503``.
     only_media
         Spoil reads of contents alone.
     always
         Spoil requests that are asked again as well.
+    named
+        Spoil only requests whose path holds this.
     """
 
     def __init__(
-        self, port: int, faults: tuple[str, ...] = ("ok",), only_media: bool = False, always: bool = False
+        self,
+        port: int,
+        faults: tuple[str, ...] = ("ok",),
+        only_media: bool = False,
+        always: bool = False,
+        named: str = "",
     ) -> None:
+        self._named = named
         self._asked: set[tuple[str, str, str | None]] = set()
         self._always = always
         self.counts: Counter[str] = Counter()
@@ -109,6 +117,7 @@ class FaultyProxy:
             self.n_media += is_media
             asked = (request.command, request.path, request.headers.get("Range"))
             spoilt = (self._always or asked not in self._asked) and (is_media or not self._only_media)
+            spoilt = spoilt and self._named in request.path
             self._asked.add(asked)
             fault = next(self._faults) if spoilt else "ok"
             self.counts[fault] += 1
@@ -126,6 +135,9 @@ class FaultyProxy:
             )
             return
         status, headers, content = self._forward(request, body)
+        if fault == "lost":
+            request.close_connection = True
+            return
         if content and fault == "corrupt":
             middle = len(content) // 2
             content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]

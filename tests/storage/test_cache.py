@@ -148,3 +148,33 @@ def test_reading_goes_on_where_nothing_can_be_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "pwrite", full)
     kept.write(0, block(1))
     assert read(kept) is None
+
+
+def test_a_file_let_go_of_while_it_is_written_to_is_not_another_one_by_then(tmp_path, monkeypatch):
+    """A closed file's number goes to the next one that is opened: to write to it would be to write into that."""
+    cache, other, pwrite = Cache(CacheConfig(tmp_path / "cache")), tmp_path / "other", os.pwrite
+    kept = cache.open("a")
+
+    def let_go_first(number, content, offset):
+        cache._descriptors._open.clear()
+        with open(other, "wb") as file:
+            file.write(b"mine")
+            file.flush()
+            return pwrite(number, content, offset)
+
+    monkeypatch.setattr(os, "pwrite", let_go_first)
+    kept.write(0, block(7))
+    assert other.read_bytes() == b"mine"
+    assert read(kept) == bytes(block(7))
+
+
+def test_evicted_files_do_not_stay_open(tmp_path):
+    cache = Cache(CacheConfig(tmp_path, 5 * MB))
+    for number in range(30):
+        cache.open(str(number)).write(0, block(number))
+    opened = (
+        os.stat(f"/proc/self/fd/{n}")
+        for n in os.listdir("/proc/self/fd")
+        if os.path.exists(f"/proc/self/fd/{n}")
+    )
+    assert sum(status.st_nlink == 0 and status.st_size >= MB for status in opened) <= 1
