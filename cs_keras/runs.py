@@ -194,22 +194,29 @@ def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str
 
 @contextlib.contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keep `run` to this process; the lock ends with the process, however it ends.
+    """Keep a folder to this process, removing what killed writers left; the lock ends with the process.
 
     Raises
     ------
     StorageError
-        When another process has it.
+        When another process has it, or the folder cannot be made.
     """
     path = run / LOCK
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        run.mkdir(parents=True, exist_ok=True)
+        file = open(path, "w", encoding="utf-8")  # closed below, which ends the lock
+    except OSError as error:
+        raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
+    with file:
+        try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(f"Another process is working on {run}.") from error
+        try:
             remove_temporaries(run)
             yield
+        finally:
             path.unlink(missing_ok=True)
-    except BlockingIOError as error:
-        raise StorageError(f"Another process is working on {run}.") from error
 
 
 def is_done(run: Path) -> bool:

@@ -26,8 +26,8 @@ from cs_keras.data.schema import (
 )
 from cs_keras.data.shards import Shard, read_shard
 from cs_keras.errors import ConfigError, CsKerasError, StorageError, UnreachableError
-from cs_keras.runs import remove_temporaries
-from cs_keras.storage.location import Location, is_file, names_below, remove
+from cs_keras.runs import locked
+from cs_keras.storage.location import Location, is_file, is_remote, names_below, remove
 
 UNKNOWN_DURATION_S = 240.0  # planned for files whose header does not say how long they are
 
@@ -99,9 +99,20 @@ def fill_dataset(
     DataError
         When fewer than three recordings can be used.
     StorageError
-        When files cannot be read or written.
+        When files cannot be read or written, or another process of this machine is filling `out`.
     """
-    remove_temporaries(out / SHARDS_FOLDER)
+    if is_remote(out):
+        return _fill(recordings, out, plan, make_shards)
+    with locked(out):
+        return _fill(recordings, out, plan, make_shards)
+
+
+def _fill(
+    recordings: Sequence[Recording],
+    out: Location,
+    plan: DatasetPlan,
+    make_shards: Callable[[Sequence[Part]], Sequence[Shard]],
+) -> Ingested:
     info, tracks = _existing(out, plan.info)
     intact = _intact(out, info, tracks)
     known = set(intact.strings("track_id"))

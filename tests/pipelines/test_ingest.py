@@ -13,6 +13,7 @@ from cs_keras.data.catalogue import Recording
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.schema import read_info
 from cs_keras.errors import ConfigError, StorageError
+from cs_keras.runs import locked
 from pipelines.ingest import IngestConfig, ingest
 
 RATE = 22050
@@ -136,3 +137,9 @@ def test_left_out_ids_of_any_kind_are_kept(tmp_path: Path) -> None:
     result = ingest([*made, *broken], tmp_path / "out", BY_TRACK)
     assert {entry.track_id for entry in result.left_out} == {"a/b", "ü 🎵", "x" * 300}
     assert {entry.track_id for entry in read_info(tmp_path / "out").left_out} == {"a/b", "ü 🎵", "x" * 300}
+
+
+def test_two_processes_do_not_fill_one_dataset(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out"), pytest.raises(StorageError, match="Another process is working on"):
+        ingest(recordings(tmp_path, 3), tmp_path / "out", IngestConfig())
