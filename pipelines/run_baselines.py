@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,27 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import CsKerasError
 from cs_keras.progress import Progress, Silent
-from cs_keras.runs import digest, finish_run, is_done, locked, open_run
+from cs_keras.runs import digest, finish_run, is_done, locked, open_run, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from pipelines.evaluate import Judge, evaluate
 from pipelines.factors import open_factors
 from pipelines.settings import identity, resolve
 from pipelines.signature import write_signature
-from pipelines.train import clean_up, make_task, train
+from pipelines.task import make_task
+from pipelines.train import clean_up, train
 
 DEFAULT_MODELS = ("bot", "cnn-bn", "lstm")
 # Smaller datasets are verified whole before they are trained on; of others each frame when it is first read.
 VERIFIED_BYTES = 1 << 33
+FAILURE_FILE = "failure.json"  # of a run whose last attempt failed: the model and the reason
+ERROR_LOG = "error.log"
+FAILURES = (
+    CsKerasError,
+    tf.errors.OpError,
+    ValueError,
+    OSError,
+)  # a model's own: others are trained all the same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,24 +104,42 @@ def run_baselines(
             verified = True
         task = make_task(dataset, factors, run.train_fraction)
         try:
-            with locked(folder):
+            with locked(folder), _remembering_failure(run.key, folder):
                 write_signature(folder, dataset.info, factors.scaler)
                 train(run, task, factors, folder, progress)
                 progress.say(f"{run.key}: judging {len(judge.rows['test'])} test tracks")
                 evaluate(run, judge, dataset, factors, folder)
-        except (CsKerasError, tf.errors.OpError, ValueError, OSError) as error:
-            reason = (str(error).strip().splitlines() or ["no message"])[0]
-            if not isinstance(error, CsKerasError):  # unforeseen: keep what a bug report needs
-                with contextlib.suppress(OSError):  # the disk itself may be what failed
-                    (folder / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
-                reason = f"{type(error).__name__}: {reason} (details: {folder / 'error.log'})"
-            progress.say(f"{run.key}: failed: {reason}")
-            failed[run.key] = reason
+        except FAILURES as error:
+            failed[run.key] = _reason(error, folder)
+            progress.say(f"{run.key}: failed: {failed[run.key]}")
             continue
         clean_up(folder)
         finished.append(finish_run(folder))
         progress.say(f"{run.key}: done, in {finished[-1]}")
     return Outcome(tuple(finished), failed)
+
+
+@contextlib.contextmanager
+def _remembering_failure(key: str, folder: Path) -> Iterator[None]:
+    """Leave the reason in ``failure.json``, for reports, when what is done inside fails; an earlier one goes."""
+    path = folder / FAILURE_FILE
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    except FAILURES as error:
+        with contextlib.suppress(OSError):  # the disk itself may be what failed
+            if not isinstance(error, CsKerasError):  # unforeseen: keep what a bug report needs
+                (folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
+            write_json(path, {"model": key, "reason": _reason(error, folder)})
+        raise
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """Return one line on what went wrong, and where to read more if it was unforeseen."""
+    line = (str(error).strip().splitlines() or ["no message"])[0]
+    if isinstance(error, CsKerasError):
+        return line
+    return f"{type(error).__name__}: {line} (details: {folder / ERROR_LOG})"
 
 
 def _is_verified_first(dataset: Dataset) -> bool:

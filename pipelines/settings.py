@@ -68,10 +68,16 @@ class RunConfig(Baseline):
     train_fraction: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("seed", self.seed, 0, 2**32 - 1)
         if not 0 < self.train_fraction <= 1:
             raise ConfigError(
                 f"train_fraction must be above 0 and at most 1. Received: {self.train_fraction}."
+            )
+        if self.training.loss == "wpe" and self.execution.jit:
+            raise ConfigError(
+                "training.loss = wpe reads as much listening as a batch happens to have, which XLA cannot compile; "
+                "train with it without --jit."
             )
 
 

@@ -68,7 +68,7 @@ def load_model(path: Path) -> "keras.Model":
     import kapre  # noqa: F401  (registers its layers with Keras)
     import keras
 
-    from cs_keras.layers import bag_of_tones, fixed_statistics, front_end  # noqa: F401  (likewise)
+    from cs_keras.layers import augmentation, bag_of_tones, fixed_statistics, front_end  # noqa: F401  (likewise)
 
     try:
         return keras.saving.load_model(path, safe_mode=True)

@@ -20,9 +20,8 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
-from cs_keras.layers.front_end import mel_spectrogram
 from cs_keras.models.choi_weights import FILTERS, read_tagger
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +103,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     """
     config: Config = baseline.model
     magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
-    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    x = heard_spectrogram(magnitude, baseline, audio)
     x = keras.layers.BatchNormalization(name="norm_input")(x)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
@@ -125,6 +124,17 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         for number, block in enumerate(read_tagger(config.weights).blocks, 1):
             model.get_layer(f"conv_{number}").set_weights([block.kernel, block.bias])
     return model
+
+
+def notes(baseline: Baseline) -> tuple[str, ...]:
+    """Return what a reader of the results must know: whether the tagger is there at all."""
+    config: Config = baseline.model
+    if config.weights is not None:
+        return ()
+    state = "are random and stay so" if config.frozen else "start at random"
+    return (
+        f"no trained tagger was given (models.{baseline.key}.model.weights), so its convolutions {state}",
+    )
 
 
 def search_space(hp: Any) -> dict[str, Any]:

@@ -171,6 +171,16 @@ def _norm_weights(block: Block) -> list[choi_weights.Array]:
     return [values for values in weights if values is not None]
 
 
+def notes(baseline: Baseline) -> tuple[str, ...]:
+    """Return what a reader of the results must know: whether the tagger is there at all."""
+    if baseline.model.weights is not None:
+        return ()
+    return (
+        f"no trained tagger was given (models.{baseline.key}.model.weights), so its features are those of random "
+        "convolutions",
+    )
+
+
 def search_space(hp: Any) -> dict[str, Any]:
     """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
 

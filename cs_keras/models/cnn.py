@@ -13,8 +13,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
-from cs_keras.layers.front_end import mel_spectrogram
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +99,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     """
     config: Config = baseline.model
     magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
-    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    x = heard_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
             config.filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"

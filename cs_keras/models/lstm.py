@@ -13,8 +13,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
-from cs_keras.layers.front_end import mel_spectrogram
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +72,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
     magnitude = keras.Input((frames, audio.n_bins), name="magnitude")
-    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    x = heard_spectrogram(magnitude, baseline, audio)
     x = keras.layers.BatchNormalization(name="norm_input")(x)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
     for number, units in enumerate(config.units, 1):

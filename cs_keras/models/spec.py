@@ -6,10 +6,20 @@ from typing import Any
 
 import keras
 
+from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
-from cs_keras.layers.front_end import FrontEndConfig
+from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks
+from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
+
+LOSSES = ("mse", "cosine", "wpe")
+SCHEDULES = ("inverse_time", "constant", "cosine", "step")
+HEAD_SETTINGS = (
+    "dense",
+    "dropout",
+)  # of a model's Config: nothing that comes before the head depends on them
+UNTRAINED_EARS = ("codebook", "features")  # procedures that compute what they hear once, before training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +29,26 @@ class TrainingConfig:
     Attributes
     ----------
     loss
-        ``mse`` or ``cosine``, on scaled factors.
-    learning_rate, beta_1, beta_2, epsilon, decay
-        Of Adam; the rate at step t is ``learning_rate / (1 + decay * t)``.
+        ``mse`` or ``cosine``, on scaled factors; or ``wpe``, the weighted prediction error (van den Oord et al.
+        2013), which asks how well predicted factors explain the listening itself.
+    learning_rate, beta_1, beta_2, epsilon
+        Of Adam.
+    schedule
+        Of the learning rate: ``inverse_time``, ``learning_rate / (1 + decay * t)`` at step t; ``constant``;
+        ``cosine``, from `learning_rate` to 0 at the last step of `epochs`; or ``step``, multiplied by `step_factor`
+        after every `step_epochs`.
+    decay
+        Of ``inverse_time``.
+    step_epochs, step_factor
+        Of ``step``.
+    warmup
+        Share of all steps over which the rate first rises from 0, in a straight line.
+    ema
+        Momentum of an exponential moving average of the weights; what is validated and kept is the average. 0 for
+        none.
+    l2
+        Penalty on the squares of all kernels that are trained, added to the loss that is minimised (not to the one
+        that is told): ``l2 * sum(w**2)``.
     batch_size
         Sequences in a batch.
     epochs
@@ -35,27 +62,69 @@ class TrainingConfig:
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-6
+    schedule: str = "inverse_time"
     decay: float = 1e-8
+    step_epochs: int = 10
+    step_factor: float = 0.1
+    warmup: float = 0.0
+    ema: float = 0.0
+    l2: float = 0.0
     batch_size: int = 32
     epochs: int = 5
     patience: int = 5
 
     def __post_init__(self) -> None:
-        check_choice("training.loss", self.loss, ("mse", "cosine"))
+        check_choice("training.loss", self.loss, LOSSES)
+        check_choice("training.schedule", self.schedule, SCHEDULES)
         check_range("training.batch_size", self.batch_size, 1)
         check_range("training.epochs", self.epochs, 1)
         check_range("training.patience", self.patience, 0)
         check_range("training.decay", self.decay, 0)
-        for name in ("learning_rate", "epsilon"):
+        check_range("training.step_epochs", self.step_epochs, 1)
+        check_range("training.l2", self.l2, 0)
+        for name in ("learning_rate", "epsilon", "step_factor"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(
                     f"training.{name} must be a finite number above 0. Received: {getattr(self, name)}."
                 )
-        for name in ("beta_1", "beta_2"):
+        for name in ("beta_1", "beta_2", "warmup", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(
                     f"training.{name} must be at least 0 and below 1. Received: {getattr(self, name)}."
                 )
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """How training varies what a network hears; the thesis did not, and prediction never does.
+
+    Attributes
+    ----------
+    gain_db
+        Each sequence is amplified by at most this, or by as much attenuated; 0 for not at all.
+    n_time_masks, max_time_frames
+        Stretches of time hidden in each mel spectrogram (SpecAugment), and frames that each hides at most.
+    n_mel_masks, max_mels
+        Ranges of frequency hidden, and mel bands that each hides at most.
+    """
+
+    gain_db: float = 0.0
+    n_time_masks: int = 0
+    max_time_frames: int = 32
+    n_mel_masks: int = 0
+    max_mels: int = 16
+
+    def __post_init__(self) -> None:
+        check_range("augment.gain_db", self.gain_db, 0, 60)
+        check_range("augment.n_time_masks", self.n_time_masks, 0, 100)
+        check_range("augment.n_mel_masks", self.n_mel_masks, 0, 100)
+        check_range("augment.max_time_frames", self.max_time_frames, 1)
+        check_range("augment.max_mels", self.max_mels, 1)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is varied."""
+        return bool(self.gain_db or self.n_time_masks or self.n_mel_masks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +144,8 @@ class Baseline:
         a codebook of frames, then a regression from whole tracks' histograms; ``features``: features of sequences
         from a network that is not trained, then a regression from them; ``triplet``: an embedding of sequences,
         trained on triplets, then a regression from it.
+    augment
+        How training varies the input of networks that are trained on it.
     """
 
     key: str
@@ -83,6 +154,14 @@ class Baseline:
     sequence: SequenceConfig = SequenceConfig()
     front_end: FrontEndConfig = FrontEndConfig()
     procedure: str = "regression"
+    augment: AugmentConfig = AugmentConfig()
+
+    def __post_init__(self) -> None:
+        if self.augment.is_on and self.procedure in UNTRAINED_EARS:
+            raise ConfigError(
+                "augment varies what a network hears while it is trained, and what "
+                f"{self.key} hears is computed once; set it for other models only (--set models.KEY.augment...)."
+            )
 
 
 def architecture(baseline: Baseline) -> Baseline:
@@ -102,6 +181,31 @@ def stored_bytes(model: keras.Model) -> int:
     optimizer = getattr(model, "optimizer", None)
     variables = [*model.variables, *(optimizer.variables if optimizer else [])]
     return sum(int(v.shape.num_elements()) * 4 for v in variables) + 1_000_000
+
+
+def heard_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) -> Any:
+    """Return the decibel mel spectrogram of magnitude frames, varied in training as ``baseline.augment`` says.
+
+    Parameters
+    ----------
+    magnitude
+        Keras tensor, shape (batch, frames, n_bins).
+    baseline, audio
+        Bands, range, order and augmentation; and what the magnitudes were made with.
+
+    Returns
+    -------
+    KerasTensor
+        Shape (batch, frames, n_mels, 1), float32; see `cs_keras.layers.front_end.mel_spectrogram`, also for errors.
+    """
+    augment = baseline.augment
+    x = RandomGain(augment.gain_db, name="gain")(magnitude) if augment.gain_db else magnitude
+    x = mel_spectrogram(x, baseline.front_end, audio)
+    if augment.n_time_masks or augment.n_mel_masks:
+        x = SpectrogramMasks(
+            augment.n_time_masks, augment.max_time_frames, augment.n_mel_masks, augment.max_mels, name="masks"
+        )(x)
+    return x
 
 
 def dense_head(x: Any, units: tuple[int, ...], n_factors: int, dropout: float = 0.0) -> Any:

@@ -19,8 +19,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
-from cs_keras.layers.front_end import mel_spectrogram
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
 
 MINING = ("offline", "semi_hard", "batch_hard")
 
@@ -45,9 +44,11 @@ class Config:
     n_nearest, n_farthest
         Tracks that an anchor's positives and negatives are drawn from, offline.
     embedding_epochs, embedding_batch_size
-        Passes that train the embedding, and tracks in a batch.
+        Passes that train the embedding, and sequences in a batch; offline these are the anchors, and each brings a
+        positive and a negative.
     micro_batch
-        Sequences that pass through the network at a time while a batch is embedded, whatever its size.
+        Sequences that pass through the network at a time while a larger batch is embedded: so memory does not
+        limit the batch, at the price of twice the forward passes.
     dense
         Neurons of each hidden dense layer of the regressor.
     dropout
@@ -64,7 +65,7 @@ class Config:
     n_farthest: int = 500
     embedding_epochs: int = 2
     embedding_batch_size: int = 32
-    micro_batch: int = 32
+    micro_batch: int = 96
     dense: tuple[int, ...] = (1024, 1024, 512)
     dropout: float = 0.0
 
@@ -94,11 +95,11 @@ VARIANTS = {"triplet": Baseline("triplet", Config(), TrainingConfig(epochs=50), 
 def build_embedding(baseline: Baseline, audio: AudioConfig) -> keras.Model:
     """Return (batch, frames, n_bins) magnitudes to (batch, n_dimensions) embeddings of length 1, float32.
 
-    Nothing in it looks across a batch or draws at random, as gradient caching requires.
+    Nothing in it looks across a batch or, without augmentation, draws at random, as gradient caching requires.
     """
     config: Config = baseline.model
     magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
-    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    x = heard_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
             config.filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"

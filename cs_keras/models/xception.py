@@ -25,8 +25,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.errors import StorageError
 from cs_keras.layers.fixed_statistics import fix_statistics
-from cs_keras.layers.front_end import mel_spectrogram
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
 
 IMAGENET = "imagenet"
 LAST_LAYER = "block11_sepconv3_bn"
@@ -98,7 +97,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     """
     config: Config = baseline.model
     magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
-    x = mel_spectrogram(magnitude, baseline.front_end, audio)
+    x = heard_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Permute((2, 1, 3), name="image")(x)
     x = keras.layers.Conv2D(
         3, 1, use_bias=False, kernel_initializer="ones", trainable=False, name="red_green_blue"
@@ -147,6 +146,16 @@ def _freeze(xception: keras.Model, keep_statistics: bool) -> None:
             layer.gamma.trainable = layer.beta.trainable = False
         else:
             layer.trainable = False
+
+
+def notes(baseline: Baseline) -> tuple[str, ...]:
+    """Return what a reader of the results must know: whether what is frozen was ever trained."""
+    config: Config = baseline.model
+    if config.weights is not None or not config.frozen:
+        return ()
+    return (
+        f"no trained Xception was given (models.{baseline.key}.model.weights): it is random and stays so",
+    )
 
 
 def search_space(hp: Any) -> dict[str, Any]:

@@ -4,25 +4,23 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
-import numpy.typing as npt
 import tensorflow as tf
 
-from cs_keras.errors import ConfigError, CsKerasError, StorageError
-from cs_keras.models.spec import TrainingConfig, stored_bytes
-from cs_keras.runs import atomic_write, read_json, read_npz, require_space, write_json, write_npz
+from cs_keras.errors import ConfigError, CsKerasError
+from cs_keras.models.spec import TrainingConfig
+from cs_keras.runs import atomic_write
+from cs_keras.training.checkpoints import Checkpoints, Epoch, best_epoch
 from cs_keras.training.delivery import MeasuredFunction, deliver
-from cs_keras.training.losses import make_loss, make_optimizer
+from cs_keras.training.losses import Objective, make_loss, penalize_kernels
+from cs_keras.training.optimizer import AverageWhileValidating, make_optimizer
 
-Epoch = dict[str, float]
 MEAN_LOSS = "mean_loss"
 
 
@@ -64,6 +62,7 @@ def fit(
     folder: Path,
     on_epoch: Callable[[int, Epoch], None] = lambda number, epoch: None,
     jit: bool = False,
+    objective: Objective | None = None,
 ) -> Fitted:
     """Train `model`, going on from the last whole epoch that `folder` holds, and leave it at its best epoch.
 
@@ -81,19 +80,22 @@ def fit(
     train, validation
         Batches of (input, target), of validation a known number; inputs go to the devices in the dtype they have.
     config
-        Optimiser, loss, epochs, patience.
+        Optimiser, schedule, loss, epochs, patience, averaging and penalty.
     folder
         Receives ``checkpoint/``, ``metrics.jsonl`` and ``tensorboard/``.
     on_epoch
         Called after each epoch with its number, from 1, and its figures.
     jit
         Compile the steps with XLA.
+    objective
+        To minimise instead of the loss that `config` names.
 
     Returns
     -------
     Fitted
         History and the epoch the weights are from: the one of the lowest validation loss. An epoch's figures are
-        ``loss``, ``val_loss``, ``seconds``, and of its training part alone those of `MeasuredFunction`.
+        ``loss``, ``val_loss``, those of the objective, each as it is and with ``val_`` in front, ``seconds``, and
+        of its training part alone those of `MeasuredFunction`.
 
     Raises
     ------
@@ -108,10 +110,15 @@ def fit(
     """
     strategy = model.distribute_strategy
     with strategy.scope(), _explained(model, config):
-        steps = _compile(model, config, jit)
-        checkpoints = _Checkpoints(folder / "checkpoint")
+        objective = objective or Objective(make_loss(config))
+        optimizer = make_optimizer(config, train.steps_per_epoch)
+        penalize_kernels(model, config.l2)
+        steps = _compile(model, objective, optimizer, jit)
+        checkpoints = Checkpoints(folder / "checkpoint")
         history = checkpoints.restore(model)
-        log = _EpochLog(checkpoints, history, config, folder, on_epoch, steps)
+        figures = [metric.name for metric in objective.figures]
+        log = _EpochLog(checkpoints, history, config, folder, on_epoch, steps, figures)
+        board = keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)
         if not _finished(history, config):
             model.fit(
                 deliver(train.from_epoch(len(history)), strategy),
@@ -121,16 +128,18 @@ def fit(
                 initial_epoch=len(history),
                 epochs=config.epochs,
                 steps_per_epoch=train.steps_per_epoch,
-                callbacks=[log, keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)],
+                callbacks=[*([AverageWhileValidating()] if config.ema else []), log, board],
                 verbose=0,
             )
-        checkpoints.load_best(model)
-    return Fitted(history, _best(history) + 1)
+        checkpoints.loadbest_epoch(model)
+    return Fitted(history, best_epoch(history) + 1)
 
 
-def _compile(model: keras.Model, config: TrainingConfig, jit: bool) -> MeasuredFunction:
+def _compile(
+    model: keras.Model, objective: Objective, optimizer: keras.optimizers.Optimizer, jit: bool
+) -> MeasuredFunction:
     """Compile `model` and return the function that takes its training steps."""
-    strategy, loss = model.distribute_strategy, make_loss(config)
+    strategy, loss = model.distribute_strategy, objective.loss
     loss.reduction = "mean_with_sample_weight"  # without weights, which only several replicas have, the mean
     if strategy.num_replicas_in_sync > 1:
         for layer in model.layers:
@@ -139,8 +148,9 @@ def _compile(model: keras.Model, config: TrainingConfig, jit: bool) -> MeasuredF
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Model doesn't support `jit_compile=True`")  # said below
         # Keras weights its own mean loss by the sizes of shares; this one is exact on any number of replicas.
-        mean = keras.metrics.MeanMetricWrapper(loss.fn, name=MEAN_LOSS)
-        model.compile(make_optimizer(config), loss, weighted_metrics=[mean], jit_compile=jit)
+        mean = objective.mean or keras.metrics.MeanMetricWrapper(loss.fn)
+        mean.name = MEAN_LOSS
+        model.compile(optimizer, loss, weighted_metrics=[mean, *objective.figures], jit_compile=jit)
     if model.jit_compile != jit:
         raise ConfigError(
             f"XLA cannot compile {model.name} on this machine, as cuDNN's recurrent layers exclude it; train that "
@@ -177,28 +187,31 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(
         self,
-        checkpoints: "_Checkpoints",
+        checkpoints: Checkpoints,
         history: list[Epoch],
         config: TrainingConfig,
         folder: Path,
         on_epoch: Callable[[int, Epoch], None],
         steps: MeasuredFunction,
+        figures: list[str],
     ) -> None:
         super().__init__()
         self._checkpoints, self._history, self._config = checkpoints, history, config
-        self._folder, self._on_epoch, self._steps = folder, on_epoch, steps
+        self._folder, self._on_epoch, self._steps, self._figures = folder, on_epoch, steps, figures
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._began = time.perf_counter()
         self._steps.restart()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        figures = {f"{part}loss": float((logs or {})[part + MEAN_LOSS]) for part in ("", "val_")}
+        logs = logs or {}
+        figures = {f"{part}loss": float(logs[part + MEAN_LOSS]) for part in ("", "val_")}
         if not all(map(math.isfinite, figures.values())):
             raise DivergenceError(
                 f"Training diverged: in epoch {epoch + 1} the loss is {figures['loss']} and the validation loss "
                 f"{figures['val_loss']}; try a lower learning rate (--set training.learning_rate=...)."
             )
+        figures |= {part + name: float(logs[part + name]) for name in self._figures for part in ("", "val_")}
         figures["seconds"] = time.perf_counter() - self._began
         figures.update(self._steps.figures())
         self._history.append(figures)
@@ -209,82 +222,8 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         self.model.stop_training = _finished(self._history, self._config)
 
 
-class _Checkpoints:
-    """Whole epochs on disk: a folder an epoch, of which the newest counts, and the best epoch's weights."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def store(self, model: keras.Model, history: list[Epoch]) -> None:
-        """Store the state after the last epoch of `history`."""
-        name = f"epoch-{len(history):05d}"
-        temporary = self._folder / f"{name}.tmp"
-        require_space(self._folder.parent, 2 * stored_bytes(model))  # once more for the best epoch
-        try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            model.save_weights(temporary / "state.weights.h5")
-            write_npz(temporary / "seeds.npz", **_seeds(model))
-            write_json(temporary / "history.json", history)
-            if _best(history) == len(history) - 1:
-                best = self._folder / "best.tmp.weights.h5"
-                best.unlink(missing_ok=True)
-                _link(temporary / "state.weights.h5", best)
-                best.replace(self._folder / "best.weights.h5")
-            temporary.rename(self._folder / name)
-        except OSError as error:
-            raise StorageError(f"Cannot write checkpoint {self._folder / name}: {error}.") from error
-        for old in sorted(self._folder.glob("epoch-?????"))[:-1]:
-            shutil.rmtree(old)
-
-    def restore(self, model: keras.Model) -> list[Epoch]:
-        """Bring `model` and its optimiser to the newest whole epoch and return the history so far."""
-        newest = sorted(self._folder.glob("epoch-?????"))[-1:]
-        if not newest:
-            return []
-        self._load(model, newest[0] / "state.weights.h5")
-        seeds = read_npz(newest[0] / "seeds.npz", *_seeds(model))
-        for variable, state in zip(_seed_variables(model), seeds.values(), strict=True):
-            variable.assign(state)
-        history: list[Epoch] = read_json(newest[0] / "history.json")
-        return history
-
-    def load_best(self, model: keras.Model) -> None:
-        """Bring `model` to its best epoch."""
-        self._load(model, self._folder / "best.weights.h5")
-
-    def _load(self, model: keras.Model, path: Path) -> None:
-        try:
-            model.load_weights(path)
-        except (OSError, ValueError, KeyError) as error:
-            raise StorageError(
-                f"Checkpoint {path} cannot be read; delete {self._folder} to train this model from the start."
-            ) from error
-
-
-def _seed_variables(model: keras.Model) -> list[Any]:
-    """Return the states that dropout draws from: Keras does not count them among the weights."""
-    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
-
-
-def _seeds(model: keras.Model) -> dict[str, npt.NDArray[Any]]:
-    return {f"seed_{n}": v.numpy() for n, v in enumerate(_seed_variables(model))}
-
-
-def _link(path: Path, other: Path) -> None:
-    """Give a file a second name, which costs nothing, or where the file system has no such thing copy it."""
-    try:
-        os.link(path, other)
-    except OSError:
-        shutil.copyfile(path, other)
-
-
-def _best(history: list[Epoch]) -> int:
-    return min(range(len(history)), key=lambda i: history[i]["val_loss"])
-
-
 def _finished(history: list[Epoch], config: TrainingConfig) -> bool:
     if not history:
         return False
-    waited = len(history) - 1 - _best(history)
+    waited = len(history) - 1 - best_epoch(history)
     return len(history) >= config.epochs or bool(config.patience and waited >= config.patience)

@@ -1,4 +1,4 @@
-"""Triplets of tracks and losses over them: offline sampling, online mining, and gradients of large batches.
+"""Triplets of tracks and losses over them: offline sampling and online mining.
 
 Similar means near by cosine distance of factors; what is learnt is a squared Euclidean distance of embeddings of
 length 1, 0 to 4. Of a triplet of anchor a, positive p and negative n the loss is ``max(d(a, p) - d(a, n) +
@@ -10,21 +10,18 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from cs_keras.errors import ConfigError, DataError
+from cs_keras.errors import DataError
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
 
 BLOCK_ENTRIES = 2**24  # distances held at a time: 64 MB
-NEAREST_SHARE, FARTHEST_SHARE = (
-    0.1,
-    0.25,
-)  # of the other tracks at most, so that small sets keep both sorts apart
+# Of the other tracks at most, so that small sets keep both sorts apart.
+NEAREST_SHARE, FARTHEST_SHARE = 0.1, 0.25
 POSITIVE_SHARE, NEGATIVE_SHARE = 0.05, 0.5  # of a batch's other tracks
 
 
@@ -67,7 +64,7 @@ def find_candidates(factors: Floats, n_nearest: int = 20, n_farthest: int = 500)
     """
     n = len(factors)
     if n < 3:
-        raise DataError(f"Triplets need at least three train tracks with factors. Received: {n}.")
+        raise DataError(f"Triplets need at least three tracks with factors. Received: {n}.")
     n_nearest = min(n_nearest, max(1, int(NEAREST_SHARE * (n - 1))))
     n_farthest = min(n_farthest, max(1, int(FARTHEST_SHARE * (n - 1))))
     unit = _unit(factors)
@@ -83,8 +80,10 @@ def find_candidates(factors: Floats, n_nearest: int = 20, n_farthest: int = 500)
     return Candidates(nearest, farthest)
 
 
-def draw_triplets(candidates: Candidates, seed: int, epoch: int = 0) -> npt.NDArray[np.int64]:
-    """Draw one triplet for each track, tracks in random order.
+def draw_triplets(
+    candidates: Candidates, seed: int, epoch: int = 0, anchors: npt.NDArray[Any] | None = None
+) -> npt.NDArray[np.int64]:
+    """Draw a positive and a negative for each anchor.
 
     Parameters
     ----------
@@ -92,14 +91,17 @@ def draw_triplets(candidates: Candidates, seed: int, epoch: int = 0) -> npt.NDAr
         What to draw from.
     seed, epoch
         The same two give the same triplets; each epoch has its own.
+    anchors
+        Rows of the anchors, shape (n_triplets,), in any order, also repeatedly; default: each track once, in random
+        order.
 
     Returns
     -------
     ndarray
-        Rows of anchor, positive and negative, shape (n_tracks, 3), int64.
+        Rows of anchor, positive and negative, shape (n_triplets, 3), int64.
     """
-    rng = np.random.default_rng([seed, epoch])
-    anchor = rng.permutation(len(candidates.nearest))
+    rng = np.random.default_rng([seed, epoch, 1])  # crops of the epoch are drawn from [seed, epoch]
+    anchor = rng.permutation(len(candidates.nearest)) if anchors is None else anchors
     positive = candidates.nearest[anchor, rng.integers(0, candidates.nearest.shape[1], len(anchor))]
     negative = candidates.farthest[anchor, rng.integers(0, candidates.farthest.shape[1], len(anchor))]
     triplets: npt.NDArray[np.int64] = np.stack([anchor, positive, negative], axis=1).astype(np.int64)
@@ -241,8 +243,8 @@ def embedding_spread(embeddings: Any) -> Any:
     return tf.reduce_mean(tf.reduce_sum(tf.square(centred), axis=1))
 
 
-def make_triplet_loss(mining: str, margin: float) -> Callable[[Any, Any], Any]:
-    """Return a loss of (factors, embeddings), both of a batch, to a scalar, as ``keras.Model.compile`` takes it.
+def mine_triplets(mining: str, margin: float) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """Return a function of (factors, embeddings), both of a batch, to losses and which of them are of a triplet.
 
     Parameters
     ----------
@@ -253,130 +255,20 @@ def make_triplet_loss(mining: str, margin: float) -> Callable[[Any, Any], Any]:
         Of the loss.
     """
     if mining == "offline":
-        return lambda factors, embeddings: tf.reduce_mean(offline_losses(embeddings, margin))
+
+        def offline(factors: Any, embeddings: Any) -> tuple[Any, Any]:
+            losses = offline_losses(embeddings, margin)
+            return losses, tf.ones_like(losses, tf.bool)
+
+        return offline
     mine = {"semi_hard": semi_hard_losses, "batch_hard": batch_hard_losses}[mining]
-    return lambda factors, embeddings: mean_loss(*mine(embeddings, *in_batch_pairs(factors), margin))
+    return lambda factors, embeddings: mine(embeddings, *in_batch_pairs(factors), margin)
 
 
-class GradientCachingModel(keras.Model):  # type: ignore[misc]
-    """A network whose batches may be larger than memory allows, for losses that look across the whole batch.
-
-    Gao, Zhang, Han & Callan 2021, "Scaling deep contrastive learning batch size under memory limited setup": embed
-    the batch in micro-batches without keeping activations, take the loss's gradient by the embeddings, then embed
-    again and carry it on to the weights. Twice the forward passes; the same gradients, but for rounding.
-
-    Parameters
-    ----------
-    network
-        Model whose output for a sample depends on that sample only: no batch norm, no dropout.
-    micro_batch
-        Samples embedded at a time.
-
-    Raises
-    ------
-    ConfigError
-        When a layer looks across the batch or draws at random.
-    """
-
-    def __init__(self, network: keras.Model, micro_batch: int) -> None:
-        super().__init__(network.inputs, network.outputs[0], name=network.name)
-        _check_samples_are_apart(network)
-        self.micro_batch = micro_batch
-
-    def train_step(self, data: tuple[Any, Any]) -> dict[str, Any]:
-        """Update the weights by one batch of (input, target)."""
-        inputs, targets = data
-        scale = getattr(self.optimizer, "scale_loss", lambda loss: loss)  # of mixed precision
-
-        def scaled_loss(embeddings: Any) -> Any:
-            return scale(self.compute_loss(inputs, targets, embeddings, training=True))
-
-        loss, gradients, embeddings = cached_gradients(self, inputs, scaled_loss, self.micro_batch)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        for metric in self.metrics:
-            if metric.name == "loss":
-                metric.update_state(loss / scale(tf.ones(())))
-            else:
-                metric.update_state(targets, embeddings)
-        return {metric.name: metric.result() for metric in self.metrics}
-
-
-def cached_gradients(
-    network: keras.Model, inputs: Any, loss_of: Callable[[Any], Any], micro_batch: int
-) -> tuple[Any, list[Any], Any]:
-    """Return a loss over a whole batch and its gradients, holding activations of `micro_batch` samples at a time.
-
-    Works eagerly and inside ``tf.function``; see `GradientCachingModel` for source and conditions.
-
-    Parameters
-    ----------
-    network
-        (batch, …) inputs to (batch, n_dimensions) embeddings.
-    inputs
-        Shape (batch, …).
-    loss_of
-        Embeddings of the whole batch to a scalar.
-    micro_batch
-        Samples at a time; the last may be fewer.
-
-    Returns
-    -------
-    tuple
-        Loss; gradients in the order of ``network.trainable_variables``; embeddings, (batch, n_dimensions),
-        float32.
-    """
-    n = tf.shape(inputs)[0]
-    n_steps = (n + micro_batch - 1) // micro_batch
-    weights = network.trainable_variables
-
-    def embed(step: Any) -> Any:
-        part = inputs[step * micro_batch : (step + 1) * micro_batch]
-        return tf.cast(network(part, training=True), tf.float32)
-
-    def collect(step: Any, parts: Any) -> tuple[Any, Any]:
-        return step + 1, parts.write(step, embed(step))
-
-    width = network.output_shape[-1]
-    parts = tf.TensorArray(tf.float32, n_steps, infer_shape=False, element_shape=(None, width))
-    _, parts = tf.while_loop(lambda step, _: step < n_steps, collect, (0, parts), parallel_iterations=1)
-    embeddings = parts.concat()
-    with tf.GradientTape() as tape:
-        tape.watch(embeddings)
-        loss = loss_of(embeddings)
-    cached = tape.gradient(loss, embeddings)
-
-    def accumulate(step: Any, *sums: Any) -> tuple[Any, ...]:
-        with tf.GradientTape() as tape:
-            outputs = embed(step)
-        part = cached[step * micro_batch : (step + 1) * micro_batch]
-        gradients = tape.gradient(
-            outputs,
-            [weight.value for weight in weights],
-            output_gradients=part,
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        return step + 1, *(total + gradient for total, gradient in zip(sums, gradients, strict=True))
-
-    sums = [tf.zeros(weight.shape, weight.dtype) for weight in weights]
-    _, *gradients = tf.while_loop(
-        lambda step, *_: step < n_steps, accumulate, (0, *sums), parallel_iterations=1
-    )
-    return loss, gradients, embeddings
-
-
-def _check_samples_are_apart(network: keras.Model) -> None:
-    unsuited = (
-        keras.layers.BatchNormalization,
-        keras.layers.Dropout,
-        keras.layers.SpatialDropout1D,
-        keras.layers.SpatialDropout2D,
-    )
-    for layer in network.layers:
-        if isinstance(layer, unsuited):
-            raise ConfigError(
-                "Gradient caching needs a network whose output for a sample depends on that sample alone, without "
-                f"batch norm and dropout. Received: layer {layer.name!r} ({type(layer).__name__})."
-            )
+def make_triplet_loss(mining: str, margin: float) -> Callable[[Any, Any], Any]:
+    """Return a loss of (factors, embeddings) to a scalar, the mean over triplets; see `mine_triplets`."""
+    mine = mine_triplets(mining, margin)
+    return lambda factors, embeddings: mean_loss(*mine(factors, embeddings))
 
 
 def _unit(factors: Floats) -> Floats:

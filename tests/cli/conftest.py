@@ -15,6 +15,14 @@ SMALL = [
     "--set=models.lstm.model.units=[4]",
     "--set=models.lstm.model.dense=[16]",
     "--set=models.lstm.training.epochs=2",
+    "--set=models.bot-wide.model.n_centroids=50",
+    "--set=models.bot-wide.model.dense=[32]",
+    "--set=models.bot-wide.training.epochs=2",
+    "--set=models.triplet.model.filters=4",
+    "--set=models.triplet.model.dense=[16]",
+    "--set=models.triplet.training.epochs=3",
+    "--set=models.choi-features.model.dense=[16]",
+    "--set=models.choi-features.training.epochs=3",
     "--set=training.batch_size=16",
 ]
 """Settings that make each model train in a second or two."""

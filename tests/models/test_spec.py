@@ -32,7 +32,7 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
 @pytest.mark.parametrize(
     ("settings", "changes", "message"),
     [
-        (TrainingConfig, {"loss": "mae"}, "training.loss must be one of mse, cosine"),
+        (TrainingConfig, {"loss": "mae"}, "training.loss must be one of mse, cosine, wpe"),
         (TrainingConfig, {"batch_size": 0}, "training.batch_size must be at least 1"),
         (TrainingConfig, {"epochs": 0}, "training.epochs must be at least 1"),
         (TrainingConfig, {"patience": -1}, "training.patience must be at least 0"),
@@ -43,6 +43,16 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
             {"learning_rate": float("nan")},
             "training.learning_rate must be a finite number above 0",
         ),
+        (
+            TrainingConfig,
+            {"schedule": "linear"},
+            "training.schedule must be one of inverse_time, constant, cosine",
+        ),
+        (TrainingConfig, {"warmup": 1.0}, "training.warmup must be at least 0 and below 1"),
+        (TrainingConfig, {"ema": -0.1}, "training.ema must be at least 0 and below 1"),
+        (TrainingConfig, {"l2": -1.0}, "training.l2 must be at least 0"),
+        (TrainingConfig, {"step_epochs": 0}, "training.step_epochs must be at least 1"),
+        (TrainingConfig, {"step_factor": 0.0}, "training.step_factor must be a finite number above 0"),
         (CnnConfig, {"filters": 0}, "model.filters must be at least 1"),
         (CnnConfig, {"pool_frames": (2, 2)}, "must name one pool for each block"),
         (CnnConfig, {"pool_frames": (), "pool_mels": ()}, "must name one pool for each block"),

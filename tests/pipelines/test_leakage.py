@@ -18,6 +18,7 @@ from pipelines.factors import FactorsConfig, WmfConfig, make_factors
 from tests.cli.conftest import SMALL, demo, run
 
 __all__ = ["demo"]  # the fixture
+MODELS = ("bot", "cnn-bn", "triplet", "choi-features")
 
 
 def spoil_test_tracks(folder: Path, listening: Path) -> None:
@@ -26,13 +27,16 @@ def spoil_test_tracks(folder: Path, listening: Path) -> None:
     dataset = Dataset(folder)
     names = np.array(dataset.tracks.strings("shard"))
     is_test = dataset.tracks.in_split("test")
-    checksums = dict(dataset.info.shards)
+    checksums, headers = dict(dataset.info.shards), dict(dataset.info.headers)
     for name in np.unique(names[is_test]):
         rows = np.flatnonzero(names == name)
         noise = [(str(dataset.tracks.ids[r]), rng.random((dataset.n_frames[r], 513)) * 50) for r in rows]
         write_shard(folder / name, noise, dataset.info.audio)
-        checksums[str(name)] = read_shard(folder / name).attributes["checksum"]
-    write_dataset(folder, dataclasses.replace(dataset.info, shards=checksums), dataset.tracks)
+        spoilt_shard = read_shard(folder / name)
+        checksums[str(name)] = spoilt_shard.attributes["checksum"]
+        headers[str(name)] = spoilt_shard.rest_checksum
+    info = dataclasses.replace(dataset.info, shards=checksums, headers=headers)
+    write_dataset(folder, info, dataset.tracks)
     test_ids = set(dataset.tracks.ids[is_test].tolist())
     with open(listening, encoding="utf-8") as file:
         header, *table = csv.reader(file)
@@ -53,10 +57,11 @@ def learn(folder: Path, listening: Path, runs: Path) -> dict[str, object]:
         "scaler": (stored.scaler.offset.tobytes(), stored.scaler.scale.tobytes()),
         "test items": stored.item_factors[Dataset(folder).tracks.in_split("test")].tobytes(),
     }
-    assert run("run-baselines", folder, "--out", runs, "--models", "bot,cnn-bn", *SMALL) == 0
-    for key in ("bot", "cnn-bn"):
+    assert run("run-baselines", folder, "--out", runs, "--models", ",".join(MODELS), *SMALL) == 0
+    for key in MODELS:
         (path,) = runs.glob(f"????-??-??-{key}-*")
-        history = read_json(path / "training.json")["history"]
+        training = read_json(path / "training.json")
+        history = training["history"] + training.get("embedding", {"history": []})["history"]
         learned[f"{key} history"] = [(epoch["loss"], epoch["val_loss"]) for epoch in history]
         learned[f"{key} weights"] = [w.tobytes() for w in load_model(path / "model.keras").get_weights()]
     return learned

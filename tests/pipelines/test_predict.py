@@ -30,7 +30,7 @@ from tests.pipelines.test_kill import kill_when
 from tests.storage.servers import BUCKET, emulator, reached_through
 
 __all__ = ["demo"]  # the fixture
-MODELS = ("bot", "cnn-bn", "lstm")
+MODELS = ("bot", "cnn-bn", "lstm", "triplet", "choi-features")
 RATE = 22050
 
 

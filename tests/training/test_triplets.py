@@ -8,11 +8,10 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.models import get_baseline, triplet
 from cs_keras.training import triplets
+from cs_keras.training.gradient_caching import GradientCachingModel, cached_gradients
 from cs_keras.training.triplets import (
-    GradientCachingModel,
     active_share,
     batch_hard_losses,
-    cached_gradients,
     draw_triplets,
     embedding_spread,
     find_candidates,
@@ -87,7 +86,7 @@ def test_equal_tracks_are_taken_in_the_order_of_rows():
 
 
 def test_two_tracks_are_too_few():
-    with pytest.raises(DataError, match="at least three train tracks with factors. Received: 2"):
+    with pytest.raises(DataError, match="at least three tracks with factors. Received: 2"):
         find_candidates(draw(2))
 
 

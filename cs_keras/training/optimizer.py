@@ -1,0 +1,89 @@
+"""Adam, the schedules of its learning rate, and averages of the weights it moves."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from cs_keras.models.spec import TrainingConfig
+
+
+def make_optimizer(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Return Adam as `config` sets it, for epochs of so many steps."""
+    if config.schedule == "inverse_time" and not config.warmup:
+        rate = keras.optimizers.schedules.InverseTimeDecay(config.learning_rate, 1, config.decay)
+    else:
+        rate = LearningRate(config, steps_per_epoch)
+    return keras.optimizers.Adam(
+        rate,
+        config.beta_1,
+        config.beta_2,
+        config.epsilon,
+        use_ema=config.ema > 0,
+        ema_momentum=config.ema or 0.99,  # Keras refuses 0, also where it is not used
+    )
+
+
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """The learning rate at each step; see `TrainingConfig` for the schedules.
+
+    Parameters
+    ----------
+    config
+        Rate, schedule and epochs.
+    steps_per_epoch
+        Updates in an epoch.
+    """
+
+    def __init__(self, config: TrainingConfig, steps_per_epoch: int) -> None:
+        self._config, self._steps_per_epoch = config, steps_per_epoch
+        self._n_steps = config.epochs * steps_per_epoch
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate at `step`, counted from 0."""
+        step = ops.cast(step, "float32")
+        rate = self._config.learning_rate * self._share(step)
+        n_warm = self._config.warmup * self._n_steps
+        return rate * ops.minimum((step + 1.0) / n_warm, 1.0) if n_warm else rate
+
+    def _share(self, step: Any) -> Any:
+        config = self._config
+        if config.schedule == "cosine":
+            return 0.5 * (1.0 + ops.cos(math.pi * ops.minimum(step / self._n_steps, 1.0)))
+        if config.schedule == "step":
+            return ops.power(
+                config.step_factor, ops.floor(step / (config.step_epochs * self._steps_per_epoch))
+            )
+        return 1.0 / (1.0 + config.decay * step) if config.schedule == "inverse_time" else 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what tells this schedule from others."""
+        config = self._config
+        return {"schedule": config.schedule, "learning_rate": config.learning_rate, "n_steps": self._n_steps}
+
+
+class AverageWhileValidating(keras.callbacks.Callback):  # type: ignore[misc]
+    """Puts the averages of the weights in their place while a model is validated, and the weights back after.
+
+    Bits come back as they were; Keras's own ``SwapEMAWeights`` adds and subtracts.
+    """
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Remember the weights and take the averages."""
+        self._weights = [weight.numpy() for weight in self.model.trainable_variables]
+        take_averages(self.model)
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        """Take the weights again."""
+        for weight, values in zip(self.model.trainable_variables, self._weights, strict=True):
+            weight.assign(values)
+
+
+def take_averages(model: keras.Model) -> None:
+    """Replace the trained weights of a compiled model by their moving averages, if its optimiser keeps any."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of mixed precision
+    if optimizer.use_ema:
+        averages = optimizer._model_variables_moving_average  # Keras has no public name for them
+        for weight, average in zip(model.trainable_variables, averages, strict=True):
+            weight.assign(average.numpy())

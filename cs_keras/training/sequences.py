@@ -1,0 +1,226 @@
+"""What a finished network computes of every sequence: kept in a file, to train on and to predict from.
+
+Sequences cover their tracks as in prediction. Files hold float32 and nothing else, row after row, and grow by
+blocks of tracks: a killed computation goes on after the last whole block, and memory holds a batch at a time.
+"""
+
+import dataclasses
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cs_keras.data.batches import prediction_batches
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.windows import SequenceConfig, prediction_windows
+from cs_keras.errors import StorageError
+from cs_keras.runs import require_space
+from cs_keras.training.delivery import prefetch_to_gpu
+
+BLOCK_TRACKS = 64
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sequences:
+    """Numbers of all sequences that cover some tracks.
+
+    Attributes
+    ----------
+    values
+        Shape (n_sequences, n_features), float32, read from disk as needed.
+    row
+        Track table row of each sequence, shape (n_sequences,), int64.
+    """
+
+    values: Floats
+    row: Integers
+
+    def of_tracks(self, rows: Integers) -> Integers:
+        """Return which sequences are of tracks `rows`, in order, shape (n,), int64."""
+        return np.flatnonzero(np.isin(self.row, rows))
+
+
+def compute_sequences(
+    model: keras.Model,
+    dataset: Dataset,
+    rows: Integers,
+    sequence: SequenceConfig,
+    batch_size: int,
+    path: Path,
+    on_batch: Callable[[int], None] = lambda n_sequences: None,
+    jit: bool = False,
+) -> Sequences:
+    """Return the output of `model` for each sequence of `rows`, computing what `path` does not hold yet.
+
+    Parameters
+    ----------
+    model
+        (batch, frames, n_bins) magnitudes to (batch, n_features); each output of its own sequence alone.
+    dataset, rows
+        Tracks, shape (n,).
+    sequence, batch_size
+        Length and skips; sequences at a time.
+    path
+        The file; of the same model, rows and settings whenever it is there.
+    on_batch
+        Called with the number of sequences done, those of earlier sittings too.
+    jit
+        Compile the model with XLA.
+
+    Raises
+    ------
+    StorageError
+        When the file cannot be written, or is not of this size.
+    """
+    blocks = [rows[first : first + BLOCK_TRACKS] for first in range(0, len(rows), BLOCK_TRACKS)]
+    covering = [_rows_of_sequences(dataset, block, sequence) for block in blocks]
+    row, n_features = np.concatenate(covering), model.output_shape[1]
+    if not path.exists():
+        ends = [0, *itertools.accumulate(len(block) * 4 * n_features for block in covering)]
+        batches = _outputs(model, dataset, sequence, batch_size, jit)
+        try:
+            _append_blocks(
+                path, ends, lambda number: batches(blocks[number]), lambda n: on_batch(n // 4 // n_features)
+            )
+        except OSError as error:
+            raise (
+                error if isinstance(error, StorageError) else StorageError(f"Cannot write {path}: {error}.")
+            ) from error
+    else:
+        on_batch(len(row))
+    if path.stat().st_size != len(row) * 4 * n_features:
+        raise StorageError(f"{path} does not hold {len(row)} sequences; delete it to compute them again.")
+    return Sequences(np.memmap(path, np.float32, "r", shape=(len(row), n_features)), row)
+
+
+def _rows_of_sequences(dataset: Dataset, rows: Integers, sequence: SequenceConfig) -> Integers:
+    return prediction_windows(rows, dataset.n_frames[rows], sequence, dataset.info.audio).row
+
+
+def _outputs(
+    model: keras.Model, dataset: Dataset, sequence: SequenceConfig, batch_size: int, jit: bool
+) -> Callable[[Integers], Iterator[bytes]]:
+    """Return a function of track table rows to the model's outputs for their sequences, batch after batch."""
+    run = tf.function(
+        lambda x: model(x, training=False),
+        input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), dataset.info.dtype)],
+        jit_compile=jit,
+    )
+
+    def outputs(rows: Integers) -> Iterator[bytes]:
+        batches, _ = prediction_batches(dataset, rows, sequence, batch_size)
+        for batch in prefetch_to_gpu(batches):
+            yield run(batch).numpy().astype(np.float32).tobytes()
+
+    return outputs
+
+
+def _append_blocks(
+    path: Path,
+    ends: list[int],
+    parts_of: Callable[[int], Iterator[bytes]],
+    on_bytes: Callable[[int], None],
+) -> None:
+    """Write blocks whose bytes end at `ends`, beginning with the first that an earlier sitting did not finish."""
+    partial = path.with_name(f"{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(partial, "ab") as file:
+        n_done = sum(end <= file.tell() for end in ends) - 1
+        require_space(path.parent, ends[-1] - ends[n_done])
+        file.truncate(ends[n_done])
+        on_bytes(ends[n_done])
+        for number in range(n_done, len(ends) - 1):
+            for part in parts_of(number):
+                file.write(part)
+                on_bytes(len(part))
+            file.flush()
+    os.replace(partial, path)
+
+
+class SequenceBatches:
+    """Endless shuffled batches of sequences' features with what a loss compares the outputs with.
+
+    Parameters
+    ----------
+    sequences
+        Features, of which those of some tracks are used.
+    rows
+        Track table rows of these, shape (n,).
+    targets
+        Shape (n_tracks of the dataset, n_outputs), float32: all sequences of a track share its row.
+    batch_size
+        Sequences in a batch.
+    seed
+        Epoch e's order comes from ``default_rng([seed, e])`` alone.
+    """
+
+    def __init__(
+        self, sequences: Sequences, rows: Integers, targets: Floats, batch_size: int, seed: int
+    ) -> None:
+        self._sequences, self._targets, self._batch_size, self._seed = sequences, targets, batch_size, seed
+        self._chosen = sequences.of_tracks(rows)
+        self._order = functools.lru_cache(maxsize=2)(self._shuffle)
+        self.steps_per_epoch = -(-len(self._chosen) // batch_size)
+
+    def from_epoch(self, epoch: int) -> tf.data.Dataset:
+        """Return batches (features, targets) from the first step of `epoch` on, without end."""
+        steps = tf.data.Dataset.range(epoch * self.steps_per_epoch, np.iinfo(np.int64).max)
+        return self._load(steps, self._order)
+
+    def in_order(self) -> tf.data.Dataset:
+        """Return the batches of one pass, track after track."""
+        return self._load(tf.data.Dataset.range(self.steps_per_epoch), lambda epoch: self._chosen)
+
+    def _shuffle(self, epoch: int) -> Integers:
+        return np.random.default_rng([self._seed, epoch]).permutation(self._chosen)
+
+    def _load(self, steps: tf.data.Dataset, order: Callable[[int], Integers]) -> tf.data.Dataset:
+        def load(step: int) -> tuple[Floats, Floats]:
+            epoch, batch = divmod(int(step), self.steps_per_epoch)
+            chosen = order(epoch)[batch * self._batch_size : (batch + 1) * self._batch_size]
+            return self._sequences.values[chosen], self._targets[self._sequences.row[chosen]]
+
+        def read(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            pair = tf.numpy_function(load, [step], (tf.float32, tf.float32))
+            for tensor, array in zip(pair, (self._sequences.values, self._targets), strict=True):
+                tensor.set_shape((None, array.shape[1]))
+            return tuple(pair)
+
+        return steps.map(read, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def predict_from_sequences(
+    model: keras.Model, sequences: Sequences, rows: Integers, batch_size: int
+) -> Floats:
+    """Return for each track the mean output of `model` over its sequences' features, shape (n, n_outputs), float32.
+
+    Parameters
+    ----------
+    model
+        (batch, n_features) to (batch, n_outputs).
+    sequences
+        Of tracks `rows`, track after track in that order.
+    rows
+        Shape (n,).
+    batch_size
+        Sequences at a time; it does not change the result beyond float32 rounding.
+    """
+    track = np.cumsum(np.r_[True, sequences.row[1:] != sequences.row[:-1]]) - 1
+    sums = np.zeros((len(rows), model.output_shape[1]))
+    run = tf.function(
+        lambda x: model(x, training=False),
+        input_signature=[tf.TensorSpec((None, sequences.values.shape[1]), tf.float32)],
+    )
+    for first in range(0, len(track), batch_size):
+        chosen = slice(first, first + batch_size)
+        np.add.at(sums, track[chosen], run(tf.constant(sequences.values[chosen])).numpy())
+    return (sums / np.bincount(track)[:, np.newaxis]).astype(np.float32)

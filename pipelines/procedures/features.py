@@ -1,0 +1,101 @@
+"""Features of all sequences by a network that is not trained, computed once; then features to factors.
+
+On one device: features are computed once, and a batch of them is too little work to share. They are shared by all
+runs whose settings before the dense layers agree.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from cs_keras import config
+from cs_keras.data.windows import prediction_windows
+from cs_keras.errors import StorageError
+from cs_keras.models import model_module
+from cs_keras.models.spec import HEAD_SETTINGS
+from cs_keras.training.execution import dtype_policy
+from cs_keras.training.fit import Fitted
+from cs_keras.training.sequences import SequenceBatches, Sequences, compute_sequences, predict_from_sequences
+from pipelines.procedures.job import Job, Trained, fit_to_factors
+from pipelines.shared import shared_work
+from pipelines.task import Matrix, Rows
+
+
+def train_features(job: Job) -> Trained:
+    """Compute features, then fit dense layers to them; a track's prediction is the mean over its sequences."""
+    run, task = job.run, job.task
+    with dtype_policy(run.execution.dtype_policy):
+        model = model_module(run.key).build(run, task.targets.shape[1], task.dataset.info.audio)
+        features, head = model.layers[-2:]
+        regressor = keras.Model(head.input, head.output, name=run.key)  # so that `model` gets no optimizer
+    with shared_work(job.folder.parent, _settings(job), job.progress) as folder:
+        train, unseen = hear(job, features, folder)
+    return Trained(model, *train_on_sequences(job, regressor, train, unseen))
+
+
+def hear(job: Job, network: keras.Model, folder: Path) -> tuple[Sequences, Sequences]:
+    """Return what `network` makes of all sequences of the train and of the unseen tracks, kept in `folder`."""
+    run, task = job.run, job.task
+    counts = [_n_sequences(job, rows) for rows in (task.train, task.unseen)]
+    with job.progress.task(
+        f"{run.key}: {network.name.rpartition('_')[2]} of sequences", sum(counts)
+    ) as advance:
+        train, unseen = (
+            compute_sequences(
+                network,
+                task.dataset,
+                rows,
+                run.sequence,
+                run.training.batch_size,
+                folder / f"{name}.f32",
+                advance,
+                run.execution.jit,
+            )
+            for name, rows in (("train", task.train), ("unseen", task.unseen))
+        )
+    return train, unseen
+
+
+def train_on_sequences(
+    job: Job, regressor: keras.Model, train: Sequences, unseen: Sequences
+) -> tuple[Fitted, Matrix]:
+    """Fit `regressor` from what was heard of train tracks to factors, and predict the unseen ones."""
+    run, task, batch_size = job.run, job.task, job.run.training.batch_size
+    batches, validation = (
+        SequenceBatches(sequences, rows, job.lesson.examples, batch_size, run.seed)
+        for sequences, rows in ((train, task.train), (unseen, task.validation))
+    )
+    fitted = fit_to_factors(job, regressor, batches, validation.in_order())
+    return fitted, predict_from_sequences(regressor, unseen, task.unseen, batch_size)
+
+
+def _n_sequences(job: Job, rows: Rows) -> int:
+    dataset = job.task.dataset
+    return len(prediction_windows(rows, dataset.n_frames[rows], job.run.sequence, dataset.info.audio))
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    """Return all that decides the features, to the last bit."""
+    run = job.run
+    model = config.to_dict(run.model)
+    return {
+        "procedure": run.procedure,
+        "data_digest": job.task.data_digest,
+        "seed": run.seed,
+        "train_fraction": run.train_fraction,
+        "front_end": config.to_dict(run.front_end),
+        "sequence": config.to_dict(run.sequence),
+        "batch_size": run.training.batch_size,
+        "execution": {"dtype_policy": run.execution.dtype_policy, "jit": run.execution.jit},
+        "model": {name: value for name, value in model.items() if name not in HEAD_SETTINGS},
+        "weights": None if run.model.weights is None else _file_digest(Path(run.model.weights)),
+    }
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error

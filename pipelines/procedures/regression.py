@@ -1,0 +1,30 @@
+"""Sequences to factors; a track's prediction is the mean over the sequences that cover it."""
+
+import tensorflow as tf
+
+from cs_keras.data.batches import TrainingBatches, prediction_batches
+from cs_keras.data.windows import prediction_windows
+from cs_keras.models import model_module
+from cs_keras.training.execution import choose_devices, dtype_policy, make_strategy
+from cs_keras.training.predict import predict_tracks
+from pipelines.procedures.job import Job, Trained, fit_to_factors
+
+
+def train_regression(job: Job) -> Trained:
+    """Train on random crops, on as many devices as share a batch."""
+    run, task, examples = job.run, job.task, job.lesson.examples
+    batch_size = run.training.batch_size
+    strategy = make_strategy(choose_devices(run.execution, batch_size))
+    with strategy.scope(), dtype_policy(run.execution.dtype_policy):
+        model = model_module(run.key).build(run, task.targets.shape[1], task.dataset.info.audio)
+    batches = TrainingBatches(task.dataset, task.train, examples, run.sequence, batch_size, run.seed)
+    inputs, windows = prediction_batches(task.dataset, task.validation, run.sequence, batch_size)
+    all_examples = tf.constant(examples)
+    outputs = tf.data.Dataset.from_tensor_slices(windows.row).batch(batch_size)
+    outputs = outputs.map(lambda rows: tf.gather(all_examples, rows))
+    fitted = fit_to_factors(job, model, batches, tf.data.Dataset.zip((inputs, outputs)))
+    n_frames = task.dataset.n_frames[task.unseen]
+    covering = prediction_windows(task.unseen, n_frames, run.sequence, task.dataset.info.audio)
+    with job.progress.task(f"{run.key}: predict", len(covering)) as advance:
+        predicted = predict_tracks(model, task.dataset, task.unseen, run.sequence, batch_size, advance)
+    return Trained(model, fitted, predicted)

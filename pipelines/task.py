@@ -1,0 +1,144 @@
+"""What a model is to learn, of which tracks, and by which loss."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.folds import sample_rows
+from cs_keras.data.schema import INTERACTIONS_FILE
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.interactions import Interactions, align, load_interactions
+from cs_keras.factors.store import Factors
+from cs_keras.runs import digest
+from cs_keras.storage.location import is_file
+from cs_keras.training.losses import Objective
+from cs_keras.training.prediction_error import MAX_TRACKS, track_numbers, weighted_prediction_error
+
+Rows = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What a model is to learn: a dataset, its targets, and which tracks are for what.
+
+    Attributes
+    ----------
+    dataset
+        Where magnitudes come from.
+    targets
+        Scaled factors, shape (n_tracks, n_factors), float32; rows without listening are zero and never used.
+    train, validation
+        Track table rows with factors, shapes (n_train,) and (n_validation,).
+    unseen
+        All rows of validation and test tracks, with or without factors: what is predicted.
+    item_factors
+        The same factors unscaled, shape (n_tracks, n_factors), float32.
+    data_digest
+        Of the dataset and its factors.
+    """
+
+    dataset: Dataset
+    targets: Matrix
+    train: Rows
+    validation: Rows
+    unseen: Rows
+    item_factors: Matrix
+    data_digest: str
+
+
+def make_task(dataset: Dataset, factors: Factors, train_fraction: float) -> Task:
+    """Return what to learn from `factors`, on a share of the train tracks.
+
+    Raises
+    ------
+    DataError
+        When no train or no validation track has factors.
+    """
+    tracks = dataset.tracks
+    rows = {}
+    for split in ("train", "validation"):
+        rows[split] = np.flatnonzero(tracks.in_split(split) & factors.has_factors)
+        if not len(rows[split]):
+            raise DataError(
+                f"No {split} track of {dataset.folder} has listening: at least one is needed, of "
+                f"{int(tracks.in_split(split).sum())} tracks in that split."
+            )
+    train = np.array(sample_rows(tracks.ids.tolist(), rows["train"].tolist(), train_fraction))
+    targets = np.where(factors.has_factors[:, None], factors.scaler.transform(factors.item_factors), 0)
+    return Task(
+        dataset,
+        targets.astype(np.float32),
+        train,
+        rows["validation"],
+        np.flatnonzero(~tracks.in_split("train")),
+        factors.item_factors,
+        digest([dataset.digest, factors.digest]),
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a regression compares its outputs with.
+
+    Attributes
+    ----------
+    examples
+        Shape (n_tracks, n), float32: what batches hold as targets.
+    objective
+        What it minimises; None for the loss that the settings name, with scaled factors as examples.
+    """
+
+    examples: Matrix
+    objective: Objective | None = None
+
+
+def make_lesson(task: Task, factors: Factors, loss: str) -> Lesson:
+    """Return what is compared by `loss`, a value of ``training.loss``.
+
+    The weighted prediction error takes the listening of train and validation tracks, and of no others: the first to
+    learn from, the second to stop early by.
+
+    Raises
+    ------
+    ConfigError
+        When that error is asked for, and the listening that the factors were fitted on is not there.
+    """
+    if loss != "wpe":
+        return Lesson(task.targets)
+    config = factors.config
+    if config is None:
+        raise ConfigError(
+            "training.loss = wpe needs the listening that factors were fitted on, and factors "
+            f"{factors.name!r} are ready-made: take another loss, or factors made by `cs-keras factors`."
+        )
+    if len(task.targets) > MAX_TRACKS:
+        raise ConfigError(
+            f"training.loss = wpe takes at most {MAX_TRACKS} tracks. Received: {len(task.targets)}."
+        )
+    interactions = _listening(task, factors)
+    used = np.zeros(len(task.targets))
+    used[np.concatenate([task.train, task.validation])] = 1
+    listening = interactions.user_items.multiply(used[np.newaxis]).tocsr()
+    listening.eliminate_zeros()
+    loss_of = weighted_prediction_error(listening, factors.playlist_factors, factors.scaler, config["alpha"])
+    return Lesson(track_numbers(len(task.targets)), Objective(loss_of))
+
+
+def _listening(task: Task, factors: Factors) -> Interactions:
+    """Return the dataset's listening, its playlists and tracks in the order of `factors`."""
+    path = task.dataset.folder / INTERACTIONS_FILE
+    if not is_file(path):
+        raise ConfigError(
+            f"training.loss = wpe needs the listening that factors were fitted on, and there is no {path}; "
+            "`cs-keras factors` makes it."
+        )
+    interactions = align(load_interactions(path), factors.track_ids)
+    if interactions.playlist_ids.tolist() != factors.playlist_ids.tolist():
+        raise ConfigError(
+            f"training.loss = wpe needs the listening that factors were fitted on, and {path} holds other "
+            f"playlists than factors {factors.name!r}; make these again with `cs-keras factors`."
+        )
+    return interactions

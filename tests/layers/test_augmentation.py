@@ -1,0 +1,115 @@
+import keras
+import numpy as np
+import pytest
+
+from cs_keras import config
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.errors import ConfigError
+from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks
+from cs_keras.models import MODEL_FILES, get_baseline, load_model, model_module
+from cs_keras.models.spec import AugmentConfig
+
+AUDIO = AudioConfig(sample_rate=8000, n_fft=128, hop_length=64)
+ALL_ON = {"gain_db": 6.0, "n_time_masks": 2, "max_time_frames": 5, "n_mel_masks": 1, "max_mels": 4}
+
+
+def spectrograms(n=50, frames=20, mels=12, seed=0):
+    return np.random.default_rng(seed).normal(-40, 10, (n, frames, mels, 1)).astype(np.float32)
+
+
+def masked(layer, x):
+    """Which values of the spectrograms `layer` hid."""
+    return (np.asarray(layer(x, training=True)) != x)[..., 0]
+
+
+def stretches(hidden):
+    """Number of separate stretches of True along the last axis."""
+    return (np.diff(hidden.astype(int), axis=-1, prepend=0) == 1).sum(axis=-1)
+
+
+@pytest.mark.parametrize("layer", [RandomGain(6.0), SpectrogramMasks(2, 5, 2, 5)])
+def test_prediction_hears_what_there_is(layer):
+    x = spectrograms()[..., 0] if isinstance(layer, RandomGain) else spectrograms()
+    assert np.array_equal(layer(x), x)
+    assert np.array_equal(layer(x, training=False), x)
+    assert not np.array_equal(layer(x, training=True), x)
+
+
+def test_gain_is_one_for_a_sequence_and_within_its_range():
+    keras.utils.set_random_seed(0)
+    x = np.ones((2000, 3, 4), np.float32)
+    gain_db = 20 * np.log10(np.asarray(RandomGain(6.0)(x, training=True)))
+    assert np.ptp(gain_db, axis=(1, 2)).max() < 1e-4  # float32 powers
+    gain_db = gain_db[:, 0, 0]
+    assert -6 <= gain_db.min() < -5.9 and 5.9 < gain_db.max() <= 6 and abs(gain_db.mean()) < 0.3
+
+
+def test_time_masks_hide_all_bands_of_few_frames_behind_the_mean():
+    keras.utils.set_random_seed(0)
+    x = spectrograms(500)
+    layer = SpectrogramMasks(2, 5, 0, 1)
+    y = np.asarray(layer(x, training=True))
+    hidden = (y != x)[..., 0]
+    frames = hidden.any(axis=2)
+    assert np.array_equal(hidden, np.repeat(frames[:, :, None], 12, axis=2))
+    assert stretches(frames).max() == 2 and frames.sum(axis=1).max() <= 10
+    means = np.broadcast_to(x.mean(axis=(1, 2, 3), keepdims=True), x.shape)
+    np.testing.assert_allclose(y[..., 0][hidden], means[..., 0][hidden], rtol=1e-5)  # float32 sums of 240
+    assert np.array_equal(y[..., 0][~hidden], x[..., 0][~hidden])
+
+
+def test_widths_and_places_are_even():
+    """One mask of 0 to 4 of 6 bands: none in a fifth of cases, every band reached."""
+    keras.utils.set_random_seed(0)
+    bands = masked(SpectrogramMasks(0, 1, 1, 4), spectrograms(5000, 3, 6)).any(axis=1)
+    widths = np.bincount(bands.sum(axis=1), minlength=5) / 5000
+    np.testing.assert_allclose(widths, 0.2, atol=0.03)  # five standard deviations of 5,000 draws
+    edge = np.mean([0] + [1 / (6 - width + 1) for width in (1, 2, 3, 4)])  # of all places one begins there
+    np.testing.assert_allclose(bands.mean(axis=0)[[0, -1]], edge, atol=0.03)  # as above
+    assert (bands.mean(axis=0)[1:-1] > edge).all()
+
+
+def test_a_mask_wider_than_its_axis_hides_at_most_all():
+    hidden = masked(SpectrogramMasks(1, 99, 0, 1), spectrograms(100)).any(axis=2)
+    assert hidden.all(axis=1).any() and not hidden.all()
+
+
+def small(key, augment):
+    narrow = {"sequence": {"frames": 24}, "front_end": {"n_mels": 16}, "augment": augment}
+    own = {"weights": "none"} if MODEL_FILES[key] == "xception" else {}
+    return config.replace(get_baseline(key), narrow | {"model": {"dense": [8]} | own})
+
+
+@pytest.mark.parametrize("key", ["cnn", "cnn-freq", "lstm", "choi", "xception", "triplet"])
+def test_every_trained_family_has_it_and_saves_it(key, tmp_path):
+    keras.utils.set_random_seed(0)
+    models = [model_module(key).build(small(key, changes), 3, AUDIO) for changes in ({}, ALL_ON)]
+    assert [w.shape for w in models[0].trainable_weights] == [w.shape for w in models[1].trainable_weights]
+    models[1].set_weights(models[0].get_weights())
+    x = 10 ** np.random.default_rng(0).uniform(-3, 1, (4, 24, AUDIO.n_bins)).astype(np.float32)
+    models[1].save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    for model in (models[1], loaded):
+        assert np.array_equal(model(x, training=False), models[0](x, training=False))
+    augmented = models[1].layers[1] if key == "triplet" else models[1]
+    names = [layer.name for layer in augmented.layers]
+    assert names.index("gain") < names.index("mel") < names.index("masks")
+
+
+@pytest.mark.parametrize("key", ["bot", "choi-features"])
+def test_models_that_hear_once_refuse_it(key):
+    with pytest.raises(ConfigError, match=f"what {key} hears is computed once"):
+        config.replace(get_baseline(key), {"augment": {"gain_db": 3.0}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gain_db": -1.0}, "augment.gain_db must be 0 to 60"),
+        ({"n_time_masks": -1}, "augment.n_time_masks must be 0 to 100"),
+        ({"max_mels": 0}, "augment.max_mels must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        AugmentConfig(**changes)
