@@ -10,10 +10,17 @@ from typing import Any
 import keras
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_range
+from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
+from cs_keras.models.spec import (
+    TIME_POOLING,
+    Baseline,
+    TrainingConfig,
+    dense_head,
+    heard_spectrogram,
+    pool_over_time,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Config:
         Normalise after each convolution.
     dense
         Neurons of each hidden dense layer.
+    time_pooling
+        See `cs_keras.models.spec.pool_over_time`.
     dropout
         Share of each hidden dense layer's outputs dropped in training.
     """
@@ -39,9 +48,11 @@ class Config:
     pool_mels: tuple[int, ...] = (2, 2, 2)
     batch_norm: bool = False
     dense: tuple[int, ...] = (512,)
+    time_pooling: str = "flatten"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        check_choice("model.time_pooling", self.time_pooling, TIME_POOLING)
         check_range("model.filters", self.filters, 1)
         check_range("model.dropout", self.dropout, 0, 0.95)
         if len(self.pool_frames) != len(self.pool_mels) or not self.pool_frames:
@@ -108,7 +119,8 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
             x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
         x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name="steps")(x)
+    x = pool_over_time(x, config.time_pooling)
     return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
@@ -126,6 +138,7 @@ def search_space(hp: Any) -> dict[str, Any]:
             "batch_norm": hp.Boolean("model.batch_norm", default=True),
             "dense": [hp.Choice("model.units", [256, 512, 1024, 2048], default=512)]
             * hp.Int("model.dense_layers", 1, 3, default=1),
+            "time_pooling": hp.Choice("model.time_pooling", list(TIME_POOLING), default="flatten"),
             "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
         },
         "training": {

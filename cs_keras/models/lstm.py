@@ -11,9 +11,16 @@ from typing import Any
 import keras
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_range
+from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
+from cs_keras.models.spec import (
+    TIME_POOLING,
+    Baseline,
+    TrainingConfig,
+    dense_head,
+    heard_spectrogram,
+    pool_over_time,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +33,19 @@ class Config:
         Cells of each LSTM; their number is the number of blocks.
     dense
         Neurons of each hidden dense layer.
+    time_pooling
+        See `cs_keras.models.spec.pool_over_time`.
     dropout
         Share of each hidden dense layer's outputs dropped in training.
     """
 
     units: tuple[int, ...] = (64, 64, 64)
     dense: tuple[int, ...] = (1024, 1024, 512)
+    time_pooling: str = "flatten"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        check_choice("model.time_pooling", self.time_pooling, TIME_POOLING)
         for n in self.units + self.dense:
             check_range("model.units and model.dense", n, 1)
         check_range("model.dropout", self.dropout, 0, 0.95)
@@ -78,7 +89,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     for number, units in enumerate(config.units, 1):
         x = keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
+    x = pool_over_time(x, config.time_pooling)
     return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
@@ -91,6 +102,7 @@ def search_space(hp: Any) -> dict[str, Any]:
     return {
         "model": {
             "units": [units] * hp.Int("model.layers", 1, 3, default=3),
+            "time_pooling": hp.Choice("model.time_pooling", list(TIME_POOLING), default="flatten"),
             "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
         },
         "training": {

@@ -208,6 +208,32 @@ def heard_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) ->
     return x
 
 
+TIME_POOLING = ("flatten", "mean_max")
+
+
+def pool_over_time(x: Any, kind: str) -> Any:
+    """Return one vector for each sequence of steps.
+
+    Parameters
+    ----------
+    x
+        Keras tensor, shape (batch, steps, n).
+    kind
+        ``flatten``: every step's numbers side by side, as the reference thesis; ``mean_max``: each number's mean
+        and maximum over the steps, so that it does not matter when something is heard (Dieleman 2014).
+
+    Returns
+    -------
+    KerasTensor
+        Shape (batch, steps * n) or (batch, 2 * n).
+    """
+    if kind == "flatten":
+        return keras.layers.Flatten(name="flatten")(x)
+    mean = keras.layers.GlobalAveragePooling1D(name="mean_over_time")(x)
+    most = keras.layers.GlobalMaxPooling1D(name="max_over_time")(x)
+    return keras.layers.Concatenate(name="pooled_over_time")([mean, most])
+
+
 def dense_head(x: Any, units: tuple[int, ...], n_factors: int, dropout: float = 0.0) -> Any:
     """Return dense layers (ELU, he_normal) and the output layer, which starts at zero: the mean of scaled factors.
 

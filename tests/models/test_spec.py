@@ -10,7 +10,14 @@ from cs_keras.models.choi_features import Config as ChoiFeaturesConfig
 from cs_keras.models.cnn import Config as CnnConfig
 from cs_keras.models.cnn1d import Config as Cnn1dConfig
 from cs_keras.models.lstm import Config as LstmConfig
-from cs_keras.models.spec import TrainingConfig, architecture, dense_head, trainable_parameters
+from cs_keras.models.spec import (
+    TIME_POOLING,
+    TrainingConfig,
+    architecture,
+    dense_head,
+    pool_over_time,
+    trainable_parameters,
+)
 from cs_keras.models.triplet import Config as TripletConfig
 from cs_keras.models.xception import Config as XceptionConfig
 
@@ -104,3 +111,12 @@ def test_weights_can_be_set_to_none_and_to_a_path():
     for text, expected in (("none", None), ("weights.h5", "weights.h5")):
         changed = config.replace(get_baseline("xception"), config.parse_overrides([f"model.weights={text}"]))
         assert changed.model.weights == expected
+
+
+@pytest.mark.parametrize("kind", TIME_POOLING)
+def test_pooling_over_time_against_numpy(kind):
+    x = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+    steps = keras.Input((5, 3))
+    output = keras.Model(steps, pool_over_time(steps, kind))(x)
+    pooled = np.concatenate([x.mean(axis=1), x.max(axis=1)], axis=1)
+    np.testing.assert_allclose(output, x.reshape(2, 15) if kind == "flatten" else pooled, atol=1e-6)
