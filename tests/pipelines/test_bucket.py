@@ -247,7 +247,7 @@ def test_check_repairs_a_table_in_a_bucket(bucket: UPath) -> None:
     assert json.loads((bucket / "dataset.json").read_bytes())["shards"] == json.loads(before)["shards"]
 
 
-def test_patches_go_into_a_bucket(port: int, tmp_path: Path) -> None:
+def test_patches_come_from_a_bucket_and_go_into_one(port: int, tmp_path: Path) -> None:
     import h5py
 
     rng = np.random.default_rng(0)
@@ -256,8 +256,10 @@ def test_patches_go_into_a_bucket(port: int, tmp_path: Path) -> None:
         file["index"] = np.repeat(np.arange(10), 3)
     with reached_through(port):
         local, place = tmp_path / "local", locate(f"gs://{BUCKET}/patches")
-        for out in (local, place):
-            assert run("import-patches", tmp_path / "patches.h5", "--folds", "track", "--out", out) == 0
+        there = locate(f"gs://{BUCKET}/elsewhere/patches.h5")
+        write_bytes(there, (tmp_path / "patches.h5").read_bytes())
+        for source, out in ((tmp_path / "patches.h5", local), (there, place)):
+            assert run("import-patches", source, "--folds", "track", "--out", out) == 0
         assert names_below(place) == names_below(local)
         for name in names_below(local):
             assert (place / name).read_bytes() == (local / name).read_bytes()
