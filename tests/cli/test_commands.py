@@ -15,7 +15,7 @@ import soundfile
 from cs_keras.cli import COMMANDS
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
-from cs_keras.models import load_model
+from cs_keras.models import MODEL_FILES, load_model
 from cs_keras.training.predict import apply_to_tracks, predict_tracks
 from tests.cli.conftest import SMALL, run
 
@@ -247,3 +247,32 @@ def test_real_recordings_go_all_the_way(tmp_path: Path, capfd: pytest.CaptureFix
             "overlap@500",
         ):
             assert row["value"] == "", "lists longer than the candidates must not be available"
+
+
+@pytest.mark.slow
+def test_every_baseline_has_numbers(demo: Path, tmp_path: Path) -> None:
+    settings = {
+        "sequence": "{frames = 64, skip_start_s = 0.0, skip_end_s = 0.0}",
+        "training.batch_size": 8,
+        "models.bot.model.n_centroids": 20,
+        "models.bot-wide.model.n_centroids": 20,
+        "models.triplet.model.filters": 4,
+        "models.triplet.model.embedding_epochs": 1,
+        "models.xception.model.weights": "none",
+        "models.xception-finetune.model.weights": "none",
+        "evaluation.n_permutations": 9,
+        "evaluation.n_bootstrap": 10,
+    }
+    options = [f"--set={name}={value}" for name, value in settings.items()]
+    small = ["--epochs", 1, "--train-fraction", 0.2]
+    assert run("run-baselines", demo, "--models", "all", "--out", tmp_path, *small, *options) == 0
+    found = {}
+    for path in tmp_path.glob("*/evaluation.json"):
+        evaluation = json.loads(path.read_text())
+        found[evaluation["model"]] = evaluation
+    assert set(found) == set(MODEL_FILES)
+    for evaluation in found.values():
+        numbers = [evaluation["losses"]["test"]["mse"], evaluation["overlap"]["similarity"][0]["overlap"]]
+        assert np.isfinite(numbers).all(), evaluation["model"]
+    table = (tmp_path / "report" / "tables.md").read_text()
+    assert all(f"| {key} " in table for key in MODEL_FILES)
