@@ -64,6 +64,7 @@ class Dataset:
         self._reader = FrameReader(self.reading)
         self._shards: dict[int, Future[OpenShard]] = {}
         self._lock = threading.Lock()
+        self._is_in_memory = False  # as far as is known: the system keeps what was read while there is room
         self.error: CsKerasError | None = None  # what went wrong where TensorFlow would hide it
 
     def __len__(self) -> int:
@@ -93,7 +94,7 @@ class Dataset:
 
     def announce(self, windows: Windows, frames: int) -> None:
         """Have the disk begin with windows that will be read soon; a bucket is asked when they are."""
-        if self.is_remote:
+        if self.is_remote or self._is_in_memory:
             return
         n_frames = np.minimum(frames, self.n_frames[windows.row] - windows.start)
         first = self._first[windows.row] + windows.start
@@ -149,6 +150,8 @@ class Dataset:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for n, _ in zip(n_tracks, pool.map(self._verify_shard, range(len(n_tracks))), strict=True):
                 on_track(n)
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self._is_in_memory = self.n_bytes <= memory // 2
 
     def _verify_shard(self, number: int) -> None:
         (shard,) = self._open_shards([number])
