@@ -178,7 +178,7 @@ def train(folder: Path) -> None:
     from cs_keras.models.cnn import VARIANTS, build
     from cs_keras.training.fit import fit
     from pipelines.factors import open_factors
-    from pipelines.train import make_task
+    from pipelines.task import make_task
 
     baseline = VARIANTS["cnn-bn"]
     dataset = Dataset(folder)

@@ -17,7 +17,7 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -118,7 +118,7 @@ def read_json(path: Location) -> Any:
         raise StorageError(f"{path} is not valid JSON: {error}.") from error
 
 
-def write_npz(path: Path, **arrays: Array) -> None:
+def write_npz(path: Location, **arrays: Array) -> None:
     """Write arrays as an uncompressed npz, atomically; object arrays are refused, so no pickles are made."""
     if any(a.dtype.hasobject for a in arrays.values()):
         raise TypeError("object arrays would be pickled")
@@ -193,30 +193,56 @@ def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str
 
 
 @contextlib.contextmanager
-def locked(run: Path) -> Iterator[None]:
+def locked(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Keep a folder to this process, removing what killed writers left; the lock ends with the process.
+
+    Parameters
+    ----------
+    folder
+        Made where it is not there.
+    on_wait
+        Called before waiting for another process that has it; None: not to wait but to raise.
 
     Raises
     ------
     StorageError
         When another process has it, or the folder cannot be made.
     """
-    path = run / LOCK
+    path = folder / LOCK
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        file = open(path, "w", encoding="utf-8")  # closed below, which ends the lock
+        folder.mkdir(parents=True, exist_ok=True)
+        file = _lock(path, on_wait)
+    except BlockingIOError as error:
+        raise StorageError(f"Another process is working on {folder}.") from error
     except OSError as error:
         raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StorageError(f"Another process is working on {run}.") from error
-        try:
-            remove_temporaries(run)
+            remove_temporaries(folder)
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _lock(path: Path, on_wait: Callable[[], None] | None) -> IO[str]:
+    """Return the lock file, locked: the one of that name, not one that its last owner has removed meanwhile."""
+    while True:
+        file = open(path, "w", encoding="utf-8")
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if on_wait is None:
+                    raise
+                on_wait()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def is_done(run: Path) -> bool:

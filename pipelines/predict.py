@@ -18,7 +18,7 @@ from cs_keras.data.catalogue import find_audio
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import DataError, StorageError
 from cs_keras.progress import Progress, Silent
-from cs_keras.runs import atomic_write
+from cs_keras.runs import write_npz
 from cs_keras.storage.location import Location, is_folder
 from pipelines.beam import LOOKS, make_parts, missing_parts
 from pipelines.blocks import Block, BlockMaker, DatasetTracks, Recordings, Source, plan_digest, remove_parts
@@ -187,8 +187,7 @@ def _gather(blocks: Sequence[Block], maker: BlockMaker, out: Location, progress:
         progress.say(f"left out {track_id}: {reason}")
     if len(ids):
         factors = maker.run.signature.scaler.inverse(scaled)
-        with atomic_write(out) as file:
-            np.savez(file, track_ids=ids, factors=factors, scaled_factors=scaled)
+        write_npz(out, track_ids=ids, factors=factors, scaled_factors=scaled)
     remove_parts(maker.folder)
     if not len(ids):
         raise DataError(f"None of the {len(refused)} recordings can be used: no factors were predicted.")

@@ -5,14 +5,12 @@ needed it are finished, since it is what takes longest to make. The folder may b
 """
 
 import contextlib
-import fcntl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cs_keras.errors import StorageError
 from cs_keras.progress import Progress
-from cs_keras.runs import LOCK, digest, remove_temporaries, write_json
+from cs_keras.runs import digest, locked, write_json
 
 SHARED_FOLDER = ".shared"
 SETTINGS_FILE = "settings.json"
@@ -39,18 +37,7 @@ def shared_work(runs: Path, settings: Mapping[str, Any], progress: Progress) -> 
         When the folder cannot be made.
     """
     folder = runs / SHARED_FOLDER / digest(dict(settings))[:16]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "w", encoding="utf-8")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise StorageError(f"Cannot make {folder}: {error.strerror}.") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say(f"waiting for another process, which makes {folder}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        remove_temporaries(folder)
+    with locked(folder, lambda: progress.say(f"waiting for another process, which makes {folder}")):
         if not (folder / SETTINGS_FILE).exists():
             write_json(folder / SETTINGS_FILE, dict(settings))  # so that a person can tell what lies here
         yield folder

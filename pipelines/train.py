@@ -17,9 +17,7 @@ from pipelines.procedures import PROCEDURES, Job, Trained
 from pipelines.procedures.job import WORK_FOLDER
 from pipelines.procedures.triplet import EMBEDDING_FOLDER
 from pipelines.settings import RunConfig
-from pipelines.task import Task, make_lesson, make_task
-
-__all__ = ["MODEL_FILE", "PREDICTIONS_FILE", "TRAINING_FILE", "Task", "clean_up", "make_task", "train"]
+from pipelines.task import Task, make_lesson
 
 MODEL_FILE = "model.keras"
 TRAINING_FILE = "training.json"

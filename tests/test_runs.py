@@ -4,6 +4,8 @@ import json
 import math
 import os
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -235,3 +237,23 @@ def test_only_temporaries_of_ours_are_removed(tmp_path):
         (tmp_path / "a" / name).touch()
     runs.remove_temporaries(tmp_path)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {".notes.tmp", "x.0123abcd.tmp"}
+
+
+def test_who_waits_for_a_lock_gets_it_alone_when_it_is_given_back(tmp_path):
+    inside, most, waited = [], [], []
+
+    def work():
+        for _ in range(20):
+            with runs.locked(tmp_path, lambda: waited.append(1)):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.001)
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(most), max(most)) == (80, 1) and waited
+    assert list(tmp_path.iterdir()) == []

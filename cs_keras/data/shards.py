@@ -81,9 +81,7 @@ class Shard:
     dtype: np.dtype[Any]
     shape: tuple[int, int]
     tracks: tuple[ShardTrack, ...]
-    block_crc32: npt.NDArray[np.uint32] = dataclasses.field(
-        compare=False
-    )  # its checksum is among the attributes
+    block_crc32: npt.NDArray[np.uint32] = dataclasses.field(compare=False)  # rest_checksum covers it
     rest_checksum: str
     attributes: dict[str, Any]
     left_out: dict[str, str]

@@ -56,7 +56,7 @@ class Checkpoints:
         history: list[Epoch] = read_json(newest[0] / "history.json")
         return history
 
-    def loadbest_epoch(self, model: keras.Model) -> None:
+    def load_best(self, model: keras.Model) -> None:
         """Bring `model` to its best epoch, or to the averages of it."""
         self._load(model, self._folder / "best.weights.h5")
         take_averages(model)

@@ -131,7 +131,7 @@ def fit(
                 callbacks=[*([AverageWhileValidating()] if config.ema else []), log, board],
                 verbose=0,
             )
-        checkpoints.loadbest_epoch(model)
+        checkpoints.load_best(model)
     return Fitted(history, best_epoch(history) + 1)
 
 

@@ -72,7 +72,7 @@ def test_another_process_waits_and_says_so(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / SHARED_FOLDER).write_text("")
-    with pytest.raises(StorageError, match="Cannot make "), shared_work(tmp_path, {}, Silent()):
+    with pytest.raises(StorageError, match="Cannot write "), shared_work(tmp_path, {}, Silent()):
         pass
 
 
