@@ -1,0 +1,193 @@
+"""What lists do to a catalogue, however accurate they are: who is reached, how evenly, and how varied a list is.
+
+Lists are item rows, best first, such as `TopK.indices`. The k-occurrence N_k of an item is the number of lists it
+stands in. Hubs, items of very large N_k, and items of none at all come with nearest neighbours in many
+dimensions; the skewness of N_k measures it (Radovanović, Nanopoulos and Ivanović, "Hubs in space", JMLR 11,
+2010). No such number is good or bad by itself: hold it beside that of the reference's lists.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import DataError
+from cs_keras.evaluation.checks import check_count, check_scores
+from cs_keras.evaluation.exact import Float64Array
+from cs_keras.evaluation.search import Int64Array
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How lists spread over the catalogue.
+
+    Attributes
+    ----------
+    occurrences : numpy.ndarray, shape (n_items,), int64
+        N_k: in how many lists each item stands.
+    coverage : float
+        Share of the items that stand in any.
+    gini : float
+        Of the occurrences: 0 if all items are alike, 1 - 1 / n_items if a single one has everything.
+    hubness : float or None
+        Skewness of the occurrences, m_3 / m_2**1.5 over the items: 0 for symmetry, above it for hubs. None if all
+        items stand in as many lists.
+    """
+
+    occurrences: Int64Array
+    coverage: float
+    gini: float
+    hubness: float | None
+
+    @property
+    def never_reached(self) -> float:
+        """Share of the items that stand in no list."""
+        return 1 - self.coverage
+
+
+def measure_exposure(lists: npt.ArrayLike, n_items: int) -> Exposure:
+    """Count how often each item of the catalogue is listed, and how unevenly.
+
+    Parameters
+    ----------
+    lists : array_like, shape (n_queries, k), int
+        Distinct item rows.
+    n_items : int
+        Size of the catalogue.
+
+    Returns
+    -------
+    Exposure
+
+    Raises
+    ------
+    DataError
+        Not lists of distinct rows below `n_items`.
+    ConfigError
+        `n_items` no positive whole number.
+    """
+    rows = _check_lists(lists, check_count("n_items", n_items))
+    occurrences = np.bincount(rows.reshape(-1), minlength=n_items)
+    return Exposure(
+        occurrences=occurrences,
+        coverage=float(np.mean(occurrences > 0)),
+        gini=_gini(occurrences),
+        hubness=_skewness(occurrences),
+    )
+
+
+def list_popularity(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> Float64Array:
+    """Return the mean popularity of the items in each list.
+
+    Parameters
+    ----------
+    lists : array_like, shape (n_queries, k), int
+        Distinct item rows.
+    item_popularity : array_like, shape (n_items,), float
+        Such as the number of playlists that hold the item.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_queries,), float64
+        In the unit of `item_popularity`.
+
+    Raises
+    ------
+    DataError
+        Popularity that is not finite numbers, or lists that are not distinct rows of it.
+    """
+    popularity = check_scores(item_popularity)
+    return np.asarray(popularity[_check_lists(lists, len(popularity))].mean(axis=1))
+
+
+def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> float | None:
+    """Return the mean popularity of what is listed over that of the catalogue.
+
+    Parameters
+    ----------
+    lists : array_like, shape (n_queries, k), int
+        Distinct item rows.
+    item_popularity : array_like, shape (n_items,), float
+
+    Returns
+    -------
+    float or None
+        1 if lists favour neither popular nor rare items; None if the catalogue's mean is 0.
+
+    Raises
+    ------
+    DataError
+        Popularity that is not finite numbers, or lists that are not distinct rows of it.
+    """
+    of_catalogue = float(check_scores(item_popularity).mean())
+    of_lists = float(list_popularity(lists, item_popularity).mean())
+    return of_lists / of_catalogue if of_catalogue else None
+
+
+def artist_repetition(lists: npt.ArrayLike, item_artists: npt.ArrayLike) -> Float64Array:
+    """Return the share of each list whose artist already stands higher in it: 1 - artists / k.
+
+    Parameters
+    ----------
+    lists : array_like, shape (n_queries, k), int
+        Distinct item rows.
+    item_artists : array_like, shape (n_items,), str or int
+        Who made each item.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_queries,), float64
+        From 0, all artists different, to 1 - 1 / k, all the same.
+
+    Raises
+    ------
+    DataError
+        Not one artist an item, or lists that are not distinct rows of them.
+    """
+    artists = np.asarray(item_artists)
+    if artists.ndim != 1 or not artists.size:
+        raise DataError(
+            f"these are no artists: expected one an item, shape (n_items,). Received: shape {artists.shape}."
+        )
+    codes = np.unique(artists, return_inverse=True)[1]
+    in_order = np.sort(codes[_check_lists(lists, len(artists))], axis=1)
+    return np.asarray(np.count_nonzero(in_order[:, 1:] == in_order[:, :-1], axis=1) / in_order.shape[1])
+
+
+def _gini(occurrences: Int64Array) -> float:
+    """Return half the mean difference of two items, drawn with replacement, over the mean."""
+    n_items = len(occurrences)
+    weights = 2 * np.arange(n_items) - n_items + 1
+    return float(weights @ np.sort(occurrences) / (n_items * occurrences.sum()))
+
+
+def _skewness(occurrences: Int64Array) -> float | None:
+    deviations = occurrences - occurrences.mean()
+    if occurrences.min() == occurrences.max():
+        return None
+    return float(np.mean(deviations**3) / np.mean(deviations**2) ** 1.5)
+
+
+def _check_lists(lists: npt.ArrayLike, n_items: int) -> npt.NDArray[np.integer[Any]]:
+    """Return lists as an array; raise `DataError` unless they are distinct rows of `n_items` items."""
+    rows = np.asarray(lists)
+    if (
+        rows.ndim != 2
+        or not rows.size
+        or rows.dtype.kind not in "iu"
+        or rows.min() < 0
+        or rows.max() >= n_items
+    ):
+        raise DataError(
+            f"these are no lists: expected item rows, whole numbers from 0 to {n_items - 1}, of shape "
+            f"(n_queries, k). Received: shape {rows.shape}, dtype {rows.dtype}."
+        )
+    in_order = np.sort(rows, axis=1)
+    twice = np.flatnonzero((in_order[:, 1:] == in_order[:, :-1]).any(axis=1))
+    if len(twice):
+        raise DataError(
+            "lists repeat items: expected distinct ones in each. "
+            f"Received: {len(twice)} such lists, the first is row {twice[0]}."
+        )
+    return rows
