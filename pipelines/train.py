@@ -38,8 +38,6 @@ def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: 
     """
     if (folder / PREDICTIONS_FILE).exists():
         return
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(run.seed)
     notes = _notes(run)
     for note in notes:
         progress.say(f"{run.key}: {note}")
@@ -47,9 +45,8 @@ def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: 
         progress.say(
             f"{run.key}: trained on one device: its procedure, {run.procedure}, does not share batches"
         )
-    job = Job(run, task, make_lesson(task, factors, run.training.loss), folder, progress)
-    with reading(task.dataset):
-        trained = PROCEDURES[run.procedure](job)
+    lesson = make_lesson(task, factors, run.training.loss)
+    trained = run_procedure(Job(run, task, lesson, folder, folder.parent, progress))
     _save_model(trained.model, folder / MODEL_FILE)
     write_json(folder / TRAINING_FILE, _summary(trained, task, notes))
     write_npz(
@@ -58,6 +55,14 @@ def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: 
         factors=factors.scaler.inverse(trained.predicted),
         scaled_factors=trained.predicted,
     )
+
+
+def run_procedure(job: Job) -> Trained:
+    """Do the job: train, and predict the task's unseen tracks; by its seed alone, whatever ran before."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(job.run.seed)
+    with reading(job.task.dataset):
+        return PROCEDURES[job.run.procedure](job)
 
 
 def clean_up(folder: Path) -> None:

@@ -1,27 +1,37 @@
-"""From a point in a model's search space to settings that can be trained."""
+"""What a search varies: a model file's own space, as the user widens, narrows and fixes it."""
 
+import copy
+import fnmatch
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from keras_tuner import HyperParameters
+from keras_tuner.engine import hyperparameters as kinds
+
 from cs_keras import config
+from cs_keras.errors import ConfigError
 from cs_keras.models import get_baseline, model_module
 from cs_keras.models.spec import Baseline
 
+RANGE = ("min", "max", "log", "step")
 
-def settings_at(key: str, hyperparameters: Any) -> Baseline:
-    """Return the settings of model `key` at a point of its file's search space.
+
+def settings_at(key: str, hyperparameters: HyperParameters) -> Baseline:
+    """Return the settings of model `key` at a point of its search space.
 
     Parameters
     ----------
     key
         Model key.
     hyperparameters
-        ``keras_tuner.HyperParameters``. Parameters it does not hold yet are registered with their defaults, so a
-        new one gives the point that the search starts from.
+        Parameters it does not hold yet are registered with the model's own settings as defaults, so a new one gives
+        these: the point that the search starts from.
 
     Returns
     -------
     Baseline
-        Checked; sound parameters, input length and architecture together.
+        Checked; sound parameters, input length, training and architecture together.
 
     Raises
     ------
@@ -29,4 +39,190 @@ def settings_at(key: str, hyperparameters: Any) -> Baseline:
         When there is no such model, or the point lies where its settings forbid it.
     """
     baseline = get_baseline(key)
-    return config.replace(baseline, model_module(key).search_space(hyperparameters))
+    return config.replace(baseline, changes_at(baseline, hyperparameters))
+
+
+def changes_at(baseline: Baseline, hyperparameters: HyperParameters) -> dict[str, Any]:
+    """Return the nested changes of `baseline` that a point stands for, of settings its file does not search too."""
+    known = HyperParameters()
+    model_module(baseline.key).search_space(known, baseline)
+    changes = model_module(baseline.key).search_space(hyperparameters, baseline)
+    for name, value in hyperparameters.values.items():
+        if name not in known.values and name in _names(hyperparameters):
+            changes = config.merge(changes, nest({name: _decoded(value)}))
+    return dict(changes)
+
+
+def make_space(
+    baseline: Baseline, overrides: Mapping[str, Any], fixed: Mapping[str, Any], only: Sequence[str] = ()
+) -> HyperParameters:
+    """Return the search space of a model.
+
+    Parameters
+    ----------
+    baseline
+        What the search starts from, fixed settings included.
+    overrides
+        By the path of a setting: a list of values to choose from, or a mapping of ``min`` and ``max`` with ``log``
+        or ``step``. A setting that the model's file does not search joins the space.
+    fixed
+        By the path of a setting: its one value. It leaves the space.
+    only
+        Patterns, such as ``front_end.*``: other parameters stay as they are.
+
+    Raises
+    ------
+    ConfigError
+        When a parameter or a setting does not exist, or cannot be searched like that.
+    """
+    space = HyperParameters()
+    changes = model_module(baseline.key).search_space(space, baseline)
+    declared = [parameter.name for parameter in space.space]
+    for path in (*overrides, *fixed):
+        if path not in declared:
+            _check_apart(path, changes, declared)
+    chosen = HyperParameters()
+    for parameter in space.space:
+        name, spec = parameter.name, overrides.get(parameter.name)
+        if spec is not None:
+            parameter = _parameter(name, spec, parameter.default, parameter.conditions)
+        elif name in fixed or (only and not any(fnmatch.fnmatchcase(name, pattern) for pattern in only)):
+            parameter = kinds.Fixed(name, parameter.default, conditions=parameter.conditions)
+        chosen.merge([parameter])
+    for path, spec in overrides.items():
+        if path not in declared:
+            chosen.merge([_parameter(path, spec, _encoded(_value_at(baseline, path)), [])])
+    if not searched(chosen):
+        raise ConfigError(
+            f"Nothing is left to search of {baseline.key}; its parameters are: {', '.join(sorted(set(declared)))}."
+        )
+    return chosen
+
+
+def to_space(parameters: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> HyperParameters:
+    """Return a space, as ``get_config()["space"]`` gives it, at a point; `from_config` spoils what it is given."""
+    return HyperParameters.from_config(copy.deepcopy({"space": list(parameters), "values": dict(values)}))
+
+
+def searched(space: HyperParameters) -> list[str]:
+    """Return the names of the parameters that have more than one value."""
+    return [p.name for p in space.space if not isinstance(p, kinds.Fixed)]
+
+
+def parameters_of(space: HyperParameters, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a reader is told of a point: the values of searched parameters, where they are active."""
+    names = set(searched(space))
+    return {name: value for name, value in values.items() if name in names}
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``{"a.b": 1}`` as ``{"a": {"b": 1}}``."""
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *groups, name = path.split(".")
+        level = nested
+        for group in groups:
+            level = level.setdefault(group, {})
+        level[name] = value
+    return nested
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ``("a.b", 1)`` for ``{"a": {"b": 1}}``."""
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def split_overrides(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what of nested or flat `given` is to be searched, and what has one value, both by path.
+
+    A list, or a mapping with ``min`` and ``max``, is searched; anything else is a value.
+    """
+    wide: dict[str, Any] = {}
+    fixed: dict[str, Any] = {}
+
+    def sort(level: Mapping[str, Any], prefix: str) -> None:
+        for name, value in level.items():
+            path = f"{prefix}{name}"
+            if isinstance(value, Mapping) and not _is_range(value):
+                sort(value, f"{path}.")
+            elif isinstance(value, list) or _is_range(value):
+                wide[path] = value
+            else:
+                fixed[path] = value
+
+    sort(given, "")
+    return wide, fixed
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"min", "max"} <= set(value)
+
+
+def _check_apart(path: str, changes: Mapping[str, Any], declared: Sequence[str]) -> None:
+    """Raise ConfigError where a setting is drawn together with others, by a parameter of another name."""
+    if path in dict(flatten(changes)):
+        group = path.split(".")[0]
+        related = sorted({name for name in declared if name.startswith(f"{group}.")})
+        raise ConfigError(
+            f"{path} is not searched by itself; parameters that decide settings of {group!r}: {', '.join(related)}."
+        )
+
+
+def _parameter(name: str, spec: Any, default: Any, conditions: list[Any]) -> Any:
+    """Return a parameter of `name` that is searched as `spec` says."""
+    try:
+        if isinstance(spec, Mapping):
+            return _range(name, dict(spec), default, conditions)
+        values = [_encoded(value) for value in spec]
+        if len(values) < 2:
+            raise ValueError("expected at least two values, or fix it")
+        if all(isinstance(value, bool) for value in values):
+            return kinds.Boolean(name, bool(default), conditions=conditions)
+        start = default if default in values else values[0]
+        return kinds.Choice(name, values, default=start, conditions=conditions)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} cannot be searched like that: {error}. Received: {spec!r}.") from error
+
+
+def _range(name: str, spec: dict[str, Any], default: Any, conditions: list[Any]) -> Any:
+    unknown = sorted(set(spec) - set(RANGE))
+    if unknown:
+        raise ValueError(f"expected of a range only {', '.join(RANGE)}")
+    low, high, step = spec["min"], spec["max"], spec.get("step")
+    if not low < high:
+        raise ValueError("expected min below max")
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in (low, high, default))
+    start = default if isinstance(default, int | float) and low <= default <= high else low
+    kind = kinds.Int if whole else kinds.Float
+    sampling = "log" if spec.get("log") else "linear"
+    return kind(name, low, high, step, sampling, start, conditions=conditions)
+
+
+def _value_at(baseline: Baseline, path: str) -> Any:
+    """Return a setting by its path; raise ConfigError where there is none."""
+    level: Any = config.to_dict(baseline)
+    for name in path.split("."):
+        if not isinstance(level, Mapping) or name not in level:
+            raise ConfigError(
+                f"There is no setting {path!r} of {baseline.key}. Settings: "
+                f"{', '.join(name for name, _ in flatten(config.to_dict(baseline)))}."
+            )
+        level = level[name]
+    return level
+
+
+def _names(space: HyperParameters) -> list[str]:
+    return [parameter.name for parameter in space.space]
+
+
+def _encoded(value: Any) -> Any:
+    """Return a value as Keras Tuner can hold it: lists as the JSON text of them."""
+    return json.dumps(value) if isinstance(value, list | tuple) else value
+
+
+def _decoded(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) and value.startswith("[") else value

@@ -1,4 +1,4 @@
-"""Frames to the histogram of their nearest centroids: the Bag of Tones."""
+"""Frames to the histogram of their nearest centroids: the Bag of Tones; and weights of rare centroids."""
 
 from typing import Any
 
@@ -46,9 +46,12 @@ class BagOfTones(keras.layers.Layer):  # type: ignore[misc]
         )
 
     def _histogram(self, frames: Any) -> Any:
+        n_frames = tf.maximum(tf.shape(frames)[0], 1)
+        return self._count(frames) * (self.n_centroids / tf.cast(n_frames, tf.float32))
+
+    def _count(self, frames: Any) -> Any:
         nearest = assign(frames, self.centroids)
-        counts = tf.math.bincount(nearest, minlength=self.n_centroids, dtype=tf.float32)
-        return counts * (self.n_centroids / tf.cast(tf.maximum(tf.shape(frames)[0], 1), tf.float32))
+        return tf.math.bincount(nearest, minlength=self.n_centroids, dtype=tf.float32)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
         """Return (batch, n_centroids)."""
@@ -59,18 +62,125 @@ class BagOfTones(keras.layers.Layer):  # type: ignore[misc]
         return {"name": self.name, "n_centroids": self.n_centroids, "n_features": self.n_features}
 
 
+@keras.saving.register_keras_serializable("cs_keras")
+class SoftBagOfTones(BagOfTones):
+    """Let each frame count for several centroids, one in sum; see `spread`.
+
+    Input and output as those of `BagOfTones`.
+
+    Parameters
+    ----------
+    n_centroids, n_features
+        Size of the codebook, and numbers in a frame.
+    n_nearest
+        Centroids that a frame counts for, at most `n_centroids`.
+    bandwidth
+        Standard deviation of the Gaussian by which weights fall with distance, in the unit of the features.
+    """
+
+    def __init__(
+        self, n_centroids: int, n_features: int, n_nearest: int, bandwidth: float, *, name: str | None = None
+    ) -> None:
+        super().__init__(n_centroids, n_features, name=name)
+        self.n_nearest, self.bandwidth = n_nearest, bandwidth
+
+    def _count(self, frames: Any) -> Any:
+        return spread(frames, self.centroids, self.n_nearest, self.bandwidth)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs."""
+        return {**super().get_config(), "n_nearest": self.n_nearest, "bandwidth": self.bandwidth}
+
+
+@keras.saving.register_keras_serializable("cs_keras")
+class InverseDocumentFrequency(keras.layers.Layer):  # type: ignore[misc]
+    """Weight centroids by how few tracks meet them: ``ln((1 + n_tracks) / (1 + n_tracks that do)) + 1``.
+
+    Of words in documents that is tf-idf as scikit-learn's ``TfidfTransformer(norm=None)`` has it. Input and output
+    shape (batch, n_centroids), float32. Weights are 1 until they are adapted.
+
+    Parameters
+    ----------
+    n_centroids
+        Length of a histogram.
+    """
+
+    def __init__(self, n_centroids: int, *, name: str | None = None) -> None:
+        super().__init__(trainable=False, dtype="float32", name=name)
+        self.n_centroids = n_centroids
+        self.weight = self.add_weight(
+            name="weight", shape=(n_centroids,), initializer="ones", trainable=False
+        )
+
+    def adapt(self, histograms: Any) -> None:
+        """Take weights from `histograms`, shape (n_tracks, n_centroids), of train tracks only."""
+        n_met = np.count_nonzero(histograms, axis=0)
+        self.weight.assign(np.log((1 + len(histograms)) / (1 + n_met)) + 1)
+
+    def call(self, histograms: Any) -> Any:
+        """Return `histograms`, weighted."""
+        return histograms * self.weight
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return `input_shape`."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs."""
+        return {"name": self.name, "n_centroids": self.n_centroids}
+
+
 def assign(frames: Any, centroids: Any) -> Any:
     """Return the index of each frame's nearest centroid, shape (n_frames,), int32, a block of frames at a time."""
-    bias = tf.reduce_sum(tf.square(centroids), axis=1, keepdims=True) / 2.0
-    centroids = tf.concat([centroids, bias], axis=1)  # the bias is one more product, not one more pass
-    frames = tf.pad(frames, [[0, 0], [0, 1]], constant_values=-1.0)
-    n_blocks = (tf.shape(frames)[0] + BLOCK_FRAMES - 1) // BLOCK_FRAMES
+    frames, centroids, n_blocks = _with_bias(frames, centroids)
 
     def one_block(i: Any, nearest: Any) -> tuple[Any, Any]:
-        block = frames[i * BLOCK_FRAMES : (i + 1) * BLOCK_FRAMES]
-        score = tf.matmul(block, centroids, transpose_b=True)
-        return i + 1, nearest.write(i, tf.argmax(score, axis=1, output_type=tf.int32))
+        return i + 1, nearest.write(i, tf.argmax(_scores(i, frames, centroids), axis=1, output_type=tf.int32))
 
     nearest = tf.TensorArray(tf.int32, n_blocks, infer_shape=False, element_shape=(None,))
     _, nearest = tf.while_loop(lambda i, _: i < n_blocks, one_block, (0, nearest), parallel_iterations=2)
     return nearest.concat()
+
+
+def spread(frames: Any, centroids: Any, n_nearest: int, bandwidth: float) -> Any:
+    """Return how many frames count for each centroid, when each is spread over its `n_nearest`.
+
+    A frame's weights are proportional to ``exp(-|x - c|² / (2 * bandwidth²))`` and sum to one: localized
+    soft-assignment coding (Liu, Wang and Liu 2011, "In defense of soft-assignment coding"), summed over frames.
+
+    Parameters
+    ----------
+    frames, centroids
+        Shapes (n_frames, n_features) and (n_centroids, n_features), float32.
+    n_nearest
+        At most n_centroids.
+    bandwidth
+        Above 0, in the unit of the features.
+
+    Returns
+    -------
+    Tensor
+        Shape (n_centroids,), float32, of sum n_frames.
+    """
+    n_centroids = centroids.shape[0]
+    frames, centroids, n_blocks = _with_bias(frames, centroids)
+
+    def one_block(i: Any, counts: Any) -> tuple[Any, Any]:
+        score, nearest = tf.math.top_k(_scores(i, frames, centroids), n_nearest)
+        weight = tf.nn.softmax(score / bandwidth**2)  # |x|²/2 is the same for all centroids of a frame
+        return i + 1, counts + tf.math.unsorted_segment_sum(weight, nearest, n_centroids)
+
+    return tf.while_loop(lambda i, _: i < n_blocks, one_block, (0, tf.zeros(n_centroids)))[1]
+
+
+def _with_bias(frames: Any, centroids: Any) -> tuple[Any, Any, Any]:
+    """Return frames and centroids whose product is a score, larger for nearer ones, and the number of blocks."""
+    bias = tf.reduce_sum(tf.square(centroids), axis=1, keepdims=True) / 2.0
+    centroids = tf.concat([centroids, bias], axis=1)  # the bias is one more product, not one more pass
+    frames = tf.pad(frames, [[0, 0], [0, 1]], constant_values=-1.0)
+    return frames, centroids, (tf.shape(frames)[0] + BLOCK_FRAMES - 1) // BLOCK_FRAMES
+
+
+def _scores(block: Any, frames: Any, centroids: Any) -> Any:
+    frames = frames[block * BLOCK_FRAMES : (block + 1) * BLOCK_FRAMES]
+    return tf.matmul(frames, centroids, transpose_b=True)

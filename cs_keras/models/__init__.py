@@ -25,9 +25,11 @@ MODEL_FILES = {
     "cnn-time": "cnn1d",
     "cnn-18s": "cnn",
     "cnn-60s": "cnn",
+    "cnn-best": "cnn",
     "lstm": "lstm",
     "lstm-18s": "lstm",
     "lstm-60s": "lstm",
+    "lstm-best": "lstm",
     "xception": "xception",
     "xception-finetune": "xception",
     "xception-random": "xception",
@@ -35,7 +37,9 @@ MODEL_FILES = {
     "choi-finetune": "choi",
     "choi-60s": "choi",
     "choi-features": "choi_features",
+    "choi-best": "choi_features",
     "triplet": "triplet",
+    "triplet-best": "triplet",
 }
 
 
@@ -68,7 +72,13 @@ def load_model(path: Path) -> "keras.Model":
     import kapre  # noqa: F401  (registers its layers with Keras)
     import keras
 
-    from cs_keras.layers import augmentation, bag_of_tones, fixed_statistics, front_end  # noqa: F401  (likewise)
+    from cs_keras.layers import (  # noqa: F401  (likewise)
+        augmentation,
+        bag_of_tones,
+        fixed_statistics,
+        front_end,
+        kernel_regression,
+    )
 
     try:
         return keras.saving.load_model(path, safe_mode=True)

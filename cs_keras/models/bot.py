@@ -3,7 +3,7 @@
 MFCCs with first and second differences; a codebook of 4,000 centroids by mini-batch k-means (Sculley 2010) on
 train tracks; a track is the histogram of its frames' nearest centroids; dense layers map it to factors. The
 histograms are computed once, so the dense part trains for 50 epochs, as the thesis's other regressor on
-embeddings does.
+embeddings does. Other ways to count, to scale counts, and to map them to factors are settings.
 """
 
 import dataclasses
@@ -13,15 +13,28 @@ import keras
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
-from cs_keras.layers.bag_of_tones import BagOfTones
+from cs_keras.errors import ConfigError
+from cs_keras.layers.bag_of_tones import BagOfTones, InverseDocumentFrequency, SoftBagOfTones
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 from cs_keras.layers.mfcc import mfcc
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+from cs_keras.models.regressors import (
+    RegressorConfig,
+    draw_logarithmic,
+    join_stages,
+    regressor_head,
+    regressor_space,
+)
+from cs_keras.models.spaces import draw, front_end_space
+from cs_keras.models.spec import Baseline, TrainingConfig
+
+ASSIGNMENTS = ("hard", "soft")
+SCALINGS = ("none", "log", "tfidf")
+COUNTING_SETTINGS = ("assignment", "n_nearest", "bandwidth", "scaling")  # no codebook depends on them
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of codebook and network.
+class Config(RegressorConfig):
+    """Settings of codebook and histograms, beside those of the regressor.
 
     Attributes
     ----------
@@ -37,11 +50,17 @@ class Config:
         Passes over the train tracks after which k-means stops though centroids still move.
     tolerance, patience
         K-means stops once centroids move less than `tolerance` on average for `patience` mini-batches running.
-    dense
-        Neurons of each hidden dense layer.
-    dropout
-        Share of each hidden dense layer's outputs dropped in training.
+    assignment
+        ``hard``: a frame counts for its nearest centroid, as in the thesis; ``soft``: for several, one in sum.
+    n_nearest, bandwidth
+        Of ``soft``: how many, and the standard deviation of the Gaussian by which weights fall with the distance of
+        frame and centroid, in the unit of the coefficients (decibels).
+    scaling
+        Of histograms: ``none``, as in the thesis; ``log``, ``ln(1 + x)``; or ``tfidf``, by which a centroid counts
+        the more, the fewer train tracks meet it.
     """
+
+    penalty: float = 1e5  # histograms of 4,000 centroids, most of them 0, have a variance of about 100
 
     n_mfcc: int = 13
     deltas: int = 2
@@ -50,18 +69,24 @@ class Config:
     max_passes: int = 5
     tolerance: float = 1e-6
     patience: int = 10
-    dense: tuple[int, ...] = (1024, 1024, 1024)
-    dropout: float = 0.0
+    assignment: str = "hard"
+    n_nearest: int = 5
+    bandwidth: float = 5.0
+    scaling: str = "none"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("model.n_mfcc", self.n_mfcc, 1)
         check_choice("model.deltas", self.deltas, (0, 1, 2))
         check_range("model.n_centroids", self.n_centroids, 2)
         check_range("model.batch_frames", self.batch_frames, 1)
         check_range("model.max_passes", self.max_passes, 1)
-        check_range("model.dropout", self.dropout, 0, 0.95)
-        for n in self.dense:
-            check_range("model.dense", n, 1)
+        check_choice("model.assignment", self.assignment, ASSIGNMENTS)
+        check_choice("model.scaling", self.scaling, SCALINGS)
+        if self.assignment == "soft":
+            check_range("model.n_nearest", self.n_nearest, 2, self.n_centroids)
+        if not self.bandwidth > 0:
+            raise ConfigError(f"model.bandwidth must be above 0. Received: {self.bandwidth}.")
 
     @property
     def n_features(self) -> int:
@@ -93,47 +118,60 @@ def build_codebook(baseline: Baseline) -> keras.Model:
     """Return (batch, frames, n_features) frames to (batch, n_centroids) histograms."""
     config: Config = baseline.model
     frames = keras.Input((None, config.n_features), name="frame_features")
-    layer = BagOfTones(config.n_centroids, config.n_features, name="bag_of_tones")
+    size = (config.n_centroids, config.n_features)
+    if config.assignment == "soft":
+        layer = SoftBagOfTones(*size, config.n_nearest, config.bandwidth, name="bag_of_tones")
+    else:
+        layer = BagOfTones(*size, name="bag_of_tones")
     return keras.Model(frames, layer(frames), name=f"{baseline.key}_codebook")
 
 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
-    """Return (batch, n_centroids) histograms to (batch, n_factors) scaled factors: all that gradients train."""
+    """Return (batch, n_centroids) histograms to (batch, n_factors) scaled factors: what is trained or solved."""
     config: Config = baseline.model
-    histogram = keras.Input((config.n_centroids,), name="histogram")
-    return keras.Model(
-        histogram,
-        dense_head(histogram, config.dense, n_factors, config.dropout),
-        name=f"{baseline.key}_regressor",
+    x = histogram = keras.Input((config.n_centroids,), name="histogram")
+    if config.scaling == "log":
+        x = keras.ops.log1p(histogram)
+    elif config.scaling == "tfidf":
+        x = InverseDocumentFrequency(config.n_centroids, name="idf")(histogram)
+    return keras.Model(histogram, regressor_head(x, config, n_factors), name=f"{baseline.key}_regressor")
+
+
+def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
+    """Return the three models that `build` joins: of features, of histograms, and the regressor."""
+    return (
+        build_features(baseline, audio),
+        build_codebook(baseline),
+        build_regressor(baseline, n_factors),
     )
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
     """Return the whole model, from (batch, frames, n_bins) magnitudes of any length to (batch, n_factors)."""
-    magnitude = keras.Input((None, audio.n_bins), name="magnitude")
-    stages = (build_features(baseline, audio), build_codebook(baseline), build_regressor(baseline, n_factors))
-    x = magnitude
-    for stage in stages:
-        x = stage(x)
-    return keras.Model(magnitude, x, name=baseline.key)
+    return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
 
 
-def search_space(hp: Any) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
+def adapt(regressor: keras.Model, baseline: Baseline, histograms: Any) -> None:
+    """Give `regressor` what it must know of all train tracks' `histograms`, shape (n_tracks, n_centroids)."""
+    if baseline.model.scaling == "tfidf":
+        regressor.get_layer("idf").adapt(histograms)
 
-    The default point is the thesis's ``bot``.
-    """
-    return {
-        "model": {
-            "n_mfcc": hp.Choice("model.n_mfcc", [13, 20, 30], default=13),
-            "deltas": hp.Choice("model.deltas", [0, 1, 2], default=2),
-            "n_centroids": hp.Choice("model.n_centroids", [250, 500, 1000, 2000, 4000], default=4000),
-            "dense": [hp.Choice("model.units", [256, 512, 1024, 2048], default=1024)]
-            * hp.Int("model.dense_layers", 1, 3, default=3),
-            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
-        },
-        "training": {
-            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
-        },
-        "front_end": {"n_mels": hp.Choice("front_end.n_mels", [40, 64, 96, 128], default=128)},
+
+def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    start = baseline.model
+    options = {
+        "n_mfcc": (13, 20, 30),
+        "deltas": (0, 1, 2),
+        "n_centroids": (250, 500, 1000, 2000, 4000),
+        "assignment": ASSIGNMENTS,
+        "scaling": SCALINGS,
     }
+    model = draw(hp, "model", options, start)
+    with hp.conditional_scope("model.assignment", ["soft"]):
+        model |= draw(hp, "model", {"n_nearest": (2, 5, 10)}, start)
+        model |= draw_logarithmic(hp, {"bandwidth": (1.0, 20.0)}, start)
+    regressor, training = regressor_space(hp, baseline)
+    hp.Fixed("front_end.order", baseline.front_end.order)  # cepstra are taken of decibel mel bands
+    front_end = front_end_space(hp, baseline)
+    return {"model": model | regressor, "training": training, "front_end": front_end}

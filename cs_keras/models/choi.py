@@ -20,7 +20,8 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
-from cs_keras.models.choi_weights import FILTERS, read_tagger
+from cs_keras.models.choi_weights import FILTERS, POOL_FRAMES, POOL_MELS, read_tagger
+from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
 from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
 
 
@@ -137,25 +138,9 @@ def notes(baseline: Baseline) -> tuple[str, ...]:
     )
 
 
-def search_space(hp: Any) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
-
-    The default point is the thesis's ``choi``.
-    """
-    return {
-        "model": {
-            "frozen": hp.Boolean("model.frozen", default=True),
-            "dense": [hp.Choice("model.units", [512, 1024, 2048], default=1024)]
-            * hp.Int("model.wide_layers", 1, 2, default=2)
-            + [512],
-            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
-        },
-        "training": {
-            "learning_rate": hp.Float("training.learning_rate", 1e-8, 1e-2, sampling="log", default=1e-4)
-        },
-        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
-        "front_end": {
-            "n_mels": hp.Choice("front_end.n_mels", [64, 96, 128], default=128),
-            "order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel"),
-        },
-    }
+def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    options = {"frozen": (False, True), "dense": DENSE, "dropout": DROPOUT}
+    pools = tuple(zip(POOL_FRAMES, POOL_MELS, strict=True))  # the tagger's own
+    model = draw_pools(hp, [pools], baseline.model) | draw(hp, "model", options, baseline.model)
+    return {"model": model, **shared_space(hp, baseline, 1e-8)}

@@ -1,8 +1,9 @@
-"""The whole music tagger of Choi et al. 2017 as a feature extractor that is not trained, and dense layers on it.
+"""The whole music tagger of Choi et al. 2017 as a feature extractor that is not trained, and a regressor on it.
 
 The features are those of the paper (arXiv 1703.09179, section 3): each of the five layers' 32 maps averaged over
 frequency and time, 160 numbers; see `choi_weights` for what the two published generations of weights do
-differently. The paper fed them to support vector machines; here dense layers map them to factors.
+differently. The paper fed them to support vector machines, as ``model.regressor=svm`` does; dense layers are the
+default.
 
 The tagger was trained on 12 kHz, window 512, hop 256. A dataset ingested so gives it exactly what it knows
 (``model.own_audio=true`` insists on that). Any other dataset is adapted: the same 96 mel bands up to 6 kHz, from
@@ -14,22 +15,24 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 from cs_keras.models import choi_weights
 from cs_keras.models.choi_weights import EPSILON, FILTERS, POOL_FRAMES, POOL_MELS, Block, read_tagger
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head
+from cs_keras.models.regressors import RegressorConfig, join_stages, regressor_head, regressor_space
+from cs_keras.models.spec import Baseline, TrainingConfig
 
 N_FEATURES = 5 * FILTERS
+LEAST_VARIANCE = 1e-6  # is added to each feature's, so that one that hardly varies is not made the largest
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of extractor and network.
+class Config(RegressorConfig):
+    """Settings of the extractor, beside those of the regressor.
 
     Attributes
     ----------
@@ -37,32 +40,26 @@ class Config:
         Path of a file with the tagger's weights, of either generation; ``none`` for random ones.
     own_audio
         Refuse datasets that were not ingested with the tagger's own audio settings.
-    dense
-        Neurons of each hidden dense layer.
-    dropout
-        Share of each hidden dense layer's outputs dropped in training.
     """
 
+    dense: tuple[int, ...] = (1024, 1024, 512)
     weights: str | None = None
     own_audio: bool = False
-    dense: tuple[int, ...] = (1024, 1024, 512)
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_range("model.dropout", self.dropout, 0, 0.95)
-        for n in self.dense:
-            check_range("model.dense", n, 1)
 
 
+_FEATURES = Baseline(
+    "choi-features",
+    Config(),
+    TrainingConfig(epochs=50),
+    SequenceConfig(frames=choi_weights.FRAMES),
+    FrontEndConfig(n_mels=choi_weights.N_MELS, f_max=choi_weights.F_MAX, order="mel_db"),
+    procedure="features",
+)
 VARIANTS = {
-    "choi-features": Baseline(
-        "choi-features",
-        Config(),
-        TrainingConfig(epochs=50),
-        SequenceConfig(frames=choi_weights.FRAMES),
-        FrontEndConfig(n_mels=choi_weights.N_MELS, f_max=choi_weights.F_MAX, order="mel_db"),
-        procedure="features",
-    )
+    "choi-features": _FEATURES,
+    "choi-best": dataclasses.replace(  # see docs/what-works.md
+        _FEATURES, key="choi-best", sequence=SequenceConfig(frames=640)
+    ),
 }
 
 
@@ -133,15 +130,26 @@ def tagger_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfi
 
 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
-    """Return (batch, 160) features to (batch, n_factors) scaled factors: all that gradients train."""
+    """Return (batch, 160) features to (batch, n_factors) scaled factors: what is trained or solved.
+
+    Features of the tagger's five layers differ in size, so each is first brought to mean 0 and variance 1.
+    """
     config: Config = baseline.model
     features = keras.Input((N_FEATURES,), name="features")
-    x = keras.layers.BatchNormalization(name="norm_features")(features)  # layers' means differ in size
+    if config.regressor == "dense":
+        norm = keras.layers.BatchNormalization(name="norm_features")
+    else:
+        norm = keras.layers.BatchNormalization(
+            epsilon=LEAST_VARIANCE, center=False, scale=False, dtype="float32", name="norm_features"
+        )
     return keras.Model(
-        features,
-        dense_head(x, config.dense, n_factors, config.dropout),
-        name=f"{baseline.key}_regressor",
+        features, regressor_head(norm(features), config, n_factors), name=f"{baseline.key}_regressor"
     )
+
+
+def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
+    """Return the two models that `build` joins, extractor and regressor; see `build_features` for errors."""
+    return build_features(baseline, audio), build_regressor(baseline, n_factors)
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
@@ -149,9 +157,18 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
 
     See `build_features` for errors.
     """
-    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
-    features = build_features(baseline, audio)(magnitude)
-    return keras.Model(magnitude, build_regressor(baseline, n_factors)(features), name=baseline.key)
+    return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
+
+
+def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
+    """Give `regressor` what it must know of all train sequences' `features`, shape (n, 160), before it is solved.
+
+    Dense layers need nothing: their batch norm learns means and variances while they are trained.
+    """
+    if baseline.model.regressor != "dense":
+        norm = regressor.get_layer("norm_features")
+        norm.moving_mean.assign(np.mean(features, axis=0, dtype=np.float64))
+        norm.moving_variance.assign(np.var(features, axis=0, dtype=np.float64))
 
 
 def check_audio(audio: AudioConfig, key: str) -> None:
@@ -181,19 +198,10 @@ def notes(baseline: Baseline) -> tuple[str, ...]:
     )
 
 
-def search_space(hp: Any) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
+def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point.
 
-    The default point is ``choi-features``; the extractor stays as it is.
+    The extractor stays as it is, and what it hears.
     """
-    return {
-        "model": {
-            "dense": [hp.Choice("model.units", [256, 512, 1024, 2048], default=1024)]
-            * hp.Int("model.wide_layers", 1, 2, default=2)
-            + [512],
-            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
-        },
-        "training": {
-            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
-        },
-    }
+    model, training = regressor_space(hp, baseline)
+    return {"model": model, "training": training}

@@ -13,6 +13,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
+from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
 from cs_keras.models.spec import (
     TIME_POOLING,
     Baseline,
@@ -70,6 +71,13 @@ _SKIP = {"skip_start_s": 30.0, "skip_end_s": 30.0}
 # No structure was found that has the thesis's count. It needs some 65,000 inputs to the dense layer, four times
 # those of the other rows, so its further convolutions cannot have been pooled: 32 x 32 positions here.
 _DEEP = Config(batch_norm=True, pool_frames=(2, 4, 1, 1, 1), pool_mels=(2, 2, 1, 1, 1))
+_POOLS = (  # of a search: frames x mels of each block; none leaves the dense layers more than the thesis's own
+    ((4, 4), (4, 4)),
+    ((2, 2), (4, 2), (2, 2)),
+    ((4, 2), (4, 4), (4, 4)),
+    ((2, 2), (4, 2), (2, 2), (2, 2)),
+    ((2, 2), (4, 2), (2, 2), (3, 2), (1, 2)),
+)
 
 VARIANTS = {
     baseline.key: baseline
@@ -86,6 +94,12 @@ VARIANTS = {
             dataclasses.replace(_LONG, dense=(1024, 1024, 1024)),
             TrainingConfig(batch_size=8),
             SequenceConfig(frames=2560, **_SKIP),
+        ),
+        Baseline(  # see docs/what-works.md
+            "cnn-best",
+            Config(batch_norm=True, time_pooling="mean_max"),
+            TrainingConfig(learning_rate=3e-4, schedule="cosine"),
+            SequenceConfig(frames=128),
         ),
     )
 }
@@ -124,29 +138,14 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
-def search_space(hp: Any) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
-
-    The default point is the thesis's ``cnn-bn``.
-    """
-    blocks = hp.Int("model.blocks", 2, 5, default=3)
-    return {
-        "model": {
-            "filters": hp.Choice("model.filters", [32, 64, 96, 128], default=64),
-            "pool_frames": [2, 4, 2, 2, 2][:blocks],
-            "pool_mels": [2] * blocks,
-            "batch_norm": hp.Boolean("model.batch_norm", default=True),
-            "dense": [hp.Choice("model.units", [256, 512, 1024, 2048], default=512)]
-            * hp.Int("model.dense_layers", 1, 3, default=1),
-            "time_pooling": hp.Choice("model.time_pooling", list(TIME_POOLING), default="flatten"),
-            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
-        },
-        "training": {
-            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
-        },
-        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
-        "front_end": {
-            "n_mels": hp.Choice("front_end.n_mels", [40, 64, 96, 128], default=128),
-            "order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel"),
-        },
+def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    options = {
+        "filters": (32, 64, 96, 128),
+        "batch_norm": (False, True),
+        "dense": DENSE,
+        "time_pooling": TIME_POOLING,
+        "dropout": DROPOUT,
     }
+    model = draw_pools(hp, _POOLS, baseline.model) | draw(hp, "model", options, baseline.model)
+    return {"model": model, **shared_space(hp, baseline)}

@@ -16,6 +16,7 @@ import keras
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
+from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
 from cs_keras.models.spec import Baseline, dense_head, heard_spectrogram
 
 
@@ -105,26 +106,15 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
-def search_space(hp: Any) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
-
-    The default point is the thesis's ``cnn-freq``.
-    """
-    return {
-        "model": {
-            "span": hp.Choice("model.span", ["mels", "frames"], default="mels"),
-            "filters": hp.Choice("model.filters", [16, 32, 64, 128], default=32),
-            "kernel": hp.Choice("model.kernel", [3, 4, 8, 16], default=4),
-            "pools": [2] * hp.Int("model.blocks", 2, 4, default=3),
-            "batch_norm": hp.Boolean("model.batch_norm", default=True),
-            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
-        },
-        "training": {
-            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
-        },
-        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
-        "front_end": {
-            "n_mels": hp.Choice("front_end.n_mels", [40, 64, 96, 128], default=128),
-            "order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel"),
-        },
+def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    options = {
+        "span": ("mels", "frames"),
+        "filters": (16, 32, 64, 128),
+        "kernel": (3, 4, 8, 16),
+        "pools": ((2, 2), (4, 4), (2, 2, 2), (4, 4, 4), (2, 2, 2, 2)),
+        "batch_norm": (False, True),
+        "dense": DENSE,
+        "dropout": DROPOUT,
     }
+    return {"model": draw(hp, "model", options, baseline.model), **shared_space(hp, baseline)}

@@ -13,6 +13,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
+from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
 from cs_keras.models.spec import (
     TIME_POOLING,
     Baseline,
@@ -59,6 +60,12 @@ VARIANTS = {
         Baseline("lstm", Config()),
         Baseline("lstm-18s", Config(), sequence=SequenceConfig(frames=768, **_SKIP)),
         Baseline("lstm-60s", Config(), TrainingConfig(batch_size=8), SequenceConfig(frames=2560, **_SKIP)),
+        Baseline(  # see docs/what-works.md
+            "lstm-best",
+            Config(time_pooling="mean_max"),
+            TrainingConfig(epochs=10),
+            SequenceConfig(frames=128),
+        ),
     )
 }
 
@@ -93,24 +100,12 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
-def search_space(hp: Any) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
-
-    The default point is the thesis's ``lstm``.
-    """
-    units = hp.Choice("model.units", [32, 64, 128], default=64)
-    return {
-        "model": {
-            "units": [units] * hp.Int("model.layers", 1, 3, default=3),
-            "time_pooling": hp.Choice("model.time_pooling", list(TIME_POOLING), default="flatten"),
-            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
-        },
-        "training": {
-            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
-        },
-        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
-        "front_end": {
-            "n_mels": hp.Choice("front_end.n_mels", [40, 64, 96, 128], default=128),
-            "order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel"),
-        },
+def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    options = {
+        "units": ((64,), (64, 64), (128, 128), (32, 32, 32), (64, 64, 64), (128, 128, 128)),
+        "dense": DENSE,
+        "time_pooling": TIME_POOLING,
+        "dropout": DROPOUT,
     }
+    return {"model": draw(hp, "model", options, baseline.model), **shared_space(hp, baseline)}

@@ -15,10 +15,6 @@ from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 
 LOSSES = ("mse", "cosine", "wpe")
 SCHEDULES = ("inverse_time", "constant", "cosine", "step")
-HEAD_SETTINGS = (
-    "dense",
-    "dropout",
-)  # of a model's Config: nothing that comes before the head depends on them
 UNTRAINED_EARS = ("codebook", "features")  # procedures that compute what they hear once, before training
 
 
@@ -161,6 +157,12 @@ class Baseline:
             raise ConfigError(
                 "augment varies what a network hears while it is trained, and what "
                 f"{self.key} hears is computed once; set it for other models only (--set models.KEY.augment...)."
+            )
+        regressor = getattr(self.model, "regressor", "dense")
+        if regressor != "dense" and self.training.loss != "mse":
+            raise ConfigError(
+                f"training.loss must be mse with model.regressor = {regressor}, which minimises an error of its "
+                f"own. Received: {self.training.loss}."
             )
 
 

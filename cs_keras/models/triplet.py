@@ -19,9 +19,16 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
+from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
+from cs_keras.models.spec import AugmentConfig, Baseline, TrainingConfig, dense_head, heard_spectrogram
 
 MINING = ("offline", "semi_hard", "batch_hard")
+_POOLS = (  # of a search: frames x mels of each block
+    ((2, 2), (2, 2), (1, 1)),
+    ((4, 4), (4, 4)),
+    ((2, 2), (4, 2), (2, 2)),
+    ((2, 2), (4, 2), (2, 2), (2, 2)),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +96,13 @@ class Config:
             check_range("model.pool_frames, model.pool_mels and model.dense", n, 1)
 
 
-VARIANTS = {"triplet": Baseline("triplet", Config(), TrainingConfig(epochs=50), procedure="triplet")}
+_TRIPLET = Baseline("triplet", Config(), TrainingConfig(epochs=50), procedure="triplet")
+VARIANTS = {
+    "triplet": _TRIPLET,
+    "triplet-best": dataclasses.replace(  # see docs/what-works.md
+        _TRIPLET, key="triplet-best", augment=AugmentConfig(n_time_masks=2, n_mel_masks=2)
+    ),
+}
 
 
 def build_embedding(baseline: Baseline, audio: AudioConfig) -> keras.Model:
@@ -132,26 +145,22 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     return keras.Model(magnitude, build_regressor(baseline, n_factors)(embedding), name=baseline.key)
 
 
-def search_space(hp: Any) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
-
-    The default point is the thesis's ``triplet``.
-    """
-    return {
-        "model": {
-            "filters": hp.Choice("model.filters", [16, 32, 64], default=32),
-            "n_dimensions": hp.Choice("model.n_dimensions", [64, 128, 256], default=128),
-            "margin": hp.Float("model.margin", 0.1, 1.0, step=0.1, default=0.4),
-            "mining": hp.Choice("model.mining", list(MINING), default="offline"),
-            "embedding_epochs": hp.Int("model.embedding_epochs", 2, 10, default=2),
-            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
-        },
-        "training": {
-            "learning_rate": hp.Float("training.learning_rate", 1e-5, 1e-2, sampling="log", default=1e-4)
-        },
-        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
-        "front_end": {
-            "n_mels": hp.Choice("front_end.n_mels", [40, 64, 96, 128], default=128),
-            "order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel"),
-        },
+def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    start = baseline.model
+    options = {
+        "filters": (16, 32, 64),
+        "n_dimensions": (64, 128, 256),
+        "margin": (0.1, 0.2, 0.4, 0.6, 1.0),
+        "mining": MINING,
+        "embedding_epochs": (2, 5, 10),
+        "dense": DENSE,
+        "dropout": DROPOUT,
     }
+    model = draw_pools(hp, _POOLS, start) | draw(hp, "model", options, start)
+    with hp.conditional_scope("model.mining", ["offline"]):
+        model |= draw(hp, "model", {"n_nearest": (5, 20, 50), "n_farthest": (100, 500, 2000)}, start)
+    # Up to what passes through the network at a time: larger batches exclude augmentation.
+    with hp.conditional_scope("model.mining", ["semi_hard", "batch_hard"]):
+        model |= draw(hp, "model", {"embedding_batch_size": (32, 64, 96)}, start)
+    return {"model": model, **shared_space(hp, baseline)}

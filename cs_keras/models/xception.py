@@ -25,6 +25,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.errors import StorageError
 from cs_keras.layers.fixed_statistics import fix_statistics
+from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
 from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
 
 IMAGENET = "imagenet"
@@ -158,21 +159,12 @@ def notes(baseline: Baseline) -> tuple[str, ...]:
     )
 
 
-def search_space(hp: Any) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of a `Baseline`.
-
-    The default point is the thesis's ``xception``.
-    """
-    filters = hp.Choice("model.filters", [16, 32, 64], default=32)
-    return {
-        "model": {
-            "frozen": hp.Boolean("model.frozen", default=True),
-            "filters": [filters] * hp.Int("model.convolutions", 1, 2, default=1),
-            "dropout": hp.Float("model.dropout", 0.0, 0.5, step=0.1, default=0.0),
-        },
-        "training": {
-            "learning_rate": hp.Float("training.learning_rate", 1e-8, 1e-2, sampling="log", default=1e-4)
-        },
-        "sequence": {"frames": hp.Choice("sequence.frames", [128, 256, 384, 512], default=256)},
-        "front_end": {"order": hp.Choice("front_end.order", ["db_mel", "mel_db"], default="db_mel")},
+def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    options = {
+        "frozen": (False, True),
+        "filters": ((16,), (32,), (64,), (32, 32), (64, 64)),
+        "dense": DENSE,
+        "dropout": DROPOUT,
     }
+    return {"model": draw(hp, "model", options, baseline.model), **shared_space(hp, baseline, 1e-8)}

@@ -22,6 +22,7 @@ from cs_keras.training.losses import Objective, make_loss, penalize_kernels
 from cs_keras.training.optimizer import AverageWhileValidating, make_optimizer
 
 MEAN_LOSS = "mean_loss"
+METRICS_FILE = "metrics.jsonl"
 
 
 class Batches(Protocol):
@@ -63,6 +64,7 @@ def fit(
     on_epoch: Callable[[int, Epoch], None] = lambda number, epoch: None,
     jit: bool = False,
     objective: Objective | None = None,
+    until: int | None = None,
 ) -> Fitted:
     """Train `model`, going on from the last whole epoch that `folder` holds, and leave it at its best epoch.
 
@@ -89,6 +91,9 @@ def fit(
         Compile the steps with XLA.
     objective
         To minimise instead of the loss that `config` names.
+    until
+        Stop after so many of the epochs of `config`, which schedules still span; a later call with a higher number
+        goes on from there.
 
     Returns
     -------
@@ -117,16 +122,17 @@ def fit(
         checkpoints = Checkpoints(folder / "checkpoint")
         history = checkpoints.restore(model)
         figures = [metric.name for metric in objective.figures]
-        log = _EpochLog(checkpoints, history, config, folder, on_epoch, steps, figures)
+        end = dataclasses.replace(config, epochs=min(config.epochs, until or config.epochs))
+        log = _EpochLog(checkpoints, history, end, folder, on_epoch, steps, figures)
         board = keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)
-        if not _finished(history, config):
+        if not _finished(history, end):
             model.fit(
                 deliver(train.from_epoch(len(history)), strategy),
                 # Endless, with its length beside it: Keras cannot see the length of what goes to devices.
                 validation_data=deliver(validation.repeat(), strategy),
                 validation_steps=len(validation),
                 initial_epoch=len(history),
-                epochs=config.epochs,
+                epochs=end.epochs,
                 steps_per_epoch=train.steps_per_epoch,
                 callbacks=[*([AverageWhileValidating()] if config.ema else []), log, board],
                 verbose=0,
@@ -216,7 +222,7 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         figures.update(self._steps.figures())
         self._history.append(figures)
         self._checkpoints.store(self.model, self._history)
-        with atomic_write(self._folder / "metrics.jsonl", "w") as file:
+        with atomic_write(self._folder / METRICS_FILE, "w") as file:
             file.writelines(json.dumps({"epoch": n, **e}) + "\n" for n, e in enumerate(self._history, 1))
         self._on_epoch(epoch + 1, figures)
         self.model.stop_training = _finished(self._history, self._config)

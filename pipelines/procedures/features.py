@@ -1,7 +1,7 @@
 """Features of all sequences by a network that is not trained, computed once; then features to factors.
 
 On one device: features are computed once, and a batch of them is too little work to share. They are shared by all
-runs whose settings before the dense layers agree.
+runs whose settings before the regressor agree.
 """
 
 import hashlib
@@ -14,25 +14,34 @@ from cs_keras import config
 from cs_keras.data.windows import prediction_windows
 from cs_keras.errors import StorageError
 from cs_keras.models import model_module
-from cs_keras.models.spec import HEAD_SETTINGS
+from cs_keras.models.regressors import HEAD_SETTINGS, join_stages
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.fit import Fitted
 from cs_keras.training.sequences import SequenceBatches, Sequences, compute_sequences, predict_from_sequences
 from pipelines.procedures.job import Job, Trained, fit_to_factors
+from pipelines.procedures.solution import solve_for_factors
 from pipelines.shared import shared_work
 from pipelines.task import Matrix, Rows
 
 
 def train_features(job: Job) -> Trained:
-    """Compute features, then fit dense layers to them; a track's prediction is the mean over its sequences."""
-    run, task = job.run, job.task
+    """Compute features, then fit the regressor to them; a track's prediction is the mean over its sequences."""
+    run, task, file = job.run, job.task, model_module(job.run.key)
     with dtype_policy(run.execution.dtype_policy):
-        model = model_module(run.key).build(run, task.targets.shape[1], task.dataset.info.audio)
-        features, head = model.layers[-2:]
-        regressor = keras.Model(head.input, head.output, name=run.key)  # so that `model` gets no optimizer
-    with shared_work(job.folder.parent, _settings(job), job.progress) as folder:
+        features, head = file.build_stages(run, task.targets.shape[1], task.dataset.info.audio)
+    with shared_work(job.shared, _settings(job), job.progress) as folder:
         train, unseen = hear(job, features, folder)
-    return Trained(model, *train_on_sequences(job, regressor, train, unseen))
+    file.adapt(head, run, train.values)
+    notes: tuple[str, ...] = ()
+    if run.model.regressor == "dense":
+        regressor = keras.Model(head.input, head.output, name=run.key)  # so that the whole gets no optimizer
+        fitted, predicted = train_on_sequences(job, regressor, train, unseen)
+    else:
+        known = unseen.of_tracks(task.validation)
+        held_out = (unseen.values[known], unseen.row[known])
+        head, fitted, notes = solve_for_factors(job, head, (train.values, train.row), held_out, "sequences")
+        predicted = predict_from_sequences(head, unseen, task.unseen, run.training.batch_size)
+    return Trained(join_stages(run.key, features, head), fitted, predicted, notes)
 
 
 def hear(job: Job, network: keras.Model, folder: Path) -> tuple[Sequences, Sequences]:

@@ -18,6 +18,13 @@ from pipelines.task import Lesson, Matrix, Task
 WORK_FOLDER = "checkpoint"  # what a resumed run needs and a finished one does not
 
 
+Watch = Callable[[int, Epoch], None]
+
+
+def _watch_nothing(number: int, epoch: Epoch) -> None:
+    """Let any epoch pass."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Job:
     """One model to train.
@@ -29,16 +36,25 @@ class Job:
     task, lesson
         What it is to learn, and by which loss.
     folder
-        Run folder; the folder it lies in is that of all runs.
+        Run folder.
+    shared
+        Folder of all runs that share work.
     progress
         Where to report.
+    until
+        Stop after so many epochs of those that settings name; None for all.
+    watch
+        Called after each epoch with its number, from 1, and its figures; ends the training by raising.
     """
 
     run: RunConfig
     task: Task
     lesson: Lesson
     folder: Path
+    shared: Path
     progress: Progress
+    until: int | None = None
+    watch: Watch = _watch_nothing
 
     @property
     def work(self) -> Path:
@@ -82,9 +98,18 @@ def fit_to_factors(
             f"{run.key}: epoch {number} of {run.training.epochs}, loss {epoch['loss']:.4f}, "
             f"validation loss {epoch['val_loss']:.4f}, {speed(epoch, unit)}"
         )
+        job.watch(number, epoch)
 
     return fit(
-        model, batches, validation, run.training, job.folder, tell, run.execution.jit, job.lesson.objective
+        model,
+        batches,
+        validation,
+        run.training,
+        job.folder,
+        tell,
+        run.execution.jit,
+        job.lesson.objective,
+        job.until,
     )
 
 

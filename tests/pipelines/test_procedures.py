@@ -8,6 +8,7 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.models import load_model
+from pipelines.trained import read_run, track_function
 from tests.cli.conftest import SMALL, dataset, demo, run
 
 __all__ = ["dataset", "demo"]  # the fixtures
@@ -138,3 +139,49 @@ def test_a_failure_is_forgotten_by_success(
     assert "and long" in (failed / "error.log").read_text()
     assert train(demo, tmp_path, "bot") == 0
     assert not (finished(tmp_path, "bot") / "failure.json").exists()
+
+
+SOLVED = [
+    ("bot", "ridge", ["model.scaling=tfidf", "model.penalty=1000.0"]),
+    ("bot", "svm", ["model.scaling=log", "model.assignment=soft"]),
+    ("choi-features", "ridge", []),
+    ("choi-features", "svm", ["model.max_examples=20"]),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "regressor", "settings"), SOLVED)
+def test_a_solved_regressor_leaves_a_run_like_any_other(
+    model: str, regressor: str, settings: list[str], demo: Path, tmp_path: Path
+) -> None:
+    assert train(demo, tmp_path, model, f"model.regressor={regressor}", *settings) == 0
+    folder = finished(tmp_path, model)
+    (epoch,) = history(tmp_path, model)
+    assert list(epoch) == ["loss", "val_loss", "seconds", "sequences_per_s", "mb_per_s", "input_wait_share"]
+    (line,) = (folder / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"epoch": 1, **epoch}
+    notes = json.loads((folder / "training.json").read_text())["notes"]
+    sampled = [note for note in notes if note.startswith("its regressor knows 20 of ")]
+    assert len(sampled) == ("model.max_examples=20" in settings)
+    with np.load(folder / "predictions.npz") as stored:
+        ids, scaled = stored["track_ids"].tolist(), stored["scaled_factors"]
+    assert scaled.std(axis=0).max() > 0
+    data, predict = Dataset(demo), track_function(read_run(folder))
+    row = int(np.flatnonzero(data.tracks.ids == ids[3])[0])
+    # Float32 sums in another order, of at most 50 kernels or centroids.
+    np.testing.assert_allclose(scaled[3], predict(data.read_track(row)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_ways_to_count_tones_share_their_codebook(demo: Path, tmp_path: Path) -> None:
+    made = {}
+    for settings in (
+        ["assignment=hard"],
+        ["assignment=hard", "scaling=log", "regressor=ridge"],
+        ["assignment=soft"],
+    ):
+        assert train(demo, tmp_path, "bot", *(f"model.{setting}" for setting in settings)) == 0
+        (folder,) = (tmp_path / ".shared").glob("*/")
+        for path in folder.glob("*.npz"):
+            assert made.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+    assert sorted(made) == ["codebook.npz", "histograms-soft-5-5.0.npz", "histograms.npz"]

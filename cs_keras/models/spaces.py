@@ -1,0 +1,161 @@
+"""What a search may vary of any baseline: how it is trained, what it hears, and for how long.
+
+Each function takes what a search starts from, whose values are its default point, and returns changes of it. A
+parameter is named by the path of its setting.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cs_keras.models.spec import SCHEDULES, UNTRAINED_EARS, Baseline
+
+DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+DENSE = ((512,), (1024,), (512, 512, 512), (1024, 1024, 512), (1024, 1024, 1024), (2048, 2048, 2048))
+HALF_THE_SAMPLE_RATE = 0.0  # of front_end.f_max, in hertz: Keras Tuner has no choice of None
+
+
+def draw(hp: Any, group: str, options: Mapping[str, Iterable[Any]], start: Any) -> dict[str, Any]:
+    """Return one of its options for each setting of a group.
+
+    Parameters
+    ----------
+    hp
+        ``keras_tuner.HyperParameters``.
+    group
+        Name of the group: parameters are named ``group.setting``.
+    options
+        Numbers, texts, booleans, or lists of numbers (tuples, nested ones too) for each setting. A list is drawn by
+        what JSON and TOML write for it, since Keras Tuner has numbers and texts only.
+    start
+        Dataclass whose values are the defaults; one that is not among the options joins them.
+
+    Returns
+    -------
+    dict
+        Setting to value; without those that a conditional scope, its condition not met, leaves inactive.
+    """
+    drawn = {
+        name: choose(hp, f"{group}.{name}", values, getattr(start, name)) for name, values in options.items()
+    }
+    return {name: value for name, value in drawn.items() if value is not None}
+
+
+def choose(hp: Any, name: str, options: Iterable[Any], default: Any) -> Any:
+    """Return one of `options` or `default`, or None where the parameter is not active; see `draw`."""
+    if isinstance(default, bool):  # a Choice would make it a whole number
+        return hp.Boolean(name, default=default)
+    if isinstance(default, tuple):
+        text = hp.Choice(name, sorted(map(json.dumps, {*options, default})), default=json.dumps(default))
+        return None if text is None else json.loads(text)
+    return hp.Choice(name, sorted({*options, default}), default=default)
+
+
+def draw_pools(hp: Any, options: Iterable[tuple[tuple[int, int], ...]], start: Any) -> dict[str, Any]:
+    """Return pools of all blocks, drawn as one parameter, ``model.pools``: a number of blocks and what fits it.
+
+    Parameters
+    ----------
+    hp
+        ``keras_tuner.HyperParameters``.
+    options
+        For each block its pool's frames and mel bands.
+    start
+        ``Config`` with `pool_frames` and `pool_mels`; they join the options.
+    """
+    own = tuple(zip(start.pool_frames, start.pool_mels, strict=True))
+    frames, mels = zip(*choose(hp, "model.pools", options, own), strict=True)
+    return {"pool_frames": frames, "pool_mels": mels}
+
+
+def shared_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5) -> dict[str, Any]:
+    """Return all that is not the model's own: changes of training, input, front end and augmentation.
+
+    Parameters
+    ----------
+    hp
+        ``keras_tuner.HyperParameters``.
+    baseline
+        What the search starts from. What is heard once, before training, is not augmented.
+    min_learning_rate
+        Lowest rate; networks that start from trained weights may need a lower one than others.
+    """
+    changes = {
+        "training": training_space(hp, baseline, min_learning_rate),
+        "sequence": sequence_space(hp, baseline),
+        "front_end": front_end_space(hp, baseline),
+    }
+    if baseline.procedure not in UNTRAINED_EARS:
+        changes["augment"] = augment_space(hp, baseline)
+    return changes
+
+
+def training_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5) -> dict[str, Any]:
+    """Return changes of loss, optimiser, schedule and penalty.
+
+    Epochs are the tuner's to give. The weighted prediction error needs listening that not every dataset has: only a
+    search that starts from it has it.
+    """
+    start = baseline.training
+    options = {
+        "loss": ("mse", "cosine"),
+        "schedule": SCHEDULES,
+        "warmup": (0.0, 0.05, 0.1),
+        "ema": (0.0, 0.99, 0.999),
+        "l2": (0.0, 1e-6, 1e-5, 1e-4),
+        "batch_size": (16, 32, 64, 128),
+    }
+    changes = draw(hp, "training", options, start)
+    low, high = min(min_learning_rate, start.learning_rate), max(1e-2, start.learning_rate)
+    rate = hp.Float("training.learning_rate", low, high, sampling="log", default=start.learning_rate)
+    if rate is not None:
+        changes["learning_rate"] = rate
+    with hp.conditional_scope("training.schedule", ["inverse_time"]):
+        changes |= draw(hp, "training", {"decay": (1e-8, 1e-5, 1e-4, 1e-3)}, start)
+    with hp.conditional_scope("training.schedule", ["step"]):
+        steps = {"step_epochs": (1, 2, 5, 10), "step_factor": (0.1, 0.3, 0.5)}
+        changes |= draw(hp, "training", steps, start)
+    return changes
+
+
+def sequence_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return changes of the input's length and of what is skipped at either end of a track."""
+    skips_s = (0.0, 5.0, 15.0, 30.0)
+    options = {"frames": (128, 256, 384, 512, 768), "skip_start_s": skips_s, "skip_end_s": skips_s}
+    return draw(hp, "sequence", options, baseline.sequence)
+
+
+def front_end_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return changes of the decibel mel spectrogram.
+
+    An `f_max` above half a dataset's sample rate is refused when the model is built.
+    """
+    start = baseline.front_end
+    options = {
+        "n_mels": (40, 64, 96, 128),
+        "f_min": (0.0, 20.0, 50.0, 100.0),
+        "order": ("db_mel", "mel_db"),
+        "amin": (1e-10, 1e-7, 1e-5, 1e-3),
+        "dynamic_range_db": (30.0, 50.0, 80.0, 120.0),
+    }
+    changes = draw(hp, "front_end", options, start)
+    upper = (HALF_THE_SAMPLE_RATE, 4000.0, 6000.0, 8000.0)
+    f_max = choose(hp, "front_end.f_max", upper, start.f_max or HALF_THE_SAMPLE_RATE)
+    if f_max is not None:
+        changes["f_max"] = None if f_max == HALF_THE_SAMPLE_RATE else f_max
+    return changes
+
+
+def augment_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return changes of gain and masks; how wide a mask is matters only where there is one."""
+    start = baseline.augment
+    changes = draw(hp, "augment", {"gain_db": (0.0, 3.0, 6.0, 12.0)}, start)
+    for number, widest, widths in (
+        ("n_time_masks", "max_time_frames", (8, 16, 32, 64)),
+        ("n_mel_masks", "max_mels", (4, 8, 16, 32)),
+    ):
+        numbers = {0, 1, 2, getattr(start, number)}
+        changes |= draw(hp, "augment", {number: numbers}, start)
+        with hp.conditional_scope(f"augment.{number}", sorted(numbers - {0})):
+            changes |= draw(hp, "augment", {widest: widths}, start)
+    return changes

@@ -1,0 +1,120 @@
+"""Regressors that are solved, not trained by gradients: scikit-learn finds the numbers, Keras layers hold them."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import Ridge
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.svm import SVR
+
+from cs_keras.layers.kernel_regression import KernelRegression
+from cs_keras.models.regressors import OUTPUT, RegressorConfig
+from cs_keras.training.fit import Fitted
+
+BATCH_EXAMPLES = 1024
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+class Examples(NamedTuple):
+    """What is mapped to what: shapes (n, n_features) and (n, n_factors), float32."""
+
+    inputs: Floats
+    targets: Floats
+
+
+def choose_examples(n: int, config: RegressorConfig, seed: int) -> Integers:
+    """Return which of `n` train examples are used, in order: all, or for support vectors a sample by `seed`."""
+    if config.regressor != "svm" or n <= config.max_examples:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, config.max_examples, replace=False))
+
+
+def solve(
+    head: keras.Model,
+    train: Examples,
+    validation: Examples,
+    config: RegressorConfig,
+    on_factor: Callable[[int], None] = lambda n_factors: None,
+) -> tuple[keras.Model, Fitted]:
+    """Return `head` with the output layer that solves `train`, and how good it is.
+
+    Parameters
+    ----------
+    head
+        (batch, n_features) to (batch, n_factors), its output layer not solved, what comes before it adapted.
+    train, validation
+        Examples; all of `train` are used.
+    config
+        Of a ``ridge`` or an ``svm``.
+    on_factor
+        Called with the number of factors just solved.
+
+    Returns
+    -------
+    keras.Model, Fitted
+        The solved head, and a history of one epoch with the figures that `cs_keras.training.fit.fit` gives; losses
+        are mean squared errors, and no time is spent waiting for input, since all of it is in memory.
+    """
+    began = time.perf_counter()
+    features = head.get_layer(OUTPUT).input
+    x = apply_head(keras.Model(head.input, features), train.inputs).astype(np.float64)
+    y = train.targets.astype(np.float64)
+    if config.regressor == "ridge":
+        layer = head.get_layer(OUTPUT)
+        layer.set_weights(_solve_ridge(x, y, config))
+        on_factor(y.shape[1])
+    else:
+        layer = _solve_svm(x, y, config, on_factor)
+    solved = keras.Model(head.input, layer(features), name=head.name)
+    seconds = time.perf_counter() - began
+    epoch = {
+        "loss": _mean_squared_error(solved, train),
+        "val_loss": _mean_squared_error(solved, validation),
+        "seconds": seconds,
+        "sequences_per_s": len(x) / seconds,
+        "mb_per_s": train.inputs.nbytes / 1e6 / seconds,
+        "input_wait_share": 0.0,
+    }
+    return solved, Fitted([epoch], 1)
+
+
+def apply_head(model: keras.Model, inputs: Floats) -> Floats:
+    """Return the outputs of `model`, shape (n, n_outputs), float32, a batch at a time."""
+    outputs = [
+        np.asarray(model(inputs[first : first + BATCH_EXAMPLES], training=False))
+        for first in range(0, len(inputs), BATCH_EXAMPLES)
+    ]
+    return np.concatenate(outputs)
+
+
+def _solve_ridge(x: Any, y: Any, config: RegressorConfig) -> list[Any]:
+    """Return kernel and bias of a dense layer."""
+    ridge = Ridge(alpha=config.penalty).fit(x, y)
+    return [ridge.coef_.T, ridge.intercept_]
+
+
+def _solve_svm(x: Any, y: Any, config: RegressorConfig, on_factor: Callable[[int], None]) -> KernelRegression:
+    """Return a layer of the support vectors of all factors, whose kernels are computed once for all of them."""
+    gamma = config.gamma / (x.shape[1] * (x.var() or 1.0))
+    kernels = rbf_kernel(x, gamma=gamma)
+    dual, intercept = np.zeros_like(y), np.zeros(y.shape[1])
+    for factor, targets in enumerate(y.T):
+        machine = SVR(kernel="precomputed", C=config.C, epsilon=config.epsilon).fit(kernels, targets)
+        dual[machine.support_, factor] = machine.dual_coef_[0]
+        intercept[factor] = machine.intercept_[0]
+        on_factor(1)
+    is_support = dual.any(axis=1)
+    layer = KernelRegression(int(is_support.sum()), x.shape[1], y.shape[1], gamma, name=OUTPUT)
+    layer.set_solution(x[is_support], dual[is_support], intercept)
+    return layer
+
+
+def _mean_squared_error(model: keras.Model, examples: Examples) -> float:
+    error = apply_head(model, examples.inputs) - examples.targets
+    return float(np.mean(np.square(error), dtype=np.float64))
