@@ -104,7 +104,8 @@ def _latex_header(column: Column) -> str:
 def _latex_cell(cell: Cell | None) -> str:
     if cell is None:
         return NOT_AVAILABLE
-    number = escape_latex(cell.text).replace("-", "$-$")
+    number = escape_latex(cell.text)
+    number = number.replace("-", "$-$") if cell.value is not None else number  # else a word's hyphen
     number = rf"\textbf{{{number}}}" if cell.strong else number
     return number + (rf"\textsuperscript{{{escape_latex(cell.marks)}}}" if cell.marks else "")
 

@@ -95,12 +95,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, with sentences that say what they are."""
+    """Rows of numbers, with sentences that say what they are; `stub` says what a row is."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    stub: str = "model"
 
     @property
     def shows_seeds(self) -> bool:
@@ -111,8 +112,8 @@ class Table:
     @property
     def stubs(self) -> tuple[Column, ...]:
         """Columns that name a row: predictor and, where they must be told, seeds."""
-        model, seeds = Column("model", "row", align="left"), Column("seeds", "seed")
-        return (model, seeds) if self.shows_seeds else (model,)
+        name, seeds = Column(self.stub, "row", align="left"), Column("seeds", "seed")
+        return (name, seeds) if self.shows_seeds else (name,)
 
     def part(self, group: str) -> "Table":
         """Return the columns of one group as a table of its own, without notes.
@@ -126,7 +127,7 @@ class Table:
             rows = tuple(
                 replace(row, seeds=(), heading="", rule_above=False) for row in rows if any(row.cells)
             )
-        return Table(f"{self.title}, {group}" if group else self.title, columns, rows, ())
+        return Table(f"{self.title}, {group}" if group else self.title, columns, rows, (), self.stub)
 
 
 @dataclass(frozen=True)

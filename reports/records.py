@@ -2,26 +2,21 @@
 
 import dataclasses
 import json
-import reprlib
-import sys
-import types
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from cs_keras.errors import DataError
 from cs_keras.evaluation.losses import RegressionLosses
 from cs_keras.evaluation.overlap import OverlapAtK
 from cs_keras.runs import read_json
+from reports.json_records import check_version, mismatch, to_record
 
 EVALUATION_FILE = "evaluation.json"
 CONFIG_FILE = "config.json"
 FAILURE_FILE = "failure.json"
 SCHEMA_VERSION = 1
 
-Record = TypeVar("Record")
 Overlaps = dict[str, tuple[OverlapAtK, ...]]  # by "similarity" and, where there are playlists, "dot"
 
 
@@ -159,22 +154,17 @@ def read_evaluation(run: Path) -> Evaluation:
     """
     path = run / EVALUATION_FILE
     content = read_json(path)
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise DataError(
-            f"{path} cannot be read by this version: expected schema_version {SCHEMA_VERSION}. "
-            f"Received: {reprlib.repr(version)}."
-        )
-    return _record(Evaluation, content, path)
+    check_version(content, path, SCHEMA_VERSION)
+    return to_record(Evaluation, content, path)
 
 
 def read_settings(run: Path) -> Settings:
     """Read the settings of `run`, finished or not; errors as for `read_evaluation`."""
     path = run / CONFIG_FILE
     content = read_json(path)
-    settings = _record(Settings, content, path)
+    settings = to_record(Settings, content, path)
     if not settings.evaluation.ks:
-        raise _mismatch(path, "evaluation.ks", "at least one list length", [])
+        raise mismatch(path, "evaluation.ks", "at least one list length", [])
     others = {name: value for name, value in content.items() if name not in _FIELDS}
     return dataclasses.replace(settings, others=tuple(sorted(_flatten(others))))
 
@@ -182,7 +172,7 @@ def read_settings(run: Path) -> Settings:
 def read_failure(run: Path) -> Failure:
     """Read why `run` failed; errors as for `read_evaluation`."""
     path = run / FAILURE_FILE
-    return _record(Failure, read_json(path), path)
+    return to_record(Failure, read_json(path), path)
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Settings))
@@ -194,51 +184,3 @@ def _flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
-
-
-def _record(kind: type[Record], value: Any, path: Path, prefix: str = "") -> Record:
-    """Return a JSON object as dataclass `kind`; keys that it does not name are ignored, some may be missing."""
-    if not isinstance(value, dict):
-        raise _mismatch(path, prefix.rstrip("."), "an object", value)
-    hints = typing.get_type_hints(kind)
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-    for field in fields:
-        if field.name not in value and field.default is dataclasses.MISSING:
-            raise DataError(f"{path} lacks {prefix}{field.name}.")
-    names = [field.name for field in fields if field.name in value]
-    return kind(**{name: _typed(hints[name], value[name], path, prefix + name) for name in names})
-
-
-def _typed(kind: Any, value: Any, path: Path, name: str) -> Any:
-    """Return a JSON value as `kind`: a dataclass, ``X | None``, ``tuple[X, ...]``, ``dict[str, X]`` or a scalar."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return value
-    if dataclasses.is_dataclass(kind):
-        return _record(typing.cast(type[Any], kind), value, path, f"{name}.")
-    if origin is types.UnionType:
-        return None if value is None else _typed(arguments[0], value, path, name)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_typed(arguments[0], item, path, f"{name}.{i}") for i, item in enumerate(value))
-    if origin is dict and isinstance(value, dict):
-        return {key: _typed(arguments[1], item, path, f"{name}.{key}") for key, item in value.items()}
-    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
-        return float(value)
-    if kind is float or type(value) is not kind:
-        raise _mismatch(path, name, _EXPECTED[origin or kind], value)
-    return value
-
-
-_EXPECTED = {
-    int: "a whole number",
-    float: "a finite number",
-    bool: "true or false",
-    str: "text",
-    tuple: "a list",
-    dict: "an object",
-}
-
-
-def _mismatch(path: Path, name: str, expected: str, value: Any) -> DataError:
-    what = f"{path}: {name}" if name else str(path)
-    return DataError(f"{what} must be {expected}. Received: {reprlib.repr(value)}.")

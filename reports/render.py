@@ -111,7 +111,8 @@ def _markdown_header(column: Column) -> str:
 def _markdown_cell(cell: Cell | None) -> str:
     if cell is None:
         return NOT_AVAILABLE
-    number = f"**{cell.text}**" if cell.strong else cell.text
+    text = escape_markdown(cell.text)
+    number = f"**{text}**" if cell.strong else text
     return f"{number}{escape_markdown(cell.marks)} {cell.detail}".rstrip()
 
 

@@ -113,5 +113,5 @@ def _rich_notes(notes: Iterable[str]) -> Iterator[Text]:
 def _rich_cell(cell: Cell | None) -> Text:
     if cell is None:
         return Text(NOT_AVAILABLE, style="dim")
-    text = Text.assemble((cell.text, "bold" if cell.strong else ""), cell.marks)
+    text = Text.assemble((printable(cell.text), "bold" if cell.strong else ""), cell.marks)
     return text.append(f"\n{cell.detail}", style="dim") if cell.detail else text
