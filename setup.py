@@ -43,6 +43,7 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     "gpu": ["tensorflow[and-cuda]==2.17.1"],
     "beam": ["apache-beam>=2.77,<3"],
+    "spotify": ["spotipy>=2.26,<3"],
     "dev": [
         "gcp-storage-emulator>=2024.8.3",
         "hypothesis>=6.130",
@@ -50,6 +51,7 @@ EXTRAS_REQUIRE = {
         "mypy>=1.15",
         "pytest>=8.3",
         "ruff>=0.11",
+        "spotipy>=2.26,<3",
         "uv>=0.6",
     ],
 }
@@ -63,6 +65,7 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["cs_keras*", "pipelines*", "tuning*", "reports*"]),
+    package_data={"tuning": ["grids/*.toml"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["cs-keras = cs_keras.cli:main"]},

@@ -18,7 +18,11 @@ UPPER_PACKAGES = (
 )  # common names: another distribution may have brought one too
 COMMANDS = (
     "run-baselines",
+    "tune",
     "predict",
+    "recommend",
+    "outliers",
+    "export",
     "ingest",
     "import-patches",
     "factors",

@@ -1,0 +1,129 @@
+"""A model in Keras's own layers and operations alone, so that it loads where neither Kapre nor this package is."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import kapre
+import keras
+import numpy as np
+from keras import ops
+
+from cs_keras.errors import DataError
+from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks
+from cs_keras.layers.bag_of_tones import BagOfTones, InverseDocumentFrequency, SoftBagOfTones
+from cs_keras.layers.fixed_statistics import FixedStatisticsNormalization
+from cs_keras.layers.front_end import Decibel
+from cs_keras.layers.kernel_regression import KernelRegression
+
+
+def plain_model(model: keras.Model) -> keras.Model:
+    """Return what a functional model computes in prediction, by layers that Keras itself can load.
+
+    Layers of Keras's own are shared with `model`, weights included. Numbers agree to float32 rounding. Augmentation
+    is left out, as in prediction. A Bag of Tones takes 8 bytes for each frame and centroid, where its own layer
+    goes by blocks.
+
+    Raises
+    ------
+    DataError
+        When a layer is left for which nothing plain is known.
+    """
+    plain = keras.models.clone_model(
+        model, clone_function=lambda layer: layer, call_function=_call_plain, recursive=True
+    )
+    for layer in plain._flatten_layers():
+        if not type(layer).__module__.startswith("keras."):
+            raise DataError(
+                f"Layer {layer.name!r}, a {type(layer).__name__}, has no form that Keras alone loads."
+            )
+    return plain
+
+
+def _call_plain(layer: Any, *inputs: Any, **options: Any) -> Any:
+    replace = _PLAIN.get(type(layer))
+    return replace(layer, *inputs) if replace else layer(*inputs, **options)
+
+
+def _decibel(layer: Decibel, x: Any) -> Any:
+    peak = ops.max(x, axis=tuple(range(1, len(x.shape))), keepdims=True)
+    floor = ops.maximum(peak * 10.0 ** (-layer.dynamic_range / 10.0), layer.amin)
+    level = ops.log(ops.maximum(x, floor)) * (10.0 / math.log(10.0))
+    return level - 10.0 * math.log10(max(layer.ref_value, layer.amin))
+
+
+def _linear_in_bands(layer: Any, x: Any) -> Any:
+    """Return a filterbank or a cosine transform as a matrix: what the layer makes of each unit vector."""
+    unit_frames = ops.eye(x.shape[2])[None, :, :, None]
+    matrix = ops.convert_to_numpy(layer(unit_frames))[0, :, :, 0]
+    shape = (None, matrix.shape[1], x.shape[3])
+    dense = keras.layers.EinsumDense("btfc,fm->btmc", shape, dtype="float32", name=layer.name)
+    return _with_weights(dense, x, matrix)
+
+
+def _delta(layer: kapre.Delta, x: Any) -> Any:
+    n = layer.n
+    padded = ops.pad(x, ((0, 0), (n, n), (0, 0), (0, 0)), mode=layer.mode)
+    slope = np.arange(-n, n + 1, dtype=np.float32).reshape(-1, 1, 1, 1) / layer.denom
+    convolution = keras.layers.Conv2D(1, (2 * n + 1, 1), use_bias=False, dtype="float32", name=layer.name)
+    return _with_weights(convolution, padded, slope)
+
+
+def _bag_of_tones(layer: BagOfTones, frames: Any) -> Any:
+    is_nearest = ops.one_hot(ops.argmax(_nearness(layer, frames), axis=-1), layer.n_centroids)
+    return ops.mean(is_nearest, axis=1) * layer.n_centroids
+
+
+def _soft_bag_of_tones(layer: SoftBagOfTones, frames: Any) -> Any:
+    scores = _nearness(layer, frames)
+    last = ops.min(ops.top_k(scores, layer.n_nearest)[0], axis=-1, keepdims=True)
+    weights = ops.softmax(ops.where(scores >= last, scores, -np.inf) / layer.bandwidth**2)
+    return ops.mean(weights, axis=1) * layer.n_centroids
+
+
+def _nearness(layer: BagOfTones, frames: Any) -> Any:
+    """Return a score for each frame and centroid, larger for nearer ones: ``x·c - |c|²/2``."""
+    centroids = ops.convert_to_numpy(layer.centroids)
+    nearness = keras.layers.Dense(layer.n_centroids, dtype="float32", name=layer.name)
+    return _with_weights(nearness, frames, centroids.T, -np.square(centroids).sum(axis=1) / 2)
+
+
+def _inverse_document_frequency(layer: InverseDocumentFrequency, histograms: Any) -> Any:
+    weights = ops.convert_to_numpy(layer.weight).astype(float).tolist()
+    return keras.layers.Rescaling(weights, dtype="float32", name=layer.name)(histograms)
+
+
+def _kernel_regression(layer: KernelRegression, features: Any) -> Any:
+    vectors = ops.convert_to_numpy(layer.vectors)
+    dense = keras.layers.Dense(layer.n_vectors, dtype="float32", name=f"{layer.name}_vectors")
+    products = _with_weights(dense, features, vectors.T, -np.square(vectors).sum(axis=1) / 2)
+    half_distance = ops.sum(ops.square(features), axis=1, keepdims=True) / 2.0 - products
+    sums = keras.layers.Dense(layer.n_outputs, dtype="float32", name=layer.name)
+    kernels = ops.exp(half_distance * (-2.0 * layer.gamma))
+    return _with_weights(sums, kernels, *map(ops.convert_to_numpy, (layer.dual, layer.intercept)))
+
+
+def _fixed_statistics(layer: FixedStatisticsNormalization, x: Any) -> Any:
+    norm = keras.layers.BatchNormalization.from_config(layer.get_config())
+    return _with_weights(norm, x, *layer.get_weights())
+
+
+def _with_weights(layer: keras.layers.Layer, x: Any, *weights: Any) -> Any:
+    outputs = layer(x)
+    layer.set_weights(weights)
+    return outputs
+
+
+_PLAIN: dict[type, Callable[..., Any]] = {
+    Decibel: _decibel,
+    kapre.ApplyFilterbank: _linear_in_bands,
+    kapre.LogmelToMFCC: _linear_in_bands,
+    kapre.Delta: _delta,
+    BagOfTones: _bag_of_tones,
+    SoftBagOfTones: _soft_bag_of_tones,
+    InverseDocumentFrequency: _inverse_document_frequency,
+    KernelRegression: _kernel_regression,
+    FixedStatisticsNormalization: _fixed_statistics,
+    RandomGain: lambda layer, x: x,
+    SpectrogramMasks: lambda layer, x: x,
+}

@@ -1,0 +1,63 @@
+"""One track of a list, and what makes two tracks the same recording."""
+
+import dataclasses
+import re
+import unicodedata
+from pathlib import Path
+
+_ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[0-9]{7}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A track as lists show it; what is not known is empty.
+
+    Attributes
+    ----------
+    track_id
+        Its id, or a recording's path without the suffix.
+    artist, title, album, isrc
+        What is known about it.
+    duration_s
+        Seconds; 0 where it is not known.
+    path
+        Its audio file; None where it is not known.
+    """
+
+    track_id: str
+    artist: str = ""
+    title: str = ""
+    album: str = ""
+    isrc: str = ""
+    duration_s: float = 0.0
+    path: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """Artist and title; the id where there is no title."""
+        title = self.title or self.track_id
+        return f"{self.artist} - {title}" if self.artist else title
+
+    @property
+    def isrc_code(self) -> str:
+        """The ISRC in capitals and without hyphens; empty where there is none or it is not one (ISO 3901)."""
+        code = re.sub(r"[\s-]", "", self.isrc).upper()
+        return code if _ISRC.fullmatch(code) else ""
+
+    @property
+    def identities(self) -> frozenset[tuple[str, ...]]:
+        """What it shares with other entries of the same recording: its ISRC, or both artist and title."""
+        artist, title = name_key(self.artist), name_key(self.title)
+        keys: list[tuple[str, ...]] = [("isrc", self.isrc_code)] if self.isrc_code else []
+        return frozenset([*keys, ("name", artist, title)] if artist and title else keys)
+
+
+def name_key(name: str) -> str:
+    """Return a name as it is compared: case and the ways of writing a letter do not count; empty if unknown."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def printable(text: str) -> str:
+    """Return text on one line: composed letters, and spaces for line breaks, terminal controls and the like."""
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    return unicodedata.normalize("NFC", shown).strip()

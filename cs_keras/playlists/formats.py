@@ -1,0 +1,107 @@
+"""Lists as files: m3u8 for players, CSV for spreadsheets, JSON for programs. In all of them names are data."""
+
+import csv
+import io
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cs_keras.errors import DataError
+from cs_keras.playlists.entries import Entry, printable
+
+FORMATS = ("m3u8", "csv", "json")
+COLUMNS = ("rank", "track_id", "artist", "title", "album", "isrc", "duration_s", "score", "factors")
+
+
+def to_m3u8(entries: Sequence[Entry], folder: Path) -> str:
+    r"""Return an extended M3U playlist, to be written as UTF-8 without a byte-order mark.
+
+    Parameters
+    ----------
+    entries
+        Each with the path of its audio file.
+    folder
+        Where the playlist will lie: paths are relative to it, so that it plays from there.
+
+    Raises
+    ------
+    DataError
+        When an entry has no path, or one that a line of UTF-8 cannot hold.
+    """
+    lines = ["#EXTM3U"]
+    for entry in entries:
+        seconds = round(entry.duration_s) if entry.duration_s > 0 else -1
+        lines += [f"#EXTINF:{seconds},{printable(entry.label)}", _line_of(entry, folder)]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(entries: Sequence[Entry], measures: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table, best first; text that a spreadsheet would take for a formula is preceded by an apostrophe.
+
+    Parameters
+    ----------
+    entries
+        Tracks.
+    measures
+        Further columns of each, the same for all; text in them is neutralised too.
+    """
+    file = io.StringIO()
+    rows = [_cells(rank, *pair) for rank, pair in enumerate(zip(entries, measures, strict=True), 1)]
+    writer = csv.DictWriter(file, list(rows[0]) if rows else list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {name: neutralise(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+        for row in rows
+    )
+    return file.getvalue()
+
+
+def to_json(entries: Sequence[Entry], measures: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+    """Return a JSON document: `about`, then ``tracks`` with the columns of `to_csv`, names as they are."""
+    tracks = [_cells(rank, *pair) for rank, pair in enumerate(zip(entries, measures, strict=True), 1)]
+    return json.dumps({**about, "tracks": tracks}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def neutralise(text: str) -> str:
+    """Return text on one line that no spreadsheet takes for a formula, in plain or full-width characters."""
+    shown = printable(text)
+    return f"'{shown}" if _is_formula(shown) or text[:1] in ("\t", "\r") else shown
+
+
+def restore(cell: str) -> str:
+    """Return what `neutralise` was given, but for the characters that no line can hold."""
+    return cell[1:] if cell[:1] == "'" and _is_formula(cell[1:]) else cell
+
+
+def _is_formula(text: str) -> bool:
+    begins = unicodedata.normalize("NFKC", text).lstrip()[:1]
+    return bool(begins) and begins in "=+-@"
+
+
+def _cells(rank: int, entry: Entry, measures: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: getattr(entry, name) for name in COLUMNS[1:7]}
+    return {"rank": rank, **known, **measures}
+
+
+def _line_of(entry: Entry, folder: Path) -> str:
+    """Return the path of an entry's audio file as a line of a playlist in `folder`."""
+    if entry.path is None:
+        raise DataError(f"Track {entry.track_id!r} has no audio file that a playlist could name.")
+    line = Path(os.path.relpath(entry.path, folder)).as_posix()
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"An m3u8 playlist is UTF-8, and the file name {os.fsencode(entry.path)!r} is not; rename the file."
+        ) from error
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in line):
+        raise DataError(
+            f"An m3u8 playlist has one file a line, and the file name {str(entry.path)!r} has line breaks or other "
+            "control characters; rename the file."
+        )
+    # A comment, a URL, or a name that players would strip: all look like a path once a folder stands before it.
+    return f"./{line}" if re.match(r"[#\s]|[^/]*:", line) else line

@@ -1,0 +1,175 @@
+"""Nearest tracks by faiss: exact, or approximate where there are very many and the index is kept."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.config import check_choice
+from cs_keras.errors import StorageError
+from cs_keras.runs import atomic_write
+
+FloatArray = npt.NDArray[np.float32]
+Kind = Literal["exact", "hnsw", "ivf"]
+
+KINDS: tuple[Kind, ...] = ("exact", "hnsw", "ivf")
+MANY = 1_000_000  # vectors; above it an index that is kept is approximate unless another kind is asked for
+FIRST = 64  # tracks asked for first; twice as many each time they do not suffice
+NEIGHBOURS = 32  # of each vector in an HNSW graph: faiss's own default
+EF_CONSTRUCTION = 80  # candidates while the graph is built: twice faiss's own, for recall at 200 dimensions
+LEAST_SHARE = 0.2  # of an IVF index's lists, to search in
+VECTORS_PER_LIST = 64  # that an IVF index is trained on: faiss asks for 39 at least
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Index:
+    """Vectors that can be searched by inner product, which of unit vectors is the cosine.
+
+    Attributes
+    ----------
+    kind
+        ``exact``, ``hnsw`` or ``ivf``.
+    vectors
+        Shape (n, n_factors), float32.
+    """
+
+    kind: Kind
+    vectors: FloatArray
+    _faiss: Any
+
+    def search(self, queries: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
+        """Return rows of about the k largest inner products, shape (n_queries, k), best first.
+
+        Exact ones, ties in row order, where the index is exact; -1 where an approximate one found fewer.
+        """
+        asked = np.ascontiguousarray(np.atleast_2d(queries), dtype=np.float32)
+        _widen(self.kind, self._faiss, k)
+        scores, rows = self._faiss.search(asked, k)
+        order = np.lexsort((rows, -scores), axis=1)
+        return np.asarray(np.take_along_axis(rows, order, axis=1))
+
+    def ranked(self, query: npt.ArrayLike) -> Iterator[int]:
+        """Yield rows by falling inner product with `query`, shape (n_factors,), as long as they are asked for."""
+        given: set[int] = set()
+        k = min(FIRST, len(self.vectors))
+        while True:
+            for row in self.search(query, k)[0].tolist():
+                if row >= 0 and row not in given:
+                    given.add(row)
+                    yield row
+            if k == len(self.vectors):
+                return
+            k = min(2 * k, len(self.vectors))
+
+    def save(self, path: Path) -> None:
+        """Write the index for `open_index`; raise StorageError when it cannot be written."""
+        with atomic_write(path) as file:
+            file.write(faiss.serialize_index(self._faiss).tobytes())
+
+
+def build_index(vectors: npt.ArrayLike, kind: Kind) -> Index:
+    """Return an index of `vectors`, shape (n, n_factors).
+
+    ``hnsw``: the graph of Malkov & Yashunin 2018; the fastest, and the slowest to build. ``ivf``: the lists of
+    Jégou et al. 2011, about ``4 sqrt(n)`` of them, whose quantiser is trained on a sample.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such kind.
+    """
+    check_choice("index", kind, KINDS)
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    n_factors = rows.shape[1]
+    made: Any
+    if kind == "hnsw":
+        made = faiss.IndexHNSWFlat(n_factors, NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+        made.hnsw.efConstruction = EF_CONSTRUCTION
+    elif kind == "ivf":
+        n_lists = max(1, min(int(4 * len(rows) ** 0.5), len(rows) // VECTORS_PER_LIST))
+        quantiser = faiss.IndexFlatIP(n_factors)
+        made = faiss.IndexIVFFlat(quantiser, n_factors, n_lists, faiss.METRIC_INNER_PRODUCT)
+        rng = np.random.default_rng(0)
+        sample = rng.choice(len(rows), min(len(rows), VECTORS_PER_LIST * n_lists), replace=False)
+        made.train(rows[np.sort(sample)])
+    else:
+        made = faiss.IndexFlatIP(n_factors)
+    made.add(rows)
+    return Index(kind, rows, made)
+
+
+def open_index(vectors: npt.ArrayLike, kind: Kind, path: Path) -> Index:
+    """Return the index of `vectors` kept at `path`; where there is none, it is built and kept.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such kind.
+    StorageError
+        When what is at `path` is no index, or one of other vectors or another kind, or it cannot be written.
+    """
+    if not path.exists():
+        index = build_index(vectors, kind)
+        index.save(path)
+        return index
+    check_choice("index", kind, KINDS)
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    try:
+        kept = faiss.deserialize_index(np.frombuffer(path.read_bytes(), np.uint8))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StorageError(f"{path} is not an index that can be read; delete it to make it anew.") from error
+    if type(kept) is not _CLASSES[kind] or (kept.ntotal, kept.d) != rows.shape or not _holds(kept, rows):
+        raise StorageError(
+            f"{path} is not the {kind} index of these {len(rows)} tracks; name another file, or delete it."
+        )
+    return Index(kind, rows, kept)
+
+
+def measure_recall(index: Index, k: int, n_queries: int = 100, seed: int = 0) -> float:
+    """Return the share of true k nearest that `index` finds, over a sample of its own vectors as queries.
+
+    Parameters
+    ----------
+    index
+        Of any kind.
+    k
+        Length of the lists.
+    n_queries, seed
+        Of the sample.
+    """
+    rng = np.random.default_rng(seed)
+    sample = rng.choice(len(index.vectors), min(n_queries, len(index.vectors)), replace=False)
+    queries, k = index.vectors[sample], min(k, len(index.vectors))
+    exact = build_index(index.vectors, "exact").search(queries, k)
+    found = index.search(queries, k)
+    return float(
+        np.mean([len(set(a) & set(b)) / k for a, b in zip(exact.tolist(), found.tolist(), strict=True)])
+    )
+
+
+_CLASSES: dict[Kind, type] = {
+    "exact": faiss.IndexFlatIP,
+    "hnsw": faiss.IndexHNSWFlat,
+    "ivf": faiss.IndexIVFFlat,
+}
+
+
+def _widen(kind: Kind, index: Any, k: int) -> None:
+    """Set how widely to search: among twice as many as are asked for, or `LEAST_SHARE` of the lists, at least."""
+    if kind == "hnsw":
+        index.hnsw.efSearch = max(128, 2 * k)
+    elif kind == "ivf":
+        share = min(1.0, max(LEAST_SHARE, 2 * k / max(1, index.ntotal)))
+        index.nprobe = max(1, round(share * index.nlist))
+
+
+def _holds(index: Any, rows: FloatArray) -> bool:
+    """Tell whether a sample of an index's vectors is that of `rows`."""
+    sample = np.unique(np.linspace(0, len(rows) - 1, 1000).astype(np.int64)).tolist()
+    if isinstance(index, faiss.IndexIVF):
+        index.make_direct_map()
+    return all(np.array_equal(index.reconstruct(row), rows[row]) for row in sample)

@@ -1,0 +1,136 @@
+"""A trained model as one TensorFlow graph, from a recording's samples or frames to its factors."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cs_keras.audio.decode import MIN_FRAMES
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.data.windows import SequenceConfig, usable_range
+from cs_keras.factors.scaling import Scaler
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Serving:
+    """What a recording is to its model.
+
+    Attributes
+    ----------
+    audio, dtype
+        What its magnitudes are made with, and how they were stored: samples are rounded to the same frames.
+    sequence
+        What of it the model is given at a time; None for all of it.
+    scaler
+        Leads from the model's outputs back to factors.
+    """
+
+    audio: AudioConfig
+    dtype: str
+    sequence: SequenceConfig | None
+    scaler: Scaler
+
+
+class TrackModel(tf.Module):  # type: ignore[misc]
+    """Factors of whole recordings, of any length; save it with `endpoints` as signatures.
+
+    Windows of a recording are those of `cs_keras.data.windows.prediction_windows`, and its factors the mean over
+    them, in the space of the factors that the model was trained on.
+
+    Parameters
+    ----------
+    model
+        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors.
+    serving
+        How it is used.
+    """
+
+    def __init__(self, model: keras.Model, serving: Serving) -> None:
+        super().__init__()
+        self._serving = serving
+        # Not the model itself: what TensorFlow stores of an attribute, it would look for when it loads.
+        self._model: Callable[[Any], Any] = functools.partial(model, training=False)
+        self.weights = [weight.value for weight in model.weights]
+        samples = tf.TensorSpec([None], tf.float32, name="waveform")
+        rate = tf.TensorSpec([], tf.int32, name="sample_rate")
+        frames = tf.TensorSpec([None, serving.audio.n_bins], tf.float32, name="magnitude")
+        self.endpoints = {
+            "audio": tf.function(self._from_audio, input_signature=[samples]),
+            "audio_at": tf.function(self._from_audio_at, input_signature=[samples, rate]),
+            "frames": tf.function(self._from_frames, input_signature=[frames]),
+        }
+
+    def _from_audio(self, waveform: Any) -> dict[str, Any]:
+        """Return the factors of mono samples, shape (n_samples,), at the sample rate of the settings."""
+        audio = self._serving.audio
+        needed = audio.n_fft + (MIN_FRAMES - 1) * audio.hop_length
+        least = tf.debugging.Assert(
+            tf.size(waveform) >= needed, [f"Expected at least {needed} samples. Received:", tf.size(waveform)]
+        )
+        with tf.control_dependencies([least]):
+            window = {"hann": tf.signal.hann_window, "hamming": tf.signal.hamming_window}[audio.window]
+            spectrum = tf.signal.stft(waveform, audio.n_fft, audio.hop_length, window_fn=window)
+        limit = tf.constant(np.finfo(self._serving.dtype).max, tf.float32)
+        stored = tf.cast(tf.minimum(tf.abs(spectrum), limit), self._serving.dtype)
+        return self._from_frames(tf.cast(stored, tf.float32))
+
+    def _from_audio_at(self, waveform: Any, sample_rate: Any) -> dict[str, Any]:
+        """Return what `_from_audio` does; samples at any other rate than that of the settings are refused."""
+        expected = self._serving.audio.sample_rate
+        same = tf.debugging.Assert(
+            tf.equal(sample_rate, expected), [f"Expected samples at {expected} Hz. Received:", sample_rate]
+        )
+        with tf.control_dependencies([same]):
+            return self._from_audio(tf.identity(waveform))
+
+    def _from_frames(self, magnitude: Any) -> dict[str, Any]:
+        """Return the factors of magnitudes, shape (n_frames, n_bins)."""
+        sequence, scaler = self._serving.sequence, self._serving.scaler
+        if sequence is None:
+            scaled = self._model(magnitude[tf.newaxis])[0]
+        else:
+            scaled = self._mean_over_windows(magnitude, sequence)
+        return {"factors": scaled * scaler.scale + scaler.offset}
+
+    def _mean_over_windows(self, magnitude: Any, sequence: SequenceConfig) -> Any:
+        n_missing = tf.maximum(sequence.frames - tf.shape(magnitude)[0], 0)
+        filled = tf.pad(magnitude, [[0, n_missing], [0, 0]])
+
+        def predict(start: Any) -> Any:
+            window = filled[start : start + sequence.frames]
+            return self._model(tf.ensure_shape(window, (sequence.frames, None))[tf.newaxis])[0]
+
+        starts = window_starts(tf.shape(magnitude)[0], sequence, self._serving.audio)
+        spec = tf.TensorSpec(self._serving.scaler.offset.shape, tf.float32)
+        outputs = tf.map_fn(predict, starts, fn_output_signature=spec)
+        return tf.cast(tf.reduce_mean(tf.cast(outputs, tf.float64), axis=0), tf.float32)
+
+
+def window_starts(n_frames: Any, sequence: SequenceConfig, audio: AudioConfig) -> Any:
+    """Return the first frame of each window, shape (n_windows,), int32, as `prediction_windows` has them.
+
+    Parameters
+    ----------
+    n_frames
+        Of the recording: a scalar tensor, int32.
+    sequence, audio
+        Length, skips, and frames per second.
+    """
+    # What a recording gives up of the skips grows with its length and then stays: as a table, because TensorFlow
+    # may divide by a constant otherwise than NumPy, and a frame more or less is another window.
+    longest = sequence.frames + math.ceil(
+        (sequence.skip_start_s + sequence.skip_end_s) * audio.frames_per_second
+    )
+    lengths = np.arange(longest + 1)
+    first, usable = usable_range(lengths, sequence, audio)
+    row = tf.minimum(n_frames, longest)
+    start = tf.gather(first.astype(np.int32), row)
+    n_usable = n_frames - tf.gather((lengths - usable).astype(np.int32), row)
+    count = tf.maximum(1, -(-n_usable // sequence.frames))
+    latest = tf.maximum(n_usable - sequence.frames, 0)
+    return start + tf.minimum(tf.range(count) * sequence.frames, latest)

@@ -1,0 +1,49 @@
+"""Audio files of tracks, which a dataset does not keep: found where it was ingested from."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from cs_keras.data.catalogue import find_audio, read_catalogue
+from cs_keras.errors import DataError
+from cs_keras.playlists.entries import Entry
+
+
+def with_audio(entries: Sequence[Entry], root: Path | None, table: Path | None) -> list[Entry]:
+    """Return entries with the paths of their audio files, which a dataset does not keep.
+
+    Parameters
+    ----------
+    entries
+        Tracks.
+    root, table
+        Folder of recordings, or ``tracks.csv``, whichever they were ingested from.
+
+    Raises
+    ------
+    DataError
+        When neither is given, or files are missing.
+    StorageError
+        When it cannot be read.
+    """
+    files = _audio_files(root, table)
+    found = [(files[entry.track_id], entry) for entry in entries if entry.track_id in files]
+    missing = [entry.track_id for entry in entries if entry.track_id not in files]
+    missing += [entry.track_id for path, entry in found if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{table or root} leads to no audio file of {len(missing)} of {len(entries)} tracks, the first of them "
+            f"{missing[0]!r}."
+        )
+    return [dataclasses.replace(entry, path=path) for path, entry in found]
+
+
+def _audio_files(root: Path | None, table: Path | None) -> dict[str, Path]:
+    if table is not None:
+        return {recording.track_id: recording.path for recording in read_catalogue(table)}
+    if root is not None:
+        return {track_id: path for path, track_id in find_audio([root])}
+    raise DataError(
+        "An m3u8 playlist names audio files, which a dataset does not keep: name the folder (--audio-root DIR) or "
+        "the table (--tracks tracks.csv) that it was ingested from."
+    )

@@ -1,0 +1,196 @@
+"""Lists to hear, as a user asks for them: by ids, by recordings, as tables and as files."""
+
+import csv
+import io
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from tests.cli.conftest import SMALL, run
+from tests.cli.test_commands import RECORDINGS, imported_by
+
+
+@pytest.fixture(scope="module")
+def trained(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    assert run("run-baselines", demo, "--models", "cnn-bn", "--out", runs, *SMALL) == 0
+    (folder,) = runs.glob("????-*")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def names(demo: Path) -> dict[str, dict[str, str]]:
+    return {row["track_id"]: row for row in pq.read_table(demo / "tracks.parquet").to_pylist()}
+
+
+def new_track(trained: Path) -> str:
+    with np.load(trained / "predictions.npz") as stored:
+        return str(stored["track_ids"][0])
+
+
+def test_a_table_with_the_true_list_beside_it(
+    trained: Path, demo: Path, names: dict[str, dict[str, str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("recommend", trained, new_track(trained), "--dataset", demo, "-k", 3, "--true") == 0
+    printed = capfd.readouterr().out
+    assert "under reference factors" in printed and re.search(r"^\s*3\s", printed, re.MULTILINE)
+    assert not re.search(r"^\s*4\s", printed, re.MULTILINE)
+
+
+def test_tracks_of_the_catalogue_need_no_model(trained: Path, demo: Path) -> None:
+    imported = imported_by("recommend", str(trained), new_track(trained), "--dataset", str(demo))
+    assert not {"tensorflow", "keras"} & imported
+
+
+def test_a_playlist_file_names_files_that_play(
+    trained: Path, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, seed = demo / "source", new_track(trained)
+    arguments = ["recommend", trained, seed, "--dataset", demo, "-k", 4]
+    for given in (["--tracks", source / "tracks.csv"], ["--audio-root", source / "audio"]):
+        out = tmp_path / "lists" / "list.m3u8"
+        assert run(*arguments, "--out", out, *given) == 0
+        lines = out.read_bytes().decode().removesuffix("\n").split("\n")
+        assert lines[0] == "#EXTM3U" and len(lines) == 9
+        for information, path in zip(lines[1::2], lines[2::2], strict=True):
+            assert re.fullmatch(r"#EXTINF:\d+,[^#].* - .+", information)
+            assert not os.path.isabs(path)
+            assert round(soundfile.info(out.parent / path).duration) == int(information[8:].partition(",")[0])
+    assert run("outliers", trained, out) == 0
+    assert "list.m3u8: the least alike first" in capfd.readouterr().out
+
+
+def test_what_is_exported_to_standard_output_is_that_alone(
+    trained: Path, demo: Path, names: dict[str, dict[str, str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["recommend", trained, new_track(trained), "--dataset", demo, "-k", 5, "--export"]
+    capfd.readouterr()
+    assert run(*arguments, "json") == 0
+    document = json.loads(capfd.readouterr().out)
+    assert run(*arguments, "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capfd.readouterr().out)))
+    assert [row["track_id"] for row in rows] == [track["track_id"] for track in document["tracks"]]
+    assert [row["title"] for row in rows] == [names[row["track_id"]]["title"] for row in rows]
+    scores = [track["score"] for track in document["tracks"]]
+    assert scores == sorted(scores, reverse=True) and len(scores) == 5
+
+
+def test_spotify_without_credentials_says_what_would_be_added(
+    trained: Path, demo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SPOTIPY_CLIENT_ID", raising=False)
+    capfd.readouterr()
+    seed = new_track(trained)
+    assert run("recommend", trained, seed, "--dataset", demo, "-k", 2, "--export", "spotify") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("Nothing was added") and len(lines) == 3
+    assert all(re.match(r"ZZCSK\d{7} ", line) for line in lines[1:])
+
+
+def test_a_recording_is_not_recommended_to_itself(
+    trained: Path, demo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seed = new_track(trained)
+    capfd.readouterr()
+    found = {}
+    for text in (seed, str(demo / "source" / "audio" / f"{seed}.wav")):
+        assert run("recommend", trained, text, "--dataset", demo, "-k", 59, "--export", "json") == 0
+        found[text] = json.loads(capfd.readouterr().out)["tracks"]
+    by_id, by_sound = found.values()
+    assert seed not in {track["track_id"] for track in by_sound}
+    assert [track["track_id"] for track in by_id] == [track["track_id"] for track in by_sound]
+    scores = [[track["score"] for track in tracks] for tracks in (by_id, by_sound)]
+    # A run's batches hold sequences of several tracks, a recording's its own: float32 sums in another order.
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
+
+
+def test_a_train_track_of_a_table_is_judged_by_its_sound(
+    trained: Path,
+    demo: Path,
+    names: dict[str, dict[str, str]],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    train = next(track_id for track_id, row in names.items() if int(row["fold"]) < 7)
+    with np.load(trained / "predictions.npz") as stored:
+        ids = [train, *stored["track_ids"][:4].tolist()]
+    table, out = tmp_path / "list.csv", tmp_path / "outliers.csv"
+    table.write_text("\n".join(["track_id", *ids]))
+    assert run("outliers", trained, table, "--dataset", demo, "--out", out) == 0
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert {row["track_id"] for row in rows} == set(ids)
+    distances = [float(row["distance"]) for row in rows]
+    assert distances == sorted(distances, reverse=True)
+    capfd.readouterr()
+    assert run("outliers", trained, table) == 1
+    assert f"1 of 5 tracks, the first of them '{train}'" in capfd.readouterr().err
+
+
+WRONG = {
+    "nothing asked for": ([], 2, "TRACK"),
+    "two questions": (["SEED", "--playlist", "x"], 2, "TRACK"),
+    "no such track": (["nonsense"], 1, "neither an audio file nor"),
+    "no such playlist": (["--playlist", "nobody"], 1, "no playlist 'nobody'"),
+    "suffix": (["SEED", "--out", "list.txt"], 1, "must end in .m3u8, .csv, .json"),
+    "file for Spotify": (["SEED", "--export", "spotify", "--out", "x"], 1, "writes none"),
+    "true list in a file": (["SEED", "--export", "csv", "--true"], 1, "--true is shown in the table"),
+    "files without m3u8": (["SEED", "--audio-root", "."], 1, "add --export m3u8"),
+    "two places of files": (
+        ["SEED", "--export", "m3u8", "--audio-root", ".", "--tracks", "x"],
+        1,
+        "not both",
+    ),
+    "no files": (["SEED", "--export", "m3u8"], 1, "--audio-root DIR"),
+    "k": (["SEED", "-k", "0"], 1, "k must be at least 1"),
+    "diversity": (["SEED", "--diversity", "2"], 1, "diversity must be 0 to 1"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_use_gets_one_sentence(
+    name: str, trained: Path, demo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments, status, expected = WRONG[name]
+    given = [new_track(trained) if argument == "SEED" else argument for argument in arguments]
+    capfd.readouterr()
+    assert run("recommend", trained, *given, "--dataset", demo) == status
+    error = capfd.readouterr().err
+    assert expected in error and "Traceback" not in error
+
+
+def test_recordings_that_cannot_be_heard_are_told(
+    trained: Path, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.mp3"
+    broken.write_bytes(b"not sound")
+    capfd.readouterr()
+    assert run("recommend", trained, broken, "--dataset", demo) == 1
+    assert "cannot be decoded" in capfd.readouterr().err
+    assert run("outliers", trained, broken, demo / "source" / "audio") == 0
+    assert "left out" in capfd.readouterr().err
+    assert run("outliers", trained, broken, *sorted((demo / "source" / "audio").iterdir())[:2]) == 1
+    assert "only among 3 tracks or more. Received: 2" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"there are no recordings in {RECORDINGS}")
+def test_lists_for_real_recordings(
+    trained: Path, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ogg = sorted(RECORDINGS.glob("*.ogg"))
+    assert len(ogg) >= 4
+    out = tmp_path / "list.m3u8"
+    given = ["--tracks", demo / "source" / "tracks.csv", "--diversity", 0.3, "--max-per-artist", 1]
+    assert run("recommend", trained, *ogg[:2], "--dataset", demo, "-k", 5, "--out", out, *given) == 0
+    assert out.read_text("utf-8").count("#EXTINF:") == 5
+    capfd.readouterr()
+    assert run("outliers", trained, *ogg, "--out", tmp_path / "outliers.csv") == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "outliers.csv").read_text())))
+    assert len(rows) == len(ogg)
+    assert "Traceback" not in capfd.readouterr().err

@@ -1,0 +1,124 @@
+"""The chief: Keras Tuner's oracle behind gRPC, which notices workers that are gone."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any
+
+import grpc
+from keras_tuner import HyperParameters
+from keras_tuner.engine.trial import Trial
+from keras_tuner.src.distribute.oracle_chief import (
+    OracleServicer,
+)  # not public; the lock file pins the release
+from keras_tuner.src.protos import get_service, get_service_grpc
+
+from cs_keras.errors import CsKerasError, StorageError
+from tuning.oracles import DurableOracle
+
+FAREWELL_S = 3.0  # for which workers that ask again are still told that the search is over
+
+
+class Chief:
+    """Serves an oracle to workers, and takes back the trials of those of whom nothing is heard.
+
+    Parameters
+    ----------
+    oracle
+        As it was left or new.
+    lease_s
+        Seconds without a sign of life after which a worker counts as gone.
+    """
+
+    def __init__(self, oracle: DurableOracle, lease_s: float) -> None:
+        self.oracle, self._lease_s = oracle, lease_s
+        self._lock = threading.RLock()
+        self._beats: dict[str, float] = {}
+        self._error: Exception | None = None
+        self._server: grpc.Server | None = None
+
+    def start(self, address: str) -> str:
+        """Begin to serve and return the address; port 0 takes a free one.
+
+        Raises
+        ------
+        StorageError
+            When the address cannot be had.
+        """
+        # One thread: upstream's locks do not outlive an exception.
+        server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
+        get_service_grpc().add_OracleServicer_to_server(_Servicer(self), server)
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StorageError(f"The chief cannot listen on {address}: is another one there?") from error
+        server.start()
+        self._server = server
+        return f"{address.rpartition(':')[0]}:{port}"
+
+    def is_over(self) -> bool:
+        """Tell whether the search has come to its end, taking back trials of workers that are gone.
+
+        Raises
+        ------
+        CsKerasError
+            What went wrong while a worker was served.
+        """
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            now = time.monotonic()
+            for trial in list(self.oracle.ongoing_trials.values()):
+                if now - self._beats.setdefault(trial.trial_id, now) > self._lease_s:
+                    self.oracle.take_back(trial.trial_id)
+                    self._beats.pop(trial.trial_id)
+            return self.oracle.is_exhausted and not self.oracle.ongoing_trials
+
+    def stop(self) -> None:
+        """Serve no more."""
+        if self._server is not None:
+            self._server.stop(FAREWELL_S).wait()
+
+    def serve(self, call: Callable[[], Trial | None]) -> Any:
+        """Answer a request about a trial, a sign of its life; `is_over` raises what fails."""
+        with self._lock:
+            try:
+                trial = call()
+            except Exception as error:
+                self._error = error if isinstance(error, CsKerasError) else RuntimeError(repr(error))
+                raise
+            if trial is not None:
+                self._beats[trial.trial_id] = time.monotonic()
+            return trial
+
+
+class _Servicer(OracleServicer):  # type: ignore[misc]
+    """Upstream's servicer, each request of which is a sign of life.
+
+    Messages tell which trial, and not its parameters: they would keep seven digits of each.
+    """
+
+    def __init__(self, chief: Chief) -> None:
+        super().__init__(chief.oracle)
+        self._chief = chief
+
+    def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        trial = self._chief.serve(lambda: self.oracle.create_trial(request.tuner_id))
+        return get_service().CreateTrialResponse(trial=_without_parameters(trial))
+
+    def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        trial = self._chief.serve(lambda: self.oracle.get_trial(request.trial_id))
+        return get_service().GetTrialResponse(trial=_without_parameters(trial))
+
+    def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        trial = self._chief.serve(lambda: self.oracle.get_trial(request.trial_id))
+        return get_service().UpdateTrialResponse(trial=_without_parameters(trial))
+
+    def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        self._chief.serve(lambda: self.oracle.end_by_record(request.trial.trial_id))
+        return get_service().EndTrialResponse()
+
+
+def _without_parameters(trial: Trial) -> Any:
+    return Trial(HyperParameters(), trial.trial_id, trial.status).to_proto()

@@ -1,0 +1,202 @@
+"""A study: what is searched, kept in a folder that many processes may share, on disk or in a bucket."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cs_keras import config
+from cs_keras.config import check_choice, check_range
+from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.evaluation.objective import SearchObjective, parse_objective
+from cs_keras.runs import read_json, write_json
+from cs_keras.storage.location import Location, is_file
+
+TUNERS = ("random", "hyperband", "bayesian", "grid")
+STUDY_FILE = "study.json"
+DONE = "DONE"
+TRIAL_FILE = "trial.json"
+POINT = "point"  # the one parameter of a grid: the name of one of its points
+STUDY_VERSION = 1
+# What may be another when a study goes on: it decides how far to search, not what.
+BUDGET = ("max_trials", "max_epochs", "max_time_s")
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What a study searches, and how far.
+
+    Attributes
+    ----------
+    model
+        Model key.
+    tuner
+        ``random``, ``hyperband``, ``bayesian``, or ``grid``: every combination, or every point of a grid file.
+    objective
+        ``val_loss``, ``val_overlap@K`` or ``val_ndcg@K``.
+    max_trials, max_epochs, max_time_s
+        No trial is begun after so many trials, epochs in all of them together, or seconds of searching; 0 for
+        no limit.
+    executions
+        Trainings of each trial, with seeds `seed`, ``seed + 1`` and so on; their mean is its score.
+    seed
+        Of the search, and of the trainings: trials differ in their settings, not in their luck.
+    prune_after
+        A trial that is no better than the mean predictor after so many epochs is given up; 0 for never.
+    factor
+        Of hyperband: the share of trials, one in so many, that goes on with as many times the epochs.
+    """
+
+    model: str
+    tuner: str = "random"
+    objective: str = "val_overlap@10"
+    max_trials: int = 20
+    max_epochs: int = 0
+    max_time_s: float = 0.0
+    executions: int = 1
+    seed: int = 0
+    prune_after: int = 3
+    factor: int = 3
+
+    def __post_init__(self) -> None:
+        check_choice("tuner", self.tuner, TUNERS)
+        parse_objective(self.objective)
+        for name in ("max_trials", "max_epochs", "max_time_s", "prune_after"):
+            check_range(name, getattr(self, name), 0)
+        check_range("executions", self.executions, 1)
+        check_range("seed", self.seed, 0, 2**32 - 1 - self.executions)
+        check_range("factor", self.factor, 2)
+        if self.tuner in ("random", "bayesian") and not any(getattr(self, name) for name in BUDGET):
+            raise ConfigError(
+                f"A {self.tuner} search has no end of its own: limit trials, epochs or time. Received: no limit."
+            )
+
+    @property
+    def goal(self) -> SearchObjective:
+        """The objective, parsed."""
+        return parse_objective(self.objective)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study:
+    """A study's folder, and what ``study.json`` in it says.
+
+    Attributes
+    ----------
+    folder
+        Shared by all processes of the study.
+    search
+        What is searched.
+    dataset, factors, data_digest
+        What on: folder or URL, name of its factors, and digest of both.
+    base
+        Settings laid over the model's own, the same for all trials.
+    space
+        Search space, as ``keras_tuner.HyperParameters.get_config()["space"]`` gives it.
+    points
+        Of a grid: the settings of every trial, nested, with the name that stands for each; empty for other tuners.
+    """
+
+    folder: Location
+    search: Search
+    dataset: str
+    factors: str
+    data_digest: str
+    base: Mapping[str, Any]
+    space: list[dict[str, Any]]
+    points: Mapping[str, Mapping[str, Any]]
+
+    def trial_folder(self, trial: str) -> Location:
+        """Return the folder of a trial."""
+        return self.folder / "trials" / trial
+
+    def is_done(self) -> bool:
+        """Tell whether the search has come to its end."""
+        return is_file(self.folder / DONE)
+
+    def read_trial(self, trial: str) -> dict[str, Any] | None:
+        """Return the record of a trial that has ended, None for others."""
+        path = self.trial_folder(trial) / TRIAL_FILE
+        return read_json(path) if is_file(path) else None
+
+    @functools.cached_property
+    def document(self) -> dict[str, Any]:
+        """What ``study.json`` holds."""
+        return {
+            "schema_version": STUDY_VERSION,
+            **config.to_dict(self.search),
+            "direction": self.search.goal.direction,
+            **{name: getattr(self, name) for name in ("dataset", "factors", "data_digest")},
+            "base": dict(self.base),
+            "space": self.space,
+            "points": dict(self.points),
+        }
+
+
+def needs_search(study: Study) -> bool:
+    """Tell whether a study is new, was interrupted, or has ended on another budget than it has now."""
+    if not study.is_done():
+        return True
+    begun = read_study(study.folder).search
+    return any(getattr(begun, name) != getattr(study.search, name) for name in BUDGET)
+
+
+def open_study(study: Study) -> None:
+    """Begin a study in its folder, or go on with the one that is there.
+
+    Raises
+    ------
+    ConfigError
+        When the folder holds a study of something else; the message names the first difference.
+    StorageError
+        When the folder cannot be read or written.
+    """
+    path = study.folder / STUDY_FILE
+    if is_file(path):
+        begun = read_study(study.folder).document
+        for name, value in study.document.items():
+            if name not in (*BUDGET, "dataset") and begun[name] != value:
+                raise ConfigError(
+                    f"{study.folder} holds another study, whose {name} is {_short(begun[name])}: give this one a "
+                    f"folder of its own (--study). Received: {_short(value)}."
+                )
+    if isinstance(study.folder, Path):
+        try:
+            study.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"Cannot make the folder {study.folder}: {error.strerror}.") from error
+    write_json(path, study.document)
+
+
+def read_study(folder: Location) -> Study:
+    """Read ``study.json``.
+
+    Raises
+    ------
+    StorageError
+        When there is none or it cannot be read.
+    DataError
+        When it is of another version or not as `open_study` writes it.
+    """
+    path = folder / STUDY_FILE
+    if not is_file(path):
+        raise StorageError(
+            f"{folder} is not a study: expected a folder with {STUDY_FILE}, as `cs-keras tune` makes it."
+        )
+    document = read_json(path)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != STUDY_VERSION:
+        raise DataError(f"{path} has schema version {version!r}; this release reads {STUDY_VERSION}.")
+    names = [field.name for field in dataclasses.fields(Search)]
+    try:
+        search = Search(**{name: document[name] for name in names})
+        rest = ("dataset", "factors", "data_digest", "base", "space", "points")
+        return Study(folder, search, **{name: document[name] for name in rest})
+    except (KeyError, TypeError, ConfigError) as error:
+        raise DataError(f"{path} is not as `cs-keras tune` writes it: {error}.") from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
