@@ -58,7 +58,10 @@ _FEATURES = Baseline(
 VARIANTS = {
     "choi-features": _FEATURES,
     "choi-best": dataclasses.replace(  # see docs/what-works.md
-        _FEATURES, key="choi-best", sequence=SequenceConfig(frames=640)
+        _FEATURES,
+        key="choi-best",
+        model=Config(regressor="ridge", penalty=300.0),
+        sequence=SequenceConfig(frames=640),
     ),
 }
 
