@@ -16,9 +16,9 @@ from cs_keras.errors import ConfigError, StorageError
 if TYPE_CHECKING:
     from cs_keras.data.reader import ReadConfig
     from cs_keras.storage.location import Location
+    from tuning.order import Order
     from tuning.search import Team
     from tuning.study import Search, Study
-    from tuning.worker import Order
 
 STUDIES = "studies"
 GRIDS = Path("grids")
@@ -61,6 +61,7 @@ class Training:
 @click.option("--max-time", help="Of searching, such as 90m or 8h.  [default: no limit]")
 @click.option("--epochs", type=int, help="Of one training.  [default: the model's own]")
 @click.option("--executions", type=int, help="Trainings of each trial, with different seeds.  [default: 1]")
+@click.option("--factor", type=int, help="Of hyperband: one trial in so many goes on.  [default: 3]")
 @click.option("--seed", type=int, help="[default: 0]")
 @click.option(
     "--prune-after", type=int, help="Epochs by which a trial must beat the mean predictor.  [default: 3]"
@@ -145,7 +146,7 @@ def _search_settings(model: str, file: Mapping[str, Any], given: Mapping[str, An
     from cs_keras import config
     from tuning.study import Search
 
-    names = ("tuner", "objective", "max_trials", "max_epochs", "executions", "seed", "prune_after")
+    names = ("tuner", "objective", "max_trials", "max_epochs", "executions", "factor", "seed", "prune_after")
     changes = {**file, **{name: given[name] for name in names if given[name] is not None}}
     if given["grid"]:
         changes["tuner"] = "grid"
