@@ -37,6 +37,7 @@ INSTALL_REQUIRES = [
     "click>=8.1",
     "rich>=13.9",
     "matplotlib>=3.9",
+    "plotly>=6.0,<7",
     "numpy>=1.26.4,<2",
 ]
 
