@@ -8,13 +8,14 @@ from typing import Any, Literal
 from cs_keras.config import check_choice
 from cs_keras.data.schema import FACTORS_FOLDER, INTERACTIONS_FILE, Tracks, read_info, read_tracks
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.factors.interactions import Tally, align, save_interactions
+from cs_keras.factors.interactions import Interactions, Tally, align, save_interactions
 from cs_keras.factors.listening import read_listening
 from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors, align_given, load_factors, read_given_factors, save_factors
-from cs_keras.factors.wmf import WmfConfig, fit_protocol
+from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from cs_keras.storage.location import Location, names_below
+from pipelines.ceiling import Ceiling, measure_ceiling
 
 DEFAULT_NAME = "wmf"
 Protocol = Literal["strict", "thesis"]
@@ -33,11 +34,14 @@ class FactorsConfig:
         ``strict``: no listening to a validation or test track enters the fit; ``thesis``: all of it does.
     scaling
         Of the targets a model learns: ``standardize``, ``unit_norm``, ``none`` or ``minmax``.
+    ceiling
+        Also fit with another seed and on halves of the playlists, to tell how firm the factors are.
     """
 
     wmf: WmfConfig = WmfConfig()
     protocol: Protocol = "strict"
     scaling: Scaling = "standardize"
+    ceiling: bool = True
 
     def __post_init__(self) -> None:
         check_choice("protocol", self.protocol, ("strict", "thesis"))
@@ -103,6 +107,8 @@ def make_factors(
     quality = measure_quality(
         interactions.user_items, fit.item_factors, fit.playlist_factors, alpha=settings.wmf.alpha
     )
+    ceiling = _measure_ceiling(interactions, tracks, fit, settings)
+    second = ceiling.second if ceiling else None
     factors = Factors(
         name=name,
         track_ids=tracks.ids,
@@ -117,7 +123,10 @@ def make_factors(
             **dataclasses.asdict(quality),
             "n_unfitted_playlists": fit.n_unfitted_playlists,
             "n_unknown_tracks": interactions.tally.n_unknown_tracks,
+            **({"ceiling": ceiling.agreement} if ceiling else {}),
         },
+        second_item_factors=second.item_factors if second else None,
+        second_playlist_factors=second.playlist_factors if second else None,
     )
     save_interactions(dataset / INTERACTIONS_FILE, interactions)
     save_factors(path, factors)
@@ -169,6 +178,15 @@ def open_factors(dataset: Location, tracks: Tracks, name: str | None = None) -> 
             f"{len(tracks)}); make them again with `cs-keras factors`."
         )
     return factors
+
+
+def _measure_ceiling(
+    interactions: Interactions, tracks: Tracks, fit: WmfFit, settings: FactorsConfig
+) -> Ceiling | None:
+    if not settings.ceiling:
+        return None
+    is_train, is_test = tracks.in_split("train"), tracks.in_split("test")
+    return measure_ceiling(interactions.user_items, is_train, is_test, fit, settings.wmf, settings.protocol)
 
 
 def _fit_scaler(kind: Scaling, tracks: Tracks, item_factors: Any, has_factors: Any) -> Any:

@@ -16,8 +16,11 @@ from cs_keras.progress import Progress, Silent
 from cs_keras.runs import digest, finish_run, is_done, locked, open_run, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
-from pipelines.evaluate import Judge, evaluate
+from pipelines.evaluate import evaluate
 from pipelines.factors import open_factors
+from pipelines.judge import Judge
+from pipelines.listening import open_listening
+from pipelines.reference import make_reference
 from pipelines.settings import identity, resolve
 from pipelines.signature import write_signature
 from pipelines.task import make_task
@@ -84,14 +87,13 @@ def run_baselines(
     dataset = Dataset(dataset_folder, reading)
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     data_digest = digest([dataset.digest, factors.digest])
+    reference = make_reference(dataset.tracks, factors, open_listening(dataset_folder, factors))
     judges: dict[Any, Judge] = {}
     finished, failed = [], {}
     verified = False
     for run in configs:
         key = (run.evaluation, run.seed)
-        judge = judges.get(key) or judges.setdefault(
-            key, Judge(dataset.tracks, factors, run.evaluation, run.seed)
-        )
+        judge = judges.setdefault(key, Judge(reference, run.evaluation, run.seed))
         folder = open_run(runs, run.key, identity(run), data_digest)
         if is_done(folder):
             write_signature(folder, dataset.info, factors.scaler)  # runs of earlier releases lack it
@@ -107,7 +109,7 @@ def run_baselines(
             with locked(folder), _remembering_failure(run.key, folder):
                 write_signature(folder, dataset.info, factors.scaler)
                 train(run, task, factors, folder, progress)
-                progress.say(f"{run.key}: judging {len(judge.rows['test'])} test tracks")
+                progress.say(f"{run.key}: judging {len(reference.rows['test'])} test tracks")
                 evaluate(run, judge, dataset, factors, folder)
         except FAILURES as error:
             failed[run.key] = _reason(error, folder)

@@ -1,1 +1,1 @@
-"""Saved run folders in, tables out: reads what runs left behind and computes nothing anew; no TensorFlow."""
+"""Saved runs and studies in, tables, plots and pages out: compares what they left behind; no TensorFlow."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.runs import PARTIAL, is_done
 from reports.labels import label_variants
+from reports.queries import Queries, read_queries
 from reports.records import (
     CONFIG_FILE,
     FAILURE_FILE,
@@ -27,11 +28,13 @@ Key = tuple[str, Judging]  # runs that have it in common can be compared
 class Run:
     """Finished runs of one model that differ in nothing but their seed: at least one, in order of seeds.
 
-    `label` is the model, with the settings that tell it from others where there are several.
+    `label` is the model, with the settings that tell it from others where there are several. `queries` are what was
+    found query by query, for each of `evaluations`; None for runs of earlier releases.
     """
 
     label: str
     evaluations: tuple[Evaluation, ...]
+    queries: tuple[Queries | None, ...]
 
     @property
     def model(self) -> str:
@@ -74,8 +77,18 @@ class Group:
 
     @property
     def first(self) -> Evaluation:
-        """A run that stands for all in what they have in common."""
-        return self.runs[0].evaluations[0]
+        """A run that stands for all in what they have in common: where there is any, one kept query by query."""
+        return self._standing[0]
+
+    @property
+    def kept(self) -> Queries | None:
+        """What `first` found query by query."""
+        return self._standing[1]
+
+    @property
+    def _standing(self) -> tuple[Evaluation, Queries | None]:
+        found = [one for run in self.runs for one in zip(run.evaluations, run.queries, strict=True)]
+        return next((one for one in found if one[1]), found[0])
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,7 @@ class _Found:
     folder: Path
     settings: Settings
     result: Evaluation | Failure
+    queries: Queries | None
 
     @property
     def key(self) -> Key:
@@ -190,7 +204,8 @@ def _read(folders: Iterable[Path]) -> _Read:
     for folder in folders:
         try:
             result = read_evaluation(folder) if is_done(folder) else read_failure(folder)
-            read.runs.append(_Found(folder, read_settings(folder), result))
+            queries = read_queries(folder, result) if isinstance(result, Evaluation) else None
+            read.runs.append(_Found(folder, read_settings(folder), result, queries))
         except CsKerasError as error:
             read.errors.append(error)
     return read
@@ -239,10 +254,14 @@ def _variant_entries(
     finished = [(one, one.result) for one in members if isinstance(one.result, Evaluation)]
     if len({evaluation.seed for _, evaluation in finished}) == len(finished):
         if finished:
-            yield Run(label, tuple(evaluation for _, evaluation in finished))
+            yield Run(
+                label,
+                tuple(evaluation for _, evaluation in finished),
+                tuple(one.queries for one, _ in finished),
+            )
     else:
         for one, evaluation in finished:
-            yield Run(f"{label} ({marks[one.folder]})", (evaluation,))
+            yield Run(f"{label} ({marks[one.folder]})", (evaluation,), (one.queries,))
     for one in members:
         if isinstance(one.result, Failure):
             yield FailedRun(label, one.result.model, one.seeds, one.reason)

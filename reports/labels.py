@@ -11,6 +11,13 @@ FAMILIES = {
     "triplet": "Triplets",
 }
 OTHERS = "Others"
+PREDICTORS = {
+    "random": "random factors",
+    "one-ranking": "one ranking for all",
+    "artist-mean": "artist mean",
+    "second-fit": "second fit (ceiling)",
+    "reference": "reference",
+}
 MAX_SETTINGS = 3  # told in a label; of runs that differ in more the label is a hash
 MAX_LENGTH = 60  # characters of settings in a label
 MAX_SEEDS = 3  # listed one by one
@@ -19,6 +26,11 @@ MAX_SEEDS = 3  # listed one by one
 def family_of(model: str) -> str:
     """Return the family of a model key, which its first word decides: ``cnn-18s`` is one of ``cnn``."""
     return FAMILIES.get(model.partition("-")[0], OTHERS)
+
+
+def name_predictor(name: str) -> str:
+    """Return what a predictor that every model is held beside is called."""
+    return PREDICTORS.get(name, name)
 
 
 def label_variants(model: str, variants: Sequence[Mapping[str, str]], marks: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ SIGNIFICANT = "*"
 TIED = "†"
 BELOW_CHANCE = "‡"
 SIGNIFICANT_P = 0.01
+PAIRED_P = 0.05  # of corrected p-values, below which a model is told from the best
 MAX_UNDIVIDED = 4  # rows; more are divided into families
 
 
@@ -154,17 +155,16 @@ def _emphasise(columns: Sequence[Column], rows: Sequence[Row]) -> list[Row]:
     """Return rows with the best of several strong: not by tied lists, nor where chance does as well."""
     cells = [list(row.cells) for row in rows]
     for i, column in enumerate(columns):
-        fair = [
-            cell.value for row in cells if (cell := row[i]) and cell.value is not None and _contends(cell)
-        ]
+        fair = [cell.value for row in cells if (cell := row[i]) and cell.value is not None and contends(cell)]
         if column.best and len(rows) > 1 and fair:
             best = column.best(fair)
             for row in cells:
                 cell = row[i]
-                if cell and _contends(cell) and cell.value == best:
+                if cell and contends(cell) and cell.value == best:
                     row[i] = replace(cell, strong=True)
     return [replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)]
 
 
-def _contends(cell: Cell) -> bool:
-    return TIED not in cell.marks and (cell.p is None or cell.p < SIGNIFICANT_P)
+def contends(cell: Cell | None) -> bool:
+    """Tell whether a number may be strong: not by tied lists, nor where chance does as well."""
+    return cell is not None and TIED not in cell.marks and (cell.p is None or cell.p < SIGNIFICANT_P)

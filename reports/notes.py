@@ -1,12 +1,13 @@
 """The sentences around tables: what was measured, on what, by which definition."""
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from cs_keras.evaluation.overlap import FLAGGED_TIED_SHARE
+from cs_keras.factors.quality import describe_agreement, warn_of_noise
 from reports.collect import Group
-from reports.layout import SIGNIFICANT_P
+from reports.layout import PAIRED_P, SIGNIFICANT_P
 from reports.records import LeftOut
 
 Kind = Literal["similarity", "dot"]
@@ -21,9 +22,15 @@ REFERENCES = {
     "random": "Random factors: drawn from a normal of the reference's mean and deviation in each factor.",
     "one-ranking": "One ranking for all: the same list for every playlist, by the mean playlist's dot product with "
     "the reference factors.",
+    "second-fit": "Second fit (ceiling): the same listening fitted with another seed, its own playlists asking: a "
+    "model of one fit can hardly be asked for more.",
 }
 N_NAMED = 10  # recordings named in a note
 STRONG = "Bold: the best of several models"
+UNKEPT = "an earlier release kept nothing query by query"
+UNDEFEATED = (
+    "Bold: the best of several models, and those not told from it (paired sign-flip test, Holm's correction"
+)
 SEEDS = "Several seeds: mean ± sample standard deviation over them"
 
 
@@ -43,8 +50,18 @@ def section_notes(group: Group) -> tuple[str, ...]:
         f"Tracks with reference factors: {counts.train:,} train, {counts.validation:,} validation, "
         f"{counts.test:,} test. Playlists: {first.n_playlists:,}.",
         f"Factors: {factors.name}, {factors.n_factors} dimensions{fit}; protocol {factors.protocol}: {protocol}.",
+        *_ceiling_notes(factors.quality),
         *_left_out_notes(first.left_out),
     )
+
+
+def _ceiling_notes(quality: Mapping[str, Any]) -> Iterator[str]:
+    """Say how far fits of the same listening agree on the test tracks, and warn where they do not."""
+    agreement, warning = describe_agreement(quality), warn_of_noise(quality)
+    if agreement:
+        yield f"Ceiling, on test tracks: {agreement}."
+    if warning:
+        yield f"Beware: {warning[0].lower()}{warning[1:]}"
 
 
 def _left_out_notes(left_out: LeftOut) -> Iterator[str]:
@@ -125,11 +142,14 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
         f"predictions to random tracks. * p < {SIGNIFICANT_P}, not corrected for the number of comparisons.",
         "Chance: k / competing tracks, ± its standard deviation if lists were drawn independently.",
         *(text for name, text in REFERENCES.items() if kind in first.references.get(name, {})),
+        *_artist_notes(group),
     ]
     if _has_several_seeds(group):
         notes.append(f"{SEEDS}, in place of the interval; p: the largest.")
     if len(group.runs) > 1:
-        notes.append(f"{STRONG}, if its p < {SIGNIFICANT_P} and its lists are not tied.")
+        unkept = unkept_labels(group)
+        bold = f"{UNDEFEATED}, p ≥ {PAIRED_P}), if its p < {SIGNIFICANT_P} and its lists are not tied."
+        notes.append(f"Nothing is bold: {UNKEPT}: {unkept}." if unkept else bold)
     if tied:
         notes.append(
             f"† More than {FLAGGED_TIED_SHARE:.0%} of the lists hang on ties, which row order breaks: part of this "
@@ -138,6 +158,23 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
     if any(k > n_candidates for k in judging.ks):
         notes.append(f"n/a: a list of k tracks needs k that compete for it; there are {n_candidates:,}.")
     return tuple(notes)
+
+
+def unkept_labels(group: Group) -> str:
+    """Return the runs that cannot be paired with others; empty where all can."""
+    return ", ".join(run.label for run in group.runs if None in run.queries)
+
+
+def _artist_notes(group: Group) -> Iterator[str]:
+    """Say of how many test tracks the artist is known from training, which the artist mean lives by."""
+    known, n_test = group.first.n_known_artists, group.first.n_tracks.test
+    if known:
+        yield (
+            f"Artist mean: the mean factors of the artist's train tracks; {n_test - known:,} of {n_test:,} test "
+            "tracks are by artists not trained on and get the mean of all train tracks."
+        )
+    elif known is not None:
+        yield "No artist mean: no test track is by an artist trained on, so it would be the same for all."
 
 
 def embedding_notes() -> tuple[str, ...]:

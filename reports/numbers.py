@@ -2,8 +2,10 @@
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from reports.layout import Cell
+from reports.records import MeanRecord
 
 LEAST_MSE = 1e-3  # below which four decimals would lose digits that tell models apart
 
@@ -17,6 +19,25 @@ def mean_cell(values: Sequence[float | None], show: Callable[[float], str]) -> C
         return Cell(show(known[0]), known[0])
     mean, sd = statistics.fmean(known), statistics.stdev(known)
     return Cell(show(mean), mean, detail=f"± {show(sd)}", sd=sd)
+
+
+def bare_cell(values: Sequence[float | None], show: Callable[[float], str]) -> Cell | None:
+    """Return what `mean_cell` does, its deviation for programs alone: for tables of many columns."""
+    cell = mean_cell(values, show)
+    return cell and replace(cell, detail="")
+
+
+def share_cell(seeds: Sequence[MeanRecord | None]) -> Cell | None:
+    """Return a mean from 0 to 1 in percent; of one seed with its interval, of several their deviation."""
+    cell = bare_cell([one.mean if one else None for one in seeds], format_share)
+    if cell is None or len(seeds) > 1 or seeds[0] is None:
+        return cell
+    return replace(cell, low=seeds[0].low, high=seeds[0].high)
+
+
+def format_share(value: float) -> str:
+    """Return a share in percent, with a decimal."""
+    return f"{100 * value:z.1f}"
 
 
 def count_cell(counts: Sequence[int]) -> Cell:

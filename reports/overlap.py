@@ -7,36 +7,39 @@ from collections.abc import Sequence
 from cs_keras.evaluation.overlap import OverlapAtK
 from reports import notes, reported
 from reports.collect import Group, Run
-from reports.labels import family_of
+from reports.comparison import Contests, emphasise
+from reports.labels import family_of, name_predictor
 from reports.layout import SIGNIFICANT, SIGNIFICANT_P, TIED, Cell, Column, Row, Table, arrange
 from reports.notes import Kind
 from reports.numbers import format_p
 
-REFERENCE_NAMES = {"random": "random factors", "one-ranking": "one ranking for all"}
 TITLES: dict[Kind, str] = {"similarity": "Overlap by similarity", "dot": "Overlap by dot product"}
 
 Measured = dict[int, OverlapAtK]  # by list length
 
 
-def overlap_table(group: Group, kind: Kind) -> Table:
-    """Return the overlap at each list length of chance, of predictors that hear nothing, and of each model."""
+def overlap_table(group: Group, kind: Kind, contests: Contests) -> Table:
+    """Return the overlap at each list length of chance, of predictors that hear nothing, and of each model.
+
+    Models that are the best by `contests`, or not told from it, are strong.
+    """
     first = group.first
     ks = tuple(dict.fromkeys(group.judging.ks))
     chance = _by_k(first.overlap[kind])
     decimals = {k: _decimals(chance.get(k)) for k in ks}
     columns = (
-        *(Column(f"k = {k}", f"overlap@{k}", best=max) for k in ks),
+        *(Column(f"k = {k}", f"overlap@{k}") for k in ks),
         Column(f"p\n(k = {ks[0]})", f"p@{ks[0]}"),
     )
     others = [Row("chance", (), (*(_chance_cell(chance.get(k), decimals[k]) for k in ks), None))]
     for name, overlaps in first.references.items():
         if kind in overlaps:
             cells = _cells([_by_k(overlaps[kind])], decimals)
-            others.append(Row(REFERENCE_NAMES.get(name, name), (first.seed,), cells))
-    models = [
-        Row(run.label, run.seeds, _cells(_measured(run, kind), decimals), family_of(run.model))
-        for run in group.runs
-    ]
+            others.append(Row(name_predictor(name), (first.seed,), cells))
+    models = []
+    for run in group.runs:
+        row = Row(run.label, run.seeds, _cells(_measured(run, kind), decimals), family_of(run.model))
+        models.append(emphasise(row, [f"{kind}@{k}" for k in ks], contests))
     rows = (*others, *arrange(columns, models))
     tied = any(TIED in cell.marks for row in rows for cell in row.cells if cell)
     table = Table(TITLES[kind], columns, rows, notes.overlap_notes(group, kind, tied))

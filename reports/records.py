@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cs_keras.evaluation.groups import GroupMean
 from cs_keras.evaluation.losses import RegressionLosses
 from cs_keras.evaluation.overlap import OverlapAtK
 from cs_keras.runs import read_json
@@ -15,9 +16,11 @@ from reports.json_records import check_version, mismatch, to_record
 EVALUATION_FILE = "evaluation.json"
 CONFIG_FILE = "config.json"
 FAILURE_FILE = "failure.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+FIRST_VERSION = 1  # of losses and overlaps alone; it is read too
 
 Overlaps = dict[str, tuple[OverlapAtK, ...]]  # by "similarity" and, where there are playlists, "dot"
+GroupMeans = dict[str, tuple[GroupMean, ...]]  # by what tracks are grouped by: "popularity" or "artist"
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,14 @@ class TrackCounts:
 
 @dataclass(frozen=True)
 class FactorsRecord:
-    """Which factors were predicted, and how they were made; `config` is None for ready-made ones."""
+    """Which factors were predicted, how they were made (`config` is None for ready-made ones), and how firm."""
 
     name: str
     n_factors: int
     protocol: str
     scaling: str
     config: dict[str, Any] | None
+    quality: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,50 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class MeanRecord:
+    """A mean over playlists with its bootstrap interval, from 0 to 1."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RankingRecord:
+    """How well playlists find the test tracks they hold: metrics by predictor and name; None if not available."""
+
+    n_playlists: int
+    n_left_out: int
+    n_candidates: int
+    predictors: dict[str, dict[str, MeanRecord | None]]
+
+
+@dataclass(frozen=True)
+class BeyondRecord:
+    """Numbers beyond accuracy by predictor and name, of lists of length k."""
+
+    k: int
+    predictors: dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class GroupSize:
+    """How many test tracks a group has."""
+
+    group: Any
+    n: int
+
+
+@dataclass(frozen=True)
+class GroupsRecord:
+    """Means of groups of test tracks, at list length k, by predictor and measure (``overlap``, ``ndcg``)."""
+
+    k: int
+    sizes: dict[str, tuple[GroupSize, ...]]
+    predictors: dict[str, dict[str, GroupMeans]]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A model's results, and those of the predictors that know nothing of sound."""
 
@@ -103,6 +151,10 @@ class Evaluation:
     mean_predictor: SplitLosses
     overlap: Overlaps
     references: dict[str, Overlaps]
+    n_known_artists: int | None = None
+    ranking: RankingRecord | None = None
+    beyond_accuracy: BeyondRecord | None = None
+    groups: GroupsRecord | None = None
 
 
 @dataclass(frozen=True, order=True)
@@ -154,7 +206,8 @@ def read_evaluation(run: Path) -> Evaluation:
     """
     path = run / EVALUATION_FILE
     content = read_json(path)
-    check_version(content, path, SCHEMA_VERSION)
+    is_first = isinstance(content, dict) and content.get("schema_version") == FIRST_VERSION
+    check_version(content, path, FIRST_VERSION if is_first else SCHEMA_VERSION)
     return to_record(Evaluation, content, path)
 
 

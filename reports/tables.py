@@ -1,10 +1,14 @@
-"""The tables that every report holds: training, embeddings where there are any, and both overlaps."""
+"""The tables that every report holds, in order: how models were trained, and how they fare in every respect."""
 
 from reports import notes
 from reports.collect import Collected, Group
+from reports.comparison import comparison_table, hold_contests
 from reports.embedding import embedding_table, has_embeddings
+from reports.groups import group_tables
+from reports.ladder import ladder_table
 from reports.layout import Section, Table
 from reports.overlap import TITLES, overlap_table
+from reports.ranking import beyond_table, ranking_table
 from reports.training import training_table
 
 
@@ -22,10 +26,17 @@ def make_sections(collected: Collected) -> tuple[Section, ...]:
 
 
 def make_tables(group: Group) -> tuple[Table, ...]:
-    """Return a group's tables: training, embeddings if any were trained, and each overlap that was measured."""
+    """Return a group's tables, those that there is anything to say in."""
     kinds = [kind for kind in TITLES if group.first.overlap.get(kind)]
-    return (
+    contests = hold_contests(group)
+    tables = (
         training_table(group),
-        *([embedding_table(group)] if has_embeddings(group) else []),
-        *(overlap_table(group, kind) for kind in kinds),
+        embedding_table(group) if has_embeddings(group) else None,
+        *(overlap_table(group, kind, contests) for kind in kinds),
+        *(ladder_table(group, kind) for kind in kinds),
+        ranking_table(group, contests),
+        beyond_table(group),
+        *group_tables(group),
+        comparison_table(group, contests),
     )
+    return tuple(table for table in tables if table is not None)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.paths import LOCAL_PATH
+from cs_keras.cli.selection import INTEGERS, SEARCH_OPTIONS, check_usage, make_by_selection, selection_options
 
 SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
 
@@ -25,7 +26,7 @@ SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
 @click.option("--factors", "n_factors", type=int, default=200, show_default=True, help="Dimensions.")
 @click.option("--alpha", type=float, default=40.0, show_default=True, help="Confidence is 1 + alpha * count.")
 @click.option("--regularization", type=float, default=0.01, show_default=True)
-@click.option("--iterations", type=int, default=15, show_default=True)
+@click.option("--iterations", type=INTEGERS, help="[default: 15; with --select 15,50]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--protocol",
@@ -41,6 +42,14 @@ SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
     show_default=True,
     help="Of the targets, fitted on train tracks.",
 )
+@click.option(
+    "--ceiling/--no-ceiling",
+    default=True,
+    show_default=True,
+    help="Also fit with another seed and on halves of the playlists, to tell how firm the factors are: takes two "
+    "to three times as long again.",
+)
+@selection_options
 @click.option("--playlist-column", help="Column of playlist or user ids.  [default: guessed]")
 @click.option("--track-column", help="Column of track ids.  [default: guessed]")
 @click.option("--count-column", help="Column of counts.  [default: guessed; 1 a row where there is none]")
@@ -53,11 +62,13 @@ def command(
     n_factors: int,
     alpha: float,
     regularization: float,
-    iterations: int,
+    iterations: tuple[int, ...] | None,
     seed: int,
     protocol: Any,
     scaling: Any,
-    **reading: str | None,
+    ceiling: bool,
+    select: bool,
+    **options: Any,
 ) -> None:
     """Fit factors to who listened to what, by weighted matrix factorisation (Hu, Koren & Volinsky 2008).
 
@@ -66,6 +77,7 @@ def command(
     """
     if len(sources) != (1 if given else 2):
         raise click.UsageError("Give LISTENING and DATASET, or --from-npz FILE and DATASET.")
+    check_usage(select, given)
     from cs_keras.factors.wmf import WmfConfig
     from cs_keras.storage.location import locate
     from pipelines.factors import FactorsConfig, make_factors, take_factors
@@ -77,19 +89,24 @@ def command(
         n_left_out, examples = len(unknown), unknown[:5]
         click.echo(f"{dataset}: factors {name!r} taken from {given}: {_size(factors)}.")
     else:
-        wmf = WmfConfig(n_factors, alpha, regularization, iterations, seed)
+        search = {"iterations": iterations, **{name: options.pop(name) for name in SEARCH_OPTIONS}}
+        (n_iterations,) = iterations if iterations and not select else (WmfConfig.iterations,)
+        wmf = WmfConfig(n_factors, alpha, regularization, n_iterations, seed)
+        settings, listening = FactorsConfig(wmf, protocol, scaling, ceiling), LOCAL_PATH(sources[0])
         with _warnings_as_lines():
-            factors, tally = make_factors(
-                LOCAL_PATH(sources[0]), dataset, FactorsConfig(wmf, protocol, scaling), name, **reading
-            )
+            if select:
+                factors, tally = make_by_selection(listening, dataset, settings, name, search, options)
+            else:
+                factors, tally = make_factors(listening, dataset, settings, name, **options)
         n_left_out, examples = tally.n_unknown_tracks, tally.unknown_tracks
         click.echo(f"{dataset}: factors {name!r} fitted by the {protocol} protocol: {_size(factors)}.")
         click.echo(
             f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}."
         )
+        n_factors = factors.item_factors.shape[1]
         if n_factors > min(len(factors.playlist_ids), int(factors.has_factors.sum())):
             click.echo(f"Warning: {n_factors} factors are more than there are playlists or tracks.", err=True)
-        click.echo(_quality(factors))
+        _tell_quality(factors)
     if n_left_out:
         click.echo(
             f"Left out: {n_left_out} tracks that the dataset does not hold (such as {', '.join(examples)})."
@@ -113,8 +130,13 @@ def _size(factors: Any) -> str:
     )
 
 
-def _quality(factors: Any) -> str:
-    from cs_keras.factors.quality import FactorQuality
+def _tell_quality(factors: Any) -> None:
+    from cs_keras.factors.quality import FactorQuality, describe_agreement, warn_of_noise
 
     values = {k: v for k, v in factors.quality.items() if k in FactorQuality.__dataclass_fields__}
-    return f"Quality: {FactorQuality(**values).describe()}."
+    click.echo(f"Quality: {FactorQuality(**values).describe()}.")
+    agreement, warning = describe_agreement(factors.quality), warn_of_noise(factors.quality)
+    if agreement:
+        click.echo(f"Ceiling: {agreement} (test tracks).")
+    if warning:
+        click.echo(f"Warning: {warning}", err=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import FloatArray, check_count, check_factors, check_ks, check_same_shape
+from cs_keras.evaluation.checks import check_count, check_factors, check_ks, check_same_shape
 from cs_keras.evaluation.intersection import count_shared
 from cs_keras.evaluation.metrics import squared_lengths
 from cs_keras.evaluation.search import Int64Array
@@ -181,29 +181,76 @@ def evaluate_overlap(
         )
     longest = _longest(ks, lists.n_candidates)
     lists = lists.prefix(longest)
-    found = _rank_predicted(reference, predicted, lists, playlist_factors)
-    return _compare(lists, found, ks, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed)
+    if np.ndim(predicted) == 2:
+        check_same_shape(reference, check_factors("predicted factors", predicted))
+    found = rank_predicted(lists, predicted, playlist_factors)
+    return compare_lists(lists, found, ks, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed)
 
 
-def _rank_predicted(
-    reference: FloatArray, predicted: npt.ArrayLike, lists: TopK, playlist_factors: npt.ArrayLike | None
+def rank_predicted(
+    lists: TopK, predicted: npt.ArrayLike, playlist_factors: npt.ArrayLike | None = None
 ) -> TopK:
-    """Return lists of the prediction for the queries of the reference's `lists`."""
+    """Return lists of a prediction for the queries of the reference's lists, as long as these.
+
+    Parameters
+    ----------
+    lists : TopK
+        Of `rank_reference`.
+    predicted : array_like, shape (n_tracks, n_factors), float32, or (n_tracks,)
+        Of any number of factors; with playlists also one score a track.
+    playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
+        If `lists` are those of playlists.
+
+    Returns
+    -------
+    TopK
+
+    Raises
+    ------
+    DataError
+        Factors that are not finite matrices of one width, or of other tracks than `lists`.
+    """
     if playlist_factors is not None and np.ndim(predicted) == 1:
         found = top_k_ranking(predicted, lists.k, lists.queries)
         check_comparable(lists, found)
         return found
     predicted = check_factors("predicted factors", predicted)
-    check_same_shape(reference, predicted)
+    if len(predicted) != lists.n_items:
+        raise DataError(
+            f"the prediction is of other tracks than the lists: expected {lists.n_items} rows. "
+            f"Received: {len(predicted)}."
+        )
     if playlist_factors is not None:
         return top_k_dot(playlist_factors, predicted, lists.k, queries=lists.queries)
     return top_k_similar(predicted, lists.k, metric=lists.metric, queries=lists.queries)
 
 
-def _compare(
+def compare_lists(
     reference: TopK, predicted: TopK, ks: tuple[int, ...], *, n_permutations: int, n_bootstrap: int, seed: int
 ) -> list[OverlapAtK]:
-    """Return the overlap at each k, those longer than the candidates as not available."""
+    """Return the overlap of two sets of lists.
+
+    Parameters
+    ----------
+    reference, predicted : TopK
+        Of the same queries, items and metric; as long as the largest of `ks` that has enough candidates.
+    ks : tuple of int
+        List lengths; those longer than the candidates are not available.
+    n_permutations, n_bootstrap, seed : int
+        Of the permutation test and the bootstrap interval.
+
+    Returns
+    -------
+    list of OverlapAtK
+        One for each of `ks`.
+
+    Raises
+    ------
+    ConfigError
+        A setting out of range.
+    DataError
+        Lists that cannot be compared, or are shorter than they must be.
+    """
     available = tuple(k for k in ks if k <= reference.n_candidates)
     n_queries, n_candidates = len(reference.queries), reference.n_candidates
     results = {k: not_available(k, n_queries, n_candidates) for k in ks}

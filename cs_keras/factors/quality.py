@@ -1,6 +1,8 @@
 """How well factors explain the listening they came from, and how much of their space they use."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,9 @@ from cs_keras.errors import DataError
 
 RARE_LISTENINGS = 5
 PAIRS_PER_BLOCK = 1 << 16
+FIRM_AGREEMENT = 0.5  # share of their nearest tracks on which two seeds should agree at least
+REPEATS = {"second_seed": "another seed agrees", "halves": "halves of the playlists agree"}
+KINDS = {"similarity": "similarity", "dot": "dot product"}
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -46,6 +51,40 @@ class FactorQuality:
             f"{self.effective_rank:.1f} of {self.n_factors} factors, {self.rare_share:.1%} of tracks with fewer "
             f"than {RARE_LISTENINGS} listenings"
         )
+
+
+def describe_agreement(quality: Mapping[str, Any]) -> str:
+    """Return in one line how far fits agree on the shortest lists of the test tracks; empty if it was not measured.
+
+    Parameters
+    ----------
+    quality : mapping
+        Of `cs_keras.factors.store.Factors`; ``ceiling`` holds a row of k and overlap for each list length, by
+        ``similarity`` and ``dot``, of ``second_seed`` and ``halves``.
+    """
+    ceiling, told = quality.get("ceiling", {}), []
+    for name in filter(ceiling.__contains__, REPEATS):
+        first = {kind: ceiling[name][kind][0] for kind in KINDS}
+        shares = [
+            f"{row['overlap']:.1%} by {KINDS[kind]}"
+            for kind, row in first.items()
+            if row["overlap"] is not None
+        ]
+        if shares:
+            told.append(f"{REPEATS[name]} on {' and '.join(shares)} of the top {first['similarity']['k']}")
+    return "; ".join(told)
+
+
+def warn_of_noise(quality: Mapping[str, Any]) -> str | None:
+    """Return a sentence if two seeds agree on less than half of the nearest tracks; else, or unmeasured, None."""
+    row = quality.get("ceiling", {}).get("second_seed", {}).get("similarity", [{}])[0]
+    overlap = row.get("overlap")
+    if overlap is None or overlap >= FIRM_AGREEMENT:
+        return None
+    return (
+        f"Another seed agrees on only {overlap:.1%} of each test track's {row['k']} nearest: most of what these "
+        "factors say of neighbours is noise, which no model can predict; try fewer factors or a smaller alpha."
+    )
 
 
 def measure_quality(

@@ -20,6 +20,7 @@ Origin = Literal["strict", "thesis", "given"]
 SCHEMA = 1
 ARRAYS = ("track_ids", "item_factors", "has_factors", "playlist_ids", "playlist_factors")
 SCALER_ARRAYS = ("scaler_offset", "scaler_scale")
+SECOND_ARRAYS = ("second_item_factors", "second_playlist_factors")  # both or neither
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,9 @@ class Factors:
         factors, alpha, regularization, iterations and seed of the fit; None for "given".
     quality : dict
         Numbers measured on the fit, JSON values only.
+    second_item_factors, second_playlist_factors : ndarray of float32, optional
+        The same tracks and playlists fitted with another seed, in a space of its own: what models are held against
+        as the ceiling. Shapes as those of the first fit; None where there was none.
     """
 
     name: str
@@ -59,6 +63,8 @@ class Factors:
     protocol: Origin
     config: Mapping[str, Any] | None
     quality: Mapping[str, Any]
+    second_item_factors: FloatArray | None = None
+    second_playlist_factors: FloatArray | None = None
 
     @property
     def digest(self) -> str:
@@ -110,6 +116,8 @@ def load_factors(path: Location) -> Factors:
         protocol=settings["protocol"],
         config=settings["config"],
         quality=settings["quality"],
+        second_item_factors=arrays.get("second_item_factors"),
+        second_playlist_factors=arrays.get("second_playlist_factors"),
     )
     _check(factors, path)
     return factors
@@ -206,7 +214,8 @@ def align_given(
 
 def _arrays(factors: Factors) -> npz.Arrays:
     scaler = dict(zip(SCALER_ARRAYS, (factors.scaler.offset, factors.scaler.scale), strict=True))
-    return {name: getattr(factors, name) for name in ARRAYS} | scaler
+    second = {name: getattr(factors, name) for name in SECOND_ARRAYS if getattr(factors, name) is not None}
+    return {name: getattr(factors, name) for name in ARRAYS} | scaler | second
 
 
 def _settings(factors: Factors) -> dict[str, Any]:
@@ -230,10 +239,18 @@ def _check(factors: Factors, path: Location) -> None:
     npz.check_ids(factors.playlist_ids, "playlist_ids", path)
     n_tracks, n_playlists = len(factors.track_ids), len(factors.playlist_ids)
     n_factors = factors.item_factors.shape[-1] if factors.item_factors.ndim else 0
-    shapes = ((n_tracks, n_factors), (n_tracks,), (n_playlists, n_factors), (n_factors,), (n_factors,))
-    names = ("item_factors", "has_factors", "playlist_factors", *SCALER_ARRAYS)
-    for name, shape in zip(names, shapes, strict=True):
-        array = _arrays(factors)[name]
+    shapes = {
+        "item_factors": (n_tracks, n_factors),
+        "has_factors": (n_tracks,),
+        "playlist_factors": (n_playlists, n_factors),
+        **dict.fromkeys(SCALER_ARRAYS, (n_factors,)),
+    }
+    arrays = _arrays(factors)
+    if any(name in arrays for name in SECOND_ARRAYS):
+        shapes |= zip(SECOND_ARRAYS, (shapes["item_factors"], shapes["playlist_factors"]), strict=True)
+    npz.require_arrays(arrays, tuple(shapes), path)
+    for name, shape in shapes.items():
+        array = arrays[name]
         dtype = np.dtype(np.bool_ if name == "has_factors" else np.float32)
         if array.dtype != dtype or array.shape != shape:
             raise DataError(

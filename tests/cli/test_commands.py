@@ -83,6 +83,7 @@ def test_run_folder_holds_what_was_promised(finished: Path) -> None:
             "signature.json",
             "training.json",
             "predictions.npz",
+            "queries.npz",
             "evaluation.json",
             "tensorboard",
             "DONE",

@@ -47,6 +47,30 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert [path.name for path in (tmp_path / "factors").iterdir()] == ["wmf.npz"]
 
 
+def test_a_second_fit_is_kept_and_counts(tmp_path):
+    factors = make_factors()
+    second = make_factors(
+        second_item_factors=-factors.item_factors, second_playlist_factors=-factors.playlist_factors
+    )
+    save_factors(tmp_path / "wmf.npz", second)
+    loaded = load_factors(tmp_path / "wmf.npz")
+    assert np.array_equal(loaded.second_item_factors, second.second_item_factors)
+    assert np.array_equal(loaded.second_playlist_factors, second.second_playlist_factors)
+    assert loaded.digest == second.digest != factors.digest
+    save_factors(tmp_path / "wmf.npz", factors)
+    assert load_factors(tmp_path / "wmf.npz").second_item_factors is None
+
+
+def test_half_a_second_fit_is_refused(tmp_path):
+    with pytest.raises(DataError, match="second_playlist_factors is missing"):
+        save_factors(tmp_path / "wmf.npz", make_factors(second_item_factors=np.zeros((4, 3), np.float32)))
+    wrong = make_factors(
+        second_item_factors=np.zeros((4, 3), np.float32), second_playlist_factors=np.zeros((1, 3), np.float32)
+    )
+    with pytest.raises(DataError, match=r"second_playlist_factors must be float32 of shape \(2, 3\)"):
+        save_factors(tmp_path / "wmf.npz", wrong)
+
+
 def test_digest_tells_any_change():
     factors = make_factors()
     changed = [

@@ -1,75 +1,266 @@
-"""What a judge says of predictions whose losses are known."""
+"""What a judge says of predictions whose worth is known."""
+
+import dataclasses
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import scipy.sparse
+from scipy.stats import ortho_group
 
 from cs_keras.data.schema import Tracks, make_tracks
 from cs_keras.errors import DataError
+from cs_keras.evaluation.ladder import Verdict
+from cs_keras.evaluation.overlap import evaluate_overlap
+from cs_keras.evaluation.ranking import rank_metrics
+from cs_keras.evaluation.references import mean_predictor
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
-from pipelines.evaluate import Judge
+from pipelines.evaluate import mean_losses, split_losses
+from pipelines.evaluate_record import (
+    MODEL,
+    beyond_values,
+    group_values,
+    ladder_values,
+    query_values,
+    ranking_values,
+)
+from pipelines.judge import Judge
+from pipelines.reference import Predictor, make_reference
 from pipelines.settings import EvaluationConfig
 
-SETTINGS = EvaluationConfig(ks=(2, 500), n_permutations=99, n_bootstrap=50)
-FOLDS = [0] * 12 + [7] * 4 + [8] * 8
+SETTINGS = EvaluationConfig(ks=(5, 20, 500), n_permutations=199, n_bootstrap=100)
+N_TRAIN, N_TEST, N_PLAYLISTS, N_FACTORS = 40, 60, 50, 5
+RANDOM = np.random.default_rng(0)
 
 
-def make_judge(scaling: str, n_test: int = 8) -> tuple[Judge, Factors, Tracks]:
-    rng = np.random.default_rng(0)
-    ids = [f"t{i}" for i in range(len(FOLDS))]
+def noisy(factors: npt.NDArray[Any], noise: float, seed: int = 1) -> npt.NDArray[np.float32]:
+    drawn = np.random.default_rng(seed).standard_normal(factors.shape)
+    return np.asarray(factors + noise * drawn, dtype=np.float32)
+
+
+def make_catalogue(
+    scaling: str = "standardize", n_test: int = N_TEST, **changes: Any
+) -> tuple[Tracks, Factors]:
+    """Return tracks and factors: artists a0 to a9 in training, every other test track by one of them."""
+    folds = [0] * N_TRAIN + [7] * 4 + [8] * N_TEST
     rows = [
-        {"track_id": i, "fold": fold, "shard": "s", "first_frame": 0, "n_frames": 1}
-        for i, fold in zip(ids, FOLDS, strict=True)
+        {
+            "track_id": f"t{i}",
+            "fold": fold,
+            "artist": f"a{i % 10}" if i < N_TRAIN or i % 2 else f"new{i}",
+            "shard": "s",
+            "first_frame": 0,
+            "n_frames": 1,
+        }
+        for i, fold in enumerate(folds)
     ]
     tracks = make_tracks(rows)
-    items = (3 + 2 * rng.standard_normal((len(FOLDS), 5))).astype(np.float32)
-    has_factors = np.ones(len(FOLDS), dtype=bool)
-    has_factors[16 + n_test :] = False
+    items = (1 + RANDOM.standard_normal((len(folds), N_FACTORS))).astype(np.float32)
+    playlists = RANDOM.standard_normal((N_PLAYLISTS, N_FACTORS)).astype(np.float32)
+    has_factors = np.ones(len(folds), dtype=bool)
+    has_factors[N_TRAIN + 4 + n_test :] = False
     factors = Factors(
         name="wmf",
         track_ids=tracks.ids,
         item_factors=items,
         has_factors=has_factors,
-        playlist_ids=np.array(["p0", "p1"]),
-        playlist_factors=rng.standard_normal((2, 5)).astype(np.float32),
-        scaler=fit_scaler(scaling, items[:12]),  # type: ignore[arg-type]
+        playlist_ids=np.array([f"p{i}" for i in range(N_PLAYLISTS)]),
+        playlist_factors=playlists,
+        scaler=fit_scaler(scaling, items[:N_TRAIN]),  # type: ignore[arg-type]
         protocol="strict",
         config=None,
         quality={},
+        second_item_factors=noisy(items, 0.3),
+        second_playlist_factors=noisy(playlists, 0.3),
     )
-    return Judge(tracks, factors, SETTINGS, seed=0), factors, tracks
+    return tracks, dataclasses.replace(factors, **changes)
+
+
+def make_listening() -> scipy.sparse.csr_matrix:
+    return scipy.sparse.csr_matrix(RANDOM.random((N_PLAYLISTS, N_TRAIN + 4 + N_TEST)) < 0.1, dtype=np.float32)
+
+
+def make_judge(listening: Any = None, **arguments: Any) -> Judge:
+    return Judge(make_reference(*make_catalogue(**arguments), listening), SETTINGS, seed=0)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    return make_judge(make_listening())
+
+
+def verdicts(judge: Judge, items: npt.NDArray[Any]) -> dict[str, str]:
+    """Return what is said of a prediction's shortest lists, by kind."""
+    own = judge.reference.own
+    found = {MODEL: judge.judge(Predictor(items, own.playlists)), **judge.yardsticks}
+    return {
+        kind: next(rung["verdict"] for rung in ladders[0]["rungs"] if rung["name"] == MODEL)
+        for kind, ladders in ladder_values(judge, found).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("prediction", "similarity", "dot"),
+    [
+        (lambda r: noisy(0 * r, 1, seed=2), Verdict.CHANCE, Verdict.CHANCE),
+        (lambda r: mean_predictor(r.mean(axis=0), len(r)), Verdict.TIED, Verdict.TIED),
+        (lambda r: noisy(r, 1), Verdict.BELOW_CEILING, Verdict.BELOW_CEILING),
+        (lambda r: r, Verdict.ABOVE_CEILING, Verdict.ABOVE_CEILING),
+        # Turning keeps every angle between tracks, and none between tracks and playlists.
+        (lambda r: -r @ ortho_group.rvs(N_FACTORS, random_state=3), Verdict.ABOVE_CEILING, Verdict.CHANCE),
+    ],
+    ids=["noise", "mean", "reference and noise", "reference", "turned reference"],
+)
+def test_verdicts_on_predictions_of_known_worth(
+    judge: Judge, prediction: Any, similarity: Verdict, dot: Verdict
+) -> None:
+    items = prediction(judge.reference.own.items).astype(np.float32)
+    assert verdicts(judge, items) == {"similarity": similarity, "dot": dot}
+
+
+def test_a_second_fit_is_the_ceiling_with_its_own_playlists(judge: Judge) -> None:
+    own, second = judge.reference.own, judge.reference.second
+    assert second is not None
+    found = {MODEL: judge.judge(second), **judge.yardsticks}
+    for ladders in ladder_values(judge, found).values():
+        rung = next(rung for rung in ladders[0]["rungs"] if rung["name"] == MODEL)
+        assert rung["to_ceiling"] == {"share": 1, "low": 1, "high": 1}
+        assert rung["verdict"] == Verdict.AT_CEILING
+    turned = ortho_group.rvs(N_FACTORS, random_state=0)
+    whole = judge.judge(Predictor((own.items @ turned).astype(np.float32), (own.playlists @ turned)))
+    assert [row.overlap for row in whole.overlap["dot"] if row.available] == [1, 1]
+
+
+def test_without_a_second_fit_there_is_no_share_of_a_gap() -> None:
+    judge = make_judge(second_item_factors=None, second_playlist_factors=None)
+    found = {MODEL: judge.judge(judge.reference.own), **judge.yardsticks}
+    assert set(found) == {"model", "random", "one-ranking", "artist-mean", "reference"}
+    rungs = ladder_values(judge, found)["dot"][0]["rungs"]
+    assert {rung["to_ceiling"] for rung in rungs} == {None}
+    assert rungs[-1]["name"] == MODEL and rungs[-1]["to_reference"]["share"] == 1
+
+
+def test_overlaps_are_those_of_the_evaluation(judge: Judge) -> None:
+    own, predicted = judge.reference.own, noisy(judge.reference.own.items, 1)
+    found = judge.judge(Predictor(predicted, own.playlists))
+    expected = evaluate_overlap(own.items, predicted, ks=SETTINGS.ks, n_permutations=199, n_bootstrap=100)
+    assert found.overlap["similarity"] == expected
+    assert not found.overlap["dot"][2].available  # 500 of 60 tracks
+    for row in expected[:2]:
+        assert (found.shared["similarity"][row.k] / row.k).mean() == row.overlap
+
+
+def test_ranking_is_that_of_the_evaluation(judge: Judge) -> None:
+    own, reference = judge.reference.own, judge.reference
+    found = {MODEL: judge.judge(Predictor(noisy(own.items, 1), own.playlists)), **judge.yardsticks}
+    values = ranking_values(judge, found)
+    assert values is not None
+    expected = rank_metrics(own.playlists, own.items, reference.listening, ks=(5, 20, 500))
+    means = {name: own and own["mean"] for name, own in values["predictors"]["reference"].items()}
+    assert means == {name: mean for name, mean in expected.means().items() if "precision" not in name}
+    assert means["map@500"] is None  # no 500 candidates
+    assert values["n_playlists"] + values["n_left_out"] == N_PLAYLISTS
+    assert values["predictors"]["one-ranking"]["auc"]["mean"] != pytest.approx(0.5, abs=1e-9)  # it ranks
+
+
+def test_popularity_ranks_alike_for_all() -> None:
+    judge = make_judge(make_listening())
+    scores = judge.reference.popularity
+    assert scores is not None
+    found = judge.judge(Predictor(scores.astype(float), judge.reference.own.playlists))
+    assert found.beyond["coverage"] == 5 / N_TEST and "hubness" not in found.beyond
+    listed = np.sort(scores)[::-1][:5]
+    assert found.beyond["popularity"] == pytest.approx(listed.mean() / scores.mean())
+
+
+def test_groups_part_the_test_tracks(judge: Judge) -> None:
+    found = {
+        MODEL: judge.judge(Predictor(noisy(judge.reference.own.items, 1), judge.reference.own.playlists))
+    }
+    values = group_values(judge, {**found, **judge.yardsticks})
+    assert {name: sum(one["n"] for one in sizes) for name, sizes in values["sizes"].items()} == {
+        "popularity": N_TEST,
+        "artist": N_TEST,
+    }
+    known = {one["group"]: one["n"] for one in values["sizes"]["artist"]}
+    assert known == {"known": N_TEST // 2, "new": N_TEST // 2}
+    overlap = values["predictors"][MODEL]["overlap"]["artist"]
+    of_all = found[MODEL].overlap["similarity"][0].overlap
+    assert np.average(
+        [one["mean"] for one in overlap], weights=[one["n"] for one in overlap]
+    ) == pytest.approx(of_all)
+    assert "overlap" not in values["predictors"]["reference"]
+    assert beyond_values(judge, found)["k"] == values["k"] == 5
+
+
+def test_artist_means_are_left_out_where_no_artist_is_known() -> None:
+    tracks, factors = make_catalogue()
+    nobody = tracks.table.set_column(
+        tracks.table.schema.get_field_index("artist"), "artist", [[""] * len(tracks)]
+    )
+    judge = Judge(make_reference(Tracks(nobody), factors), SETTINGS, seed=0)
+    assert "artist-mean" not in judge.yardsticks
+    assert not judge.reference.artist_known.any()
+
+
+def test_what_was_found_query_by_query_gives_the_means(judge: Judge) -> None:
+    own = judge.reference.own
+    found = {MODEL: judge.judge(Predictor(noisy(own.items, 1), own.playlists)), **judge.yardsticks}
+    arrays = query_values(judge, found)
+    for kind, rows in found[MODEL].overlap.items():
+        shared = arrays[f"{kind}@5/model"]
+        assert shared.dtype == np.uint8 and len(shared) == len(arrays[f"{kind}/queries"])
+        assert (shared / 5).mean() == rows[0].overlap
+    values = ranking_values(judge, found)
+    assert values is not None
+    assert arrays["ndcg@5/model"].mean() == values["predictors"][MODEL]["ndcg@5"]["mean"]
+    assert len(arrays["ndcg/queries"]) == values["n_playlists"]
+    assert not any(name.startswith("similarity@500") for name in arrays)
+
+
+def test_runs_of_all_seeds_ask_the_same_queries() -> None:
+    few = dataclasses.replace(SETTINGS, max_queries=7)
+    reference = make_reference(*make_catalogue())
+    asked = [Judge(reference, few, seed).lists["dot"].queries for seed in range(3)]
+    assert len(asked[0]) == 7 and np.array_equal(asked[0], asked[1]) and np.array_equal(asked[0], asked[2])
 
 
 @pytest.mark.parametrize("scaling", ["standardize", "unit_norm", "none"])
 def test_mse_is_that_of_the_targets_trained_on(scaling: str) -> None:
-    judge, factors, _ = make_judge(scaling)
-    targets = factors.scaler.transform(factors.item_factors[judge.rows["test"]])
-    off_by_half = judge.losses("test", targets + 0.5)
+    tracks, factors = make_catalogue(scaling)
+    rows = make_reference(tracks, factors).rows["test"]
+    targets = factors.scaler.transform(factors.item_factors[rows])
+    off_by_half = split_losses(factors, rows, targets + 0.5)
     assert off_by_half["mse"] == pytest.approx(0.25, rel=1e-5)  # float32 additions
-    assert judge.losses("test", targets)["mse"] == 0
+    assert split_losses(factors, rows, targets)["mse"] == 0
 
 
 def test_unit_norm_targets_have_no_r2_and_keep_their_cosine() -> None:
-    judge, factors, _ = make_judge("unit_norm")
-    targets = factors.scaler.transform(factors.item_factors[judge.rows["test"]])
-    losses = judge.losses("test", targets)
+    tracks, factors = make_catalogue("unit_norm")
+    rows = make_reference(tracks, factors).rows["test"]
+    losses = split_losses(factors, rows, factors.scaler.transform(factors.item_factors[rows]))
     assert losses["r2"] is None
     assert losses["cosine_distance"] == pytest.approx(0, abs=1e-6)  # float32 lengths
 
 
 def test_mean_predictor_scores_one_on_the_tracks_it_is_the_mean_of() -> None:
-    judge, _, _ = make_judge("standardize")
-    assert judge.mean_losses("train")["mse"] == pytest.approx(1, rel=1e-5)  # float32 sums of 60 squares
-    assert judge.mean_losses("train")["r2"] == pytest.approx(0, abs=1e-5)
+    tracks, factors = make_catalogue()
+    train = make_reference(tracks, factors).rows["train"]
+    losses = mean_losses(factors, train, train)
+    assert losses["mse"] == pytest.approx(1, rel=1e-5)  # float32 sums of 200 squares
+    assert losses["r2"] == pytest.approx(0, abs=1e-5)
 
 
 def test_a_single_test_track_has_no_similarity_lists() -> None:
-    judge, _, _ = make_judge("standardize", n_test=1)
-    overlaps = judge.overlaps(judge.reference)
-    assert [row["available"] for row in overlaps["similarity"]] == [False, False]
-    assert [row["available"] for row in overlaps["dot"]] == [False, False]
+    judge = make_judge(n_test=1)
+    found = judge.judge(judge.reference.own)
+    assert [row.available for row in found.overlap["similarity"]] == [False] * 3
+    assert [row.available for row in found.overlap["dot"]] == [False] * 3
+    assert "similarity" not in judge.yardsticks["one-ranking"].overlap
 
 
 def test_no_test_track_with_factors_is_told() -> None:
     with pytest.raises(DataError, match="No test track has listening"):
-        make_judge("standardize", n_test=0)
+        make_judge(n_test=0)

@@ -1,29 +1,36 @@
 """Run folders as training and evaluation leave them, from small factors and predictions of known quality."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from cs_keras.evaluation.losses import regression_losses
-from cs_keras.evaluation.overlap import OverlapAtK, evaluate_overlap
-from cs_keras.evaluation.references import mean_predictor, one_ranking_scores, random_predictor
-from cs_keras.runs import DONE, write_json
+from cs_keras.evaluation.references import mean_predictor
+from cs_keras.runs import DONE, read_json, write_json, write_npz
+from pipelines.evaluate_record import (
+    MODEL,
+    beyond_values,
+    group_values,
+    ladder_values,
+    overlap_values,
+    query_values,
+    ranking_values,
+)
+from pipelines.judge import Judge
+from pipelines.reference import Predictor, Reference
 from reports.collect import collect_runs
 from reports.layout import Section
 from reports.tables import make_sections
 
 N_FACTORS = 6
 SETTINGS = {"metric": "cosine", "n_permutations": 199, "n_bootstrap": 50, "max_queries": 20_000}
-NO_NUMBERS = {
-    field.name: None
-    for field in dataclasses.fields(OverlapAtK)
-    if field.name not in ("k", "available", "n_queries", "n_candidates")
-}
-
 HOSTILE = (
     "<script>alert(1)</script>",
     "=cmd|' /C calc'!A0",
@@ -39,22 +46,30 @@ HOSTILE = (
 MakeRun = Callable[..., Path]
 
 
-def overlap(reference: Any, predicted: Any, playlists: Any, ks: tuple[int, ...]) -> list[dict[str, Any]]:
-    if playlists is None and len(reference) == 1:  # nothing to be similar to
-        return [{"k": k, "available": False, "n_queries": 1, "n_candidates": 0, **NO_NUMBERS} for k in ks]
-    measured = evaluate_overlap(
-        reference, predicted, ks=ks, n_permutations=199, n_bootstrap=50, playlist_factors=playlists
+@functools.cache
+def make_judge(n_tracks: int, n_playlists: int, ks: tuple[int, ...], seed: int) -> Judge:
+    """Return the judge of a small catalogue, of which every third test track is by an artist trained on."""
+    random = np.random.default_rng(7)
+    reference = random.standard_normal((n_tracks, N_FACTORS)).astype(np.float32)
+    playlists = random.standard_normal((n_playlists, N_FACTORS)).astype(np.float32)
+    second = [
+        (factors + 0.3 * random.standard_normal(factors.shape)).astype(np.float32)
+        for factors in (reference, playlists)
+    ]
+    listening = scipy.sparse.csr_matrix(random.random((n_playlists, n_tracks)) < 0.1, dtype=np.float32)
+    return Judge(
+        Reference(
+            rows={"train": np.arange(300), "validation": np.arange(n_tracks), "test": np.arange(n_tracks)},
+            own=Predictor(reference, playlists),
+            second=Predictor(*second),
+            listening=listening if n_playlists else None,
+            artists=np.array([f"known{i % 6}" if i % 3 == 1 else f"new{i}" for i in range(n_tracks)]),
+            train_artists=np.array([f"known{i % 6}" for i in range(300)]),
+            train_factors=random.standard_normal((300, N_FACTORS)).astype(np.float32),
+        ),
+        SimpleNamespace(ks=ks, **SETTINGS),  # type: ignore[arg-type]
+        seed,
     )
-    return [dataclasses.asdict(row) for row in measured]
-
-
-def overlaps(reference: Any, predicted: Any, playlists: Any, ks: tuple[int, ...]) -> dict[str, Any]:
-    found = {}
-    if np.ndim(predicted) == 2:
-        found["similarity"] = overlap(reference, predicted, None, ks)
-    if len(playlists):
-        found["dot"] = overlap(reference, predicted, playlists, ks)
-    return found
 
 
 def make_evaluation(
@@ -65,20 +80,17 @@ def make_evaluation(
     n_tracks: int = 60,
     n_playlists: int = 20,
     ks: tuple[int, ...] = (5, 10, 100),
-) -> dict[str, Any]:
-    """Judge the reference with so much noise added: 0 is a perfect model."""
-    random = np.random.default_rng(7)
-    reference = random.standard_normal((n_tracks, N_FACTORS)).astype(np.float32)
-    playlists = random.standard_normal((n_playlists, N_FACTORS)).astype(np.float32)
-    predicted = reference + noise * np.random.default_rng(seed).standard_normal(reference.shape)
-    references = {"random": overlaps(reference, random_predictor(reference, seed), playlists, ks)}
-    if n_playlists:
-        scores = one_ranking_scores(reference, playlists)
-        references["one-ranking"] = overlaps(reference, scores, playlists, ks)
-    losses = dataclasses.asdict(regression_losses(reference, predicted))
-    mean = dataclasses.asdict(regression_losses(reference, mean_predictor(reference.mean(axis=0), n_tracks)))
-    return {
-        "schema_version": 1,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Judge the reference with so much noise added, 0 being a perfect model; return both files' content."""
+    judge = make_judge(n_tracks, n_playlists, ks, seed)
+    own = judge.reference.own
+    drawn = np.random.default_rng(seed).standard_normal(own.items.shape)
+    predicted = (own.items + noise * drawn).astype(np.float32)
+    found = {MODEL: judge.judge(Predictor(predicted, own.playlists)), **judge.yardsticks}
+    losses = dataclasses.asdict(regression_losses(own.items, predicted))
+    mean = dataclasses.asdict(regression_losses(own.items, mean_predictor(own.items.mean(axis=0), n_tracks)))
+    evaluation = {
+        "schema_version": 2,
         "model": model,
         "seed": seed,
         "training": {
@@ -108,9 +120,26 @@ def make_evaluation(
         "losses": {"validation": losses, "test": losses},
         "mean_predictor": {"validation": mean, "test": mean},
         "metric": "cosine",
-        "overlap": overlaps(reference, predicted, playlists, ks),
-        "references": references,
+        "n_known_artists": int(judge.reference.artist_known.sum()),
+        "overlap": overlap_values(found[MODEL]),
+        "references": {name: overlap_values(one) for name, one in judge.yardsticks.items() if one.overlap},
+        "ladder": ladder_values(judge, found),
+        "ranking": ranking_values(judge, found),
+        "beyond_accuracy": beyond_values(judge, found),
+        "groups": group_values(judge, found),
     }
+    return evaluation, query_values(judge, found)
+
+
+def make_old(run: Path) -> None:
+    """Make a run folder what an earlier release left, which knew losses and overlaps alone."""
+    (run / "queries.npz").unlink()
+    evaluation = read_json(run / "evaluation.json")
+    for name in ("n_known_artists", "ladder", "ranking", "beyond_accuracy", "groups"):
+        del evaluation[name]
+    for name in ("artist-mean", "second-fit"):
+        del evaluation["references"][name]
+    write_json(run / "evaluation.json", {**evaluation, "schema_version": 1})
 
 
 @pytest.fixture
@@ -132,12 +161,13 @@ def make_run(runs: Path) -> MakeRun:
         training: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> Path:
-        evaluation = make_evaluation(**arguments)
+        evaluation, queries = make_evaluation(**arguments)
         evaluation["training"].update(training or {})
         ks = [row["k"] for row in evaluation["overlap"]["similarity"]]
         run = runs / name
         run.mkdir()
         write_json(run / "evaluation.json", evaluation)
+        write_npz(run / "queries.npz", **queries)
         write_json(
             run / "config.json",
             {
@@ -161,6 +191,7 @@ def make_failed(make_run: MakeRun) -> MakeRun:
         run = make_run(f"2024-05-01-{model}-{'f' * 10}.partial", model=model, **arguments)
         (run / DONE).unlink()
         (run / "evaluation.json").unlink()
+        (run / "queries.npz").unlink()
         write_json(run / "failure.json", {"model": model, "reason": reason})
         return run
 

@@ -1,0 +1,63 @@
+"""Settings of the factorisation to choose from."""
+
+import itertools
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from cs_keras.errors import ConfigError
+from cs_keras.factors.wmf import WmfConfig
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values to try, each with each.
+
+    Parameters
+    ----------
+    factors : tuple of int
+        Ranks.
+    alpha, regularization : tuple of float
+    iterations : tuple of int
+
+    Raises
+    ------
+    ConfigError
+        A setting has no value, one twice, or one out of range.
+    """
+
+    factors: tuple[int, ...] = (16, 32, 64)
+    alpha: tuple[float, ...] = (1.0, 10.0, 40.0)
+    regularization: tuple[float, ...] = (0.01, 1.0, 10.0, 100.0)
+    iterations: tuple[int, ...] = (15, 50)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            values = getattr(self, field.name)
+            if not values or len(set(values)) < len(values):
+                raise ConfigError(
+                    f"{field.name} must have one value to try, or several that differ. Received: {values!r}."
+                )
+        self.settings()  # which refuse values out of range
+
+    def settings(self, max_settings: int | None = None, seed: int = 0) -> list[WmfConfig]:
+        """Return all settings or a random part of them, in the grid's order: rank first, iterations last.
+
+        Parameters
+        ----------
+        max_settings : int, optional
+            How many at most. Those for a smaller number are among those for a larger one.
+        seed : int
+            Of the choice, and of every setting.
+
+        Raises
+        ------
+        ConfigError
+            `max_settings` is below 1.
+        """
+        if max_settings is not None and max_settings < 1:
+            raise ConfigError(f"At least one setting must be tried. Received: {max_settings}.")
+        values = itertools.product(*(getattr(self, field.name) for field in fields(self)))
+        every = [replace(WmfConfig(*each), seed=seed) for each in values]
+        chosen = np.random.default_rng(seed).permutation(len(every))[:max_settings]
+        return [every[place] for place in sorted(chosen)]
