@@ -66,7 +66,7 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["cs_keras*", "pipelines*", "tuning*", "reports*"]),
-    package_data={"tuning": ["grids/*.toml"]},
+    package_data={"reports": ["assets/*"], "tuning": ["grids/*.toml"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["cs-keras = cs_keras.cli:main"]},

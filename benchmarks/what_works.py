@@ -34,13 +34,10 @@ HALVES = ("sequence.frames=640",)  # of a demo track
 STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "cnn-bn": {
         "as the thesis": (),
-        "windows of 3 s": SHORT,
         "windows of 3 s, pooled over time, cosine schedule": (*POOLED, *SCHEDULE),
     },
     "lstm": {
         "as the thesis": (),
-        "mel, then decibels": ("front_end.order=mel_db",),
-        "cosine loss": ("training.loss=cosine",),
         "windows of 3 s": SHORT,
         "windows of 3 s, pooled over time, 10 epochs": (*POOLED, "training.epochs=10"),
     },

@@ -1,0 +1,169 @@
+// The map of tracks: Plotly draws it; a click, or a track found by name, lists neighbours in both spaces.
+"use strict";
+
+const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D31", "#7F7F7F"];
+const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
+const N_FOUND = 12; // tracks listed for a search
+const NARROW = 700; // CSS pixels, below which the legend goes under the map
+const CONFIG = { responsive: true, scrollZoom: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+
+function make(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+function nameOf(map, row) {
+  const { id, title, artist } = map.names;
+  return title ? `${title[row]} – ${artist[row]}` : id[row];
+}
+
+// Plotly reads a little HTML in labels; names are text, so what it would read is escaped.
+function plain(text, length) {
+  const shown = [...text].length > length ? `${[...text].slice(0, length - 1).join("")}…` : text;
+  return shown.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+function hoverText(map, row) {
+  const lines = [plain(nameOf(map, row), 80)];
+  for (const [kind, values] of Object.entries(map.kinds)) lines.push(`${kind}: ${plain(values[row], 50)}`);
+  if (map.error[row] != null) lines.push(`error: ${map.error[row].toFixed(3)}`);
+  return lines.join("<br>");
+}
+
+// The most frequent kinds get a colour and a shape each; all others share the last.
+function groupRows(values) {
+  const groups = new Map();
+  values.forEach((value, row) => {
+    if (!groups.has(value)) groups.set(value, []);
+    groups.get(value).push(row);
+  });
+  const ranked = [...groups].sort(([, a], [, b]) => b.length - a.length);
+  if (ranked.length <= COLOURS.length) return ranked.sort(([a], [b]) => a.localeCompare(b));
+  const rest = ranked.splice(COLOURS.length - 1).flatMap(([, rows]) => rows);
+  return [...ranked, ["others", rest]];
+}
+
+function hasWebGL() {
+  return document.createElement("canvas").getContext("webgl") !== null;
+}
+
+const TYPE = hasWebGL() ? "scattergl" : "scatter";
+
+function trace(map, rows, name, marker) {
+  return {
+    type: TYPE,
+    mode: "markers",
+    name,
+    x: rows.map((row) => map.x[row]),
+    y: rows.map((row) => map.y[row]),
+    customdata: rows,
+    text: rows.map((row) => hoverText(map, row)),
+    hoverinfo: "text",
+    marker: { size: 7, opacity: 0.85, ...marker },
+  };
+}
+
+function traces(map, colouring) {
+  if (colouring === "error") {
+    const rows = [...map.x.keys()].filter((row) => map.error[row] !== null);
+    const color = rows.map((row) => map.error[row]);
+    return [trace(map, rows, "error", { color, colorscale: "Cividis", showscale: true })];
+  }
+  const values = map.kinds[colouring] ?? map.x.map(() => "tracks");
+  return groupRows(values).map(([kind, rows], i) =>
+    trace(map, rows, plain(kind, 30), { color: COLOURS[i], symbol: SYMBOLS[i] }),
+  );
+}
+
+function highlight(map, chosen) {
+  const ring = (rows, name, symbol, color) => ({
+    ...trace(map, rows, name, { size: 13, symbol, opacity: 1, color, line: { width: 2, color } }),
+    hoverinfo: "skip",
+  });
+  if (chosen === null) return [];
+  const rings = [ring(map.predicted[chosen], "neighbours, predicted", "circle-open", "#D55E00")];
+  if (map.true[chosen]) rings.push(ring(map.true[chosen], "neighbours, true", "square-open", "#009E73"));
+  return [...rings, ring([chosen], "chosen", "star", "#D55E00")];
+}
+
+function layout() {
+  const style = getComputedStyle(document.body);
+  const axis = { visible: false };
+  return {
+    uirevision: "kept", // zoom and legend outlive a click
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: style.color, family: style.fontFamily },
+    hoverlabel: { bgcolor: style.backgroundColor, font: { color: style.color }, align: "left" },
+    hovermode: "closest",
+    dragmode: "pan",
+    margin: { l: 8, r: 8, t: 36, b: 8 }, // the buttons are at the top,
+    xaxis: axis,
+    yaxis: axis,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: style.color },
+    legend: { orientation: innerWidth < NARROW ? "h" : "v" },
+    showlegend: true,
+  };
+}
+
+function choice(map, row, choose) {
+  const button = make("button", { type: "button" }, make("bdi", {}, nameOf(map, row)));
+  button.addEventListener("click", () => choose(row));
+  return make("li", {}, button);
+}
+
+function neighbourList(map, rows, others, title, choose) {
+  const items = rows.map((row) => {
+    const item = choice(map, row, choose);
+    item.classList.toggle("shared", others.includes(row));
+    return item;
+  });
+  return make("section", {}, make("h4", {}, title), make("ol", {}, ...items));
+}
+
+function neighbourLists(map, row, choose) {
+  const predicted = map.predicted[row];
+  const truth = map.true[row] ?? [];
+  const lists = [neighbourList(map, predicted, truth, "By predicted factors", choose)];
+  if (map.true[row]) lists.push(neighbourList(map, truth, predicted, "By true factors", choose));
+  else lists.push(make("p", {}, map.true.length ? "No true factors: it has no listening." : "No dataset was given."));
+  const n = predicted.filter((other) => truth.includes(other)).length;
+  const title = make("h3", {}, "Neighbours of ", make("bdi", {}, nameOf(map, row)));
+  const count = map.true[row] ? `${n} of ${truth.length} in both, ticked.` : "";
+  return [title, make("p", {}, count), make("div", {}, ...lists)];
+}
+
+function showMap(place, map) {
+  const colourings = [...Object.keys(map.kinds), ...(map.error.length ? ["error"] : [])];
+  const select = make("select", {}, ...colourings.map((name) => make("option", { value: name }, name)));
+  const search = make("input", { type: "search", autocomplete: "off" });
+  const found = make("ul", { className: "map-found" });
+  const plot = make("div", { className: "map-plot" });
+  const neighbours = make("div", { className: "neighbours" });
+  neighbours.setAttribute("aria-live", "polite");
+  const tools = make("div", { className: "map-tools" }, make("label", {}, "Find a track", search));
+  if (colourings.length) tools.prepend(make("label", {}, "Colour by", select));
+  place.append(tools, found, plot, neighbours);
+
+  const names = map.x.map((_, row) => nameOf(map, row).toLowerCase());
+  let chosen = null;
+  const draw = () =>
+    Plotly.react(plot, [...traces(map, select.value), ...highlight(map, chosen)], layout(), CONFIG);
+  const choose = (row) => {
+    chosen = row;
+    neighbours.replaceChildren(...neighbourLists(map, row, choose));
+    draw();
+  };
+  draw();
+  plot.on("plotly_click", (event) => choose(event.points[0].customdata));
+  select.addEventListener("change", draw);
+  search.addEventListener("input", () => {
+    const wanted = search.value.trim().toLowerCase();
+    const rows = wanted ? [...names.keys()].filter((row) => names[row].includes(wanted)).slice(0, N_FOUND) : [];
+    found.replaceChildren(...rows.map((row) => choice(map, row, choose)));
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+}
+
+document.querySelectorAll(".map").forEach((place, number) => showMap(place, window.trackMaps[number]));
