@@ -17,7 +17,7 @@ from keras_tuner.src.protos import get_service, get_service_grpc
 from cs_keras.errors import CsKerasError, StorageError
 from tuning.oracles import DurableOracle
 
-FAREWELL_S = 3.0  # for which workers that ask again are still told that the search is over
+FAREWELL_S = 2.0  # for which workers elsewhere, who ask again, are still told that the search is over
 
 
 class Chief:
@@ -78,7 +78,7 @@ class Chief:
     def stop(self) -> None:
         """Serve no more."""
         if self._server is not None:
-            self._server.stop(FAREWELL_S).wait()
+            self._server.stop(None).wait()
 
     def serve(self, call: Callable[[], Trial | None]) -> Any:
         """Answer a request about a trial, a sign of its life; `is_over` raises what fails."""

@@ -8,10 +8,15 @@ from typing import Any
 import tensorflow as tf
 from tensorboard.plugins.hparams import api
 
-from cs_keras.storage.location import is_remote, write_bytes
+from cs_keras.storage.location import is_folder, is_remote, write_bytes
 from tuning.study import Study
 
 FOLDER = "hparams"
+
+
+def is_logged(study: Study, trial: str) -> bool:
+    """Tell whether `log_trial` has begun to write of a trial."""
+    return is_folder(study.folder / FOLDER / trial)
 
 
 def log_trial(study: Study, record: Mapping[str, Any]) -> None:

@@ -7,14 +7,17 @@ once, its parameters keep all their digits, failed trials do not hold up a brack
 """
 
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras_tuner
+import numpy as np
 from keras_tuner import HyperParameters
 from keras_tuner.engine.oracle import Oracle
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
+from sklearn.exceptions import ConvergenceWarning
 
 from cs_keras.errors import DataError
 from cs_keras.runs import read_json, write_json
@@ -163,8 +166,15 @@ class BayesianOracle(DurableOracle, BayesianOptimizationOracle):  # type: ignore
     """Points where a Gaussian process promises most, after some drawn at random."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Return the next point: where upstream proposes one that was tried before, one drawn at random."""
-        response: dict[str, Any] = super().populate_space(trial_id)
+        """Return the next point: where upstream proposes one that was tried before, one drawn at random.
+
+        Where the search for it starts depends on how many trials there are, and not on how often upstream has drawn
+        since the process began: a study that goes on proposes what one without a break would.
+        """
+        self._random_state = np.random.RandomState(self.seed + len(self.trials))
+        with warnings.catch_warnings():  # a few scores tell little about how fast they change
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            response: dict[str, Any] = super().populate_space(trial_id)
         values = response.get("values")
         return self._random_populate_space() if values and self._duplicate(values) else response
 
@@ -176,31 +186,37 @@ class HalvingOracle(DurableOracle, HyperbandOracle):  # type: ignore[misc]
         """Return the next point, promoting trials as soon as it is known that they belong to a round's best.
 
         Upstream waits until as many have completed as must; a failed trial never does, and then whoever was to be
-        promoted in its place is not.
+        promoted in its place is not. Nor does it promote in a bracket for which a small space had too few points.
         """
-        for bracket in self._brackets:
-            promoted = self._promote(bracket, trial_id) if self._is_filled(bracket) else None
-            if promoted is not None:
-                return promoted
-        return dict(super().populate_space(trial_id))
+        filled = [b for b in self._brackets if len(b["rounds"][0]) >= self._get_size(b["bracket_num"], 0)]
+        promoted = self._promote_from(filled, trial_id)
+        if promoted is not None:
+            return promoted
+        response = dict(super().populate_space(trial_id))
+        if response["status"] == TrialStatus.RUNNING:
+            return response
+        return self._promote_from(self._brackets, trial_id) or response
 
-    def _is_filled(self, bracket: Mapping[str, Any]) -> bool:
-        return bool(len(bracket["rounds"][0]) >= self._get_size(bracket["bracket_num"], 0))
+    def _promote_from(self, brackets: Iterable[Mapping[str, Any]], trial_id: str) -> dict[str, Any] | None:
+        points = (self._promote(bracket, trial_id) for bracket in brackets)
+        return next((point for point in points if point is not None), None)
 
     def _promote(self, bracket: Mapping[str, Any], trial_id: str) -> dict[str, Any] | None:
-        """Return the point of a trial that is among the best of its round, failed ones counting as worst."""
+        """Return the point of a trial that is among the best of its round.
+
+        Those that have failed count as worst, and so do those that a round will never have, because too few went on
+        to it.
+        """
         number, rounds = bracket["bracket_num"], bracket["rounds"]
+        n_alive = len(rounds[0])
         for place in range(1, len(rounds)):
+            size, past_size = self._get_size(number, place), self._get_size(number, place - 1)
             chosen = {entry["past_id"] for entry in rounds[place]}
             past = [self.trials[entry["id"]] for entry in rounds[place - 1]]
             completed = [t for t in past if t.status == TrialStatus.COMPLETED and t.trial_id not in chosen]
-            n_failed = sum(trial.status == TrialStatus.FAILED for trial in past)
-            n_given_up = self._get_size(number, place - 1) - self._get_size(number, place)
-            if (
-                completed
-                and len(completed) + n_failed > n_given_up
-                and len(chosen) < self._get_size(number, place)
-            ):
+            n_alive = min(n_alive, past_size) - sum(trial.status == TrialStatus.FAILED for trial in past)
+            n_worst = past_size - n_alive
+            if completed and len(completed) + n_worst > past_size - size and len(chosen) < size:
                 best = (max if self.objective.direction == "max" else min)(completed, key=lambda t: t.score)
                 rounds[place].append({"past_id": best.trial_id, "id": trial_id})
                 values = dict(best.hyperparameters.values)

@@ -9,6 +9,7 @@ from keras_tuner import HyperParameters
 
 from cs_keras import config
 from cs_keras.errors import ConfigError
+from tuning.parameter import encoded
 from tuning.space import flatten, searched, to_space
 
 MAX_POINTS = 10_000
@@ -40,19 +41,18 @@ def every_point(space: HyperParameters, settings_at: Any) -> Points:
                 f"{parameter.name}=[...], or a step, or leave it out with --only."
             )
         options.append(list(parameter.values) if parameter.name in names else [parameter.default])
-    points: Points = {}
+    shape = space.get_config()["space"]
+    point, found = to_space(shape, {}), dict[str, dict[str, Any]]()
     for n, values in enumerate(itertools.product(*options), 1):
-        if n > 100 * MAX_POINTS or len(points) > MAX_POINTS:
+        if n > 100 * MAX_POINTS or len(found) > MAX_POINTS:
             raise ConfigError(f"A grid has at most {MAX_POINTS:,} points; search fewer parameters (--only).")
-        point = to_space(space.get_config()["space"], {})
+        point.values = {}
         for parameter, value in zip(space.space, values, strict=True):
             if point.is_active(parameter):
                 point.values[parameter.name] = value
-            else:
-                point.values.pop(parameter.name, None)
-        told = {name: value for name, value in point.values.items() if name in names}
-        points.setdefault(", ".join(f"{name}={value}" for name, value in told.items()), settings_at(point))
-    return points
+        told = [f"{name}={value}" for name, value in point.values.items() if name in names]
+        found.setdefault(", ".join(told), point.values)
+    return {told: settings_at(to_space(shape, values)) for told, values in found.items()}
 
 
 def read_grid(path: Path) -> Points:
@@ -92,7 +92,7 @@ def space_of(points: Points) -> list[dict[str, Any]]:
     names = sorted({name for point in flat for name in point})
     space = []
     for name in names:
-        values = sorted({repr(point[name]): point[name] for point in flat if name in point}.items())
+        values = sorted({repr(point[name]): encoded(point[name]) for point in flat if name in point}.items())
         if len(values) > 1 or any(name not in point for point in flat):
             options = [value for _, value in values]
             space.append(

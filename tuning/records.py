@@ -10,6 +10,7 @@ from cs_keras.models import get_baseline
 from cs_keras.models.spec import Baseline
 from cs_keras.runs import read_json, write_json
 from cs_keras.storage.location import is_file
+from tuning.parameter import encoded
 from tuning.space import changes_at, flatten, parameters_of, to_space
 from tuning.study import POINT, TRIAL_FILE, Study
 
@@ -137,9 +138,8 @@ def write_record(study: Study, record: Mapping[str, Any]) -> None:
 
 def _parameters(study: Study, plan: Plan) -> dict[str, Any]:
     if POINT in plan.values:
-        names = {parameter["config"]["name"] for parameter in study.space}
-        point = dict(flatten(study.points[plan.values[POINT]]))
-        return {name: value for name, value in point.items() if name in names}
+        point = {name: encoded(v) for name, v in flatten(study.points[plan.values[POINT]])}
+        return parameters_of(to_space(study.space, {}), point)
     return parameters_of(to_space(study.space, {}), plan.values)
 
 

@@ -9,19 +9,22 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from cs_keras.config import check_range
 from cs_keras.errors import CsKerasError
 from cs_keras.progress import Progress
-from cs_keras.runs import atomic_write, locked
+from cs_keras.runs import TEMPORARY, atomic_write, is_temporary, locked
 from cs_keras.storage.location import is_remote, remove
-from tuning.chief import Chief
-from tuning.hparams import log_trial
+from tuning.chief import FAREWELL_S, Chief
+from tuning.hparams import is_logged, log_trial
 from tuning.oracles import DurableOracle, make_oracle
+from tuning.order import Trainer
 from tuning.processes import Child
 from tuning.study import DONE, Study
 from tuning.view import Standing, standing
 from tuning.winner import find_best, write_best
-from tuning.worker import Place, Trainer, work
+from tuning.worker import BEAT_S, Place, work
 
+CHIEF = ".chief"  # folder of a study that its chief keeps to itself
 POLL_S = 0.2
 MAX_STARTS = 20  # of one worker that is killed before it ends a trial
 
@@ -46,6 +49,10 @@ class Team:
     address: str = "127.0.0.1:0"
     lease_s: float = 60.0
     work: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_range("--workers", self.workers, 0)
+        check_range("--lease", self.lease_s, 2 * BEAT_S)  # else it ends while the worker is at work
 
 
 def search(
@@ -79,7 +86,7 @@ def search(
     with _alone(study):
         remove(study.folder / DONE)
         oracle = make_oracle(study, epochs)
-        told = set(oracle.end_order)
+        told = {trial for trial in oracle.end_order if is_logged(study, trial)}
         chief = Chief(oracle, team.lease_s)
         address = chief.start(team.address)
         if not team.workers:
@@ -100,6 +107,8 @@ def search(
                 file.write("")
             for worker in crew:
                 worker.wait(5.0)
+            if not crew:
+                time.sleep(FAREWELL_S)
         finally:
             for worker in crew:
                 worker.kill()
@@ -155,30 +164,38 @@ def _share(number: int, n_workers: int) -> dict[str, str]:
 
 def _tell(study: Study, oracle: DurableOracle, told: set[str], progress: Progress) -> None:
     """Report trials that have ended since, and keep the best one's settings on file."""
-    new = [trial for trial in list(oracle.end_order) if trial not in told]
+    ended = list(oracle.end_order)
+    new = [trial for trial in ended if trial not in told]
+    best = find_best(study, ended) if new else None
+    if best is not None:
+        write_best(study, best)
     for trial in new:
         told.add(trial)
         record = study.read_trial(trial)
         if record is None:
             continue
-        log_trial(study, record)
         came_out = (
             f"{study.search.objective} {record['score']:.4f}"
             if record["status"] == "completed"
             else f"failed, {record['cause']}: {record['reason']}"
         )
         progress.say(f"trial {trial}: {came_out}; {standing(study, oracle).describe(study.search.objective)}")
-    if new:
-        best = find_best(study, list(oracle.end_order))
-        if best is not None:
-            write_best(study, best)
+        log_trial(study, record)  # last: by this a search that goes on knows that all of it was told
 
 
 @contextlib.contextmanager
 def _alone(study: Study) -> Iterator[None]:
-    """Keep a study on disk to one chief; in a bucket nothing can."""
-    if is_remote(study.folder):
+    """Keep a study on disk to one chief; in a bucket nothing can.
+
+    The lock has a folder of its own, since who takes one removes what killed writers have left in its folder and
+    below: in those of the trials, workers may be writing.
+    """
+    folder = study.folder
+    if is_remote(folder):
         yield
         return
-    with locked(Path(study.folder)):
+    with locked(folder / CHIEF):
+        for path in folder.glob(f".*{TEMPORARY}"):
+            if is_temporary(path.name):
+                path.unlink(missing_ok=True)
         yield

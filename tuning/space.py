@@ -2,8 +2,7 @@
 
 import copy
 import fnmatch
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from keras_tuner import HyperParameters
@@ -13,8 +12,9 @@ from cs_keras import config
 from cs_keras.errors import ConfigError
 from cs_keras.models import get_baseline, model_module
 from cs_keras.models.spec import Baseline
+from tuning.parameter import decoded, encoded, make_parameter, trial_values
 
-RANGE = ("min", "max", "log", "step")
+NO_SETTINGS = ("key", "procedure")  # what a baseline is, not how it is set
 
 
 def settings_at(key: str, hyperparameters: HyperParameters) -> Baseline:
@@ -49,7 +49,7 @@ def changes_at(baseline: Baseline, hyperparameters: HyperParameters) -> dict[str
     changes = model_module(baseline.key).search_space(hyperparameters, baseline)
     for name, value in hyperparameters.values.items():
         if name not in known.values and name in _names(hyperparameters):
-            changes = config.merge(changes, nest({name: _decoded(value)}))
+            changes = config.merge(changes, nest({name: decoded(value)}))
     return dict(changes)
 
 
@@ -85,13 +85,14 @@ def make_space(
     for parameter in space.space:
         name, spec = parameter.name, overrides.get(parameter.name)
         if spec is not None:
-            parameter = _parameter(name, spec, parameter.default, parameter.conditions)
+            parameter = make_parameter(name, spec, parameter.default, parameter.conditions)
         elif name in fixed or (only and not any(fnmatch.fnmatchcase(name, pattern) for pattern in only)):
             parameter = kinds.Fixed(name, parameter.default, conditions=parameter.conditions)
         chosen.merge([parameter])
     for path, spec in overrides.items():
         if path not in declared:
-            chosen.merge([_parameter(path, spec, _encoded(_value_at(baseline, path)), [])])
+            chosen.merge([make_parameter(path, spec, encoded(_value_at(baseline, path)), [])])
+    _check_values(baseline, chosen, overrides)
     if not searched(chosen):
         raise ConfigError(
             f"Nothing is left to search of {baseline.key}; its parameters are: {', '.join(sorted(set(declared)))}."
@@ -172,57 +173,43 @@ def _check_apart(path: str, changes: Mapping[str, Any], declared: Sequence[str])
         )
 
 
-def _parameter(name: str, spec: Any, default: Any, conditions: list[Any]) -> Any:
-    """Return a parameter of `name` that is searched as `spec` says."""
-    try:
-        if isinstance(spec, Mapping):
-            return _range(name, dict(spec), default, conditions)
-        values = [_encoded(value) for value in spec]
-        if len(values) < 2:
-            raise ValueError("expected at least two values, or fix it")
-        if all(isinstance(value, bool) for value in values):
-            return kinds.Boolean(name, bool(default), conditions=conditions)
-        start = default if default in values else values[0]
-        return kinds.Choice(name, values, default=start, conditions=conditions)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} cannot be searched like that: {error}. Received: {spec!r}.") from error
-
-
-def _range(name: str, spec: dict[str, Any], default: Any, conditions: list[Any]) -> Any:
-    unknown = sorted(set(spec) - set(RANGE))
-    if unknown:
-        raise ValueError(f"expected of a range only {', '.join(RANGE)}")
-    low, high, step = spec["min"], spec["max"], spec.get("step")
-    if not low < high:
-        raise ValueError("expected min below max")
-    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in (low, high, default))
-    start = default if isinstance(default, int | float) and low <= default <= high else low
-    kind = kinds.Int if whole else kinds.Float
-    sampling = "log" if spec.get("log") else "linear"
-    return kind(name, low, high, step, sampling, start, conditions=conditions)
+def _check_values(baseline: Baseline, space: HyperParameters, names: Iterable[str]) -> None:
+    """Raise ConfigError where a searched value can be no setting, or none of them has an effect."""
+    parameters = {parameter.name: parameter for parameter in space.space}
+    for name in names:
+        for parent in parameters[name].conditions:
+            deciding = parameters[parent.name]
+            if isinstance(deciding, kinds.Fixed) and deciding.value not in parent.values:
+                raise ConfigError(
+                    f"{name} has no effect where {parent.name} is {deciding.value!r}: search or fix that, too."
+                )
+        for value in trial_values(parameters[name]):
+            point = to_space(space.get_config()["space"], {**space.values, name: value})
+            for parameter in point.space:  # what is active by this value alone
+                if point.is_active(parameter):
+                    point.values.setdefault(parameter.name, parameter.default)
+            try:
+                config.replace(baseline, changes_at(baseline, point))
+            except (TypeError, ValueError) as error:
+                reason = str(error) if isinstance(error, ConfigError) else "that is no such setting."
+                raise ConfigError(f"{name} cannot be {value!r}: {reason}") from error
 
 
 def _value_at(baseline: Baseline, path: str) -> Any:
     """Return a setting by its path; raise ConfigError where there is none."""
-    level: Any = config.to_dict(baseline)
+    settings = {name: value for name, value in config.to_dict(baseline).items() if name not in NO_SETTINGS}
+    level: Any = settings
     for name in path.split("."):
         if not isinstance(level, Mapping) or name not in level:
             raise ConfigError(
                 f"There is no setting {path!r} of {baseline.key}. Settings: "
-                f"{', '.join(name for name, _ in flatten(config.to_dict(baseline)))}."
+                f"{', '.join(name for name, _ in flatten(settings))}."
             )
         level = level[name]
+    if isinstance(level, Mapping):
+        raise ConfigError(f"{path} is a group of settings of {baseline.key}, not one that can be searched.")
     return level
 
 
 def _names(space: HyperParameters) -> list[str]:
     return [parameter.name for parameter in space.space]
-
-
-def _encoded(value: Any) -> Any:
-    """Return a value as Keras Tuner can hold it: lists as the JSON text of them."""
-    return json.dumps(value) if isinstance(value, list | tuple) else value
-
-
-def _decoded(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) and value.startswith("[") else value

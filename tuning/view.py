@@ -50,8 +50,9 @@ def standing(study: Study, oracle: DurableOracle) -> Standing:
     ended = list(oracle.end_order)
     failed = sum(oracle.trials[trial].status == "FAILED" for trial in ended)
     best = find_best(study, ended)
+    running = list(oracle.ongoing_trials.values())  # at once: the chief's thread changes it
     return Standing(
-        tuple(sorted(trial.trial_id for trial in oracle.ongoing_trials.values())),
+        tuple(sorted(trial.trial_id for trial in running)),
         len(ended) - failed,
         failed,
         (best["score"], best["trial"]) if best else None,

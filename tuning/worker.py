@@ -1,13 +1,13 @@
 """A worker: asks the chief for trials, has each trained in a process of its own, and leaves its record."""
 
+import contextlib
 import dataclasses
 import math
 import os
-import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,53 +21,16 @@ from keras_tuner.oracles import RandomSearchOracle  # stands for the chief's
 from cs_keras.errors import CsKerasError, StorageError
 from cs_keras.runs import digest, read_json, write_json
 from cs_keras.storage.location import Location, is_file, is_remote, read_bytes, write_bytes
+from tuning.order import OUTCOME_FILE, Order, Trainer
 from tuning.processes import Child
 from tuning.records import make_record, note_start, read_plan, settings_of, write_record
 from tuning.study import Study
 
-OUTCOME_FILE = "outcome.json"  # what a trainer leaves; see `Trainer`
 TOLD_FILES = ("outcome.json", "validation.npz", "metrics.jsonl")  # of an execution, for reports
 BEAT_S = 2.0  # from one sign of life to the next
 PAUSE_S = 0.3  # before a chief that has nothing yet is asked again
 ANSWER_S = 10.0  # after which a chief that does not answer is asked again
 MAX_CRASHES = 2  # of one execution without a word, after which it is the trial that has failed
-
-
-@dataclasses.dataclass(frozen=True)
-class Order:
-    """What a trainer is to train.
-
-    Attributes
-    ----------
-    key
-        Model key.
-    changes
-        Nested settings laid over the model's own.
-    objective, prune_after
-        See `tuning.study.Search`.
-    until
-        Stop after so many epochs; None for all.
-    continued
-        Folder to go on from, if it is on this machine; else None.
-    shared
-        Folder for work that trials share.
-    keep
-        Leave what a later trial needs to go on from this one.
-    """
-
-    key: str
-    changes: Mapping[str, Any]
-    objective: str
-    prune_after: int
-    until: int | None
-    continued: Path | None
-    shared: Path
-    keep: bool
-
-
-# Trains in a folder and leaves outcome.json there: metrics, epochs, best_epoch and seconds, or cause and reason,
-# and n_weights in either case. Must go on where it was killed, and raise CsKerasError for what is no trial's fault.
-Trainer = Callable[[Order, Path], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +63,11 @@ def work(study: Study, trainer: Trainer, place: Place) -> None:
     CsKerasError
         When something fails that is not a trial's fault, or the chief is gone for good.
     """
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # upstream leaves prints of its own in
     host, _, port = place.chief.rpartition(":")
     os.environ.update(KERASTUNER_TUNER_ID=place.name, KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=port)
     try:
-        StudyTuner(study, trainer, place).search()
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+            StudyTuner(study, trainer, place).search()  # upstream leaves prints of its own in
     except _ChiefGoneError as error:
         if not study.is_done():
             raise StorageError(
@@ -143,6 +106,8 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
             record = self._study.read_trial(trial.trial_id) or self._run(trial.trial_id)
         except CsKerasError as error:
             raise errors.FatalError(str(error)) from error
+        except errors.FatalError:
+            raise
         except Exception as error:  # else upstream would take it for the trial's fault
             traceback.print_exc()
             raise errors.FatalError(f"{type(error).__name__}: {error}") from error
@@ -156,6 +121,9 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
         outcomes: list[dict[str, Any]] = []
         while len(outcomes) < study.search.executions and not (outcomes and "cause" in outcomes[-1]):
             outcomes.append(self._execute(trial, len(outcomes)))
+        ended = study.read_trial(trial)
+        if ended is not None:  # by another worker, who was taken for lost or took this one for it
+            return ended
         ended_s = plan.issued_s + time.monotonic() - began
         record = make_record(study, trial, outcomes, self._place.name, ended_s)
         write_record(study, record)
@@ -180,8 +148,11 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
         for _ in range(MAX_CRASHES + 1):
             kills_before = _memory_kills()
             child = Child(self._trainer, (order, folder), {})
-            while not child.wait(BEAT_S):
-                self.oracle.get_trial(trial)
+            try:
+                while not child.wait(BEAT_S):
+                    self.oracle.get_trial(trial)
+            finally:
+                child.kill()
             error = child.error
             if (folder / OUTCOME_FILE).exists():
                 return dict(read_json(folder / OUTCOME_FILE))
@@ -235,7 +206,7 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
         return self._place.work or Path(tempfile.gettempdir()) / name
 
 
-class _ChiefGoneError(Exception):
+class _ChiefGoneError(errors.FatalError):  # type: ignore[misc]
     """Nobody answers, or the search is over."""
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tuning.study import Search, Study
 
 STUDIES = "studies"
-GRIDS = Path("grids")
 WAIT_S = 600.0  # for which a worker waits for the chief to begin the study
 
 
@@ -101,6 +100,10 @@ def command(model: str, dataset: Any, **given: Any) -> None:
     check_key(model)
     if bool(given["role"]) != bool(given["oracle"]):
         raise click.UsageError("--oracle and --role go together.")
+    if given["oracle"] and not re.fullmatch(r".+:\d{1,5}", given["oracle"]):
+        raise click.UsageError(
+            f"--oracle takes HOST:PORT, such as 10.0.0.1:8000. Received: {given['oracle']!r}."
+        )
     names = ("reader", "cache", "cache_size", "in_flight", "timeout")
     reading = read_config(**{name: given.pop(name) for name in names})
     quiet_tensorflow()

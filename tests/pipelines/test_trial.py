@@ -20,7 +20,7 @@ from tests.cli.conftest import dataset, demo
 
 __all__ = ["dataset", "demo"]  # the fixtures
 EPOCHS = 4
-OBJECTIVE = "val_overlap@3"
+OBJECTIVE = "val_ndcg@3"  # there are four validation tracks, and many playlists
 CHANGES: dict[str, dict[str, Any]] = {
     "cnn-bn": {
         "model": {"filters": 4, "dense": [16]},
@@ -75,12 +75,11 @@ def undisturbed(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[d
 def test_a_training_leaves_its_metrics(undisturbed: tuple[dict[str, Any], Path], demo: Path) -> None:
     left, folder = undisturbed
     assert set(left) == {"metrics", "epochs", "best_epoch", "n_weights"}
-    assert set(left["metrics"]) >= {"val_loss", OBJECTIVE}
+    assert set(left["metrics"]) == {"val_loss", OBJECTIVE}  # for lists of ten there are too few tracks
     assert left["epochs"] == EPOCHS == len(losses(folder)) and 1 <= left["best_epoch"] <= EPOCHS
     per_query = read_npz(folder / "validation.npz", "per_query")["per_query"]
-    assert left["metrics"][OBJECTIVE] == pytest.approx(per_query.mean())
-    n_validation = int(Dataset(demo).tracks.in_split("validation").sum())
-    assert per_query.shape <= (n_validation,) and np.isin(np.round(per_query * 3, 9), range(4)).all()
+    assert left["metrics"][OBJECTIVE] == pytest.approx(np.nanmean(per_query))
+    assert np.nanmin(per_query) < np.nanmax(per_query) <= 1
     # of the best epoch, over tracks here and over sequences there
     assert left["metrics"]["val_loss"] == pytest.approx(min(loss for _, loss in losses(folder)), rel=0.2)
     assert not (folder / "checkpoint").exists()

@@ -1,0 +1,46 @@
+"""Two workers beside one: a study whose trials wait and do not compute, so that only the search limits them."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.comparison import Comparison, Line
+from benchmarks.settings import Settings
+from benchmarks.waiting import Waiting
+from cs_keras.progress import Silent
+from cs_keras.runs import read_json
+from tuning.plan import make_plan
+from tuning.search import Team, search
+from tuning.study import Search, Study, open_study
+
+TOPIC = "sweep"
+N_TRIALS = 12
+TRIAL_S = 10.0  # longer than it takes a worker to start
+MOST = 0.65  # of one worker's time
+
+
+def measure(settings: Settings) -> Iterator[Line]:
+    seconds, tried = zip(
+        *(_search(settings.workspace / f"study-{n}", n_workers=n) for n in (2, 1)), strict=True
+    )
+    if tried[0] != tried[1]:
+        raise RuntimeError("Two workers have tried other points than one.")
+    rates = [60 * N_TRIALS / s for s in seconds]
+    what = f"{N_TRIALS} trials of {TRIAL_S:.0f} s, two workers"
+    yield Comparison(TOPIC, what, rates[0], rates[1], "trials/min", "one worker", 1 / MOST)
+
+
+def _search(folder: Path, n_workers: int) -> tuple[float, set[str]]:
+    """Return the seconds of a whole search, its processes' start included, and the points that it tried."""
+    wish = Search("bot", max_trials=N_TRIALS)
+    plan = make_plan(wish, {}, {}, ("training.learning_rate", "training.batch_size"))
+    study = Study(folder, wish, "dataset", "wmf", "", plan.base, plan.space, plan.points)
+    open_study(study)
+    start = time.perf_counter()
+    search(study, Waiting(TRIAL_S), 1, Team(n_workers), Silent(), lambda standing: None)
+    seconds = time.perf_counter() - start
+    records = [read_json(path) for path in folder.glob("trials/*/trial.json")]
+    shutil.rmtree(folder)
+    return seconds, {json.dumps(record["parameters"], sort_keys=True) for record in records}

@@ -1,0 +1,3 @@
+"""What the server of processes imports once; see `tests.tuning.processes`."""
+
+import tuning.search  # noqa: F401

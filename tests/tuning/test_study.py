@@ -1,0 +1,249 @@
+"""A study's folder: what it says, what may go on in it, its best trial, and what a person is shown."""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cs_keras import config
+from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.models import get_baseline
+from cs_keras.runs import read_json, write_json
+from pipelines.settings import resolve
+from reports.study_reading import read_study as read_report
+from tests.tuning.studies import UPSTREAM, grid_study, make_study, records
+from tests.tuning.test_oracles import EPOCHS, ask, search
+from tuning.hparams import is_logged
+from tuning.oracles import make_oracle
+from tuning.plan import find_grid, make_plan
+from tuning.records import note_start, read_plan, settings_of, write_plan
+from tuning.search import Team, _tell
+from tuning.study import DONE, Search, Study, needs_search, open_study, read_study
+from tuning.view import standing
+from tuning.winner import find_best, to_toml, write_best
+
+pytestmark = pytest.mark.filterwarnings(UPSTREAM)
+
+
+def ended(study: Study, **record: Any) -> dict[str, Any]:
+    """Put a trial that has ended on file."""
+    content = {"status": "completed", "score": 0.5, "hyperband": None, "settings": {}, **record}
+    write_json(study.trial_folder(record["trial"]) / "trial.json", content)
+    return content
+
+
+def test_a_study_is_read_as_it_was_begun(tmp_path: Path) -> None:
+    for study in (make_study(tmp_path / "random"), grid_study(tmp_path / "grid", "model.deltas=[0, 1]")):
+        open_study(study)
+        found = read_study(study.folder)
+        assert found.document == study.document == read_json(study.folder / "study.json")
+        assert not study.is_done() and study.read_trial("0000") is None
+    assert read_json(tmp_path / "random/study.json")["direction"] == "max"
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "tuner": {"tuner": "bayesian"},
+    "objective": {"objective": "val_loss"},
+    "seed": {"seed": 1},
+    "executions": {"executions": 2},
+    "prune_after": {"prune_after": 0},
+    "space": {"only": ("training.learning_rate",)},
+    "base": {"sets": {"model": {"deltas": 1}}},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_study_in_the_folder_is_refused_by_what_differs(name: str, tmp_path: Path) -> None:
+    open_study(make_study(tmp_path))
+    before = read_json(tmp_path / "study.json")
+    with pytest.raises(
+        ConfigError, match=f"holds another study, whose {name} is .* \\(--study\\). Received: "
+    ):
+        open_study(make_study(tmp_path, **{"max_trials": 6, **OTHERS[name]}))
+    assert read_json(tmp_path / "study.json") == before
+
+
+def test_other_data_are_refused_and_another_path_to_the_same_is_not(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    open_study(study)
+    open_study(dataclasses.replace(study, dataset="elsewhere"))
+    with pytest.raises(ConfigError, match="whose data_digest is 'ddd"):
+        open_study(dataclasses.replace(study, data_digest="e" * 64))
+
+
+def test_a_budget_may_be_another_and_then_the_search_goes_on(tmp_path: Path) -> None:
+    study = make_study(tmp_path, max_trials=6)
+    open_study(study)
+    assert needs_search(study)
+    (tmp_path / DONE).touch()
+    assert not needs_search(study)
+    for budget in ({"max_trials": 7}, {"max_epochs": 3}, {"max_time_s": 5.0}):
+        assert needs_search(make_study(tmp_path, **budget))
+    more = make_study(tmp_path, max_trials=7)
+    open_study(more)
+    assert read_study(tmp_path).search.max_trials == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"schema_version": 9}, "has schema version 9; this release reads 1"),
+        ([], "has schema version None"),
+        ({"schema_version": 1}, "is not as `cs-keras tune` writes it: 'model'"),
+    ],
+)
+def test_a_folder_that_is_no_study_is_told_in_a_sentence(content: Any, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="is not a study: expected a folder with study.json"):
+        read_study(tmp_path)
+    write_json(tmp_path / "study.json", content)
+    with pytest.raises(DataError, match=expected):
+        read_study(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        ({"tuner": "genetic"}, "tuner must be one of random, hyperband, bayesian, grid"),
+        ({"max_trials": 0}, "A random search has no end of its own: limit trials, epochs or time"),
+        ({"tuner": "bayesian", "max_trials": 0}, "A bayesian search has no end of its own"),
+        ({"max_trials": -1}, "max_trials must be at least 0"),
+        ({"executions": 0}, "executions must be at least 1"),
+        ({"factor": 1}, "factor must be at least 2"),
+        ({"objective": "val_accuracy"}, "The objective must be val_loss, or val_overlap@K"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(wish: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        Search("bot", **wish)
+    Search("bot", "hyperband", max_trials=0)  # ends by itself
+
+
+def test_a_lease_outlives_two_signs_of_life() -> None:
+    with pytest.raises(ConfigError, match=r"--lease must be at least 4\.0. Received: 1\.0"):
+        Team(lease_s=1.0)
+    with pytest.raises(ConfigError, match="--workers must be at least 0"):
+        Team(workers=-1)
+
+
+def test_the_best_is_the_highest_or_lowest_and_the_first_of_equals(tmp_path: Path) -> None:
+    trials = ["0000", "0001", "0002", "0003", "0004"]
+    for objective, expected in (("val_overlap@10", "0001"), ("val_loss", "0003")):
+        study = make_study(tmp_path / objective, objective=objective)
+        assert find_best(study, trials) is None
+        for trial, score in zip(trials, (0.3, 0.5, 0.5, 0.2, 0.2), strict=True):
+            ended(study, trial=trial, score=score)
+        ended(study, trial="0005", status="failed", score=None)
+        best = find_best(study, [*trials, "0005", "0006"])
+        assert best is not None and best["trial"] == expected
+
+
+def test_of_hyperband_only_whole_trainings_compete(tmp_path: Path) -> None:
+    study = make_study(tmp_path, "hyperband")
+    for trial, score, epochs in (("0000", 0.9, 2), ("0001", 0.4, 4), ("0002", 0.3, 4)):
+        ended(study, trial=trial, score=score, hyperband={"epochs": epochs})
+    best = find_best(study, ["0000", "0001", "0002"])
+    assert best is not None and best["trial"] == "0001"
+
+
+def test_the_best_settings_give_the_same_baseline_to_run_baselines(tmp_path: Path) -> None:
+    sets = {"model": {"dense": [[64], [32, 16]]}, "training": {"patience": [1, 2]}}
+    study = make_study(tmp_path, "random", sets, ("model.dense", "front_end.f_max", "training.patience"))
+    search(make_oracle(study, EPOCHS))
+    for trial, record in records(tmp_path).items():
+        write_best(study, record)
+        given = tomllib.loads((tmp_path / "best.toml").read_text())
+        expected = config.replace(get_baseline("bot"), settings_of(study, read_plan(study, trial).values))
+        run = resolve("bot", given)
+        assert {f.name: getattr(run, f.name) for f in dataclasses.fields(expected)} == vars(expected)
+    assert {record["settings"]["front_end"]["f_max"] for record in records(tmp_path).values()} >= {None}
+    assert (
+        (tmp_path / "best.toml").read_text().startswith("# Trial 0005 of a search of bot: val_overlap@10 0.")
+    )
+
+
+def test_toml_says_what_settings_say() -> None:
+    settings = {"a": {"b": [1, 2], "c": {"d": 'x "y"\n', "e": True}}, "f": 1e-7, "g": None, "h": {}}
+    assert tomllib.loads(to_toml(settings)) == {"a": settings["a"], "f": 1e-7, "g": "none"}
+
+
+def test_interruptions_are_all_starts_but_the_first(tmp_path: Path) -> None:
+    study = make_study(tmp_path, max_trials=1)
+    oracle = make_oracle(study, EPOCHS)
+    assert ask(oracle) == "0000"
+    for after in ("the start", "the start", "epoch 2"):
+        note_start(study, "0000", after)
+    search(oracle)
+    assert records(tmp_path)["0000"]["interruptions"] == ["the start", "epoch 2"]
+
+
+def test_a_plan_that_is_issued_again_keeps_its_start(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    write_plan(study, "0000", {"model.deltas": 1}, 3.0)
+    write_plan(study, "0000", {"model.deltas": 1}, 8.0)
+    plan = read_plan(study, "0000")
+    assert (plan.started_s, plan.issued_s, plan.until, plan.continued) == (3.0, 8.0, None, None)
+
+
+def test_reports_read_what_a_search_leaves(tmp_path: Path) -> None:
+    for name, study in (
+        ("random", make_study(tmp_path / "random")),
+        ("hyperband", make_study(tmp_path / "hyperband", "hyperband", factor=2)),
+        ("grid", grid_study(tmp_path / "grid", "model.dense=[[8], [8, 8]]", "model.scaling=['log', 'none']")),
+        ("file", thesis_study(tmp_path / "file")),
+    ):
+        open_study(study)
+        search(make_oracle(study, EPOCHS), fails=lambda trial: trial == "0001")
+        report = read_report(tmp_path / name)
+        assert not report.left_out
+        assert len(report.trials) == len(records(tmp_path / name)) > 1
+        _tell(study, make_oracle(study, EPOCHS), set(), Listener())  # TensorBoard takes them, too
+    assert records(tmp_path / "grid")["0001"]["parameters"] == {
+        "model.dense": "[8, 8]",
+        "model.scaling": "log",
+    }
+    assert records(tmp_path / "file")["0003"]["parameters"] == {
+        "model.batch_norm": True,
+        "model.dense": "[512, 512, 512]",
+    }
+
+
+def thesis_study(folder: Path) -> Study:
+    wish = Search("cnn", "grid", max_trials=0)
+    plan = make_plan(wish, {}, {}, (), find_grid("thesis-cnn"))
+    return Study(folder, wish, "dataset", "wmf", "d" * 64, plan.base, plan.space, plan.points)
+
+
+class Listener:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def task(self, description: str, total: int) -> Iterator[Any]:
+        raise NotImplementedError
+
+
+def test_what_is_told_of_a_search(tmp_path: Path) -> None:
+    study = make_study(tmp_path, max_trials=3)
+    oracle = make_oracle(study, EPOCHS)
+    search(oracle, fails=lambda trial: trial == "0001", at_most=2)
+    listener, told = Listener(), set[str]()
+    _tell(study, oracle, told, listener)
+    score = records(tmp_path)["0000"]["score"]
+    assert [line.partition("; ")[0] for line in listener.lines] == [
+        f"trial 0000: val_overlap@10 {score:.4f}",
+        "trial 0001: failed, diverged: it grew",
+    ]
+    line = f"1 done, 1 failed; best val_overlap@10 {score:.4f} (trial 0000); 0:00 so far, about 0:00 left"
+    assert standing(study, oracle).describe(study.search.objective) == line
+    assert told == {"0000", "0001"} and (tmp_path / "best.toml").exists()
+    assert {path.name for path in (tmp_path / "hparams").iterdir()} == told
+    assert [is_logged(study, trial) for trial in ("0000", "0001", "0002")] == [True, True, False]
+    assert ask(oracle) == "0002"
+    assert "running 0002" in standing(study, oracle).describe("val_loss")

@@ -1,0 +1,125 @@
+"""What becomes of trials that fail, of trainings that are killed, and of workers without a chief."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cs_keras.errors import CsKerasError, StorageError
+from cs_keras.runs import write_json
+from tests.tuning import trainers
+from tests.tuning.studies import UPSTREAM, make_study, records
+from tests.tuning.trainers import Rehearsal, Troubled, begun, epochs_trained, score_of
+from tuning import worker
+from tuning.chief import Chief
+from tuning.oracles import make_oracle
+from tuning.study import DONE, Study, open_study
+from tuning.worker import Place, work
+
+pytestmark = pytest.mark.filterwarnings(UPSTREAM)
+
+
+@pytest.fixture(autouse=True)
+def _restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what a worker does to its process, and let trials start without pytest."""
+    for name in ("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"):
+        monkeypatch.setenv(f"KERASTUNER_{name}", "")
+    monkeypatch.setitem(sys.modules, "__main__", trainers)
+    monkeypatch.setattr(worker, "PAUSE_S", 0.01)
+
+
+def search_here(study: Study, trainer: Rehearsal, **place: Any) -> dict[str, dict[str, Any]]:
+    """Be chief and worker at once, and return what is on file of each trial."""
+    open_study(study)
+    chief = Chief(make_oracle(study, trainer.epochs), 60.0)
+    address = chief.start("127.0.0.1:0")
+    try:
+        work(study, trainer, Place("here", address, **place))
+        assert chief.is_over()
+    finally:
+        chief.stop()
+    assert isinstance(study.folder, Path)
+    return records(study.folder)
+
+
+def test_a_trial_is_the_mean_of_its_executions(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", max_trials=2, executions=3, seed=5)
+    for record in search_here(study, Rehearsal(tmp_path)).values():
+        scores = [score_of({**record["settings"], "seed": seed}, 2) for seed in (5, 6, 7)]
+        assert [e["seed"] for e in record["executions"]] == [5, 6, 7]
+        assert [e["metrics"]["val_overlap@10"] for e in record["executions"]] == scores
+        assert record["score"] == pytest.approx(scores[1])  # they are 0.001 apart
+        assert record["spread"] == pytest.approx(0.001)
+    assert len(records(tmp_path / "study")) == 2
+
+
+FAILURES = {
+    "killed": ("crashed", "its process ended 3 times without a word, with exit status -9", 3),
+    "raises": ("crashed", "ZeroDivisionError: no such luck", 1),
+    "hopeless": ("hopeless", "it does not learn", 1),
+}
+
+
+@pytest.mark.parametrize("how", FAILURES)
+def test_a_failed_trial_is_told_and_the_search_goes_on(how: str, tmp_path: Path) -> None:
+    found = search_here(make_study(tmp_path / "study", max_trials=3), Troubled(tmp_path, how=how))
+    cause, reason, times = FAILURES[how]
+    failed = found.pop("0001")
+    assert (failed["status"], failed["cause"], failed["reason"]) == ("failed", cause, reason)
+    assert failed["score"] is None and failed["executions"] == []
+    assert begun(tmp_path)["0001"] == times
+    assert [record["status"] for record in found.values()] == ["completed"] * 2
+
+
+def test_a_training_that_is_killed_once_is_begun_again(tmp_path: Path) -> None:
+    found = search_here(make_study(tmp_path / "study", max_trials=2), Troubled(tmp_path, times=1))
+    assert begun(tmp_path) == {"0001": 2}
+    assert [record["status"] for record in found.values()] == ["completed"] * 2
+
+
+def test_what_is_no_fault_of_a_trial_ends_the_worker(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", max_trials=3)
+    with pytest.raises(CsKerasError, match=r"^The dataset has changed\.$"):
+        search_here(study, Troubled(tmp_path, how="data"))
+    assert list(records(tmp_path / "study")) == ["0000"]
+    found = search_here(study, Rehearsal(tmp_path))  # the dataset is as it was: the same command goes on
+    assert [record["status"] for record in found.values()] == ["completed"] * 3
+    assert found["0001"]["interruptions"] == ["the start"]
+    assert epochs_trained(tmp_path) == {"0000": 2, "0001": 2, "0002": 2}
+
+
+def test_a_trial_on_record_is_not_trained_again(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", max_trials=1)
+    before = search_here(study, Rehearsal(tmp_path))
+    (tmp_path / "study/oracle.json").unlink()  # as if the chief had been killed before it heard of the end
+    assert search_here(study, Rehearsal(tmp_path)) == before
+    assert epochs_trained(tmp_path) == {"0000": 2}
+
+
+def test_a_chief_that_is_gone_is_told_in_a_sentence(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "ANSWER_S", 0.2)
+    study = make_study(tmp_path / "study")
+    with pytest.raises(
+        StorageError, match=f"^The chief at {address} has not answered for 0 seconds; a worker"
+    ):
+        work(study, Rehearsal(tmp_path), Place("here", address, patience_s=0.3))
+    write_json(study.folder / DONE, {})
+    work(study, Rehearsal(tmp_path), Place("here", address))  # the search is over: nothing is wrong
+
+
+def test_a_chief_that_is_lost_in_the_middle_of_a_trial_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(worker, "ANSWER_S", 0.2)
+    monkeypatch.setattr(worker, "BEAT_S", 0.1)
+    study = make_study(tmp_path / "study")
+    open_study(study)
+    chief = Chief(make_oracle(study, 2), 60.0)
+    monkeypatch.setattr(chief.oracle, "get_trial", lambda trial: chief.stop())
+    with pytest.raises(StorageError, match="has not answered for 0 seconds"):
+        work(study, Rehearsal(tmp_path, epoch_s=30.0), Place("here", chief.start("127.0.0.1:0"), None, 0.3))
+    assert "Traceback" not in capfd.readouterr().err
+    assert epochs_trained(tmp_path) == {}
