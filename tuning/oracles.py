@@ -8,7 +8,7 @@ once, its parameters keep all their digits, failed trials do not hold up a brack
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras_tuner
@@ -44,7 +44,6 @@ class DurableOracle(Oracle):  # type: ignore[misc]
 
     def __init__(self, study: Study, **settings: Any) -> None:
         self.study = study
-        self.on_change: Callable[[], None] = lambda: None  # called when a trial has begun or ended
         self.is_exhausted = False  # no trial is under way and none will be begun
         self._earlier_s, self._began = 0.0, time.monotonic()
         self._losses: dict[str, int] = {}
@@ -87,8 +86,9 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         if record["status"] == "completed":
             self.update_trial(trial_id, {self.objective.name: record["score"]})
         self._retry_queue = [waiting for waiting in self._retry_queue if waiting != trial_id]
+        # Upstream does this once it has saved: a kill in between would leave it ended and under way, for good.
+        self._take_from_worker(trial_id)
         self.end_trial(ended)
-        self.save()  # once more, now that it is no longer among those under way
 
     def take_back(self, trial_id: str) -> None:
         """Give the trial of a worker that is gone to the next that asks; after too many it has failed."""
@@ -99,15 +99,13 @@ class DurableOracle(Oracle):  # type: ignore[misc]
             lost = {"cause": "lost", "reason": reason, "n_weights": None}
             write_record(self.study, make_record(self.study, trial_id, [lost], "", self.seconds))
         self.end_by_record(trial_id)
-        for tuner_id, ongoing in list(self.ongoing_trials.items()):
-            if ongoing.trial_id == trial_id:
-                del self.ongoing_trials[tuner_id]
-                trial.status = TrialStatus.INVALID  # until it is begun again
-                self._retry_queue.append(trial_id)
+        if self._take_from_worker(trial_id):
+            trial.status = TrialStatus.INVALID  # until it is begun again
+            self._retry_queue.append(trial_id)
         self.save()
 
     def save(self) -> None:
-        """Replace the state on disk, trials included, and tell of the change."""
+        """Replace the state on disk, trials included."""
         state = {
             "state": self.get_state(),
             "trials": [trial.get_state() for trial in self.trials.values()],
@@ -115,7 +113,6 @@ class DurableOracle(Oracle):  # type: ignore[misc]
             "losses": self._losses,
         }
         write_json(self.study.folder / STATE_FILE, state)
-        self.on_change()
 
     def reload(self) -> None:
         """Go on where an earlier search was left, if there was one.
@@ -140,6 +137,13 @@ class DurableOracle(Oracle):  # type: ignore[misc]
             raise DataError(f"{path} is not as `cs-keras tune` writes it: {error!r}.") from error
         for trial in list(self.ongoing_trials.values()):
             self.end_by_record(trial.trial_id)
+
+    def _take_from_worker(self, trial_id: str) -> bool:
+        """Have a trial no longer under way, and tell whether it was."""
+        workers = [w for w, trial in self.ongoing_trials.items() if trial.trial_id == trial_id]
+        for worker in workers:
+            del self.ongoing_trials[worker]
+        return bool(workers)
 
     def _save_trial(self, trial: Trial) -> None:
         """Do nothing: `save` keeps the trials too."""

@@ -26,7 +26,11 @@ from tuning.processes import Child
 from tuning.records import make_record, note_start, read_plan, settings_of, write_record
 from tuning.study import Study
 
-TOLD_FILES = ("outcome.json", "validation.npz", "metrics.jsonl")  # of an execution, for reports
+TOLD_FILES = (
+    "validation.npz",
+    "metrics.jsonl",
+    OUTCOME_FILE,
+)  # for reports; by the last the others are there
 BEAT_S = 2.0  # from one sign of life to the next
 PAUSE_S = 0.3  # before a chief that has nothing yet is asked again
 ANSWER_S = 10.0  # after which a chief that does not answer is asked again

@@ -17,7 +17,7 @@ from typing import Any
 from tests.tuning import trainers
 
 FORKS = multiprocessing.get_context("forkserver")
-TIMEOUT_S = 90.0
+TIMEOUT_S = 240.0
 
 
 def be_chief(environment: Mapping[str, str], study: Any, trainer: Any, epochs: int, team: Any) -> None:
@@ -39,9 +39,7 @@ def be_worker(environment: Mapping[str, str], study: Any, trainer: Any, place: A
 
 def _prepare(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
-    sys.modules["__main__"] = (
-        trainers  # children import this process's main module: not pytest again each time
-    )
+    sys.modules["__main__"] = trainers  # what children import first: else pytest, each time
 
 
 class Company:

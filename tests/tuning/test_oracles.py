@@ -10,7 +10,7 @@ import pytest
 
 from cs_keras.errors import DataError
 from cs_keras.runs import read_json, write_json
-from tests.tuning.studies import UPSTREAM, grid_study, make_study, records
+from tests.tuning.studies import UPSTREAM, grid_study, make_study, records, results
 from tests.tuning.trainers import score_of
 from tuning.oracles import DurableOracle, make_oracle
 from tuning.records import make_record, read_plan, settings_of, write_record
@@ -65,6 +65,50 @@ def test_a_search_that_is_left_at_any_time_tries_the_same_points(tuner: str, tmp
         disturbed += values
     assert disturbed == undisturbed
     assert len(undisturbed) == {"random": 8, "bayesian": 5, "hyperband": 15, "grid": 6}[tuner]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("tuner", ["random", "hyperband"])
+def test_a_kill_after_any_of_its_writes_changes_nothing(
+    tuner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def study_in(folder: Path) -> Study:
+        return make_study(folder, tuner, factor=2, max_trials=3 if tuner == "random" else 0)
+
+    search(make_oracle(study_in(tmp_path / "undisturbed"), 2))
+    n_writes, survived = 0, False
+    while not survived:
+        n_writes += 1
+        study = study_in(tmp_path / str(n_writes))
+        with monkeypatch.context() as patch:
+            killing = kill_after(n_writes)
+            patch.setattr("tuning.oracles.write_json", killing)
+            patch.setattr("tuning.records.write_json", killing)
+            try:
+                search(make_oracle(study, 2))
+                survived = True
+            except Killed:
+                pass
+        search(make_oracle(study, 2))
+        assert results(tmp_path / str(n_writes)) == results(tmp_path / "undisturbed"), n_writes
+    assert n_writes > 3 * len(results(tmp_path / "undisturbed"))  # plan, record and state of each trial
+
+
+def kill_after(n_writes: int) -> Callable[[Any, Any], None]:
+    """Return what writes as `write_json` does until a number of writes is done."""
+    left = n_writes
+
+    def write(path: Any, value: Any) -> None:
+        nonlocal left
+        write_json(path, value)
+        left -= 1
+        if not left:
+            raise Killed
+
+    return write
 
 
 @pytest.mark.parametrize("tuner", STUDIES)
