@@ -22,6 +22,7 @@ COMMANDS = (
     "predict",
     "recommend",
     "outliers",
+    "hybrid",
     "export",
     "ingest",
     "import-patches",

@@ -1,0 +1,44 @@
+"""Small files of a remote folder, on this machine for as long as they are read."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from cs_keras.storage.location import Location, is_remote, names_below, read_bytes
+
+IN_FLIGHT = 16  # requests at a time
+
+
+@contextlib.contextmanager
+def mirrored(folder: Location, *patterns: str) -> Iterator[Path]:
+    """Give a folder of this machine that holds files of `folder`; one of this machine is given itself.
+
+    Parameters
+    ----------
+    folder
+        To read; it need not be there.
+    patterns
+        Which files, such as ``trials/*/trial.json``; see `pathlib.PurePath.match`.
+
+    Yields
+    ------
+    pathlib.Path
+        A temporary folder, unless `folder` is local.
+
+    Raises
+    ------
+    StorageError
+        When a file cannot be read.
+    """
+    if not is_remote(folder):
+        yield Path(folder)
+        return
+    names = [name for name in names_below(folder) if any(map(PurePosixPath(name).match, patterns))]
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(IN_FLIGHT) as pool:
+        copy = Path(temporary)
+        for name, content in zip(names, pool.map(lambda name: read_bytes(folder / name), names), strict=True):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes(content)
+        yield copy
