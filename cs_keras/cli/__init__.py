@@ -19,6 +19,7 @@ UPPER_PACKAGES = (
 COMMANDS = (
     "run-baselines",
     "tune",
+    "size-study",
     "predict",
     "recommend",
     "outliers",

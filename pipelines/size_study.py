@@ -1,0 +1,235 @@
+"""One baseline trained on few tracks and on all of them, each tested on few tracks and on all of them.
+
+So Nieto (Pandora, 2017) compared 83,000 tracks with 900,000: a model of the larger set lost nothing on the smaller,
+while one of the smaller was at a loss outside of it.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.config import check_choice, check_range
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.folds import sample_rows
+from cs_keras.data.reader import ReadConfig
+from cs_keras.data.schema import Tracks
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.evaluation.resampling import Resampling
+from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, gain, place
+from cs_keras.factors.store import Factors
+from cs_keras.progress import Progress, Silent
+from cs_keras.runs import digest, locked, read_json, read_npz, write_json
+from cs_keras.storage.location import Location
+from cs_keras.training.execution import choose_devices
+from pipelines.factors import open_factors
+from pipelines.listening import open_listening
+from pipelines.settings import RunConfig, identity, resolve
+from pipelines.signature import write_signature
+from pipelines.task import Task, make_task
+from pipelines.train import PREDICTIONS_FILE, clean_up, train
+
+STUDY_FILE = "size-study.json"
+BY = ("random", "popularity")
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeConfig:
+    """Which tracks make the small set; the large one has all.
+
+    Attributes
+    ----------
+    share
+        Of the tracks of each split.
+    by
+        ``random``, by a hash of their ids, or ``popularity``: those in the most playlists.
+    tracks
+        Ids of the small set's tracks, instead of a share.
+    k
+        List length of overlaps.
+    """
+
+    share: float = 0.1
+    by: str = "random"
+    tracks: tuple[str, ...] = ()
+    k: int = 10
+
+    def __post_init__(self) -> None:
+        check_choice("by", self.by, BY)
+        check_range("k", self.k, 1)
+        if not 0 < self.share < 1:
+            raise ConfigError(f"The small set is a share above 0 and below 1. Received: {self.share}.")
+
+    @property
+    def words(self) -> str:
+        """How the small set was chosen."""
+        if self.tracks:
+            return "tracks of a given list"
+        kind = "tracks in the most playlists" if self.by == "popularity" else "tracks at random"
+        return f"{100 * self.share:g} % of each split, {kind}"
+
+
+def study_size(
+    dataset_folder: Location,
+    model: str,
+    out: Path,
+    config: SizeConfig,
+    changes: Mapping[str, Any],
+    factors_name: str | None = None,
+    progress: Progress | None = None,
+    reading: ReadConfig | None = None,
+) -> SizeStudy:
+    """Train `model` on the small and on the large set, and test both on both.
+
+    Parameters
+    ----------
+    dataset_folder
+        With factors.
+    model
+        Model key.
+    out
+        Folder of the study, with a run folder for each size: what is finished is not done again.
+    config
+        The small set.
+    changes, factors_name, progress, reading
+        See `pipelines.run_baselines.run_baselines`.
+
+    Returns
+    -------
+    SizeStudy
+
+    Raises
+    ------
+    ConfigError
+        When settings are wrong, or `out` holds a study of something else.
+    DataError
+        When the small set has no track to train on, none to validate on, or fewer than two to test on.
+    StorageError
+        When files cannot be read or written.
+    """
+    progress, run = progress or Silent(), resolve(model, changes)
+    choose_devices(run.execution, run.training.batch_size)
+    dataset = Dataset(dataset_folder, reading)
+    factors = open_factors(dataset_folder, dataset.tracks, factors_name)
+    is_small = _small(dataset, factors, config)
+    tasks = _tasks(make_task(dataset, factors, run.train_fraction), is_small)
+    begun = {"settings": identity(run), "small": digest(dataset.tracks.ids[is_small].tolist())}
+    predicted = {}
+    with locked(out):
+        _open(out, {**begun, "data_digest": tasks[LARGE].data_digest})
+        for size, task in tasks.items():
+            progress.say(f"{run.key}: the {size} set, {len(task.train)} train tracks")
+            predicted[size] = _train(run, task, factors, out / size, progress)
+    rows = {size: _test_rows(dataset.tracks, factors, is_small, size) for size in SIZES}
+    return _judge(run, tasks, rows, factors, predicted, config)
+
+
+def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
+    """Return which tracks are in the small set, shape (n_tracks,)."""
+    tracks = dataset.tracks
+    if config.tracks:
+        unknown = sorted(set(config.tracks) - set(tracks.ids.tolist()))
+        if unknown:
+            raise DataError(
+                f"The small set names {len(unknown)} tracks that {dataset.folder} lacks, the first {unknown[0]!r}."
+            )
+        return np.isin(tracks.ids, config.tracks)
+    is_small = np.zeros(len(tracks), np.bool_)
+    popularity = _popularity(dataset, factors) if config.by == "popularity" else None
+    for split in ("train", "validation", "test"):
+        rows = np.flatnonzero(tracks.in_split(split) & factors.has_factors)
+        if popularity is None:
+            chosen: Any = sample_rows(tracks.ids.tolist(), rows.tolist(), config.share) if len(rows) else []
+        else:
+            order = np.argsort(-popularity[rows], kind="stable")
+            chosen = rows[order[: max(1, round(config.share * len(rows)))]]
+        is_small[chosen] = True
+    return is_small
+
+
+def _popularity(dataset: Dataset, factors: Factors) -> npt.NDArray[np.int64]:
+    listening = open_listening(dataset.folder, factors)
+    if listening is None:
+        raise ConfigError(
+            f"Which tracks are popular is not known: {dataset.folder} has no listening that factors "
+            f"{factors.name!r} were fitted on. Take a random small set, or a list of tracks."
+        )
+    return np.asarray(listening.getnnz(axis=0), np.int64)
+
+
+def _tasks(task: Task, is_small: Flags) -> dict[str, Task]:
+    """Return what is learnt from either set; early stopping watches validation tracks of the same set."""
+    parts = {name: getattr(task, name)[is_small[getattr(task, name)]] for name in ("train", "validation")}
+    for name, rows in parts.items():
+        if not len(rows):
+            raise DataError(f"The small set has no {name} track with listening; make it larger.")
+    # Codebooks and features are shared by this digest, and those of the small set are others.
+    small = dataclasses.replace(
+        task, **parts, data_digest=digest([task.data_digest, np.flatnonzero(is_small).tolist()])
+    )
+    return {SMALL: small, LARGE: task}
+
+
+def _open(out: Path, begun: Mapping[str, Any]) -> None:
+    path = out / STUDY_FILE
+    if path.exists() and read_json(path) != begun:
+        raise ConfigError(
+            f"{out} holds a size study of other settings, tracks or data: give this one its own folder (--out)."
+        )
+    write_json(path, begun)
+
+
+def _train(
+    run: RunConfig, task: Task, factors: Factors, folder: Path, progress: Progress
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Train in `folder` unless that is done, and return the factors predicted, by track id."""
+    folder.mkdir(exist_ok=True)
+    write_signature(folder, task.dataset.info, factors.scaler)
+    train(run, task, factors, folder, progress)
+    clean_up(folder)
+    stored = read_npz(folder / PREDICTIONS_FILE, "track_ids", "factors")
+    return dict(zip(stored["track_ids"].tolist(), stored["factors"], strict=True))
+
+
+def _test_rows(tracks: Tracks, factors: Factors, is_small: Flags, size: str) -> npt.NDArray[np.int64]:
+    is_test = tracks.in_split("test") & factors.has_factors
+    rows = np.flatnonzero(is_test & is_small if size == SMALL else is_test)
+    if len(rows) < 2:
+        raise DataError(
+            f"The {size} set needs at least two test tracks with listening. Received: {len(rows)}."
+        )
+    return rows
+
+
+def _judge(
+    run: RunConfig,
+    tasks: Mapping[str, Task],
+    rows: Mapping[str, npt.NDArray[np.int64]],
+    factors: Factors,
+    predicted: Mapping[str, Mapping[str, npt.NDArray[np.float32]]],
+    config: SizeConfig,
+) -> SizeStudy:
+    evaluation = run.evaluation
+    resampling = Resampling(evaluation.n_bootstrap, evaluation.n_permutations, seed=run.seed)
+    placings, gains = {}, {}
+    for tested, own in rows.items():
+        reference = factors.item_factors[own]
+        ids = factors.track_ids[own].tolist()
+        by_size = {trained: np.array([predicted[trained][track_id] for track_id in ids]) for trained in SIZES}
+        for trained, values in by_size.items():
+            placings[trained, tested] = place(reference, values, config.k, resampling, evaluation.max_queries)
+        gains[tested] = gain(reference, by_size, resampling)
+    return SizeStudy(
+        run.key,
+        config.words,
+        {size: len(task.train) for size, task in tasks.items()},
+        {size: len(own) for size, own in rows.items()},
+        placings,
+        gains,
+        config.k,
+    )

@@ -1,0 +1,113 @@
+"""Size studies of predictors that are known: training is replaced, everything around it is real."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.store import load_factors
+from cs_keras.runs import write_npz
+from pipelines import size_study
+from pipelines.size_study import SizeConfig, study_size
+from reports.render import to_markdown
+from reports.size_study import make_size_section
+from tests.pipelines.test_hybrid import make_dataset
+
+SETTINGS = {"evaluation": {"n_permutations": 99, "n_bootstrap": 100}}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("size"))
+
+
+@pytest.fixture
+def trained(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Tasks that were trained; the model of the large set is right, that of the small one on small tracks only."""
+    tasks = []
+    factors = load_factors(dataset / "factors" / "wmf.npz").item_factors
+
+    def train(run: Any, task: Any, _: Any, folder: Path, progress: Any) -> None:
+        if (folder / "predictions.npz").exists():
+            return
+        tasks.append(task)
+        noise = np.random.default_rng(0).normal(size=factors.shape)
+        knows = np.isin(np.arange(len(factors)), CHOSEN) | (folder.name == "large")
+        predicted = np.where(knows[:, None], factors, noise).astype(np.float32)[task.unseen]
+        write_npz(
+            folder / "predictions.npz",
+            track_ids=task.dataset.tracks.ids[task.unseen],
+            factors=predicted,
+            scaled_factors=predicted,
+        )
+
+    monkeypatch.setattr(size_study, "train", train)
+    return tasks
+
+
+CHOSEN = np.arange(0, 200, 3)
+SMALL_TRACKS = SizeConfig(tracks=tuple(f"t{row}" for row in CHOSEN))
+
+
+def test_the_table_tells_what_is_known(dataset: Path, trained: list[Any], tmp_path: Path) -> None:
+    study = study_size(dataset, "cnn-bn", tmp_path, SMALL_TRACKS, SETTINGS)
+    distances = {sizes: placing.cosine_distance for sizes, placing in study.placings.items()}
+    assert distances["large", "large"] == pytest.approx(0, abs=1e-6)
+    assert distances["large", "small"] == pytest.approx(0, abs=1e-6)
+    assert distances["small", "small"] == pytest.approx(0, abs=1e-6)
+    assert distances["small", "large"] > 0.5
+    assert study.gains["large"].p_holm < 0.05 < study.gains["small"].p_holm
+    text = to_markdown([make_size_section(study)])
+    assert "tracks of a given list" in text
+    assert "0.64" in text
+    small, large = trained
+    assert set(small.train) == set(large.train) & set(CHOSEN)
+    assert set(small.validation) == set(large.validation) & set(CHOSEN)
+    assert small.data_digest != large.data_digest  # else codebooks would be shared
+
+
+def test_what_is_finished_is_not_trained_again(dataset: Path, trained: list[Any], tmp_path: Path) -> None:
+    first = study_size(dataset, "cnn-bn", tmp_path, SMALL_TRACKS, SETTINGS)
+    assert study_size(dataset, "cnn-bn", tmp_path, SMALL_TRACKS, SETTINGS) == first
+    assert len(trained) == 2
+    with pytest.raises(ConfigError, match="holds a size study of other settings"):
+        study_size(dataset, "cnn-bn", tmp_path, SizeConfig(0.5), SETTINGS)
+
+
+def test_a_share_is_of_each_split(dataset: Path, trained: list[Any], tmp_path: Path) -> None:
+    study_size(dataset, "cnn-bn", tmp_path, SizeConfig(0.25), SETTINGS)
+    small, large = trained
+    assert len(small.train) == round(0.25 * len(large.train))
+    assert len(small.validation) == round(0.25 * len(large.validation))
+
+
+def test_popular_tracks_are_in_the_most_playlists(dataset: Path, trained: list[Any], tmp_path: Path) -> None:
+    study_size(dataset, "cnn-bn", tmp_path, SizeConfig(0.2, "popularity"), SETTINGS)
+    small, large = trained
+    lines = (dataset.parent / "listening.csv").read_text().splitlines()[1:]
+    held = np.bincount([int(line.partition(",t")[2]) for line in lines], minlength=200)
+    others = np.setdiff1d(large.train, small.train)
+    assert held[small.train].min() >= held[others].max()
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (SizeConfig(tracks=("t0", "nobody")), "names 1 tracks that .* lacks, the first 'nobody'"),
+        (SizeConfig(tracks=("t0", "t1")), "The small set has no validation track"),
+        (SizeConfig(tracks=("t0", "t7")), "The small set needs at least two test tracks.*Received: 0"),
+    ],
+)
+def test_small_sets_that_cannot_be_studied(
+    config: SizeConfig, sentence: str, dataset: Path, trained: list[Any], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=sentence):
+        study_size(dataset, "cnn-bn", tmp_path, config, SETTINGS)
+
+
+def test_shares_out_of_range() -> None:
+    for share in (0.0, 1.0):
+        with pytest.raises(ConfigError, match="above 0 and below 1"):
+            SizeConfig(share)
