@@ -1,0 +1,174 @@
+"""Metric learning to rank: a Mahalanobis distance under which a track's neighbours are the ones listeners give it.
+
+McFee and Lanckriet, "Metric Learning to Rank" (ICML 2010), with their loss for the area under the ROC curve. They
+take cutting planes; here the same convex objective is minimised by projected stochastic subgradients, which need no
+solver and no more memory than a batch.
+
+For a query q with relevant tracks P and others N, scores s_i = -(q - x_i)ᵀ W (q - x_i) and the loss 1 - AUC, the
+order that violates the margin most turns exactly the pairs with s_i - s_j < 1/2 round, so the slack is
+
+    ξ_q = Σ_{i in P, j in N} max(0, 1 - 2 (s_i - s_j)) / (|P| |N|),
+
+and W ⪰ 0 minimises  tr(W) / C + the mean of ξ_q over queries.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.config import check_range
+from cs_keras.errors import ConfigError, DataError
+
+Matrix = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RankingConfig:
+    """Settings of the optimisation.
+
+    Attributes
+    ----------
+    C
+        Weight of ranking errors beside the trace of W.
+    epochs, batch_size
+        Passes over the queries, and queries in a step.
+    step
+        Of the subgradient, relative to the largest norm that a step's can have; step t takes ``step / sqrt(t)``.
+    max_others
+        Irrelevant tracks that a query is compared with, drawn anew each time.
+    """
+
+    C: float = 1e3
+    epochs: int = 20
+    batch_size: int = 32
+    step: float = 1.0
+    max_others: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "max_others"):
+            check_range(f"model.{name}", getattr(self, name), 1)
+        for name in ("C", "step"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"model.{name} must be above 0. Received: {getattr(self, name)}.")
+
+
+def learn_metric(
+    features: npt.ArrayLike,
+    relevant: Rows,
+    config: RankingConfig,
+    seed: int,
+    on_epoch: Callable[[int, float], None] = lambda number, loss: None,
+) -> Matrix:
+    """Return the matrix L that leads features to places whose Euclidean distances are the learnt metric's.
+
+    Parameters
+    ----------
+    features : array_like, shape (n_tracks, n_features)
+        Centred, of comparable scale: the metric starts at the identity.
+    relevant : ndarray of int64, shape (n_tracks, n_relevant)
+        For each track, as a query, the rows of those that should come first; never itself.
+    config
+        Settings.
+    seed
+        Of the order of queries and of the irrelevant ones drawn.
+    on_epoch
+        Called after each pass with its number, from 1, and the mean slack of its queries.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_features, n_features)
+        L with W = L Lᵀ: the place of a row x is x L. The average of the iterates of the second half, which
+        subgradients converge by.
+
+    Raises
+    ------
+    DataError
+        When every other track is relevant to each, so that there is nothing to rank.
+    """
+    x = np.asarray(features, np.float64)
+    n, d = x.shape
+    if relevant.shape[1] >= n - 1:
+        raise DataError(
+            f"Ranking needs tracks that are not relevant: expected more than {relevant.shape[1] + 1} train tracks. "
+            f"Received: {n}."
+        )
+    # No query's subgradient is longer than twice the largest squared distance: the steps' length follows from it.
+    reach = 4 * float(np.square(x).sum(axis=1).max()) or 1.0
+    random = np.random.default_rng(seed)
+    metric, mean, n_steps, n_averaged = np.eye(d), np.zeros((d, d)), 0, 0
+    for epoch in range(config.epochs):
+        order, losses = random.permutation(n), []
+        for first in range(0, n, config.batch_size):
+            n_steps += 1
+            gradient = np.eye(d) / config.C
+            queries = order[first : first + config.batch_size]
+            for query in queries.tolist():
+                others = _others(n, query, relevant[query], config.max_others, random)
+                loss, part = _slack(x, metric, query, relevant[query], others)
+                gradient += part / len(queries)
+                losses.append(loss)
+            metric = _nearest_metric(metric - config.step * d / reach / np.sqrt(n_steps) * gradient)
+            if epoch >= config.epochs // 2:
+                n_averaged += 1
+                mean += (metric - mean) / n_averaged
+        on_epoch(epoch + 1, float(np.mean(losses)))
+    return _root(mean)
+
+
+def ranking_auc(places: npt.ArrayLike, relevant: Rows) -> float:
+    """Return the mean AUC of ranking all other tracks by distance, a track's relevant ones being right.
+
+    Parameters
+    ----------
+    places : array_like, shape (n_tracks, n_dimensions)
+    relevant : ndarray of int64, shape (n_tracks, n_relevant)
+    """
+    x = np.asarray(places, np.float64)
+    values = []
+    for query, right in enumerate(relevant):
+        distance = np.square(x - x[query]).sum(axis=1)
+        wrong = np.setdiff1d(np.arange(len(x)), [query, *right])
+        pairs = distance[right][:, np.newaxis] - distance[wrong]
+        values.append(np.mean((pairs < 0) + 0.5 * (pairs == 0)))
+    return float(np.mean(values))
+
+
+def _others(n: int, query: int, relevant: Rows, most: int, random: np.random.Generator) -> Rows:
+    """Return tracks that are neither the query nor relevant to it."""
+    is_other = np.ones(n, np.bool_)
+    is_other[relevant] = is_other[query] = False
+    others = np.flatnonzero(is_other)
+    return others if len(others) <= most else random.choice(others, most, replace=False)
+
+
+def _slack(x: Matrix, metric: Matrix, query: int, relevant: Rows, others: Rows) -> tuple[float, Matrix]:
+    """Return a query's slack and its subgradient by the metric."""
+    right, wrong = x[relevant] - x[query], x[others] - x[query]
+    near = np.einsum("nd,nd->n", right @ metric, right)  # distances: the scores with their sign turned
+    far = np.einsum("nd,nd->n", wrong @ metric, wrong)
+    margin = 1 - 2 * (far - near[:, np.newaxis])
+    violated = margin > 0
+    scale = 1 / margin.size
+    gradient = (
+        2
+        * scale
+        * (
+            (right * violated.sum(axis=1)[:, np.newaxis]).T @ right
+            - (wrong * violated.sum(axis=0)[:, np.newaxis]).T @ wrong
+        )
+    )
+    return float(margin[violated].sum() * scale), gradient
+
+
+def _nearest_metric(matrix: Matrix) -> Matrix:
+    """Return the nearest positive semidefinite matrix."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)
+
+
+def _root(metric: Matrix) -> Matrix:
+    values, vectors = np.linalg.eigh(metric)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
