@@ -17,8 +17,9 @@ help:
 baselines: $(READY)
 	$(BIN)/cs-keras run-baselines
 
+# A test process for each core; the tests of one file stay together, since they share what they have made.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

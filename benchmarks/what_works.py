@@ -51,6 +51,7 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "triplet": {"as the thesis": (), "masks in time and frequency": MASKS},
 }
 BOT = "bot"
+BESIDE = {"dieleman": ("cnn-bn", "dieleman", "dieleman-3s")}  # whole models, held against the first of them
 
 
 def main() -> None:
@@ -71,6 +72,9 @@ def main() -> None:
             continue
         values = {name: score.of_seeds(key, sets, arguments) for name, sets in steps.items()}
         _print(key, values, bot, score.chance)
+    for name, keys in BESIDE.items():
+        values = {key: score.of_seeds(key, (), arguments) for key in keys}
+        _print(name, values, bot, score.chance)
 
 
 class Score:

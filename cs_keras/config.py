@@ -20,9 +20,13 @@ from cs_keras.errors import ConfigError, StorageError
 C = TypeVar("C")
 
 
+LATER = {"later": True}
+"""Metadata of a field that came later: `to_dict` leaves out its default, so what was written before stays equal."""
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a frozen dataclass, nested ones included, as plain JSON-ready values (tuples become lists)."""
-    return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(config))))
+    return typing.cast(dict[str, Any], json.loads(json.dumps(config, default=_written_fields)))
 
 
 def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
@@ -129,6 +133,14 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     choices = list(choices)
     if value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}. Received: {value!r}.")
+
+
+def _written_fields(config: Any) -> dict[str, Any]:
+    return {
+        f.name: getattr(config, f.name)
+        for f in dataclasses.fields(config)
+        if not ("later" in f.metadata and getattr(config, f.name) == f.default)
+    }
 
 
 def _unknown(path: str, prefix: str, valid: list[str]) -> str:

@@ -17,7 +17,7 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -126,8 +126,8 @@ def write_npz(path: Location, **arrays: Array) -> None:
         np.savez(file, **arrays)
 
 
-def read_npz(path: Path, *names: str) -> dict[str, Array]:
-    """Read named arrays of an npz, never unpickling.
+def read_npz(path: Path, *names: str, optional: Sequence[str] = ()) -> dict[str, Array]:
+    """Read named arrays of an npz, and those of `optional` that it has, never unpickling.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def read_npz(path: Path, *names: str) -> dict[str, Array]:
             missing = [name for name in names if name not in file]
             if missing:
                 raise StorageError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files)}.")
-            return {name: file[name] for name in names}
+            return {name: file[name] for name in (*names, *optional) if name in file}
     except StorageError:
         raise
     except FileNotFoundError as error:

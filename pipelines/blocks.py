@@ -1,4 +1,4 @@
-"""Blocks of tracks to predict: where their magnitudes come from, and the files their factors go to."""
+"""Blocks of tracks to predict: where their frames come from, and the files their factors go to."""
 
 import collections
 import contextlib
@@ -15,7 +15,7 @@ import numpy as np
 
 from cs_keras.audio.decode import load_mono
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.audio.spectrogram import MagnitudeSpectrogram
+from cs_keras.audio.waveform import frame_maker
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.shards import Frames
@@ -58,7 +58,7 @@ class Block:
 
 
 class Source(Protocol):
-    """Where magnitudes come from; pickled, it goes to every worker."""
+    """Where frames come from; pickled, it goes to every worker."""
 
     def open(self) -> "OpenSource":
         """Return what reads it in this process."""
@@ -71,7 +71,7 @@ class OpenSource(Protocol):
         """Return JSON-ready values that change whenever the sound of `items` does."""
 
     def read(self, item: Any) -> Frames:
-        """Return the magnitudes of one track, shape (n_frames, n_bins); AudioError leaves the track out."""
+        """Return the frames of one track, shape (n_frames, frame_size); AudioError leaves the track out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class _OpenDataset:
 
 @dataclasses.dataclass(frozen=True)
 class Recordings:
-    """Audio files; an item is a path. They become magnitudes as those did that the model was trained on."""
+    """Audio files; an item is a path. They become frames as those did that the model was trained on."""
 
     audio: AudioConfig
     dtype: str
@@ -110,13 +110,13 @@ class Recordings:
 class _OpenRecordings:
     def __init__(self, settings: Recordings) -> None:
         self._settings = settings
-        self._spectrogram = MagnitudeSpectrogram(settings.audio, settings.dtype)
+        self._make_frames = frame_maker(settings.audio, settings.dtype)
 
     def identify(self, items: Sequence[Path]) -> Any:
         return [self._settings.decoder, *(fingerprint_of(path) for path in items)]
 
     def read(self, item: Path) -> Frames:
-        return self._spectrogram(load_mono(item, self._settings.audio, self._settings.decoder))
+        return self._make_frames(load_mono(item, self._settings.audio, self._settings.decoder))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class BlockMaker:
     run
         Whose model to use.
     source
-        Of the tracks' magnitudes.
+        Of the tracks' frames.
     folder
         For one file a block.
     threads

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from cs_keras.audio.settings import AudioConfig
+from cs_keras.audio.waveform import magnitude_frames
 from cs_keras.data import fingerprint, integrity
 from cs_keras.data.fingerprint import Sketch, Words
 from cs_keras.data.integrity import Finding, Leakage, Row
@@ -28,7 +29,7 @@ from cs_keras.data.schema import (
     read_info,
     read_tracks,
 )
-from cs_keras.data.shards import Shard, ShardTrack, read_shard
+from cs_keras.data.shards import Frames, Shard, ShardTrack, read_shard
 from cs_keras.errors import CsKerasError, StorageError, UnreachableError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import Factors, load_factors
@@ -177,7 +178,8 @@ def _check_shards(
     """Check the shards that the table names and, where there is no table, those that are there."""
     rows_of: dict[str, list[Row]] = defaultdict(list)
     for row in tracks.table.to_pylist() if tracks else ():
-        rows_of[row["shard"] or ""].append(row)
+        if row["shard"]:  # tracks without sound are in none
+            rows_of[row["shard"]].append(row)
     names = sorted(rows_of) if tracks else shards_on_disk(dataset)
     n_threads = remote.DEFAULT.in_flight if is_remote(dataset) else os.cpu_count()
     with progress.task("check", len(names)) as advance, ThreadPoolExecutor(n_threads) as pool:
@@ -216,17 +218,22 @@ def _check_shard(
 
 
 def _check_block(report: _ShardReport, shard: Shard, audio: AudioConfig, sketch: bool) -> Iterator[Finding]:
-    silence, whole = integrity.silent_magnitude(audio), True
+    whole = True
     for track in shard.tracks:
         frames = read_unverified(shard, track.first_frame, track.n_frames)
-        found = integrity.check_frames(track, frames, silence, report.name)
+        found = integrity.check_frames(track, frames, audio, report.name)
         yield from found
         whole = whole and not found
-        if sketch and not found and shard.shape[1] == audio.n_bins:
-            words = fingerprint.extract_words(frames, audio)
+        if sketch and not found and shard.shape[1] == audio.frame_size:
+            words = _words(frames, audio)
             report.sketches[track.track_id] = (track, fingerprint.make_sketch(words))
     if whole and shard.attributes.get("checksum") != _checksum(shard):
         yield Finding("error", report.name, "its block does not have the checksum it was written with.")
+
+
+def _words(frames: Frames, audio: AudioConfig) -> Words:
+    magnitudes = magnitude_frames(frames, audio) if audio.holds_waveforms else frames
+    return fingerprint.extract_words(magnitudes, audio)
 
 
 def _checksum(shard: Shard) -> str:
@@ -297,8 +304,7 @@ def _find_duplicates(
     @functools.lru_cache(CACHED_TRACKS)
     def words(track_id: str) -> Words:
         shard, track, _ = places[track_id]
-        frames = read_unverified(shard, track.first_frame, track.n_frames)
-        return fingerprint.extract_words(frames, audio)
+        return _words(read_unverified(shard, track.first_frame, track.n_frames), audio)
 
     rates: dict[tuple[int, int], float] = {}
     for pair in fingerprint.find_candidates([places[track_id][2] for track_id in ids]):

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.catalogue import read_catalogue
 from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.write import write_demo_source
+from cs_keras.data.schema import read_info
+from cs_keras.errors import ConfigError
 from cs_keras.factors.wmf import WmfConfig
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import remove_temporaries
@@ -17,7 +20,12 @@ SOURCE = "source"
 DEMO_FACTORS = WmfConfig(factors=32, alpha=10.0)
 
 
-def make_demo(folder: Path, settings: DemoConfig | None = None, progress: Progress | None = None) -> None:
+def make_demo(
+    folder: Path,
+    settings: DemoConfig | None = None,
+    progress: Progress | None = None,
+    audio: AudioConfig | None = None,
+) -> None:
     """Make the demo dataset, going on where an earlier call stopped.
 
     Parameters
@@ -28,6 +36,8 @@ def make_demo(folder: Path, settings: DemoConfig | None = None, progress: Progre
         Sizes and seed of the generator.
     progress
         Where to report.
+    audio
+        What the dataset holds of the recordings.
 
     Raises
     ------
@@ -36,17 +46,24 @@ def make_demo(folder: Path, settings: DemoConfig | None = None, progress: Progre
     StorageError
         When files cannot be written.
     """
-    progress, settings = progress or Silent(), settings or DemoConfig()
+    progress, settings, audio = progress or Silent(), settings or DemoConfig(), audio or AudioConfig()
     source = folder / SOURCE
     remove_temporaries(folder)
     with progress.task("synthesise", settings.n_tracks) as advance:
         write_demo_source(source, settings, on_progress=lambda done, total: advance(1))
     if factors_path(folder, DEFAULT_NAME).exists():
+        _check_audio(folder, audio)
         return
     progress.say(f"demo: {settings.n_tracks} tracks synthesised in {source}")
-    result = ingest(read_catalogue(source / "tracks.csv"), folder, IngestConfig(), progress)
+    result = ingest(read_catalogue(source / "tracks.csv"), folder, IngestConfig(audio), progress)
     progress.say(f"demo: {result.n_tracks} tracks ingested into {folder}")
     factors, _ = make_factors(source / "listening.csv", folder, FactorsConfig(DEMO_FACTORS))
     progress.say(
         f"demo: {len(factors.playlist_ids)} playlists factorised in {DEMO_FACTORS.factors} dimensions"
     )
+
+
+def _check_audio(folder: Path, audio: AudioConfig) -> None:
+    there = read_info(folder).audio
+    if there != audio:
+        raise ConfigError(f"{folder} was made with audio = {there}; this command asks for {audio}.")

@@ -1,8 +1,9 @@
 """Predictions against reference factors: a run's ``evaluation.json`` and ``queries.npz``."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,8 @@ from pipelines.evaluate_record import (
     ranking_values,
 )
 from pipelines.judge import Judge
-from pipelines.reference import Predictor, Rows
-from pipelines.settings import RunConfig
+from pipelines.reference import Predictor, Rows, Scores
+from pipelines.settings import EvaluationConfig
 from pipelines.train import PREDICTIONS_FILE, TRAINING_FILE
 
 EVALUATION_FILE = "evaluation.json"
@@ -34,10 +35,33 @@ SCHEMA_VERSION = 2  # 1 had no more than losses and overlaps
 Matrix = npt.NDArray[np.float32]
 
 
+class Judged(Protocol):
+    """What of a run's settings its judgement depends on; see `pipelines.settings.RunConfig`."""
+
+    @property
+    def key(self) -> str:
+        """What the row is called."""
+
+    @property
+    def evaluation(self) -> EvaluationConfig:
+        """How predictions are judged."""
+
+    @property
+    def seed(self) -> int:
+        """Of permutations and bootstrap."""
+
+
 def evaluate(
-    run: RunConfig, judge: Judge, dataset: Dataset, factors: Factors, folder: Path
+    run: Judged,
+    judge: Judge,
+    dataset: Dataset,
+    factors: Factors,
+    folder: Path,
+    scores: Scores | None = None,
 ) -> dict[str, Any]:
     """Judge the predictions of a run folder, unless that is done, and return what ``evaluation.json`` holds.
+
+    With `scores`, rankings are by these, and losses alone by the predictions; see `pipelines.reference.Predictor`.
 
     Raises
     ------
@@ -51,9 +75,17 @@ def evaluate(
         done: dict[str, Any] = read_json(path)
         return done
     rows = judge.reference.rows
-    scaled = _predictions(folder / PREDICTIONS_FILE, dataset.tracks, rows)
-    predicted = Predictor(factors.scaler.inverse(scaled["test"]), factors.playlist_factors)
-    found = {MODEL: judge.judge(predicted), **judge.yardsticks}
+    judged_rows = {split: rows[split] for split in ("validation", "test")}
+    scaled, of_space = read_predictions(folder / PREDICTIONS_FILE, dataset.tracks, judged_rows)
+    places = None if of_space is None else of_space["test"]
+    losses = {split: split_losses(factors, rows[split], values) for split, values in scaled.items()}
+    of_mean = {split: mean_losses(factors, rows["train"], rows[split]) for split in scaled}
+    # Nothing holds the predictions on while yardsticks, which may be as large, are judged.
+    judged = judge.judge(
+        Predictor(factors.scaler.inverse(scaled.pop("test")), factors.playlist_factors, places, scores),
+        run.key,
+    )
+    found = {MODEL: judged, **judge.yardsticks}
     training = read_json(folder / TRAINING_FILE)
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -64,8 +96,8 @@ def evaluate(
         "n_playlists": len(factors.playlist_ids),
         "left_out": _left_out(dataset, factors),
         "factors": _describe(factors),
-        "losses": {split: split_losses(factors, rows[split], values) for split, values in scaled.items()},
-        "mean_predictor": {split: mean_losses(factors, rows["train"], rows[split]) for split in scaled},
+        "losses": losses,
+        "mean_predictor": of_mean,
         "metric": run.evaluation.metric,
         "n_known_artists": int(np.count_nonzero(judge.reference.artist_known)),
         "overlap": overlap_values(found[MODEL]),
@@ -117,15 +149,25 @@ def _describe(factors: Factors) -> dict[str, Any]:
     }
 
 
-def _predictions(path: Path, tracks: Tracks, rows: dict[str, Rows]) -> dict[str, Matrix]:
-    """Return the scaled predictions of validation and test tracks, in the order of `rows`."""
-    stored = read_npz(path, "track_ids", "scaled_factors")
+def read_predictions(
+    path: Path, tracks: Tracks, rows: Mapping[str, Rows]
+) -> tuple[dict[str, Matrix], dict[str, Matrix] | None]:
+    """Return scaled predictions of tracks, and places where a run has them, both as `rows` names and orders them.
+
+    Raises
+    ------
+    StorageError
+        When they cannot be read, or one of `rows` is not among them.
+    """
+    stored = read_npz(path, "track_ids", "scaled_factors", optional=("places",))
     row_of = {track_id: row for row, track_id in enumerate(stored["track_ids"].tolist())}
     ids = tracks.ids
     try:
-        return {
-            split: stored["scaled_factors"][[row_of[ids[row]] for row in rows[split].tolist()]]
-            for split in ("validation", "test")
-        }
+        inside = {name: [row_of[ids[row]] for row in own.tolist()] for name, own in rows.items()}
     except KeyError as error:
         raise StorageError(f"{path} lacks a prediction of track {error}; delete the run folder.") from error
+    scaled, places = (
+        {name: stored[values][own] for name, own in inside.items()} if values in stored else None
+        for values in ("scaled_factors", "places")
+    )
+    return scaled or {}, places

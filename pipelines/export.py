@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from cs_keras import config
-from cs_keras.errors import DataError, StorageError
+from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.layers.plain import plain_model
-from cs_keras.models import load_model
-from cs_keras.models.spec import stored_bytes
+from cs_keras.models.spec import POOLED_BETWEEN, WHOLE_TRACKS, stored_bytes
 from cs_keras.runs import TEMPORARY, environment, require_space, write_json
-from cs_keras.storage.location import read_bytes
 from cs_keras.training.serving import Serving, TrackModel
-from pipelines.train import MODEL_FILE
-from pipelines.trained import WHOLE_TRACKS, TrainedRun
+from pipelines.model_file import MODEL_FILE
+from pipelines.trained import TrainedRun, load_run_model, require_sound
 
 EXPORT_VERSION = 1
 SAVED_MODEL = "saved_model"
@@ -45,6 +42,8 @@ def export(run: TrainedRun, out: Path) -> None:
 
     Raises
     ------
+    ConfigError
+        When the model does not hear.
     StorageError
         When there is something at `out`, or files cannot be read or written.
     DataError
@@ -52,9 +51,14 @@ def export(run: TrainedRun, out: Path) -> None:
     """
     if out.exists():
         raise StorageError(f"{out} is there already; expected the name of a folder to make.")
-    model = _load(run)
+    require_sound(run, "a model to export")
+    if run.procedure in POOLED_BETWEEN:
+        raise ConfigError(
+            f"The model of {run.folder} cannot be exported: what it makes of a track is no mean over its sequences."
+        )
+    model = load_run_model(run.folder)
     _check_fit(run, model)
-    sequence = None if run.procedure == WHOLE_TRACKS else run.sequence
+    sequence = None if run.procedure in WHOLE_TRACKS else run.sequence
     serving = Serving(run.signature.audio, run.signature.dtype, sequence, run.signature.scaler)
     with _written_whole(out) as folder:
         require_space(folder, 3 * stored_bytes(model))
@@ -80,27 +84,17 @@ def unscaled(model: keras.Model, serving: Serving) -> keras.Model:
     return keras.Model(model.input, layer(model.output), name=model.name)
 
 
-def _load(run: TrainedRun) -> keras.Model:
-    """Load a run's model from a copy: its folder may be behind a URL, and Keras reads local files only."""
-    try:
-        content = read_bytes(run.folder / MODEL_FILE)
-    except FileNotFoundError as error:
-        raise StorageError(f"{run.folder} has no {MODEL_FILE}.") from error
-    with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary) / MODEL_FILE
-        copy.write_bytes(content)
-        return load_model(copy)
-
-
 def _check_fit(run: TrainedRun, model: keras.Model) -> None:
     """Refuse a model that is not the one that the run's settings describe."""
-    frames = None if run.procedure == WHOLE_TRACKS else run.sequence.frames
-    expected = (frames, run.signature.audio.n_bins, len(run.signature.scaler.offset))
+    frames = None if run.procedure in WHOLE_TRACKS else run.sequence.frames
+    audio = run.signature.audio
+    expected = (frames, audio.frame_size, len(run.signature.scaler.offset))
     received = (*model.input_shape[1:], model.output_shape[1])
     if received != expected:
         raise DataError(
             f"{MODEL_FILE} of {run.folder} does not fit its settings: expected {expected[0]} frames, {expected[1]} "
-            f"bins and {expected[2]} factors. Received: {', '.join(map(str, received))}."
+            f"{'samples' if audio.holds_waveforms else 'bins'} and {expected[2]} factors. "
+            f"Received: {', '.join(map(str, received))}."
         )
 
 
@@ -112,21 +106,23 @@ def _about(run: TrainedRun, model: keras.Model, serving: Serving) -> dict[str, A
         if sequence is None
         else "one sequence; a track's factors are the mean over its sequences"
     )
+    content = serving.audio.content
+    size = "hop_length" if serving.audio.holds_waveforms else "n_bins"
     return {
         "schema_version": EXPORT_VERSION,
         "model": model.name,
         "run_digest": run.digest,
         "audio": config.to_dict(serving.audio),
-        "magnitude_dtype": serving.dtype,
+        f"{content}_dtype": serving.dtype,
         "sequence": sequence,
         "n_factors": len(serving.scaler.offset),
         "scaling": serving.scaler.kind,
         "signatures": {
             "audio": "waveform (n_samples,) float32, mono at audio.sample_rate -> factors (n_factors,)",
             "audio_at": "waveform, and sample_rate, an int32 scalar: any other than audio.sample_rate is refused",
-            "frames": "magnitude (n_frames, n_bins) float32, of a whole recording -> factors (n_factors,)",
+            "frames": f"{content} (n_frames, {size}) float32, of a whole recording -> factors (n_factors,)",
         },
-        "keras": f"magnitude (batch, frames, n_bins) float32 -> factors (batch, n_factors); each is {whole}",
+        "keras": f"{content} (batch, frames, {size}) float32 -> factors (batch, n_factors); each is {whole}",
         "packages": environment()["packages"],
     }
 
@@ -151,7 +147,7 @@ def _check_written(folder: Path, model: keras.Model, serving: Serving) -> None:
     """Compare both models as they lie in `folder` with `model`, on one sequence of noise."""
     frames = serving.sequence.frames if serving.sequence else CHECK_FRAMES
     rng = np.random.default_rng(0)
-    noise = rng.lognormal(size=(1, frames, serving.audio.n_bins)).astype(np.float32)
+    noise = rng.lognormal(size=(1, frames, serving.audio.frame_size)).astype(np.float32)
     expected = serving.scaler.inverse(model(noise, training=False).numpy())[0]
     saved = tf.saved_model.load(str(folder / SAVED_MODEL)).signatures["frames"](tf.constant(noise[0]))
     plain = keras.saving.load_model(folder / MODEL_FILE, safe_mode=True)(noise, training=False)

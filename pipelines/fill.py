@@ -114,6 +114,8 @@ def _fill(
     make_shards: Callable[[Sequence[Part]], Sequence[Shard]],
 ) -> Ingested:
     info, tracks = _existing(out, plan.info)
+    if not tracks.has_sound.all():
+        raise ConfigError(f"{out} holds items without sound; recordings go into a dataset of their own.")
     intact = _intact(out, info, tracks)
     known = set(intact.strings("track_id"))
     if not plan.append:  # what could not be used before is tried again when asked to add
@@ -224,7 +226,7 @@ def _plan(
 ) -> list[Part]:
     """Pack recordings into shards by the length their headers give: the same input gives the same shards."""
     audio = plan.info.audio
-    bytes_per_second = audio.frames_per_second * audio.n_bins * np.dtype(plan.info.dtype).itemsize
+    bytes_per_second = audio.frames_per_second * audio.frame_size * np.dtype(plan.info.dtype).itemsize
     seconds = plan.shard_mb * 1e6 / bytes_per_second
     members: dict[int, list[Recording]] = collections.defaultdict(list)
     for recording, fold in zip(recordings, folds, strict=True):
@@ -275,7 +277,7 @@ def _rows(parts: Sequence[Part], shards: Sequence[Shard], audio: AudioConfig) ->
                     **{name: getattr(recording, name) for name in ("artist", "title", "album", "isrc")},
                     "track_id": track.track_id,
                     "genres": list(recording.genres),
-                    "duration_s": ((track.n_frames - 1) * audio.hop_length + audio.n_fft) / audio.sample_rate,
+                    "duration_s": audio.duration_s(track.n_frames),
                     "fold": part.fold,
                     "shard": part.name,
                     "first_frame": track.first_frame,

@@ -39,7 +39,7 @@ def hear(run: TrainedRun, source: Source, items: Mapping[str, Any], progress: Pr
     run
         Whose model to use.
     source, items
-        Of magnitudes, and where each track is in its words, by id.
+        Of frames, and where each track is in its words, by id.
     progress
         Where to report.
 

@@ -1,4 +1,4 @@
-"""Recordings to a dataset folder: decode, transform, write shards; what is already whole is not redone."""
+"""Recordings to a dataset folder: decode, make frames, write shards; what is already whole is not redone."""
 
 import dataclasses
 import functools
@@ -9,11 +9,12 @@ import zlib
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from cs_keras import config
 from cs_keras.audio.decode import load_mono
 from cs_keras.audio.settings import AudioConfig
+from cs_keras.audio.waveform import Frames, Samples, frame_maker
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.catalogue import Recording, check_unique
 from cs_keras.data.schema import SHARDS_FOLDER, DatasetInfo
@@ -25,9 +26,6 @@ from cs_keras.storage.location import Location, names_below
 from pipelines.beam import LOOKS, make_parts
 from pipelines.fill import DatasetPlan, Ingested, Part, fill_dataset, read_if_whole
 
-if TYPE_CHECKING:
-    from cs_keras.audio.spectrogram import MagnitudeSpectrogram
-
 FINGERPRINT_BYTES = 65_536  # of either end of a file
 
 
@@ -38,9 +36,9 @@ class IngestConfig:
     Attributes
     ----------
     audio
-        What the magnitudes are made with.
+        What a frame is, and what magnitudes are made with.
     dtype
-        Of the magnitudes on disk: ``float16`` or ``float32``.
+        Of the frames on disk: ``float16`` or ``float32``.
     fold_by
         What a fold keeps together: ``artist`` or ``track``.
     decoder
@@ -122,11 +120,7 @@ def ingest(
 def _make_shards(
     parts: Sequence[Part], out: Location, settings: IngestConfig, progress: Progress
 ) -> list[Shard]:
-    from cs_keras.audio.spectrogram import (
-        MagnitudeSpectrogram,  # TensorFlow, which fill_dataset does not need
-    )
-
-    spectrogram = MagnitudeSpectrogram(settings.audio, settings.dtype)
+    make_frames = frame_maker(settings.audio, settings.dtype)
     stop = threading.Event()
     done: dict[str, Shard] = {}
     total = sum(len(part.recordings) for part in parts)
@@ -135,7 +129,7 @@ def _make_shards(
         ThreadPoolExecutor(settings.workers or len(os.sched_getaffinity(0))) as pool,
     ):
         futures = {
-            pool.submit(_make_shard, part, out, settings, spectrogram, advance, stop): part.name
+            pool.submit(_make_shard, part, out, settings, make_frames, advance, stop): part.name
             for part in parts
         }
         try:
@@ -186,9 +180,7 @@ class ShardMaker:
 
     def open(self) -> Callable[[PlannedPart], None]:
         """Return a function that makes one shard, unless it is whole."""
-        from cs_keras.audio.spectrogram import MagnitudeSpectrogram  # TensorFlow, in the workers alone
-
-        spectrogram = MagnitudeSpectrogram(self.settings.audio, self.settings.dtype)
+        make_frames = frame_maker(self.settings.audio, self.settings.dtype)
 
         def make(planned: PlannedPart) -> None:
             if _plan_digest(planned.part, self.settings) != planned.plan:
@@ -196,7 +188,7 @@ class ShardMaker:
                     f"The worker {socket.gethostname()} does not see the recordings of {planned.name} that this "
                     "command saw: expected the same files at the same paths, as on a shared file system."
                 )
-            _make_shard(planned.part, self.out, self.settings, spectrogram, lambda n: None, threading.Event())
+            _make_shard(planned.part, self.out, self.settings, make_frames, lambda n: None, threading.Event())
 
         return make
 
@@ -215,7 +207,7 @@ def _make_shard(
     part: Part,
     out: Location,
     settings: IngestConfig,
-    spectrogram: "MagnitudeSpectrogram",
+    make_frames: Callable[[Samples], Frames],
     advance: Advance,
     stop: threading.Event,
 ) -> Shard:
@@ -230,7 +222,7 @@ def _make_shard(
             raise CsKerasError("Ingest was stopped.")
         try:
             samples = load_mono(recording.path, settings.audio, settings.decoder)
-            tracks.append((recording.track_id, spectrogram(samples)))
+            tracks.append((recording.track_id, make_frames(samples)))
         except AudioError as error:
             left_out[recording.track_id] = str(error)
         advance(1)

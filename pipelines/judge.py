@@ -15,9 +15,19 @@ from cs_keras.evaluation.overlap import (
     rank_predicted,
     rank_reference,
 )
-from cs_keras.evaluation.ranking import RankMetrics, rank_metrics
+from cs_keras.evaluation.rank_fusion import find_places_scored, top_k_scored
+from cs_keras.evaluation.ranking import RankMetrics, measure_places, rank_metrics
 from cs_keras.evaluation.topk import TopK
-from pipelines.aspects import Beyond, Lists, Means, measure_beyond, overlap_by_group, ranking_by_group
+from cs_keras.progress import Progress, Silent
+from pipelines.aspects import (
+    Beyond,
+    Catalogue,
+    Lists,
+    Means,
+    measure_beyond,
+    overlap_by_group,
+    ranking_by_group,
+)
 from pipelines.reference import Kind, Predictor, Reference
 from pipelines.yardsticks import REFERENCE, make_yardsticks
 
@@ -67,54 +77,88 @@ class Judge:
         List lengths, metric, permutations. Groups and numbers beyond accuracy are of the first list length.
     seed
         Of permutations, bootstrap and the random predictor.
+    progress
+        Where to report.
     """
 
-    def __init__(self, reference: Reference, settings: "EvaluationConfig", seed: int) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        settings: "EvaluationConfig",
+        seed: int,
+        progress: Progress | None = None,
+    ) -> None:
         self.reference, self.settings, self.seed = reference, settings, seed
+        self._progress = progress or Silent()
 
     @functools.cached_property
     def lists(self) -> dict[Kind, TopK]:
         """The reference's lists, of each kind that there are any of."""
         own = self.reference.own
-        lists: dict[Kind, TopK] = {}
-        if len(own.items) > 1:
-            lists["similarity"] = self._rank_reference(None)
+        asking: dict[Kind, Any] = {"similarity": None} if len(own.items) > 1 else {}
         if len(own.playlists):
-            lists["dot"] = self._rank_reference(own.playlists)
+            asking["dot"] = own.playlists
+        lists: dict[Kind, TopK] = {}
+        with self._progress.task("rank by the reference", len(asking)) as advance:
+            for kind, playlists in asking.items():
+                lists[kind] = self._rank_reference(playlists)
+                advance(1)
         return lists
 
     @functools.cached_property
     def yardsticks(self) -> dict[str, Judgement]:
         """What every model is held beside, by name; the reference itself comes last."""
         found = {
-            name: self.judge(predictor)
-            for name, predictor in make_yardsticks(self.reference, self.seed).items()
+            name: self.judge(predictor, name)
+            for name, predictor in make_yardsticks(self.reference, self.seed)
         }
-        beyond, groups = self._beyond(self.lists), self._groups(self.lists, {})
-        found[REFERENCE] = Judgement({}, {}, self._ranking(self.reference.own), beyond, groups)
+        with self._progress.task(f"judge the {REFERENCE}", 2) as advance:
+            ranking = self._ranking(self.reference.own)
+            advance(1)
+            beyond, groups = self._beyond(self.lists), self._groups(self.lists, {})
+            advance(1)
+        found[REFERENCE] = Judgement({}, {}, ranking, beyond, groups)
         return found
 
-    def judge(self, predictor: Predictor) -> Judgement:
+    def judge(self, predictor: Predictor, name: str = "predictions") -> Judgement:
         """Return what is found of factors of the test tracks, or of one score each.
+
+        Parameters
+        ----------
+        predictor
+            What to judge.
+        name
+            What progress calls it.
 
         Raises
         ------
         DataError
             When they are not of these tracks or not finite.
         """
-        lists = {
-            kind: rank_predicted(own, predictor.items, predictor.playlists if kind == "dot" else None)
-            for kind, own in self.lists.items()
-            if kind == "dot" or not predictor.is_ranking
-        }
-        overlap = {kind: self._overlap(kind, found) for kind, found in lists.items()}
+        kinds = [kind for kind in self.lists if kind == "dot" or not predictor.is_ranking]
+        lists: dict[Kind, TopK] = {}
+        overlap: dict[Kind, list[OverlapAtK]] = {}
+        with self._progress.task(f"judge {name}", 2 * len(kinds) + 2) as advance:
+            for kind in kinds:
+                lists[kind] = _rank(kind, self.lists[kind], predictor)
+                advance(1)
+                overlap[kind] = self._overlap(kind, lists[kind])
+                advance(1)
+            ranking = self._ranking(predictor)
+            advance(1)
+            shared = {kind: self._shared(kind, found) for kind, found in lists.items()}
+            beyond, groups = self._beyond(lists), self._groups(lists, shared)
+            advance(1)
         if (
             "similarity" not in self.lists and not predictor.is_ranking
         ):  # a single track is similar to no other
             overlap["similarity"] = [not_available(k, 1, 0) for k in self.settings.ks]
-        shared = {kind: self._shared(kind, found) for kind, found in lists.items()}
-        beyond, groups = self._beyond(lists), self._groups(lists, shared)
-        return Judgement(overlap, shared, self._ranking(predictor), beyond, groups)
+        return Judgement(overlap, shared, ranking, beyond, groups)
+
+    @functools.cached_property
+    def catalogue(self) -> Catalogue:
+        """The test tracks as groups, artists and popularity tell them apart."""
+        return Catalogue.of(self.reference)
 
     def first_k(self, kind: Kind) -> int | None:
         """Return the first list length of the settings, or None if there are too few candidates for it."""
@@ -157,23 +201,37 @@ class Judge:
     def _ranking(self, predictor: Predictor) -> RankMetrics | None:
         if self.held_out is None:
             return None
-        playlists, items = predictor.playlists[self.lists["dot"].queries], predictor.items
+        queries, ks = self.lists["dot"].queries, tuple(dict.fromkeys((*self.settings.ks, MAP_LENGTH)))
+        score = predictor.scores
+        if score is not None:
+            found = find_places_scored(lambda rows: score("dot", queries[rows]), self.held_out)
+            return measure_places(found, ks)
+        playlists, items = predictor.playlists[queries], predictor.items
         if predictor.is_ranking:
             playlists, items = np.ones((len(playlists), 1), np.float32), items[:, np.newaxis]
-        return rank_metrics(
-            playlists, items, self.held_out, ks=tuple(dict.fromkeys((*self.settings.ks, MAP_LENGTH)))
-        )
+        return rank_metrics(playlists, items, self.held_out, ks=ks)
 
     def _beyond(self, lists: Lists) -> Beyond:
         first = {kind: found.prefix(k) for kind, found in lists.items() if (k := self.first_k(kind))}
-        return measure_beyond(first, self.reference)
+        return measure_beyond(first, self.catalogue)
 
     def _groups(self, lists: Lists, shared: Shared) -> dict[str, Means]:
         means = {}
         if "similarity" in shared and (k := self.first_k("similarity")):
             overlaps = shared["similarity"][k] / k
-            means["overlap"] = overlap_by_group(overlaps, lists["similarity"], self.reference, self.seed)
+            means["overlap"] = overlap_by_group(overlaps, lists["similarity"], self.catalogue, self.seed)
         if self.held_out is not None and (k := self.first_k("dot")):
             first = lists["dot"].prefix(k)
-            means["ndcg"] = ranking_by_group(first, self.held_out, self.reference, self.seed)
+            means["ndcg"] = ranking_by_group(first, self.held_out, self.catalogue, self.seed)
         return means
+
+
+def _rank(kind: Kind, own: TopK, predictor: Predictor) -> TopK:
+    """Return a predictor's lists for the queries of the reference's."""
+    if predictor.scores is not None:
+        return top_k_scored(functools.partial(predictor.scores, kind), own)
+    if kind == "dot":
+        return rank_predicted(own, predictor.items, predictor.playlists)
+    if predictor.places is not None:
+        return rank_predicted(own, predictor.places, metric="euclidean")
+    return rank_predicted(own, predictor.items)

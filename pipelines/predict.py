@@ -1,4 +1,4 @@
-"""Factors of tracks by a finished run's model: of a dataset's tracks, or of recordings that are in none.
+"""Factors of tracks by a finished run's model, or features: of a dataset's tracks, or of recordings in none.
 
 A track's factors depend on the model and on that track alone, never on what else was asked for or who computed it.
 Blocks of tracks are predicted into files beside the result, so that what a kill can cost is a block.
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from cs_keras import config
 from cs_keras.data.catalogue import find_audio
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import DataError, StorageError
 from cs_keras.progress import Progress, Silent
-from cs_keras.runs import write_npz
 from cs_keras.storage.location import Location, is_folder
 from pipelines.beam import LOOKS, make_parts, missing_parts
 from pipelines.blocks import Block, BlockMaker, DatasetTracks, Recordings, Source, plan_digest, remove_parts
-from pipelines.trained import TrainedRun
+from pipelines.track_vectors import check_suffix, write_vectors
+from pipelines.trained import Matrix, TrainedRun
 
 BLOCK_TRACKS = 32
 PARTS_SUFFIX = ".parts"
@@ -50,14 +50,16 @@ def predict_dataset(
     Parameters
     ----------
     run
-        Whose model to use.
+        Whose model to use. At a hidden layer (`pipelines.features.at_layer`) `out` gets ``features``, the layer's
+        name and the run's digest in place of both kinds of factors.
     tracks
         The dataset; its audio settings must be those the model was trained on.
     split
         ``train``, ``validation``, ``test`` or ``all``.
     out
         The npz to write: ``track_ids``, shape (n,), in the order of the track table; ``factors``, shape (n,
-        n_factors), float32; and ``scaled_factors``, the model's own output.
+        n_factors), float32; and ``scaled_factors``, the model's own output. Or a Parquet table of the same, by its
+        suffix; see `pipelines.track_vectors.write_vectors`.
     progress
         Where to report.
     beam
@@ -66,21 +68,17 @@ def predict_dataset(
     Raises
     ------
     ConfigError
-        When there is no such split.
+        When there is no such split, or `out` ends neither in ``.npz`` nor in ``.parquet``.
     DataError
         When the dataset does not fit the model, or the split is empty.
     StorageError
         When files cannot be read or written.
     """
     dataset = Dataset(tracks.folder, tracks.reading)
-    _check_audio(run, dataset)
-    table = dataset.tracks
-    rows = np.arange(len(table)) if split == "all" else np.flatnonzero(table.in_split(split))
-    if not len(rows):
-        raise DataError(f"{tracks.folder} has no tracks to predict in split {split!r}.")
-    return _predict(
-        run, tracks, dict(zip(table.ids[rows].tolist(), rows.tolist(), strict=True)), out, progress, beam
-    )
+    check_audio(run, dataset)
+    rows = choose_rows(dataset, split)
+    items = dict(zip(dataset.tracks.ids[rows].tolist(), rows.tolist(), strict=True))
+    return _predict(run, tracks, items, out, progress, beam)
 
 
 def predict_recordings(
@@ -104,6 +102,8 @@ def predict_recordings(
 
     Raises
     ------
+    ConfigError
+        When `out` ends neither in ``.npz`` nor in ``.parquet``.
     DataError
         When two recordings have the same id, or none can be used.
     StorageError
@@ -121,8 +121,18 @@ def predict_recordings(
     return _predict(run, source, files, out, progress, beam)
 
 
-def _check_audio(run: TrainedRun, dataset: Dataset) -> None:
-    for name, expected in config.to_dict(run.signature.audio).items():
+def choose_rows(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
+    """Return the track table rows of a split, or of ``all``; raise DataError where there are none."""
+    table = dataset.tracks
+    rows = np.arange(len(table)) if split == "all" else np.flatnonzero(table.in_split(split))
+    if not len(rows):
+        raise DataError(f"{dataset.folder} has no tracks to predict in split {split!r}.")
+    return rows
+
+
+def check_audio(run: TrainedRun, dataset: Dataset) -> None:
+    """Raise DataError unless the dataset's sound is as the model's was in training."""
+    for name, expected in dataclasses.asdict(run.signature.audio).items():
         received = getattr(dataset.info.audio, name)
         if received != expected:
             raise DataError(
@@ -142,6 +152,7 @@ def _predict(
     progress = progress or Silent()
     if is_folder(out):
         raise StorageError(f"{out} is a folder; expected the name of a file to write.")
+    check_suffix(out)
     blocks = _plan(run, source, items)
     folder = out.with_name(f"{out.name}{PARTS_SUFFIX}")
     # A worker of Beam's is one of several on its machine; alone, this process reads with all processor cores.
@@ -186,9 +197,17 @@ def _gather(blocks: Sequence[Block], maker: BlockMaker, out: Location, progress:
     for track_id, reason in refused.items():
         progress.say(f"left out {track_id}: {reason}")
     if len(ids):
-        factors = maker.run.signature.scaler.inverse(scaled)
-        write_npz(out, track_ids=ids, factors=factors, scaled_factors=scaled)
+        _write(out, maker.run, ids, scaled)
     remove_parts(maker.folder)
     if not len(ids):
-        raise DataError(f"None of the {len(refused)} recordings can be used: no factors were predicted.")
+        raise DataError(f"None of the {len(refused)} recordings can be used: nothing was written.")
     return Predicted(len(ids), scaled.shape[1], refused)
+
+
+def _write(out: Location, run: TrainedRun, ids: npt.NDArray[np.str_], outputs: Matrix) -> None:
+    if run.hidden:
+        about = {"layer": run.hidden.layer, "run_digest": run.hidden.run_digest}
+        write_vectors(out, ids, {"features": outputs}, about)
+        return
+    factors = run.signature.scaler.inverse(outputs)
+    write_vectors(out, ids, {"factors": factors, "scaled_factors": outputs})

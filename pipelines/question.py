@@ -68,12 +68,15 @@ def ask_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progres
                 f"Track {str(catalogue.ids[row])!r} has neither listening nor a prediction by {catalogue.run}; "
                 "name its recording instead."
             )
-    files = find_audio(paths)
-    heard = _hear(catalogue, [path for path, _ in files], decoder, progress)
+    found = find_audio(paths)
+    heard = _hear(catalogue, [path for path, _ in found], decoder, progress)
+    files = [(path, track_id) for path, track_id in found if path in heard]
+    if not rows and not files:
+        raise AudioError("No seed is left: none of the recordings can be heard.")
     entries = [catalogue.entry(row) for row in rows] + [_entry(path, track_id) for path, track_id in files]
     title = f"Tracks like {entries[0].label}" + (f" and {len(entries) - 1} more" if entries[1:] else "")
     by_listening = _listening_of(catalogue, rows) if not files else None
-    by_sound = mean_direction(np.concatenate([known.factors[rows], heard]))
+    by_sound = mean_direction(np.stack([*known.factors[rows], *(heard[path] for path, _ in files)]))
     return Question(title, tuple(entries), by_sound, by_listening, np.zeros(0, np.int64))
 
 
@@ -99,10 +102,12 @@ def ask_playlist(catalogue: Catalogue, playlist: str) -> Question:
     return Question(f"Tracks for playlist {playlist}", (), query, query, _held(catalogue, playlist))
 
 
-def _hear(catalogue: Catalogue, files: Sequence[Path], decoder: str, progress: Progress) -> Matrix:
-    """Return the factors of recordings, shape (n_files, n_factors), by the run's model."""
+def _hear(
+    catalogue: Catalogue, files: Sequence[Path], decoder: str, progress: Progress
+) -> dict[Path, Matrix]:
+    """Return the factors of recordings, shape (n_factors,), by the run's model; what cannot be heard is told."""
     if not files:
-        return np.zeros((0, catalogue.predicted.factors.shape[1]), np.float32)
+        return {}
     from pipelines.blocks import Recordings  # with TensorFlow, which tracks of the catalogue do not need
     from pipelines.hearing import hear
     from pipelines.trained import read_run
@@ -111,8 +116,8 @@ def _hear(catalogue: Catalogue, files: Sequence[Path], decoder: str, progress: P
     source = Recordings(run.signature.audio, run.signature.dtype, decoder)
     heard = hear(run, source, {str(path): path for path in files}, progress)
     for reason in heard.left_out.values():
-        raise AudioError(reason)
-    return np.stack(list(heard.factors.values()))
+        progress.say(f"left out: {reason}")
+    return {Path(name): factors for name, factors in heard.factors.items()}
 
 
 def _entry(path: Path, track_id: str) -> Entry:

@@ -118,7 +118,7 @@ def recommend(
     tracks = tuple(
         Recommended(
             catalogue.entry(int(rows[pool[i]])),
-            float(scores[i]),
+            float(str(scores[i])),  # as few digits as tell this float32 from others
             "predicted" if is_predicted[i] else "reference",
         )
         for i in chosen.tolist()

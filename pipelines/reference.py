@@ -1,11 +1,13 @@
 """The test tracks as factors place them, as people listen to them, and as their makers are known from training."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras.data.genres import track_genres
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import DataError
 from cs_keras.evaluation.groups import artists_known, popularity_groups
@@ -15,6 +17,7 @@ Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 Names = npt.NDArray[np.str_]
 Kind = Literal["similarity", "dot"]  # of lists: of tracks by similarity, of playlists by dot product
+Scores = Callable[[Kind, Rows], npt.NDArray[np.float64]]  # of all test tracks for the rows that ask
 
 ARTIST_GROUPS = ("new", "known")
 
@@ -29,10 +32,18 @@ class Predictor:
         Scores rank the tracks the same for every playlist.
     playlists : ndarray of float32, shape (n_playlists, n_factors)
         The reference's own, but for another fit, whose space is its own.
+    places : ndarray of float32, shape (n_test, n), or None
+        Where tracks lie in a space of the predictor's own, similar ones near by Euclidean distance; None for
+        similarity by `items`.
+    scores
+        From a kind of list and the rows that ask to scores of all test tracks, as
+        `cs_keras.evaluation.rank_fusion.Score`, by which it ranks then in place of `items` and `places`; or None.
     """
 
     items: npt.NDArray[Any]
     playlists: Matrix
+    places: Matrix | None = None
+    scores: Scores | None = None
 
     @property
     def is_ranking(self) -> bool:
@@ -58,6 +69,8 @@ class Reference:
         Who made each test and each train track; a track of no known artist has one of its own.
     train_factors
         Shape (n_train, n_factors), float32.
+    genres : tuple of tuple of str, or None
+        Of each test track, most of them one; None where no test track has any.
     """
 
     rows: dict[str, Rows]
@@ -67,6 +80,7 @@ class Reference:
     artists: Names
     train_artists: Names
     train_factors: Matrix
+    genres: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def popularity(self) -> Rows | None:
@@ -111,7 +125,8 @@ def make_reference(tracks: Tracks, factors: Factors, listening: Any = None) -> R
     second = None
     if factors.second_item_factors is not None and factors.second_playlist_factors is not None:
         second = Predictor(factors.second_item_factors[test], factors.second_playlist_factors)
-    artists = _artists(tracks)
+    artists, genres = _artists(tracks), track_genres(tracks)
+    of_test = tuple(genres[row] for row in test.tolist())
     return Reference(
         rows,
         Predictor(factors.item_factors[test], factors.playlist_factors),
@@ -120,6 +135,7 @@ def make_reference(tracks: Tracks, factors: Factors, listening: Any = None) -> R
         artists[test],
         artists[train],
         factors.item_factors[train],
+        of_test if any(of_test) else None,
     )
 
 

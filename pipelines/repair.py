@@ -79,7 +79,9 @@ def ingest_command(dataset: Location) -> str:
     options = {**dataclasses.asdict(info.audio), "dtype": info.dtype, "folds": info.fold_by}
     defaults = {**dataclasses.asdict(AudioConfig()), "dtype": "float16", "folds": "artist"}
     changed = [
-        f" --{name.replace('_', '-')} {options[name]}" for name in options if options[name] != defaults[name]
+        " --waveforms" if name == "content" else f" --{name.replace('_', '-')} {options[name]}"
+        for name in options
+        if options[name] != defaults[name]
     ]
     return f"cs-keras ingest --tracks tracks.csv --out {dataset}{''.join(changed)}"
 
@@ -98,8 +100,10 @@ def _salvage(dataset: Location) -> list[Row]:
         return []
     rows: dict[str, Row] = {}
     for row in table.to_pylist():
-        if row["track_id"] and row["shard"]:
-            fold = row["fold"] if row["fold"] in range(N_FOLDS) else fold_of(row["shard"])
+        has_sound = bool(row["shard"])
+        if row["track_id"] and (has_sound or row["n_frames"] == 0):
+            is_fold = row["fold"] in range(N_FOLDS) or not has_sound
+            fold = row["fold"] if is_fold else fold_of(row["shard"])
             rows.setdefault(row["track_id"], {**row, "fold": fold})
     return list(rows.values())
 

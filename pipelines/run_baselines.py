@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from cs_keras.data.attributes import AttributeTable, align
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import CsKerasError
@@ -18,6 +19,7 @@ from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from pipelines.evaluate import evaluate
 from pipelines.factors import open_factors
+from pipelines.inputs import attributes_digest, require_inputs
 from pipelines.judge import Judge
 from pipelines.listening import open_listening
 from pipelines.reference import make_reference
@@ -26,7 +28,6 @@ from pipelines.signature import write_signature
 from pipelines.task import make_task
 from pipelines.train import clean_up, train
 
-DEFAULT_MODELS = ("bot", "cnn-bn", "lstm")
 # Smaller datasets are verified whole before they are trained on; of others each frame when it is first read.
 VERIFIED_BYTES = 1 << 33
 FAILURE_FILE = "failure.json"  # of a run whose last attempt failed: the model and the reason
@@ -55,6 +56,7 @@ def run_baselines(
     factors_name: str | None = None,
     progress: Progress | None = None,
     reading: ReadConfig | None = None,
+    table: AttributeTable | None = None,
 ) -> Outcome:
     """Train and judge `models`; what is finished is not done again, what was begun goes on.
 
@@ -74,6 +76,8 @@ def run_baselines(
         Where to report.
     reading
         How a dataset behind a URL is read.
+    table
+        Attributes of tracks, for models that need them.
 
     Raises
     ------
@@ -85,6 +89,10 @@ def run_baselines(
     for run in configs:
         choose_devices(run.execution, run.training.batch_size)  # refuses what no machine here can do
     dataset = Dataset(dataset_folder, reading)
+    given = None if table is None else align(table, dataset.tracks.ids, str(dataset_folder))
+    require_inputs(configs, dataset.tracks, given)
+    if table is not None:
+        progress.say(f"attributes of {table.where}: {table.describe()}")
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     data_digest = digest([dataset.digest, factors.digest])
     reference = make_reference(dataset.tracks, factors, open_listening(dataset_folder, factors))
@@ -94,7 +102,8 @@ def run_baselines(
     for run in configs:
         key = (run.evaluation, run.seed)
         judge = judges.setdefault(key, Judge(reference, run.evaluation, run.seed))
-        folder = open_run(runs, run.key, identity(run), data_digest)
+        settings = identity(run, attributes_digest(run, dataset.tracks, given))
+        folder = open_run(runs, run.key, settings, data_digest)
         if is_done(folder):
             write_signature(folder, dataset.info, factors.scaler)  # runs of earlier releases lack it
             progress.say(f"{run.key}: done before, in {folder}")
@@ -104,7 +113,7 @@ def run_baselines(
             with progress.task("verify", len(dataset)) as advance:
                 dataset.verify(advance)
             verified = True
-        task = make_task(dataset, factors, run.train_fraction)
+        task = make_task(dataset, factors, run.train_fraction, given)
         try:
             with locked(folder), _remembering_failure(run.key, folder):
                 write_signature(folder, dataset.info, factors.scaler)

@@ -12,6 +12,13 @@ from cs_keras.models.spec import Baseline
 from cs_keras.training.execution import ExecutionConfig
 
 FIXED = ("key", "procedure")  # what a baseline is, not how it is set
+COMMON = (
+    "evaluation",
+    "execution",
+    "seed",
+    "train_fraction",
+)  # a branch has them of the run that it belongs to
+HEARING = ("sequence", "front_end", "augment")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +103,6 @@ def resolve(key: str, changes: Mapping[str, Any]) -> RunConfig:
     ConfigError
         For unknown models or settings, or values out of range.
     """
-    common = {name: value for name, value in changes.items() if name != "models"}
     own = changes.get("models", {})
     if not isinstance(own, Mapping):
         raise ConfigError(
@@ -104,21 +110,60 @@ def resolve(key: str, changes: Mapping[str, Any]) -> RunConfig:
         )
     for name in own:
         check_key(name)
+    run = config.replace(_defaults(key), _all_changes(key, changes))
+    for branch in run.branches:
+        resolve_branch(run, branch)  # refuses now what would fail after hours
+    return run
+
+
+def resolve_branch(run: RunConfig, key: str) -> RunConfig:
+    """Return the settings of a branch of `run`: what `resolve` gives for `key`, with the seed of `run`.
+
+    Raises
+    ------
+    ConfigError
+        When its settings are not valid.
+    """
+    branch = config.replace(_defaults(key), run.model.branch_settings.get(key, {}))
+    branch = dataclasses.replace(branch, **{name: getattr(run, name) for name in COMMON})
+    if run.learns_attributes:  # it hears what its ear hears
+        branch = dataclasses.replace(branch, **{name: getattr(run, name) for name in HEARING})
+    for name in branch.branches:
+        resolve_branch(branch, name)
+    return branch
+
+
+def _defaults(key: str) -> RunConfig:
     baseline = get_baseline(key)
-    run = RunConfig(**{field.name: getattr(baseline, field.name) for field in dataclasses.fields(baseline)})
-    merged = config.merge(common, own.get(key, {}))
+    return RunConfig(**{field.name: getattr(baseline, field.name) for field in dataclasses.fields(baseline)})
+
+
+def _all_changes(key: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested changes of model `key`, those of its branches among them."""
+    common = {name: value for name, value in changes.items() if name != "models"}
+    merged = config.merge(common, changes.get("models", {}).get(key, {}))
     for name in FIXED:
         if name in merged:
             raise ConfigError(f"{name!r} is not a setting: it is what makes a baseline that baseline.")
-    return config.replace(run, merged)
+    run = config.replace(_defaults(key), merged)
+    shared = {name: value for name, value in changes.items() if name not in COMMON}
+    found = {name: _all_changes(name, shared) for name in run.branches}
+    if any(found.values()):
+        settings = {name: value for name, value in found.items() if value}
+        merged = config.merge({"model": {"branch_settings": settings}}, merged)
+    if run.learns_attributes:
+        (ear,) = (config.replace(_defaults(name), found[name]) for name in run.branches)
+        merged = config.merge({name: config.to_dict(getattr(ear, name)) for name in HEARING}, merged)
+    return merged
 
 
-def identity(run: RunConfig) -> dict[str, Any]:
+def identity(run: RunConfig, attributes_digest: str | None = None) -> dict[str, Any]:
     """Return what decides a run's numbers, JSON-ready: all settings but the number of devices.
 
     Mixed precision and XLA change numbers a little, so they count. Devices share each batch so that loss and
-    gradients stay those of one device: a run begun on two GPUs is the same run on one, and goes on there.
+    gradients stay those of one device: a run begun on two GPUs is the same run on one, and goes on there. A model
+    that learns from attributes is another for other attributes.
     """
     settings = config.to_dict(run)
     del settings["execution"]["devices"]
-    return settings
+    return settings if attributes_digest is None else {**settings, "attributes": attributes_digest}

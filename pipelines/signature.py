@@ -25,7 +25,7 @@ class Signature:
     Attributes
     ----------
     audio, dtype
-        What the magnitudes it was trained on were made with, and how they were stored.
+        What the frames it was trained on are, and how they were stored.
     scaler
         Leads from its outputs back to factors.
     """

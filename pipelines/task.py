@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras.data.attributes import Attributes
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.folds import sample_rows
 from cs_keras.data.schema import INTERACTIONS_FILE
@@ -27,7 +28,7 @@ class Task:
     Attributes
     ----------
     dataset
-        Where magnitudes come from.
+        Where frames come from.
     targets
         Scaled factors, shape (n_tracks, n_factors), float32; rows without listening are zero and never used.
     train, validation
@@ -38,6 +39,8 @@ class Task:
         The same factors unscaled, shape (n_tracks, n_factors), float32.
     data_digest
         Of the dataset and its factors.
+    attributes
+        What a table says about the tracks; None where there is no table. It has a digest of its own.
     """
 
     dataset: Dataset
@@ -47,10 +50,13 @@ class Task:
     unseen: Rows
     item_factors: Matrix
     data_digest: str
+    attributes: Attributes | None = None
 
 
-def make_task(dataset: Dataset, factors: Factors, train_fraction: float) -> Task:
-    """Return what to learn from `factors`, on a share of the train tracks.
+def make_task(
+    dataset: Dataset, factors: Factors, train_fraction: float, attributes: Attributes | None = None
+) -> Task:
+    """Return what to learn from `factors`, on a share of the train tracks, with what a table says about tracks.
 
     Raises
     ------
@@ -76,6 +82,7 @@ def make_task(dataset: Dataset, factors: Factors, train_fraction: float) -> Task
         np.flatnonzero(~tracks.in_split("train")),
         factors.item_factors,
         digest([dataset.digest, factors.digest]),
+        attributes,
     )
 
 
@@ -98,6 +105,9 @@ class Lesson:
 def make_lesson(task: Task, factors: Factors, loss: str) -> Lesson:
     """Return what is compared by `loss`, a value of ``training.loss``.
 
+    For ``unit_mse`` that is factors of one length, the train tracks' mean, which of all lengths comes nearest to
+    their own; scaled as the targets are, so that predictions are scaled back alike.
+
     The weighted prediction error takes the listening of train and validation tracks, and of no others: the first to
     learn from, the second to stop early by.
 
@@ -106,6 +116,10 @@ def make_lesson(task: Task, factors: Factors, loss: str) -> Lesson:
     ConfigError
         When that error is asked for, and the listening that the factors were fitted on is not there.
     """
+    if loss == "unit_mse":
+        lengths = np.linalg.norm(task.item_factors, axis=1, keepdims=True)
+        directions = task.item_factors / np.where(lengths > 0, lengths, 1)
+        return Lesson(factors.scaler.transform(directions * lengths[task.train].mean()))
     if loss != "wpe":
         return Lesson(task.targets)
     config = factors.config

@@ -16,14 +16,30 @@ from cs_keras.data.shards import Frames
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import load_model
+from cs_keras.models.spec import ANY, NEEDS, POOLED_BETWEEN, WHOLE_TRACKS
 from cs_keras.runs import DONE, digest, read_json
 from cs_keras.storage.location import Location, is_file, is_remote, read_bytes
+from cs_keras.training.hidden import hidden_model
+from pipelines.model_file import MODEL_FILE
 from pipelines.signature import SIGNATURE_FILE, Signature, read_signature
-from pipelines.train import MODEL_FILE
-
-WHOLE_TRACKS = "codebook"  # the procedure whose models pool over time themselves
 
 Matrix = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hidden:
+    """A layer whose output takes the place of the factors.
+
+    Attributes
+    ----------
+    layer
+        Its name; see `cs_keras.training.hidden`.
+    run_digest
+        Digest of the run that it is of.
+    """
+
+    layer: str
+    run_digest: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +55,9 @@ class TrainedRun:
     signature
         Audio settings of its input, and the way from its output back to factors.
     digest
-        Of model and settings.
+        Of model and settings, and of what is hidden.
+    hidden
+        Layer to stop at, see `pipelines.features.at_layer`; None for the factors.
     """
 
     folder: Location
@@ -48,6 +66,39 @@ class TrainedRun:
     batch_size: int
     signature: Signature
     digest: str
+    hidden: Hidden | None = None
+
+    @property
+    def needs(self) -> str:
+        """What the model takes in; see `cs_keras.models.spec.Baseline.needs`."""
+        return NEEDS.get(self.procedure, "sound")
+
+
+def require_sound(run: TrainedRun, received: str = "sound") -> None:
+    """Raise ConfigError unless the run's model hears; its message says what was `received` instead."""
+    if run.needs == ANY:
+        raise no_dataset(run, received)
+    if run.needs != "sound":
+        raise ConfigError(
+            f"The model of {run.folder} does not hear, it knows tracks by their {run.needs}: expected a table or "
+            f"npz of these, as `cs-keras predict RUN FEATURES` takes them. Received: {received}."
+        )
+
+
+def no_dataset(run: TrainedRun, received: str) -> ConfigError:
+    """Return the error of a fusion that is given something else than a dataset."""
+    return ConfigError(
+        f"The model of {run.folder} joins what several models make of a track: expected a dataset, as "
+        f"`cs-keras predict RUN DATASET --features FILE` takes it. Received: {received}."
+    )
+
+
+def require_attributes(run: TrainedRun) -> None:
+    """Raise ConfigError unless the run's model knows tracks by a table."""
+    if run.needs == "sound":
+        raise ConfigError(
+            f"The model of {run.folder} hears: expected a dataset or recordings. Received: attributes."
+        )
 
 
 def read_run(folder: Location) -> TrainedRun:
@@ -80,60 +131,74 @@ def read_run(folder: Location) -> TrainedRun:
 
 
 def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
-    """Load a run's model and return a function of a track's magnitudes to its scaled factors.
+    """Load a run's model and return a function of a track's frames to its scaled factors.
 
-    The magnitudes have shape (n_frames, n_bins), any length; the factors have shape (n_factors,), float32: the mean
-    over the sequences that cover the track, unless the model pools over time itself.
+    The frames have shape (n_frames, frame_size), any length; the factors have shape (n_factors,), float32: the mean
+    over the sequences that cover the track, unless the model pools over time itself or between its stages.
 
     Raises
     ------
+    ConfigError
+        When the model does not hear.
     StorageError, DataError
         When the model cannot be loaded, or is not the one of the run's signature.
     """
-    model = _load(run.folder)
+    require_sound(run)
+    model = load_run_model(run.folder)
+    if run.hidden:
+        model = hidden_model(model, run.hidden.layer)
     n_factors = len(run.signature.scaler.offset)
     if model.output_shape[1] != n_factors:
         raise DataError(
             f"{MODEL_FILE} and {SIGNATURE_FILE} of {run.folder} are not of one run: they have "
             f"{model.output_shape[1]} and {n_factors} factors."
         )
-    frames = None if run.procedure == WHOLE_TRACKS else run.sequence.frames
-    n_bins = run.signature.audio.n_bins
+    is_staged = run.procedure in POOLED_BETWEEN and not run.hidden
+    model, head = model.layers[-2:] if is_staged else (model, None)
+    frames = None if run.procedure in WHOLE_TRACKS else run.sequence.frames
+    frame_size = run.signature.audio.frame_size
     # One signature for batches of any size: a graph made for one size could round otherwise than one made for all.
     apply = tf.function(
         lambda x: model(x, training=False),
-        input_signature=[tf.TensorSpec((None, frames, n_bins), tf.float32)],
+        input_signature=[tf.TensorSpec((None, frames, frame_size), tf.float32)],
     )
 
-    def predict(magnitudes: Frames) -> Matrix:
-        total, n = np.zeros(n_factors), 0  # float64, as in training
-        for batch in _batches(magnitudes, run):
+    def predict(track: Frames) -> Matrix:
+        total, n = np.zeros(model.output_shape[1]), 0  # float64, as in training
+        for batch in _batches(track, run):
             outputs = apply(tf.constant(batch)).numpy()
             total += outputs.sum(axis=0, dtype=np.float64)
             n += len(outputs)
-        return (total / n).astype(np.float32)
+        mean = (total / n).astype(np.float32)
+        return mean if head is None else np.asarray(head(mean[np.newaxis], training=False))[0]
 
     return predict
 
 
-def _batches(magnitudes: Frames, run: TrainedRun) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield what the model is given of one track, shape (batch, frames, n_bins)."""
-    if run.procedure == WHOLE_TRACKS:
-        yield magnitudes[np.newaxis].astype(np.float32)
+def _batches(track: Frames, run: TrainedRun) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield what the model is given of one track, shape (batch, frames, frame_size)."""
+    if run.procedure in WHOLE_TRACKS:
+        yield track[np.newaxis].astype(np.float32)
         return
-    length = np.array([len(magnitudes)])
+    length = np.array([len(track)])
     starts = prediction_windows(np.zeros(1, np.int64), length, run.sequence, run.signature.audio).start
     for first in range(0, len(starts), run.batch_size):
         chosen = starts[first : first + run.batch_size]
-        batch = np.zeros((len(chosen), run.sequence.frames, magnitudes.shape[1]), np.float32)
+        batch = np.zeros((len(chosen), run.sequence.frames, track.shape[1]), np.float32)
         for window, start in zip(batch, chosen.tolist(), strict=True):
-            stretch = magnitudes[start : start + run.sequence.frames]
+            stretch = track[start : start + run.sequence.frames]
             window[: len(stretch)] = stretch
         yield batch
 
 
-def _load(folder: Location) -> keras.Model:
-    """Load a run's model, by a temporary file where it is behind a URL: Keras reads local ones only."""
+def load_run_model(folder: Location) -> keras.Model:
+    """Load a run's model, by a temporary file where it is behind a URL: Keras reads local ones only.
+
+    Raises
+    ------
+    StorageError, DataError
+        When there is none, or it cannot be loaded.
+    """
     path = folder / MODEL_FILE
     if not is_remote(path):
         return load_model(path)

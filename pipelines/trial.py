@@ -25,7 +25,7 @@ from cs_keras.evaluation.objective import (
 from cs_keras.factors.interactions import align, load_interactions
 from cs_keras.factors.store import Factors
 from cs_keras.models import model_module
-from cs_keras.models.spec import architecture, trainable_parameters
+from cs_keras.models.spec import ANY, architecture, trainable_parameters
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import locked, write_json, write_npz
 from cs_keras.storage.location import Location, is_file
@@ -34,7 +34,9 @@ from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.fit import METRICS_FILE, DivergenceError, MemoryExhaustedError
 from cs_keras.training.losses import make_loss
 from pipelines.factors import open_factors
+from pipelines.inputs import require_input
 from pipelines.procedures import Job
+from pipelines.procedures.genre_space import CLASSIFIER_FOLDER
 from pipelines.procedures.job import WORK_FOLDER, Watch
 from pipelines.procedures.triplet import EMBEDDING_FOLDER
 from pipelines.settings import RunConfig, resolve
@@ -96,9 +98,15 @@ def check_search(
     key: str, changes: Mapping[str, Any], dataset: Location, factors_name: str | None, objective: str
 ) -> str:
     """Return the digest of the data that a search is on; raise CsKerasError where no trial could be run."""
-    data = Dataset(dataset)
+    data, run = Dataset(dataset), resolve(key, changes)
+    if run.learns_attributes or run.needs in ("attributes", ANY):
+        raise ConfigError(
+            f"A search takes no table of attributes, from which {key} learns; compare its settings by "
+            "`cs-keras run-baselines --features FILE --set ...`."
+        )
+    require_input(run, data.tracks, None)
     factors = open_factors(dataset, data.tracks, factors_name)
-    task = make_task(data, factors, resolve(key, changes).train_fraction)
+    task = make_task(data, factors, run.train_fraction)
     require_measurable(parse_objective(objective), _validation(task, factors))
     return task.data_digest
 
@@ -173,7 +181,7 @@ def _train(
     lesson = make_lesson(task, factors, run.training.loss)
     watch = _watch(run, task, folder, execution.prune_after)
     trained = run_procedure(
-        Job(run, task, lesson, folder, execution.shared, progress, execution.until, watch)
+        Job(run, task, lesson, factors, folder, execution.shared, progress, execution.until, watch)
     )
     predicted, scaled = factors.scaler.inverse(trained.predicted), trained.predicted
     if not np.isfinite(predicted).all():
@@ -191,7 +199,7 @@ def _train(
         "metrics": metrics,
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
-        "seconds": fitted.seconds + (trained.embedding["seconds"] if trained.embedding else 0.0),
+        "seconds": trained.seconds,
     }
 
 
@@ -251,7 +259,7 @@ def _can_be_measured(goal: SearchObjective, validation: Validation) -> bool:
 
 def _take_over(other: Path | None, folder: Path) -> None:
     """Copy what an earlier execution left to go on from, unless this one has begun."""
-    for name in (WORK_FOLDER, EMBEDDING_FOLDER):
+    for name in (WORK_FOLDER, EMBEDDING_FOLDER, CLASSIFIER_FOLDER):
         if other is not None and (other / name).exists() and not (folder / name).exists():
             temporary = folder / f"partial-{name}"
             shutil.rmtree(temporary, ignore_errors=True)

@@ -1,5 +1,7 @@
 """What every model is held beside: predictors that hear nothing, a second fit, and the reference itself."""
 
+from collections.abc import Iterator
+
 from cs_keras.evaluation.artist_mean import artist_means
 from cs_keras.evaluation.references import one_ranking_scores, random_predictor
 from pipelines.reference import Predictor, Reference
@@ -11,8 +13,10 @@ SECOND_FIT = "second-fit"  # the ceiling
 REFERENCE = "reference"
 
 
-def make_yardsticks(reference: Reference, seed: int) -> dict[str, Predictor]:
-    """Return, by name, predictors that know nothing of a track's sound, and a second fit if there is one.
+def make_yardsticks(reference: Reference, seed: int) -> Iterator[tuple[str, Predictor]]:
+    """Yield, with names, predictors that know nothing of a track's sound, and a second fit if there is one.
+
+    One is made after another, so that no more than one need be held.
 
     Parameters
     ----------
@@ -22,12 +26,12 @@ def make_yardsticks(reference: Reference, seed: int) -> dict[str, Predictor]:
         Of the random predictor.
     """
     own = reference.own
-    yardsticks = {RANDOM: Predictor(random_predictor(own.items, seed), own.playlists)}
+    yield RANDOM, Predictor(random_predictor(own.items, seed), own.playlists)
     if len(own.playlists):
-        yardsticks[ONE_RANKING] = Predictor(one_ranking_scores(own.items, own.playlists), own.playlists)
+        yield ONE_RANKING, Predictor(one_ranking_scores(own.items, own.playlists), own.playlists)
     if reference.artist_known.any():
         means = artist_means(reference.train_factors, reference.train_artists, reference.artists)
-        yardsticks[ARTIST_MEAN] = Predictor(means, own.playlists)
+        yield ARTIST_MEAN, Predictor(means, own.playlists)
+        del means
     if reference.second is not None:
-        yardsticks[SECOND_FIT] = reference.second
-    return yardsticks
+        yield SECOND_FIT, reference.second

@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reports.collect import Group
+from reports.collect import Group, Run
 from reports.html_failures import failures_table
 from reports.html_figures import figure_html
+from reports.html_filters import inspection_html
+from reports.html_inspection import read_inspection
 from reports.html_map import TrackMap, make_map, map_figure
 from reports.html_markup import Markup, element
+from reports.html_meanings import meanings_table
 from reports.html_pictures import factor_pictures, losses_picture, overlap_pictures
 from reports.html_runs import Folders, Predictions, folders_of, read_predictions
-from reports.html_spaces import Space
+from reports.html_source import Source
 from reports.html_summary import find_standings, summary_html
 from reports.html_tables import notes_html, table_html
 from reports.layout import Section
@@ -24,29 +27,29 @@ class GroupPage:
     track_map: TrackMap | None
 
 
-def make_group_page(
-    group: Group, section: Section, folders: Folders, space: Space | None, name: str
-) -> GroupPage:
+def make_group_page(group: Group, section: Section, source: Source, folders: Folders, name: str) -> GroupPage:
     """Return a group's part of a page.
 
     Parameters
     ----------
     group, section
         Its runs and their tables.
+    source
+        What the page is made from.
     folders
         Where runs lie.
-    space
-        What a dataset knows of its tracks, if one is known.
     name
         Id on the page, a word of its own.
     """
+    space = source.spaces.get(group.data_digest)
     predicted = read_models(group, folders)
     best = next(iter(predicted), None)
     track_map = make_map(best, predicted[best], space, group.judging.metric) if best else None
     tables = [*section.tables]
-    if space and predicted:
+    if space and best:
         failures = failures_table(predicted, space, min(group.judging.ks), group.judging.metric)
         tables += [failures] if failures else []
+        tables.append(meanings_table(best, predicted[best], space))
     content = element(
         "section",
         element("h2", section.heading),
@@ -61,18 +64,41 @@ def make_group_page(
             *(factor_pictures(predicted, space, name) if space and predicted else ()),
             class_="pictures",
         ),
+        *_inspection(group, source, folders, name),
         *_map(track_map, name),
         id=name,
     )
     return GroupPage(content, track_map)
 
 
+def rank_runs(group: Group) -> list[Run]:
+    """Return the runs of a group, the best by each kind of list first."""
+    best = [standing.best.name for standing in find_standings(group)]
+    return sorted(group.runs, key=lambda run: best.index(run.label) if run.label in best else len(best))
+
+
 def read_models(group: Group, folders: Folders) -> dict[str, Predictions]:
     """Return the predictions of each model's first seed that kept any, those of the best model first."""
-    best = [standing.best.name for standing in find_standings(group)]
-    runs = sorted(group.runs, key=lambda run: best.index(run.label) if run.label in best else len(best))
-    read = {run.label: read_predictions(folders_of(run, folders)[0]) for run in runs}
+    read = {run.label: read_predictions(folders_of(run, folders)[0]) for run in rank_runs(group)}
     return {label: predictions for label, predictions in read.items() if predictions}
+
+
+def _inspection(group: Group, source: Source, folders: Folders, name: str) -> Iterator[Markup]:
+    """Yield what the best network that was inspected listens for, and why better ones were not."""
+    reasons = []
+    for run in rank_runs(group):
+        folder = folders_of(run, folders)[0]
+        if folder in source.uninspected:
+            reasons.append(f"{run.label}: {source.uninspected[folder]}")
+            continue
+        inspection = read_inspection(folder)
+        if inspection:
+            space = source.spaces.get(group.data_digest)
+            yield from inspection_html(run.label, inspection, space, f"{name}-inside")
+            break
+    if reasons:
+        yield element("p", "Not shown is what these networks listen for:")
+        yield notes_html(reasons)
 
 
 def _map(track_map: TrackMap | None, name: str) -> Iterator[Markup]:

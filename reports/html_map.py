@@ -7,7 +7,9 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from cs_keras.evaluation.topk import Metric, top_k_similar
 from reports.html_factors import cosine_distances
@@ -23,6 +25,10 @@ LEAST_TRACKS = 5  # fewer make no map
 N_NEIGHBOURS = 10
 PERPLEXITY = 30.0
 SEED = 0
+N_DIMENSIONS = 50  # of t-SNE's input, as its authors take: more cost time and tell it little
+N_FEW = 2_000  # tracks up to which threads would mostly wait for each other
+N_MANY = 5_000  # tracks from which on t-SNE stops at half its usual steps
+N_STEPS = 1_000
 N_VECTORS = 2_000  # points that a picture keeps apart; more become one image
 OTHERS = "others"
 
@@ -134,13 +140,24 @@ def map_figure(track_map: TrackMap) -> Figure:
 
 
 def _embed(factors: Matrix, metric: str) -> Matrix:
-    """Return t-SNE places, float32 of shape (n, 2); of directions where it is the angle that counts."""
+    """Return t-SNE places, float32 of shape (n, 2); of directions where it is the angle that counts.
+
+    After van der Maaten & Hinton 2008: of many dimensions, t-SNE is given the principal components.
+    """
     if metric == "cosine":
         norms = np.linalg.norm(factors, axis=1, keepdims=True)
         factors = factors / np.where(norms > 0, norms, 1)
-    perplexity = min(PERPLEXITY, (len(factors) - 1) / 3)
-    tsne = TSNE(init="random", learning_rate="auto", perplexity=perplexity, random_state=SEED)
-    return np.asarray(tsne.fit_transform(factors), dtype=np.float32)
+    if min(factors.shape) > N_DIMENSIONS:
+        factors = PCA(N_DIMENSIONS, svd_solver="full").fit_transform(factors)
+    tsne = TSNE(
+        init="random",
+        learning_rate="auto",
+        perplexity=min(PERPLEXITY, (len(factors) - 1) / 3),
+        max_iter=N_STEPS if len(factors) < N_MANY else N_STEPS // 2,
+        random_state=SEED,
+    )
+    with threadpool_limits(1 if len(factors) <= N_FEW else None):
+        return np.asarray(tsne.fit_transform(factors), dtype=np.float32)
 
 
 def _neighbours(factors: Matrix, known: npt.NDArray[np.bool_], metric: str) -> Lists:

@@ -2,17 +2,15 @@
 
 import importlib.resources
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from cs_keras.runs import atomic_write
-from reports.collect import Collected
 from reports.html_figures import page_style
 from reports.html_group import GroupPage, make_group_page
 from reports.html_map import map_script
 from reports.html_markup import Markup, element
 from reports.html_runs import list_folders
-from reports.html_spaces import Spaces
+from reports.html_source import Source
 from reports.html_tables import notes_html
 from reports.layout import Section
 
@@ -21,25 +19,6 @@ ASSETS = ("report.css", "report.js")
 MAP_ASSET = "map.js"
 PLOTLY = "plotly.min.js"
 TITLE = "How well sound alone places a new track"
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a page is made from.
-
-    Attributes
-    ----------
-    collected : Collected
-        As `reports.collect.collect_runs` returns it.
-    runs : Path
-        Folder that it was collected from.
-    spaces : mapping of str to Space
-        What a dataset knows of the tracks, by the digest of the data that runs name; may be empty.
-    """
-
-    collected: Collected
-    runs: Path
-    spaces: Spaces
 
 
 def write_page(sections: tuple[Section, ...], source: Source, out: Path) -> list[Path]:
@@ -75,7 +54,7 @@ def _files(sections: tuple[Section, ...], source: Source) -> Iterator[tuple[str,
     folders, collected = list_folders(source.runs), source.collected
     with page_style():
         pages = [
-            make_group_page(group, section, folders, source.spaces.get(group.data_digest), f"g{number}")
+            make_group_page(group, section, source, folders, f"g{number}")
             for number, (group, section) in enumerate(zip(collected.groups, sections, strict=True), 1)
         ]
     maps = [page.track_map for page in pages if page.track_map]
@@ -83,12 +62,16 @@ def _files(sections: tuple[Section, ...], source: Source) -> Iterator[tuple[str,
     names = [*ASSETS, MAP_ASSET] if maps else [*ASSETS]
     loaded = [name for name in (ASSETS[1], *([PLOTLY, *scripts, MAP_ASSET] if maps else []))]
     yield PAGE_FILE, _page(sections, pages, collected.left_out, loaded)
-    assets = importlib.resources.files("reports") / "assets"
-    yield from ((name, (assets / name).read_text(encoding="utf-8")) for name in names)
+    yield from ((name, read_asset(name)) for name in names)
     yield from scripts.items()
     if maps:
-        library = importlib.resources.files("plotly") / "package_data" / PLOTLY
-        yield PLOTLY, library.read_text(encoding="utf-8")
+        yield PLOTLY, read_asset(PLOTLY)
+
+
+def read_asset(name: str) -> str:
+    """Return a style sheet or script of ours, or Plotly's."""
+    package, folder = ("plotly", "package_data") if name == PLOTLY else ("reports", "assets")
+    return (importlib.resources.files(package) / folder / name).read_text(encoding="utf-8")
 
 
 def _page(

@@ -13,6 +13,7 @@ from cs_keras.factors.store import Factors
 from reports.html_markup import shorten
 
 NAMELESS = "unknown"
+MAX_NAME = 60  # characters of a name where several share a cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,21 @@ def text_column(space: Space, rows: npt.NDArray[np.int64], column: str) -> list[
     else:
         values = space.tracks.strings(column)
     return [shorten(values[row]) or NAMELESS for row in rows.tolist()]
+
+
+def describe_tracks(space: Space, rows: npt.NDArray[np.int64]) -> list[str]:
+    """Return what to call each track where several share a cell: title, artist and genre."""
+    columns = (text_column(space, rows, column) for column in ("title", "artist", "genres"))
+    return [
+        f"{brief(title)} – {brief(artist)} ({brief(genre)})"
+        for title, artist, genre in zip(*columns, strict=True)
+    ]
+
+
+def brief(name: str) -> str:
+    """Return a name of no more characters than there is room for where several share a cell."""
+    shown = shorten(name)
+    return shown if len(shown) <= MAX_NAME else f"{shown[: MAX_NAME - 1]}…"
 
 
 def fold_column(space: Space, rows: npt.NDArray[np.int64]) -> list[str]:

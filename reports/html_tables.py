@@ -97,5 +97,6 @@ def _cell(column: Column, cell: Cell | None) -> Markup:
         return element("td", NOT_AVAILABLE, class_=f"{column.align} missing")
     shown = shorten(cell.text)
     number = element("strong", shown) if cell.strong else element("span", shown)
-    detail = element("span", cell.detail, class_="detail") if cell.detail else ""
-    return element("td", join(number, cell.marks, detail), class_=column.align, data_value=cell.value)
+    lines = cell.detail.split("\n") if cell.detail else ()
+    details = (element("span", shorten(line), class_="detail") for line in lines)
+    return element("td", join(number, cell.marks, *details), class_=column.align, data_value=cell.value)

@@ -4,11 +4,20 @@ from collections.abc import Mapping, Sequence
 
 FAMILIES = {
     "bot": "Bag of Tones",
+    "mlr": "Bag of Tones",
+    "multiscale": "Features without labels",
     "cnn": "Convolutional networks",
+    "dieleman": "Convolutional networks",
+    "raw": "Raw audio",
     "lstm": "Recurrent networks",
     "xception": "Transferred networks",
     "choi": "Transferred networks",
     "triplet": "Triplets",
+    "attributes": "Attributes",
+    "estimated": "Attributes",
+    "genre": "Genres",
+    "fusion": "Fusion",
+    "ensemble": "Ensembles",
 }
 OTHERS = "Others"
 PREDICTORS = {

@@ -23,6 +23,12 @@ BEYOND: dict[str, tuple[str, Callable[[float], str]]] = {
     "hubness": ("hubness", lambda value: f"{value:z.2f}"),
     "never_reached": ("never\nreached", format_share),
 }
+COHESION: dict[str, tuple[str, Callable[[float], str]]] = {
+    "shared_genre": ("shared\ngenre", format_share),
+    "same_artist": ("same\nartist", format_share),
+    "genre_entropy": ("genre\nentropy", lambda value: f"{value:.2f}"),
+    "diversity": ("diver-\nsity", lambda value: f"{value:z.2f}"),
+}
 
 
 def ranking_table(group: Group, contests: Contests) -> Table | None:
@@ -43,18 +49,35 @@ def ranking_table(group: Group, contests: Contests) -> Table | None:
 
 def beyond_table(group: Group) -> Table | None:
     """Return what lists do to the catalogue of test tracks; None for runs of earlier releases."""
+    return _table_of(group, "Beyond accuracy", BEYOND, beyond_notes)
+
+
+def cohesion_table(group: Group) -> Table | None:
+    """Return how much the lists of tracks are of one kind; None for runs of earlier releases."""
+    return _table_of(group, "Cohesion and diversity", COHESION, cohesion_notes)
+
+
+def _table_of(
+    group: Group,
+    title: str,
+    shown: Mapping[str, tuple[str, Callable[[float], str]]],
+    notes_of: Callable[[Group, BeyondRecord], tuple[str, ...]],
+) -> Table | None:
+    """Return those of the numbers `shown` that any predictor of the first run has; None if none has one."""
     first = group.first.beyond_accuracy
-    if first is None or not any(first.predictors.values()):
+    if first is None:
         return None
-    names = [name for name in BEYOND if any(name in own for own in first.predictors.values())]
-    columns = tuple(Column(BEYOND[name][0], name) for name in names)
+    names = [name for name in shown if any(name in own for own in first.predictors.values())]
+    if not names:
+        return None
+    columns = tuple(Column(shown[name][0], name) for name in names)
 
     def cells(seeds: Sequence[BeyondRecord], predictor: str) -> Cells:
         values = {name: [own.predictors[predictor].get(name) for own in seeds] for name in names}
-        return tuple(bare_cell(own, BEYOND[name][1]) for name, own in values.items())
+        return tuple(bare_cell(own, shown[name][1]) for name, own in values.items())
 
     rows = _rows(group, columns, lambda one: one.beyond_accuracy, first.predictors, cells)
-    return Table(f"Beyond accuracy, k = {first.k}", columns, rows, beyond_notes(group, first))
+    return Table(f"{title}, k = {first.k}", columns, rows, notes_of(group, first))
 
 
 def _rows(
@@ -126,4 +149,15 @@ def beyond_notes(group: Group, beyond: BeyondRecord) -> tuple[str, ...]:
         f"Of each test track's {beyond.k} nearest: hubness, skewness of how often a track is listed, 0 for none; "
         "never reached, share (%) of the tracks in no list. No such number is good or bad by itself: hold it "
         "beside the reference's.",
+    )
+
+
+def cohesion_notes(group: Group, beyond: BeyondRecord) -> tuple[str, ...]:
+    """Return what the numbers are, and that cohesion is not quality."""
+    return (
+        f"Of each test track's {beyond.k} nearest: shared genre, share (%) of the list that has a genre of that "
+        "track; same artist, share (%) by its artist; genre entropy, bits, 0 if a list is of one genre; diversity, "
+        "mean of 1 - cosine over the pairs of a list, by reference factors. n/a: no genres known, or no such list.",
+        "A cohesive list is not a better one: listeners often like what is diverse in style. Hold it beside the "
+        "reference's.",
     )

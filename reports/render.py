@@ -3,11 +3,11 @@
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
 
+from cs_keras.playlists.formats import neutralise
 from reports.labels import name_seeds
 from reports.layout import NOT_AVAILABLE, Cell, Column, Row, Section, Table
 
@@ -54,13 +54,6 @@ def escape_markdown(text: str) -> str:
     """Return text that Markdown shows as it is, HTML in it included."""
     escaped = re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", printable(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def neutralise(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula, whether in plain or full-width characters."""
-    shown = printable(text)
-    begins = unicodedata.normalize("NFKC", shown).lstrip()[:1]
-    return f"'{shown}" if begins and begins in "=+-@" else shown
 
 
 def printable(text: str) -> str:

@@ -11,21 +11,28 @@ import numpy.typing as npt
 
 from cs_keras.errors import CsKerasError, DataError
 from cs_keras.runs import read_json, read_npz
+from cs_keras.storage.location import Location, is_file
 from reports.json_records import check_version, mismatch, to_record
-from reports.study_records import Parameter, Study, StudySettings, Trial
+from reports.study_records import BEST_FILE, Parameter, Study, StudySettings, Trial
 
 STUDY_FILE = "study.json"
 TRIAL_FILE = "trial.json"
 QUERIES_FILE = "validation.npz"
+STUDY_FILES = (  # all that is read of a study
+    STUDY_FILE,
+    BEST_FILE,
+    f"trials/*/{TRIAL_FILE}",
+    f"trials/*/execution-*/{QUERIES_FILE}",
+)
 SCHEMA_VERSION = 1
 HYPERBAND_EPOCHS = Parameter("hyperband.epochs", log=True)  # what Hyperband allots varies as a parameter does
 
 Float64Array = npt.NDArray[np.float64]
 
 
-def is_study(folder: Path) -> bool:
-    """Tell whether a folder is that of a study."""
-    return (folder / STUDY_FILE).exists()
+def is_study(folder: Location) -> bool:
+    """Tell whether a folder, local or behind a URL, is that of a study."""
+    return is_file(folder / STUDY_FILE)
 
 
 def read_study(folder: Path) -> Study:

@@ -8,7 +8,7 @@ from reports.groups import group_tables
 from reports.ladder import ladder_table
 from reports.layout import Section, Table
 from reports.overlap import TITLES, overlap_table
-from reports.ranking import beyond_table, ranking_table
+from reports.ranking import beyond_table, cohesion_table, ranking_table
 from reports.training import training_table
 
 
@@ -36,6 +36,7 @@ def make_tables(group: Group) -> tuple[Table, ...]:
         *(ladder_table(group, kind) for kind in kinds),
         ranking_table(group, contests),
         beyond_table(group),
+        cohesion_table(group),
         *group_tables(group),
         comparison_table(group, contests),
     )

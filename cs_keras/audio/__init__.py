@@ -1,1 +1,1 @@
-"""Recordings to magnitude spectrograms."""
+"""Recordings to magnitude spectrograms, or to samples."""

@@ -95,8 +95,8 @@ def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples
         raise AudioError(f"{path} is silent: no sample lies above -80 dBFS once the channels are mixed.")
     if sample_rate != config.sample_rate:
         mono = soxr.resample(mono, sample_rate, config.sample_rate, quality="HQ")
-    if config.n_frames(len(mono)) < MIN_FRAMES:
-        needed = config.n_fft + (MIN_FRAMES - 1) * config.hop_length
+    needed = config.n_fft + (MIN_FRAMES - 1) * config.hop_length  # whether frames are windows or hops
+    if len(mono) < needed:
         raise AudioError(
             f"{path} is too short: {len(mono) / config.sample_rate:.2f} s, where {MIN_FRAMES} frames, "
             f"{needed / config.sample_rate:.2f} s, are needed."

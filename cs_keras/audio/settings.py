@@ -1,8 +1,10 @@
-"""What a magnitude spectrogram is made with: sampling rate, window, hop and mix-down."""
+"""What a dataset holds of each recording, and what a magnitude spectrogram of it is made with."""
 
 import dataclasses
 
-from cs_keras.config import check_choice, check_range
+from cs_keras.config import LATER, check_choice, check_range
+
+CONTENTS = ("magnitude", "waveform")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +23,9 @@ class AudioConfig:
         Name of the (periodic) window: ``hann`` or ``hamming``.
     mixdown
         How channels become one: ``mean``, as librosa does, or ``sum``, as the thesis does (+6 dB for stereo).
+    content
+        What a frame on disk is: ``magnitude``, the Fourier magnitudes of a window; or ``waveform``, the
+        `hop_length` samples that it advances by, of which models make magnitudes themselves.
     """
 
     sample_rate: int = 22050
@@ -28,6 +33,7 @@ class AudioConfig:
     hop_length: int = 512
     window: str = "hann"
     mixdown: str = "mean"
+    content: str = dataclasses.field(default="magnitude", metadata=LATER)
 
     def __post_init__(self) -> None:
         check_range("audio.sample_rate", self.sample_rate, 4000, 384_000)
@@ -35,11 +41,22 @@ class AudioConfig:
         check_range("audio.hop_length", self.hop_length, 1, self.n_fft)
         check_choice("audio.window", self.window, ("hann", "hamming"))
         check_choice("audio.mixdown", self.mixdown, ("mean", "sum"))
+        check_choice("audio.content", self.content, CONTENTS)
 
     @property
     def n_bins(self) -> int:
-        """Frequency bins of a frame: ``n_fft // 2 + 1``."""
+        """Frequency bins of a spectrum: ``n_fft // 2 + 1``."""
         return self.n_fft // 2 + 1
+
+    @property
+    def holds_waveforms(self) -> bool:
+        """Whether frames are stretches of samples."""
+        return self.content == "waveform"
+
+    @property
+    def frame_size(self) -> int:
+        """Numbers in a frame on disk: bins of a magnitude frame, samples of a waveform's."""
+        return self.hop_length if self.holds_waveforms else self.n_bins
 
     @property
     def frames_per_second(self) -> float:
@@ -47,5 +64,17 @@ class AudioConfig:
         return self.sample_rate / self.hop_length
 
     def n_frames(self, n_samples: int) -> int:
-        """Whole windows that fit in `n_samples` (no padding at either end)."""
+        """Return how many frames `n_samples` make: whole windows that fit, or whole hops; nothing is padded."""
+        if self.holds_waveforms:
+            return n_samples // self.hop_length
         return max(0, 1 + (n_samples - self.n_fft) // self.hop_length)
+
+    def n_samples(self, n_frames: int) -> int:
+        """Return how many samples `n_frames`, at least one, are made of."""
+        if self.holds_waveforms:
+            return n_frames * self.hop_length
+        return (n_frames - 1) * self.hop_length + self.n_fft
+
+    def duration_s(self, n_frames: int) -> float:
+        """Return how long `n_frames` last, in seconds."""
+        return self.n_samples(n_frames) / self.sample_rate

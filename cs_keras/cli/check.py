@@ -58,6 +58,9 @@ def _leakage(result: "CheckResult") -> list[str]:
 
 def _summary(dataset: Any, result: "CheckResult") -> str:
     factors = f"factors {', '.join(result.factors)}" if result.factors else "no factors yet"
+    if not result.n_shards:
+        items = _count(result.n_tracks, "item")
+        return f"{dataset} is whole: {items} without sound, {factors}; folds and ids agree."
     return (
         f"{dataset} is whole: {_count(result.n_tracks, 'track')}, {result.n_frames:,} frames in "
         f"{_count(result.n_shards, 'shard')}, {factors}; all checksums, positions, folds and ids agree, and every "

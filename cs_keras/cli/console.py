@@ -1,6 +1,7 @@
 """Progress for people: bars on a terminal, plain lines in a log."""
 
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -59,5 +60,9 @@ class _LogLines:
 
 
 def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up notes out of the output; its errors still show. Call before importing it."""
+    """Keep TensorFlow's notes and advice to programmers out of the output; its errors still show.
+
+    Call before importing it.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

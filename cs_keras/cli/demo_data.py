@@ -13,7 +13,8 @@ from cs_keras.cli.paths import LOCAL_PATH
 @click.option("--artists", "n_artists", type=int, help="Artists they are by.")
 @click.option("--playlists", "n_playlists", type=int, help="Playlists to draw.")
 @click.option("--seed", type=int, help="Everything follows from it.")
-def command(folder: Path, **changes: int | None) -> None:
+@click.option("--waveforms", is_flag=True, help="Keep samples, as ingest --waveforms does.")
+def command(folder: Path, waveforms: bool, **changes: int | None) -> None:
     """Synthesise music and playlists, and make them the dataset DIR.
 
     DIR/source holds what real data would be: WAV files, tracks.csv and listening.csv, and besides them the
@@ -22,11 +23,13 @@ def command(folder: Path, **changes: int | None) -> None:
     from cs_keras.cli.console import Console, quiet_tensorflow
 
     quiet_tensorflow()
+    from cs_keras.audio.settings import AudioConfig
     from cs_keras.data.demo.config import DemoConfig
     from pipelines.demo import make_demo
 
     settings = DemoConfig(**{name: value for name, value in changes.items() if value is not None})
-    make_demo(folder, settings, Console())
+    audio = AudioConfig(content="waveform" if waveforms else "magnitude")
+    make_demo(folder, settings, Console(), audio)
     click.echo(
         f"{folder}: {settings.n_tracks} tracks by {settings.n_artists} artists; its sources are in {folder}/source."
     )

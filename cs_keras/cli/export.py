@@ -23,7 +23,7 @@ def command(run: Any, out: Path) -> None:
 
     quiet_tensorflow()
     from pipelines.export import EXPORT_FILE, SAVED_MODEL, export
-    from pipelines.train import MODEL_FILE
+    from pipelines.model_file import MODEL_FILE
     from pipelines.trained import read_run
 
     export(read_run(run), out)

@@ -105,7 +105,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
 
     from cs_keras.playlists.entries import printable
 
-    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for name in ("", *header):
         table.add_column(Text(name), overflow="fold", justify="right" if name in ("", *NUMBERS) else "left")
     for number, row in enumerate(rows, 1):
@@ -113,6 +113,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     console = Console()
     if not console.is_terminal:  # a file or pipe has no width of its own
         console.width = max(console.width, PAGE_WIDTH)
+    console.print(Text(printable(title), style="italic"))  # as the table's own, it would break at its width
     console.print(table)
 
 

@@ -31,25 +31,32 @@ def command(params: bool, n_factors: int) -> None:
     quiet_tensorflow()
     import keras
 
-    from cs_keras.audio.settings import AudioConfig
-    from cs_keras.models.spec import architecture, trainable_parameters
+    from cs_keras.models.spec import architecture, heard_audio, trainable_parameters
 
     click.echo(_HEADER)
     for key in MODEL_FILES:
         keras.backend.clear_session()
-        model = model_module(key).build(architecture(get_baseline(key)), n_factors, AudioConfig())
+        baseline = architecture(get_baseline(key))
+        model = model_module(key).build(baseline, n_factors, heard_audio(baseline))
         click.echo(_row(key, trainable_parameters(model), n_factors))
 
 
-_HEADER = f"{'model':<18}{'trainable':>12}{'thesis':>13}{'difference':>13}  how the thesis's model was read"
+_WIDTH = 22  # of the longest key
+_HEADER = (
+    f"{'model':<{_WIDTH}}{'trainable':>12}{'thesis':>13}{'difference':>13}  how the thesis's model was read"
+)
 
 
 def _row(key: str, ours: int, n_factors: int) -> str:
     """Return a line of the table; the thesis's counts are for its own number of factors only."""
+    from cs_keras.models import get_baseline
     from cs_keras.models.thesis import N_FACTORS, THESIS
 
+    start = f"{key:<{_WIDTH}}{ours:>12,}"
+    if get_baseline(key).needs != "sound":
+        return f"{start}{'-':>13}{'-':>13}  of as many inputs as are usual; a dataset's may be others"
     reported = THESIS.get(key)
     if reported is None or n_factors != N_FACTORS:
-        return f"{key:<18}{ours:>12,}{'-':>13}{'-':>13}"
+        return f"{start}{'-':>13}{'-':>13}"
     difference = ours - reported.parameters
-    return f"{key:<18}{ours:>12,}{reported.parameters:>13,}{difference:>+13,}  {reported.reading}"
+    return f"{start}{reported.parameters:>13,}{difference:>+13,}  {reported.reading}"

@@ -15,7 +15,7 @@ Command = Callable[..., Any]
 
 
 def dataset_options(command: Command) -> Command:
-    """Add what says how a dataset's magnitudes are made and stored."""
+    """Add what says how a dataset's frames are made and stored."""
     options = (
         click.option("--append", is_flag=True, help="Add new tracks to a dataset that is already whole."),
         click.option("--sample-rate", type=int, default=22050, show_default=True, help="Hz."),
@@ -40,7 +40,7 @@ def dataset_options(command: Command) -> Command:
             type=click.Choice(["float16", "float32"]),
             default="float16",
             show_default=True,
-            help="Of the magnitudes on disk.",
+            help="Of the numbers on disk.",
         ),
         click.option("--shard-mb", type=int, default=128, show_default=True, help="Megabytes in a shard."),
         click.option("--encoding", help="Of tracks.csv.  [default: UTF-8, or UTF-16 by its byte-order mark]"),

@@ -1,34 +1,28 @@
 """``cs-keras predict``: factors of tracks by a finished run's model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cs_keras.cli.beam import BeamCommand, beam_flags, runner_option
 from cs_keras.cli.options import read_config, reading_options
-from cs_keras.cli.paths import DATASET
-
-if TYPE_CHECKING:
-    from cs_keras.storage.location import Location
+from cs_keras.cli.paths import DATASET, LOCAL_PATH
+from cs_keras.cli.sources import decoder_option, find_sources, split_option
 
 
 @click.command("predict", cls=BeamCommand)
 @click.argument("run", type=DATASET)
-@click.argument("sources", nargs=-1, required=True, metavar="DATASET|AUDIO...")
-@click.option("--out", required=True, metavar="FILE", type=DATASET, help="The npz to write; may be a URL.")
+@click.argument("sources", nargs=-1, required=True, metavar="DATASET|AUDIO...|FEATURES")
+@click.option("--out", required=True, metavar="FILE", type=DATASET, help="An .npz or .parquet; may be a URL.")
+@split_option
+@decoder_option
 @click.option(
-    "--split",
-    type=click.Choice(["all", "train", "validation", "test"]),
-    help="Which of a dataset's tracks.  [default: all]",
+    "--features",
+    type=LOCAL_PATH,
+    help="Attributes of DATASET's tracks, for a model that joins them with sound.",
 )
-@click.option(
-    "--decoder",
-    type=click.Choice(["auto", "soundfile", "tfio", "librosa"]),
-    default="auto",
-    show_default=True,
-    help="Of AUDIO; auto: whichever reads the file, the fastest first.",
-)
+@click.option("--id-column", help="Of FEATURES or --features.  [default: track_id, or the first column]")
 @runner_option
 @reading_options
 def command(
@@ -37,59 +31,62 @@ def command(
     out: Any,
     split: str | None,
     decoder: str,
+    features: Path | None,
+    id_column: str | None,
     runner: str | None,
     **reading: Any,
 ) -> None:
     """Predict the factors of a dataset's tracks, or of recordings, by the model of RUN, a finished run folder.
 
     FILE gets the arrays track_ids, factors, in the space of the factors that the model was trained on, and
-    scaled_factors, the model's own output. A recording's id is its path without the suffix, relative to the folder
-    named. What cannot be used is left out and told. The same command goes on where it was stopped.
+    scaled_factors, the model's own output; as Parquet, the columns track_id, factors and scaled_factors. A
+    recording's id is its path without the suffix, relative to the folder named. What cannot be used is left out and
+    told. The same command goes on where it was stopped.
+
+    A model that learnt from attributes takes FEATURES: a table or npz with those it was trained on, of items that
+    need be in no dataset. A fusion takes a DATASET, and with --features what is known of its tracks beside sound.
 
     With --runner, workers of Apache Beam predict, to the same bytes: each must see RUN, DATASET and --out, which
     may be URLs, or AUDIO at the same paths.
     """
     from cs_keras.cli.console import Console, quiet_tensorflow
-    from cs_keras.data.schema import DATASET_FILE
     from cs_keras.errors import ConfigError
-    from cs_keras.storage.location import is_file, locate
+    from pipelines.track_vectors import check_suffix
 
-    places = [locate(source) for source in sources]
-    datasets = [place for place in places if is_file(place / DATASET_FILE)]
-    if datasets and len(places) > 1:
-        raise ConfigError(
-            f"Give one dataset, or audio files and folders. Received: {len(places)} names, among them the dataset "
-            f"{datasets[0]}."
-        )
-    if split and not datasets:
-        raise ConfigError(f"--split is for a dataset, and {sources[0]} is none.")
-    files = [] if datasets else _local(places)
+    dataset, files = find_sources(sources, split)
     flags = beam_flags(runner)
+    check_suffix(out)
     quiet_tensorflow()
+    from cs_keras.models.spec import ANY
     from pipelines.blocks import DatasetTracks
     from pipelines.predict import predict_dataset, predict_recordings
+    from pipelines.predict_fusion import FeaturesFile, predict_fused, require_dataset
+    from pipelines.predict_items import choose_table, predict_items
     from pipelines.trained import read_run
 
     console, trained = Console(), read_run(run)
-    if datasets:
-        tracks = DatasetTracks(datasets[0], read_config(**reading))
+    hears, is_fusion = trained.needs == "sound", trained.needs == ANY
+    if features and not is_fusion:
+        raise ConfigError(f"--features is for a fusion, and the model of {run} is none.")
+    if id_column and is_fusion and not features:
+        raise ConfigError("--id-column is of --features, and there is none.")
+    if id_column and hears:
+        raise ConfigError(f"--id-column is for a model that takes attributes, and that of {run} hears.")
+    if flags and not hears:
+        raise ConfigError(f"--runner is for a model that hears, and that of {run} takes attributes.")
+    if is_fusion:
+        tracks = DatasetTracks(require_dataset(trained, dataset, sources), read_config(**reading))
+        table = FeaturesFile(features, id_column) if features else None
+        result = predict_fused(trained, tracks, split or "all", out, table, console)
+    elif not hears:
+        result = predict_items(trained, choose_table(trained, dataset, files), out, id_column, console)
+    elif dataset is not None:
+        tracks = DatasetTracks(dataset, read_config(**reading))
         result = predict_dataset(trained, tracks, split or "all", out, console, flags)
     else:
         result = predict_recordings(trained, files, decoder, out, console, flags)
-    n_left_out = len(result.left_out)
+    n_left_out, noun = len(result.left_out), "recording" if hears else "item"
     click.echo(
         f"{out}: factors of {result.n_tracks} track{'' if result.n_tracks == 1 else 's'} in {result.n_factors} "
-        f"dimensions, {n_left_out} recording{'' if n_left_out == 1 else 's'} left out."
+        f"dimensions, {n_left_out} {noun}{'' if n_left_out == 1 else 's'} left out."
     )
-
-
-def _local(places: "list[Location]") -> list[Path]:
-    """Return paths on this machine; what is behind a URL can only have been meant as a dataset."""
-    from cs_keras.errors import StorageError
-
-    for place in places:
-        if not isinstance(place, Path):
-            raise StorageError(
-                f"{place} is not a cs-keras dataset, and recordings are read from this machine's paths only."
-            )
-    return [place for place in places if isinstance(place, Path)]

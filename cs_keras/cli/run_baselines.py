@@ -14,7 +14,23 @@ DEMO_FOLDER = Path("demo")
 @click.command("run-baselines")
 @click.argument("dataset", required=False, type=DATASET)
 @click.option(
-    "--models", default="bot,cnn-bn,lstm", show_default=True, help="Model keys separated by commas, or all."
+    "--models",
+    help="Model keys separated by commas, or all that can run on what there is.  [default: bot,cnn-bn,lstm, and "
+    "attributes with --features; without sound all that can run]",
+)
+@click.option(
+    "--features",
+    type=LOCAL_PATH,
+    help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features.",
+)
+@click.option("--id-column", help="Of --features.  [default: track_id, or the first column]")
+@click.option(
+    "--attribute",
+    "kinds",
+    multiple=True,
+    metavar="NAME=KIND",
+    help="Read a column of --features as numeric, categorical or labels (separated by |), or ignore it, where the "
+    "values would be taken otherwise.",
 )
 @click.option(
     "--out",
@@ -42,7 +58,10 @@ DEMO_FOLDER = Path("demo")
 @reading_options
 def command(
     dataset: Any,
-    models: str,
+    models: str | None,
+    features: Path | None,
+    id_column: str | None,
+    kinds: tuple[str, ...],
     runs: Path,
     factors_name: str | None,
     config_file: Path | None,
@@ -63,14 +82,11 @@ def command(
     from cs_keras import config
     from cs_keras.cli.console import Console, quiet_tensorflow
     from cs_keras.cli.report import show_report
-    from cs_keras.errors import CsKerasError
-    from cs_keras.models import MODEL_FILES, check_key
+    from cs_keras.errors import ConfigError, CsKerasError
 
-    keys = list(MODEL_FILES) if models == "all" else [key.strip() for key in models.split(",") if key.strip()]
-    for key in keys:
-        check_key(key)
-    if not keys:
-        raise click.UsageError("--models names no model.")
+    keys = _named(models)
+    if features is None and (id_column or kinds):
+        raise ConfigError("--id-column and --attribute are of --features, and there is none.")
     changes = config.merge(
         config.load_toml(config_file) if config_file else {}, config.parse_overrides(assignments)
     )
@@ -80,19 +96,51 @@ def command(
     execution = {"dtype_policy": policy, "jit": jit or None, "devices": devices}
     given["execution"] = {name: value for name, value in execution.items() if value is not None} or None
     given = {name: value for name, value in given.items() if value is not None}
-    changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
     quiet_tensorflow()
+    from pipelines.attribute_files import parse_kinds, read_attributes
     from pipelines.demo import make_demo
     from pipelines.run_baselines import run_baselines
 
     console = Console()
+    table = read_attributes(features, parse_kinds(kinds), id_column) if features else None
     if dataset is None:
         dataset = DEMO_FOLDER
         make_demo(dataset, progress=console)
-    outcome = run_baselines(dataset, keys, runs, changes, factors_name, console, read_config(**reading))
+    reading_settings = read_config(**reading)  # before anything is read from a bucket
+    keys = keys or _choose(models, dataset, table is not None, console)
+    changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
+    outcome = run_baselines(dataset, keys, runs, changes, factors_name, console, reading_settings, table)
     if outcome.runs:
         show_report(runs, runs / "report")
     if outcome.failed:
         raise CsKerasError(
             f"{len(outcome.failed)} of {len(keys)} models failed: {', '.join(outcome.failed)}."
         )
+
+
+def _named(models: str | None) -> list[str]:
+    """Return the models that are named one by one; none where the dataset decides."""
+    from cs_keras.models import check_key
+
+    if models is None or models == "all":
+        return []
+    keys = [key.strip() for key in models.split(",") if key.strip()]
+    for key in keys:
+        check_key(key)
+    if not keys:
+        raise click.UsageError("--models names no model.")
+    return keys
+
+
+def _choose(models: str | None, dataset: Any, has_attributes: bool, console: Any) -> list[str]:
+    """Return the models that can run on a dataset, telling how many cannot."""
+    from cs_keras.data.schema import read_info, read_tracks
+    from pipelines.inputs import choose_models
+
+    audio = read_info(dataset).audio
+    keys, unable = choose_models(models, read_tracks(dataset), has_attributes, audio)
+    if unable:
+        console.say(
+            f"models that can run on {dataset}: {', '.join(keys)}; {len(unable)} others need what it lacks"
+        )
+    return keys

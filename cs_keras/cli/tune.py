@@ -205,10 +205,7 @@ def _show(study: "Study") -> None:
     from cs_keras.cli.report import show_study
     from cs_keras.storage.location import is_remote
 
-    if is_remote(study.folder):
-        click.echo(f"Copy {study.folder} to this machine for `cs-keras report`.", err=True)
-    else:
-        show_study(Path(study.folder), Path(study.folder) / "report")
+    show_study(study.folder, Path("report") if is_remote(study.folder) else study.folder / "report")
 
 
 def _work(folder: "Location", dataset: str, reading: "ReadConfig", given: Mapping[str, Any]) -> None:

@@ -67,9 +67,9 @@ class TrainingBatches:
         self.steps_per_epoch = -(-self.n_windows // batch_size)
 
     def from_epoch(self, epoch: int) -> tf.data.Dataset:
-        """Return batches (magnitudes, targets) from the first step of `epoch` on, without end.
+        """Return batches (sequences, targets) from the first step of `epoch` on, without end.
 
-        Magnitudes have shape (batch, frames, n_bins) in the dtype on disk, targets (batch, n_factors), float32.
+        Sequences have shape (batch, frames, frame_size) in the dtype on disk, targets (batch, n_factors), float32.
         """
         read = _loader(self.dataset, self.sequence.frames, self._windows, self.targets)
         steps = tf.data.Dataset.range(epoch * self.steps_per_epoch, np.iinfo(np.int64).max)
@@ -90,7 +90,7 @@ class TrainingBatches:
 def prediction_batches(
     dataset: Dataset, rows: npt.NDArray[np.int64], sequence: SequenceConfig, batch_size: int
 ) -> tuple[tf.data.Dataset, Windows]:
-    """Return batches of magnitudes that cover `rows` with fixed windows, and the windows in the same order."""
+    """Return batches of frames that cover `rows` with fixed windows, and the windows in the same order."""
     windows = prediction_windows(rows, dataset.n_frames[rows], sequence, dataset.info.audio)
 
     def choose(batch: int) -> Windows:
@@ -136,15 +136,15 @@ class ArrayBatches:
 def _loader(
     dataset: Dataset, frames: int, choose: Callable[[int], Windows], targets: Targets | None = None
 ) -> Callable[[tf.Tensor], Any]:
-    """Return a graph function of a number to the magnitudes of the windows that `choose` gives for it.
+    """Return a graph function of a number to the frames of the windows that `choose` gives for it.
 
     With `targets`, one a track, it returns those of the windows' tracks beside them. One call into Python a batch:
     two take a quarter longer.
     """
-    dtype, n_bins = dataset.info.dtype, dataset.info.audio.n_bins
+    dtype, audio = dataset.info.dtype, dataset.info.audio
 
     def pair(x: tf.Tensor, y: tf.Tensor) -> Any:
-        x = tf.ensure_shape(x, (None, frames, n_bins))
+        x = tf.ensure_shape(x, (None, frames, audio.frame_size))
         return x if targets is None else (x, tf.ensure_shape(y, (None, targets.shape[1])))
 
     def targets_of(windows: Windows) -> Targets:
@@ -165,8 +165,10 @@ def _loader(
 
         def read(one: tuple[tf.Tensor, ...]) -> tf.Tensor:
             path, shape, first, last = one
-            x = tfio.read_hdf5(path, "/magnitude", shape, first, last, dtype)
-            return tf.ensure_shape(tf.pad(x, [[0, frames - last + first], [0, 0]]), (frames, n_bins))
+            x = tfio.read_hdf5(path, f"/{audio.content}", shape, first, last, dtype)
+            return tf.ensure_shape(
+                tf.pad(x, [[0, frames - last + first], [0, 0]]), (frames, audio.frame_size)
+            )
 
         *places, y = tf.numpy_function(place, [number], (tf.string, tf.int64, tf.int64, tf.int64, tf.float32))
         for tensor, shape in zip(places, ((None,), (None, 2), (None,), (None,)), strict=True):

@@ -14,7 +14,7 @@ from cs_keras.data.reader import FrameReader, OpenShard, ReadConfig, Stretch, al
 from cs_keras.data.schema import SHARDS_FOLDER, DatasetInfo, Tracks, read_info, read_tracks
 from cs_keras.data.shards import BLOCK_FRAMES, Frames, Shard, read_shard
 from cs_keras.data.windows import Windows
-from cs_keras.errors import ConfigError, CsKerasError, DataError, StorageError
+from cs_keras.errors import AudioError, ConfigError, CsKerasError, DataError, StorageError
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location, is_remote, sizes_below
 
@@ -53,7 +53,7 @@ class Dataset:
         self._first = self.tracks.numbers("first_frame")
         self.n_frames: npt.NDArray[np.int64] = self.tracks.numbers("n_frames")
         self._sizes = sizes_below(folder / SHARDS_FOLDER)
-        for name in self._names.tolist():
+        for name in filter(None, self._names.tolist()):  # tracks without sound are in none
             if name.removeprefix(f"{SHARDS_FOLDER}/") not in self._sizes:
                 raise StorageError(
                     f"Dataset {folder} lacks its shard {name}; `cs-keras ingest` makes it again."
@@ -77,8 +77,8 @@ class Dataset:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all magnitudes."""
-        return int(self.n_frames.sum()) * self.info.audio.n_bins * np.dtype(self.info.dtype).itemsize
+        """Bytes of all frames."""
+        return int(self.n_frames.sum()) * self.info.audio.frame_size * np.dtype(self.info.dtype).itemsize
 
     @property
     def digest(self) -> str:
@@ -86,8 +86,10 @@ class Dataset:
         return digest([self.tracks.digest, config.to_dict(self.info.audio), dict(self.info.shards)])
 
     def read_track(self, row: int) -> Frames:
-        """Return all magnitudes of one track, shape (n_frames, n_bins), as stored."""
-        out = aligned_empty((int(self.n_frames[row]), self.info.audio.n_bins), self.info.dtype)
+        """Return all frames of one track, shape (n_frames, frame_size), as stored; AudioError where it has none."""
+        if not self.n_frames[row]:
+            raise AudioError(f"Track {str(self.tracks.ids[row])!r} of {self.folder} has no sound.")
+        out = aligned_empty((int(self.n_frames[row]), self.info.audio.frame_size), self.info.dtype)
         (shard,) = self._open_shards([int(self._shard_of[row])])
         self._read([Stretch(shard, int(self._first[row]), out)])
         return out
@@ -103,11 +105,11 @@ class Dataset:
             self._reader.announce(*place)
 
     def read_windows(self, windows: Windows, frames: int) -> npt.NDArray[Any]:
-        """Return windows of magnitudes, shape (n_windows, frames, n_bins), in the dtype on disk.
+        """Return windows of frames, shape (n_windows, frames, frame_size), in the dtype on disk.
 
         A track that ends inside its window is followed by zeros.
         """
-        out = aligned_empty((len(windows), frames, self.info.audio.n_bins), self.info.dtype)
+        out = aligned_empty((len(windows), frames, self.info.audio.frame_size), self.info.dtype)
         shards = self._open_shards(self._shard_of[windows.row].tolist())
         stretches = []
         for window, shard, row, start in zip(
@@ -125,7 +127,7 @@ class Dataset:
         Returns
         -------
         paths, shape, first, last
-            Of the shard's file (bytes), of its magnitudes (n_windows, 2); frames from `first` to before `last`.
+            Of the shard's file (bytes), of its frames (n_windows, 2); frames from `first` to before `last`.
         """
         shards = [shard.header for shard in self._open_shards(self._shard_of[windows.row].tolist())]
         first = self._first[windows.row] + windows.start
@@ -154,10 +156,12 @@ class Dataset:
         self._is_in_memory = self.n_bytes <= memory // 2
 
     def _verify_shard(self, number: int) -> None:
+        if not self._names[number]:
+            return
         (shard,) = self._open_shards([number])
-        n_frames, n_bins = shard.header.shape
+        n_frames, frame_size = shard.header.shape
         for first in range(0, n_frames, VERIFIED_FRAMES):
-            out = np.empty((min(VERIFIED_FRAMES, n_frames - first), n_bins), shard.header.dtype)
+            out = np.empty((min(VERIFIED_FRAMES, n_frames - first), frame_size), shard.header.dtype)
             self._read([Stretch(shard, first, out)])
 
     def _check_tfio(self) -> None:
@@ -197,16 +201,19 @@ class Dataset:
 
     def _open(self, number: int) -> OpenShard:
         name = str(self._names[number])
+        if not name:
+            raise AudioError(f"Dataset {self.folder} has no sound of a track that was to be heard.")
         shard = read_shard(self.folder / name, self._sizes[name.removeprefix(f"{SHARDS_FOLDER}/")])
         self._check(number, name, shard)
         return self._reader.open(shard)
 
     def _check(self, number: int, name: str, shard: Shard) -> None:
-        expected = (self.info.audio.n_bins, np.dtype(self.info.dtype))
+        expected = (self.info.audio.frame_size, np.dtype(self.info.dtype))
         if (shard.shape[1], shard.dtype) != expected:
             raise DataError(
-                f"Shard {name} of {self.folder} does not fit the dataset: expected {expected[0]} bins as "
-                f"{expected[1]}. Received: {shard.shape[1]} as {shard.dtype}."
+                f"Shard {name} of {self.folder} does not fit the dataset: expected {expected[0]} "
+                f"{'samples' if self.info.audio.holds_waveforms else 'bins'} as {expected[1]}. "
+                f"Received: {shard.shape[1]} as {shard.dtype}."
             )
         found = {"shards": shard.attributes["checksum"], "headers": shard.rest_checksum}
         if any(

@@ -132,9 +132,12 @@ def check_parameters(info: DatasetInfo, shard: Shard, where: str) -> list[Findin
         )
     if info.headers.get(where) not in (None, shard.rest_checksum):
         sentences.append("its header was altered.")
-    bins, dtype = info.audio.n_bins, np.dtype(info.dtype)
-    if (shard.shape[1], shard.dtype) != (bins, dtype):
-        sentences.append(f"it holds {shard.shape[1]} bins as {shard.dtype}; expected {bins} as {dtype}.")
+    expected, dtype = info.audio.frame_size, np.dtype(info.dtype)
+    if (shard.shape[1], shard.dtype) != (expected, dtype):
+        what = "samples" if info.audio.holds_waveforms else "bins"
+        sentences.append(
+            f"it holds {shard.shape[1]} {what} as {shard.dtype}; expected {expected} as {dtype}."
+        )
     return errors(where, sentences)
 
 
@@ -160,33 +163,36 @@ def check_layout(shard: Shard, rows: Sequence[Row], where: str) -> list[Finding]
     return errors(where, sentences)
 
 
-def check_frames(track: ShardTrack, frames: Frames, silence: float, where: str) -> list[Finding]:
-    """Check one track's magnitudes.
+def check_frames(track: ShardTrack, frames: Frames, audio: AudioConfig, where: str) -> list[Finding]:
+    """Check one track's magnitudes or samples.
 
     Parameters
     ----------
     track
         Its entry in the shard.
     frames
-        As stored, shape (n_frames, n_bins), float16 or float32.
-    silence
-        Magnitude that a track must exceed somewhere (`silent_magnitude`).
+        As stored, shape (n_frames, frame_size), float16 or float32.
+    audio
+        What they are.
     where
         The shard.
     """
+    what, silence = "sample" if audio.holds_waveforms else "magnitude", silent_level(audio)
     sentences = []
     if not verify_track(track, frames):
         found = crc32(np.ascontiguousarray(frames).data)
         sentences.append(f"was altered: CRC-32 {track.crc32:08x} expected, {found:08x} found.")
     if not frames.size:
         sentences.append("has no frames.")
-    elif not is_finite_magnitude(frames):
+    elif audio.holds_waveforms and not np.isfinite(frames).all():
+        sentences.append(f"has {int((~np.isfinite(frames)).sum())} samples that are not finite.")
+    elif not audio.holds_waveforms and not is_finite_magnitude(frames):
         values = frames.astype(np.float32)
         n_bad, n_negative = int((~np.isfinite(values)).sum()), int((values < 0).sum())
         sentences.append(f"has {n_bad} values that are not finite and {n_negative} that are negative.")
-    elif frames.max() <= silence:
+    elif frames.max() <= silence and frames.min() >= -silence:
         sentences.append(
-            f"is silent: no magnitude lies above {silence:.3g} ({SILENCE_DB:g} dB re a full-scale sine)."
+            f"is silent: no {what} lies above {silence:.3g} ({SILENCE_DB:g} dB re a full-scale sine)."
         )
     return errors(where, (f"track {track.track_id!r} {sentence}" for sentence in sentences))
 
@@ -204,10 +210,13 @@ def is_finite_magnitude(frames: Frames) -> bool:
     )
 
 
-def silent_magnitude(audio: AudioConfig) -> float:
-    """Return the magnitude of a sine at `SILENCE_DB`: half the sum of its window, times its amplitude."""
+def silent_level(audio: AudioConfig) -> float:
+    """Return what a sine at `SILENCE_DB` reaches: its amplitude, or that times half the sum of the window."""
+    amplitude = float(10 ** (SILENCE_DB / 20))
+    if audio.holds_waveforms:
+        return amplitude
     mean_of_window = {"hann": 0.5, "hamming": 0.54}[audio.window]
-    return float(10 ** (SILENCE_DB / 20) * mean_of_window * audio.n_fft / 2)
+    return amplitude * mean_of_window * audio.n_fft / 2
 
 
 def shard_audio(shard: Shard) -> dict[str, Any] | None:

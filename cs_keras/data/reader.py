@@ -54,7 +54,7 @@ class ReadConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Stretch:
-    """Frames to be read: of which shard, from which on, and into what, shape (n_frames, n_bins), contiguous."""
+    """Frames to be read: of which shard, from which on, and into what, shape (n_frames, frame_size), contiguous."""
 
     shard: "OpenShard"
     first: int
@@ -246,7 +246,7 @@ class _Run:
 
 
 def read_unverified(shard: Shard, first: int, n_frames: int) -> Frames:
-    """Return frames as they lie there now, shape (n_frames, n_bins), for whoever compares checksums itself.
+    """Return frames as they lie there now, shape (n_frames, frame_size), for whoever compares checksums itself.
 
     What comes from a bucket and does not fit its checksums is asked for again, in case only the answer was altered.
 

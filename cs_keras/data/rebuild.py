@@ -29,7 +29,7 @@ def rebuild_rows(
         Those that can be read, by their name in the dataset. Those that `rows` do not name are left alone, unless
         there are no rows: they may be the beginning of an append.
     audio
-        What the magnitudes were made with.
+        What the frames are.
     order
         Track ids in the order that rows without a table had.
     """
@@ -53,9 +53,12 @@ def infer_info(rows: Sequence[Row], shards: Mapping[str, Shard]) -> DatasetInfo:
     Raises
     ------
     DataError
-        When no shard says what it was made with.
+        When no shard says what it was made with, and there are tracks with sound.
     """
     made = next((audio for audio in map(shard_audio, shards.values()) if audio), None)
+    if made is None and rows and not any(row["shard"] for row in rows):
+        fold_by, dealing = infer_dealing(rows)
+        return DatasetInfo(fold_by=fold_by, dealing=dealing)
     if made is None:
         raise DataError("No shard can be read that says which audio settings the dataset was made with.")
     fold_by, dealing = infer_dealing(rows)
@@ -109,7 +112,7 @@ def _undescribed(name: str, track: ShardTrack, audio: AudioConfig) -> Row:
         "track_id": track.track_id,
         **dict.fromkeys(("artist", "title", "album", "isrc"), ""),
         "genres": [],
-        "duration_s": ((track.n_frames - 1) * audio.hop_length + audio.n_fft) / audio.sample_rate,
+        "duration_s": audio.duration_s(track.n_frames),
         "fold": fold_of(name),
         **_position(name, track),
     }

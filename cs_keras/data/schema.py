@@ -59,9 +59,9 @@ class DatasetInfo:
     Attributes
     ----------
     audio
-        What the magnitudes were made with.
+        What the frames are, and what magnitudes are made with.
     dtype
-        Of the magnitudes on disk: ``float16`` or ``float32``.
+        Of the frames on disk: ``float16`` or ``float32``.
     fold_by
         What a fold keeps together: ``artist`` or ``track``.
     dealing
@@ -95,7 +95,7 @@ class Tracks:
     Attributes
     ----------
     table
-        Arrow table with the columns of `TRACK_SCHEMA`.
+        Arrow table with the columns of `TRACK_SCHEMA`. A track without sound has no frames and no shard.
     """
 
     table: pa.Table
@@ -115,6 +115,11 @@ class Tracks:
     def ids(self) -> npt.NDArray[np.str_]:
         """Track ids, shape (n_tracks,)."""
         return np.array(self.strings("track_id"), dtype=np.str_)
+
+    @property
+    def has_sound(self) -> npt.NDArray[np.bool_]:
+        """Tell which tracks have magnitudes, shape (n_tracks,)."""
+        return np.asarray(self.numbers("n_frames") > 0)
 
     def in_split(self, split: str) -> npt.NDArray[np.bool_]:
         """Tell which tracks are in `split` (``train``, ``validation`` or ``test``), shape (n_tracks,)."""
@@ -245,9 +250,21 @@ def read_tracks(folder: Location) -> Tracks:
         raise DataError(
             f"{path}: track {tracks.ids[outside[0]]!r} is in fold {folds[outside[0]]}; folds are 0 to 9."
         )
-    if len(tracks) and (tracks.numbers("n_frames").min() < 1 or tracks.numbers("first_frame").min() < 0):
-        raise DataError(f"{path} holds a track without frames or with a negative position.")
+    _check_positions(tracks, path)
     return tracks
+
+
+def _check_positions(tracks: Tracks, path: Location) -> None:
+    """Refuse positions that cannot be; a track without sound is at no place in no shard."""
+    n_frames, first = tracks.numbers("n_frames"), tracks.numbers("first_frame")
+    shards = tracks.strings("shard")
+    if len(tracks) and (n_frames.min() < 0 or first.min() < 0):
+        raise DataError(f"{path} holds a track without frames or with a negative position.")
+    for row in np.flatnonzero((n_frames == 0) | (np.array(shards, np.str_) == "")).tolist():
+        if n_frames[row]:
+            raise DataError(f"{path}: track {tracks.ids[row]!r} has {n_frames[row]} frames and no shard.")
+        if shards[row] or first[row]:
+            raise DataError(f"{path} holds a track without frames that has a place: {tracks.ids[row]!r}.")
 
 
 def read_table(folder: Location) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Shards: HDF5 files whose magnitudes are one contiguous, time-major block: any window is one byte range.
+"""Shards: HDF5 files whose frames are one contiguous, time-major block: any window is one byte range.
 
 Everything else of the file comes before the block, so that one small read learns it, with a checksum for every
 thirty-two frames: whoever reads a range can tell whether it is what was written.
@@ -18,7 +18,7 @@ from isal.isal_zlib import crc32  # the standard CRC-32, several times as fast
 from upath import UPath
 
 from cs_keras import config
-from cs_keras.audio.settings import AudioConfig
+from cs_keras.audio.settings import CONTENTS, AudioConfig
 from cs_keras.errors import DataError, StorageError
 from cs_keras.runs import atomic_write
 from cs_keras.storage import remote
@@ -37,7 +37,7 @@ INDEX = (
     "left_out/track_id",
     "left_out/reason",
 )
-HEAD_BYTES = 1 << 16  # holds all that is not magnitudes, but for very large shards
+HEAD_BYTES = 1 << 16  # holds all that is not frames, but for very large shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Shard:
     offset
         Byte at which the block starts; None when the shard holds no frames.
     dtype
-        Of the magnitudes, little-endian.
+        Of the frames, little-endian.
     shape
-        (n_frames, n_bins).
+        (n_frames, frame_size).
     tracks
         In the order of their frames.
     block_crc32
@@ -102,9 +102,9 @@ def write_shard(
     path
         Of the file to write.
     tracks
-        Pairs of track id and magnitudes, shape (n_frames, n_bins).
+        Pairs of track id and frames, shape (n_frames, frame_size).
     audio
-        What the magnitudes were made with.
+        What the frames are; the block has the name of their `content`.
     dtype
         ``float16`` or ``float32``.
     attributes
@@ -138,9 +138,9 @@ def write_shard(
     buffer = io.BytesIO()  # one sequential write at the end, which a bucket takes as well as a disk
     with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
         write_header(file, index, audio, checksum.hexdigest(), attributes or {})
-        magnitude = file.create_dataset("magnitude", (sum(lengths), audio.n_bins), stored)
+        frames = file.create_dataset(audio.content, (sum(lengths), audio.frame_size), stored)
         for start, block in zip(first, blocks, strict=False):
-            magnitude[start : start + len(block)] = block
+            frames[start : start + len(block)] = block
     with atomic_write(path) as out:
         out.write(buffer.getbuffer())
 
@@ -152,7 +152,7 @@ def write_header(
     checksum: str,
     attributes: Mapping[str, str],
 ) -> None:
-    """Write all of a shard that is not magnitudes.
+    """Write all of a shard that is not frames.
 
     Parameters
     ----------
@@ -161,9 +161,9 @@ def write_header(
     index
         The arrays that `INDEX` names.
     audio
-        What the magnitudes are made with.
+        What the frames are.
     checksum
-        BLAKE2b-128 of the magnitudes.
+        BLAKE2b-128 of the frames.
     attributes
         More text attributes.
     """
@@ -229,7 +229,7 @@ def first_altered(shard: Shard, block: int, frames: Frames) -> int | None:
 
 
 def verify_track(track: ShardTrack, frames: Frames) -> bool:
-    """Tell whether a track's stored frames, shape (n_frames, n_bins), have the checksum they were written with."""
+    """Tell whether a track's frames, shape (n_frames, frame_size), have the checksum they were written with."""
     return crc32(np.ascontiguousarray(frames).data) == track.crc32
 
 
@@ -249,13 +249,14 @@ def _header(path: Location, file: h5py.File, raw: IO[bytes] | RangedFile, n_byte
     version = file.attrs.get("schema_version")
     if version != SHARD_VERSION:
         raise DataError(f"{path} has shard version {version!r}; this release reads {SHARD_VERSION}.")
-    magnitude = file["magnitude"]
-    if magnitude.chunks is not None or magnitude.compression is not None or magnitude.ndim != 2:
-        raise DataError(f"{path}: dataset 'magnitude' must be one contiguous block of two dimensions.")
-    offset = magnitude.id.get_offset()
-    if offset is not None and n_bytes < offset + magnitude.nbytes:
+    content = next((name for name in CONTENTS if name in file), CONTENTS[0])
+    block = file[content]
+    if block.chunks is not None or block.compression is not None or block.ndim != 2:
+        raise DataError(f"{path}: dataset {content!r} must be one contiguous block of two dimensions.")
+    offset = block.id.get_offset()
+    if offset is not None and n_bytes < offset + block.nbytes:
         raise StorageError(
-            f"{path} is cut short: {offset + magnitude.nbytes} bytes expected, {n_bytes} are there."
+            f"{path} is cut short: {offset + block.nbytes} bytes expected, {n_bytes} are there."
         )
     index = {name: file[name][()] for name in INDEX}
     attributes = dict(file.attrs.items())
@@ -263,17 +264,13 @@ def _header(path: Location, file: h5py.File, raw: IO[bytes] | RangedFile, n_byte
         raise remote.BadAnswerError("its index is not as it was written")
     columns = (index[f"tracks/{name}"].tolist() for name in ("track_id", "first_frame", "n_frames", "crc32"))
     tracks = tuple(ShardTrack(i.decode(), a, n, crc) for i, a, n, crc in zip(*columns, strict=True))
-    if any(
-        track.first_frame < 0 or track.first_frame + track.n_frames > magnitude.shape[0] for track in tracks
-    ):
-        raise DataError(f"{path}: its track table points outside its {magnitude.shape[0]} frames.")
+    if any(track.first_frame < 0 or track.first_frame + track.n_frames > block.shape[0] for track in tracks):
+        raise DataError(f"{path}: its track table points outside its {block.shape[0]} frames.")
     absent = (index[f"left_out/{name}"].tolist() for name in ("track_id", "reason"))
     left_out = {track_id.decode(): reason.decode() for track_id, reason in zip(*absent, strict=True)}
     checksums = index["block_crc32"]
-    rest = _rest_checksum(raw, offset or n_bytes, (offset or n_bytes) + magnitude.nbytes)
-    return Shard(
-        path, offset, magnitude.dtype, magnitude.shape, tracks, checksums, rest, attributes, left_out
-    )
+    rest = _rest_checksum(raw, offset or n_bytes, (offset or n_bytes) + block.nbytes)
+    return Shard(path, offset, block.dtype, block.shape, tracks, checksums, rest, attributes, left_out)
 
 
 def index_checksum(index: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -317,16 +314,16 @@ def _bytes(texts: Iterable[str]) -> npt.NDArray[np.bytes_]:
 
 
 def _checked(track_id: str, frames: Frames, audio: AudioConfig, stored: np.dtype[Any]) -> Frames:
-    if frames.ndim != 2 or frames.shape[1] != audio.n_bins:
+    numbers = f"{'Samples' if audio.holds_waveforms else 'Magnitudes'} of track {track_id!r}"
+    if frames.ndim != 2 or frames.shape[1] != audio.frame_size:
         raise DataError(
-            f"Magnitudes of track {track_id!r} must have shape (n_frames, {audio.n_bins}). "
-            f"Received: {frames.shape}."
+            f"{numbers} must have shape (n_frames, {audio.frame_size}). Received: {frames.shape}."
         )
-    if not np.isfinite(frames).all() or (frames < 0).any():
-        raise DataError(f"Magnitudes of track {track_id!r} must be finite and not negative.")
-    if len(frames) and frames.max() > np.finfo(stored).max:
+    if not np.isfinite(frames).all() or not (audio.holds_waveforms or (frames >= 0).all()):
+        raise DataError(f"{numbers} must be finite{'' if audio.holds_waveforms else ' and not negative'}.")
+    largest = max(frames.max(initial=0), -frames.min(initial=0))
+    if largest > np.finfo(stored).max:
         raise DataError(
-            f"Magnitudes of track {track_id!r} reach {frames.max():g}, more than {stored.name} can hold; "
-            "store them as float32."
+            f"{numbers} reach {largest:g}, more than {stored.name} can hold; store them as float32."
         )
     return np.ascontiguousarray(frames, dtype=stored)

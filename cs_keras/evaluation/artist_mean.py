@@ -39,8 +39,8 @@ def artist_means(
         )
     sums = np.zeros((len(names), factors.shape[1]))
     np.add.at(sums, codes, factors)
-    means = np.vstack((sums / np.bincount(codes)[:, np.newaxis], factors.mean(axis=0)))
+    means = np.vstack((sums / np.bincount(codes)[:, np.newaxis], factors.mean(axis=0))).astype(np.float32)
     wanted = np.asarray(artists)
     places = np.searchsorted(names, wanted).clip(max=len(names) - 1)
     rows = np.where(names[places] == wanted, places, len(names))  # the last row is the mean of all
-    return np.asarray(means[rows], dtype=np.float32)
+    return np.asarray(means[rows])

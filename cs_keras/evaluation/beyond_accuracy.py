@@ -67,7 +67,7 @@ def measure_exposure(lists: npt.ArrayLike, n_items: int) -> Exposure:
     ConfigError
         `n_items` no positive whole number.
     """
-    rows = _check_lists(lists, check_count("n_items", n_items))
+    rows = check_lists(lists, check_count("n_items", n_items))
     occurrences = np.bincount(rows.reshape(-1), minlength=n_items)
     return Exposure(
         occurrences=occurrences,
@@ -98,7 +98,7 @@ def list_popularity(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> Flo
         Popularity that is not finite numbers, or lists that are not distinct rows of it.
     """
     popularity = check_scores(item_popularity)
-    return np.asarray(popularity[_check_lists(lists, len(popularity))].mean(axis=1))
+    return np.asarray(popularity[check_lists(lists, len(popularity))].mean(axis=1))
 
 
 def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> float | None:
@@ -151,7 +151,7 @@ def artist_repetition(lists: npt.ArrayLike, item_artists: npt.ArrayLike) -> Floa
             f"these are no artists: expected one an item, shape (n_items,). Received: shape {artists.shape}."
         )
     codes = np.unique(artists, return_inverse=True)[1]
-    in_order = np.sort(codes[_check_lists(lists, len(artists))], axis=1)
+    in_order = np.sort(codes[check_lists(lists, len(artists))], axis=1)
     return np.asarray(np.count_nonzero(in_order[:, 1:] == in_order[:, :-1], axis=1) / in_order.shape[1])
 
 
@@ -169,7 +169,7 @@ def _skewness(occurrences: Int64Array) -> float | None:
     return float(np.mean(deviations**3) / np.mean(deviations**2) ** 1.5)
 
 
-def _check_lists(lists: npt.ArrayLike, n_items: int) -> npt.NDArray[np.integer[Any]]:
+def check_lists(lists: npt.ArrayLike, n_items: int) -> npt.NDArray[np.integer[Any]]:
     """Return lists as an array; raise `DataError` unless they are distinct rows of `n_items` items."""
     rows = np.asarray(lists)
     if (

@@ -14,33 +14,7 @@ from cs_keras.evaluation.search import Int64Array, blocks
 
 IntArray = npt.NDArray[np.integer[Any]]
 
-QUERY_BLOCK_SIZE = 256  # bounds a table of places to 256 * n_items entries
-
-
-def places_table(lists: IntArray, n_items: int) -> IntArray:
-    """Return the place of every item in every list.
-
-    Parameters
-    ----------
-    lists : numpy.ndarray, shape (n_queries, k), int
-        Distinct rows of items, each below `n_items`, best first.
-    n_items : int
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_queries, n_items), the smallest unsigned type that holds k
-        From 0; k for items that are not in the list.
-    """
-    k = lists.shape[1]
-    table = np.full((len(lists), n_items), k, dtype=np.min_scalar_type(k))
-    np.put_along_axis(table, lists.astype(np.int64), np.arange(k, dtype=table.dtype)[np.newaxis], axis=1)
-    return table
-
-
-def look_up(table: IntArray, lists: IntArray) -> IntArray:
-    """Return the place, by row i of `table`, of each item of row i of `lists`: shape of `lists`."""
-    starts = np.arange(len(table))[:, np.newaxis] * table.shape[1]
-    return np.asarray(table.reshape(-1).take(lists + starts))
+TABLE_ENTRIES = 2**22  # of places held at a time: 8 MB for lists of up to 65,535
 
 
 def count_shared(lists: IntArray, others: IntArray, ks: tuple[int, ...], n_items: int) -> Int64Array:
@@ -58,11 +32,17 @@ def count_shared(lists: IntArray, others: IntArray, ks: tuple[int, ...], n_items
     -------
     numpy.ndarray, shape (len(ks), n_queries), int64
     """
-    shared = np.empty((len(ks), len(lists)), dtype=np.int64)
-    for block in blocks(len(lists), QUERY_BLOCK_SIZE):
-        places = look_up(places_table(others[block], n_items), lists[block])
-        for row, k in zip(shared, ks, strict=True):
-            row[block] = np.count_nonzero(places[:, :k] < k, axis=1)
+    n_queries, longest = others.shape
+    block_size = min(n_queries, max(1, TABLE_ENTRIES // n_items))
+    table = np.full((block_size, n_items), longest, dtype=np.min_scalar_type(longest))
+    shared = np.empty((len(ks), n_queries), dtype=np.int64)
+    for block in blocks(n_queries, block_size):
+        rows = np.arange(block.stop - block.start)[:, np.newaxis]
+        table[rows, others[block]] = np.arange(longest)
+        places = table.reshape(-1).take(lists[block] + rows * n_items)
+        for counts, k in zip(shared, ks, strict=True):
+            counts[block] = np.count_nonzero(places[:, :k] < k, axis=1)
+        table[rows, others[block]] = longest  # as it was: to fill it anew would take longer than all else
     return shared
 
 

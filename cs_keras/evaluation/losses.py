@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.checks import check_factors, check_same_shape
+from cs_keras.evaluation.search import blocks
+
+ROWS_PER_BLOCK = 2**14  # in float64 at a time: 26 MB of 200 factors
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,17 @@ def regression_losses(reference: npt.ArrayLike, predicted: npt.ArrayLike) -> Reg
     reference = check_factors("reference factors", reference)
     predicted = check_factors("predicted factors", predicted)
     check_same_shape(reference, predicted)
-    truth, guess = reference.astype(np.float64), predicted.astype(np.float64)
-    squared_error = float(np.square(truth - guess).sum())
+    mean = reference.mean(axis=0, dtype=np.float64)
+    sums = np.zeros(3)
+    for block in blocks(len(reference), ROWS_PER_BLOCK):
+        truth, guess = reference[block].astype(np.float64), predicted[block].astype(np.float64)
+        lengths = np.linalg.norm(truth, axis=1) * np.linalg.norm(guess, axis=1)
+        cosines = (truth * guess).sum(axis=1) / np.where(lengths > 0, lengths, 1.0)
+        sums += np.square(truth - guess).sum(), np.square(truth - mean).sum(), (1 - cosines).sum()
+    squared_error, variation, distance = sums.tolist()
     varies = (reference != reference[0]).any()  # a rounded mean would leave a constant factor some variance
-    variation = float(np.square(truth - truth.mean(axis=0)).sum())
-    lengths = np.linalg.norm(truth, axis=1) * np.linalg.norm(guess, axis=1)
-    cosines = (truth * guess).sum(axis=1) / np.where(lengths > 0, lengths, 1.0)
     return RegressionLosses(
-        mse=squared_error / truth.size,
+        mse=squared_error / reference.size,
         r2=1 - squared_error / variation if varies else None,
-        cosine_distance=float(np.mean(1 - cosines)),
+        cosine_distance=distance / len(reference),
     )

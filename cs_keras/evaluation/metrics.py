@@ -29,33 +29,16 @@ class Found(NamedTuple):
 
 
 def search_cosine(factors: FloatArray, queries: Int64Array, n_best: int, block_size: int) -> Found:
-    """Find the `n_best` other rows of the largest cosine: q.i of rows scaled to length 1; zero rows stay zero."""
-    squares = squared_lengths(factors)
-    lengths = np.sqrt(np.where(squares > 0, squares, 1.0))[:, np.newaxis]
-    search = Search(
-        lambda block: factors[queries[block]] / lengths[queries[block]],
-        lambda block: factors[block] / lengths[block],
-        len(queries),
-        len(factors),
-        own_rows=queries,
-    )
-    scores, rows = search.best(n_best, block_size)
+    """Find the `n_best` other rows of the largest cosine."""
+    scores, rows = cosine_search(factors, queries).best(n_best, block_size)
     return Found(scores, rows, np.sqrt(np.maximum(2.0 - 2.0 * scores, 0.0)))
 
 
 def search_euclidean(factors: FloatArray, queries: Int64Array, n_best: int, block_size: int) -> Found:
-    """Find the `n_best` nearest other rows: the largest q.i - |i|^2 / 2, which is (q, 1) times (i, -|i|^2 / 2)."""
+    """Find the `n_best` nearest other rows."""
     squares = squared_lengths(factors)
-    unit = power_of_two(np.sqrt(squares.max()))
-    squares /= unit**2
-    search = Search(
-        lambda block: _with_column(factors[queries[block]] / unit, 1.0),
-        lambda block: _with_column(factors[block] / unit, -squares[block] / 2),
-        len(queries),
-        len(factors),
-        own_rows=queries,
-    )
-    scores, rows = search.best(n_best, block_size)
+    squares /= power_of_two(np.sqrt(squares.max())) ** 2
+    scores, rows = euclidean_search(factors, queries).best(n_best, block_size)
     return Found(scores, rows, np.sqrt(np.maximum(squares[queries, np.newaxis] - 2.0 * scores, 0.0)))
 
 
@@ -63,17 +46,48 @@ def search_dot(
     playlists: FloatArray, items: FloatArray, queries: Int64Array, n_best: int, block_size: int
 ) -> Found:
     """Find the `n_best` items of the largest dot product; each playlist is scaled, which keeps its ranking."""
-    units = power_of_two(np.sqrt(squared_lengths(playlists)))[:, np.newaxis]
+    scores, rows = dot_search(playlists, items, queries).best(n_best, block_size)
     lengths = np.sqrt(squared_lengths(items))
-    unit = power_of_two(lengths.max())
-    search = Search(
+    return Found(scores, rows, lengths[rows] / power_of_two(lengths.max()))
+
+
+def cosine_search(factors: FloatArray, queries: Int64Array) -> Search:
+    """Return the search of other rows by cosine: q.i of rows scaled to length 1; zero rows stay zero."""
+    squares = squared_lengths(factors)
+    lengths = np.sqrt(np.where(squares > 0, squares, 1.0))[:, np.newaxis]
+    return Search(
+        lambda block: factors[queries[block]] / lengths[queries[block]],
+        lambda block: factors[block] / lengths[block],
+        len(queries),
+        len(factors),
+        own_rows=queries,
+    )
+
+
+def euclidean_search(factors: FloatArray, queries: Int64Array) -> Search:
+    """Return the search of the nearest other rows: the largest q.i - |i|^2 / 2, (q, 1) times (i, -|i|^2 / 2)."""
+    squares = squared_lengths(factors)
+    unit = power_of_two(np.sqrt(squares.max()))
+    squares /= unit**2
+    return Search(
+        lambda block: _with_column(factors[queries[block]] / unit, 1.0),
+        lambda block: _with_column(factors[block] / unit, -squares[block] / 2),
+        len(queries),
+        len(factors),
+        own_rows=queries,
+    )
+
+
+def dot_search(playlists: FloatArray, items: FloatArray, queries: Int64Array) -> Search:
+    """Return the search of items by dot product with some of the playlists, each scaled to a length of about 1."""
+    units = power_of_two(np.sqrt(squared_lengths(playlists)))[:, np.newaxis]
+    unit = power_of_two(np.sqrt(squared_lengths(items).max()))
+    return Search(
         lambda block: playlists[queries[block]] / units[queries[block]],
         lambda block: np.divide(items[block], unit, dtype=np.float64),
         len(queries),
         len(items),
     )
-    scores, rows = search.best(n_best, block_size)
-    return Found(scores, rows, lengths[rows] / unit)
 
 
 def squared_lengths(factors: FloatArray) -> Float64Array:

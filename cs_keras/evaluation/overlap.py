@@ -4,7 +4,7 @@ For every query, take the k best tracks by the reference and the k best by the p
 they have in common, averaged over the queries. Queries are the tracks (similarity) or playlists (dot product).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_count, check_factors, check_ks, check_same_shape
 from cs_keras.evaluation.intersection import count_shared
 from cs_keras.evaluation.metrics import squared_lengths
+from cs_keras.evaluation.permutations import check_comparable, permutation_test
 from cs_keras.evaluation.search import Int64Array
-from cs_keras.evaluation.significance import bootstrap_interval, chance, check_comparable, permutation_test
+from cs_keras.evaluation.significance import bootstrap_interval, chance
 from cs_keras.evaluation.topk import Metric, TopK, top_k_dot, top_k_ranking, top_k_similar
 
 KS = (10, 50, 100, 500)
@@ -188,7 +189,10 @@ def evaluate_overlap(
 
 
 def rank_predicted(
-    lists: TopK, predicted: npt.ArrayLike, playlist_factors: npt.ArrayLike | None = None
+    lists: TopK,
+    predicted: npt.ArrayLike,
+    playlist_factors: npt.ArrayLike | None = None,
+    metric: Metric | None = None,
 ) -> TopK:
     """Return lists of a prediction for the queries of the reference's lists, as long as these.
 
@@ -200,10 +204,13 @@ def rank_predicted(
         Of any number of factors; with playlists also one score a track.
     playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
         If `lists` are those of playlists.
+    metric : {"cosine", "euclidean"}, optional
+        Of tracks by the prediction, where it is not the reference's: places of another space may have their own.
 
     Returns
     -------
     TopK
+        It says of itself what `lists` does, so that the two can be compared.
 
     Raises
     ------
@@ -222,7 +229,8 @@ def rank_predicted(
         )
     if playlist_factors is not None:
         return top_k_dot(playlist_factors, predicted, lists.k, queries=lists.queries)
-    return top_k_similar(predicted, lists.k, metric=lists.metric, queries=lists.queries)
+    found = top_k_similar(predicted, lists.k, metric=metric or lists.metric, queries=lists.queries)
+    return replace(found, metric=lists.metric)
 
 
 def compare_lists(

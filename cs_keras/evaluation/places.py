@@ -5,7 +5,6 @@ or number of threads. Better comes first; equal scores are in row order, as in `
 mean of their places instead, as `scipy.stats.rankdata` and scikit-learn's AUC do.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,12 +13,11 @@ import numpy.typing as npt
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import FloatArray, check_factors, check_width
-from cs_keras.evaluation.exact import Float64Array, dot_products, split
-from cs_keras.evaluation.metrics import power_of_two, squared_lengths
-from cs_keras.evaluation.search import BLOCK_SIZE, ITEM_BLOCK_SIZE, Int32Array, Int64Array, blocks
-
-SCORES_PER_BLOCK = 2**25  # held at a time: 268 MB at most
+from cs_keras.evaluation.checks import check_factors, check_width
+from cs_keras.evaluation.exact import Float64Array
+from cs_keras.evaluation.metrics import dot_search
+from cs_keras.evaluation.search import Int64Array
+from cs_keras.evaluation.standings import find_standings
 
 
 @dataclass(frozen=True)
@@ -100,61 +98,20 @@ def find_places(
     items = check_factors("item factors", item_factors)
     check_width(playlists, items)
     listening = _check_listening(held_out, seen, (len(playlists), len(items)))
-    n_held_out = np.diff(listening.held_out.indptr)
-    rows = np.flatnonzero(n_held_out)
-    found = [
-        _places(scores[i], _columns(listening.held_out, row), _columns(listening.seen, row))
-        for block, scores in _score_blocks(playlists, items, rows)
-        for i, row in enumerate(rows[block])
-    ]
-    places, mid_places, tied = zip(*found, strict=True)
+    rows = np.flatnonzero(np.diff(listening.held_out.indptr))
+    held_out, seen = listening.held_out[rows], listening.seen[rows]
+    standings = find_standings(dot_search(playlists, items, rows), held_out, seen)
+    starts, places = held_out.indptr[:-1].astype(np.int64), standings.above + standings.earlier
+    order = np.lexsort((places, np.repeat(rows, np.diff(held_out.indptr))))  # ascending for each playlist
     return Places(
         playlists=rows,
-        n_candidates=len(items) - np.diff(listening.seen.indptr)[rows].astype(np.int64),
-        starts=np.cumsum(n_held_out[rows], dtype=np.int64) - n_held_out[rows],
-        places=np.concatenate(places),
-        mid_places=np.concatenate(mid_places),
-        tied=np.array(tied),
+        n_candidates=len(items) - np.diff(seen.indptr).astype(np.int64),
+        starts=starts,
+        places=places[order],
+        mid_places=(standings.above + (standings.equal - 1) / 2)[order],
+        tied=np.maximum.reduceat(standings.equal, starts) > 1,
         n_playlists=len(playlists),
     )
-
-
-def _score_blocks(
-    playlists: FloatArray, items: FloatArray, rows: Int64Array
-) -> Iterator[tuple[slice, Float64Array]]:
-    """Yield some of the playlists `rows` at a time, with their scores for all items, both scaled to length 1."""
-    units = power_of_two(np.sqrt(squared_lengths(playlists)))[:, np.newaxis]
-    unit = power_of_two(np.sqrt(squared_lengths(items).max()))
-    for block in blocks(len(rows), max(1, min(BLOCK_SIZE, SCORES_PER_BLOCK // len(items)))):
-        queries = split(playlists[rows[block]] / units[rows[block]])
-        scores = np.empty((len(queries.high), len(items)))
-        for item_block in blocks(len(items), ITEM_BLOCK_SIZE):
-            vectors = split(np.divide(items[item_block], unit, dtype=np.float64))
-            scores[:, item_block] = dot_products(queries, vectors)
-        yield block, scores
-
-
-def _places(
-    scores: Float64Array, held_out: Int32Array, seen: Int32Array
-) -> tuple[Int64Array, Float64Array, bool]:
-    """Return ascending places and mid-places of one playlist's held-out tracks, and whether any is tied.
-
-    `scores`, of shape (n_tracks,), are overwritten where the track is seen.
-    """
-    scores[seen] = -np.inf
-    ordered, wanted = np.sort(scores), scores[held_out]
-    n_not_above = np.searchsorted(ordered, wanted, side="right")
-    n_equal = n_not_above - np.searchsorted(ordered, wanted, side="left")  # itself included
-    places = len(scores) - n_not_above
-    mid_places = places + (n_equal - 1) / 2
-    for i in np.flatnonzero(n_equal > 1):
-        places[i] += np.count_nonzero(scores[: held_out[i]] == wanted[i])
-    order = np.argsort(places)
-    return places[order], mid_places[order], bool((n_equal > 1).any())
-
-
-def _columns(matrix: scipy.sparse.csr_matrix, row: int) -> Int32Array:
-    return np.asarray(matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]])
 
 
 def _check_listening(

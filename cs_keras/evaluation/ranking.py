@@ -130,8 +130,18 @@ def rank_metrics(
     DataError
         Nothing held out at all, tracks both held out and seen, or arrays that do not fit together.
     """
+    return measure_places(find_places(playlist_factors, item_factors, held_out, seen), ks)
+
+
+def measure_places(found: Places, ks: tuple[int, ...] = KS) -> RankMetrics:
+    """Return the metrics of held-out tracks that stand where `found` says.
+
+    Raises
+    ------
+    ConfigError
+        `ks` not positive whole numbers.
+    """
     ks = check_ks(ks)
-    found = find_places(playlist_factors, item_factors, held_out, seen)
     return RankMetrics(
         playlists=found.playlists,
         n_left_out=found.n_playlists - len(found.playlists),

@@ -7,8 +7,8 @@ from cs_keras.evaluation.checks import check_scores
 from cs_keras.evaluation.exact import Float64Array
 from cs_keras.evaluation.resampling import Resampling
 from cs_keras.evaluation.search import blocks
-from cs_keras.evaluation.significance import BATCH_ENTRIES
 
+BATCH_ENTRIES = 2**23  # signs held at a time: 67 MB as float64
 MAX_EXACT_QUERIES = 16  # 65,536 sign flips: up to here all of them are taken
 ROUNDING = (
     1e-12  # sums this close, as a share of the sum of lengths, are equal: differences of overlaps often tie

@@ -1,8 +1,9 @@
-"""Changes of sound that training varies and prediction leaves alone: gain, and masks on the mel spectrogram."""
+"""Changes of sound that training varies and prediction leaves alone: gain, tempo, masks on the mel spectrogram."""
 
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -38,6 +39,52 @@ class RandomGain(keras.layers.Layer):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs."""
         return {"name": self.name, "max_db": self.max_db}
+
+
+@keras.saving.register_keras_serializable("cs_keras")
+class TimeStretch(keras.layers.Layer):  # type: ignore[misc]
+    """Make each sequence slower or faster by a share of its own, in training alone; pitch stays.
+
+    Input and output shape (batch, frames, n_bins), magnitudes, float32. A frame is interpolated in a straight line
+    between the two that it falls between. Slower, a sequence ends before its sound does, and begins anywhere that
+    leaves enough; faster, the sound runs out, and is continued by its mirror image, as much at the beginning and at
+    the end as chance has it.
+
+    Parameters
+    ----------
+    max_change
+        Speeds are uniform from 1 minus to 1 plus this; below 1.
+    """
+
+    def __init__(self, max_change: float, *, name: str | None = None) -> None:
+        super().__init__(dtype="float32", name=name)
+        self.max_change = max_change
+        self._seeds = keras.random.SeedGenerator()
+
+    def call(self, magnitude: Any, training: bool = False) -> Any:
+        """Return `magnitude`, stretched when `training`."""
+        if not training:
+            return magnitude
+        uniform = keras.random.uniform((2, ops.shape(magnitude)[0], 1), dtype="float32", seed=self._seeds)
+        speed = 1.0 + self.max_change * (2.0 * uniform[0] - 1.0)
+        last = magnitude.shape[1] - 1
+        place = last * (1.0 - speed) * uniform[1] + speed * ops.arange(last + 1, dtype="float32")
+        place = last - ops.abs(last - ops.abs(place))
+        before = ops.floor(place)
+        share = (place - before)[:, :, None]
+        frames = [
+            tf.gather(magnitude, ops.cast(ops.minimum(number, last), "int32"), batch_dims=1)
+            for number in (before, before + 1.0)
+        ]
+        return (1.0 - share) * frames[0] + share * frames[1]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return `input_shape`."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs."""
+        return {"name": self.name, "max_change": self.max_change}
 
 
 @keras.saving.register_keras_serializable("cs_keras")

@@ -1,7 +1,10 @@
 """Magnitude frames to decibel mel frames, inside the model and so on the GPU: Kapre layers only."""
 
+import contextlib
 import dataclasses
 import math
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import kapre
@@ -65,7 +68,7 @@ class Decibel(kapre.MagnitudeToDecibel):  # type: ignore[misc]
         return level if reference == 1.0 else level - 10.0 * math.log10(reference)
 
 
-def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) -> Any:
+def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig, suffix: str = "") -> Any:
     """Return the decibel mel spectrogram of magnitude frames.
 
     Computes in float32 under any dtype policy: 80 dB do not fit into float16.
@@ -78,6 +81,8 @@ def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) 
         Bands, range and order.
     audio
         What the magnitudes were made with.
+    suffix
+        Of the layers' names, where a network has several of these.
 
     Returns
     -------
@@ -101,20 +106,29 @@ def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) 
         amin=config.amin,
         dynamic_range=config.dynamic_range_db,
         dtype="float32",
-        name="decibel",
+        name=f"decibel{suffix}",
     )
-    mel = kapre.ApplyFilterbank(
-        type="mel",
-        filterbank_kwargs={
-            "sample_rate": audio.sample_rate,
-            "n_freq": audio.n_bins,
-            "n_mels": config.n_mels,
-            "f_min": config.f_min,
-            "f_max": f_max,
-        },
-        data_format="channels_last",
-        dtype="float32",
-        name="mel",
-    )
-    x = keras.layers.Reshape((-1, audio.n_bins, 1), dtype="float32", name="channel")(magnitude)
+    with narrow_bands():
+        mel = kapre.ApplyFilterbank(
+            type="mel",
+            filterbank_kwargs={
+                "sample_rate": audio.sample_rate,
+                "n_freq": audio.n_bins,
+                "n_mels": config.n_mels,
+                "f_min": config.f_min,
+                "f_max": f_max,
+            },
+            data_format="channels_last",
+            dtype="float32",
+            name=f"mel{suffix}",
+        )
+    x = keras.layers.Reshape((-1, audio.n_bins, 1), dtype="float32", name=f"channel{suffix}")(magnitude)
     return mel(decibel(x)) if config.order == "db_mel" else decibel(mel(x))
+
+
+@contextlib.contextmanager
+def narrow_bands() -> Iterator[None]:
+    """Let mel bands be made that are narrower than a short window's bins: they stay empty, and the others serve."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Empty filters detected", UserWarning)
+        yield

@@ -52,6 +52,19 @@ def _decibel(layer: Decibel, x: Any) -> Any:
     return level - 10.0 * math.log10(max(layer.ref_value, layer.amin))
 
 
+def _stft(layer: kapre.STFT, samples: Any) -> Any:
+    """Return real and imaginary part in two channels, since Keras has no layers for complex numbers."""
+    n_missing = layer.win_length - layer.hop_length  # as `pad_end` fills up, for whole hops
+    padded = ops.pad(samples[:, :, 0], ((0, 0), (0, n_missing)))
+    window = layer.window_name.removesuffix("_window")
+    parts = ops.stft(padded, layer.win_length, layer.hop_length, layer.n_fft, window, center=False)
+    return ops.stack(parts, axis=-1)
+
+
+def _magnitude(layer: kapre.Magnitude, parts: Any) -> Any:
+    return ops.sqrt(ops.sum(ops.square(parts), axis=-1, keepdims=True))
+
+
 def _linear_in_bands(layer: Any, x: Any) -> Any:
     """Return a filterbank or a cosine transform as a matrix: what the layer makes of each unit vector."""
     unit_frames = ops.eye(x.shape[2])[None, :, :, None]
@@ -115,6 +128,8 @@ def _with_weights(layer: keras.layers.Layer, x: Any, *weights: Any) -> Any:
 
 
 _PLAIN: dict[type, Callable[..., Any]] = {
+    kapre.STFT: _stft,
+    kapre.Magnitude: _magnitude,
     Decibel: _decibel,
     kapre.ApplyFilterbank: _linear_in_bands,
     kapre.LogmelToMFCC: _linear_in_bands,

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 MODEL_FILES = {
     "bot": "bot",
     "bot-wide": "bot",
+    "bot-linear": "bot",
+    "mlr": "mlr",
+    "multiscale": "multiscale",
+    "multiscale-gaussian": "multiscale",
+    "multiscale-laplacian": "multiscale",
     "cnn": "cnn",
     "cnn-bn": "cnn",
     "cnn-bn-10": "cnn",
@@ -26,6 +31,16 @@ MODEL_FILES = {
     "cnn-18s": "cnn",
     "cnn-60s": "cnn",
     "cnn-best": "cnn",
+    "dieleman": "dieleman",
+    "dieleman-3s": "dieleman",
+    "dieleman-30s": "dieleman",
+    "raw": "raw",
+    "raw-1024-512": "raw",
+    "raw-512-512": "raw",
+    "raw-512-256": "raw",
+    "raw-256-256": "raw",
+    "raw-l2": "raw",
+    "raw-mel": "raw",
     "lstm": "lstm",
     "lstm-18s": "lstm",
     "lstm-60s": "lstm",
@@ -40,6 +55,16 @@ MODEL_FILES = {
     "choi-best": "choi_features",
     "triplet": "triplet",
     "triplet-best": "triplet",
+    "attributes": "attributes",
+    "attributes-linear": "attributes",
+    "estimated-attributes": "estimated_attributes",
+    "genre-space": "genre_space",
+    "genre-space-30s": "genre_space",
+    "genre-label": "attributes",
+    "genre-label-linear": "attributes",
+    "fusion": "fusion",
+    "fusion-genres": "fusion",
+    "fusion-estimated": "fusion",
 }
 
 
@@ -62,7 +87,7 @@ def get_baseline(key: str) -> "Baseline":
 
 
 def load_model(path: Path) -> "keras.Model":
-    """Return a model that a run stored, (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors.
+    """Return a model that a run stored, (batch, frames, frame_size) sound to (batch, n_factors) scaled factors.
 
     Raises
     ------
@@ -72,16 +97,19 @@ def load_model(path: Path) -> "keras.Model":
     import kapre  # noqa: F401  (registers its layers with Keras)
     import keras
 
-    from cs_keras.layers import (  # noqa: F401  (likewise)
+    from cs_keras.layers import (  # noqa: F401  (registered likewise)
         augmentation,
         bag_of_tones,
+        branches,
         fixed_statistics,
         front_end,
         kernel_regression,
+        stochastic_pooling,
     )
 
     try:
-        return keras.saving.load_model(path, safe_mode=True)
+        with front_end.narrow_bands():
+            return keras.saving.load_model(path, safe_mode=True)
     except (OSError, ValueError, KeyError) as error:
         raise StorageError(
             f"{path} is not a model that can be loaded: {str(error).splitlines()[0]}"

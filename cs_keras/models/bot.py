@@ -17,6 +17,7 @@ from cs_keras.errors import ConfigError
 from cs_keras.layers.bag_of_tones import BagOfTones, InverseDocumentFrequency, SoftBagOfTones
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 from cs_keras.layers.mfcc import mfcc
+from cs_keras.layers.waveform import sound_input
 from cs_keras.models.regressors import (
     RegressorConfig,
     draw_logarithmic,
@@ -102,16 +103,17 @@ _SETTINGS: dict[str, Any] = {
 VARIANTS = {
     "bot": Baseline("bot", Config(), **_SETTINGS),
     "bot-wide": Baseline("bot-wide", Config(dense=(2048, 2048, 2048)), **_SETTINGS),
+    "bot-linear": Baseline("bot-linear", Config(regressor="ridge", penalty=1e6), **_SETTINGS),
 }
 
 
 def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
-    """Return (batch, frames, n_bins) magnitudes to (batch, frames, n_features) MFCCs with differences."""
+    """Return (batch, frames, frame_size) sound to (batch, frames, n_features) MFCCs with differences."""
     config: Config = baseline.model
     check_range("model.n_mfcc", config.n_mfcc, 1, baseline.front_end.n_mels)
-    magnitude = keras.Input((None, audio.n_bins), name="magnitude")
+    sound, magnitude = sound_input(None, audio)
     mel_db = mel_spectrogram(magnitude, baseline.front_end, audio)
-    return keras.Model(magnitude, mfcc(mel_db, config.n_mfcc, config.deltas), name=f"{baseline.key}_features")
+    return keras.Model(sound, mfcc(mel_db, config.n_mfcc, config.deltas), name=f"{baseline.key}_features")
 
 
 def build_codebook(baseline: Baseline) -> keras.Model:
@@ -147,7 +149,7 @@ def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tupl
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the whole model, from (batch, frames, n_bins) magnitudes of any length to (batch, n_factors)."""
+    """Return the whole model, from (batch, frames, frame_size) sound of any length to (batch, n_factors)."""
     return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
 
 

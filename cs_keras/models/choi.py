@@ -20,6 +20,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
+from cs_keras.layers.waveform import sound_input
 from cs_keras.models.choi_weights import FILTERS, POOL_FRAMES, POOL_MELS, read_tagger
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
 from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
@@ -90,12 +91,12 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     n_factors
         Outputs.
     audio
-        What the magnitudes are made with.
+        What the dataset holds.
 
     Returns
     -------
     keras.Model
-        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors, float32.
+        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         When the weights cannot be read.
     """
     config: Config = baseline.model
-    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    sound, magnitude = sound_input(baseline.sequence.frames, audio)
     x = heard_spectrogram(magnitude, baseline, audio)
     x = keras.layers.BatchNormalization(name="norm_input")(x)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
@@ -120,7 +121,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
         x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    model = keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    model = keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
     if config.weights is not None:
         for number, block in enumerate(read_tagger(config.weights).blocks, 1):
             model.get_layer(f"conv_{number}").set_weights([block.kernel, block.bias])

@@ -21,6 +21,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
+from cs_keras.layers.waveform import sound_input
 from cs_keras.models import choi_weights
 from cs_keras.models.choi_weights import EPSILON, FILTERS, POOL_FRAMES, POOL_MELS, Block, read_tagger
 from cs_keras.models.regressors import RegressorConfig, join_stages, regressor_head, regressor_space
@@ -67,7 +68,7 @@ VARIANTS = {
 
 
 def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
-    """Return (batch, frames, n_bins) magnitudes to (batch, 160) features, float32; nothing of it is trained.
+    """Return (batch, frames, frame_size) sound to (batch, 160) features, float32; nothing of it is trained.
 
     A sequence's features do not depend on the rest of its batch.
 
@@ -83,7 +84,7 @@ def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
         check_audio(audio, baseline.key)
     tagger = read_tagger(config.weights) if config.weights is not None else None
     generation = tagger.generation if tagger else "keras2"
-    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    sound, magnitude = sound_input(baseline.sequence.frames, audio)
     x = tagger_spectrogram(magnitude, baseline.front_end, audio)
     if generation == "keras2":
         x = keras.layers.GroupNormalization(
@@ -105,7 +106,7 @@ def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
         mean = keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"mean_{number}")
         means.append(mean(x if generation == "keras1" else maps))
     features = keras.layers.Concatenate(dtype="float32", name="features")(means)
-    model = keras.Model(magnitude, features, name=f"{baseline.key}_features")
+    model = keras.Model(sound, features, name=f"{baseline.key}_features")
     for number, block in enumerate(tagger.blocks if tagger else (), 1):
         model.get_layer(f"conv_{number}").set_weights([block.kernel, block.bias])
         model.get_layer(f"norm_{number}").set_weights(_norm_weights(block))
@@ -156,7 +157,7 @@ def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tupl
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the whole model, from (batch, frames, n_bins) magnitudes to (batch, n_factors).
+    """Return the whole model, from (batch, frames, frame_size) sound to (batch, n_factors).
 
     See `build_features` for errors.
     """
@@ -177,7 +178,7 @@ def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
 def check_audio(audio: AudioConfig, key: str) -> None:
     """Raise ConfigError unless `audio` has the sample rate, window and hop that the tagger was trained on."""
     own = choi_weights.AUDIO
-    if dataclasses.replace(audio, mixdown=own.mixdown) != own:
+    if dataclasses.replace(audio, mixdown=own.mixdown, content=own.content) != own:
         raise ConfigError(
             f"models.{key}.model.own_audio needs a dataset at {own.sample_rate} Hz, {own.window} window "
             f"{own.n_fft}, hop {own.hop_length} (cs-keras ingest AUDIO --tracks tracks.csv --out DATASET "

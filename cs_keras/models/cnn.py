@@ -13,6 +13,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
+from cs_keras.layers.waveform import sound_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
 from cs_keras.models.spec import (
     TIME_POOLING,
@@ -115,15 +116,15 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     n_factors
         Outputs.
     audio
-        What the magnitudes are made with.
+        What the dataset holds.
 
     Returns
     -------
     keras.Model
-        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors, float32.
+        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
     """
     config: Config = baseline.model
-    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    sound, magnitude = sound_input(baseline.sequence.frames, audio)
     x = heard_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
@@ -135,7 +136,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
     x = keras.layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name="steps")(x)
     x = pool_over_time(x, config.time_pooling)
-    return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    return keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import keras
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
+from cs_keras.layers.waveform import sound_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
 from cs_keras.models.spec import Baseline, dense_head, heard_spectrogram
 
@@ -76,16 +77,16 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     n_factors
         Outputs.
     audio
-        What the magnitudes are made with.
+        What the dataset holds.
 
     Returns
     -------
     keras.Model
-        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors, float32.
+        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
     """
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
-    magnitude = keras.Input((frames, audio.n_bins), name="magnitude")
+    sound, magnitude = sound_input(frames, audio)
     x = heard_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
     if config.span == "frames":
@@ -103,7 +104,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
         x = keras.layers.MaxPooling1D(pool, padding="same", name=f"pool_{number}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    return keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
+from cs_keras.layers.waveform import sound_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
 from cs_keras.models.spec import (
     TIME_POOLING,
@@ -80,16 +81,16 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     n_factors
         Outputs.
     audio
-        What the magnitudes are made with.
+        What the dataset holds.
 
     Returns
     -------
     keras.Model
-        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors, float32.
+        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
     """
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
-    magnitude = keras.Input((frames, audio.n_bins), name="magnitude")
+    sound, magnitude = sound_input(frames, audio)
     x = heard_spectrogram(magnitude, baseline, audio)
     x = keras.layers.BatchNormalization(name="norm_input")(x)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
@@ -97,7 +98,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
     x = pool_over_time(x, config.time_pooling)
-    return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    return keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:

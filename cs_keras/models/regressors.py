@@ -91,11 +91,11 @@ def regressor_head(x: Any, config: RegressorConfig, n_factors: int) -> Any:
 
 
 def join_stages(name: str, *stages: keras.Model) -> keras.Model:
-    """Return the model `name` that leads its input, magnitudes, through `stages` one after another."""
-    x = magnitude = keras.Input(stages[0].input_shape[1:], name="magnitude")
+    """Return the model `name` that leads its input, sound, through `stages` one after another."""
+    x = sound = keras.Input(stages[0].input_shape[1:], name=stages[0].input.name)
     for stage in stages:
         x = stage(x)
-    return keras.Model(magnitude, x, name=name)
+    return keras.Model(sound, x, name=name)
 
 
 def regressor_space(hp: Any, baseline: Baseline) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -97,8 +97,11 @@ def training_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5)
     search that starts from it has it.
     """
     start = baseline.training
+    losses = (
+        {} if baseline.learns_genres else {"loss": ("mse", "cosine")}
+    )  # of genres it is the cross-entropy
     options = {
-        "loss": ("mse", "cosine"),
+        **losses,
         "schedule": SCHEDULES,
         "warmup": (0.0, 0.05, 0.1),
         "ema": (0.0, 0.99, 0.999),

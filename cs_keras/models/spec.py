@@ -7,15 +7,20 @@ from typing import Any
 import keras
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_choice, check_range
+from cs_keras.config import LATER, check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
-from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks
+from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 
-LOSSES = ("mse", "cosine", "wpe")
+LOSSES = ("mse", "unit_mse", "cosine", "wpe")
+OPTIMIZERS = ("adam", "nesterov")
 SCHEDULES = ("inverse_time", "constant", "cosine", "step")
-UNTRAINED_EARS = ("codebook", "features")  # procedures that compute what they hear once, before training
+UNTRAINED_EARS = ("codebook", "ranking", "features", "kernels")  # procedures that compute what they hear once
+WHOLE_TRACKS = ("codebook", "ranking")  # procedures whose models pool over time themselves
+POOLED_BETWEEN = ("estimated_attributes",)  # whose second stage takes the mean over sequences of the first
+ANY = "any"
+NEEDS = {"attributes": "attributes", "genres": "genres", "fusion": ANY}  # of procedures that need not hear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +30,18 @@ class TrainingConfig:
     Attributes
     ----------
     loss
-        ``mse`` or ``cosine``, on scaled factors; or ``wpe``, the weighted prediction error (van den Oord et al.
-        2013), which asks how well predicted factors explain the listening itself.
-    learning_rate, beta_1, beta_2, epsilon
-        Of Adam.
+        ``mse`` or ``cosine``, on scaled factors; ``unit_mse``, the first with all tracks' factors brought to one
+        length before they are scaled, since popularity is in the length (Dieleman 2014); or ``wpe``, the weighted
+        prediction error (van den Oord et al. 2013), which asks how well predicted factors explain the listening
+        itself.
+    optimizer
+        ``adam``; or ``nesterov``, gradient descent with Nesterov's momentum.
+    learning_rate
+        Of either.
+    beta_1, beta_2, epsilon
+        Of ``adam``.
+    momentum
+        Of ``nesterov``.
     schedule
         Of the learning rate: ``inverse_time``, ``learning_rate / (1 + decay * t)`` at step t; ``constant``;
         ``cosine``, from `learning_rate` to 0 at the last step of `epochs`; or ``step``, multiplied by `step_factor`
@@ -54,10 +67,12 @@ class TrainingConfig:
     """
 
     loss: str = "mse"
+    optimizer: str = dataclasses.field(default="adam", metadata=LATER)
     learning_rate: float = 1e-4
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-6
+    momentum: float = dataclasses.field(default=0.9, metadata=LATER)
     schedule: str = "inverse_time"
     decay: float = 1e-8
     step_epochs: int = 10
@@ -71,6 +86,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_choice("training.loss", self.loss, LOSSES)
+        check_choice("training.optimizer", self.optimizer, OPTIMIZERS)
         check_choice("training.schedule", self.schedule, SCHEDULES)
         check_range("training.batch_size", self.batch_size, 1)
         check_range("training.epochs", self.epochs, 1)
@@ -83,7 +99,7 @@ class TrainingConfig:
                 raise ConfigError(
                     f"training.{name} must be a finite number above 0. Received: {getattr(self, name)}."
                 )
-        for name in ("beta_1", "beta_2", "warmup", "ema"):
+        for name in ("beta_1", "beta_2", "momentum", "warmup", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(
                     f"training.{name} must be at least 0 and below 1. Received: {getattr(self, name)}."
@@ -98,6 +114,8 @@ class AugmentConfig:
     ----------
     gain_db
         Each sequence is amplified by at most this, or by as much attenuated; 0 for not at all.
+    time_stretch
+        Each sequence is made slower or faster by at most this share, its pitch kept; 0 for not at all.
     n_time_masks, max_time_frames
         Stretches of time hidden in each mel spectrogram (SpecAugment), and frames that each hides at most.
     n_mel_masks, max_mels
@@ -105,6 +123,7 @@ class AugmentConfig:
     """
 
     gain_db: float = 0.0
+    time_stretch: float = dataclasses.field(default=0.0, metadata=LATER)
     n_time_masks: int = 0
     max_time_frames: int = 32
     n_mel_masks: int = 0
@@ -112,6 +131,7 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         check_range("augment.gain_db", self.gain_db, 0, 60)
+        check_range("augment.time_stretch", self.time_stretch, 0, 0.5)
         check_range("augment.n_time_masks", self.n_time_masks, 0, 100)
         check_range("augment.n_mel_masks", self.n_mel_masks, 0, 100)
         check_range("augment.max_time_frames", self.max_time_frames, 1)
@@ -120,7 +140,7 @@ class AugmentConfig:
     @property
     def is_on(self) -> bool:
         """Whether anything is varied."""
-        return bool(self.gain_db or self.n_time_masks or self.n_mel_masks)
+        return bool(self.gain_db or self.time_stretch or self.n_time_masks or self.n_mel_masks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +157,15 @@ class Baseline:
         Settings of the fit, the input and the decibel mel spectrogram.
     procedure
         ``regression``: sequences to factors, a track's prediction the mean over its sequences; ``codebook``:
-        a codebook of frames, then a regression from whole tracks' histograms; ``features``: features of sequences
-        from a network that is not trained, then a regression from them; ``triplet``: an embedding of sequences,
-        trained on triplets, then a regression from it.
+        a codebook of frames, then a regression from whole tracks' histograms; ``ranking``: the same, from places
+        under a metric that is learnt from histograms; ``features``: features of sequences
+        from a network that is not trained, then a regression from them; ``kernels``: the same, with kernels that
+        are found in the sound of train tracks first; ``triplet``: an embedding of sequences, trained on triplets,
+        then a regression from it; ``attributes`` and ``genres``: a regression from one vector a track, made of
+        what a table or the dataset itself says about it; ``genre_space``: a classifier of sequences, trained on
+        genres, then a regression from its probabilities; ``fusion``: other baselines, then a regression from what
+        their last hidden layers say; ``estimated_attributes``: a network that hears, trained on the attributes of a
+        table, then a regression from what it estimates.
     augment
         How training varies the input of networks that are trained on it.
     """
@@ -152,11 +178,35 @@ class Baseline:
     procedure: str = "regression"
     augment: AugmentConfig = AugmentConfig()
 
+    @property
+    def needs(self) -> str:
+        """What a track must have to be predicted: ``sound``, ``attributes`` of a table, ``genres``, or ``any``.
+
+        The last is for models of several branches: what one of them needs.
+        """
+        return NEEDS.get(self.procedure, "sound")
+
+    @property
+    def learns_genres(self) -> bool:
+        """Whether train tracks must have genres, of which a track to be predicted needs none."""
+        return self.procedure == "genre_space"
+
+    @property
+    def learns_attributes(self) -> bool:
+        """Whether train tracks must have attributes of a table, of which a track to be predicted needs none."""
+        return self.procedure == "estimated_attributes"
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Keys of other baselines that are trained first; see `pipelines.procedures.branches`."""
+        return tuple(getattr(self.model, "branches", ()))
+
     def __post_init__(self) -> None:
-        if self.augment.is_on and self.procedure in UNTRAINED_EARS:
+        if self.augment.is_on and (self.procedure in UNTRAINED_EARS or self.needs != "sound"):
+            hears = "hears is computed once" if self.needs == "sound" else "takes in has no sound"
             raise ConfigError(
                 "augment varies what a network hears while it is trained, and what "
-                f"{self.key} hears is computed once; set it for other models only (--set models.KEY.augment...)."
+                f"{self.key} {hears}; set it for other models only (--set models.KEY.augment...)."
             )
         regressor = getattr(self.model, "regressor", "dense")
         if regressor != "dense" and self.training.loss != "mse":
@@ -171,6 +221,23 @@ def architecture(baseline: Baseline) -> Baseline:
     if getattr(baseline.model, "weights", None) is None:
         return baseline
     return dataclasses.replace(baseline, model=dataclasses.replace(baseline.model, weights=None))
+
+
+def heard_audio(baseline: Baseline, audio: AudioConfig | None = None) -> AudioConfig:
+    """Return `audio`, or the default, as `baseline` needs it: of waveforms, if it hears samples."""
+    audio = audio or AudioConfig()
+    if not getattr(baseline.model, "needs_waveforms", False):
+        return audio
+    return dataclasses.replace(audio, content="waveform")
+
+
+def require_waveforms(baseline: Baseline, audio: AudioConfig) -> None:
+    """Raise ConfigError when `baseline` hears samples and `audio` says that a dataset holds none."""
+    if heard_audio(baseline, audio) != audio:
+        raise ConfigError(
+            f"{baseline.key} hears samples, and the dataset holds magnitudes; make one of waveforms (cs-keras "
+            "ingest --waveforms, or demo-data --waveforms)."
+        )
 
 
 def trainable_parameters(model: keras.Model) -> int:
@@ -202,12 +269,17 @@ def heard_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) ->
     """
     augment = baseline.augment
     x = RandomGain(augment.gain_db, name="gain")(magnitude) if augment.gain_db else magnitude
-    x = mel_spectrogram(x, baseline.front_end, audio)
-    if augment.n_time_masks or augment.n_mel_masks:
-        x = SpectrogramMasks(
-            augment.n_time_masks, augment.max_time_frames, augment.n_mel_masks, augment.max_mels, name="masks"
-        )(x)
-    return x
+    x = TimeStretch(augment.time_stretch, name="time_stretch")(x) if augment.time_stretch else x
+    return hide_stretches(mel_spectrogram(x, baseline.front_end, audio), augment)
+
+
+def hide_stretches(x: Any, augment: AugmentConfig) -> Any:
+    """Return `x`, shape (batch, frames, n_mels, 1), with the masks that `augment` names."""
+    if not augment.n_time_masks and not augment.n_mel_masks:
+        return x
+    return SpectrogramMasks(
+        augment.n_time_masks, augment.max_time_frames, augment.n_mel_masks, augment.max_mels, name="masks"
+    )(x)
 
 
 TIME_POOLING = ("flatten", "mean_max")

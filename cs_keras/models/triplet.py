@@ -19,6 +19,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
+from cs_keras.layers.waveform import sound_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
 from cs_keras.models.spec import AugmentConfig, Baseline, TrainingConfig, dense_head, heard_spectrogram
 
@@ -106,12 +107,12 @@ VARIANTS = {
 
 
 def build_embedding(baseline: Baseline, audio: AudioConfig) -> keras.Model:
-    """Return (batch, frames, n_bins) magnitudes to (batch, n_dimensions) embeddings of length 1, float32.
+    """Return (batch, frames, frame_size) sound to (batch, n_dimensions) embeddings of length 1, float32.
 
     Nothing in it looks across a batch or, without augmentation, draws at random, as gradient caching requires.
     """
     config: Config = baseline.model
-    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    sound, magnitude = sound_input(baseline.sequence.frames, audio)
     x = heard_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
@@ -124,7 +125,7 @@ def build_embedding(baseline: Baseline, audio: AudioConfig) -> keras.Model:
         config.n_dimensions, kernel_initializer="he_normal", dtype="float32", name="coordinates"
     )(x)
     x = keras.layers.UnitNormalization(dtype="float32", name="embedding")(x)
-    return keras.Model(magnitude, x, name=f"{baseline.key}_embedding")
+    return keras.Model(sound, x, name=f"{baseline.key}_embedding")
 
 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
@@ -139,10 +140,10 @@ def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the whole model, from (batch, frames, n_bins) magnitudes to (batch, n_factors)."""
-    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
-    embedding = build_embedding(baseline, audio)(magnitude)
-    return keras.Model(magnitude, build_regressor(baseline, n_factors)(embedding), name=baseline.key)
+    """Return the whole model, from (batch, frames, frame_size) sound to (batch, n_factors)."""
+    sound = keras.Input((baseline.sequence.frames, audio.frame_size), name=audio.content)
+    embedding = build_embedding(baseline, audio)(sound)
+    return keras.Model(sound, build_regressor(baseline, n_factors)(embedding), name=baseline.key)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:

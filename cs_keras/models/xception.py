@@ -25,6 +25,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.errors import StorageError
 from cs_keras.layers.fixed_statistics import fix_statistics
+from cs_keras.layers.waveform import sound_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
 from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
 
@@ -84,12 +85,12 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     n_factors
         Outputs.
     audio
-        What the magnitudes are made with.
+        What the dataset holds.
 
     Returns
     -------
     keras.Model
-        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors, float32.
+        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         When the weights cannot be downloaded or read.
     """
     config: Config = baseline.model
-    magnitude = keras.Input((baseline.sequence.frames, audio.n_bins), name="magnitude")
+    sound, magnitude = sound_input(baseline.sequence.frames, audio)
     x = heard_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Permute((2, 1, 3), name="image")(x)
     x = keras.layers.Conv2D(
@@ -116,7 +117,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    return keras.Model(magnitude, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    return keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
 def _xception(weights: str | None, key: str) -> keras.Model:

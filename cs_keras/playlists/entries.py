@@ -34,9 +34,9 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """Artist and title; the id where there is no title."""
-        title = self.title or self.track_id
-        return f"{self.artist} - {title}" if self.artist else title
+        """Artist and title on one line; the id where there is no title that can be shown."""
+        artist, title = printable(self.artist), printable(self.title) or printable(self.track_id)
+        return f"{artist} - {title}" if artist else title
 
     @property
     def isrc_code(self) -> str:

@@ -83,8 +83,8 @@ def _is_formula(text: str) -> bool:
 
 
 def _cells(rank: int, entry: Entry, measures: Mapping[str, Any]) -> dict[str, Any]:
-    known = {name: getattr(entry, name) for name in COLUMNS[1:7]}
-    return {"rank": rank, **known, **measures}
+    known = {name: getattr(entry, name) for name in COLUMNS[1:6]}
+    return {"rank": rank, **known, "duration_s": round(entry.duration_s, 3), **measures}
 
 
 def _line_of(entry: Entry, folder: Path) -> str:

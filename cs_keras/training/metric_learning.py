@@ -13,46 +13,15 @@ and W ⪰ 0 minimises  tr(W) / C + the mean of ξ_q over queries.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.config import check_range
-from cs_keras.errors import ConfigError, DataError
+from cs_keras.errors import DataError
+from cs_keras.models.mlr import RankingConfig
 
 Matrix = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class RankingConfig:
-    """Settings of the optimisation.
-
-    Attributes
-    ----------
-    C
-        Weight of ranking errors beside the trace of W.
-    epochs, batch_size
-        Passes over the queries, and queries in a step.
-    step
-        Of the subgradient, relative to the largest norm that a step's can have; step t takes ``step / sqrt(t)``.
-    max_others
-        Irrelevant tracks that a query is compared with, drawn anew each time.
-    """
-
-    C: float = 1e3
-    epochs: int = 20
-    batch_size: int = 32
-    step: float = 1.0
-    max_others: int = 500
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "max_others"):
-            check_range(f"model.{name}", getattr(self, name), 1)
-        for name in ("C", "step"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"model.{name} must be above 0. Received: {getattr(self, name)}.")
 
 
 def learn_metric(

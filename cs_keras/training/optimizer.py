@@ -1,4 +1,4 @@
-"""Adam, the schedules of its learning rate, and averages of the weights it moves."""
+"""Adam and Nesterov's momentum, schedules of the learning rate, and averages of the weights that are moved."""
 
 import math
 from typing import Any
@@ -10,19 +10,15 @@ from cs_keras.models.spec import TrainingConfig
 
 
 def make_optimizer(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Return Adam as `config` sets it, for epochs of so many steps."""
+    """Return the optimiser that `config` sets, for epochs of so many steps."""
     if config.schedule == "inverse_time" and not config.warmup:
         rate = keras.optimizers.schedules.InverseTimeDecay(config.learning_rate, 1, config.decay)
     else:
         rate = LearningRate(config, steps_per_epoch)
-    return keras.optimizers.Adam(
-        rate,
-        config.beta_1,
-        config.beta_2,
-        config.epsilon,
-        use_ema=config.ema > 0,
-        ema_momentum=config.ema or 0.99,  # Keras refuses 0, also where it is not used
-    )
+    averages = {"use_ema": config.ema > 0, "ema_momentum": config.ema or 0.99}  # Keras refuses 0, used or not
+    if config.optimizer == "nesterov":
+        return keras.optimizers.SGD(rate, config.momentum, nesterov=True, **averages)
+    return keras.optimizers.Adam(rate, config.beta_1, config.beta_2, config.epsilon, **averages)
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]

@@ -33,7 +33,7 @@ def predict_tracks(
     Parameters
     ----------
     model
-        (batch, frames, n_bins) magnitudes to (batch, n_factors).
+        (batch, frames, frame_size) sound to (batch, n_factors).
     dataset, rows
         Tracks to predict, shape (n,).
     sequence
@@ -98,7 +98,7 @@ def apply_to_tracks(
 
 
 def whole_track_function(model: keras.Model) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
-    """Return a function of one track's magnitudes, (n_frames, n_bins), any length, to the model's output for it."""
+    """Return a function of one track's frames, (n_frames, frame_size), any length, to the model's output for it."""
     run = tf.function(
         lambda frames: model(tf.cast(frames, tf.float32)[tf.newaxis], training=False)[0],
         reduce_retracing=True,

@@ -64,7 +64,7 @@ def compute_sequences(
     Parameters
     ----------
     model
-        (batch, frames, n_bins) magnitudes to (batch, n_features); each output of its own sequence alone.
+        (batch, frames, frame_size) sound to (batch, n_features); each output of its own sequence alone.
     dataset, rows
         Tracks, shape (n,).
     sequence, batch_size

@@ -23,7 +23,7 @@ class Serving:
     Attributes
     ----------
     audio, dtype
-        What its magnitudes are made with, and how they were stored: samples are rounded to the same frames.
+        What its frames are, and how they were stored: samples are rounded to the same ones.
     sequence
         What of it the model is given at a time; None for all of it.
     scaler
@@ -45,7 +45,7 @@ class TrackModel(tf.Module):  # type: ignore[misc]
     Parameters
     ----------
     model
-        (batch, frames, n_bins) magnitudes to (batch, n_factors) scaled factors.
+        (batch, frames, frame_size) frames to (batch, n_factors) scaled factors.
     serving
         How it is used.
     """
@@ -58,7 +58,7 @@ class TrackModel(tf.Module):  # type: ignore[misc]
         self.weights = [weight.value for weight in model.weights]
         samples = tf.TensorSpec([None], tf.float32, name="waveform")
         rate = tf.TensorSpec([], tf.int32, name="sample_rate")
-        frames = tf.TensorSpec([None, serving.audio.n_bins], tf.float32, name="magnitude")
+        frames = tf.TensorSpec([None, serving.audio.frame_size], tf.float32, name=serving.audio.content)
         self.endpoints = {
             "audio": tf.function(self._from_audio, input_signature=[samples]),
             "audio_at": tf.function(self._from_audio_at, input_signature=[samples, rate]),
@@ -73,10 +73,9 @@ class TrackModel(tf.Module):  # type: ignore[misc]
             tf.size(waveform) >= needed, [f"Expected at least {needed} samples. Received:", tf.size(waveform)]
         )
         with tf.control_dependencies([least]):
-            window = {"hann": tf.signal.hann_window, "hamming": tf.signal.hamming_window}[audio.window]
-            spectrum = tf.signal.stft(waveform, audio.n_fft, audio.hop_length, window_fn=window)
+            frames = _hops(waveform, audio) if audio.holds_waveforms else _magnitudes(waveform, audio)
         limit = tf.constant(np.finfo(self._serving.dtype).max, tf.float32)
-        stored = tf.cast(tf.minimum(tf.abs(spectrum), limit), self._serving.dtype)
+        stored = tf.cast(tf.clip_by_value(frames, -limit, limit), self._serving.dtype)
         return self._from_frames(tf.cast(stored, tf.float32))
 
     def _from_audio_at(self, waveform: Any, sample_rate: Any) -> dict[str, Any]:
@@ -88,27 +87,39 @@ class TrackModel(tf.Module):  # type: ignore[misc]
         with tf.control_dependencies([same]):
             return self._from_audio(tf.identity(waveform))
 
-    def _from_frames(self, magnitude: Any) -> dict[str, Any]:
-        """Return the factors of magnitudes, shape (n_frames, n_bins)."""
+    def _from_frames(self, frames: Any) -> dict[str, Any]:
+        """Return the factors of a recording's frames, shape (n_frames, frame_size)."""
         sequence, scaler = self._serving.sequence, self._serving.scaler
         if sequence is None:
-            scaled = self._model(magnitude[tf.newaxis])[0]
+            scaled = self._model(frames[tf.newaxis])[0]
         else:
-            scaled = self._mean_over_windows(magnitude, sequence)
+            scaled = self._mean_over_windows(frames, sequence)
         return {"factors": scaled * scaler.scale + scaler.offset}
 
-    def _mean_over_windows(self, magnitude: Any, sequence: SequenceConfig) -> Any:
-        n_missing = tf.maximum(sequence.frames - tf.shape(magnitude)[0], 0)
-        filled = tf.pad(magnitude, [[0, n_missing], [0, 0]])
+    def _mean_over_windows(self, frames: Any, sequence: SequenceConfig) -> Any:
+        n_missing = tf.maximum(sequence.frames - tf.shape(frames)[0], 0)
+        filled = tf.pad(frames, [[0, n_missing], [0, 0]])
 
         def predict(start: Any) -> Any:
             window = filled[start : start + sequence.frames]
             return self._model(tf.ensure_shape(window, (sequence.frames, None))[tf.newaxis])[0]
 
-        starts = window_starts(tf.shape(magnitude)[0], sequence, self._serving.audio)
+        starts = window_starts(tf.shape(frames)[0], sequence, self._serving.audio)
         spec = tf.TensorSpec(self._serving.scaler.offset.shape, tf.float32)
         outputs = tf.map_fn(predict, starts, fn_output_signature=spec)
         return tf.cast(tf.reduce_mean(tf.cast(outputs, tf.float64), axis=0), tf.float32)
+
+
+def _hops(waveform: Any, audio: AudioConfig) -> Any:
+    """Return samples as frames of a hop each, shape (n_frames, hop_length), as `WaveformFrames` does."""
+    n_frames = tf.size(waveform) // audio.hop_length
+    return tf.reshape(waveform[: n_frames * audio.hop_length], (n_frames, audio.hop_length))
+
+
+def _magnitudes(waveform: Any, audio: AudioConfig) -> Any:
+    """Return magnitude frames, shape (n_frames, n_bins), as `MagnitudeSpectrogram` does."""
+    window = {"hann": tf.signal.hann_window, "hamming": tf.signal.hamming_window}[audio.window]
+    return tf.abs(tf.signal.stft(waveform, audio.n_fft, audio.hop_length, window_fn=window))
 
 
 def window_starts(n_frames: Any, sequence: SequenceConfig, audio: AudioConfig) -> Any:

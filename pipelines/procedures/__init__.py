@@ -1,17 +1,34 @@
 """How each kind of model is trained: a file for each value of `cs_keras.models.spec.Baseline.procedure`."""
 
+import functools
 from collections.abc import Callable
 
+from pipelines.procedures.attributes import train_attributes
 from pipelines.procedures.codebook import train_codebook
+from pipelines.procedures.estimated_attributes import train_estimated_attributes
 from pipelines.procedures.features import train_features
+from pipelines.procedures.fusion import train_fusion
+from pipelines.procedures.genre_space import train_genre_space
 from pipelines.procedures.job import Job, Trained
+from pipelines.procedures.kernels import train_kernels
+from pipelines.procedures.ranking import train_ranking
 from pipelines.procedures.regression import train_regression
 from pipelines.procedures.triplet import train_triplet
 
-PROCEDURES: dict[str, Callable[[Job], Trained]] = {
+SINGLE: dict[str, Callable[[Job], Trained]] = {
     "regression": train_regression,
     "codebook": train_codebook,
+    "ranking": train_ranking,
     "features": train_features,
+    "kernels": train_kernels,
     "triplet": train_triplet,
+    "attributes": train_attributes,
+    "genres": train_attributes,
+    "genre_space": train_genre_space,
+    "estimated_attributes": train_estimated_attributes,
+}
+PROCEDURES: dict[str, Callable[[Job], Trained]] = {
+    **SINGLE,
+    "fusion": functools.partial(train_fusion, procedures=SINGLE),
 }
 __all__ = ["PROCEDURES", "Job", "Trained"]

@@ -4,24 +4,22 @@ On one device: a batch of histograms is too little work to share. Codebook and h
 whose settings before the regressor agree; a codebook also by runs that count its tones otherwise.
 """
 
+import dataclasses
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from cs_keras import config
-from cs_keras.data.batches import ArrayBatches
 from cs_keras.models import bot
 from cs_keras.models.regressors import HEAD_SETTINGS, join_stages
 from cs_keras.training.codebook import fit_codebook
 from cs_keras.training.execution import dtype_policy
-from cs_keras.training.fit import Fitted
 from cs_keras.training.predict import apply_to_tracks, whole_track_function
-from pipelines.procedures.job import Job, Trained, fit_to_factors, kept
-from pipelines.procedures.solution import solve_for_factors
+from pipelines.procedures.job import Job, Trained, kept
+from pipelines.procedures.vectors import TrackVectors, regress
 from pipelines.shared import shared_work
-from pipelines.task import Matrix, Rows
+from pipelines.task import Matrix
 
 
 def train_codebook(job: Job) -> Trained:
@@ -29,46 +27,45 @@ def train_codebook(job: Job) -> Trained:
     run, task = job.run, job.task
     with dtype_policy(run.execution.dtype_policy):
         features, codebook, head = bot.build_stages(run, task.targets.shape[1], task.dataset.info.audio)
+    train, unseen = count_tones(job, features, codebook)
+    bot.adapt(head, run, train.values)
+    regressed = regress(job, head, train, unseen)
+    model = join_stages(run.key, features, codebook, regressed.head)
+    return Trained(model, regressed.fitted, regressed.predicted, regressed.notes)
+
+
+def count_tones(job: Job, features: keras.Model, codebook: keras.Model) -> tuple[TrackVectors, TrackVectors]:
+    """Give `codebook` its centroids, and return the histograms of train and of unseen tracks.
+
+    Parameters
+    ----------
+    job
+        What is learnt; its model's settings are a `bot.Config`, or begin with one.
+    features, codebook
+        Of `bot.build_features` and `bot.build_codebook`.
+    """
+    task = job.task
     with shared_work(job.shared, _settings(job), job.progress) as folder:
         centroids = kept(folder / "codebook.npz", lambda: _fit_codebook(job, features))
         codebook.get_layer("bag_of_tones").set_codebook(centroids)
         tones = keras.Model(features.input, codebook(features.output))
-        histograms = kept(folder / _histograms_file(run.model), lambda: _count(job, tones))
+        histograms = kept(folder / _histograms_file(job.run.model), lambda: _count(job, tones))
     train, unseen = np.split(histograms, [len(task.train)])
-    bot.adapt(head, run, train)
-    is_validation = np.isin(task.unseen, task.validation)
-    held_out = (unseen[is_validation], task.validation)
-    notes: tuple[str, ...] = ()
-    if run.model.regressor == "dense":
-        regressor = keras.Model(head.input, head.output, name=run.key)  # so that the whole gets no optimizer
-        fitted = _fit(job, regressor, train, held_out)
-    else:
-        head, fitted, notes = solve_for_factors(job, head, (train, task.train), held_out, "tracks")
-        regressor = head
-    model = join_stages(run.key, features, codebook, head)
-    return Trained(model, fitted, regressor.predict(unseen, run.training.batch_size, verbose=0), notes)
-
-
-def _fit(job: Job, regressor: keras.Model, train: Matrix, held_out: tuple[Matrix, Rows]) -> Fitted:
-    run, examples = job.run, job.lesson.examples
-    batches = ArrayBatches(train, examples[job.task.train], run.training.batch_size, run.seed)
-    pairs = (held_out[0], examples[held_out[1]])
-    validation = tf.data.Dataset.from_tensor_slices(pairs).batch(run.training.batch_size)
-    return fit_to_factors(job, regressor, batches, validation, "tracks")
+    return TrackVectors(train, task.train), TrackVectors(unseen, task.unseen)
 
 
 def _settings(job: Job) -> dict[str, Any]:
     """Return all that decides the codebook; it and histograms are computed in float32 without XLA."""
     run = job.run
-    model = config.to_dict(run.model)
     later = {*bot.COUNTING_SETTINGS, *HEAD_SETTINGS}
+    own = {field.name for field in dataclasses.fields(bot.Config)} - later
     return {
-        "procedure": run.procedure,
+        "procedure": "codebook",  # whoever shares it
         "data_digest": job.task.data_digest,
         "seed": run.seed,
         "train_fraction": run.train_fraction,
         "front_end": config.to_dict(run.front_end),
-        "model": {name: value for name, value in model.items() if name not in later},
+        "model": {name: value for name, value in config.to_dict(run.model).items() if name in own},
     }
 
 

@@ -5,6 +5,7 @@ runs whose settings before the regressor agree.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,24 @@ from pipelines.shared import shared_work
 from pipelines.task import Matrix, Rows
 
 
-def train_features(job: Job) -> Trained:
-    """Compute features, then fit the regressor to them; a track's prediction is the mean over its sequences."""
+def train_features(
+    job: Job, prepare: Callable[[Job, keras.Model, Path], None] = lambda job, features, folder: None
+) -> Trained:
+    """Compute features, then fit the regressor to them; a track's prediction is the mean over its sequences.
+
+    Parameters
+    ----------
+    job
+        What is learnt.
+    prepare
+        Called first with the job, the network of the features and the folder of shared work: gives the network what
+        it must know.
+    """
     run, task, file = job.run, job.task, model_module(job.run.key)
     with dtype_policy(run.execution.dtype_policy):
         features, head = file.build_stages(run, task.targets.shape[1], task.dataset.info.audio)
     with shared_work(job.shared, _settings(job), job.progress) as folder:
+        prepare(job, features, folder)
         train, unseen = hear(job, features, folder)
     file.adapt(head, run, train.values)
     notes: tuple[str, ...] = ()
@@ -88,7 +101,7 @@ def _n_sequences(job: Job, rows: Rows) -> int:
 def _settings(job: Job) -> dict[str, Any]:
     """Return all that decides the features, to the last bit."""
     run = job.run
-    model = config.to_dict(run.model)
+    model, weights = config.to_dict(run.model), getattr(run.model, "weights", None)
     return {
         "procedure": run.procedure,
         "data_digest": job.task.data_digest,
@@ -99,7 +112,7 @@ def _settings(job: Job) -> dict[str, Any]:
         "batch_size": run.training.batch_size,
         "execution": {"dtype_policy": run.execution.dtype_policy, "jit": run.execution.jit},
         "model": {name: value for name, value in model.items() if name not in HEAD_SETTINGS},
-        "weights": None if run.model.weights is None else _file_digest(Path(run.model.weights)),
+        "weights": None if weights is None else _file_digest(Path(weights)),
     }
 
 

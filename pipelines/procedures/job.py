@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress
 from cs_keras.runs import read_npz, write_npz
 from cs_keras.training.checkpoints import Epoch
@@ -35,6 +36,8 @@ class Job:
         Its settings.
     task, lesson
         What it is to learn, and by which loss.
+    factors
+        Those of the task, from which lessons of other losses are made.
     folder
         Run folder.
     shared
@@ -50,6 +53,7 @@ class Job:
     run: RunConfig
     task: Task
     lesson: Lesson
+    factors: Factors
     folder: Path
     shared: Path
     progress: Progress
@@ -69,7 +73,7 @@ class Trained:
     Attributes
     ----------
     model
-        The whole model, magnitudes to scaled factors.
+        The whole model, what is known of a track to scaled factors.
     fitted
         The fit of what maps to factors.
     predicted
@@ -78,6 +82,15 @@ class Trained:
         What a reader of the results must know, a sentence each without its full stop.
     embedding
         Margin and history of the embedding's fit, JSON-ready, where there is one.
+    n_train_tracks
+        Train tracks that were learnt from; None for all of the task's.
+    places
+        Where unseen tracks lie in a space of the model's own, in which similar ones are near by Euclidean distance,
+        shape (n_unseen, n), float32; None where similarity is that of factors.
+    classifier
+        Genres, validation accuracy and history of a classifier's fit, JSON-ready, where there is one.
+    branches
+        By model key, what is told of other models that were trained first, JSON-ready, where there are any.
     """
 
     model: keras.Model
@@ -85,6 +98,16 @@ class Trained:
     predicted: Matrix
     notes: tuple[str, ...] = ()
     embedding: Mapping[str, Any] | None = None
+    n_train_tracks: int | None = None
+    places: Matrix | None = None
+    classifier: Mapping[str, Any] | None = None
+    branches: Mapping[str, Mapping[str, Any]] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in epochs, those of what comes before the factors too."""
+        before = (self.embedding, self.classifier, *(self.branches or {}).values())
+        return self.fitted.seconds + sum(float(first["seconds"]) for first in before if first)
 
 
 def fit_to_factors(

@@ -1,7 +1,11 @@
 """Sequences to factors; a track's prediction is the mean over the sequences that cover it."""
 
+from collections.abc import Callable
+
+import keras
 import tensorflow as tf
 
+from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.batches import TrainingBatches, prediction_batches
 from cs_keras.data.windows import prediction_windows
 from cs_keras.models import model_module
@@ -10,13 +14,14 @@ from cs_keras.training.predict import predict_tracks
 from pipelines.procedures.job import Job, Trained, fit_to_factors
 
 
-def train_regression(job: Job) -> Trained:
-    """Train on random crops, on as many devices as share a batch."""
+def train_regression(job: Job, build: Callable[[AudioConfig], keras.Model] | None = None) -> Trained:
+    """Train on random crops, on as many devices as share a batch; what `build` gives, or the model of the run."""
     run, task, examples = job.run, job.task, job.lesson.examples
     batch_size = run.training.batch_size
     strategy = make_strategy(choose_devices(run.execution, batch_size))
     with strategy.scope(), dtype_policy(run.execution.dtype_policy):
-        model = model_module(run.key).build(run, task.targets.shape[1], task.dataset.info.audio)
+        audio = task.dataset.info.audio
+        model = build(audio) if build else model_module(run.key).build(run, task.targets.shape[1], audio)
     batches = TrainingBatches(task.dataset, task.train, examples, run.sequence, batch_size, run.seed)
     inputs, windows = prediction_batches(task.dataset, task.validation, run.sequence, batch_size)
     all_examples = tf.constant(examples)

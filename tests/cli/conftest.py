@@ -23,6 +23,10 @@ SMALL = [
     "--set=models.triplet.training.epochs=3",
     "--set=models.choi-features.model.dense=[16]",
     "--set=models.choi-features.training.epochs=3",
+    "--set=models.multiscale-gaussian.model.n_centroids=20",
+    "--set=models.multiscale-gaussian.model.n_patches=2000",
+    "--set=models.multiscale-gaussian.model.dense=[16]",
+    "--set=models.multiscale-gaussian.training.epochs=3",
     "--set=training.batch_size=16",
 ]
 """Settings that make each model train in a second or two."""

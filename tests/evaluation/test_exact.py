@@ -1,6 +1,6 @@
 import numpy as np
 
-from cs_keras.evaluation.exact import dot_products, split
+from cs_keras.evaluation.exact import dot_products, paired_products, rough_error, rough_products, split
 
 
 def test_dot_products_are_those_of_extended_precision(random):
@@ -23,3 +23,11 @@ def test_the_largest_sums_are_whole_and_below_2_to_the_53():
     assert 2**52 < high < 2**53 and 2**52 < cross < 2**53
     # Every sum is exact: what is left is the one rounding where the two are put together.
     assert dot_products(queries, items)[0, 0] == (high + cross * 2.0**-20) * 2.0**-52
+    # Low parts of nearly half a unit, all of one sign, come as close to the bound as they can.
+    missing = dot_products(queries, items)[0, 0] - rough_products(queries, items)[0, 0]
+    assert 0.97 * rough_error(4096) < missing < rough_error(4096)
+
+
+def test_paired_products_are_the_same_to_the_last_bit(random):
+    queries, items = (split(random.standard_normal((50, 300)) / 20) for _ in range(2))
+    np.testing.assert_array_equal(paired_products(queries, items), np.diag(dot_products(queries, items)))

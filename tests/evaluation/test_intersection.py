@@ -25,8 +25,9 @@ def test_shared_items_as_python_sets(seed, n_queries, k):
 def test_blocks_change_nothing(random, monkeypatch):
     a, b = (np.argsort(random.random((50, 300)), axis=1).astype(np.int32) for _ in range(2))
     expected = list_overlap(a[:, :270], b[:, :270])  # more than a byte holds
-    monkeypatch.setattr(intersection, "QUERY_BLOCK_SIZE", 7)
-    np.testing.assert_array_equal(list_overlap(a[:, :270], b[:, :270]), expected)
+    for entries in (1, 2100):  # one query at a time, and seven
+        monkeypatch.setattr(intersection, "TABLE_ENTRIES", entries)
+        np.testing.assert_array_equal(list_overlap(a[:, :270], b[:, :270]), expected)
 
 
 def test_bad_lists_are_named():

@@ -141,3 +141,41 @@ def test_bad_input_is_named(reference, playlists):
             evaluate_overlap(reference, reference, ks=ks)
     with pytest.raises(ConfigError, match="max_queries"):
         rank_reference(reference, max_queries=0)
+
+
+@pytest.fixture
+def population(random):
+    """Factors of 300 tracks, and a prediction good enough for overlaps to differ from query to query."""
+    reference = random.standard_normal((300, 8)).astype(np.float32)
+    return reference, (reference + random.standard_normal(reference.shape)).astype(np.float32)
+
+
+def test_intervals_of_sampled_queries_hold_what_all_queries_give(population):
+    whole = evaluate_overlap(*population, ks=(10,), n_permutations=1, n_bootstrap=1)[0].overlap
+    rows = [
+        evaluate_overlap(*population, ks=(10,), max_queries=25, seed=seed, n_permutations=1, n_bootstrap=300)[
+            0
+        ]
+        for seed in range(200)
+    ]
+    n_held = sum(row.low <= whole <= row.high for row in rows)
+    # 95 % of 200 and 5 standard errors below. A twelfth of all queries is drawn, so a little more is right too.
+    assert 190 - 5 * np.sqrt(200 * 0.95 * 0.05) <= n_held < 200
+    assert np.mean([row.overlap for row in rows]) == pytest.approx(
+        whole, abs=4 * np.std([row.overlap for row in rows]) / np.sqrt(200)
+    )
+
+
+def test_fewer_queries_have_wider_intervals(population):
+    def width(max_queries):
+        rows = [
+            evaluate_overlap(
+                *population, ks=(10,), max_queries=max_queries, seed=seed, n_permutations=1, n_bootstrap=300
+            )[0]
+            for seed in range(20)
+        ]
+        assert {row.n_queries for row in rows} == {max_queries}
+        return np.mean([row.high - row.low for row in rows])
+
+    # As the square root of their number: a mean of 20 widths is within some percent.
+    assert width(25) / width(100) == pytest.approx(2, rel=0.15)

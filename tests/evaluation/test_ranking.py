@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation import places
+from cs_keras.evaluation import search, standings
 from cs_keras.evaluation.ranking import ndcg_at_k, rank_metrics
 from cs_keras.evaluation.references import mean_predictor
 
@@ -181,9 +181,10 @@ def test_same_bits_for_any_block_size_and_number_of_threads(factors, listening, 
     items[50:60] = items[10:20]  # ties that rounding could break
     expected = rank_metrics(playlists, items, *listening)
     with threadpool_limits(limit):
-        for scores_per_block, item_block_size in ((1, 90), (91, 7), (1000, 64)):
-            monkeypatch.setattr(places, "SCORES_PER_BLOCK", scores_per_block)
-            monkeypatch.setattr(places, "ITEM_BLOCK_SIZE", item_block_size)
+        for few, item_block_size, many in ((1, 90, 0), (0, 7, 3), (1 / 90, 64, 64)):
+            monkeypatch.setattr(standings, "FEW", few)
+            monkeypatch.setattr(standings, "MANY_HELD_OUT", many)
+            monkeypatch.setattr(search, "ITEM_BLOCK_SIZE", item_block_size)
             received = rank_metrics(playlists, items, *listening)
             np.testing.assert_array_equal(received.auc, expected.auc)
             for a, b in zip(received.at_k, expected.at_k, strict=True):

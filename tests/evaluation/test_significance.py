@@ -3,9 +3,10 @@ import pytest
 from scipy import stats
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation import significance
+from cs_keras.evaluation import permutations, resampling
 from cs_keras.evaluation.intersection import list_overlap
-from cs_keras.evaluation.significance import bootstrap_interval, chance, permutation_test
+from cs_keras.evaluation.permutations import permutation_test
+from cs_keras.evaluation.significance import bootstrap_interval, chance
 from cs_keras.evaluation.topk import top_k_dot, top_k_similar
 
 
@@ -37,9 +38,9 @@ def test_bootstrap_interval_of_a_constant_and_in_small_batches(random, monkeypat
     assert bootstrap_interval(np.full(10, 0.25), 50) == (0.25, 0.25)
     values = random.random(100)
     assert bootstrap_interval(values, 99, seed=3) == bootstrap_interval(values, 99, seed=3)
-    expected = np.subtract(*bootstrap_interval(values, 2000))
-    monkeypatch.setattr(significance, "BATCH_ENTRIES", 1000)
-    assert np.subtract(*bootstrap_interval(values, 2000)) == pytest.approx(expected, rel=0.1)
+    expected = bootstrap_interval(values, 2000)
+    monkeypatch.setattr(resampling, "BATCH_ENTRIES", 1000)
+    assert bootstrap_interval(values, 2000) == expected
 
 
 @pytest.mark.parametrize("queries", [None, np.arange(5, 30)])
@@ -48,8 +49,8 @@ def test_relabelled_lists_as_lists_of_permuted_factors(random, queries):
     ks = (3, 8)
     lists = top_k_similar(reference, 8, queries=queries)
     found = top_k_similar(predicted, 8, queries=queries)
-    counts = significance._null_counts(lists, found, ks, 20, seed=4)
-    deals = significance._deals(lists, np.random.default_rng(4))
+    counts = permutations._null_counts(lists, found, ks, 20, seed=4)
+    deals = permutations._deals(lists, np.random.default_rng(4))
     for count in counts:
         items, _ = next(deals)
         np.testing.assert_array_equal(np.sort(items), np.arange(40))
@@ -58,19 +59,34 @@ def test_relabelled_lists_as_lists_of_permuted_factors(random, queries):
             assert shared == round(list_overlap(lists.prefix(k).indices, dealt.prefix(k).indices).sum() * k)
 
 
-def test_relabelled_lists_as_lists_of_permuted_factors_by_dot_product(random, monkeypatch):
+def test_relabelled_lists_as_lists_of_permuted_factors_by_dot_product(random):
     playlists = random.standard_normal((25, 6))
     reference, predicted = random.standard_normal((2, 40, 6))
     lists, found = top_k_dot(playlists, reference, 8), top_k_dot(playlists, predicted, 8)
-    counts = significance._null_counts(lists, found, (8,), 20, seed=4)
-    deals = significance._deals(lists, np.random.default_rng(4))
+    counts = permutations._null_counts(lists, found, (8,), 20, seed=4)
+    deals = permutations._deals(lists, np.random.default_rng(4))
     for (shared,) in counts:
         items, _ = next(deals)
         dealt = top_k_dot(playlists, predicted[items], 8)
         assert shared == round(list_overlap(lists.indices, dealt.indices).sum() * 8)
-    monkeypatch.setattr(significance, "BATCH_ENTRIES", 100)
-    monkeypatch.setattr(significance, "QUERY_BLOCK_SIZE", 4)
-    np.testing.assert_array_equal(significance._null_counts(lists, found, (8,), 20, seed=4), counts)
+
+
+def test_permutations_do_not_depend_on_how_many_are_held_at_a_time(random, monkeypatch):
+    playlists = random.standard_normal((25, 6))
+    reference, predicted = random.standard_normal((2, 40, 6))
+    pairs = [[top_k_dot(playlists, rows, 8) for rows in (reference, predicted)]]
+    pairs += [
+        [top_k_similar(rows, 8, queries=queries) for rows in (reference, predicted)]
+        for queries in (None, [3, 9, 30])
+    ]
+    expected = [permutations._null_counts(*pair, (3, 8), 20, seed=4) for pair in pairs]
+    monkeypatch.setattr(permutations, "LEAST_QUERIES", 1)
+    for deals, dealt, listed in ((7, 10_000, 10_000), (64, 100, 130), (64, 1, 1)):
+        monkeypatch.setattr(permutations, "DEALS", deals)
+        monkeypatch.setattr(permutations, "DEALT_ENTRIES", dealt)
+        monkeypatch.setattr(permutations, "LISTED_ENTRIES", listed)
+        for pair, counts in zip(pairs, expected, strict=True):
+            np.testing.assert_array_equal(permutations._null_counts(*pair, (3, 8), 20, seed=4), counts)
 
 
 def test_p_value_is_uniform_without_relation_and_smallest_with_identity(random):

@@ -73,8 +73,15 @@ def test_same_bits_for_any_block_size_and_number_of_threads(random, limit, monke
         top_k_dot(factors, factors, 30),
     ]
     with threadpool_limits(limit):
-        for block_size, item_block_size in ((1, 200), (7, 61), (64, 64), (1000, 199)):
+        for block_size, item_block_size, few in (
+            (1, 200, 0),
+            (7, 61, 0),
+            (7, 61, 1),
+            (64, 64, 1 / 8),
+            (1000, 199, 1),
+        ):
             monkeypatch.setattr(search, "ITEM_BLOCK_SIZE", item_block_size)
+            monkeypatch.setattr(search, "FEW", few)
             received = [
                 top_k_similar(factors, 30, block_size=block_size),
                 top_k_similar(factors, 30, metric="euclidean", block_size=block_size),

@@ -5,12 +5,19 @@ import pytest
 from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
-from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks
+from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
 from cs_keras.models import MODEL_FILES, get_baseline, load_model, model_module
 from cs_keras.models.spec import AugmentConfig
 
 AUDIO = AudioConfig(sample_rate=8000, n_fft=128, hop_length=64)
-ALL_ON = {"gain_db": 6.0, "n_time_masks": 2, "max_time_frames": 5, "n_mel_masks": 1, "max_mels": 4}
+ALL_ON = {
+    "gain_db": 6.0,
+    "time_stretch": 0.2,
+    "n_time_masks": 2,
+    "max_time_frames": 5,
+    "n_mel_masks": 1,
+    "max_mels": 4,
+}
 
 
 def spectrograms(n=50, frames=20, mels=12, seed=0):
@@ -27,9 +34,9 @@ def stretches(hidden):
     return (np.diff(hidden.astype(int), axis=-1, prepend=0) == 1).sum(axis=-1)
 
 
-@pytest.mark.parametrize("layer", [RandomGain(6.0), SpectrogramMasks(2, 5, 2, 5)])
+@pytest.mark.parametrize("layer", [RandomGain(6.0), TimeStretch(0.2), SpectrogramMasks(2, 5, 2, 5)])
 def test_prediction_hears_what_there_is(layer):
-    x = spectrograms()[..., 0] if isinstance(layer, RandomGain) else spectrograms()
+    x = spectrograms() if isinstance(layer, SpectrogramMasks) else spectrograms()[..., 0]
     assert np.array_equal(layer(x), x)
     assert np.array_equal(layer(x, training=False), x)
     assert not np.array_equal(layer(x, training=True), x)
@@ -42,6 +49,50 @@ def test_gain_is_one_for_a_sequence_and_within_its_range():
     assert np.ptp(gain_db, axis=(1, 2)).max() < 1e-4  # float32 powers
     gain_db = gain_db[:, 0, 0]
     assert -6 <= gain_db.min() < -5.9 and 5.9 < gain_db.max() <= 6 and abs(gain_db.mean()) < 0.3
+
+
+def speeds(stretched):
+    """Of ramps by one a frame, stretched: the steps between frames."""
+    return np.abs(np.diff(stretched, axis=1))
+
+
+def test_a_stretch_has_one_speed_for_a_sequence_and_is_within_its_range():
+    """A ramp stays a ramp, of another slope, but for where the sound runs out and is mirrored."""
+    keras.utils.set_random_seed(0)
+    ramp = np.broadcast_to(np.arange(100, dtype=np.float32)[None, :, None], (2000, 100, 3))
+    stretched = np.asarray(TimeStretch(0.2)(ramp, training=True))
+    assert np.ptp(stretched, axis=2).max() == 0
+    steps = speeds(stretched[..., 0])
+    speed = np.median(steps, axis=1)
+    uneven = np.abs(steps - speed[:, None]) > 1e-4  # float32 places up to 99
+    assert uneven.sum(axis=1).max() <= 2  # a turn at either end
+    assert not uneven[speed <= 1].any()
+    assert 0.8 <= speed.min() < 0.81 and 1.19 < speed.max() <= 1.2001 and abs(speed.mean() - 1) < 0.02
+    assert stretched.min() >= 0 and stretched.max() <= 99
+
+
+def test_a_slower_sequence_begins_anywhere_that_leaves_enough():
+    keras.utils.set_random_seed(0)
+    ramp = np.broadcast_to(np.arange(100, dtype=np.float32)[None, :, None], (2000, 100, 1))
+    stretched = np.asarray(TimeStretch(0.2)(ramp, training=True))[..., 0]
+    slow = stretched[np.median(speeds(stretched), axis=1) < 0.85]
+    assert len(slow) > 100 and (np.diff(slow, axis=1) > 0).all()
+    room = 99 - (slow[:, -1] - slow[:, 0])
+    share = slow[:, 0] / room
+    assert share.min() < 0.05 and share.max() > 0.95 and abs(share.mean() - 0.5) < 0.1
+
+
+def test_stretched_frames_lie_on_straight_lines_between_frames():
+    """NumPy's interpolation at the places that a ramp, stretched alike, tells."""
+    x = np.random.default_rng(0).random((30, 40, 4)).astype(np.float32)
+    x[..., 0] = np.arange(40)
+    keras.utils.set_random_seed(0)
+    stretched = np.asarray(TimeStretch(0.3)(x, training=True))
+    for found, given in zip(stretched, x, strict=True):
+        for band in range(1, 4):
+            expected = np.interp(found[:, 0], np.arange(40), given[:, band])
+            # Of places up to 39 in float32, differences to a frame are good to 4e-6.
+            np.testing.assert_allclose(found[:, band], expected, atol=2e-5)
 
 
 def test_time_masks_hide_all_bands_of_few_frames_behind_the_mean():
@@ -80,7 +131,7 @@ def small(key, augment):
     return config.replace(get_baseline(key), narrow | {"model": {"dense": [8]} | own})
 
 
-@pytest.mark.parametrize("key", ["cnn", "cnn-freq", "lstm", "choi", "xception", "triplet"])
+@pytest.mark.parametrize("key", ["cnn", "cnn-freq", "lstm", "choi", "xception", "triplet", "dieleman"])
 def test_every_trained_family_has_it_and_saves_it(key, tmp_path):
     keras.utils.set_random_seed(0)
     models = [model_module(key).build(small(key, changes), 3, AUDIO) for changes in ({}, ALL_ON)]
@@ -93,19 +144,23 @@ def test_every_trained_family_has_it_and_saves_it(key, tmp_path):
         assert np.array_equal(model(x, training=False), models[0](x, training=False))
     augmented = models[1].layers[1] if key == "triplet" else models[1]
     names = [layer.name for layer in augmented.layers]
-    assert names.index("gain") < names.index("mel") < names.index("masks")
+    order = [names.index(name) for name in ("gain", "time_stretch", "mel", "masks")]
+    assert order == sorted(order)
 
 
 @pytest.mark.parametrize("key", ["bot", "choi-features"])
 def test_models_that_hear_once_refuse_it(key):
     with pytest.raises(ConfigError, match=f"what {key} hears is computed once"):
         config.replace(get_baseline(key), {"augment": {"gain_db": 3.0}})
+    with pytest.raises(ConfigError, match=f"what {key} hears is computed once"):
+        config.replace(get_baseline(key), {"augment": {"time_stretch": 0.1}})
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"gain_db": -1.0}, "augment.gain_db must be 0 to 60"),
+        ({"time_stretch": 0.6}, "augment.time_stretch must be 0 to 0.5"),
         ({"n_time_masks": -1}, "augment.n_time_masks must be 0 to 100"),
         ({"max_mels": 0}, "augment.max_mels must be at least 1"),
     ],

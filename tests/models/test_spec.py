@@ -9,6 +9,7 @@ from cs_keras.models.bot import Config as BotConfig
 from cs_keras.models.choi_features import Config as ChoiFeaturesConfig
 from cs_keras.models.cnn import Config as CnnConfig
 from cs_keras.models.cnn1d import Config as Cnn1dConfig
+from cs_keras.models.dieleman import Config as DielemanConfig
 from cs_keras.models.lstm import Config as LstmConfig
 from cs_keras.models.spec import (
     TIME_POOLING,
@@ -39,7 +40,9 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
 @pytest.mark.parametrize(
     ("settings", "changes", "message"),
     [
-        (TrainingConfig, {"loss": "mae"}, "training.loss must be one of mse, cosine, wpe"),
+        (TrainingConfig, {"loss": "mae"}, "training.loss must be one of mse, unit_mse, cosine, wpe"),
+        (TrainingConfig, {"optimizer": "sgd"}, "training.optimizer must be one of adam, nesterov"),
+        (TrainingConfig, {"momentum": 1.0}, "training.momentum must be at least 0 and below 1"),
         (TrainingConfig, {"batch_size": 0}, "training.batch_size must be at least 1"),
         (TrainingConfig, {"epochs": 0}, "training.epochs must be at least 1"),
         (TrainingConfig, {"patience": -1}, "training.patience must be at least 0"),
@@ -76,6 +79,16 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
         (TripletConfig, {"n_nearest": 0}, "model.n_nearest must be at least 1"),
         (LstmConfig, {"units": (64, 0)}, "model.units and model.dense must be at least 1"),
         (LstmConfig, {"dropout": -0.1}, "model.dropout must be 0 to 0.95"),
+        (DielemanConfig, {"activation": "elu"}, "model.activation must be one of relu, maxout"),
+        (DielemanConfig, {"pooling": "mean"}, "model.pooling must be one of max, stochastic"),
+        (DielemanConfig, {"pools": (4, 2)}, "must name one pool for each of model.filters but the last"),
+        (DielemanConfig, {"filters": (), "pools": ()}, "must name one pool for each of model.filters"),
+        (DielemanConfig, {"dense": (0,)}, "model.filters, model.pools and model.dense must be at least 1"),
+        (
+            DielemanConfig,
+            {"activation": "maxout", "pooling": "stochastic"},
+            "model.pooling = stochastic needs model.activation = relu",
+        ),
         (BotConfig, {"deltas": 3}, "model.deltas must be one of 0, 1, 2"),
         (BotConfig, {"n_centroids": 1}, "model.n_centroids must be at least 2"),
         (BotConfig, {"dense": (0,)}, "model.dense must be at least 1"),

@@ -1,6 +1,8 @@
 """What a judge says of predictions whose worth is known."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -175,6 +177,27 @@ def test_popularity_ranks_alike_for_all() -> None:
     assert found.beyond["popularity"] == pytest.approx(listed.mean() / scores.mean())
 
 
+def test_cohesion_is_that_of_lists_among_test_tracks() -> None:
+    tracks, factors = make_catalogue()
+    genres = [[["even", "odd"][i % 2]] if i % 3 else [] for i in range(len(tracks))]
+    column = tracks.table.schema.get_field_index("genres")
+    judge = Judge(
+        make_reference(Tracks(tracks.table.set_column(column, "genres", [genres])), factors), SETTINGS, 0
+    )
+    test = N_TRAIN + 4 + np.arange(N_TEST)
+    parity = np.where(test % 3, test % 2, np.nan)
+    places = np.nan_to_num(parity, nan=0.5)[:, np.newaxis] + np.zeros((1, 2))  # whose nearest share its genre
+    own = judge.reference.own
+    found = judge.judge(Predictor(own.items, own.playlists, places.astype(np.float32))).beyond
+    assert found["shared_genre"] == 1 and found["genre_entropy"] is not None and found["genre_entropy"] < 0.5
+    of_reference = judge.yardsticks["reference"].beyond
+    chance = np.mean([np.mean(np.delete(parity, i) == parity[i]) for i in np.flatnonzero(test % 3)])
+    assert of_reference["shared_genre"] == pytest.approx(chance, abs=0.1)  # factors are drawn at random
+    assert of_reference["genre_entropy"] is not None and of_reference["genre_entropy"] > 0.5
+    assert of_reference["diversity"] < judge.yardsticks["random"].beyond["diversity"]
+    assert make_judge().yardsticks["reference"].beyond["shared_genre"] is None
+
+
 def test_groups_part_the_test_tracks(judge: Judge) -> None:
     found = {
         MODEL: judge.judge(Predictor(noisy(judge.reference.own.items, 1), judge.reference.own.playlists))
@@ -225,6 +248,62 @@ def test_runs_of_all_seeds_ask_the_same_queries() -> None:
     reference = make_reference(*make_catalogue())
     asked = [Judge(reference, few, seed).lists["dot"].queries for seed in range(3)]
     assert len(asked[0]) == 7 and np.array_equal(asked[0], asked[1]) and np.array_equal(asked[0], asked[2])
+
+
+def test_sampled_queries_are_all_that_is_asked_for() -> None:
+    """Every part is what the sampled tracks and playlists give, and says how many there were."""
+    listening = make_listening()
+    reference = make_reference(*make_catalogue(), listening)
+    judge = Judge(reference, dataclasses.replace(SETTINGS, max_queries=7), seed=0)
+    own, asked = reference.own, judge.lists["dot"].queries
+    predicted = noisy(own.items, 1)
+    found = {MODEL: judge.judge(Predictor(predicted, own.playlists)), **judge.yardsticks}
+    for rows in found[MODEL].overlap.values():
+        assert {row.n_queries for row in rows} == {7}
+    ranking, groups = ranking_values(judge, found), group_values(judge, found)["predictors"][MODEL]
+    assert ranking is not None and ranking["n_playlists"] + ranking["n_left_out"] == 7
+    alone = rank_metrics(own.playlists[asked], predicted, reference.listening[asked], ks=SETTINGS.ks).means()
+    assert ranking["predictors"][MODEL]["auc"]["mean"] == alone["auc"]
+    best = np.argsort(-own.playlists[asked] @ predicted.T, axis=1)[:, :5]
+    beyond = beyond_values(judge, found)["predictors"][MODEL]
+    assert beyond["coverage"] == len(np.unique(best)) / N_TEST
+    assert beyond["never_reached"] >= 1 - 7 * 5 / N_TEST  # seven tracks can list no more
+    assert sum(one["n"] for one in groups["overlap"]["popularity"]) == 7
+    assert all(1 <= one["n"] <= 7 for means in groups["ndcg"].values() for one in means)
+
+
+class Lines:
+    """Progress that remembers what was begun, and how much of it was done."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, list[int]] = {}
+
+    def say(self, line: str) -> None:
+        raise AssertionError(line)
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int) -> Iterator[Any]:
+        own = self.tasks.setdefault(description, [0, total])
+
+        def advance(n: int) -> None:
+            own[0] += n
+
+        yield advance
+
+
+def test_judging_tells_how_far_it_is() -> None:
+    lines = Lines()
+    reference = make_reference(*make_catalogue(), make_listening())
+    judge = Judge(reference, SETTINGS, 0, lines)
+    assert judge.yardsticks
+    judge.judge(reference.own, "cnn")
+    assert list(lines.tasks) == [
+        "rank by the reference",
+        *(f"judge {name}" for name in ("random", "one-ranking", "artist-mean", "second-fit")),
+        "judge the reference",
+        "judge cnn",
+    ]
+    assert all(done == total > 0 for done, total in lines.tasks.values())
 
 
 @pytest.mark.parametrize("scaling", ["standardize", "unit_norm", "none"])

@@ -20,7 +20,7 @@ from cs_keras.layers.bag_of_tones import InverseDocumentFrequency, SoftBagOfTone
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.layers.plain import plain_model
 from cs_keras.models import MODEL_FILES, get_baseline, model_module
-from cs_keras.models.spec import AugmentConfig, architecture
+from cs_keras.models.spec import AugmentConfig, architecture, heard_audio
 from cs_keras.progress import Silent
 from cs_keras.training.serving import window_starts
 from pipelines.blocks import Recordings
@@ -162,17 +162,26 @@ VARIED = AugmentConfig(gain_db=6.0, n_time_masks=1, n_mel_masks=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", sorted(set({file: key for key, file in MODEL_FILES.items()}.values())))
-def test_every_kind_of_model_has_a_plain_form(key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        *(
+            (key, "magnitude")
+            for key in sorted(set({file: key for key, file in MODEL_FILES.items()}.values()))
+        ),
+        *(("bot", "waveform"), ("cnn-bn", "waveform"), ("raw-l2", "waveform"), ("multiscale", "waveform")),
+    ],
+)
+def test_every_kind_of_model_has_a_plain_form(key: str, content: str, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     baseline = dataclasses.replace(architecture(get_baseline(key)), sequence=SHORT)
     if baseline.procedure in ("regression", "triplet"):
         baseline = dataclasses.replace(baseline, augment=VARIED)
-    model = model_module(key).build(baseline, 8, AudioConfig())
+    model = model_module(key).build(baseline, 8, heard_audio(baseline, AudioConfig(content=content)))
     rng = np.random.default_rng(0)
     for weight in model.trainable_weights:  # the output layer starts at zero
         weight.assign_add(0.05 * rng.standard_normal(weight.shape).astype(np.float32))
-    x = rng.lognormal(size=(2, 64, 513)).astype(np.float32)
+    x = rng.lognormal(size=(2, *(size or 64 for size in model.input_shape[1:]))).astype(np.float32)
     expected = model(x, training=False).numpy()
     plain = plain_model(model)
     plain.save(tmp_path / "model.keras")

@@ -18,7 +18,7 @@ from pipelines.factors import FactorsConfig, WmfConfig, make_factors
 from tests.cli.conftest import SMALL, demo, run
 
 __all__ = ["demo"]  # the fixture
-MODELS = ("bot", "cnn-bn", "triplet", "choi-features")
+MODELS = ("bot", "cnn-bn", "triplet", "choi-features", "multiscale-gaussian")
 
 
 def spoil_test_tracks(folder: Path, listening: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from upath import UPath
@@ -44,6 +46,17 @@ def runs(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 def load(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as arrays:
         return {name: arrays[name] for name in arrays.files}
+
+
+def assert_same_numbers(table: pa.Table, arrays: dict[str, np.ndarray]) -> None:
+    """Compare a Parquet table with an npz, bit for bit."""
+    assert table.column_names == ["track_id", "factors", "scaled_factors"]
+    assert table["track_id"].type == pa.string()
+    assert table["track_id"].to_pylist() == arrays["track_ids"].tolist()
+    for name in ("factors", "scaled_factors"):
+        assert table[name].type == pa.list_(pa.float32(), arrays[name].shape[1])
+        rows = np.array(table[name].to_pylist(), np.float32)
+        assert rows.tobytes() == arrays[name].tobytes()
 
 
 def tone(path: Path, pitch: float = 440.0, seconds: float = 8.0) -> Path:
@@ -197,6 +210,44 @@ def test_everything_may_be_behind_urls(
     predict_dataset(trained, DatasetTracks(dataset), "test", memory / "out.npz")
     assert (memory / "out.npz").read_bytes() == (tmp_path / "local.npz").read_bytes()
     assert not [name for name in memory.fs.find("/predict-test") if "parts" in name]
+
+
+def test_a_table_holds_what_the_arrays_do(
+    runs: dict[str, Path], demo: Path, tmp_path: Path, memory: UPath, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arrays, table = tmp_path / "out.npz", tmp_path / "out.parquet"
+    for out in (arrays, table):
+        assert run("predict", runs["bot"], demo, "--split", "test", "--out", out) == 0
+        assert f"{out}: factors of " in capfd.readouterr().out
+    assert_same_numbers(pq.read_table(table), load(arrays))
+    predict_dataset(read_run(runs["bot"]), DatasetTracks(demo), "test", memory / "out.parquet")
+    assert (memory / "out.parquet").read_bytes() == table.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out", "out.npz.gz", "memory://predict-test/out.h5"])
+def test_files_of_other_kinds_are_refused_before_anything_is_read(
+    name: str, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = name if "://" in name else str(tmp_path / name)
+    assert run("predict", tmp_path / "missing-run", demo, "--out", out) == 1
+    error = capfd.readouterr().err
+    assert error == f"Error: Expected a file to write that ends in .npz or .parquet. Received: {out}.\n"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_a_table_takes_up_the_parts_of_an_interruption(
+    suffix: str, runs: dict[str, Path], demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, out = read_run(runs["cnn-bn"]), tmp_path / f"out{suffix}"
+    predict_dataset(trained, DatasetTracks(demo), "test", tmp_path / f"expected{suffix}")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(pipelines.predict, "_gather", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            predict_dataset(trained, DatasetTracks(demo), "test", out)
+    assert list((tmp_path / f"out{suffix}.parts").iterdir())
+    monkeypatch.setattr(pipelines.blocks, "write_arrays", interrupt)  # nothing is predicted again
+    predict_dataset(trained, DatasetTracks(demo), "test", out)
+    assert out.read_bytes() == (tmp_path / f"expected{suffix}").read_bytes()
 
 
 @pytest.mark.slow

@@ -184,3 +184,5 @@ def test_a_search_that_cannot_be_is_refused_before_it_begins(demo: Path) -> None
         check_search("cnn-bn", changes, demo, None, "val_overlap@1000")
     with pytest.raises(ConfigError, match="Unknown setting 'nonsense'"):
         check_search("cnn-bn", {"nonsense": 3}, demo, None, OBJECTIVE)
+    with pytest.raises(ConfigError, match="takes no table of attributes, from which attributes learns"):
+        check_search("attributes", {}, demo, None, OBJECTIVE)

@@ -33,6 +33,8 @@ def test_labels() -> None:
     assert Entry("id", "A", "T").label == "A - T"
     assert Entry("id", "A").label == "A - id"
     assert Entry("id").label == "id"
+    assert Entry("id", " A\n", "\u202eT").label == "A - T"
+    assert Entry("id", "\x1b", "\n").label == "id"
 
 
 def test_names_are_compared_whatever_their_case_and_letters() -> None:

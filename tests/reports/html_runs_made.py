@@ -77,3 +77,39 @@ def keep(run: Path, space: Space, noise: float = 0.5) -> None:
     )
     epochs = [{"epoch": i, "loss": 1 / i, "val_loss": 2 / i, "seconds": 1.0} for i in (1, 2, 3)]
     (run / "metrics.jsonl").write_text("".join(f"{json.dumps(epoch)}\n" for epoch in epochs))
+
+
+def keep_inspection(run: Path, space: Space | None, **changes: np.ndarray) -> None:
+    """Give a run folder what was found inside a network of three filters and four units, which answer by the row.
+
+    Filter and unit u answer most to track u, then u + 1, and on average to the last tracks.
+    """
+    ids = space.tracks.ids if space else np.array([f"t{i:02}" for i in range(N_TRACKS)])
+    random = np.random.default_rng(2)
+    arrays = {
+        "version": np.array(1),
+        "dataset": np.array("d" * 64),
+        "track_ids": ids,
+        "n_tracks": np.array(len(ids)),
+        "n_windows": np.array(2),
+        "window_s": np.array(5.94),
+        "kernels": random.standard_normal((3, 3, 3)).astype(np.float32),
+        "example_id": np.array(ids[0]),
+        "example_s": np.array(62.0),
+        "example_mel": random.standard_normal((16, 8)).astype(np.float32),
+        "example_filters": np.array([0, 2]),
+        "example_maps": random.standard_normal((16, 8, 2)).astype(np.float32),
+    }
+    for kind, n, layer in (("filters", 3, "conv_1"), ("units", 4, "dense_1")):
+        places = np.arange(n)[:, np.newaxis] + np.arange(2)
+        values = (10.0 - places).astype(np.float32)
+        arrays |= {
+            f"{kind}_layer": np.array(layer),
+            f"{kind}_order": np.arange(n)[::-1],
+            f"{kind}_moment_track": places,
+            f"{kind}_moment_value": values,
+            f"{kind}_moment_s": (60.0 + places / 2).astype(np.float32),
+            f"{kind}_mean_track": len(ids) - 1 - places,
+            f"{kind}_mean_value": values,
+        }
+    write_npz(run / "inspection.npz", **{**arrays, **changes})

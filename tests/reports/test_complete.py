@@ -89,6 +89,33 @@ def test_beyond_accuracy_stands_beside_the_reference(make_run: MakeRun) -> None:
     assert cell_of(table, "one ranking for all", "hubness") is None
 
 
+def test_cohesion_stands_beside_the_reference(make_run: MakeRun) -> None:
+    table = table_of(make_run(noise=0), "Cohesion and diversity, k = 5")
+    assert [column.key for column in table.columns] == [
+        "shared_genre",
+        "same_artist",
+        "genre_entropy",
+        "diversity",
+    ]
+    for column in table.columns:
+        assert cell_of(table, "cnn", column.key) == cell_of(table, "reference", column.key)
+    assert cell_of(table, "cnn", "shared_genre") is None  # no genres are known
+    random, own = (cell_of(table, name, "diversity") for name in ("random factors", "reference"))
+    assert random and own and random.value is not None and own.value is not None and random.value > own.value
+    assert cell_of(table, "one ranking for all", "diversity") is None
+
+
+def test_runs_that_knew_no_cohesion_are_read(make_run: MakeRun) -> None:
+    path = make_run() / "evaluation.json"
+    evaluation = read_json(path)
+    for own in evaluation["beyond_accuracy"]["predictors"].values():
+        for name in ("shared_genre", "same_artist", "genre_entropy", "diversity"):
+            own.pop(name, None)
+    write_json(path, evaluation)
+    titles = [table.title for table in only_section(path.parents[1]).tables]
+    assert "Beyond accuracy, k = 5" in titles and "Cohesion and diversity, k = 5" not in titles
+
+
 def test_groups_are_those_of_the_tracks(make_run: MakeRun) -> None:
     folder = make_run()
     table = table_of(folder, "Overlap by similarity of groups, k = 5")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from reports.collect import collect_runs
-from reports.html_page import Source, write_page
+from reports.html_page import write_page
+from reports.html_source import Source
 from reports.tables import make_sections
 from tests.reports.conftest import HOSTILE, MakeRun
 from tests.reports.html_runs_made import DIGEST, TITLES, keep, make_space

@@ -8,8 +8,9 @@ import pytest
 from cs_keras.errors import DataError, StorageError
 from reports.collect import Collected, collect_runs
 from reports.html_figures import label
-from reports.html_page import Source, write_page
+from reports.html_page import write_page
 from reports.html_runs import read_history
+from reports.html_source import Source
 from reports.tables import make_sections
 from tests.reports.conftest import HOSTILE, MakeRun
 from tests.reports.html_runs_made import DIGEST, keep, make_space

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from cs_keras.errors import StorageError
+from cs_keras.storage.location import locate, write_bytes
 from reports.layout import Section, Table
 from reports.study_analysis import Analysis, analyse_study
 from reports.study_differences import compare_trials
@@ -216,6 +217,24 @@ def test_the_command_prints_the_tables_and_how_to_train_the_best(
     assert out.rstrip().endswith(f"{command} '{study}/best.toml'")
     assert "Left out of the report:" in err and "0001" in err
     assert (study / "report" / "tables.md").exists() and not (study / "report" / "tables.csv").exists()
+
+
+def test_a_study_behind_a_url_is_reported_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, remote = write_study(tmp_path / "study", 14), locate("memory://studies/one")
+    (study / "best.toml").write_text("seed = 0\n")
+    for path in filter(Path.is_file, study.rglob("*")):
+        write_bytes(remote / path.relative_to(study).as_posix(), path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert run("report", study, "--format", "md") == 0
+    local = capsys.readouterr().out
+    assert run("report", "memory://studies/one", "--format", "md") == 0
+    assert capsys.readouterr().out == local.replace(f"{study}/best.toml", "report/best.toml")
+    assert (tmp_path / "report" / "tables.md").read_bytes() == (study / "report" / "tables.md").read_bytes()
+    assert (tmp_path / "report" / "best.toml").read_text() == "seed = 0\n"
+    assert run("report", "memory://studies/none") == 1
+    assert "Expected a study, or runs on this machine" in capsys.readouterr().err
 
 
 def test_a_study_without_a_winner_names_no_command(

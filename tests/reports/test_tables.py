@@ -36,6 +36,7 @@ def test_each_section_holds_these_tables(runs: Path, make_run: MakeRun) -> None:
         "Gap ladder by dot product",
         "Held-out listening found",
         "Beyond accuracy, k = 5",
+        "Cohesion and diversity, k = 5",
         "Overlap by similarity of groups, k = 5",
         "nDCG of groups, k = 5",
     ]
@@ -51,6 +52,7 @@ def test_without_playlists_there_is_nothing_of_theirs(make_run: MakeRun) -> None
         "Overlap by similarity",
         "Gap ladder by similarity",
         "Beyond accuracy, k = 5",
+        "Cohesion and diversity, k = 5",
         "Overlap by similarity of groups, k = 5",
     ]
 

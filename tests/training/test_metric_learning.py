@@ -5,7 +5,8 @@ import pytest
 import scipy.optimize
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.training.metric_learning import RankingConfig, _slack, learn_metric, ranking_auc
+from cs_keras.models.mlr import RankingConfig
+from cs_keras.training.metric_learning import _slack, learn_metric, ranking_auc
 
 
 @pytest.fixture(scope="module")
@@ -81,5 +82,5 @@ def test_the_same_seed_gives_the_same_metric(planted: tuple[np.ndarray, np.ndarr
 def test_what_cannot_be_ranked_is_refused() -> None:
     with pytest.raises(DataError, match="more than 3 train tracks. Received: 3"):
         learn_metric(np.eye(3), np.array([[1, 2], [0, 2], [0, 1]]), RankingConfig(), 0)
-    with pytest.raises(ConfigError, match="model.C must be above 0"):
+    with pytest.raises(ConfigError, match="model.ranking.C must be above 0"):
         RankingConfig(C=0)

@@ -30,6 +30,29 @@ def test_one_step_of_adam_is_the_formula():
     assert float(weight[0]) == pytest.approx(1 - 0.1 * 2 / (2 + 0.5 / np.sqrt(0.001)), rel=1e-4)
 
 
+def test_steps_of_nesterov_are_the_formula():
+    """Sutskever et al. 2013, equations 3 and 4, as told by the point that the gradient is taken at."""
+    rng, rate, momentum = np.random.default_rng(0), 0.1, 0.7
+    gradients = rng.normal(size=(4, 3))
+    settings = TrainingConfig(
+        optimizer="nesterov", learning_rate=rate, momentum=momentum, schedule="constant", ema=0.5
+    )
+    optimizer, weight = make_optimizer(settings, 10), keras.Variable(np.zeros(3, np.float32))
+    assert isinstance(optimizer, keras.optimizers.SGD) and optimizer.use_ema
+    theta, velocity = np.zeros(3), np.zeros(3)
+    for gradient in gradients:
+        optimizer.apply([gradient.astype(np.float32)], [weight])
+        velocity = momentum * velocity - rate * gradient
+        theta = theta + velocity
+        np.testing.assert_allclose(weight, theta + momentum * velocity, rtol=1e-5, atol=1e-7)  # float32
+
+
+def test_nesterov_follows_schedules():
+    config = TrainingConfig(optimizer="nesterov", learning_rate=0.1, schedule="cosine", epochs=1)
+    rate = make_optimizer(config, 10)._learning_rate
+    assert [float(rate(step)) for step in (0, 5, 10)] == pytest.approx([0.1, 0.05, 0.0], abs=1e-7)
+
+
 def rates(steps, **settings):
     rate = make_optimizer(TrainingConfig(learning_rate=0.1, **settings), steps_per_epoch=10)._learning_rate
     return [float(rate(step)) for step in steps]

@@ -1,0 +1,192 @@
+"""What judging a model takes, beside all its yardsticks, at the reference thesis's size and at a million tracks.
+
+    python -m benchmarks.evaluation [--tracks N --queries N --factors 200 --playlists N --permutations 100]
+
+Without sizes it takes both standard ones. Factors and listening are synthetic, the judge is the real one, with every
+part of it: both overlaps with their permutations, held-out listening, what lists do to the catalogue, groups, and the
+gap ladder. It works in a process of its own, whose seconds are printed part by part, and the peak of its resident
+memory.
+"""
+
+import argparse
+import collections
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+HELD_BY_PLAYLIST = 13  # test tracks: a fifth of a playlist of 66
+TRACKS_OF_ARTIST = 8
+N_TRAIN = 39_666  # of the thesis's size; they serve the artist mean alone
+NOISE, NOISE_OF_SECOND = 1.0, 0.5  # in deviations of a factor
+ALLOWED_GB = 4.0
+FUNCTIONS = {  # of pipelines.judge and evaluate_record, by part
+    "rank_reference": "lists",
+    "rank_predicted": "lists",
+    "compare_lists": "overlap, permutations",
+    "rank_metrics": "held-out listening",
+    "measure_beyond": "beyond accuracy, groups",
+    "overlap_by_group": "beyond accuracy, groups",
+    "ranking_by_group": "beyond accuracy, groups",
+    "make_yardsticks": "making yardsticks",
+}
+INTERVALS = "ladder, intervals"
+THE_REST = "the rest"
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much is judged; `queries` of each kind at most."""
+
+    tracks: int
+    queries: int
+    factors: int
+    playlists: int
+    permutations: int
+
+
+THESIS = Size(tracks=11_333, queries=20_000, factors=200, playlists=100_000, permutations=100)
+STANDARD = (
+    THESIS,
+    dataclasses.replace(THESIS, permutations=999),
+    dataclasses.replace(THESIS, tracks=1_000_000, queries=10_000),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for field in dataclasses.fields(Size):
+        default = getattr(THESIS, field.name)
+        parser.add_argument(f"--{field.name}", type=int, help=f"default: {default:,} if any size is given")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    arguments = vars(parser.parse_args())
+    is_child = arguments.pop("child")
+    given = {name: value for name, value in arguments.items() if value is not None}
+    sizes = (dataclasses.replace(THESIS, **given),) if given else STANDARD
+    for size in sizes:
+        measure(size) if is_child else _start(size)
+
+
+def _start(size: Size) -> None:
+    """Judge in a process of its own and print what it found out about itself."""
+    options = [f"--{name}={value}" for name, value in dataclasses.asdict(size).items()]
+    command = [sys.executable, "-m", "benchmarks.evaluation", "--child", *options]
+    print(
+        f"{size.tracks:,} tracks, {size.queries:,} queries of each kind at most, {size.factors} factors, "
+        f"{size.playlists:,} playlists, {size.permutations} permutations",
+        flush=True,
+    )
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    for part, seconds in found["seconds"].items():
+        print(f"  {part:<26} {seconds:>8,.1f} s")
+    total = sum(found["seconds"].values())
+    print(f"  {'all':<26} {total:>8,.1f} s, {found['cpu']:,.0f} s of processor time")
+    peak = found["peak_gb"]
+    print(
+        f"  one more model             {found['one_model']:>8,.1f} s\n"
+        f"  peak memory {peak:.2f} GB, {found['inputs_gb']:.2f} GB of it factors and listening "
+        f"({ALLOWED_GB:.0f} GB allowed): {'met' if peak <= ALLOWED_GB else 'MISSED'}",
+        flush=True,
+    )
+
+
+def measure(size: Size) -> None:
+    """Judge a model and all yardsticks, and print seconds and memory as JSON."""
+    from pipelines import evaluate_record, judge
+    from pipelines.settings import EvaluationConfig
+
+    reference, predictions = make_inputs(size)
+    inputs_gb = _resident_gb()
+    clock: collections.Counter[str] = collections.Counter()
+    for name, part in FUNCTIONS.items():
+        setattr(judge, name, _timed(clock, part, getattr(judge, name)))
+    for name in ("ladder_values", "ranking_values"):
+        setattr(evaluate_record, name, _timed(clock, INTERVALS, getattr(evaluate_record, name)))
+
+    settings = EvaluationConfig(n_permutations=size.permutations, max_queries=size.queries)
+    start, cpu = time.perf_counter(), time.process_time()
+    one = judge.Judge(reference, settings, seed=0)
+    assert one.lists
+    before = time.perf_counter()
+    judged = one.judge(predictions.pop())
+    one_model = time.perf_counter() - before
+    found = {evaluate_record.MODEL: judged, **one.yardsticks}
+    evaluate_record.ladder_values(one, found)
+    evaluate_record.ranking_values(one, found)
+    seconds = time.perf_counter() - start
+    clock[THE_REST] = seconds - clock.total()
+    record = {
+        "seconds": clock,
+        "one_model": one_model,
+        "cpu": time.process_time() - cpu,
+        "inputs_gb": inputs_gb,
+        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+    }
+    print(json.dumps(record))
+
+
+def make_inputs(size: Size) -> tuple[Any, list[Any]]:
+    """Return a reference of synthetic tracks with a second fit and listening, and a model's predictions.
+
+    These come in a list, for whoever takes them out of it to be the last to hold them.
+    """
+    from pipelines.reference import Predictor, Reference
+
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((size.tracks, size.factors), np.float32)
+    playlists = rng.standard_normal((size.playlists, size.factors), np.float32)
+    popularity = 1 / np.arange(1, size.tracks + 1) ** 0.5
+    held = rng.choice(size.tracks, (size.playlists, HELD_BY_PLAYLIST), p=popularity / popularity.sum())
+    rows = np.repeat(np.arange(size.playlists), HELD_BY_PLAYLIST)
+    listening = scipy.sparse.csr_matrix(
+        (np.ones(held.size, np.float32), (rows, held.ravel())), (size.playlists, size.tracks)
+    )
+    artists = rng.permutation(size.tracks) // TRACKS_OF_ARTIST
+    reference = Reference(
+        rows={"train": np.arange(N_TRAIN), "test": np.arange(size.tracks)},
+        own=Predictor(items, playlists),
+        second=Predictor(_noisy(items, NOISE_OF_SECOND, rng), _noisy(playlists, NOISE_OF_SECOND, rng)),
+        listening=listening,
+        artists=np.char.mod("artist %d", artists),
+        train_artists=np.char.mod(
+            "artist %d", rng.integers(size.tracks // TRACKS_OF_ARTIST * 2, size=N_TRAIN)
+        ),
+        train_factors=rng.standard_normal((N_TRAIN, size.factors), np.float32),
+    )
+    return reference, [Predictor(_noisy(items, NOISE, rng), playlists)]
+
+
+def _noisy(factors: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
+    drawn = rng.standard_normal(factors.shape, np.float32)
+    drawn *= np.float32(noise)
+    drawn += factors
+    return drawn
+
+
+def _timed(clock: collections.Counter[str], part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(*arguments: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*arguments, **options)
+        finally:
+            clock[part] += time.perf_counter() - start
+
+    return timed
+
+
+def _resident_gb() -> float:
+    with open("/proc/self/status", encoding="ascii") as lines:
+        return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmRSS"))
+
+
+if __name__ == "__main__":
+    main()

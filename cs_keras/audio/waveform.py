@@ -1,0 +1,86 @@
+"""Samples as the frames of a dataset: a hop each, so that whatever reads frames reads sound."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import scipy.signal
+
+from cs_keras.audio.settings import AudioConfig
+
+Samples = npt.NDArray[np.float32]
+Frames = npt.NDArray[Any]
+
+BLOCK_FRAMES = 1024  # transformed at a time: a few megabytes
+
+
+def frame_maker(audio: AudioConfig, dtype: str) -> Callable[[Samples], Frames]:
+    """Return a function of a recording's samples, shape (n_samples,), to the frames that a dataset holds of it.
+
+    Parameters
+    ----------
+    audio
+        What a frame is.
+    dtype
+        Of the frames: ``float16`` or ``float32``.
+    """
+    if audio.holds_waveforms:
+        return WaveformFrames(audio, dtype)
+    from cs_keras.audio.spectrogram import MagnitudeSpectrogram  # TensorFlow, which samples do not need
+
+    return MagnitudeSpectrogram(audio, dtype)
+
+
+class WaveformFrames:
+    """Samples to frames of a hop each; what fills none at the end is left out.
+
+    Parameters
+    ----------
+    audio
+        Hop length.
+    dtype
+        ``float16`` or ``float32``. float16 keeps eleven bits of each sample down to 6e-5 of full scale: rounding is
+        noise some 73 dB below the sound, however soft the sound (``python -m benchmarks.waveform``).
+    """
+
+    def __init__(self, audio: AudioConfig, dtype: str = "float16") -> None:
+        self._audio, self._dtype = audio, dtype
+
+    def __call__(self, samples: Samples) -> Frames:
+        """Return frames, shape (n_frames, hop_length), of `samples`, shape (n_samples,)."""
+        n_frames = self._audio.n_frames(len(samples))
+        limit = float(np.finfo(self._dtype).max)
+        whole = np.clip(samples[: self._audio.n_samples(n_frames)], -limit, limit)
+        return whole.astype(self._dtype).reshape(n_frames, self._audio.hop_length)
+
+
+def magnitude_frames(waveform: Frames, audio: AudioConfig) -> npt.NDArray[np.float32]:
+    """Return the magnitudes that an ingest of the same samples would store, before it rounds them.
+
+    By SciPy, for what runs without TensorFlow; equals `cs_keras.audio.spectrogram.MagnitudeSpectrogram`.
+
+    Parameters
+    ----------
+    waveform
+        Shape (n_frames, hop_length), any float.
+    audio
+        Window and hop.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_windows, n_bins), float32; a window for each that fits, none where none does.
+    """
+    samples = waveform.ravel()
+    n_windows = max(0, 1 + (len(samples) - audio.n_fft) // audio.hop_length)
+    out = np.empty((n_windows, audio.n_bins), np.float32)
+    if not n_windows:
+        return out
+    window = scipy.signal.get_window(audio.window, audio.n_fft).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(samples, audio.n_fft)[:: audio.hop_length]
+    for first in range(0, n_windows, BLOCK_FRAMES):
+        block = windows[first : first + BLOCK_FRAMES].astype(np.float32) * window
+        out[first : first + BLOCK_FRAMES] = np.abs(scipy.fft.rfft(block, axis=1))
+    return out

@@ -1,0 +1,74 @@
+"""Genres of a dataset's tracks as labels to learn and to judge by."""
+
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.data.schema import Tracks
+
+Genres = Sequence[Sequence[str]]  # of each track
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GenreTargets:
+    """What a classifier of genres is to say of tracks.
+
+    Attributes
+    ----------
+    counts
+        Train tracks of each genre that is told, in alphabetical order, which is that of the columns.
+    left_out
+        Train tracks of each genre that too few have.
+    shares
+        Shape (n_tracks, n_genres), float32: a track's genres in equal parts, those left out not counted. Rows of
+        tracks that are not to be learnt from, or have none, are 0.
+    """
+
+    counts: Mapping[str, int]
+    left_out: Mapping[str, int]
+    shares: npt.NDArray[np.float32]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Genres that are told."""
+        return tuple(self.counts)
+
+    @property
+    def has(self) -> npt.NDArray[np.bool_]:
+        """Which tracks are learnt from, shape (n_tracks,)."""
+        has: npt.NDArray[np.bool_] = self.shares.any(axis=1)
+        return has
+
+
+def track_genres(tracks: Tracks) -> tuple[tuple[str, ...], ...]:
+    """Return the genres of each track of a track table, each once, in its order; empty ones do not count."""
+    column = tracks.table["genres"].to_pylist()
+    return tuple(tuple(dict.fromkeys(name for name in own or () if name)) for own in column)
+
+
+def genre_targets(
+    genres: Genres, train: npt.NDArray[np.int64], validation: npt.NDArray[np.int64], min_tracks: int
+) -> GenreTargets:
+    """Return what to learn, from train tracks, and to stop early by, from validation tracks; of no others.
+
+    Parameters
+    ----------
+    genres
+        Of all n_tracks tracks.
+    train, validation
+        Rows, shapes (n_train,) and (n_validation,).
+    min_tracks
+        Genres of fewer train tracks are left out.
+    """
+    found = collections.Counter(name for row in train.tolist() for name in genres[row])
+    counts = {name: n for name, n in sorted(found.items()) if n >= min_tracks}
+    column_of = {name: column for column, name in enumerate(counts)}
+    shares = np.zeros((len(genres), len(counts)), np.float32)
+    for row in (*train.tolist(), *validation.tolist()):
+        columns = [column_of[name] for name in genres[row] if name in column_of]
+        shares[row, columns] = 1 / max(len(columns), 1)
+    left_out = {name: n for name, n in sorted(found.items()) if n < min_tracks}
+    return GenreTargets(counts, left_out, shares)

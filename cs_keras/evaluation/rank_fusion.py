@@ -1,0 +1,148 @@
+"""One ranking out of several: reciprocal rank fusion, for lists of the best and for where held-out tracks stand.
+
+Cormack, Clarke & Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
+methods": for each query an item's score is the sum over rankings of 1 / (60 + rank), ranks from 1. Equals have the
+mean of their ranks here, so that a ranking fused with itself is what it was, ties included; what float32 rounding
+alone tells apart is no tie. Every ranking is of all items, by exact scores (`cs_keras.evaluation.exact`), for a
+block of queries at a time: memory is bounded, and results do not depend on the block.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from scipy.stats import rankdata
+
+from cs_keras.errors import DataError
+from cs_keras.evaluation.checks import FloatArray, check_factors, check_width
+from cs_keras.evaluation.exact import Float64Array
+from cs_keras.evaluation.metrics import cosine_search, dot_search, euclidean_search
+from cs_keras.evaluation.places import Places
+from cs_keras.evaluation.search import Int64Array, Search, blocks
+from cs_keras.evaluation.topk import Metric, TopK
+
+CONSTANT = 60  # of the source, which found it to be "near-optimal, but that the choice is not critical"
+BLOCK_SCORES = 2**21  # of queries times items at a time: 17 MB for each ranking
+
+Score = Callable[[Int64Array], Float64Array]
+"""From rows that ask to scores of all items, shape (n_rows, n_items), float64; -inf for a row's own item."""
+
+
+def similarity_scores(factors: npt.ArrayLike, metric: Metric = "cosine") -> Score:
+    """Return how similar all other rows are to some rows of `factors`, shape (n_items, n_factors), float32.
+
+    Raises
+    ------
+    DataError
+        Not a finite factor matrix.
+    """
+    checked = check_factors("factors", factors)
+    find = cosine_search if metric == "cosine" else euclidean_search
+    return lambda rows: _all_scores(find(checked, rows))
+
+
+def dot_scores(playlist_factors: npt.ArrayLike, item_factors: npt.ArrayLike) -> Score:
+    """Return the products of some playlists with all items; factors of shape (n, n_factors), float32.
+
+    Raises
+    ------
+    DataError
+        Not finite factor matrices of one width.
+    """
+    playlists = check_factors("playlist factors", playlist_factors)
+    items: FloatArray = check_factors("item factors", item_factors)
+    check_width(playlists, items)
+    return lambda rows: _all_scores(dot_search(playlists, items, rows))
+
+
+def fuse_ranks(members: Sequence[Score]) -> Score:
+    """Return the scores of the reciprocal rank fusion of `members`, whatever their order."""
+
+    def score(rows: Int64Array) -> Float64Array:
+        shares = []
+        for member in members:
+            found = member(rows)
+            shares.append(np.where(np.isneginf(found), -np.inf, 1 / (CONSTANT + _ranks(found))))
+        # Sorted, so that what has the same ranks, whichever member gives which, has the same sum to the last bit.
+        return np.asarray(np.sort(shares, axis=0).sum(axis=0))
+
+    return score
+
+
+def top_k_scored(score: Score, lists: TopK) -> TopK:
+    """Return the best items by `score` for the queries of other lists, as long as these.
+
+    An entry's gap says whether it stands above the next (infinite) or equals it (0).
+    """
+    n_queries, k = len(lists.queries), lists.k
+    indices, gaps = np.empty((n_queries, k), np.int32), np.full((n_queries, k), np.inf, np.float32)
+    for block, found in _score_blocks(score, lists.queries, lists.n_items):
+        order = np.argsort(-found, axis=1, kind="stable")[:, : k + 1]
+        best = np.take_along_axis(found, order, axis=1)
+        indices[block] = order[:, :k]
+        gaps[block, : order.shape[1] - 1][best[:, :-1] == best[:, 1:]] = 0
+    return TopK(indices, gaps, lists.queries, lists.n_items, lists.metric)
+
+
+def find_places_scored(score: Score, held_out: scipy.sparse.csr_matrix) -> Places:
+    """Rank all items by `score`, and find those held out, as `cs_keras.evaluation.places.find_places` does.
+
+    Parameters
+    ----------
+    score
+        Its rows are those of `held_out`.
+    held_out : csr_matrix, shape (n_playlists, n_items)
+        Above 0 where the playlist should find the item.
+
+    Raises
+    ------
+    DataError
+        When nothing is held out.
+    """
+    listening = scipy.sparse.csr_matrix(held_out > 0)
+    listening.sort_indices()
+    rows = np.flatnonzero(np.diff(listening.indptr)).astype(np.int64)
+    if not len(rows):
+        raise DataError(
+            "nothing is held out: expected at least one pair of playlist and track. Received: none."
+        )
+    listening = listening[rows]
+    places, mid_places = np.empty(listening.nnz, np.int64), np.empty(listening.nnz)
+    tied = np.zeros(len(rows), np.bool_)
+    for block, found in _score_blocks(score, rows, listening.shape[1]):
+        mid = _ranks(found) - 1
+        for row, (scores, middles) in enumerate(zip(found, mid, strict=True), block.start):
+            own = slice(listening.indptr[row], listening.indptr[row + 1])
+            columns = listening.indices[own]
+            place = np.empty(len(scores), np.int64)
+            place[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+            order = np.argsort(place[columns])
+            places[own], mid_places[own] = place[columns][order], middles[columns][order]
+            tied[row] = any(np.count_nonzero(scores == scores[column]) > 1 for column in columns)
+    return Places(
+        playlists=rows,
+        n_candidates=np.full(len(rows), listening.shape[1], np.int64),
+        starts=listening.indptr[:-1].astype(np.int64),
+        places=places,
+        mid_places=mid_places,
+        tied=tied,
+        n_playlists=held_out.shape[0],
+    )
+
+
+def _ranks(scores: Float64Array) -> Float64Array:
+    """Return ranks along the last axis, from 1 for the largest; equals have the mean of theirs."""
+    return np.asarray(rankdata(-scores, axis=1))
+
+
+def _score_blocks(score: Score, rows: Int64Array, n_items: int) -> Iterator[tuple[slice, Float64Array]]:
+    for block in blocks(len(rows), max(1, BLOCK_SCORES // n_items)):
+        yield block, score(rows[block])
+
+
+def _all_scores(search: Search) -> Float64Array:
+    scores = np.empty((search.n_queries, search.n_items))
+    for block in search.score_blocks():
+        scores[block.queries, block.items] = block.scores()
+    return scores

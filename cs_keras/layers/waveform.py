@@ -1,0 +1,63 @@
+"""What a network hears: magnitudes as a dataset holds them, or made of its samples in the graph, by Kapre."""
+
+from typing import Any
+
+import kapre
+import keras
+
+from cs_keras.audio.settings import AudioConfig
+
+
+def sound_input(frames: int | None, audio: AudioConfig) -> tuple[Any, Any]:
+    """Return a network's input and the magnitudes that it hears: the same tensor, unless the dataset holds samples.
+
+    Parameters
+    ----------
+    frames
+        In a sequence; None for any number.
+    audio
+        What the dataset holds, and what magnitudes are made with.
+
+    Returns
+    -------
+    KerasTensor, KerasTensor
+        Input, shape (batch, frames, frame_size), float32; magnitudes, shape (batch, frames, n_bins), float32.
+    """
+    sound = keras.Input((frames, audio.frame_size), name=audio.content)
+    return sound, magnitudes(sound, audio) if audio.holds_waveforms else sound
+
+
+def magnitudes(waveform: Any, audio: AudioConfig, suffix: str = "") -> Any:
+    """Return the short-time Fourier magnitudes of samples.
+
+    Frame t is of the window that begins with sample ``t * hop_length``, as `MagnitudeSpectrogram` has it. There is
+    one for every hop: windows that reach beyond the last sample are filled up with zeros.
+
+    Parameters
+    ----------
+    waveform
+        Keras tensor, shape (batch, frames, n), any float dtype: samples, n of them after one another in each frame.
+    audio
+        Window and hop; need not be those of the dataset.
+    suffix
+        Of the layers' names, where a network has several of them.
+
+    Returns
+    -------
+    KerasTensor
+        Shape (batch, ceil(frames * n / hop_length), n_bins), float32.
+    """
+    samples = keras.layers.Reshape((-1, 1), dtype="float32", name=f"samples{suffix}")(waveform)
+    stft = kapre.STFT(
+        n_fft=audio.n_fft,
+        hop_length=audio.hop_length,
+        window_name=f"{audio.window}_window",
+        pad_end=True,
+        input_data_format="channels_last",
+        output_data_format="channels_last",
+        dtype="float32",
+        name=f"stft{suffix}",
+    )
+    x = kapre.Magnitude(dtype="float32", name=f"stft_magnitude{suffix}")(stft(samples))
+    n_frames = -1 if samples.shape[1] is None else -(-samples.shape[1] // audio.hop_length)
+    return keras.layers.Reshape((n_frames, audio.n_bins), dtype="float32", name=f"spectrum{suffix}")(x)

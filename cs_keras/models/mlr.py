@@ -1,0 +1,150 @@
+"""Metric learning to rank on Bag of Tones: the strongest shallow rival of van den Oord et al. 2013, section 5.
+
+As McFee, Barrington and Lanckriet ("Learning Content Similarity for Music Recommendation", 2012) had it: square
+roots of the histograms, whose Euclidean distance is Hellinger's; their principal components; and a metric under
+which the nearest train tracks are those that listening puts nearest. Lists of similar tracks go by that metric. For
+lists of playlists a ridge regression leads from places under it to factors.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.config import check_choice, check_range
+from cs_keras.errors import ConfigError
+from cs_keras.layers.front_end import FrontEndConfig
+from cs_keras.models import bot
+from cs_keras.models.regressors import OUTPUT, draw_logarithmic, join_stages
+from cs_keras.models.spaces import draw, front_end_space
+from cs_keras.models.spec import Baseline, TrainingConfig
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingConfig:
+    """Settings of `cs_keras.training.metric_learning`.
+
+    Attributes
+    ----------
+    C
+        Weight of ranking errors beside the trace of W.
+    epochs, batch_size
+        Passes over the queries, and queries in a step.
+    step
+        Of the subgradient, relative to the largest norm that a step's can have; step t takes ``step / sqrt(t)``.
+    max_others
+        Irrelevant tracks that a query is compared with, drawn anew each time.
+    """
+
+    C: float = 1e3
+    epochs: int = 20
+    batch_size: int = 32
+    step: float = 5.0
+    max_others: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "max_others"):
+            check_range(f"model.ranking.{name}", getattr(self, name), 1)
+        for name in ("C", "step"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"model.ranking.{name} must be above 0. Received: {getattr(self, name)}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(bot.Config):
+    """Settings of the metric, beside those of codebook and histograms; the regressor is always ``ridge``.
+
+    Attributes
+    ----------
+    n_components
+        Principal components kept; fewer where there are fewer train tracks.
+    n_relevant
+        Nearest train tracks by their factors that are to come first.
+    ranking
+        Of the optimisation.
+    """
+
+    regressor: str = "ridge"
+    penalty: float = 1.0
+    n_components: int = 64
+    n_relevant: int = 10
+    ranking: RankingConfig = RankingConfig()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("model.regressor", self.regressor, ("ridge",))
+        check_choice("model.scaling", self.scaling, ("none",))
+        check_range("model.n_components", self.n_components, 1, self.n_centroids)
+        check_range("model.n_relevant", self.n_relevant, 1)
+
+
+VARIANTS = {
+    "mlr": Baseline(
+        "mlr", Config(), TrainingConfig(), front_end=FrontEndConfig(order="mel_db"), procedure="ranking"
+    )
+}
+
+
+def build_metric(baseline: Baseline) -> keras.Model:
+    """Return (batch, n_centroids) histograms to (batch, n_components) places under the metric; see `set_metric`."""
+    config: Config = baseline.model
+    histogram = keras.Input((config.n_centroids,), name="histogram")
+    x = keras.ops.sqrt(histogram)
+    places = keras.layers.Dense(config.n_components, dtype="float32", trainable=False, name="places")
+    return keras.Model(histogram, places(x), name=f"{baseline.key}_metric")
+
+
+def set_metric(metric: keras.Model, mean: npt.ArrayLike, kernel: npt.ArrayLike) -> None:
+    """Give `metric` what was learnt.
+
+    Parameters
+    ----------
+    metric
+        Of `build_metric`.
+    mean : array_like, shape (n_centroids,)
+        Of the square roots of train tracks' histograms.
+    kernel : array_like, shape (n_centroids, n_components)
+        Leads from what differs from the mean to places.
+    """
+    metric.get_layer("places").set_weights([np.asarray(kernel), -np.asarray(mean) @ np.asarray(kernel)])
+
+
+def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
+    """Return (batch, n_components) places to (batch, n_factors) scaled factors: what is solved."""
+    places = keras.Input((baseline.model.n_components,), name="places")
+    factors = keras.layers.Dense(n_factors, kernel_initializer="zeros", dtype="float32", name=OUTPUT)
+    return keras.Model(places, factors(places), name=f"{baseline.key}_regressor")
+
+
+def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
+    """Return the four models that `build` joins: of features, of histograms, of places, and the regressor."""
+    return (
+        bot.build_features(baseline, audio),
+        bot.build_codebook(baseline),
+        build_metric(baseline),
+        build_regressor(baseline, n_factors),
+    )
+
+
+def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
+    """Return the whole model, from (batch, frames, frame_size) sound of any length to (batch, n_factors)."""
+    return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
+
+
+def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    start = baseline.model
+    options = {
+        "n_mfcc": (13, 20, 30),
+        "deltas": (0, 1, 2),
+        "n_components": (16, 32, 64, 128),
+        "n_relevant": (5, 10, 20),
+    }
+    model = draw(hp, "model", options, start) | draw_logarithmic(hp, {"penalty": (0.01, 1e4)}, start)
+    hp.Fixed("front_end.order", baseline.front_end.order)  # cepstra are taken of decibel mel bands
+    return {"model": model, "front_end": front_end_space(hp, baseline)}

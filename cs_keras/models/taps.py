@@ -1,0 +1,176 @@
+"""A trained network with what goes on inside it as further outputs: spectrogram, first layer, last hidden layer."""
+
+import dataclasses
+from typing import Any
+
+import kapre
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import DataError
+from cs_keras.layers.front_end import Decibel
+
+_FRONT_END = (Decibel, kapre.ApplyFilterbank)
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D)
+_SAME_UNITS = (  # what stands between a convolution and what the next layer hears of it
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.Activation,
+    keras.layers.ELU,
+    keras.layers.ReLU,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FirstLayer:
+    """The first convolution of a network that looks at more than one point of the spectrogram.
+
+    Attributes
+    ----------
+    name
+        Of the layer.
+    kernels
+        Shape (n_filters, n_frames, n_mels), float32: what each filter is multiplied with, summed over the channels
+        of its input. A filter that spans an axis whole is as long as that.
+    edge_steps, edge_mels
+        Positions at either end of its output, (first, last), whose kernel reaches over the edge into the padding.
+    """
+
+    name: str
+    kernels: npt.NDArray[np.float32]
+    edge_steps: tuple[int, int]
+    edge_mels: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TappedModel:
+    """A network and the places in it that can be listened to.
+
+    Attributes
+    ----------
+    model
+        (batch, frames, frame_size) sound to a dict of float32 tensors, of what there is: ``mel`` (batch, frames,
+        n_mels), decibels; ``filters`` (batch, n_steps, n_mels, n_filters), the first layer after its norm and
+        activation; ``units`` (batch, n_units), the last hidden dense layer.
+    first
+        The layer behind ``filters``.
+    top
+        Name of the layer behind ``units``.
+    """
+
+    model: keras.Model
+    first: FirstLayer | None
+    top: str | None
+
+
+def tap_model(model: keras.Model) -> TappedModel:
+    """Return a functional model with its inner outputs; layers and weights are shared with `model`.
+
+    Parameters
+    ----------
+    model
+        (batch, frames, frame_size) sound to (batch, n_factors); models inside it are followed. Without a front end
+        of this package before it, a convolution counts for nothing: it hears no mel bands.
+
+    Raises
+    ------
+    DataError
+        When there is neither a convolution nor a hidden dense layer in it.
+    """
+    watcher = _Watcher()
+    whole = keras.models.clone_model(
+        model, clone_function=lambda layer: layer, call_function=watcher.call, recursive=True
+    )
+    found = {name: tensor for name, (_, tensor) in watcher.found.items()}
+    if not {"filters", "units"} & set(found):
+        raise DataError(f"The network {model.name} has neither a convolution nor a hidden dense layer.")
+    outputs = {}
+    if "mel" in found:
+        outputs["mel"] = keras.ops.squeeze(found["mel"], -1)
+    if "filters" in found:
+        outputs["filters"] = _by_time_and_mel(found["filters"], watcher.time_axis)
+    if "units" in found:
+        outputs["units"] = found["units"]
+    floats = {name: keras.ops.cast(tensor, "float32") for name, tensor in outputs.items()}
+    first = _first_layer(watcher.convolution, watcher.time_axis) if watcher.convolution else None
+    return TappedModel(keras.Model(whole.input, floats), first, watcher.top)
+
+
+class _Watcher:
+    """Calls the layers of a model one after another, and keeps the outputs that are asked for."""
+
+    def __init__(self) -> None:
+        self.found: dict[
+            str, tuple[Any, Any]
+        ] = {}  # layer and output: mel, filters, units, and the last dense
+        self.convolution: Any = None
+        self.time_axis = 1  # of what the convolution is given
+        self.top: str | None = None
+        self._last = ""  # dense layer
+
+    def call(self, layer: Any, *inputs: Any, **options: Any) -> Any:
+        if isinstance(layer, keras.Model):
+            return self._call_model(layer, *inputs)
+        outputs = layer(*inputs, **options)
+        if isinstance(layer, _FRONT_END) and self.convolution is None:
+            self.found["mel"] = layer, outputs
+        elif isinstance(layer, keras.layers.Permute) and self.convolution is None:
+            self.time_axis = layer.dims.index(self.time_axis) + 1
+        elif self._is_first(layer):
+            self.convolution = layer
+            self.found["filters"] = layer, outputs
+        elif isinstance(layer, _SAME_UNITS) and inputs[0] is self._output("filters"):
+            self.found["filters"] = layer, outputs
+        elif isinstance(layer, keras.layers.Dense):
+            self._keep_dense(layer, outputs)
+        return outputs
+
+    def _is_first(self, layer: Any) -> bool:
+        """Tell whether a layer is the convolution that is looked for; one of 1 x 1 only mixes channels."""
+        is_new = self.convolution is None and "mel" in self.found
+        return is_new and isinstance(layer, _CONVOLUTIONS) and max(layer.kernel_size) > 1
+
+    def _call_model(self, model: keras.Model, x: Any) -> Any:
+        """Call a model inside the model, whose own layers were called before: what was found there comes out."""
+        own = [name for name, (layer, _) in self.found.items() if any(layer is one for one in model.layers)]
+        opened = keras.Model(model.input, [model.output, *(self._output(name) for name in own)])
+        outputs, *taps = opened(x) if own else (model(x),)
+        for name, tensor in zip(own, taps, strict=True):
+            self.found[name] = opened, tensor
+        return outputs
+
+    def _keep_dense(self, layer: Any, outputs: Any) -> None:
+        """Keep a dense layer, and the one before it as the last hidden one: the last of all gives the factors."""
+        if "last dense" in self.found:
+            self.found["units"] = self.found["last dense"]
+            self.top = self._last
+        self.found["last dense"], self._last = (layer, outputs), layer.name
+
+    def _output(self, name: str) -> Any:
+        return self.found.get(name, (None, None))[1]
+
+
+def _by_time_and_mel(maps: Any, time_axis: int) -> Any:
+    """Return activations of shape (batch, n_steps, n_mels, n_filters), whichever axes the convolution had."""
+    if len(maps.shape) == 4:
+        return maps if time_axis == 1 else keras.ops.transpose(maps, (0, 2, 1, 3))
+    return keras.ops.expand_dims(maps, 2 if time_axis == 1 else 1)
+
+
+def _first_layer(layer: Any, time_axis: int) -> FirstLayer:
+    kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float32)
+    edges = [_edge(*pair, layer.padding) for pair in zip(layer.kernel_size, layer.strides, strict=True)]
+    if kernel.ndim == 4:
+        kernel = kernel.sum(axis=2)
+    else:  # the other axis is that of the channels, and spanned whole
+        edges.append((0, 0))
+    kernels = np.moveaxis(kernel, -1, 0)
+    if time_axis == 2:
+        kernels, edges = kernels.swapaxes(1, 2), edges[::-1]
+    return FirstLayer(layer.name, np.ascontiguousarray(kernels), *edges)
+
+
+def _edge(kernel: int, stride: int, padding: str) -> tuple[int, int]:
+    """Return how many positions at either end see padding: at most, where strides leave some of it out."""
+    return (0, 0) if padding == "valid" else (-(-((kernel - 1) // 2) // stride), -(-(kernel // 2) // stride))

@@ -1,0 +1,143 @@
+"""What a trained network computes on its way to the factors: features for other tasks.
+
+Transfer by supervised pre-training (van den Oord, Dieleman & Schrauwen 2014): activations of the last hidden layer
+of a network that predicts factors; or of any other layer, means of its maps, as Choi et al. (2017) do.
+"""
+
+import dataclasses
+import difflib
+from typing import Any
+
+import keras
+
+from cs_keras.errors import ConfigError
+from cs_keras.models.regressors import OUTPUT
+
+_SAME_FEATURES = (
+    keras.layers.Dropout,
+    keras.layers.BatchNormalization,
+)  # as those before, but for their scale
+
+
+@dataclasses.dataclass(frozen=True)
+class HiddenLayer:
+    """A place in a network that features can be taken from.
+
+    Attributes
+    ----------
+    name
+        Of its layer; where that is in a model inside the model, after the name of that one and a slash.
+    shape
+        Of its output, batch first; None where it follows the length of a track.
+    n_features
+        Numbers that are left when all axes but the last are averaged over.
+    is_rescaling
+        Whether features are those of the layer before it, but for their scale.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    n_features: int
+    is_rescaling: bool
+
+
+def hidden_layers(model: keras.Model) -> list[HiddenLayer]:
+    """Return the places before the factors of a functional model, in the order in which they are computed.
+
+    Models inside it are followed. What is no vector or map of real numbers is not among them.
+    """
+    found = _walk(model, "")
+    ends = [i for i, layer in enumerate(found) if layer.name.rpartition("/")[2] == OUTPUT]
+    return found[: ends[-1] if ends else -1]
+
+
+def default_layer(layers: list[HiddenLayer]) -> str:
+    """Return the name of the last hidden layer; batch norm and dropout do not count as one."""
+    return next(layer.name for layer in reversed(layers) if not layer.is_rescaling)
+
+
+def find_layer(layers: list[HiddenLayer], name: str) -> str:
+    """Return the whole name of a layer, of which the part after the last slash will do where it is the only one.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such layer, or several.
+    """
+    whole = [layer.name for layer in layers]
+    if name in whole:
+        return name
+    found = [one for one in whole if one.rpartition("/")[2] == name]
+    if not found:
+        close = difflib.get_close_matches(name, whole, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(
+            f"The model has no hidden layer {name!r}; `cs-keras features RUN --list` shows its {len(whole)}.{hint}"
+        )
+    if len(found) > 1:
+        raise ConfigError(f"The model has {len(found)} layers {name!r}: name one of {', '.join(found)}.")
+    return found[0]
+
+
+def hidden_model(model: keras.Model, name: str) -> keras.Model:
+    """Return the part of a functional model up to one layer; layers and weights are shared with `model`.
+
+    Parameters
+    ----------
+    model
+        (batch, frames, frame_size) sound to (batch, n_factors).
+    name
+        Whole name of a layer of `hidden_layers`.
+
+    Returns
+    -------
+    keras.Model
+        The same sound to (batch, n_features), float32: the layer's output, averaged over all axes but the first and
+        the last, so that of maps there is one number a channel, and of steps one a unit.
+    """
+    part = _cut(model, name.split("/"))
+    features = keras.ops.cast(part.output, "float32")
+    axes = tuple(range(1, len(features.shape) - 1))
+    return keras.Model(part.input, keras.ops.mean(features, axis=axes) if axes else features)
+
+
+def _walk(model: keras.Model, prefix: str) -> list[HiddenLayer]:
+    found: list[HiddenLayer] = []
+
+    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
+        outputs = layer(*inputs, **options)
+        name = f"{prefix}{layer.name}"
+        if isinstance(layer, keras.Model):
+            found.extend(_walk(layer, f"{name}/"))
+        elif _is_features(outputs):
+            shape = tuple(outputs.shape)
+            found.append(HiddenLayer(name, shape, shape[-1], isinstance(layer, _SAME_FEATURES)))
+        return outputs
+
+    _call_again(model, call)
+    return found
+
+
+def _is_features(outputs: Any) -> bool:
+    """Tell whether a layer's output is one tensor of real numbers whose last axis has a known length."""
+    is_tensor = isinstance(outputs, keras.KerasTensor)
+    return is_tensor and len(outputs.shape) > 1 and bool(outputs.shape[-1]) and "float" in outputs.dtype
+
+
+def _cut(model: keras.Model, path: list[str]) -> keras.Model:
+    """Return `model` up to the layer at `path`, names of models inside models first."""
+    wanted: list[Any] = []
+
+    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
+        outputs = layer(*inputs, **options)
+        if layer.name == path[0]:
+            wanted.append(_cut(layer, path[1:])(*inputs) if path[1:] else outputs)
+        return outputs
+
+    again = _call_again(model, call)
+    return keras.Model(again.input, wanted[0])
+
+
+def _call_again(model: keras.Model, call: Any) -> keras.Model:
+    """Return `model` with its own layers, called one after another by `call`."""
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)

@@ -1,0 +1,104 @@
+"""Random patches of what a network makes of sequences: what kernels are learnt from, in bounded memory."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cs_keras.data.batches import prediction_batches
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.windows import SequenceConfig, prediction_windows
+
+Matrix = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+BATCH = 16  # sequences
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchConfig:
+    """How many patches of which size.
+
+    Attributes
+    ----------
+    frames
+        Consecutive frames in a patch.
+    n_patches
+        In all, at most.
+    sequence_patches
+        Of one sequence, at most.
+    """
+
+    frames: int
+    n_patches: int
+    sequence_patches: int
+
+
+def sample_patches(
+    network: keras.Model,
+    dataset: Dataset,
+    rows: Rows,
+    sequence: SequenceConfig,
+    config: PatchConfig,
+    seed: int,
+    on_batch: Callable[[int], None] = lambda n_sequences: None,
+) -> Matrix:
+    """Return patches from random places of random tracks; where not all tracks are needed, others are not read.
+
+    Parameters
+    ----------
+    network
+        (batch, frames, frame_size) sound to (batch, steps, n) spectrograms.
+    dataset, rows
+        Tracks to take them from, shape (n,): train tracks only.
+    sequence
+        What the network is given at a time.
+    config
+        How many, and of which size.
+    seed
+        Of tracks and places.
+    on_batch
+        Called with the number of sequences just seen.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_patches, frames * n), float32, frame after frame.
+    """
+    rng = np.random.default_rng(seed)
+    steps, n = network.output_shape[1:]
+    n_places = steps - config.frames + 1
+    share = min(config.sequence_patches, n_places)
+    chosen, n_sequences = _choose_tracks(dataset, rows, sequence, -(-config.n_patches // share), rng)
+    patches = np.empty((n_sequences * share, config.frames * n), np.float32)
+    run = tf.function(lambda x: network(x, training=False), reduce_retracing=True)
+    batches, _ = prediction_batches(dataset, chosen, sequence, BATCH)
+    filled = 0
+    for batch in batches:
+        spectrograms = run(batch).numpy()
+        for spectrogram in spectrograms:
+            places = np.sort(rng.choice(n_places, share, replace=False))
+            patches[filled : filled + share] = _cut(spectrogram, places, config.frames)
+            filled += share
+        on_batch(len(spectrograms))
+    return patches[np.sort(rng.permutation(filled)[: config.n_patches])]
+
+
+def _choose_tracks(
+    dataset: Dataset, rows: Rows, sequence: SequenceConfig, n_needed: int, rng: np.random.Generator
+) -> tuple[Rows, int]:
+    """Return random tracks that have the sequences needed together, or all of them, and how many they have."""
+    order = rng.permutation(rows)
+    covering = prediction_windows(order, dataset.n_frames[order], sequence, dataset.info.audio)
+    starts = np.flatnonzero(np.r_[True, covering.row[1:] != covering.row[:-1], True])
+    n_tracks = min(int(np.searchsorted(starts, n_needed)), len(order))
+    return order[:n_tracks], int(starts[n_tracks])
+
+
+def _cut(spectrogram: Matrix, places: npt.NDArray[Any], frames: int) -> Matrix:
+    windows = np.lib.stride_tricks.sliding_window_view(spectrogram, frames, axis=0)[places]
+    return np.asarray(windows.transpose(0, 2, 1).reshape(len(places), -1), np.float32)

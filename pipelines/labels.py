@@ -1,0 +1,109 @@
+"""Labels of tracks to tell apart by features: a table, or a dataset's genres."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from cs_keras.data.schema import read_tracks
+from cs_keras.errors import DataError
+from cs_keras.factors.tables import open_table
+from cs_keras.storage.location import Location
+
+ID, LABEL, FOLD, ARTIST = "track_id", "label", "fold", "artist"
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """What is known of each track.
+
+    Attributes
+    ----------
+    source
+        Where it was read.
+    labels
+        By id; none is empty.
+    artists
+        By id, empty where one is not known; None where none is.
+    folds
+        Name of the fold that holds a track out, by id; None where folds are to be made.
+    is_catalogue
+        Whether these are all tracks of a dataset, of which some alone may have features.
+    """
+
+    source: Location
+    labels: dict[str, str]
+    artists: dict[str, str] | None = None
+    folds: dict[str, str] | None = None
+    is_catalogue: bool = False
+
+
+def read_labels(path: Path) -> Labelled:
+    """Read a table with columns ``track_id`` and ``label``, and where there are any ``fold`` and ``artist``.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be read.
+    DataError
+        When a column is missing, an id stands twice, or a track has no label or no fold.
+    """
+    columns = _read(path, (ID, LABEL), (FOLD, ARTIST))
+    ids = columns[ID]
+    _require_all(columns[LABEL], ids, LABEL, path)
+    folds = columns.get(FOLD)
+    if folds is not None:
+        _require_all(folds, ids, FOLD, path)
+    by_id = {name: dict(zip(ids, values, strict=True)) for name, values in columns.items()}
+    return Labelled(path, by_id[LABEL], by_id.get(ARTIST), by_id.get(FOLD))
+
+
+def read_folds(path: Path) -> dict[str, str]:
+    """Read a table with columns ``track_id`` and ``fold``; see `read_labels`."""
+    columns = _read(path, (ID, FOLD), ())
+    _require_all(columns[FOLD], columns[ID], FOLD, path)
+    return dict(zip(columns[ID], columns[FOLD], strict=True))
+
+
+def genres_of(dataset: Location) -> Labelled:
+    """Return the first genre of each of a dataset's tracks that has any, and its artist.
+
+    Raises
+    ------
+    StorageError, DataError
+        When the dataset's track table cannot be read or is not valid.
+    """
+    tracks = read_tracks(dataset)
+    ids, artists = tracks.ids.tolist(), tracks.strings("artist")
+    firsts = [next(iter(genres or ()), "") for genres in tracks.table["genres"].to_pylist()]
+    labels = {track_id: genre for track_id, genre in zip(ids, firsts, strict=True) if genre}
+    known = dict(zip(ids, artists, strict=True))
+    return Labelled(dataset, labels, known if any(artists) else None, is_catalogue=True)
+
+
+def _read(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, list[str]]:
+    """Return columns of text by name, without spaces around it."""
+    file = open_table(path)
+    missing = [name for name in needed if name not in file.column_names]
+    if missing:
+        raise DataError(
+            f"{path}: expected the columns {' and '.join(needed)}. Received: {', '.join(file.column_names)}."
+        )
+    names = [*needed, *(name for name in optional if name in file.column_names)]
+    table = file.read(names)
+    columns = {
+        name: ["" if value is None else str(value).strip() for value in table[name].to_pylist()]
+        for name in names
+    }
+    _require_all(columns[ID], columns[ID], ID, path)
+    seen: set[str] = set()
+    for track_id in columns[ID]:
+        if track_id in seen:
+            raise DataError(f"{path}: track_id {track_id!r} stands twice; ids must be unique.")
+        seen.add(track_id)
+    return columns
+
+
+def _require_all(values: Sequence[str], ids: Sequence[str], name: str, path: Path) -> None:
+    for track_id, value in zip(ids, values, strict=True):
+        if not value:
+            raise DataError(f"{path}: track {track_id!r} has no {name}.")

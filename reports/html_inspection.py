@@ -1,0 +1,150 @@
+"""What pages show of the inside of a network: ``inspection.npz`` of a run, checked and typed."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import DataError
+from cs_keras.runs import read_npz
+
+INSPECTION_FILE = "inspection.npz"
+INSPECTION_VERSION = 1
+
+Matrix = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Units of one layer and the tracks that each answers to most, the first the most.
+
+    Attributes
+    ----------
+    layer : str
+        Name of the layer; empty where the network has none of the kind.
+    order : ndarray of int64, shape (n_units,)
+        Units, those first that together tell most about tracks by their mean activation.
+    moment_track, moment_value, moment_s : ndarray, shape (n_units, k)
+        By the highest activation at one moment: rows of ``track_ids``, the activation, and seconds.
+    mean_track, mean_value : ndarray, shape (n_units, k)
+        By the mean activation.
+    """
+
+    layer: str
+    order: Rows
+    moment_track: Rows
+    moment_value: Matrix
+    moment_s: Matrix
+    mean_track: Rows
+    mean_value: Matrix
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One window of one track, and what some filters make of it.
+
+    Attributes
+    ----------
+    track_id : str
+    start_s : float
+        Where in the track the window begins.
+    mel : ndarray of float32, shape (frames, n_mels)
+        Decibels.
+    filters : ndarray of int64, shape (n_shown,)
+        Numbers of the filters.
+    maps : ndarray of float32, shape (n_steps, n_mels, n_shown)
+    """
+
+    track_id: str
+    start_s: float
+    mel: Matrix
+    filters: Rows
+    maps: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What a run's network listens for.
+
+    Attributes
+    ----------
+    track_ids : ndarray of str, shape (n_heard,)
+        Validation and test tracks that the network was run over.
+    n_tracks, n_windows : int
+        How many such tracks there are, and windows of each that were heard at most.
+    window_s : float
+        Length of a window.
+    kernels : ndarray of float32, shape (n_filters, n_frames, n_mels)
+    filters, units : Units
+        Of the first convolution, and of the last hidden dense layer.
+    example : Example
+    """
+
+    track_ids: npt.NDArray[np.str_]
+    n_tracks: int
+    n_windows: int
+    window_s: float
+    kernels: Matrix
+    filters: Units
+    units: Units
+    example: Example
+
+
+def read_inspection(folder: Path) -> Inspection | None:
+    """Read what a run's network listens for; None where that was not looked into, or by another release.
+
+    Raises
+    ------
+    StorageError
+        When the file is there and cannot be read, or lacks an array.
+    DataError
+        When its arrays do not fit each other.
+    """
+    path = folder / INSPECTION_FILE
+    if not path.exists() or int(read_npz(path, "version")["version"]) != INSPECTION_VERSION:
+        return None
+    whole = read_npz(path, "track_ids", "n_tracks", "n_windows", "window_s", "kernels")
+    example = read_npz(path, *(f"example_{name}" for name in ("id", "s", "mel", "filters", "maps")))
+    inspection = Inspection(
+        whole["track_ids"],
+        int(whole["n_tracks"]),
+        int(whole["n_windows"]),
+        float(whole["window_s"]),
+        whole["kernels"],
+        _read_units(path, "filters"),
+        _read_units(path, "units"),
+        Example(str(example["example_id"]), float(example["example_s"]), *list(example.values())[2:]),
+    )
+    _check(inspection, path)
+    return inspection
+
+
+def _read_units(path: Path, kind: str) -> Units:
+    names = [f"{kind}_{field.name}" for field in fields(Units)]
+    layer, *arrays = read_npz(path, *names).values()
+    return Units(str(layer), *arrays)
+
+
+def _check(inspection: Inspection, path: Path) -> None:
+    filters, example = inspection.filters, inspection.example
+    fits = [
+        len(inspection.kernels) == len(filters),
+        example.mel.ndim == 2 and example.maps.ndim == 3,
+        example.maps.shape[-1] == len(example.filters),
+        set(example.filters.tolist()) <= set(range(len(filters))),
+    ]
+    for units in (filters, inspection.units):
+        tracks = (units.moment_track, units.mean_track)
+        values = (units.moment_value, units.moment_s, units.mean_value)
+        fits += [sorted(units.order.tolist()) == list(range(len(units)))]
+        fits += [len({array.shape for array in (*tracks, *values)}) == 1, len(units) == len(units.mean_track)]
+        fits += [
+            not rows.size or 0 <= rows.min() <= rows.max() < len(inspection.track_ids) for rows in tracks
+        ]
+    if not all(fits):
+        raise DataError(f"{path} holds arrays that do not fit each other; remove it, and it is made again.")
