@@ -49,7 +49,7 @@ def choose_models(
     able = [
         key
         for key in MODEL_FILES
-        if all(there[what] for what in _all_needs(get_baseline(key)))
+        if all(there[what] for what in all_needs(get_baseline(key)))
         and heard_audio(get_baseline(key), audio) == audio
     ]
     if asked != ALL and there["sound"]:
@@ -72,10 +72,10 @@ def require_inputs(runs: Sequence[Baseline], tracks: Tracks, given: Attributes |
     """
     for run in runs:
         require_input(run, tracks, given)
-    if given is not None and all("attributes" not in _all_needs(run) for run in runs):
+    if given is not None and all("attributes" not in all_needs(run) for run in runs):
         raise ConfigError(
             f"None of {', '.join(run.key for run in runs)} takes --features; models that do: "
-            f"{', '.join(key for key in MODEL_FILES if 'attributes' in _all_needs(get_baseline(key)))}."
+            f"{', '.join(key for key in MODEL_FILES if 'attributes' in all_needs(get_baseline(key)))}."
         )
 
 
@@ -131,10 +131,10 @@ def _learnt_from(run: Baseline, tracks: Tracks, given: Attributes | None) -> Att
     return given if run.needs == "attributes" or run.learns_attributes else None
 
 
-def _all_needs(run: Baseline) -> set[str]:
+def all_needs(run: Baseline) -> set[str]:
     """Return what tracks must have, those to be predicted and those to learn from; with branches all of theirs."""
     if run.needs == ANY:
-        return set().union(*(_all_needs(get_baseline(key)) for key in run.branches))
+        return set().union(*(all_needs(get_baseline(key)) for key in run.branches))
     learns = {"genres": run.learns_genres, "attributes": run.learns_attributes}
     return {run.needs} | {what for what, is_learnt in learns.items() if is_learnt}
 

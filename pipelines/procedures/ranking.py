@@ -40,7 +40,9 @@ def _learn(job: Job, roots: Matrix) -> Matrix:
     components = PCA(n, svd_solver="full").fit(roots)
     # The metric starts from one scale for all: the components' own variances tell more from less.
     scale = 1 / np.sqrt(max(components.explained_variance_[0], LEAST_VARIANCE))
-    n_relevant = min(config.n_relevant, len(roots) - 1)
+    n_relevant = max(
+        1, min(config.n_relevant, (len(roots) - 1) // 2)
+    )  # there must be others to come after them
     relevant = top_k_similar(job.task.item_factors[job.task.train], n_relevant).indices.astype(np.int64)
 
     def tell(number: int, loss: float) -> None:
