@@ -2,10 +2,10 @@
 
     python -m benchmarks.evaluation [--tracks N --queries N --factors 200 --playlists N --permutations 100]
 
-Without sizes it takes both standard ones. Factors and listening are synthetic, the judge is the real one, with every
-part of it: both overlaps with their permutations, held-out listening, what lists do to the catalogue, groups, and the
-gap ladder. It works in a process of its own, whose seconds are printed part by part, and the peak of its resident
-memory.
+Without sizes it takes both standard ones. Factors and listening are synthetic, the judge is the real one, with
+every part of it: both overlaps with their permutations, held-out listening, what lists do to the catalogue, groups,
+and the gap ladder. It works in a process of its own, whose seconds are printed part by part, and the peak of its
+resident memory.
 """
 
 import argparse

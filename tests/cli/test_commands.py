@@ -266,7 +266,11 @@ ROWS = {  # a key of every model file that the demo dataset can feed
     "genre-space",
     "fusion-genres",
 }
-NOT_FED = {"raw", "attributes", "estimated_attributes"}  # waveforms and tables of attributes; all keys but some
+NOT_FED = {
+    "raw",
+    "attributes",
+    "estimated_attributes",
+}  # waveforms and tables of attributes; all keys but some
 
 
 @pytest.mark.slow

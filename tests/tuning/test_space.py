@@ -136,7 +136,7 @@ WRONG = {
     "model.filters=[0, 8]": "model.filters cannot be 0: model.filters must be at least 1",
     "model.dense=[512, 1024]": "model.dense cannot be 512: that is no such setting",
     "training.batch_size=['a', 'b']": "training.batch_size cannot be 'a': .* must be a whole number",
-    "training.loss=['mse', 'huber']": "training.loss cannot be 'huber': training.loss must be one of mse, cosine",
+    "training.loss=['mse', 'huber']": "training.loss cannot be 'huber': training.loss must be one of mse, unit_mse",
     "training.patience={min=-3, max=4}": "training.patience cannot be -3: training.patience must be at least 0",
     "training.learning_rate={min=1, max=0}": "expected min below max",
     "training.learning_rate={min=0, max=1, log=true}": "training.learning_rate cannot be searched like that",
