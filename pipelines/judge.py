@@ -149,9 +149,8 @@ class Judge:
             shared = {kind: self._shared(kind, found) for kind, found in lists.items()}
             beyond, groups = self._beyond(lists), self._groups(lists, shared)
             advance(1)
-        if (
-            "similarity" not in self.lists and not predictor.is_ranking
-        ):  # a single track is similar to no other
+        if "similarity" not in self.lists and not predictor.is_ranking:
+            # A single track is similar to no other.
             overlap["similarity"] = [not_available(k, 1, 0) for k in self.settings.ks]
         return Judgement(overlap, shared, ranking, beyond, groups)
 

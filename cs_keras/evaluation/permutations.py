@@ -112,9 +112,8 @@ def _null_counts(
     counts = np.zeros((n_permutations, len(ks)), dtype=np.int64)
     deals = _deals(reference, np.random.default_rng(seed))
     count_dealt = _count_for_playlists if reference.metric == "dot" else _count_for_tracks
-    lists = np.ascontiguousarray(
-        reference.indices
-    )  # a prefix is not, and `take` would copy it whole each time
+    # A prefix is not contiguous, and `take` would copy it whole each time.
+    lists = np.ascontiguousarray(reference.indices)
     for batch in blocks(n_permutations, max(1, min(DEALS, DEALT_ENTRIES // reference.n_items))):
         drawn = [next(deals) for _ in range(batch.start, batch.stop)]
         count_dealt(lists, predicted, ks, drawn, counts[batch])

@@ -30,7 +30,11 @@ def train_ranking(job: Job) -> Trained:
     placed = [TrackVectors((np.sqrt(one.values) - mean) @ kernel, one.rows) for one in (train, unseen)]
     regressed = regress(job, head, *placed)
     model = join_stages(run.key, features, codebook, metric, regressed.head)
-    return Trained(model, regressed.fitted, regressed.predicted, regressed.notes, places=placed[1].values)
+    notes = (
+        "its similar tracks are near by Euclidean distance under the metric that it learnt",
+        *regressed.notes,
+    )
+    return Trained(model, regressed.fitted, regressed.predicted, notes, places=placed[1].values)
 
 
 def _learn(job: Job, roots: Matrix) -> Matrix:
