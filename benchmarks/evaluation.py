@@ -101,6 +101,7 @@ def _start(size: Size) -> None:
 
 def measure(size: Size) -> None:
     """Judge a model and all yardsticks, and print seconds and memory as JSON."""
+    from cs_keras.cli.console import Console
     from pipelines import evaluate_record, judge
     from pipelines.settings import EvaluationConfig
 
@@ -114,7 +115,7 @@ def measure(size: Size) -> None:
 
     settings = EvaluationConfig(n_permutations=size.permutations, max_queries=size.queries)
     start, cpu = time.perf_counter(), time.process_time()
-    one = judge.Judge(reference, settings, seed=0)
+    one = judge.Judge(reference, settings, 0, Console())
     assert one.lists
     before = time.perf_counter()
     judged = one.judge(predictions.pop())

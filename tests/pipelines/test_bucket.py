@@ -60,7 +60,7 @@ def bucket(port: int, demo: Path) -> Iterator[UPath]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "DEFAULT", remote.RemoteConfig(timeout_s=2.0))
+    monkeypatch.setattr(remote, "DEFAULT", remote.RemoteConfig(timeout_s=5.0))
     monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.02)
 
 

@@ -167,7 +167,8 @@ VARIED = AugmentConfig(gain_db=6.0, n_time_masks=1, n_mel_masks=1)
     [
         *(
             (key, "magnitude")
-            for key in sorted(set({file: key for key, file in MODEL_FILES.items()}.values()))
+            for key in sorted({file: key for key, file in MODEL_FILES.items()}.values())
+            if get_baseline(key).needs == "sound"  # what does not hear, or not only, is not exported
         ),
         *(("bot", "waveform"), ("cnn-bn", "waveform"), ("raw-l2", "waveform"), ("multiscale", "waveform")),
     ],
