@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from reports.collect import Group
 from reports.labels import family_of, name_predictor
 from reports.layout import Cell, Column, Row, Table, arrange
+from reports.notes import asked_note
 from reports.numbers import count_cell, share_cell
 from reports.queries import MODEL
 from reports.records import GroupMeans, GroupsRecord, MeanRecord
@@ -53,7 +54,12 @@ def _table(group: Group, first: GroupsRecord, measure: str, keys: Sequence[Key])
             models.append(Row(run.label, run.seeds, _cells(records, keys), family_of(run.model)))
     counts = Row("test tracks", (), tuple(count_cell([sizes[key]]) for key in keys))
     rows = (counts, *others, *arrange(columns, models))
-    return Table(f"{TITLES[measure]}, k = {first.k}", columns, rows, group_notes(measure, first.k))
+    return Table(
+        f"{TITLES[measure]}, k = {first.k}",
+        columns,
+        rows,
+        (*group_notes(measure, first.k), *asked_note(group, "similarity" if measure == "overlap" else "dot")),
+    )
 
 
 def _header(key: Key) -> str:

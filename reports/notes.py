@@ -160,6 +160,21 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def asked_note(group: Group, *kinds: Kind) -> tuple[str, ...]:
+    """Say how many tracks or playlists asked, where it was not all of them."""
+    asked = []
+    for kind in kinds:
+        n_queries = group.first.overlap[kind][0].n_queries if group.first.overlap.get(kind) else 0
+        name, n_all = (
+            ("test tracks", group.first.n_tracks.test)
+            if kind == "similarity"
+            else ("playlists", group.first.n_playlists)
+        )
+        if 0 < n_queries < n_all:
+            asked.append(f"{n_queries:,} of {n_all:,} {name}")
+    return (f"Asked: {' and '.join(asked)}.",) if asked else ()
+
+
 def unkept_labels(group: Group) -> str:
     """Return the runs that cannot be paired with others; empty where all can."""
     return ", ".join(run.label for run in group.runs if None in run.queries)

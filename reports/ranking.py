@@ -7,7 +7,7 @@ from reports.collect import Group
 from reports.comparison import Contests, emphasise
 from reports.labels import family_of, name_predictor
 from reports.layout import Cell, Column, Row, Table, arrange
-from reports.notes import PROTOCOLS
+from reports.notes import PROTOCOLS, asked_note
 from reports.numbers import bare_cell, format_share, share_cell
 from reports.queries import MODEL
 from reports.records import BeyondRecord, Evaluation, RankingRecord
@@ -127,6 +127,7 @@ def ranking_notes(group: Group, ranking: RankingRecord) -> tuple[str, ...]:
         f"Listening to test tracks under protocol {protocol}: {PROTOCOLS.get(protocol, 'what it saw is not known')}"
         f"{_seen(protocol)}",
         "Reference and second fit have the test tracks' own listening folded in: for them nothing is held out.",
+        *asked_note(group, "dot"),
     )
 
 
@@ -149,6 +150,7 @@ def beyond_notes(group: Group, beyond: BeyondRecord) -> tuple[str, ...]:
         f"Of each test track's {beyond.k} nearest: hubness, skewness of how often a track is listed, 0 for none; "
         "never reached, share (%) of the tracks in no list. No such number is good or bad by itself: hold it "
         "beside the reference's.",
+        *asked_note(group, "dot", "similarity"),
     )
 
 
@@ -160,4 +162,5 @@ def cohesion_notes(group: Group, beyond: BeyondRecord) -> tuple[str, ...]:
         "mean of 1 - cosine over the pairs of a list, by reference factors. n/a: no genres known, or no such list.",
         "A cohesive list is not a better one: listeners often like what is diverse in style. Hold it beside the "
         "reference's.",
+        *asked_note(group, "similarity"),
     )
