@@ -40,7 +40,7 @@ from pipelines.procedures.genre_space import CLASSIFIER_FOLDER
 from pipelines.procedures.job import WORK_FOLDER, Watch
 from pipelines.procedures.triplet import EMBEDDING_FOLDER
 from pipelines.settings import RunConfig, resolve
-from pipelines.task import Task, make_lesson, make_task
+from pipelines.task import Lesson, Task, make_lesson, make_task
 from pipelines.train import clean_up, run_procedure
 
 OUTCOME_FILE = "outcome.json"
@@ -179,7 +179,7 @@ def _train(
 ) -> dict[str, Any]:
     task = dataclasses.replace(task, unseen=task.validation)
     lesson = make_lesson(task, factors, run.training.loss)
-    watch = _watch(run, task, folder, execution.prune_after)
+    watch = _watch(run, task, lesson, folder, execution.prune_after)
     trained = run_procedure(
         Job(run, task, lesson, factors, folder, execution.shared, progress, execution.until, watch)
     )
@@ -203,7 +203,7 @@ def _train(
     }
 
 
-def _watch(run: RunConfig, task: Task, folder: Path, prune_after: int) -> Watch:
+def _watch(run: RunConfig, task: Task, lesson: Lesson, folder: Path, prune_after: int) -> Watch:
     """Return what ends a training that explodes or does not learn, by the loss of predicting the mean.
 
     Outputs of zero, where every model starts, stand for the mean, which scaling has taken off; where it has not,
@@ -211,7 +211,7 @@ def _watch(run: RunConfig, task: Task, folder: Path, prune_after: int) -> Watch:
     """
     if run.training.loss == "wpe":
         return lambda number, epoch: None
-    targets = task.targets[task.validation]
+    targets = lesson.examples[task.validation]
     of_mean = float(make_loss(run.training)(targets, np.zeros_like(targets)))
 
     def watch(number: int, epoch: Epoch) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 from keras import ops
 
 from cs_keras.errors import DataError
-from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks
+from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
 from cs_keras.layers.bag_of_tones import BagOfTones, InverseDocumentFrequency, SoftBagOfTones
 from cs_keras.layers.fixed_statistics import FixedStatisticsNormalization
 from cs_keras.layers.front_end import Decibel
 from cs_keras.layers.kernel_regression import KernelRegression
+from cs_keras.layers.stochastic_pooling import StochasticPooling1D
 
 
 def plain_model(model: keras.Model) -> keras.Model:
@@ -127,6 +128,15 @@ def _with_weights(layer: keras.layers.Layer, x: Any, *weights: Any) -> Any:
     return outputs
 
 
+def _stochastic_pooling(layer: StochasticPooling1D, activations: Any) -> Any:
+    steps, n = activations.shape[1:]
+    n_stretches = -(-steps // layer.pool_size)
+    x = ops.pad(activations, ((0, 0), (0, n_stretches * layer.pool_size - steps), (0, 0)))
+    x = ops.reshape(ops.cast(x, "float32"), (-1, n_stretches, layer.pool_size, n))
+    total = ops.sum(x, axis=2)
+    return ops.sum(ops.square(x), axis=2) / ops.where(total > 0, total, 1.0)
+
+
 _PLAIN: dict[type, Callable[..., Any]] = {
     kapre.STFT: _stft,
     kapre.Magnitude: _magnitude,
@@ -141,4 +151,6 @@ _PLAIN: dict[type, Callable[..., Any]] = {
     FixedStatisticsNormalization: _fixed_statistics,
     RandomGain: lambda layer, x: x,
     SpectrogramMasks: lambda layer, x: x,
+    TimeStretch: lambda layer, x: x,
+    StochasticPooling1D: _stochastic_pooling,
 }

@@ -19,6 +19,7 @@ from cs_keras.errors import DataError, StorageError
 from cs_keras.layers.bag_of_tones import InverseDocumentFrequency, SoftBagOfTones
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.layers.plain import plain_model
+from cs_keras.layers.stochastic_pooling import StochasticPooling1D
 from cs_keras.models import MODEL_FILES, get_baseline, model_module
 from cs_keras.models.spec import AugmentConfig, architecture, heard_audio
 from cs_keras.progress import Silent
@@ -158,7 +159,7 @@ def test_a_failure_leaves_nothing(
 
 
 SHORT = SequenceConfig(frames=64)
-VARIED = AugmentConfig(gain_db=6.0, n_time_masks=1, n_mel_masks=1)
+VARIED = AugmentConfig(gain_db=6.0, time_stretch=0.1, n_time_masks=1, n_mel_masks=1)
 
 
 @pytest.mark.slow
@@ -196,6 +197,7 @@ def test_every_kind_of_model_has_a_plain_form(key: str, content: str, tmp_path: 
         (SoftBagOfTones(7, 5, 3, 0.8, name="soft"), (None, 5)),
         (InverseDocumentFrequency(5, name="idf"), (5,)),
         (KernelRegression(6, 5, 2, 0.3, name="kernels"), (5,)),
+        (StochasticPooling1D(4, name="pool"), (10, 5)),
     ],
     ids=lambda given: getattr(given, "name", None),
 )
@@ -207,7 +209,7 @@ def test_layers_of_variants_have_a_plain_form(
     model = keras.Model(given, layer(given))
     for weight in layer.weights:
         weight.assign(rng.standard_normal(weight.shape))
-    x = rng.standard_normal((4, *(size or 9 for size in shape))).astype(np.float32)
+    x = np.abs(rng.standard_normal((4, *(size or 9 for size in shape)))).astype(np.float32)
     plain_model(model).save(tmp_path / "model.keras")
     found = keras.saving.load_model(tmp_path / "model.keras")(x, training=False).numpy()
     np.testing.assert_allclose(found, model(x, training=False).numpy(), rtol=1e-5, atol=1e-5)
