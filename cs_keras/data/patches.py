@@ -27,6 +27,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice
 from cs_keras.data.shards import Frames
 from cs_keras.errors import CsKerasError, DataError, StorageError
+from cs_keras.storage.file_views import UncollectedFile
 
 BLOCK_BYTES = 1 << 25  # of rows read at a time
 INDEX_BLOCK = 1 << 20  # entries of an index read at a time
@@ -135,7 +136,8 @@ def open_hdf5(url: str) -> Iterator[h5py.File]:
     """
     with open_url(url) as raw, contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(h5py.File(raw, "r", rdcc_nbytes=CHUNK_CACHE_BYTES))
+            view = UncollectedFile(raw)
+            file = stack.enter_context(h5py.File(view, "r", rdcc_nbytes=CHUNK_CACHE_BYTES))
         except Exception as error:  # HDF5's own, or those of the file system
             raise StorageError(f"{url} is not a whole HDF5 file: {error}.") from error
         yield file

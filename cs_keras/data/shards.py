@@ -22,8 +22,8 @@ from cs_keras.audio.settings import CONTENTS, AudioConfig
 from cs_keras.errors import DataError, StorageError
 from cs_keras.runs import atomic_write
 from cs_keras.storage import remote
+from cs_keras.storage.file_views import PartialFile, read_parts
 from cs_keras.storage.location import Location, is_remote, size
-from cs_keras.storage.ranged_file import RangedFile
 
 Frames = npt.NDArray[Any]
 SHARD_VERSION = 2
@@ -235,17 +235,20 @@ def verify_track(track: ShardTrack, frames: Frames) -> bool:
 
 def _read_remote(path: UPath, n_bytes: int) -> Shard:
     """Read a remote header; what cannot be understood may be an altered answer, so it is asked for again."""
-    with RangedFile(path, n_bytes, HEAD_BYTES) as raw:
-        try:
-            with h5py.File(raw, "r") as file:
-                return _header(path, file, raw, n_bytes)
-        except (DataError, StorageError):
-            raise
-        except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-            raise remote.BadAnswerError("it is not a whole HDF5 file") from error
+
+    def read(raw: PartialFile) -> Shard:
+        with h5py.File(raw, "r") as file:
+            return _header(path, file, raw, n_bytes)
+
+    try:
+        return read_parts(path, n_bytes, HEAD_BYTES, read)
+    except (DataError, StorageError, FileNotFoundError):
+        raise
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise remote.BadAnswerError("it is not a whole HDF5 file") from error
 
 
-def _header(path: Location, file: h5py.File, raw: IO[bytes] | RangedFile, n_bytes: int) -> Shard:
+def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_bytes: int) -> Shard:
     version = file.attrs.get("schema_version")
     if version != SHARD_VERSION:
         raise DataError(f"{path} has shard version {version!r}; this release reads {SHARD_VERSION}.")
@@ -281,7 +284,7 @@ def index_checksum(index: Mapping[str, npt.NDArray[Any]]) -> str:
     return state.hexdigest()
 
 
-def _rest_checksum(raw: IO[bytes] | RangedFile, start: int, end: int) -> str:
+def _rest_checksum(raw: IO[bytes] | PartialFile, start: int, end: int) -> str:
     """Return the BLAKE2b-128 of a file without its bytes from `start` to before `end`."""
     state = hashlib.blake2b(digest_size=16)
     raw.seek(0)

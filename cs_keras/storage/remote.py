@@ -1,6 +1,7 @@
 """Operations on remote file systems that outlive what networks do: resets, stalls, cut answers, busy servers."""
 
 import dataclasses
+import json
 import logging
 import random
 import time
@@ -174,6 +175,7 @@ def _may_pass(error: Exception) -> bool:
         TimeoutError,
         ConnectionError,
         aiohttp.ClientError,
+        json.JSONDecodeError,  # an answer about a file, cut short
         requests.RequestException,
         gcsfs.retry.ChecksumError,
         google.auth.exceptions.TransportError,

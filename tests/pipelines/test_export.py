@@ -178,7 +178,9 @@ def test_every_kind_of_model_has_a_plain_form(key: str, content: str, tmp_path: 
     keras.utils.set_random_seed(0)
     baseline = dataclasses.replace(architecture(get_baseline(key)), sequence=SHORT)
     if baseline.procedure in ("regression", "triplet"):
-        baseline = dataclasses.replace(baseline, augment=VARIED)
+        samples = heard_audio(baseline).content == "waveform"
+        augment = dataclasses.replace(VARIED, time_stretch=0.0) if samples else VARIED
+        baseline = dataclasses.replace(baseline, augment=augment)
     model = model_module(key).build(baseline, 8, heard_audio(baseline, AudioConfig(content=content)))
     rng = np.random.default_rng(0)
     for weight in model.trainable_weights:  # the output layer starts at zero

@@ -4,18 +4,31 @@ import http.client
 import http.server
 import itertools
 import socket
+import socketserver
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import gcp_storage_emulator.server
 import pytest
-from gcp_storage_emulator.server import create_server
 from gcsfs import GCSFileSystem
 
 BUCKET = "music"
 STALL_S = 4.0  # longer than the time-out that tests set
+
+
+class LongQueue(http.server.HTTPServer):
+    """Lets many connect at once: past the usual five, connecting itself takes seconds."""
+
+    request_queue_size = 256
+
+
+class ThreadingLongQueue(socketserver.ThreadingMixIn, LongQueue):
+    """One thread for each connection."""
+
+    daemon_threads = True
 
 
 @contextmanager
@@ -24,8 +37,12 @@ def emulator() -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
-    server.start()
+    server = gcp_storage_emulator.server.create_server(
+        "127.0.0.1", port, in_memory=True, default_bucket=BUCKET
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gcp_storage_emulator.server.server, "HTTPServer", LongQueue)
+        server.start()
     try:
         yield port
     finally:
@@ -53,7 +70,7 @@ class FaultyProxy:
         What to do to one request after the other, over and over, the same request asked again being answered
         well: ``ok``, ``drop`` (close without an answer), ``lost`` (do what was asked and close), ``stall``,
         ``truncate`` (fewer bytes than announced), ``short`` (fewer bytes, and announced so), ``corrupt`` (one
-        flipped bit), or a status such as ``503``.
+        flipped bit of a file's contents; listings carry no checksum), or a status such as ``503``.
     only_media
         Spoil reads of contents alone.
     always
@@ -97,8 +114,7 @@ class FaultyProxy:
 
             do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = ThreadingLongQueue(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
@@ -138,7 +154,7 @@ class FaultyProxy:
         if fault == "lost":
             request.close_connection = True
             return
-        if content and fault == "corrupt":
+        if is_media and content and fault == "corrupt":
             middle = len(content) // 2
             content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         if content and fault == "short":

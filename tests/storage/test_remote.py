@@ -1,13 +1,17 @@
+import contextlib
+import gc
+import io
 import types
 
 import aiohttp
+import h5py
 import pytest
 import requests
 from gcsfs.retry import HttpError
 
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.storage import remote
-from cs_keras.storage.ranged_file import RangedFile
+from cs_keras.storage.file_views import UncollectedFile, read_parts
 from cs_keras.storage.remote import BadAnswerError, RemoteConfig
 
 CONTENT = bytes(range(256)) * 4
@@ -108,13 +112,57 @@ def test_settings_out_of_range(settings):
         RemoteConfig(**settings)
 
 
-def test_a_ranged_file_reads_its_head_at_once_and_the_rest_as_asked():
+def test_parts_of_a_file_are_fetched_while_nothing_waits_for_them():
     place = Place()
-    file = RangedFile(place, len(CONTENT), 100)
-    assert file.read(8) == CONTENT[:8]
-    assert file.seek(90) == 90 and file.read(10) == CONTENT[90:100]
-    assert place.reads == [(0, 100)]
-    assert file.seek(-24, 2) == 1000 and file.read() == CONTENT[1000:]
-    file.seek(95)
-    assert file.read(10) == CONTENT[95:105]  # across the head's end
-    assert (95, 105) in place.reads
+    reads = []
+
+    def read(file):
+        reads.append(len(place.reads))
+        found = [file.read(8), file.seek(90), file.read(10)]
+        assert len(place.reads) == reads[-1]  # a read never goes to the network
+        try:
+            found.append((file.seek(-24, 2), file.read()))
+        except OSError as error:
+            raise KeyError("what a library makes of it") from error
+        file.seek(95)
+        return [*found, file.read(10)]  # across the head's end
+
+    found = read_parts(place, len(CONTENT), 100, read)
+    assert found == [CONTENT[:8], 90, CONTENT[90:100], (1000, CONTENT[1000:]), CONTENT[95:105]]
+    assert place.reads == [(0, 100), (1000, 1024), (95, 195)]
+    assert reads == [1, 2, 3]
+
+
+def test_what_a_library_takes_for_absent_is_fetched_as_well():
+    place = Place()
+
+    def read(file):
+        file.seek(500)
+        with contextlib.suppress(OSError):
+            return file.read(3)
+        return None
+
+    assert read_parts(place, len(CONTENT), 100, read) == CONTENT[500:503]
+
+
+def test_errors_of_what_is_held_are_passed_on():
+    with pytest.raises(KeyError, match="nothing like that"):
+        read_parts(Place(), len(CONTENT), 100, lambda file: {}["nothing like that"])
+
+
+def test_no_garbage_is_collected_while_h5py_waits_for_a_file():
+    class Watched(io.BytesIO):
+        def readinto(self, buffer):
+            collecting.append(gc.isenabled())
+            return super().readinto(buffer)
+
+    collecting = []
+    raw = Watched()
+    with h5py.File(raw, "w") as file:
+        file["numbers"] = range(1000)
+    collecting.clear()
+    with h5py.File(UncollectedFile(raw), "r") as file:
+        assert file["numbers"][()].tolist() == list(range(1000))
+    assert collecting
+    assert not any(collecting)
+    assert gc.isenabled()
