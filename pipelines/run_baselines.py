@@ -25,7 +25,7 @@ from pipelines.listening import open_listening
 from pipelines.reference import make_reference
 from pipelines.settings import identity, resolve
 from pipelines.signature import write_signature
-from pipelines.task import make_task
+from pipelines.task import extra_digests, make_task
 from pipelines.train import clean_up, train
 
 # Smaller datasets are verified whole before they are trained on; of others each frame when it is first read.
@@ -95,14 +95,15 @@ def run_baselines(
         progress.say(f"attributes of {table.where}: {table.describe()}")
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     data_digest = digest([dataset.digest, factors.digest])
+    extras = [extra_digests(dataset, factors, run.training) for run in configs]
     reference = make_reference(dataset.tracks, factors, open_listening(dataset_folder, factors))
     judges: dict[Any, Judge] = {}
     finished, failed = [], {}
     verified = False
-    for run in configs:
+    for run, extra in zip(configs, extras, strict=True):
         key = (run.evaluation, run.seed)
         judge = judges.setdefault(key, Judge(reference, run.evaluation, run.seed))
-        settings = identity(run, attributes_digest(run, dataset.tracks, given))
+        settings = identity(run, attributes_digest(run, dataset.tracks, given), extra)
         folder = open_run(runs, run.key, settings, data_digest)
         if is_done(folder):
             write_signature(folder, dataset.info, factors.scaler)  # runs of earlier releases lack it

@@ -1,7 +1,7 @@
 """All settings of one run: a baseline's own, laid over by TOML files and ``--set``, and how it is evaluated."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cs_keras import config
@@ -81,6 +81,11 @@ class RunConfig(Baseline):
             raise ConfigError(
                 f"train_fraction must be above 0 and at most 1. Received: {self.train_fraction}."
             )
+        if self.training.extra_factors and (self.procedure != "regression" or self.training.loss == "wpe"):
+            raise ConfigError(
+                "training.extra_factors are for networks that go from sound to factors in one step, and not for "
+                f"training.loss = wpe. Received: {', '.join(self.training.extra_factors)} for {self.key}."
+            )
         if self.training.loss == "wpe" and self.execution.jit:
             raise ConfigError(
                 "training.loss = wpe reads as much listening as a batch happens to have, which XLA cannot compile; "
@@ -126,6 +131,8 @@ def resolve_branch(run: RunConfig, key: str) -> RunConfig:
     """
     branch = config.replace(_defaults(key), run.model.branch_settings.get(key, {}))
     branch = dataclasses.replace(branch, **{name: getattr(run, name) for name in COMMON})
+    if branch.training.extra_factors:
+        raise ConfigError(f"training.extra_factors is no setting of {key} where it is a part of {run.key}.")
     if run.learns_attributes:  # it hears what its ear hears
         branch = dataclasses.replace(branch, **{name: getattr(run, name) for name in HEARING})
     for name in branch.branches:
@@ -157,13 +164,19 @@ def _all_changes(key: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def identity(run: RunConfig, attributes_digest: str | None = None) -> dict[str, Any]:
+def identity(
+    run: RunConfig, attributes_digest: str | None = None, extra_digests: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what decides a run's numbers, JSON-ready: all settings but the number of devices.
 
     Mixed precision and XLA change numbers a little, so they count. Devices share each batch so that loss and
     gradients stay those of one device: a run begun on two GPUs is the same run on one, and goes on there. A model
-    that learns from attributes is another for other attributes.
+    that learns from attributes, or from more factors than those it predicts, is another for others of these.
     """
     settings = config.to_dict(run)
     del settings["execution"]["devices"]
-    return settings if attributes_digest is None else {**settings, "attributes": attributes_digest}
+    if attributes_digest is not None:
+        settings["attributes"] = attributes_digest
+    if extra_digests:
+        settings["extra_factors"] = list(extra_digests)
+    return settings

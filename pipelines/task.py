@@ -12,10 +12,12 @@ from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.interactions import Interactions, align, load_interactions
 from cs_keras.factors.store import Factors
+from cs_keras.models.spec import TrainingConfig
 from cs_keras.runs import digest
 from cs_keras.storage.location import is_file
 from cs_keras.training.losses import Objective
 from cs_keras.training.prediction_error import MAX_TRACKS, track_numbers, weighted_prediction_error
+from pipelines.factors import open_factors
 
 Rows = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]
@@ -73,10 +75,9 @@ def make_task(
                 f"{int(tracks.in_split(split).sum())} tracks in that split."
             )
     train = np.array(sample_rows(tracks.ids.tolist(), rows["train"].tolist(), train_fraction))
-    targets = np.where(factors.has_factors[:, None], factors.scaler.transform(factors.item_factors), 0)
     return Task(
         dataset,
-        targets.astype(np.float32),
+        scaled_factors(factors),
         train,
         rows["validation"],
         np.flatnonzero(~tracks.in_split("train")),
@@ -102,8 +103,45 @@ class Lesson:
     objective: Objective | None = None
 
 
-def make_lesson(task: Task, factors: Factors, loss: str) -> Lesson:
-    """Return what is compared by `loss`, a value of ``training.loss``.
+def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingConfig) -> list[Factors]:
+    """Return what a network is to learn beside `factors`.
+
+    Raises
+    ------
+    ConfigError
+        When `factors` are named again.
+    DataError
+        When there are none of a name, or they lack a train or validation track that `factors` have.
+    """
+    if not training.extra_factors:
+        return []
+    tracks = dataset.tracks
+    needed = factors.has_factors & ~tracks.in_split("test")
+    found = []
+    for name in training.extra_factors:
+        if name == factors.name or training.extra_factors.count(name) > 1:
+            raise ConfigError(
+                f"training.extra_factors names {name!r}, which is learnt already. Received: "
+                f"{', '.join(training.extra_factors)}."
+            )
+        extra = open_factors(dataset.folder, tracks, name)
+        n_missing = int(np.count_nonzero(needed & ~extra.has_factors))
+        if n_missing:
+            raise DataError(
+                f"Factors {name!r} lack {n_missing} of the train and validation tracks that have {factors.name!r}: "
+                "make both from the same listening."
+            )
+        found.append(extra)
+    return found
+
+
+def extra_digests(dataset: Dataset, factors: Factors, training: TrainingConfig) -> list[str]:
+    """Return the digests of what `open_extra_factors` gives."""
+    return [extra.digest for extra in open_extra_factors(dataset, factors, training)]
+
+
+def make_lesson(task: Task, factors: Factors, training: TrainingConfig) -> Lesson:
+    """Return what is compared by ``training.loss``: targets, and after them those of ``training.extra_factors``.
 
     For ``unit_mse`` that is factors of one length, the train tracks' mean, which of all lengths comes nearest to
     their own; scaled as the targets are, so that predictions are scaled back alike.
@@ -115,13 +153,12 @@ def make_lesson(task: Task, factors: Factors, loss: str) -> Lesson:
     ------
     ConfigError
         When that error is asked for, and the listening that the factors were fitted on is not there.
+    ConfigError, DataError
+        As `open_extra_factors`.
     """
-    if loss == "unit_mse":
-        lengths = np.linalg.norm(task.item_factors, axis=1, keepdims=True)
-        directions = task.item_factors / np.where(lengths > 0, lengths, 1)
-        return Lesson(factors.scaler.transform(directions * lengths[task.train].mean()))
-    if loss != "wpe":
-        return Lesson(task.targets)
+    if training.loss != "wpe":
+        several = [factors, *open_extra_factors(task.dataset, factors, training)]
+        return Lesson(np.hstack([_examples(task, one, training.loss) for one in several]))
     config = factors.config
     if config is None:
         raise ConfigError(
@@ -139,6 +176,21 @@ def make_lesson(task: Task, factors: Factors, loss: str) -> Lesson:
     listening.eliminate_zeros()
     loss_of = weighted_prediction_error(listening, factors.playlist_factors, factors.scaler, config["alpha"])
     return Lesson(track_numbers(len(task.targets)), Objective(loss_of))
+
+
+def _examples(task: Task, factors: Factors, loss: str) -> Matrix:
+    """Return scaled factors, shape (n_tracks, n_factors), all of one length before scaling if `loss` says so."""
+    if loss != "unit_mse":
+        return scaled_factors(factors)
+    lengths = np.linalg.norm(factors.item_factors, axis=1, keepdims=True)
+    directions = factors.item_factors / np.where(lengths > 0, lengths, 1)
+    return factors.scaler.transform(directions * lengths[task.train].mean())
+
+
+def scaled_factors(factors: Factors) -> Matrix:
+    """Return the targets of tracks, shape (n_tracks, n_factors), float32; zeros where there are no factors."""
+    scaled = np.where(factors.has_factors[:, None], factors.scaler.transform(factors.item_factors), 0)
+    return scaled.astype(np.float32)
 
 
 def _listening(task: Task, factors: Factors) -> Interactions:

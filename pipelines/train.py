@@ -45,7 +45,7 @@ def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: 
         progress.say(
             f"{run.key}: trained on one device: its procedure, {run.procedure}, does not share batches"
         )
-    lesson = make_lesson(task, factors, run.training.loss)
+    lesson = make_lesson(task, factors, run.training)
     trained = run_procedure(Job(run, task, lesson, factors, folder, folder.parent, progress))
     save_model(trained.model, folder / MODEL_FILE)
     write_json(folder / TRAINING_FILE, _summary(trained, task, notes))

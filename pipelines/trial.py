@@ -27,7 +27,7 @@ from cs_keras.factors.store import Factors
 from cs_keras.models import model_module
 from cs_keras.models.spec import ANY, architecture, trainable_parameters
 from cs_keras.progress import Progress, Silent
-from cs_keras.runs import locked, write_json, write_npz
+from cs_keras.runs import digest, locked, write_json, write_npz
 from cs_keras.storage.location import Location, is_file
 from cs_keras.storage.remote import configure
 from cs_keras.training.checkpoints import Epoch
@@ -40,7 +40,7 @@ from pipelines.procedures.genre_space import CLASSIFIER_FOLDER
 from pipelines.procedures.job import WORK_FOLDER, Watch
 from pipelines.procedures.triplet import EMBEDDING_FOLDER
 from pipelines.settings import RunConfig, resolve
-from pipelines.task import Lesson, Task, make_lesson, make_task
+from pipelines.task import Lesson, Task, extra_digests, make_lesson, make_task
 from pipelines.train import clean_up, run_procedure
 
 OUTCOME_FILE = "outcome.json"
@@ -108,7 +108,8 @@ def check_search(
     factors = open_factors(dataset, data.tracks, factors_name)
     task = make_task(data, factors, run.train_fraction)
     require_measurable(parse_objective(objective), _validation(task, factors))
-    return task.data_digest
+    extra = extra_digests(data, factors, run.training)
+    return digest([task.data_digest, *extra]) if extra else task.data_digest
 
 
 def run_execution(execution: Execution, folder: Path, progress: Progress | None = None) -> None:
@@ -178,7 +179,7 @@ def _train(
     execution: Execution, run: RunConfig, task: Task, factors: Factors, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     task = dataclasses.replace(task, unseen=task.validation)
-    lesson = make_lesson(task, factors, run.training.loss)
+    lesson = make_lesson(task, factors, run.training)
     watch = _watch(run, task, lesson, folder, execution.prune_after)
     trained = run_procedure(
         Job(run, task, lesson, factors, folder, execution.shared, progress, execution.until, watch)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from reports import reported_ranking
 from reports.collect import Group
 from reports.comparison import Contests, emphasise
 from reports.labels import family_of, name_predictor
@@ -11,6 +12,7 @@ from reports.notes import PROTOCOLS, asked_note
 from reports.numbers import bare_cell, format_share, share_cell
 from reports.queries import MODEL
 from reports.records import BeyondRecord, Evaluation, RankingRecord
+from reports.reported import beside
 
 Record = TypeVar("Record")
 Cells = tuple[Cell | None, ...]
@@ -44,7 +46,10 @@ def ranking_table(group: Group, contests: Contests) -> Table | None:
 
     rows = _rows(group, columns, lambda one: one.ranking, first.predictors, cells)
     rows = tuple(emphasise(row, names, contests) if row.family else row for row in rows)
-    return Table("Held-out listening found", columns, rows, ranking_notes(group, first))
+    table = Table("Held-out listening found", columns, rows, ranking_notes(group, first))
+    model_of = {run.label: run.model for run in group.runs}
+    theirs = [reported_ranking.ranking_cells(model_of.get(row.name, row.name)) for row in rows]
+    return beside(table, reported_ranking.COLUMNS, theirs, reported_ranking.NOTE)
 
 
 def beyond_table(group: Group) -> Table | None:

@@ -64,6 +64,9 @@ class TrainingConfig:
         At most so many passes.
     patience
         Stop after this many epochs without a lower validation loss; 0 never stops early.
+    extra_factors
+        Names of further factors of the dataset, such as those of another rank or another algorithm, which a network
+        learns beside its own and which are cut off what it predicts (Dieleman 2014).
     """
 
     loss: str = "mse"
@@ -83,6 +86,7 @@ class TrainingConfig:
     batch_size: int = 32
     epochs: int = 5
     patience: int = 5
+    extra_factors: tuple[str, ...] = dataclasses.field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         check_choice("training.loss", self.loss, LOSSES)

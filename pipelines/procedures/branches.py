@@ -156,7 +156,7 @@ def _train(job: Job, procedures: Procedures) -> None:
     run, task = job.run, job.task
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
-    lesson = make_lesson(task, job.factors, run.training.loss)
+    lesson = make_lesson(task, job.factors, run.training)
     trained = procedures[run.procedure](
         Job(run, task, lesson, job.factors, job.folder, job.shared, job.progress)
     )

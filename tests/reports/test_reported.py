@@ -82,3 +82,24 @@ def test_every_key_of_the_thesis_is_shown(runs: Path, make_run: MakeRun) -> None
     for model, reported in THESIS.items():
         numbers = (reported.parameters, reported.validation_loss, reported.test_loss)
         assert tuple(values(table, model).values()) == numbers
+
+
+def test_ranking_stands_beside_what_was_reported_in_2013(runs: Path, make_run: MakeRun) -> None:
+    for model in ("bot", "bot-linear", "dieleman-3s", "lstm"):
+        make_run(f"2024-05-01-{model}-0123456789", model=model)
+    table = table_of(runs, "Held-out listening found").part("2013 (other data)")
+    found = {row.name: [cell.text if cell else None for cell in row.cells] for row in table.rows}
+    assert found == {  # mAP@500 and AUC of the subset, then of all songs
+        "random factors": [None, None, "0.0150", "49.9"],
+        "reference": [None, None, "23.3", "96.1"],
+        "bot": ["2.54", "64.6", None, None],
+        "bot-linear": ["2.39", "63.5", "0.101", "64.5"],
+        "dieleman-3s": ["5.02", "71.0", "0.672", "77.2"],
+    }
+    assert "not comparable" in table_of(runs, "Held-out listening found").notes[-1]
+
+
+def test_without_a_model_of_2013_nothing_of_it_is_shown(runs: Path, make_run: MakeRun) -> None:
+    make_run("2024-05-01-lstm-0123456789", model="lstm")
+    table = table_of(runs, "Held-out listening found")
+    assert all(column.group == "" for column in table.columns)
