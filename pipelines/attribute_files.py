@@ -1,5 +1,6 @@
 """Files of attributes: CSV, TSV or Parquet tables, and ``features.npz`` of one vector an item."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,26 @@ ID_COLUMN = "track_id"
 ID_ARRAYS = ("track_ids", "ids")
 FEATURES = "features"
 IGNORE = "ignore"
+
+
+@dataclasses.dataclass(frozen=True)
+class AttributeFile:
+    """A file of attributes, and how to read it: see `read_attributes`."""
+
+    path: Path
+    kinds: Mapping[str, str]
+    id_column: str | None = None
+
+    def read(self) -> AttributeTable:
+        """Return what it holds."""
+        return read_attributes(self.path, self.kinds, self.id_column)
+
+    @property
+    def options(self) -> dict[str, list[str]]:
+        """The command line's options that say the same, JSON-ready: values by name."""
+        kinds = [f"{name}={kind}" for name, kind in self.kinds.items()]
+        id_column = [] if self.id_column is None else [self.id_column]
+        return {"--features": [str(self.path)], "--id-column": id_column, "--attribute": kinds}
 
 
 def parse_kinds(assignments: tuple[str, ...]) -> dict[str, str]:

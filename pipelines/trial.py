@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cs_keras.data.attributes import Attributes, align
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import INTERACTIONS_FILE
@@ -22,10 +23,11 @@ from cs_keras.evaluation.objective import (
     parse_objective,
     require_measurable,
 )
-from cs_keras.factors.interactions import align, load_interactions
+from cs_keras.factors.interactions import align as align_interactions
+from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import Factors
 from cs_keras.models import model_module
-from cs_keras.models.spec import ANY, architecture, trainable_parameters
+from cs_keras.models.spec import architecture, trainable_parameters
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import digest, locked, write_json, write_npz
 from cs_keras.storage.location import Location, is_file
@@ -33,8 +35,9 @@ from cs_keras.storage.remote import configure
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.fit import METRICS_FILE, DivergenceError, MemoryExhaustedError
 from cs_keras.training.losses import make_loss
+from pipelines.attribute_files import AttributeFile
 from pipelines.factors import open_factors
-from pipelines.inputs import require_input
+from pipelines.inputs import require_inputs
 from pipelines.procedures import Job
 from pipelines.procedures.genre_space import CLASSIFIER_FOLDER
 from pipelines.procedures.job import WORK_FOLDER, Watch
@@ -65,7 +68,7 @@ class Execution:
         Model key.
     changes
         Nested settings laid over the model's own, seed included.
-    dataset, factors_name, reading
+    dataset, factors_name, reading, attributes
         What to train on, and how it is read.
     objective
         Name of what the search is for.
@@ -86,6 +89,7 @@ class Execution:
     dataset: Location
     factors_name: str | None
     reading: ReadConfig
+    attributes: AttributeFile | None
     objective: str
     prune_after: int
     until: int | None
@@ -95,21 +99,26 @@ class Execution:
 
 
 def check_search(
-    key: str, changes: Mapping[str, Any], dataset: Location, factors_name: str | None, objective: str
+    key: str,
+    changes: Mapping[str, Any],
+    dataset: Location,
+    factors_name: str | None,
+    objective: str,
+    attributes: AttributeFile | None = None,
 ) -> str:
     """Return the digest of the data that a search is on; raise CsKerasError where no trial could be run."""
     data, run = Dataset(dataset), resolve(key, changes)
-    if run.learns_attributes or run.needs in ("attributes", ANY):
-        raise ConfigError(
-            f"A search takes no table of attributes, from which {key} learns; compare its settings by "
-            "`cs-keras run-baselines --features FILE --set ...`."
-        )
-    require_input(run, data.tracks, None)
+    given = _read(attributes, data)
+    require_inputs([run], data.tracks, given)
     factors = open_factors(dataset, data.tracks, factors_name)
     task = make_task(data, factors, run.train_fraction)
     require_measurable(parse_objective(objective), _validation(task, factors))
-    extra = extra_digests(data, factors, run.training)
-    return digest([task.data_digest, *extra]) if extra else task.data_digest
+    more = [*extra_digests(data, factors, run.training), *([given.digest] if given else [])]
+    return digest([task.data_digest, *more]) if more else task.data_digest
+
+
+def _read(attributes: AttributeFile | None, dataset: Dataset) -> Attributes | None:
+    return align(attributes.read(), dataset.tracks.ids, str(dataset.folder)) if attributes else None
 
 
 def run_execution(execution: Execution, folder: Path, progress: Progress | None = None) -> None:
@@ -140,12 +149,12 @@ def _run(execution: Execution, folder: Path, progress: Progress) -> dict[str, An
     n_weights = None
     try:
         run = resolve(execution.key, execution.changes)
-        task = make_task(dataset, factors, run.train_fraction)
+        task = make_task(dataset, factors, run.train_fraction, _read(execution.attributes, dataset))
         n_weights = _count_weights(run, task)
     except (ConfigError, ValueError) as error:
         return _failure("invalid", error, n_weights)
     try:
-        return {**_train(execution, run, task, factors, folder, progress), "n_weights": n_weights}
+        return _train(execution, run, task, factors, folder, progress)
     except (DivergenceError, MemoryExhaustedError, HopelessError) as error:
         return _failure(_CAUSES[type(error)], error, n_weights)
     except ConfigError as error:
@@ -201,6 +210,7 @@ def _train(
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
         "seconds": trained.seconds,
+        "n_weights": trainable_parameters(trained.model),
     }
 
 
@@ -239,7 +249,7 @@ def _validation(task: Task, factors: Factors) -> Validation:
     path = task.dataset.folder / INTERACTIONS_FILE
     user_items = None
     if len(factors.playlist_factors) and is_file(path):
-        interactions = align(load_interactions(path), factors.track_ids)
+        interactions = align_interactions(load_interactions(path), factors.track_ids)
         if interactions.playlist_ids.tolist() == factors.playlist_ids.tolist():
             user_items = interactions.user_items[:, task.validation]
     return Validation(

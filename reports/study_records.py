@@ -90,6 +90,7 @@ class StudySettings:
     direction: str
     executions: int
     seed: int
+    attributes: dict[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)

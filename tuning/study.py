@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ POINT = "point"  # the one parameter of a grid: the name of one of its points
 STUDY_VERSION = 1
 # What may be another when a study goes on: it decides how far to search, not what.
 BUDGET = ("max_trials", "max_epochs", "max_time_s")
+PLACES = ("dataset", "attributes")  # where data lie may be another as well: a digest says what they are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Study:
         Search space, as ``keras_tuner.HyperParameters.get_config()["space"]`` gives it.
     points
         Of a grid: the settings of every trial, nested, with the name that stands for each; empty for other tuners.
+    attributes
+        Options of ``cs-keras run-baselines`` by which trials get a table of attributes, if they do: name to values.
     """
 
     folder: Location
@@ -106,6 +109,7 @@ class Study:
     base: Mapping[str, Any]
     space: list[dict[str, Any]]
     points: Mapping[str, Mapping[str, Any]]
+    attributes: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     def trial_folder(self, trial: str) -> Location:
         """Return the folder of a trial."""
@@ -131,6 +135,7 @@ class Study:
             "base": dict(self.base),
             "space": self.space,
             "points": dict(self.points),
+            "attributes": {name: list(values) for name, values in self.attributes.items()},
         }
 
 
@@ -156,7 +161,7 @@ def open_study(study: Study) -> None:
     if is_file(path):
         begun = read_study(study.folder).document
         for name, value in study.document.items():
-            if name not in (*BUDGET, "dataset") and begun[name] != value:
+            if name not in (*BUDGET, *PLACES) and begun[name] != value:
                 raise ConfigError(
                     f"{study.folder} holds another study, whose {name} is {_short(begun[name])}: give this one a "
                     f"folder of its own (--study). Received: {_short(value)}."
@@ -192,7 +197,8 @@ def read_study(folder: Location) -> Study:
     try:
         search = Search(**{name: document[name] for name in names})
         rest = ("dataset", "factors", "data_digest", "base", "space", "points")
-        return Study(folder, search, **{name: document[name] for name in rest})
+        attributes = document.get("attributes", {})  # not in studies of earlier releases
+        return Study(folder, search, **{name: document[name] for name in rest}, attributes=attributes)
     except (KeyError, TypeError, ConfigError) as error:
         raise DataError(f"{path} is not as `cs-keras tune` writes it: {error}.") from error
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cs_keras.cli.paths import LOCAL_PATH
+from cs_keras.errors import ConfigError
 
 if TYPE_CHECKING:
     from cs_keras.data.reader import ReadConfig
+    from pipelines.attribute_files import AttributeFile
 
 Command = Callable[..., Any]
 
@@ -48,6 +50,48 @@ def dataset_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def attribute_options(command: Command) -> Command:
+    """Add what says where attributes of tracks are, and how they are read; see `attribute_file`."""
+    options = (
+        click.option(
+            "--features",
+            type=LOCAL_PATH,
+            help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features.",
+        ),
+        click.option("--id-column", help="Of --features.  [default: track_id, or the first column]"),
+        click.option(
+            "--attribute",
+            "kinds",
+            multiple=True,
+            metavar="NAME=KIND",
+            help="Read a column of --features as numeric, categorical or labels (separated by |), or ignore it, "
+            "where the values would be taken otherwise.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def attribute_file(
+    features: Path | None, id_column: str | None, kinds: tuple[str, ...]
+) -> "AttributeFile | None":
+    """Return what `attribute_options` took, to be read; None without a file.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such kind, or no file that the others could be of.
+    """
+    from pipelines.attribute_files import AttributeFile, parse_kinds
+
+    if features is not None:
+        return AttributeFile(features, parse_kinds(kinds), id_column)
+    if id_column or kinds:
+        raise ConfigError("--id-column and --attribute are of --features, and there is none.")
+    return None
 
 
 def reading_options(command: Command) -> Command:

@@ -213,6 +213,8 @@ def training_command(study: "Study", best: Path) -> str:
     words = ["cs-keras", "run-baselines", settings.dataset, "--models", settings.model]
     if settings.factors != DEFAULT_FACTORS:
         words += ["--factors", settings.factors]
+    for name, values in (settings.attributes or {}).items():
+        words += [word for value in values for word in (name, value)]
     return shlex.join([*words, "--config", str(best)])
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.options import read_config, reading_options
+from cs_keras.cli.options import attribute_file, attribute_options, read_config, reading_options
 from cs_keras.cli.paths import DATASET, LOCAL_PATH
 
 DEMO_FOLDER = Path("demo")
@@ -18,20 +18,7 @@ DEMO_FOLDER = Path("demo")
     help="Model keys separated by commas, or all that can run on what there is.  [default: bot,cnn-bn,lstm, and "
     "attributes with --features; without sound all that can run]",
 )
-@click.option(
-    "--features",
-    type=LOCAL_PATH,
-    help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features.",
-)
-@click.option("--id-column", help="Of --features.  [default: track_id, or the first column]")
-@click.option(
-    "--attribute",
-    "kinds",
-    multiple=True,
-    metavar="NAME=KIND",
-    help="Read a column of --features as numeric, categorical or labels (separated by |), or ignore it, where the "
-    "values would be taken otherwise.",
-)
+@attribute_options
 @click.option(
     "--out",
     "runs",
@@ -82,11 +69,10 @@ def command(
     from cs_keras import config
     from cs_keras.cli.console import Console, quiet_tensorflow
     from cs_keras.cli.report import show_report
-    from cs_keras.errors import ConfigError, CsKerasError
+    from cs_keras.errors import CsKerasError
 
     keys = _named(models)
-    if features is None and (id_column or kinds):
-        raise ConfigError("--id-column and --attribute are of --features, and there is none.")
+    attributes = attribute_file(features, id_column, kinds)
     changes = config.merge(
         config.load_toml(config_file) if config_file else {}, config.parse_overrides(assignments)
     )
@@ -97,12 +83,11 @@ def command(
     given["execution"] = {name: value for name, value in execution.items() if value is not None} or None
     given = {name: value for name, value in given.items() if value is not None}
     quiet_tensorflow()
-    from pipelines.attribute_files import parse_kinds, read_attributes
     from pipelines.demo import make_demo
     from pipelines.run_baselines import run_baselines
 
     console = Console()
-    table = read_attributes(features, parse_kinds(kinds), id_column) if features else None
+    table = attributes.read() if attributes else None
     if dataset is None:
         dataset = DEMO_FOLDER
         make_demo(dataset, progress=console)

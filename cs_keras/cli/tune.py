@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.options import read_config, reading_options
+from cs_keras.cli.options import attribute_file, attribute_options, read_config, reading_options
 from cs_keras.cli.paths import DATASET, LOCAL_PATH
 from cs_keras.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from cs_keras.data.reader import ReadConfig
     from cs_keras.storage.location import Location
+    from pipelines.attribute_files import AttributeFile
     from tuning.order import Order
     from tuning.search import Team
     from tuning.study import Search, Study
@@ -31,6 +32,7 @@ class Training:
     dataset: str
     factors_name: str
     reading: "ReadConfig"
+    attributes: "AttributeFile | None"
 
     def __call__(self, order: "Order", folder: Path) -> None:
         """Train in `folder`; see `pipelines.trial.run_execution`."""
@@ -42,7 +44,11 @@ class Training:
 
         given = {field.name: getattr(order, field.name) for field in dataclasses.fields(order)}
         execution = Execution(
-            dataset=locate(self.dataset), factors_name=self.factors_name, reading=self.reading, **given
+            dataset=locate(self.dataset),
+            factors_name=self.factors_name,
+            reading=self.reading,
+            attributes=self.attributes,
+            **given,
         )
         run_execution(execution, folder)
 
@@ -87,6 +93,7 @@ class Training:
     "--lease", type=float, default=60.0, show_default=True, help="Seconds until a worker counts as gone."
 )
 @click.option("--work", type=LOCAL_PATH, help="Folder for trainings where the study is a URL.")
+@attribute_options
 @reading_options
 def command(model: str, dataset: Any, **given: Any) -> None:
     """Search the settings of MODEL on DATASET, sound included, and print the table of trials.
@@ -106,6 +113,7 @@ def command(model: str, dataset: Any, **given: Any) -> None:
         )
     names = ("reader", "cache", "cache_size", "in_flight", "timeout")
     reading = read_config(**{name: given.pop(name) for name in names})
+    given["attributes"] = attribute_file(given.pop("features"), given.pop("id_column"), given.pop("kinds"))
     quiet_tensorflow()
     from cs_keras.storage.location import locate
 
@@ -140,8 +148,10 @@ def _study(model: str, dataset: "Location", folder: "Location", given: Mapping[s
     search = _search_settings(model, file.get("search", {}), given)
     plan = make_plan(search, sets, fixes, given["only"], find_grid(given["grid"]) if given["grid"] else None)
     factors = open_factors(dataset, Dataset(dataset).tracks, given["factors_name"])
-    digest = check_search(model, plan.base, dataset, factors.name, search.objective)
-    return Study(folder, search, str(dataset), factors.name, digest, plan.base, plan.space, plan.points)
+    digest = check_search(model, plan.base, dataset, factors.name, search.objective, given["attributes"])
+    attributes = given["attributes"].options if given["attributes"] else {}
+    what = (str(dataset), factors.name, digest, plan.base, plan.space, plan.points)
+    return Study(folder, search, *what, attributes)
 
 
 def _search_settings(model: str, file: Mapping[str, Any], given: Mapping[str, Any]) -> "Search":
@@ -180,7 +190,7 @@ def _search(study: "Study", reading: "ReadConfig", given: Mapping[str, Any]) -> 
     open_study(study)
     console = Console()
     if is_needed:
-        training = Training(study.dataset, study.factors, reading)
+        training = Training(study.dataset, study.factors, reading, given["attributes"])
         with live_view(study.search.objective) as show:
             search(study, training, start_of(study).training.epochs, _team(given), console, show)
     else:
@@ -223,5 +233,8 @@ def _work(folder: "Location", dataset: str, reading: "ReadConfig", given: Mappin
             raise StorageError(f"No chief has begun a study in {folder} for {WAIT_S:.0f} seconds.")
         time.sleep(1.0)
     study = read_study(folder)
+    if study.attributes and not given["attributes"]:
+        raise ConfigError(f"The study in {folder} is on a table of attributes: name it by --features.")
     name = given["name"] or f"{socket.gethostname()}-{os.getpid()}"
-    work(study, Training(dataset, study.factors, reading), Place(name, given["oracle"], given["work"]))
+    training = Training(dataset, study.factors, reading, given["attributes"])
+    work(study, training, Place(name, given["oracle"], given["work"]))

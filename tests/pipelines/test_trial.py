@@ -15,6 +15,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, CsKerasError
 from cs_keras.runs import read_json, read_npz
+from pipelines.attribute_files import AttributeFile
 from pipelines.trial import Execution, check_search, run_execution
 from tests.cli.conftest import dataset, demo
 
@@ -38,7 +39,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 def execution(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> Execution:
     """Return a training that takes a few seconds; ``changes`` are laid over its settings."""
-    changes = config.merge(CHANGES[key], wishes.pop("changes", {}))
+    changes = config.merge(CHANGES.get(key, {}), wishes.pop("changes", {}))
     given: dict[str, Any] = {
         "objective": OBJECTIVE,
         "prune_after": 0,
@@ -46,6 +47,7 @@ def execution(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> E
         "continued": None,
         "shared": folder.parent,
         "keep": False,
+        "attributes": None,
         **wishes,
     }
     return Execution(key, changes, data, None, ReadConfig(), **given)
@@ -184,5 +186,22 @@ def test_a_search_that_cannot_be_is_refused_before_it_begins(demo: Path) -> None
         check_search("cnn-bn", changes, demo, None, "val_overlap@1000")
     with pytest.raises(ConfigError, match="Unknown setting 'nonsense'"):
         check_search("cnn-bn", {"nonsense": 3}, demo, None, OBJECTIVE)
-    with pytest.raises(ConfigError, match="takes no table of attributes, from which attributes learns"):
+    with pytest.raises(ConfigError, match="attributes needs a table of attributes"):
         check_search("attributes", {}, demo, None, OBJECTIVE)
+
+
+def test_a_table_of_attributes_is_a_part_of_what_is_searched_on(demo: Path, tmp_path: Path) -> None:
+    ids = Dataset(demo).tracks.ids
+    digests = set()
+    for seed in (0, 0, 1):
+        vectors = np.random.default_rng(seed).standard_normal((len(ids), 6))
+        np.savez(tmp_path / f"{seed}.npz", track_ids=ids, features=vectors)
+        table = AttributeFile(tmp_path / f"{seed}.npz", {})
+        digests.add(check_search("attributes", {}, demo, None, OBJECTIVE, table))
+    assert len(digests) == 2
+    with pytest.raises(ConfigError, match="None of cnn-bn takes --features"):
+        check_search("cnn-bn", CHANGES["cnn-bn"], demo, None, OBJECTIVE, table)
+    changes = {"model": {"dense": [4]}, "training": {"epochs": 2}}
+    left = outcome(demo, tmp_path / "execution", "attributes", changes=changes, attributes=table)
+    assert left["n_weights"] == (6 + 1) * 4 + (4 + 1) * 32
+    assert left["epochs"] == 2 and np.isfinite(left["metrics"][OBJECTIVE])

@@ -1,9 +1,12 @@
 """`cs-keras tune`: what it refuses, and a small study from the command line to the report."""
 
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cs_keras.data.dataset import Dataset
 from cs_keras.runs import read_json
 from tests.cli.conftest import demo, run
 from tests.tuning.studies import UPSTREAM, records
@@ -123,6 +126,35 @@ def test_a_small_study_from_the_command_line_to_the_report(
     best = max(found.values(), key=lambda record: record["score"])
     for group in ("model", "training"):
         assert {name: settings[group][name] for name in best["settings"][group]} == best["settings"][group]
+
+
+def test_a_study_of_a_model_that_learns_from_attributes(
+    demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    features, folder = tmp_path / "some features.npz", tmp_path / "study"
+    ids = Dataset(demo).tracks.ids
+    np.savez(features, track_ids=ids, features=np.random.default_rng(0).standard_normal((len(ids), 6)))
+    table = ("--features", features, "--attribute", "features=numeric")
+    limits = ("--max-trials", 2, "--epochs", 2, "--set", "model.dense=[[4], [8]]", "--only", "model.dense")
+    command = ("tune", "attributes", demo, "--study", folder, *OBJECTIVE, *limits)
+    assert run(*command) == 1
+    assert "attributes needs a table of attributes: name one by --features" in capfd.readouterr().err
+    assert run(*command, *table) == 0
+    (line,) = (
+        line for line in capfd.readouterr().out.splitlines() if line.startswith("cs-keras run-baselines")
+    )
+    assert [record["status"] for record in records(folder).values()] == ["completed"] * 2
+    quick = ["--set", "evaluation.n_permutations=9", "--out", str(tmp_path / "runs")]
+    assert run(*shlex.split(line)[1:], *quick) == 0  # as it was printed
+
+    assert run(*command, *table) == 0
+    assert "done before" in capfd.readouterr().err
+    np.savez(features, track_ids=ids, features=np.zeros((len(ids), 6)))
+    assert run(*command, *table) == 1
+    assert "holds another study, whose data_digest is" in capfd.readouterr().err.splitlines()[-1]
+    worker = ("tune", "attributes", demo, "--study", folder, "--role", "worker", "--oracle", "127.0.0.1:1")
+    assert run(*worker) == 1
+    assert "is on a table of attributes: name it by --features" in capfd.readouterr().err.splitlines()[-1]
 
 
 def test_a_chief_that_is_at_work_keeps_others_out(
