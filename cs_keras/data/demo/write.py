@@ -30,11 +30,12 @@ def write_demo_source(
     n_workers: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write audio, tracks, listening and truth; go on where an earlier call with the same settings stopped.
+    """Write audio, tables and truth; go on where an earlier call with the same settings stopped.
 
     The folder comes to hold ``audio/TRACK_ID.wav`` (mono, 16-bit PCM), ``tracks.csv`` (path, track_id, artist,
-    title, album, isrc, genres), ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see
-    `truth_arrays`) and ``demo.json``, which names the settings. The same settings give the same bytes,
+    title, album, isrc, genres), ``attributes.csv`` (track_id and the style's quantities in their units),
+    ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see `truth_arrays`) and ``demo.json``, which
+    names the settings. The same settings give the same bytes,
     whatever the number of workers.
 
     Parameters
@@ -71,6 +72,14 @@ def write_demo_source(
             catalogue.isrcs,
             catalogue.genres,
             strict=True,
+        ),
+    )
+    _write_table(
+        directory / "attributes.csv",
+        ("track_id", *Style.names()),
+        (
+            (track_id, *(f"{getattr(style, name):.6g}" for name in Style.names()))
+            for track_id, style in zip(catalogue.track_ids, catalogue.styles, strict=True)
         ),
     )
     listening = draw_listening(catalogue, config)
@@ -148,9 +157,8 @@ def _claim(directory: Path, config: DemoConfig) -> None:
                 f"or the settings in {mark}."
             )
         return
-    taken = [
-        name for name in ("audio", "tracks.csv", "listening.csv", "truth.npz") if (directory / name).exists()
-    ]
+    others = ("audio", "tracks.csv", "attributes.csv", "listening.csv", "truth.npz")
+    taken = [name for name in others if (directory / name).exists()]
     if taken:
         raise ConfigError(f"{directory} holds {', '.join(taken)} but no {MARK}; expected a new folder.")
     write_json(mark, settings)

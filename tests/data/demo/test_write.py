@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from cs_keras.data.demo import DemoConfig, draw_catalogue, write_demo_source
+from cs_keras.data.demo.style import Style
 from cs_keras.data.demo.write import render_track
 from cs_keras.errors import ConfigError, StorageError
 
@@ -64,6 +65,15 @@ def test_tables_and_audio_agree(demo: Path) -> None:
         info = soundfile.info(demo / row["path"])
         assert (info.samplerate, info.channels, info.subtype) == (22050, 1, "PCM_16")
         assert info.frames == round(duration_s * 22050)
+
+
+def test_attributes_are_the_styles_in_their_units(demo: Path) -> None:
+    with open(demo / "attributes.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    styles = [Style(**{name: float(row[name]) for name in Style.names()}) for row in rows]
+    with np.load(demo / "truth.npz") as truth:
+        assert [row["track_id"] for row in rows] == truth["track_ids"].tolist()
+        np.testing.assert_allclose([style.to_vector() for style in styles], truth["style"], atol=1e-4)
 
 
 def test_truth_needs_no_pickles(demo: Path) -> None:
