@@ -148,8 +148,12 @@ function showMap(place, map) {
 
   const names = map.x.map((_, row) => nameOf(map, row).toLowerCase());
   let chosen = null;
-  const draw = () =>
-    Plotly.react(plot, [...traces(map, select.value), ...highlight(map, chosen)], layout(), CONFIG);
+  const drawn = new Map(); // Plotly computes anew only what is given to it in arrays that it has not seen
+  const draw = () => {
+    const colouring = select.value;
+    if (!drawn.has(colouring)) drawn.set(colouring, traces(map, colouring));
+    Plotly.react(plot, [...drawn.get(colouring), ...highlight(map, chosen)], layout(), CONFIG);
+  };
   const choose = (row) => {
     chosen = row;
     neighbours.replaceChildren(...neighbourLists(map, row, choose));
