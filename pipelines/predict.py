@@ -153,15 +153,62 @@ def _predict(
     if is_folder(out):
         raise StorageError(f"{out} is a folder; expected the name of a file to write.")
     check_suffix(out)
-    blocks = _plan(run, source, items)
     folder = out.with_name(f"{out.name}{PARTS_SUFFIX}")
+    outputs = apply_in_blocks(run, source, items, folder, progress, beam)
+    if len(outputs.track_ids):
+        _write(out, run, outputs)
+    remove_parts(folder)
+    if not len(outputs.track_ids):
+        raise DataError(f"None of the {len(outputs.left_out)} recordings can be used: nothing was written.")
+    n_tracks, n_factors = outputs.values.shape
+    return Predicted(n_tracks, n_factors, outputs.left_out)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model makes of tracks: ids, shape (n,), its outputs, shape (n, n_outputs), and what was left out."""
+
+    track_ids: npt.NDArray[np.str_]
+    values: Matrix
+    left_out: Mapping[str, str]
+
+
+def apply_in_blocks(
+    run: TrainedRun,
+    source: Source,
+    items: Mapping[str, Any],
+    folder: Location,
+    progress: Progress,
+    beam: Sequence[str] = (),
+) -> Outputs:
+    """Return what a model makes of tracks, going on from the files of earlier blocks in `folder`, which are kept.
+
+    Parameters
+    ----------
+    run
+        Whose model to use.
+    source, items
+        Where tracks are; in the words of the source by id.
+    folder
+        For one file a block.
+    progress
+        Is told what was left out.
+    beam
+        See `predict_dataset`.
+
+    Raises
+    ------
+    ConfigError, DataError, StorageError
+        As `predict_dataset`.
+    """
+    blocks = _plan(run, source, items)
     # A worker of Beam's is one of several on its machine; alone, this process reads with all processor cores.
     maker = BlockMaker(run, source, folder, threads=1 if beam else len(os.sched_getaffinity(0)))
     if beam:
         make_parts(blocks, maker, beam, f"predict, in blocks of {BLOCK_TRACKS} tracks", progress)
     else:
         _make_here(blocks, maker, progress)
-    return _gather(blocks, maker, out, progress)
+    return _gather(blocks, maker, progress)
 
 
 def _plan(run: TrainedRun, source: Source, items: Mapping[str, Any]) -> list[Block]:
@@ -185,8 +232,8 @@ def _make_here(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -
                 make(block)
 
 
-def _gather(blocks: Sequence[Block], maker: BlockMaker, out: Location, progress: Progress) -> Predicted:
-    """Write one file from those of the blocks, in the order of the tracks, and remove those."""
+def _gather(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> Outputs:
+    """Return what the files of the blocks hold, in the order of the tracks."""
     with ThreadPoolExecutor(LOOKS) as pool:
         parts = list(pool.map(maker.read, blocks))
     ids, scaled, left_out, reasons = (
@@ -196,18 +243,13 @@ def _gather(blocks: Sequence[Block], maker: BlockMaker, out: Location, progress:
     refused = dict(zip(left_out.tolist(), reasons.tolist(), strict=True))
     for track_id, reason in refused.items():
         progress.say(f"left out {track_id}: {reason}")
-    if len(ids):
-        _write(out, maker.run, ids, scaled)
-    remove_parts(maker.folder)
-    if not len(ids):
-        raise DataError(f"None of the {len(refused)} recordings can be used: nothing was written.")
-    return Predicted(len(ids), scaled.shape[1], refused)
+    return Outputs(ids, scaled, refused)
 
 
-def _write(out: Location, run: TrainedRun, ids: npt.NDArray[np.str_], outputs: Matrix) -> None:
+def _write(out: Location, run: TrainedRun, outputs: Outputs) -> None:
     if run.hidden:
         about = {"layer": run.hidden.layer, "run_digest": run.hidden.run_digest}
-        write_vectors(out, ids, {"features": outputs}, about)
+        write_vectors(out, outputs.track_ids, {"features": outputs.values}, about)
         return
-    factors = run.signature.scaler.inverse(outputs)
-    write_vectors(out, ids, {"factors": factors, "scaled_factors": outputs})
+    factors = run.signature.scaler.inverse(outputs.values)
+    write_vectors(out, outputs.track_ids, {"factors": factors, "scaled_factors": outputs.values})

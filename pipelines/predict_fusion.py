@@ -12,16 +12,17 @@ from cs_keras.data.attributes import Attributes, align, genre_attributes
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import DataError, StorageError
-from cs_keras.models.spec import NEEDS, WHOLE_TRACKS
+from cs_keras.models.spec import NEEDS
 from cs_keras.progress import Progress, Silent
-from cs_keras.runs import read_json
+from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location, is_file, is_folder
 from cs_keras.training.hidden import hidden_model
 from pipelines.attribute_files import read_attributes
-from pipelines.blocks import DatasetTracks
-from pipelines.predict import Predicted, check_audio, choose_rows
+from pipelines.blocks import DatasetTracks, remove_parts
+from pipelines.features import at_layer
+from pipelines.predict import PARTS_SUFFIX, Predicted, apply_in_blocks, check_audio, choose_rows
 from pipelines.predict_items import open_encoding
-from pipelines.procedures.branches import BRANCH_FILE, apply_to_vectors, hear_tracks
+from pipelines.procedures.branches import BRANCH_FILE, apply_to_vectors
 from pipelines.procedures.fusion import BRANCHES_FOLDER, join_vectors
 from pipelines.procedures.vectors import TrackVectors
 from pipelines.task import Rows
@@ -52,7 +53,7 @@ def predict_fused(
     run
         A finished fusion.
     tracks, split, out
-        See `pipelines.predict.predict_dataset`; unlike there, a killed prediction begins anew.
+        See `pipelines.predict.predict_dataset`.
     features
         Attributes of tracks; None to do without branches that take attributes.
     progress
@@ -70,7 +71,9 @@ def predict_fused(
     dataset = Dataset(tracks.folder, tracks.reading)
     check_audio(run, dataset)
     rows = choose_rows(dataset, split)
-    branches = [_Branch(run, key, dataset, features, progress) for key in branch_keys(run)]
+    parts = out.with_name(f"{out.name}{PARTS_SUFFIX}")
+    given = _Given(tracks, dataset, features, parts)
+    branches = [_Branch(run, key, given, progress) for key in branch_keys(run)]
     joined = join_vectors([branch.vectors(rows) for branch in branches], rows)
     head = load_run_model(run.folder)
     if head.input_shape[1] != joined.values.shape[1]:
@@ -91,6 +94,7 @@ def predict_fused(
     scaled = apply_to_vectors(head, joined.values)
     factors = run.signature.scaler.inverse(scaled)
     write_vectors(out, dataset.tracks.ids[joined.rows], {"factors": factors, "scaled_factors": scaled})
+    remove_parts(parts)
     return Predicted(len(joined.rows), scaled.shape[1], left_out)
 
 
@@ -107,13 +111,23 @@ def branch_keys(run: TrainedRun) -> list[str]:
     return [key for key in keys if is_file(run.folder / BRANCHES_FOLDER / key / BRANCH_FILE)]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What a fusion is to predict from, and the folder for what it has heard."""
+
+    tracks: DatasetTracks
+    dataset: Dataset
+    features: FeaturesFile | None
+    parts: Location
+
+
 class _Branch:
     """A branch of a fusion, with what it takes in of one dataset."""
 
-    def __init__(
-        self, run: TrainedRun, key: str, dataset: Dataset, features: FeaturesFile | None, progress: Progress
-    ) -> None:
-        self._folder, self._dataset, self._progress = run.folder / BRANCHES_FOLDER / key, dataset, progress
+    def __init__(self, run: TrainedRun, key: str, given: _Given, progress: Progress) -> None:
+        self._run, self._folder = run, run.folder / BRANCHES_FOLDER / key
+        self._given, self._dataset, self._progress = given, given.dataset, progress
+        features = given.features
         self._summary: dict[str, Any] = read_json(self._folder / BRANCH_FILE)
         self._needs = NEEDS.get(self._summary["procedure"], "sound")
         if self._needs == "attributes" and features is None:
@@ -122,24 +136,33 @@ class _Branch:
 
     def vectors(self, rows: Rows) -> TrackVectors:
         """Return the vectors of those of `rows` that have what the branch takes in."""
-        network = hidden_model(load_run_model(self._folder), self._summary["layer"])
         known = rows[self._has()[rows]]
+        if self._attributes is None and len(known):
+            return self._hear(known)
+        network = hidden_model(load_run_model(self._folder), self._summary["layer"])
         if not len(known):
             return TrackVectors(np.zeros((0, network.output_shape[1]), np.float32), known)
-        if self._attributes is not None:
-            encoding = open_encoding(self._folder)
-            vectors = encoding.encode(self._attributes.table.take(known))
-            return TrackVectors(apply_to_vectors(network, vectors), known)
-        heard = hear_tracks(
-            network,
-            self._dataset,
-            known,
-            self._summary["procedure"] in WHOLE_TRACKS,
-            config.replace(SequenceConfig(), self._summary["sequence"], "sequence."),
-            self._summary["batch_size"],
-            self._progress,
+        assert self._attributes is not None  # else nothing is known
+        encoding = open_encoding(self._folder)
+        vectors = encoding.encode(self._attributes.table.take(known))
+        return TrackVectors(apply_to_vectors(network, vectors), known)
+
+    def _hear(self, known: Rows) -> TrackVectors:
+        """Return the vectors of tracks with sound, in blocks, each of which a kill leaves as it is."""
+        summary = self._summary
+        run = dataclasses.replace(
+            self._run,
+            folder=self._folder,
+            procedure=summary["procedure"],
+            sequence=config.replace(SequenceConfig(), summary["sequence"], "sequence."),
+            batch_size=summary["batch_size"],
+            digest=digest([self._run.digest, summary]),
         )
-        return TrackVectors(heard, known)
+        run = at_layer(run, summary["layer"])
+        items = dict(zip(self._dataset.tracks.ids[known].tolist(), known.tolist(), strict=True))
+        heard = apply_in_blocks(run, self._given.tracks, items, self._given.parts, self._progress)
+        row_of = [items[track_id] for track_id in heard.track_ids.tolist()]
+        return TrackVectors(heard.values, np.array(row_of, np.int64))
 
     def _has(self) -> Any:
         if self._needs == "sound":

@@ -10,7 +10,7 @@ from cs_keras import config
 from cs_keras.data.attribute_columns import LabelColumn, NumericColumn
 from cs_keras.data.attributes import make_table
 from cs_keras.data.dataset import Dataset
-from cs_keras.errors import ConfigError
+from cs_keras.errors import ConfigError, StorageError
 from cs_keras.evaluation.losses import regression_losses
 from cs_keras.models import load_model
 from cs_keras.progress import Silent
@@ -203,6 +203,36 @@ def test_new_predictions_are_those_of_training(
         assert run(*refused) == 1
         error = capfd.readouterr().err
         assert "joins what several models make of a track: expected a dataset, as `cs-keras predict" in error
+
+
+@pytest.mark.slow
+def test_what_was_heard_before_a_kill_is_not_heard_again(
+    planted: Planted, fused: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [
+        "predict",
+        fused,
+        planted.folder,
+        "--features",
+        table_file(planted, tmp_path),
+        "--split",
+        "test",
+    ]
+    assert run(*arguments, "--out", tmp_path / "expected.npz") == 0
+    out, parts = tmp_path / "out.npz", tmp_path / "out.npz.parts"
+
+    def fail(*given: object) -> None:
+        raise StorageError("killed at the end")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.predict_fusion.write_vectors", fail)
+        assert run(*arguments, "--out", out) == 1
+    assert list(parts.glob("part-*.npz")) and not out.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Dataset, "read_track", fail)
+        assert run(*arguments, "--out", out) == 0
+    assert out.read_bytes() == (tmp_path / "expected.npz").read_bytes()
+    assert not parts.exists()
 
 
 @pytest.mark.slow
