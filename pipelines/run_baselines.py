@@ -25,7 +25,7 @@ from pipelines.listening import open_listening
 from pipelines.reference import make_reference
 from pipelines.settings import identity, resolve
 from pipelines.signature import write_signature
-from pipelines.task import extra_digests, make_task
+from pipelines.task import make_task, open_extra_factors
 from pipelines.train import clean_up, train
 
 # Smaller datasets are verified whole before they are trained on; of others each frame when it is first read.
@@ -95,7 +95,7 @@ def run_baselines(
         progress.say(f"attributes of {table.where}: {table.describe()}")
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     data_digest = digest([dataset.digest, factors.digest])
-    extras = [extra_digests(dataset, factors, run.training) for run in configs]
+    extras = [open_extra_factors(dataset, factors, run.training) for run in configs]
     reference = make_reference(dataset.tracks, factors, open_listening(dataset_folder, factors))
     judges: dict[Any, Judge] = {}
     finished, failed = [], {}
@@ -114,7 +114,7 @@ def run_baselines(
             with progress.task("verify", len(dataset)) as advance:
                 dataset.verify(advance)
             verified = True
-        task = make_task(dataset, factors, run.train_fraction, given)
+        task = make_task(dataset, factors, run.train_fraction, given, extra)
         try:
             with locked(folder), _remembering_failure(run.key, folder):
                 write_signature(folder, dataset.info, factors.scaler)

@@ -7,11 +7,14 @@ from typing import Any
 from cs_keras import config
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
+from cs_keras.factors.store import Factors
 from cs_keras.models import check_key, get_baseline
 from cs_keras.models.spec import Baseline
 from cs_keras.training.execution import ExecutionConfig
 
+SEPARABLE = ("mse", "unit_mse")  # losses in which no output depends on another
 FIXED = ("key", "procedure")  # what a baseline is, not how it is set
+DIGITS = 8  # of a digest that stands in a label
 COMMON = (
     "evaluation",
     "execution",
@@ -81,15 +84,24 @@ class RunConfig(Baseline):
             raise ConfigError(
                 f"train_fraction must be above 0 and at most 1. Received: {self.train_fraction}."
             )
-        if self.training.extra_factors and (self.procedure != "regression" or self.training.loss == "wpe"):
-            raise ConfigError(
-                "training.extra_factors are for networks that go from sound to factors in one step, and not for "
-                f"training.loss = wpe. Received: {', '.join(self.training.extra_factors)} for {self.key}."
-            )
+        if self.training.extra_factors:
+            self._check_extra_factors()
         if self.training.loss == "wpe" and self.execution.jit:
             raise ConfigError(
                 "training.loss = wpe reads as much listening as a batch happens to have, which XLA cannot compile; "
                 "train with it without --jit."
+            )
+
+    def _check_extra_factors(self) -> None:
+        if self.procedure != "regression":
+            raise ConfigError(
+                "training.extra_factors are for networks that go from sound to factors in one step. "
+                f"Received: {', '.join(self.training.extra_factors)} for {self.key}."
+            )
+        if self.training.loss not in SEPARABLE or getattr(self.model, "normalize_output", False):
+            raise ConfigError(
+                "training.extra_factors need outputs that are learnt one by one: training.loss must be one of "
+                f"{', '.join(SEPARABLE)}, and model.normalize_output false. Received: {self.training.loss}."
             )
 
 
@@ -165,7 +177,7 @@ def _all_changes(key: str, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(
-    run: RunConfig, attributes_digest: str | None = None, extra_digests: Sequence[str] = ()
+    run: RunConfig, attributes_digest: str | None = None, extra: Sequence[Factors] = ()
 ) -> dict[str, Any]:
     """Return what decides a run's numbers, JSON-ready: all settings but the number of devices.
 
@@ -177,6 +189,7 @@ def identity(
     del settings["execution"]["devices"]
     if attributes_digest is not None:
         settings["attributes"] = attributes_digest
-    if extra_digests:
-        settings["extra_factors"] = list(extra_digests)
+    if extra:
+        told = [f"{factors.name} {factors.digest[:DIGITS]}" for factors in extra]
+        settings["training"]["extra_factors"] = told
     return settings

@@ -29,7 +29,7 @@ from pipelines.factors import open_factors
 from pipelines.listening import open_listening
 from pipelines.settings import RunConfig, identity, resolve
 from pipelines.signature import write_signature
-from pipelines.task import Task, extra_digests, make_task
+from pipelines.task import Task, make_task, open_extra_factors
 from pipelines.train import PREDICTIONS_FILE, clean_up, train
 
 STUDY_FILE = "size-study.json"
@@ -117,8 +117,9 @@ def study_size(
     dataset = Dataset(dataset_folder, reading)
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     is_small = _small(dataset, factors, config)
-    tasks = _tasks(make_task(dataset, factors, run.train_fraction), is_small)
-    settings = identity(run, extra_digests=extra_digests(dataset, factors, run.training))
+    extra = open_extra_factors(dataset, factors, run.training)
+    tasks = _tasks(make_task(dataset, factors, run.train_fraction, extra=extra), is_small)
+    settings = identity(run, extra=extra)
     begun = {"settings": settings, "small": digest(dataset.tracks.ids[is_small].tolist())}
     predicted = {}
     with locked(out):

@@ -1,6 +1,7 @@
 """What a model is to learn, of which tracks, and by which loss."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,8 @@ class Task:
         Of the dataset and its factors.
     attributes
         What a table says about the tracks; None where there is no table. It has a digest of its own.
+    extra
+        Further factors to be learnt; see `open_extra_factors`. They have digests of their own.
     """
 
     dataset: Dataset
@@ -53,12 +56,17 @@ class Task:
     item_factors: Matrix
     data_digest: str
     attributes: Attributes | None = None
+    extra: tuple[Factors, ...] = ()
 
 
 def make_task(
-    dataset: Dataset, factors: Factors, train_fraction: float, attributes: Attributes | None = None
+    dataset: Dataset,
+    factors: Factors,
+    train_fraction: float,
+    attributes: Attributes | None = None,
+    extra: Sequence[Factors] = (),
 ) -> Task:
-    """Return what to learn from `factors`, on a share of the train tracks, with what a table says about tracks.
+    """Return what to learn from `factors` and `extra`, on a share of the train tracks, with what a table says.
 
     Raises
     ------
@@ -84,6 +92,7 @@ def make_task(
         factors.item_factors,
         digest([dataset.digest, factors.digest]),
         attributes,
+        tuple(extra),
     )
 
 
@@ -109,7 +118,7 @@ def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingCon
     Raises
     ------
     ConfigError
-        When `factors` are named again.
+        When `factors` are named again; or others have seen listening that is to be held out.
     DataError
         When there are none of a name, or they lack a train or validation track that `factors` have.
     """
@@ -125,6 +134,11 @@ def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingCon
                 f"{', '.join(training.extra_factors)}."
             )
         extra = open_factors(dataset.folder, tracks, name)
+        if factors.protocol == "strict" and extra.protocol == "thesis":
+            raise ConfigError(
+                f"Factors {name!r} were fitted on listening to test tracks (protocol thesis), which "
+                f"{factors.name!r} hold out (protocol strict); make them by protocol strict as well."
+            )
         n_missing = int(np.count_nonzero(needed & ~extra.has_factors))
         if n_missing:
             raise DataError(
@@ -135,13 +149,8 @@ def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingCon
     return found
 
 
-def extra_digests(dataset: Dataset, factors: Factors, training: TrainingConfig) -> list[str]:
-    """Return the digests of what `open_extra_factors` gives."""
-    return [extra.digest for extra in open_extra_factors(dataset, factors, training)]
-
-
 def make_lesson(task: Task, factors: Factors, training: TrainingConfig) -> Lesson:
-    """Return what is compared by ``training.loss``: targets, and after them those of ``training.extra_factors``.
+    """Return what is compared by ``training.loss``: targets, and after them those of the task's extra factors.
 
     For ``unit_mse`` that is factors of one length, the train tracks' mean, which of all lengths comes nearest to
     their own; scaled as the targets are, so that predictions are scaled back alike.
@@ -153,12 +162,10 @@ def make_lesson(task: Task, factors: Factors, training: TrainingConfig) -> Lesso
     ------
     ConfigError
         When that error is asked for, and the listening that the factors were fitted on is not there.
-    ConfigError, DataError
-        As `open_extra_factors`.
     """
     if training.loss != "wpe":
-        several = [factors, *open_extra_factors(task.dataset, factors, training)]
-        return Lesson(np.hstack([_examples(task, one, training.loss) for one in several]))
+        several = [_examples(task, one, training.loss) for one in (factors, *task.extra)]
+        return Lesson(np.hstack(several) if task.extra else several[0])
     config = factors.config
     if config is None:
         raise ConfigError(

@@ -15,7 +15,7 @@ from cs_keras.data.attributes import Attributes, align
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import INTERACTIONS_FILE
-from cs_keras.errors import ConfigError, CsKerasError
+from cs_keras.errors import ConfigError, CsKerasError, DataError
 from cs_keras.evaluation.objective import (
     SearchObjective,
     Validation,
@@ -43,7 +43,7 @@ from pipelines.procedures.genre_space import CLASSIFIER_FOLDER
 from pipelines.procedures.job import WORK_FOLDER, Watch
 from pipelines.procedures.triplet import EMBEDDING_FOLDER
 from pipelines.settings import RunConfig, resolve
-from pipelines.task import Lesson, Task, extra_digests, make_lesson, make_task
+from pipelines.task import Lesson, Task, make_lesson, make_task, open_extra_factors
 from pipelines.train import clean_up, run_procedure
 
 OUTCOME_FILE = "outcome.json"
@@ -70,6 +70,8 @@ class Execution:
         Nested settings laid over the model's own, seed included.
     dataset, factors_name, reading, attributes
         What to train on, and how it is read.
+    data_digest
+        Of these, as `check_search` gave it; None for whatever they are.
     objective
         Name of what the search is for.
     prune_after
@@ -90,6 +92,7 @@ class Execution:
     factors_name: str | None
     reading: ReadConfig
     attributes: AttributeFile | None
+    data_digest: str | None
     objective: str
     prune_after: int
     until: int | None
@@ -111,9 +114,15 @@ def check_search(
     given = _read(attributes, data)
     require_inputs([run], data.tracks, given)
     factors = open_factors(dataset, data.tracks, factors_name)
-    task = make_task(data, factors, run.train_fraction)
+    extra = open_extra_factors(data, factors, run.training)
+    task = make_task(data, factors, run.train_fraction, given, extra)
     require_measurable(parse_objective(objective), _validation(task, factors))
-    more = [*extra_digests(data, factors, run.training), *([given.digest] if given else [])]
+    return _digest(task)
+
+
+def _digest(task: Task) -> str:
+    """Return the digest of all that a trial learns from."""
+    more = [extra.digest for extra in task.extra] + ([task.attributes.digest] if task.attributes else [])
     return digest([task.data_digest, *more]) if more else task.data_digest
 
 
@@ -146,10 +155,20 @@ def _run(execution: Execution, folder: Path, progress: Progress) -> dict[str, An
     """Return the outcome; what is wrong with the data is raised, what is wrong with the trial is told."""
     dataset = Dataset(execution.dataset, execution.reading)
     factors = open_factors(execution.dataset, dataset.tracks, execution.factors_name)
+    given = _read(execution.attributes, dataset)
     n_weights = None
     try:
         run = resolve(execution.key, execution.changes)
-        task = make_task(dataset, factors, run.train_fraction, _read(execution.attributes, dataset))
+    except (ConfigError, ValueError) as error:
+        return _failure("invalid", error, n_weights)
+    extra = open_extra_factors(dataset, factors, run.training)
+    task = make_task(dataset, factors, run.train_fraction, given, extra)
+    if execution.data_digest not in (None, _digest(task)):
+        raise DataError(
+            f"{execution.dataset} with its factors and attributes is not what the study was begun on: give each "
+            "worker the same, and a study of other data a folder of its own."
+        )
+    try:
         n_weights = _count_weights(run, task)
     except (ConfigError, ValueError) as error:
         return _failure("invalid", error, n_weights)

@@ -29,12 +29,14 @@ class Run:
     """Finished runs of one model that differ in nothing but their seed: at least one, in order of seeds.
 
     `label` is the model, with the settings that tell it from others where there are several. `queries` are what was
-    found query by query, for each of `evaluations`; None for runs of earlier releases.
+    found query by query, for each of `evaluations`; None for runs of earlier releases. `settings` are what
+    seeds have in common, as text by dotted path.
     """
 
     label: str
     evaluations: tuple[Evaluation, ...]
     queries: tuple[Queries | None, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -258,10 +260,12 @@ def _variant_entries(
                 label,
                 tuple(evaluation for _, evaluation in finished),
                 tuple(one.queries for one, _ in finished),
+                dict(members[0].settings.others),
             )
     else:
         for one, evaluation in finished:
-            yield Run(f"{label} ({marks[one.folder]})", (evaluation,), (one.queries,))
+            settings = dict(one.settings.others)
+            yield Run(f"{label} ({marks[one.folder]})", (evaluation,), (one.queries,), settings)
     for one in members:
         if isinstance(one.result, Failure):
             yield FailedRun(label, one.result.model, one.seeds, one.reason)

@@ -45,6 +45,8 @@ def name_predictor(name: str) -> str:
 def label_variants(model: str, variants: Sequence[Mapping[str, str]], marks: Sequence[str]) -> list[str]:
     """Return a label for each variant of a model: its key and, of several, the settings in which they differ.
 
+    One that lacks all of these, since they are not written where they are the default, is called by the key alone.
+
     Parameters
     ----------
     model
@@ -62,9 +64,9 @@ def label_variants(model: str, variants: Sequence[Mapping[str, str]], marks: Seq
         ", ".join(f"{name}={variant[name]}" for name in differing if name in variant) for variant in variants
     ]
     clear = len(differing) <= MAX_SETTINGS and len(set(told)) == len(told)
-    if not clear or not all(0 < len(text) <= MAX_LENGTH for text in told):
+    if not clear or not all(len(text) <= MAX_LENGTH for text in told):
         told = list(marks)
-    return [f"{model} ({text})" for text in told]
+    return [f"{model} ({text})" if text else model for text in told]
 
 
 def name_seeds(seeds: Sequence[int]) -> str:

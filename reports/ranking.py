@@ -47,8 +47,8 @@ def ranking_table(group: Group, contests: Contests) -> Table | None:
     rows = _rows(group, columns, lambda one: one.ranking, first.predictors, cells)
     rows = tuple(emphasise(row, names, contests) if row.family else row for row in rows)
     table = Table("Held-out listening found", columns, rows, ranking_notes(group, first))
-    model_of = {run.label: run.model for run in group.runs}
-    theirs = [reported_ranking.ranking_cells(model_of.get(row.name, row.name)) for row in rows]
+    runs = {run.label: run for run in group.runs}
+    theirs = [reported_ranking.ranking_cells(row.name, runs.get(row.name)) for row in rows]
     return beside(table, reported_ranking.COLUMNS, theirs, reported_ranking.NOTE)
 
 

@@ -24,6 +24,12 @@ class Plan:
     space: list[dict[str, Any]]
     points: dict[str, dict[str, Any]]
 
+    @property
+    def searched(self) -> set[str]:
+        """Names of all settings in which trials may differ."""
+        of_points = (name for settings in self.points.values() for name, _ in flatten(settings))
+        return {entry["config"]["name"] for entry in self.space} | set(of_points)
+
 
 def make_plan(
     search: Search,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tuning.study import Search, Study
 
 STUDIES = "studies"
+EXTRA_FACTORS = "training.extra_factors"
 WAIT_S = 600.0  # for which a worker waits for the chief to begin the study
 
 
@@ -33,6 +34,7 @@ class Training:
     factors_name: str
     reading: "ReadConfig"
     attributes: "AttributeFile | None"
+    data_digest: str
 
     def __call__(self, order: "Order", folder: Path) -> None:
         """Train in `folder`; see `pipelines.trial.run_execution`."""
@@ -48,6 +50,7 @@ class Training:
             factors_name=self.factors_name,
             reading=self.reading,
             attributes=self.attributes,
+            data_digest=self.data_digest,
             **given,
         )
         run_execution(execution, folder)
@@ -147,6 +150,8 @@ def _study(model: str, dataset: "Location", folder: "Location", given: Mapping[s
         fixes = config.merge(fixes, {"training": {"epochs": given["epochs"]}})
     search = _search_settings(model, file.get("search", {}), given)
     plan = make_plan(search, sets, fixes, given["only"], find_grid(given["grid"]) if given["grid"] else None)
+    if EXTRA_FACTORS in plan.searched:
+        raise ConfigError(f"{EXTRA_FACTORS} are of the data and cannot be searched: name them by --fix.")
     factors = open_factors(dataset, Dataset(dataset).tracks, given["factors_name"])
     digest = check_search(model, plan.base, dataset, factors.name, search.objective, given["attributes"])
     attributes = given["attributes"].options if given["attributes"] else {}
@@ -190,7 +195,7 @@ def _search(study: "Study", reading: "ReadConfig", given: Mapping[str, Any]) -> 
     open_study(study)
     console = Console()
     if is_needed:
-        training = Training(study.dataset, study.factors, reading, given["attributes"])
+        training = Training(study.dataset, study.factors, reading, given["attributes"], study.data_digest)
         with live_view(study.search.objective) as show:
             search(study, training, start_of(study).training.epochs, _team(given), console, show)
     else:
@@ -236,5 +241,5 @@ def _work(folder: "Location", dataset: str, reading: "ReadConfig", given: Mappin
     if study.attributes and not given["attributes"]:
         raise ConfigError(f"The study in {folder} is on a table of attributes: name it by --features.")
     name = given["name"] or f"{socket.gethostname()}-{os.getpid()}"
-    training = Training(dataset, study.factors, reading, given["attributes"])
+    training = Training(dataset, study.factors, reading, given["attributes"], study.data_digest)
     work(study, training, Place(name, given["oracle"], given["work"]))

@@ -27,7 +27,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice
 from cs_keras.data.shards import Frames
 from cs_keras.errors import CsKerasError, DataError, StorageError
-from cs_keras.storage.file_views import UncollectedFile
+from cs_keras.storage.file_views import uncollected
 
 BLOCK_BYTES = 1 << 25  # of rows read at a time
 INDEX_BLOCK = 1 << 20  # entries of an index read at a time
@@ -136,8 +136,8 @@ def open_hdf5(url: str) -> Iterator[h5py.File]:
     """
     with open_url(url) as raw, contextlib.ExitStack() as stack:
         try:
-            view = UncollectedFile(raw)
-            file = stack.enter_context(h5py.File(view, "r", rdcc_nbytes=CHUNK_CACHE_BYTES))
+            with uncollected():
+                file = stack.enter_context(h5py.File(raw, "r", rdcc_nbytes=CHUNK_CACHE_BYTES))
         except Exception as error:  # HDF5's own, or those of the file system
             raise StorageError(f"{url} is not a whole HDF5 file: {error}.") from error
         yield file
@@ -164,7 +164,7 @@ def survey(url: str, audio: AudioConfig, expected: PatchFormat | None = None) ->
         in which a track's rows are not consecutive.
     """
     expected = expected or PatchFormat()
-    with open_hdf5(url) as file:
+    with open_hdf5(url) as file, uncollected():
         try:
             patches, layout = _find_patches(url, file, audio.n_bins, expected)
             index = _find_index(url, file, patches, expected)
@@ -233,12 +233,14 @@ def read_track(
 
 def _read_blocks(file: h5py.File, source: PatchFile, track: PatchTrack) -> Iterator[Frames]:
     """Yield a track's frames, shape (n, n_bins), in blocks of whole rows."""
-    patches = file[source.patches_name]
+    with uncollected():
+        patches = file[source.patches_name]
     step = max(1, BLOCK_BYTES // (int(np.prod(source.row_shape)) * patches.dtype.itemsize))
     end = track.first_row + track.n_rows
     for first in range(track.first_row, end, step):
         try:
-            rows = patches[first : min(first + step, end)]
+            with uncollected():
+                rows = patches[first : min(first + step, end)]
         except Exception as error:  # HDF5's own, or those of the file system
             if _is_damage(error):  # trying again would not help
                 raise DataError(f"Its patches are damaged: {error}.") from error

@@ -1,21 +1,25 @@
-"""File objects through which h5py can read remote files.
+"""How h5py reads remote files without waiting for itself.
 
 While h5py reads from a Python file it holds a lock, and whatever frees one of its objects needs that lock. If the
 read waits for the thread that runs fsspec's requests, and Python collects garbage on that thread, each waits for
 the other (https://docs.h5py.org/en/stable/high/file.html#python-file-like-objects). So a read of a `PartialFile`
-does not wait, and no garbage is collected during one of an `UncollectedFile`, which may be of any size.
+does not wait; and around calls that read files of any size `uncollected` stands.
 """
 
+import contextlib
 import gc
 import io
-from collections.abc import Callable
-from typing import IO, TypeVar
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from upath import UPath
 
 from cs_keras.storage import remote
 
 T = TypeVar("T")
+_LOCK = threading.Lock()
+_n_uncollected = 0  # calls inside `uncollected` at this time, where garbage was collected before
 
 
 class PartialFile(io.RawIOBase):
@@ -103,41 +107,18 @@ def read_parts(location: UPath, n_bytes: int, least_bytes: int, read: Callable[[
         missing = file.missing
 
 
-class UncollectedFile(io.RawIOBase):
-    """View of an opened file during whose reads Python collects no garbage, on any thread.
-
-    Parameters
-    ----------
-    file
-        Readable and seekable; it is not closed with this view.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        """Tell that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Tell that it can be positioned."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._file.tell()
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position and return it."""
-        return self._file.seek(offset, whence)
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill `buffer` from the position on and return the number of bytes."""
-        collects = gc.isenabled()
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Begin no collection of garbage, on any thread, while what is inside is done: for calls of h5py."""
+    global _n_uncollected
+    with _LOCK:
+        _n_uncollected += gc.isenabled() or _n_uncollected > 0
         gc.disable()
-        try:
-            n_bytes: int = self._file.readinto(buffer)  # type: ignore[attr-defined]  # every binary file has it
-            return n_bytes
-        finally:
-            if collects:
-                gc.enable()
+    try:
+        yield
+    finally:
+        with _LOCK:
+            if _n_uncollected:
+                _n_uncollected -= 1
+                if not _n_uncollected:
+                    gc.enable()

@@ -21,7 +21,9 @@ def train_regression(job: Job, build: Callable[[AudioConfig], keras.Model] | Non
     strategy = make_strategy(choose_devices(run.execution, batch_size))
     with strategy.scope(), dtype_policy(run.execution.dtype_policy):
         audio = task.dataset.info.audio
-        n_outputs = examples.shape[1] if run.training.extra_factors else task.targets.shape[1]
+        # Examples are targets; of a loss that is about listening they are not.
+        n_factors = task.targets.shape[1]
+        n_outputs = examples.shape[1] if task.extra else n_factors
         model = build(audio) if build else model_module(run.key).build(run, n_outputs, audio)
     batches = TrainingBatches(task.dataset, task.train, examples, run.sequence, batch_size, run.seed)
     inputs, windows = prediction_batches(task.dataset, task.validation, run.sequence, batch_size)
@@ -29,10 +31,11 @@ def train_regression(job: Job, build: Callable[[AudioConfig], keras.Model] | Non
     outputs = tf.data.Dataset.from_tensor_slices(windows.row).batch(batch_size)
     outputs = outputs.map(lambda rows: tf.gather(all_examples, rows))
     fitted = fit_to_factors(job, model, batches, tf.data.Dataset.zip((inputs, outputs)))
-    if run.training.extra_factors:
-        model = keras.Model(model.input, model.output[:, : task.targets.shape[1]], name=model.name)
     n_frames = task.dataset.n_frames[task.unseen]
     covering = prediction_windows(task.unseen, n_frames, run.sequence, task.dataset.info.audio)
     with job.progress.task(f"{run.key}: predict", len(covering)) as advance:
         predicted = predict_tracks(model, task.dataset, task.unseen, run.sequence, batch_size, advance)
+    if task.extra and not build:
+        model = keras.Model(model.input, model.output[:, :n_factors], name=model.name)
+        predicted = predicted[:, :n_factors]
     return Trained(model, fitted, predicted)

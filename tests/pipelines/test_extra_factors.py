@@ -12,7 +12,7 @@ from cs_keras.models.spec import TrainingConfig
 from cs_keras.runs import read_json, read_npz
 from pipelines.factors import open_factors
 from pipelines.model_file import MODEL_FILE
-from pipelines.task import make_lesson, make_task
+from pipelines.task import make_lesson, make_task, open_extra_factors
 from tests.cli.conftest import SMALL, demo, run
 
 __all__ = ["demo"]  # the fixture
@@ -46,9 +46,10 @@ def folders(runs: Path) -> set[Path]:
 def test_the_other_targets_stand_after_ones_own(loss: str, dataset: Path) -> None:
     read = Dataset(dataset)
     several = [open_factors(dataset, read.tracks, name) for name in ("wmf", "other")]
-    task = make_task(read, several[0], 1.0)
-    both = make_lesson(task, several[0], TrainingConfig(loss=loss, extra_factors=("other",))).examples
-    alone = [make_lesson(task, one, TrainingConfig(loss=loss)).examples for one in several]
+    training = TrainingConfig(loss=loss, extra_factors=("other",))
+    extra = open_extra_factors(read, several[0], training)
+    both = make_lesson(make_task(read, several[0], 1.0, extra=extra), several[0], training).examples
+    alone = [make_lesson(make_task(read, one, 1.0), one, training).examples for one in several]
     assert both.shape == (60, 32 + 8)
     np.testing.assert_array_equal(both, np.hstack(alone))
 
@@ -92,7 +93,8 @@ def test_they_are_learnt_and_cut_off(
         (['--set=training.extra_factors=["nothing"]'], "no factors called 'nothing'"),
         (['--set=training.extra_factors=["wmf"]'], "names 'wmf', which is learnt already"),
         (['--set=training.extra_factors=["other", "other"]'], "names 'other', which is learnt already"),
-        ([NAMED, "--set=training.loss=wpe"], "not for training.loss = wpe"),
+        ([NAMED, "--set=training.loss=wpe"], "need outputs that are learnt one by one"),
+        ([NAMED, "--set=training.loss=cosine"], "need outputs that are learnt one by one"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(
@@ -109,6 +111,15 @@ def test_a_model_of_several_steps_refuses_them(
 ) -> None:
     assert train(dataset, tmp_path, NAMED, models="bot") == 1
     assert "go from sound to factors in one step" in capfd.readouterr().err
+
+
+def test_factors_that_have_seen_test_tracks_are_refused(
+    demo: Path, dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    listening = demo / "source/listening.csv"
+    assert run("factors", listening, dataset, "--name", "seen", "--factors", 8, "--protocol", "thesis") == 0
+    assert train(dataset, tmp_path, '--set=training.extra_factors=["seen"]') == 1
+    assert "'seen' were fitted on listening to test tracks" in capfd.readouterr().err
 
 
 def test_factors_of_fewer_tracks_are_refused(

@@ -13,7 +13,7 @@ import pytest
 from cs_keras import config
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
-from cs_keras.errors import ConfigError, CsKerasError
+from cs_keras.errors import ConfigError, CsKerasError, DataError
 from cs_keras.runs import read_json, read_npz
 from pipelines.attribute_files import AttributeFile
 from pipelines.trial import Execution, check_search, run_execution
@@ -48,6 +48,7 @@ def execution(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> E
         "shared": folder.parent,
         "keep": False,
         "attributes": None,
+        "data_digest": None,
         **wishes,
     }
     return Execution(key, changes, data, None, ReadConfig(), **given)
@@ -192,16 +193,25 @@ def test_a_search_that_cannot_be_is_refused_before_it_begins(demo: Path) -> None
 
 def test_a_table_of_attributes_is_a_part_of_what_is_searched_on(demo: Path, tmp_path: Path) -> None:
     ids = Dataset(demo).tracks.ids
-    digests = set()
-    for seed in (0, 0, 1):
-        vectors = np.random.default_rng(seed).standard_normal((len(ids), 6))
-        np.savez(tmp_path / f"{seed}.npz", track_ids=ids, features=vectors)
-        table = AttributeFile(tmp_path / f"{seed}.npz", {})
-        digests.add(check_search("attributes", {}, demo, None, OBJECTIVE, table))
-    assert len(digests) == 2
+    tables = []
+    for seed in range(2):
+        path = tmp_path / f"{seed}.npz"
+        np.savez(path, track_ids=ids, features=np.random.default_rng(seed).standard_normal((len(ids), 6)))
+        tables.append(AttributeFile(path, {}))
     with pytest.raises(ConfigError, match="None of cnn-bn takes --features"):
-        check_search("cnn-bn", CHANGES["cnn-bn"], demo, None, OBJECTIVE, table)
-    changes = {"model": {"dense": [4]}, "training": {"epochs": 2}}
-    left = outcome(demo, tmp_path / "execution", "attributes", changes=changes, attributes=table)
+        check_search("cnn-bn", CHANGES["cnn-bn"], demo, None, OBJECTIVE, tables[0])
+    digest = check_search("attributes", {}, demo, None, OBJECTIVE, tables[0])
+    wishes: dict[str, Any] = {
+        "data_digest": digest,
+        "changes": {"model": {"dense": [4]}, "training": {"epochs": 2}},
+    }
+    with pytest.raises(DataError, match="is not what the study was begun on"):
+        outcome(demo, tmp_path / "wrong", "attributes", attributes=tables[1], **wishes)
+    with pytest.raises(DataError):  # no failure of the trial's
+        nothing = AttributeFile(tmp_path / "nothing.npz", {})
+        np.savez(nothing.path, track_ids=np.array(["unknown"]), features=np.ones((1, 6)))
+        outcome(demo, tmp_path / "wrong", "attributes", attributes=nothing, **wishes)
+    assert not (tmp_path / "wrong/outcome.json").exists()
+    left = outcome(demo, tmp_path / "execution", "attributes", attributes=tables[0], **wishes)
     assert left["n_weights"] == (6 + 1) * 4 + (4 + 1) * 32
     assert left["epochs"] == 2 and np.isfinite(left["metrics"][OBJECTIVE])

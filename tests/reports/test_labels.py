@@ -34,8 +34,8 @@ def test_settings_that_are_many_or_long_give_way_to_marks() -> None:
     assert label_variants("cnn", long, ["x", "y"]) == ["cnn (x)", "cnn (y)"]
 
 
-def test_a_setting_that_earlier_releases_lack_gives_way_to_marks() -> None:
-    assert label_variants("cnn", [{}, {"jit": "true"}], ["x", "y"]) == ["cnn (x)", "cnn (y)"]
+def test_without_any_setting_in_which_others_differ_the_model_alone_is_named() -> None:
+    assert label_variants("cnn", [{}, {"jit": "true"}], ["x", "y"]) == ["cnn", "cnn (jit=true)"]
 
 
 def test_seeds_are_listed_while_they_are_few() -> None:

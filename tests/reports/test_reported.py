@@ -87,6 +87,9 @@ def test_every_key_of_the_thesis_is_shown(runs: Path, make_run: MakeRun) -> None
 def test_ranking_stands_beside_what_was_reported_in_2013(runs: Path, make_run: MakeRun) -> None:
     for model in ("bot", "bot-linear", "dieleman-3s", "lstm"):
         make_run(f"2024-05-01-{model}-0123456789", model=model)
+    for number, loss in enumerate(("wpe", "cosine")):
+        others = {"training": {"loss": loss}}
+        make_run(f"2024-05-01-dieleman-3s-{number:010}", model="dieleman-3s", others=others)
     table = table_of(runs, "Held-out listening found").part("2013 (other data)")
     found = {row.name: [cell.text if cell else None for cell in row.cells] for row in table.rows}
     assert found == {  # mAP@500 and AUC of the subset, then of all songs
@@ -95,6 +98,7 @@ def test_ranking_stands_beside_what_was_reported_in_2013(runs: Path, make_run: M
         "bot": ["2.54", "64.6", None, None],
         "bot-linear": ["2.39", "63.5", "0.101", "64.5"],
         "dieleman-3s": ["5.02", "71.0", "0.672", "77.2"],
+        "dieleman-3s (training.loss=wpe)": ["4.32", "70.1", None, None],
     }
     assert "not comparable" in table_of(runs, "Held-out listening found").notes[-1]
 

@@ -1,17 +1,16 @@
 import contextlib
 import gc
-import io
+import threading
 import types
 
 import aiohttp
-import h5py
 import pytest
 import requests
 from gcsfs.retry import HttpError
 
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.storage import remote
-from cs_keras.storage.file_views import UncollectedFile, read_parts
+from cs_keras.storage.file_views import read_parts, uncollected
 from cs_keras.storage.remote import BadAnswerError, RemoteConfig
 
 CONTENT = bytes(range(256)) * 4
@@ -150,19 +149,30 @@ def test_errors_of_what_is_held_are_passed_on():
         read_parts(Place(), len(CONTENT), 100, lambda file: {}["nothing like that"])
 
 
-def test_no_garbage_is_collected_while_h5py_waits_for_a_file():
-    class Watched(io.BytesIO):
-        def readinto(self, buffer):
-            collecting.append(gc.isenabled())
-            return super().readinto(buffer)
+def test_no_garbage_is_collected_inside_however_it_is_nested():
+    entered, leave = threading.Barrier(2), threading.Event()
 
-    collecting = []
-    raw = Watched()
-    with h5py.File(raw, "w") as file:
-        file["numbers"] = range(1000)
-    collecting.clear()
-    with h5py.File(UncollectedFile(raw), "r") as file:
-        assert file["numbers"][()].tolist() == list(range(1000))
-    assert collecting
-    assert not any(collecting)
+    def other():
+        with uncollected():
+            entered.wait()
+            leave.wait()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait()
+    with uncollected(), uncollected():
+        assert not gc.isenabled()
+    assert not gc.isenabled()  # the other is still inside
+    leave.set()
+    thread.join()
     assert gc.isenabled()
+
+
+def test_where_none_is_collected_none_is_afterwards():
+    gc.disable()
+    try:
+        with uncollected():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

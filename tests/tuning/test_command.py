@@ -70,11 +70,16 @@ def test_a_model_a_dataset_or_a_file_that_is_not_there(
     demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "search.toml").write_text("[nonsense]\n")
+    (tmp_path / "grid.toml").write_text('[[trial]]\ntraining.extra_factors = ["other"]\n')
     for arguments, expected in (
         (("tune", "nonsense", demo), "nonsense"),
         (("tune", "bot", tmp_path / "nowhere", "--study", tmp_path / "study"), "nowhere"),
         (("tune", "bot", demo, "--config", tmp_path / "search.toml"), "may hold the tables search, set, fix"),
         (("tune", "bot", demo, "--config", tmp_path / "no.toml"), "no.toml"),
+        (
+            ("tune", "cnn-bn", demo, "--grid", tmp_path / "grid.toml"),
+            "extra_factors are of the data and cannot be",
+        ),
     ):
         assert run(*arguments) == 1
         error = capfd.readouterr().err
