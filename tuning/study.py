@@ -153,7 +153,8 @@ def open_study(study: Study) -> None:
     Raises
     ------
     ConfigError
-        When the folder holds a study of something else; the message names the first difference.
+        When the folder holds a study of something else; the message names the first difference. Budgets may differ,
+        and where data lie.
     StorageError
         When the folder cannot be read or written.
     """

@@ -70,7 +70,7 @@ def test_a_model_a_dataset_or_a_file_that_is_not_there(
     demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "search.toml").write_text("[nonsense]\n")
-    (tmp_path / "grid.toml").write_text('[[trial]]\ntraining.extra_factors = ["other"]\n')
+    (tmp_path / "grid.toml").write_text('[[trial]]\nname = "a"\ntraining.extra_factors = ["other"]\n')
     for arguments, expected in (
         (("tune", "nonsense", demo), "nonsense"),
         (("tune", "bot", tmp_path / "nowhere", "--study", tmp_path / "study"), "nowhere"),
