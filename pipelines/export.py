@@ -19,7 +19,7 @@ from cs_keras.models.spec import POOLED_BETWEEN, WHOLE_TRACKS, stored_bytes
 from cs_keras.runs import TEMPORARY, environment, require_space, write_json
 from cs_keras.training.serving import Serving, TrackModel
 from pipelines.model_file import MODEL_FILE
-from pipelines.trained import TrainedRun, load_run_model, require_sound
+from pipelines.trained import TrainedRun, load_run_model, require_hearing
 
 EXPORT_VERSION = 1
 SAVED_MODEL = "saved_model"
@@ -51,7 +51,7 @@ def export(run: TrainedRun, out: Path) -> None:
     """
     if out.exists():
         raise StorageError(f"{out} is there already; expected the name of a folder to make.")
-    require_sound(run, "a model to export")
+    require_hearing(run, "An export")
     if run.procedure in POOLED_BETWEEN:
         raise ConfigError(
             f"The model of {run.folder} cannot be exported: what it makes of a track is no mean over its sequences."

@@ -96,7 +96,8 @@ class RunConfig(Baseline):
         if self.procedure != "regression":
             raise ConfigError(
                 "training.extra_factors are for networks that go from sound to factors in one step. "
-                f"Received: {', '.join(self.training.extra_factors)} for {self.key}."
+                f"Received: {', '.join(self.training.extra_factors)} for {self.key}; of several models name one, "
+                "as in models.cnn-bn.training.extra_factors."
             )
         if self.training.loss not in SEPARABLE or getattr(self.model, "normalize_output", False):
             raise ConfigError(

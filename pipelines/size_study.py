@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.config import check_choice, check_range
+from cs_keras.data.attributes import AttributeTable, align
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.folds import sample_rows
 from cs_keras.data.reader import ReadConfig
@@ -25,7 +26,9 @@ from cs_keras.progress import Progress, Silent
 from cs_keras.runs import digest, locked, read_json, read_npz, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
+from cs_keras.training.fit import METRICS_FILE
 from pipelines.factors import open_factors
+from pipelines.inputs import attributes_digest, require_inputs
 from pipelines.listening import open_listening
 from pipelines.settings import RunConfig, identity, resolve
 from pipelines.signature import write_signature
@@ -83,6 +86,7 @@ def study_size(
     factors_name: str | None = None,
     progress: Progress | None = None,
     reading: ReadConfig | None = None,
+    table: AttributeTable | None = None,
 ) -> SizeStudy:
     """Train `model` on the small and on the large set, and test both on both.
 
@@ -96,7 +100,7 @@ def study_size(
         Folder of the study, with a run folder for each size: what is finished is not done again.
     config
         The small set.
-    changes, factors_name, progress, reading
+    changes, factors_name, progress, reading, table
         See `pipelines.run_baselines.run_baselines`.
 
     Returns
@@ -115,11 +119,13 @@ def study_size(
     progress, run = progress or Silent(), resolve(model, changes)
     choose_devices(run.execution, run.training.batch_size)
     dataset = Dataset(dataset_folder, reading)
+    given = None if table is None else align(table, dataset.tracks.ids, str(dataset_folder))
+    require_inputs([run], dataset.tracks, given)
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     is_small = _small(dataset, factors, config)
     extra = open_extra_factors(dataset, factors, run.training)
-    tasks = _tasks(make_task(dataset, factors, run.train_fraction, extra=extra), is_small)
-    settings = identity(run, extra=extra)
+    tasks = _tasks(make_task(dataset, factors, run.train_fraction, given, extra), is_small)
+    settings = identity(run, attributes_digest(run, dataset.tracks, given), extra)
     begun = {"settings": settings, "small": digest(dataset.tracks.ids[is_small].tolist())}
     predicted = {}
     with locked(out):
@@ -179,7 +185,8 @@ def _tasks(task: Task, is_small: Flags) -> dict[str, Task]:
 
 def _open(out: Path, begun: Mapping[str, Any]) -> None:
     path = out / STUDY_FILE
-    if path.exists() and read_json(path) != begun:
+    learnt = (found for name in (METRICS_FILE, PREDICTIONS_FILE) for found in out.rglob(name))
+    if path.exists() and read_json(path) != begun and any(learnt):
         raise ConfigError(
             f"{out} holds a size study of other settings, tracks or data: give this one its own folder (--out)."
         )

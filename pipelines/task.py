@@ -128,6 +128,8 @@ def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingCon
     needed = factors.has_factors & ~tracks.in_split("test")
     found = []
     for name in training.extra_factors:
+        if not name:
+            raise ConfigError("training.extra_factors must name factors. Received: a name that is empty.")
         if name == factors.name or training.extra_factors.count(name) > 1:
             raise ConfigError(
                 f"training.extra_factors names {name!r}, which is learnt already. Received: "

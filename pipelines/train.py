@@ -38,7 +38,7 @@ def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: 
     """
     if (folder / PREDICTIONS_FILE).exists():
         return
-    notes = _notes(run)
+    notes = (*_notes(run), *_extra_note(task))
     for note in notes:
         progress.say(f"{run.key}: {note}")
     if (run.execution.devices or 1) > 1 and run.procedure != "regression":
@@ -83,6 +83,14 @@ def _notes(run: RunConfig) -> tuple[str, ...]:
     """Return what the model's file has to say of these settings."""
     notes_of = getattr(model_module(run.key), "notes", None)
     return notes_of(run) if notes_of else ()
+
+
+def _extra_note(task: Task) -> tuple[str, ...]:
+    """Return what was learnt beside the factors that are predicted."""
+    if not task.extra:
+        return ()
+    told = (f"{extra.name} ({extra.item_factors.shape[1]} dimensions)" for extra in task.extra)
+    return (f"it also learnt the factors {', '.join(told)}, which it does not predict",)
 
 
 def _summary(trained: Trained, task: Task, notes: tuple[str, ...]) -> dict[str, object]:

@@ -74,6 +74,13 @@ class TrainedRun:
         return NEEDS.get(self.procedure, "sound")
 
 
+def require_hearing(run: TrainedRun, use: str) -> None:
+    """Raise ConfigError unless the run's model hears, and nothing else: `use` of others there is none."""
+    if run.needs != "sound":
+        kind = "joins several models" if run.needs == ANY else f"knows tracks by their {run.needs}"
+        raise ConfigError(f"{use} needs a model that hears. Received: that of {run.folder}, which {kind}.")
+
+
 def require_sound(run: TrainedRun, received: str = "sound") -> None:
     """Raise ConfigError unless the run's model hears; its message says what was `received` instead."""
     if run.needs == ANY:
@@ -106,6 +113,8 @@ def read_run(folder: Location) -> TrainedRun:
 
     Raises
     ------
+    ConfigError
+        When it is an ensemble.
     StorageError
         When `folder` is not a finished run, or cannot be read.
     DataError
@@ -118,6 +127,11 @@ def read_run(folder: Location) -> TrainedRun:
         )
     path = folder / "config.json"
     settings = read_json(path)
+    if isinstance(settings, dict) and "members" in settings:
+        raise ConfigError(
+            f"{folder} is an ensemble, which has no model of its own; name one of its members: "
+            f"{', '.join(map(str, settings['members']))}."
+        )
     try:
         procedure = str(settings["procedure"])
         sequence = config.replace(SequenceConfig(), settings["sequence"], "sequence.")

@@ -20,6 +20,7 @@ from reports.records import (
     read_failure,
     read_settings,
 )
+from reports.study_reading import is_study
 
 Key = tuple[str, Judging]  # runs that have it in common can be compared
 
@@ -187,11 +188,17 @@ def find_runs(runs: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     try:
         if not runs.is_dir():
             raise StorageError(f"There is no folder {runs}.")
-        folders = [runs] if _is_run(runs) else sorted(filter(_is_run, runs.iterdir()))
+        inside = [runs] if _is_run(runs) else sorted(runs.iterdir())
+        study = next(filter(is_study, inside), None)
+        if study:
+            raise StorageError(
+                f"{runs} holds studies, each with a report of its own; name one, such as {study}."
+            )
     except StorageError:
         raise
     except OSError as error:
         raise StorageError(f"Cannot list {runs}: {error.strerror}.") from error
+    folders = tuple(filter(_is_run, inside))
     return tuple(filter(is_done, folders)), tuple(folder for folder in folders if not is_done(folder))
 
 

@@ -39,9 +39,9 @@ def command(
     from cs_keras.cli.console import Console, quiet_tensorflow
     from cs_keras.errors import ConfigError
 
-    export = make_export(None, out, None, None)
-    if export and export.form == "m3u8":
+    if out and out.suffix.lower() not in (".csv", ".json"):
         raise ConfigError(f"--out must end in .csv or .json. Received: {out}.")
+    export = make_export(None, out, None, None)
     config = read_config(**reading)
     quiet_tensorflow()
     from pipelines.outliers import find_outliers, read_playlists

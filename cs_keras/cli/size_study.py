@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.options import read_config, reading_options
+from cs_keras.cli.options import attribute_file, attribute_options, read_config, reading_options
 from cs_keras.cli.paths import DATASET, LOCAL_PATH
 from cs_keras.cli.tables import print_sections
 
@@ -35,6 +35,7 @@ FORMATS = ("md", "csv", "latex")
 @click.option("--factors", "factors_name", help="Which of the dataset's factors to predict.  [default: wmf]")
 @click.option("--config", "config_file", type=LOCAL_PATH, help="TOML file of settings.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
+@attribute_options
 @reading_options
 def command(
     model: str,
@@ -47,6 +48,9 @@ def command(
     factors_name: str | None,
     config_file: Path | None,
     assignments: tuple[str, ...],
+    features: Path | None,
+    id_column: str | None,
+    kinds: tuple[str, ...],
     **reading: Any,
 ) -> None:
     """Train MODEL on few tracks of DATASET and on all of them, and test both on few and on all.
@@ -59,6 +63,7 @@ def command(
     from cs_keras.models import check_key
 
     check_key(model)
+    attributes = attribute_file(features, id_column, kinds)
     changes = config.merge(
         config.load_toml(config_file) if config_file else {}, config.parse_overrides(assignments)
     )
@@ -79,6 +84,7 @@ def command(
         factors_name,
         Console(),
         read_config(**reading),
+        attributes.read() if attributes else None,
     )
     sections = (make_size_section(study),)
     print_sections(sections)

@@ -170,8 +170,8 @@ def _reading(path: str | os.PathLike[str], encoding: str | None) -> Iterator[Non
         first_line = str(error).partition("\n")[0].rstrip(".")
         if isinstance(error, UnicodeError) or "UTF8" in first_line:
             raise DataError(
-                f"{path}: not text in {encoding or 'utf-8'}; name the file's encoding, "
-                "for example --encoding latin-1."
+                f"{path}: not text in {encoding or 'utf-8'}; save it as UTF-8 or, where the command takes it, name "
+                "its encoding, for example --encoding latin-1."
             ) from error
         if "Empty CSV" in first_line:
             raise DataError(f"{path}: the file holds no rows, only a header.") from error

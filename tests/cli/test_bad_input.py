@@ -33,6 +33,11 @@ def write(path: Path, text: str | bytes) -> Path:
     return path
 
 
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
 Case = Callable[[Path, Path], tuple[list[object], list[str]]]
 
 
@@ -329,6 +334,14 @@ CASES: dict[str, Case] = {
     "missing runs": lambda tmp, d: (["report", tmp / "no"], ["no"]),
     "unfinished runs": unfinished_runs,
     "broken evaluation": broken_evaluation,
+    "a folder of studies": lambda tmp, d: (
+        ["report", write(made(tmp / "studies/bot") / "study.json", "{}").parents[1]],
+        ["holds studies", "name one, such as", "studies/bot"],
+    ),
+    "outliers as a playlist": lambda tmp, d: (
+        ["outliers", tmp, d, "--out", tmp / "o.txt"],
+        ["--out must end in .csv or .json"],
+    ),
 }
 
 

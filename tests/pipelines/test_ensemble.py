@@ -146,6 +146,15 @@ def test_what_was_combined_is_not_combined_again(
     assert "done before" in capfd.readouterr().err
 
 
+def test_it_has_no_model_to_predict_with(
+    members: tuple[Path, Path], dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = ensemble(members, dataset, "mean")
+    assert run("predict", folder, dataset, "--out", tmp_path / "out.npz") == 1
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert "is an ensemble, which has no model of its own" in error and members[0].name in error
+
+
 def test_what_cannot_be_combined_is_refused(
     members: tuple[Path, Path], dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

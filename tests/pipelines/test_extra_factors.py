@@ -77,6 +77,8 @@ def test_they_are_learnt_and_cut_off(
     assert stored["track_ids"][of_test].tolist() == again["track_ids"].tolist()
     np.testing.assert_allclose(again["factors"], stored["factors"][of_test], rtol=1e-4, atol=1e-5)
     assert run("export", several, tmp_path / "exported") == 0
+    notes = read_json(several / "training.json")["notes"]
+    assert notes == ["it also learnt the factors other (8 dimensions), which it does not predict"]
 
     capfd.readouterr()
     assert train(dataset, runs, NAMED) == 0
@@ -92,6 +94,7 @@ def test_they_are_learnt_and_cut_off(
     [
         (['--set=training.extra_factors=["nothing"]'], "no factors called 'nothing'"),
         (['--set=training.extra_factors=["wmf"]'], "names 'wmf', which is learnt already"),
+        (['--set=training.extra_factors=[""]'], "Received: a name that is empty"),
         (['--set=training.extra_factors=["other", "other"]'], "names 'other', which is learnt already"),
         ([NAMED, "--set=training.loss=wpe"], "need outputs that are learnt one by one"),
         ([NAMED, "--set=training.loss=cosine"], "need outputs that are learnt one by one"),

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cs_keras.data.attribute_columns import NumericColumn
+from cs_keras.data.attributes import make_table
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.store import load_factors
 from cs_keras.runs import write_npz
@@ -74,6 +76,35 @@ def test_what_is_finished_is_not_trained_again(dataset: Path, trained: list[Any]
     assert len(trained) == 2
     with pytest.raises(ConfigError, match="holds a size study of other settings"):
         study_size(dataset, "cnn-bn", tmp_path, SizeConfig(0.5), SETTINGS)
+
+
+def test_what_failed_before_it_learnt_anything_is_in_nobodys_way(
+    dataset: Path, trained: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any) -> None:
+        raise DataError("nothing to learn from")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(size_study, "train", fail)
+        with pytest.raises(DataError, match="nothing to learn from"):
+            study_size(dataset, "cnn-bn", tmp_path, SizeConfig(0.5), SETTINGS)
+    assert study_size(dataset, "cnn-bn", tmp_path, SMALL_TRACKS, SETTINGS).n_train
+
+
+def test_models_that_learn_from_attributes_are_given_a_table(
+    dataset: Path, trained: list[Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="attributes needs a table of attributes: name one by --features"):
+        study_size(dataset, "attributes", tmp_path, SMALL_TRACKS, SETTINGS)
+    ids = [f"t{row}" for row in range(200)]
+    tables = [
+        make_table(ids, {"loudness": NumericColumn(numbers[:, None])}, "some.csv")
+        for numbers in (np.arange(200.0), np.arange(200.0)[::-1].copy())
+    ]
+    study_size(dataset, "attributes", tmp_path, SMALL_TRACKS, SETTINGS, table=tables[0])
+    with pytest.raises(ConfigError, match="holds a size study of other settings"):
+        study_size(dataset, "attributes", tmp_path, SMALL_TRACKS, SETTINGS, table=tables[1])
+    assert all(task.attributes is not None for task in trained)
 
 
 def test_a_share_is_of_each_split(dataset: Path, trained: list[Any], tmp_path: Path) -> None:
