@@ -10,6 +10,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.catalogue import Recording
 from cs_keras.data.folds import N_FOLDS
+from cs_keras.data.patch_survey import survey
 from cs_keras.data.patches import (
     PatchFile,
     PatchFormat,
@@ -17,7 +18,6 @@ from cs_keras.data.patches import (
     open_hdf5,
     open_url,
     read_track,
-    survey,
 )
 from cs_keras.data.reader import read_unverified
 from cs_keras.data.schema import DatasetInfo, read_tracks

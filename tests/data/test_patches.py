@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.data import patches
-from cs_keras.data.patches import PatchFormat, open_hdf5, read_track, survey
+from cs_keras.data import patch_survey, patches
+from cs_keras.data.patch_survey import survey
+from cs_keras.data.patches import PatchFormat, open_hdf5, read_track
 from cs_keras.errors import ConfigError, DataError, StorageError
 
 AUDIO = AudioConfig(sample_rate=4000, n_fft=16, hop_length=8)  # 9 bins, 500 frames a second
@@ -115,7 +116,7 @@ def test_a_long_index_is_read_in_blocks(tmp_path, monkeypatch):
     url = write_thesis(tmp_path / "a.h5", TRACKS)
     whole = survey(url, AUDIO)
     for n in range(1, 8):  # with borders everywhere, also inside tracks
-        monkeypatch.setattr(patches, "INDEX_BLOCK", n)
+        monkeypatch.setattr(patch_survey, "INDEX_BLOCK", n)
         assert survey(url, AUDIO) == whole
 
 
