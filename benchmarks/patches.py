@@ -16,6 +16,7 @@ import numpy.typing as npt
 from cs_keras.data.batches import prediction_batches, reading
 from cs_keras.data.dataset import Dataset
 from cs_keras.evaluation.significance import bootstrap_interval
+from cs_keras.evaluation.size_study import cosine_distances
 from cs_keras.storage.location import locate
 from pipelines.factors import open_factors
 from pipelines.trained import load_run_model, read_run
@@ -33,11 +34,6 @@ def mean_of_some(
     """
     groups = np.split(outputs.astype(np.float64), starts[1:])
     return np.array([own[rng.permutation(len(own))[:n]].mean(axis=0) for own in groups])
-
-
-def cosine_distances(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return 1 - cosine, row by row."""
-    return 1 - (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
 def main() -> None:
@@ -62,10 +58,10 @@ def main() -> None:
     outputs = run.signature.scaler.inverse(scaled)
     starts = np.flatnonzero(np.r_[True, windows.row[1:] != windows.row[:-1]])
     most = int(np.diff(np.r_[starts, len(outputs)]).max())
-    reference = factors.item_factors[windows.row[starts]].astype(np.float64)
+    reference = factors.item_factors[windows.row[starts]]
     print(f"{len(starts)} test tracks, {len(outputs)} sequences of {run.sequence.frames} frames")
     for n in (*(count for count in COUNTS if count < most), most):
-        distances = cosine_distances(mean_of_some(outputs, starts, n, np.random.default_rng(0)), reference)
+        distances = cosine_distances(reference, mean_of_some(outputs, starts, n, np.random.default_rng(0)))
         interval = bootstrap_interval(distances, seed=0)
         name = f"{n} of a track's" if n < most else "all of a track's"
         print(f"{name:<18} {distances.mean():.4f} ({interval[0]:.4f} to {interval[1]:.4f})")

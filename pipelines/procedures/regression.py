@@ -35,7 +35,7 @@ def train_regression(job: Job, build: Callable[[AudioConfig], keras.Model] | Non
     covering = prediction_windows(task.unseen, n_frames, run.sequence, task.dataset.info.audio)
     with job.progress.task(f"{run.key}: predict", len(covering)) as advance:
         predicted = predict_tracks(model, task.dataset, task.unseen, run.sequence, batch_size, advance)
-    if task.extra and not build:
+    if task.extra:
         model = keras.Model(model.input, model.output[:, :n_factors], name=model.name)
         predicted = predicted[:, :n_factors]
     return Trained(model, fitted, predicted)
