@@ -28,7 +28,7 @@ TRACKS_OF_ARTIST = 8
 N_TRAIN = 39_666  # of the thesis's size; they serve the artist mean alone
 NOISE, NOISE_OF_SECOND = 1.0, 0.5  # in deviations of a factor
 ALLOWED_GB = 4.0
-FUNCTIONS = {  # of pipelines.judge and evaluate_record, by part
+FUNCTIONS = {  # of pipelines.evaluation.evaluator and evaluate_record, by part
     "rank_reference": "lists",
     "rank_predicted": "lists",
     "compare_lists": "overlap, permutations",
@@ -102,8 +102,9 @@ def _start(size: Size) -> None:
 def measure(size: Size) -> None:
     """Judge a model and all yardsticks, and print seconds and memory as JSON."""
     from cs_keras.cli.console import Console
-    from pipelines import evaluate_record, judge
-    from pipelines.settings import EvaluationConfig
+    from pipelines.evaluation import evaluation_json as evaluate_record
+    from pipelines.evaluation import evaluator as judge
+    from pipelines.training.run_config import EvaluationConfig
 
     reference, predictions = make_inputs(size)
     inputs_gb = _resident_gb()
@@ -140,7 +141,7 @@ def make_inputs(size: Size) -> tuple[Any, list[Any]]:
 
     These come in a list, for whoever takes them out of it to be the last to hold them.
     """
-    from pipelines.reference import Predictor, Reference
+    from pipelines.evaluation.reference import Predictor, Reference
 
     rng = np.random.default_rng(0)
     items = rng.standard_normal((size.tracks, size.factors), np.float32)

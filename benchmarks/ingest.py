@@ -16,7 +16,7 @@ from cs_keras.audio.decode import decode, load_mono
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.catalogue import Recording
 from cs_keras.errors import AudioError
-from pipelines.ingest import IngestConfig, ingest
+from pipelines.dataset.ingest import IngestConfig, ingest
 
 TOPIC = "ingest"
 FORMATS = ("mp3", "ogg", "flac", "wav")

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from cs_keras.data.batches import prediction_batches, reading
 from cs_keras.data.dataset import Dataset
-from cs_keras.evaluation.significance import bootstrap_interval
 from cs_keras.evaluation.size_study import cosine_distances
+from cs_keras.evaluation.statistics.significance import bootstrap_interval
 from cs_keras.storage.location import locate
-from pipelines.factors import open_factors
-from pipelines.trained import load_run_model, read_run
+from pipelines.factors.fit import open_factors
+from pipelines.inference.trained_run import load_run_model, read_run
 
 COUNTS = (1, 2, 4, 8, 16)
 PROCEDURES = ("regression", "triplet")

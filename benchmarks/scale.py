@@ -177,8 +177,8 @@ def train(folder: Path) -> None:
     from cs_keras.data.dataset import Dataset
     from cs_keras.models.cnn import VARIANTS, build
     from cs_keras.training.fit import fit
-    from pipelines.factors import open_factors
-    from pipelines.task import make_task
+    from pipelines.factors.fit import open_factors
+    from pipelines.training.targets import make_task
 
     baseline = VARIANTS["cnn-bn"]
     dataset = Dataset(folder)

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.comparison import Comparison, Line, best_seconds
 from benchmarks.settings import Settings
 from cs_keras.evaluation.overlap import evaluate_overlap
-from cs_keras.evaluation.topk import top_k_similar
+from cs_keras.evaluation.search.topk import top_k_similar
 
 TOPIC = "top-k"
 BLOCK_SIZE = 1024

@@ -16,11 +16,11 @@ import numpy as np
 
 from cs_keras import config
 from cs_keras.cli.console import Console
-from cs_keras.evaluation.comparison import compare_with
-from cs_keras.evaluation.intersection import list_overlap
 from cs_keras.evaluation.ladder import gap_closed
 from cs_keras.evaluation.overlap import rank_reference
-from cs_keras.evaluation.topk import top_k_similar
+from cs_keras.evaluation.search.intersection import list_overlap
+from cs_keras.evaluation.search.topk import top_k_similar
+from cs_keras.evaluation.statistics.comparison import compare_with
 from cs_keras.runs import read_npz
 from cs_keras.storage.location import locate
 
@@ -82,7 +82,7 @@ class Score:
 
     def __init__(self, folder: Any) -> None:
         from cs_keras.data.dataset import Dataset
-        from pipelines.factors import open_factors
+        from pipelines.factors.fit import open_factors
 
         self._folder, tracks = folder, Dataset(folder).tracks
         factors = open_factors(folder, tracks, None)

@@ -11,8 +11,8 @@ from cs_keras.errors import ConfigError
 from cs_keras.factors.wmf import WmfConfig
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import remove_temporaries
-from pipelines.factors import DEFAULT_NAME, FactorsConfig, factors_path, make_factors
-from pipelines.ingest import IngestConfig, ingest
+from pipelines.dataset.ingest import IngestConfig, ingest
+from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, factors_path, make_factors
 
 SOURCE = "source"
 # Few factors and a modest confidence, because the playlists are few: at alpha 40 another seed of the same fit

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from cs_keras.data.attributes import AttributeTable, align
+from cs_keras.data.attributes.table import AttributeTable, align
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import CsKerasError
@@ -17,16 +17,16 @@ from cs_keras.progress import Progress, Silent
 from cs_keras.runs import digest, finish_run, is_done, locked, open_run, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
-from pipelines.evaluate import evaluate
-from pipelines.factors import open_factors
-from pipelines.inputs import attributes_digest, require_inputs
-from pipelines.judge import Judge
-from pipelines.listening import open_listening
-from pipelines.reference import make_reference
-from pipelines.settings import identity, resolve
-from pipelines.signature import write_signature
-from pipelines.task import make_task, open_extra_factors
-from pipelines.train import clean_up, train
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.evaluation.evaluator import Judge
+from pipelines.evaluation.reference import make_reference
+from pipelines.factors.fit import open_factors
+from pipelines.factors.interactions import open_listening
+from pipelines.training.requirements import attributes_digest, require_inputs
+from pipelines.training.run_artifacts import write_signature
+from pipelines.training.run_config import identity, resolve
+from pipelines.training.targets import make_task, open_extra_factors
+from pipelines.training.train import clean_up, train
 
 # Smaller datasets are verified whole before they are trained on; of others each frame when it is first read.
 VERIFIED_BYTES = 1 << 33
@@ -69,7 +69,7 @@ def run_baselines(
     runs
         Folder for the run folders.
     changes
-        Settings laid over the models' own; see `pipelines.settings.resolve`.
+        Settings laid over the models' own; see `pipelines.training.run_config.resolve`.
     factors_name
         Which of the dataset's factors to predict.
     progress

@@ -13,27 +13,27 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.config import check_choice, check_range
-from cs_keras.data.attributes import AttributeTable, align
+from cs_keras.data.attributes.table import AttributeTable, align
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.folds import sample_rows
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.resampling import Resampling
 from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, gain, place
+from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import digest, locked, read_json, read_npz, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from cs_keras.training.fit import METRICS_FILE
-from pipelines.factors import open_factors
-from pipelines.inputs import attributes_digest, require_inputs
-from pipelines.listening import open_listening
-from pipelines.settings import RunConfig, identity, resolve
-from pipelines.signature import write_signature
-from pipelines.task import Task, make_task, open_extra_factors
-from pipelines.train import PREDICTIONS_FILE, clean_up, train
+from pipelines.factors.fit import open_factors
+from pipelines.factors.interactions import open_listening
+from pipelines.training.requirements import attributes_digest, require_inputs
+from pipelines.training.run_artifacts import write_signature
+from pipelines.training.run_config import RunConfig, identity, resolve
+from pipelines.training.targets import Task, make_task, open_extra_factors
+from pipelines.training.train import PREDICTIONS_FILE, clean_up, train
 
 STUDY_FILE = "size-study.json"
 BY = ("random", "popularity")

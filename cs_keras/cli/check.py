@@ -7,7 +7,7 @@ import click
 from cs_keras.cli.paths import DATASET
 
 if TYPE_CHECKING:
-    from pipelines.check import CheckResult
+    from pipelines.dataset.check import CheckResult
 
 
 @click.command("check")
@@ -26,8 +26,8 @@ def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
     """
     from cs_keras.cli.console import Console
     from cs_keras.errors import CsKerasError
-    from pipelines.check import check_dataset
-    from pipelines.repair import ingest_command, repair_dataset
+    from pipelines.dataset.check import check_dataset
+    from pipelines.dataset.repair import ingest_command, repair_dataset
 
     if repair:
         for sentence in repair_dataset(dataset) or ["nothing to repair"]:

@@ -58,8 +58,8 @@ def command(
         raise ConfigError(f"--out must end in .json. Received: {out}.")
     from cs_keras.cli.console import Console
     from cs_keras.runs import write_json
-    from pipelines.classify import FoldsConfig, classify_features, read_features
-    from pipelines.labels import genres_of, read_labels
+    from pipelines.evaluation.classify import FoldsConfig, classify_features, read_features
+    from pipelines.evaluation.labels import genres_of, read_labels
 
     settings = FoldsConfig(_folds(folds), repeats, seed)
     labelled = read_labels(labels) if labels is not None else genres_of(dataset)

@@ -31,7 +31,7 @@ def command(runs: tuple[Path, ...], dataset: Any, by: str, out: Path | None, **r
     from cs_keras.cli.console import Console, quiet_tensorflow
 
     quiet_tensorflow()
-    from pipelines.ensemble import combine_runs
+    from pipelines.evaluation.ensemble import combine_runs
 
     folder = combine_runs(
         runs, dataset, out or runs[0].resolve().parent, by, Console(), read_config(**reading)

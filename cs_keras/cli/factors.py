@@ -80,7 +80,7 @@ def command(
     check_usage(select, given)
     from cs_keras.factors.wmf import WmfConfig
     from cs_keras.storage.location import locate
-    from pipelines.factors import FactorsConfig, make_factors, take_factors
+    from pipelines.factors.fit import FactorsConfig, make_factors, take_factors
 
     dataset = locate(sources[-1])
     if given:

@@ -49,8 +49,8 @@ def command(
         if sources or out is not None or layer is not None:
             raise click.UsageError("--list takes RUN alone.")
         quiet_tensorflow()
-        from pipelines.features import list_layers
-        from pipelines.trained import read_run
+        from pipelines.inference.features import list_layers
+        from pipelines.inference.trained_run import read_run
 
         _show(*list_layers(read_run(run)))
         return
@@ -58,15 +58,15 @@ def command(
         raise click.UsageError(
             "Name a DATASET or AUDIO, and a file by --out; or --list to see the layers of RUN."
         )
-    from pipelines.track_vectors import check_suffix
+    from pipelines.inference.track_vectors import check_suffix
 
     dataset, files = find_sources(sources, split)
     check_suffix(out)
     quiet_tensorflow()
-    from pipelines.blocks import DatasetTracks
-    from pipelines.features import at_layer
-    from pipelines.predict import predict_dataset, predict_recordings
-    from pipelines.trained import read_run
+    from pipelines.inference.features import at_layer
+    from pipelines.inference.predict import predict_dataset, predict_recordings
+    from pipelines.inference.prediction_blocks import DatasetTracks
+    from pipelines.inference.trained_run import read_run
 
     console, trained = Console(), at_layer(read_run(run), layer)
     if dataset is not None:

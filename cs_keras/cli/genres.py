@@ -35,16 +35,16 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
     classifier is tested on another collection: all tracks there are told and held against their own genres, whose
     names are compared without regard to case; those that the classifier does not know are counted and told.
     """
-    from pipelines.genres import describe_genres, read_told
-    from reports.genres import composition_bars, make_genres_section
-    from reports.write import write_report
+    from pipelines.evaluation.genres import describe_genres, read_told
+    from reports.formats.files import write_report
+    from reports.tables.genres import composition_bars, make_genres_section
 
     told = read_told(run)
     if dataset is not None:
         from cs_keras.cli.console import Console, quiet_tensorflow
 
         quiet_tensorflow()
-        from pipelines.genre_transfer import tell_genres
+        from pipelines.evaluation.genre_transfer import tell_genres
 
         told = tell_genres(run, told, dataset, read_config(**reading), Console())
     findings = describe_genres(run, told, track_ids)
@@ -55,7 +55,7 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
         for line in composition_bars(findings.accuracy, composition):
             click.echo(_printable(line))
     if out is not None:
-        from reports.genre_figures import write_genre_figures
+        from reports.html.genre_figures import write_genre_figures
 
         written = [*write_report(sections, out, FORMATS), *write_genre_figures(findings, out)]
         click.echo(f"Written: {', '.join(map(str, written))}", err=True)

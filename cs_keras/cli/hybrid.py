@@ -36,9 +36,9 @@ def command(
     all others: by sound alone, by folding in the few alone, and by both, switching from one to the other or
     weighting them. Where to switch and how to weigh is chosen on validation tracks.
     """
-    from pipelines.hybrid import HybridConfig, compare_hybrids
-    from reports.hybrids import make_hybrids_section
-    from reports.write import write_report
+    from pipelines.evaluation.hybrid import HybridConfig, compare_hybrids
+    from reports.formats.files import write_report
+    from reports.tables.hybrids import make_hybrids_section
 
     config = HybridConfig(listens=tuple(sorted(set(listens))), k=k, seed=seed)
     found = compare_hybrids(run, dataset, config, read_config(**reading))

@@ -61,8 +61,8 @@ def command(
     """
     from cs_keras.audio.settings import AudioConfig
     from cs_keras.cli.console import Console
-    from cs_keras.data.patches import PatchFormat
-    from pipelines.import_patches import ImportConfig, import_patches, read_descriptions
+    from cs_keras.data.patches.read import PatchFormat
+    from pipelines.dataset.import_patches import ImportConfig, import_patches, read_descriptions
 
     audio = AudioConfig(sample_rate, n_fft, hop_length, window, mixdown)
     expected = PatchFormat(layout, patches_name, index_name)

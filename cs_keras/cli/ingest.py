@@ -95,7 +95,7 @@ def command(
     settings_audio = AudioConfig(sample_rate, n_fft, hop_length, window, mixdown, content)
     quiet_tensorflow()
     from cs_keras.data.catalogue import describe_recordings, find_audio, read_catalogue
-    from pipelines.ingest import IngestConfig, ingest
+    from pipelines.dataset.ingest import IngestConfig, ingest
 
     settings = IngestConfig(settings_audio, dtype, fold_by, decoder, shard_mb, workers, append)
     listed = read_catalogue(table, encoding) if table else []
@@ -132,7 +132,7 @@ def _ingest_items(
             raise ConfigError(f"{option.opts[-1]} is of recordings, and with --no-audio there are none.")
     if audio or table is None:
         raise ConfigError("With --no-audio, items come from a table alone: name it by --tracks.")
-    from pipelines.ingest_items import ingest_items, read_items
+    from pipelines.dataset.ingest_items import ingest_items, read_items
 
     result = ingest_items(read_items(table, encoding), out, fold_by, append)
     if result.dealing.startswith("dealt"):

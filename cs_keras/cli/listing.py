@@ -61,7 +61,7 @@ class Export:
             return to_csv(entries, measures)
         if self.form == "json":
             return to_json(entries, measures, about)
-        from pipelines.audio_files import with_audio
+        from pipelines.recommend.audio_files import with_audio
 
         folder = self.out.parent if self.out else Path()
         return to_m3u8(with_audio(entries, self.audio_root, self.tracks), folder)

@@ -11,7 +11,7 @@ from cs_keras.errors import ConfigError
 
 if TYPE_CHECKING:
     from cs_keras.data.reader import ReadConfig
-    from pipelines.attribute_files import AttributeFile
+    from pipelines.training.attribute_files import AttributeFile
 
 Command = Callable[..., Any]
 
@@ -85,7 +85,7 @@ def attribute_file(
     ConfigError
         When there is no such kind, or no file that the others could be of.
     """
-    from pipelines.attribute_files import AttributeFile, parse_kinds
+    from pipelines.training.attribute_files import AttributeFile, parse_kinds
 
     if features is not None:
         return AttributeFile(features, parse_kinds(kinds), id_column)

@@ -10,7 +10,7 @@ from cs_keras.cli.options import read_config, reading_options
 from cs_keras.cli.paths import DATASET, LOCAL_PATH
 
 if TYPE_CHECKING:
-    from pipelines.outliers import Ranked
+    from pipelines.recommend.outliers import Ranked
 
 
 @click.command("outliers")
@@ -44,9 +44,9 @@ def command(
     export = make_export(None, out, None, None)
     config = read_config(**reading)
     quiet_tensorflow()
-    from pipelines.outliers import find_outliers, read_playlists
-    from pipelines.places import open_catalogue
-    from pipelines.trained import read_run
+    from pipelines.inference.trained_run import read_run
+    from pipelines.recommend.catalogue import open_catalogue
+    from pipelines.recommend.outliers import find_outliers, read_playlists
 
     lists, console = read_playlists(playlists), Console()
     catalogue, trained = open_catalogue(run, dataset, config), read_run(run)

@@ -51,18 +51,18 @@ def command(
     """
     from cs_keras.cli.console import Console, quiet_tensorflow
     from cs_keras.errors import ConfigError
-    from pipelines.track_vectors import check_suffix
+    from pipelines.inference.track_vectors import check_suffix
 
     dataset, files = find_sources(sources, split)
     flags = beam_flags(runner)
     check_suffix(out)
     quiet_tensorflow()
     from cs_keras.models.spec import ANY
-    from pipelines.blocks import DatasetTracks
-    from pipelines.predict import predict_dataset, predict_recordings
-    from pipelines.predict_fusion import FeaturesFile, predict_fused, require_dataset
-    from pipelines.predict_items import choose_table, predict_items
-    from pipelines.trained import read_run
+    from pipelines.inference.predict import predict_dataset, predict_recordings
+    from pipelines.inference.predict_fusion import FeaturesFile, predict_fused, require_dataset
+    from pipelines.inference.predict_items import choose_table, predict_items
+    from pipelines.inference.prediction_blocks import DatasetTracks
+    from pipelines.inference.trained_run import read_run
 
     console, trained = Console(), read_run(run)
     hears, is_fusion = trained.needs == "sound", trained.needs == ANY

@@ -12,7 +12,7 @@ from cs_keras.cli.options import read_config, reading_options
 from cs_keras.cli.paths import DATASET, LOCAL_PATH
 
 if TYPE_CHECKING:
-    from pipelines.recommend import Recommended
+    from pipelines.recommend.recommend import Recommended
 
 
 @click.command("recommend")
@@ -113,9 +113,9 @@ def command(
     )
     reading = read_config(**options)
     quiet_tensorflow()
-    from pipelines.places import open_catalogue
-    from pipelines.question import ask_playlist, ask_tracks
-    from pipelines.recommend import SearchConfig, recommend
+    from pipelines.recommend.catalogue import open_catalogue
+    from pipelines.recommend.query import ask_playlist, ask_tracks
+    from pipelines.recommend.recommend import SearchConfig, recommend
 
     search = SearchConfig(by or ("dot" if playlist else "similarity"), candidates, index, index_file)
     catalogue = open_catalogue(run, dataset, reading)

@@ -12,10 +12,10 @@ from cs_keras.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from cs_keras.storage.location import Location
-    from reports.collect import Collected
-    from reports.html_spaces import Spaces
-    from reports.layout import Section
-    from reports.study_records import Study
+    from reports.html.spaces import Spaces
+    from reports.runs.collect import Collected
+    from reports.study.records import Study
+    from reports.tables.table import Section
 
 FORMATS = ("md", "csv", "latex")
 PAGE = "html"  # only when asked for: it brings a plotting library of five megabytes
@@ -51,7 +51,7 @@ def command(
     (PNG and SVG); the command that trains the winner comes last.
     """
     from cs_keras.storage.location import is_remote
-    from reports.study_reading import is_study
+    from reports.runs.folders import is_study
 
     chosen = formats or FORMATS
     target = out or (Path("report") if is_remote(folder) else folder / "report")
@@ -72,9 +72,9 @@ def show_report(
 ) -> None:
     """Print the tables of the runs in `runs` and write them to `out`, the page with what `dataset` knows."""
     from cs_keras.models import MODEL_FILES
-    from reports.collect import collect_runs
-    from reports.tables import make_sections
-    from reports.write import write_report
+    from reports.formats.files import write_report
+    from reports.runs.collect import collect_runs
+    from reports.tables.all_tables import make_sections
 
     collected = collect_runs(runs, tuple(MODEL_FILES))
     sections = make_sections(collected)
@@ -92,8 +92,8 @@ def _write_page(
     out: Path,
     dataset: "Location | None",
 ) -> list[Path]:
-    from reports.html_page import write_page
-    from reports.html_source import Source
+    from reports.html.page import write_page
+    from reports.html.source import Source
 
     if dataset is None:
         return write_page(sections, Source(collected, runs, {}), out)
@@ -115,9 +115,9 @@ def inspect_best(
         Why a run was not looked into, by its folder; whatever fails costs the page no more than that part.
     """
     from cs_keras.errors import CsKerasError
-    from pipelines.inspection_file import why_not
-    from reports.html_group import rank_runs
-    from reports.html_runs import folders_of, list_folders
+    from pipelines.inference.inspection_file import why_not
+    from reports.html.group import rank_runs
+    from reports.html.runs import folders_of, list_folders
 
     reasons: dict[Path, str] = {}
     folders = list_folders(runs)
@@ -141,12 +141,12 @@ def inspect_best(
 def _inspect(folder: Path, dataset: "Location") -> None:
     from cs_keras.cli.console import Console, quiet_tensorflow
     from cs_keras.data.dataset import Dataset
-    from pipelines.inspection_file import is_inspected
+    from pipelines.inference.inspection_file import is_inspected
 
     opened = Dataset(dataset)
     if not is_inspected(folder, opened.digest):
         quiet_tensorflow()
-        from pipelines.inspect_run import inspect_run
+        from pipelines.inference.inspect_run import inspect_run
 
         inspect_run(folder, opened, Console())
 
@@ -162,8 +162,8 @@ def open_spaces(dataset: "Location", collected: "Collected") -> "Spaces":
     from cs_keras.data.dataset import Dataset
     from cs_keras.factors.store import load_factors
     from cs_keras.runs import digest
-    from pipelines.factors import factors_names, factors_path
-    from reports.html_spaces import Space
+    from pipelines.factors.fit import factors_names, factors_path
+    from reports.html.spaces import Space
 
     opened = Dataset(dataset)
     spaces = {}
@@ -186,11 +186,11 @@ def show_study(folder: "Location", out: Path, formats: tuple[str, ...] = FORMATS
     from cs_keras.runs import atomic_write
     from cs_keras.storage.location import is_remote
     from cs_keras.storage.mirror import mirrored
-    from reports.study_analysis import analyse_study
-    from reports.study_reading import STUDY_FILES, read_study
-    from reports.study_records import BEST_FILE
-    from reports.study_tables import make_study_sections
-    from reports.study_write import write_study_report
+    from reports.study.analysis import analyse_study
+    from reports.study.reading import STUDY_FILES, read_study
+    from reports.study.records import BEST_FILE
+    from reports.study.tables import make_study_sections
+    from reports.study.write import write_study_report
 
     with mirrored(folder, *STUDY_FILES) as copy:
         study = read_study(copy)

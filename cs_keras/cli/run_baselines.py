@@ -120,7 +120,7 @@ def _named(models: str | None) -> list[str]:
 def _choose(models: str | None, dataset: Any, has_attributes: bool, console: Any) -> list[str]:
     """Return the models that can run on a dataset, telling how many cannot."""
     from cs_keras.data.schema import read_info, read_tracks
-    from pipelines.inputs import choose_models
+    from pipelines.training.requirements import choose_models
 
     audio = read_info(dataset).audio
     keys, unable = choose_models(models, read_tracks(dataset), has_attributes, audio)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cs_keras.factors.interactions import Tally
     from cs_keras.factors.store import Factors
     from cs_keras.storage.location import Location
-    from pipelines.factors import FactorsConfig
+    from pipelines.factors.fit import FactorsConfig
 
 PAGE_WIDTH = 110  # characters, where no terminal says how many fit
 SEARCH_OPTIONS = {
@@ -108,7 +108,7 @@ def make_by_selection(
     """
     from cs_keras.cli.console import Console
     from cs_keras.factors.grid import Grid
-    from pipelines.select_factors import SelectionConfig, make_selected, select_factors, selection_path
+    from pipelines.factors.select import SelectionConfig, make_selected, select_factors, selection_path
 
     given = {name: value for name, value in search.items() if value is not None}
     values = {
@@ -129,8 +129,9 @@ def make_by_selection(
 def _show(selection: Any, path: "Location") -> None:
     from rich.console import Console
 
-    from reports.selection import make_selection_section, write_selection
-    from reports.terminal import to_rich
+    from reports.formats.files import write_selection
+    from reports.formats.terminal import to_rich
+    from reports.tables.factor_selection import make_selection_section
 
     write_selection(path, selection)
     console = Console()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.layout import Section
+    from reports.tables.table import Section
 
 PAGE_WIDTH = 110  # characters, where no terminal says how many fit
 
@@ -13,7 +13,7 @@ def print_sections(sections: "Sequence[Section]") -> None:
     """Print tables with what stands around them."""
     from rich.console import Console
 
-    from reports.terminal import to_rich
+    from reports.formats.terminal import to_rich
 
     console = Console()
     if not console.is_terminal:  # a file or pipe has no width of its own

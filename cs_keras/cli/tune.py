@@ -16,7 +16,7 @@ from cs_keras.errors import ConfigError, StorageError
 if TYPE_CHECKING:
     from cs_keras.data.reader import ReadConfig
     from cs_keras.storage.location import Location
-    from pipelines.attribute_files import AttributeFile
+    from pipelines.training.attribute_files import AttributeFile
     from tuning.order import Order
     from tuning.search import Team
     from tuning.study import Search, Study
@@ -37,12 +37,12 @@ class Training:
     data_digest: str
 
     def __call__(self, order: "Order", folder: Path) -> None:
-        """Train in `folder`; see `pipelines.trial.run_execution`."""
+        """Train in `folder`; see `pipelines.training.trial.run_execution`."""
         from cs_keras.cli.console import quiet_tensorflow
 
         quiet_tensorflow()
         from cs_keras.storage.location import locate
-        from pipelines.trial import Execution, run_execution
+        from pipelines.training.trial import Execution, run_execution
 
         given = {field.name: getattr(order, field.name) for field in dataclasses.fields(order)}
         execution = Execution(
@@ -131,8 +131,8 @@ def _study(model: str, dataset: "Location", folder: "Location", given: Mapping[s
     """Return the study that the options describe."""
     from cs_keras import config
     from cs_keras.data.dataset import Dataset
-    from pipelines.factors import open_factors
-    from pipelines.trial import check_search
+    from pipelines.factors.fit import open_factors
+    from pipelines.training.trial import check_search
     from tuning.plan import TABLES, find_grid, make_plan
     from tuning.study import Study
 

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.exact import Float64Array
-from cs_keras.evaluation.search import Int64Array
-from cs_keras.evaluation.topk import TopK
+from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.search.search import Int64Array
+from cs_keras.evaluation.search.topk import TopK
 
 
 def ndcg_by_group(

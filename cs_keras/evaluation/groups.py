@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_count, check_scores
-from cs_keras.evaluation.search import Int64Array
-from cs_keras.evaluation.significance import bootstrap_interval
+from cs_keras.evaluation.search.search import Int64Array
+from cs_keras.evaluation.statistics.significance import bootstrap_interval
 
 
 @dataclass(frozen=True)

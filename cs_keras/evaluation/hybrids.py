@@ -1,4 +1,4 @@
-"""What sound and a little listening are worth alone and together, as `pipelines.hybrid` measures it."""
+"""What sound and a little listening are worth alone and together, as `pipelines.evaluation.hybrid` measures it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import ConfigError
-from cs_keras.evaluation.exact import Float64Array
-from cs_keras.evaluation.resampling import Resampling, check_models, resampled_models
+from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resampled_models
 
 REFERENCE = 1.0
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.checks import check_factors, check_same_shape
-from cs_keras.evaluation.search import blocks
+from cs_keras.evaluation.search.search import blocks
 
 ROWS_PER_BLOCK = 2**14  # in float64 at a time: 26 MB of 200 factors
 

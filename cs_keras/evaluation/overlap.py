@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_count, check_factors, check_ks, check_same_shape
-from cs_keras.evaluation.intersection import count_shared
-from cs_keras.evaluation.metrics import squared_lengths
-from cs_keras.evaluation.permutations import check_comparable, permutation_test
-from cs_keras.evaluation.search import Int64Array
-from cs_keras.evaluation.significance import bootstrap_interval, chance
-from cs_keras.evaluation.topk import Metric, TopK, top_k_dot, top_k_ranking, top_k_similar
+from cs_keras.evaluation.search.intersection import count_shared
+from cs_keras.evaluation.search.metric_rows import squared_lengths
+from cs_keras.evaluation.search.search import Int64Array
+from cs_keras.evaluation.search.topk import Metric, TopK, top_k_dot, top_k_ranking, top_k_similar
+from cs_keras.evaluation.statistics.permutations import check_comparable, permutation_test
+from cs_keras.evaluation.statistics.significance import bootstrap_interval, chance
 
 KS = (10, 50, 100, 500)
 MAX_QUERIES = 20_000

@@ -3,8 +3,9 @@
 Cormack, Clarke & Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
 methods": for each query an item's score is the sum over rankings of 1 / (60 + rank), ranks from 1. Equals have the
 mean of their ranks here, so that a ranking fused with itself is what it was, ties included; what float32 rounding
-alone tells apart is no tie. Every ranking is of all items, by exact scores (`cs_keras.evaluation.exact`), for a
-block of queries at a time: memory is bounded, and results do not depend on the block.
+alone tells apart is no tie. Every ranking is of all items, by exact scores
+(`cs_keras.evaluation.search.exact`), for a block of queries at a time:
+memory is bounded, and results do not depend on the block.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +17,11 @@ from scipy.stats import rankdata
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import FloatArray, check_factors, check_width
-from cs_keras.evaluation.exact import Float64Array
-from cs_keras.evaluation.metrics import cosine_search, dot_search, euclidean_search
-from cs_keras.evaluation.places import Places
-from cs_keras.evaluation.search import Int64Array, Search, blocks
-from cs_keras.evaluation.topk import Metric, TopK
+from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.search.held_out_ranks import Places
+from cs_keras.evaluation.search.metric_rows import cosine_search, dot_search, euclidean_search
+from cs_keras.evaluation.search.search import Int64Array, Search, blocks
+from cs_keras.evaluation.search.topk import Metric, TopK
 
 CONSTANT = 60  # of the source, which found it to be "near-optimal, but that the choice is not critical"
 BLOCK_SCORES = 2**21  # of queries times items at a time: 17 MB for each ranking
@@ -86,7 +87,7 @@ def top_k_scored(score: Score, lists: TopK) -> TopK:
 
 
 def find_places_scored(score: Score, held_out: scipy.sparse.csr_matrix) -> Places:
-    """Rank all items by `score`, and find those held out, as `cs_keras.evaluation.places.find_places` does.
+    """Rank all items by `score`, and find those held out, as `find_places` does.
 
     Parameters
     ----------

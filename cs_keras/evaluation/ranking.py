@@ -21,10 +21,10 @@ import scipy.sparse
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_count, check_ks
-from cs_keras.evaluation.exact import Float64Array
 from cs_keras.evaluation.overlap import KS
-from cs_keras.evaluation.places import Places, find_places
-from cs_keras.evaluation.search import Int64Array
+from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.search.held_out_ranks import Places, find_places
+from cs_keras.evaluation.search.search import Int64Array
 
 
 @dataclass(frozen=True)

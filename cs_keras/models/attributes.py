@@ -1,6 +1,6 @@
 """Attributes of tracks to factors, without any sound: the attribute network of Nieto 2017, and its sceptics.
 
-``attributes`` takes a table's attributes, encoded as one vector a track (`cs_keras.data.attribute_encoding`),
+``attributes`` takes a table's attributes, encoded as one vector a track (`cs_keras.data.attributes.encoding`),
 through dense layers, trained as the source trained its own on about 400 expert attributes: cosine distance, Adam
 with Keras's default settings, half of each hidden layer dropped, batches of 256, early stopping. The source shows
 its layers as a picture without numbers; two of 1,024 are ours, as are ELU and what all baselines here share. Its

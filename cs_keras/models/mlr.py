@@ -27,7 +27,7 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class RankingConfig:
-    """Settings of `cs_keras.training.metric_learning`.
+    """Settings of `cs_keras.training.feature_learning.metric_learning`.
 
     Attributes
     ----------

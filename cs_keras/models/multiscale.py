@@ -3,8 +3,9 @@
 Dieleman & Schrauwen 2013, as told in Dieleman's slides of 2014. Of sound there are several pictures, from fine to
 coarse in time: mel spectrograms of windows of 1,024 to 8,192 samples (``multiresolution``), or one of them with its
 Gaussian or Laplacian pyramid along time (Burt & Adelson 1983). Of each, spherical k-means finds kernels in white
-patches of a few frames (`cs_keras.training.spherical_kmeans`); features are the patches' dot products with all of
-them, a convolution. They are max-pooled over short stretches; of these a sequence keeps mean and maximum.
+patches of a few frames (`cs_keras.training.feature_learning.spherical_kmeans`); features are the patches' dot
+products with all of them, a convolution. They are max-pooled over short stretches; of these a
+sequence keeps mean and maximum.
 
 The slides name windows, pyramids, k-means and linear encoding; frames of a patch, centroids, levels and pools are
 ours, and so are decibels, and windows that overlap by half. The slides' classifier of tags, a hidden layer of 1,000

@@ -202,7 +202,7 @@ class Baseline:
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """Keys of other baselines that are trained first; see `pipelines.procedures.branches`."""
+        """Keys of other baselines that are trained first; see `pipelines.training.procedures.branches`."""
         return tuple(getattr(self.model, "branches", ()))
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 A small convolutional network maps a sequence to a point on the unit sphere, so that tracks with similar factors
 lie close (Schroff, Kalenichenko & Philbin 2015, "FaceNet"); dense layers map the point to factors. Losses and
-mining are in `cs_keras.training.triplets`.
+mining are in `cs_keras.training.triplets.mining`.
 
 By its parameter counts the thesis's embedding has 32 kernels in each convolution and no hidden dense layer, and
 its regressor takes 384 numbers: as many as the embeddings of anchor, positive and negative have side by side, and

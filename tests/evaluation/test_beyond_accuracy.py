@@ -11,7 +11,7 @@ from cs_keras.evaluation.beyond_accuracy import (
     measure_exposure,
     popularity_ratio,
 )
-from cs_keras.evaluation.topk import top_k_ranking, top_k_similar
+from cs_keras.evaluation.search.topk import top_k_ranking, top_k_similar
 
 
 def test_hand_counted():

@@ -5,7 +5,7 @@ import scipy.sparse
 from cs_keras.errors import DataError
 from cs_keras.evaluation.group_ranking import ndcg_by_group
 from cs_keras.evaluation.ranking import ndcg_at_k
-from cs_keras.evaluation.topk import top_k_dot
+from cs_keras.evaluation.search.topk import top_k_dot
 
 RANDOM = np.random.default_rng(0)
 PLAYLISTS = RANDOM.standard_normal((40, 5)).astype(np.float32)

@@ -3,7 +3,7 @@ import pytest
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.groups import artists_known, by_group, popularity_groups
-from cs_keras.evaluation.significance import bootstrap_interval
+from cs_keras.evaluation.statistics.significance import bootstrap_interval
 
 
 def test_means_of_groups(random):

@@ -4,12 +4,12 @@ import pytest
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.agreement import measure_agreement
 from cs_keras.evaluation.fits import Fit
-from cs_keras.evaluation.intersection import list_overlap
 from cs_keras.evaluation.ladder import GapShare, Verdict, build_ladder, gap_closed, judge
 from cs_keras.evaluation.overlap import evaluate_overlap
-from cs_keras.evaluation.references import mean_predictor, random_predictor
-from cs_keras.evaluation.significance import bootstrap_interval
-from cs_keras.evaluation.topk import top_k_similar
+from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor
+from cs_keras.evaluation.search.intersection import list_overlap
+from cs_keras.evaluation.search.topk import top_k_similar
+from cs_keras.evaluation.statistics.significance import bootstrap_interval
 
 
 def test_shares_as_by_hand():

@@ -4,7 +4,7 @@ from scipy.stats import ortho_group
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.overlap import evaluate_overlap, rank_reference
-from cs_keras.evaluation.references import mean_predictor, one_ranking_scores, random_predictor
+from cs_keras.evaluation.reference_predictors import mean_predictor, one_ranking_scores, random_predictor
 
 FEW = {"n_permutations": 99, "n_bootstrap": 200}
 

@@ -7,7 +7,6 @@ import scipy.sparse
 from cs_keras.errors import DataError
 from cs_keras.evaluation import rank_fusion
 from cs_keras.evaluation.overlap import compare_lists, rank_predicted, rank_reference
-from cs_keras.evaluation.places import find_places
 from cs_keras.evaluation.rank_fusion import (
     dot_scores,
     find_places_scored,
@@ -15,7 +14,8 @@ from cs_keras.evaluation.rank_fusion import (
     similarity_scores,
     top_k_scored,
 )
-from cs_keras.evaluation.topk import top_k_dot, top_k_similar
+from cs_keras.evaluation.search.held_out_ranks import find_places
+from cs_keras.evaluation.search.topk import top_k_dot, top_k_similar
 
 N, F, U = 90, 6, 25
 

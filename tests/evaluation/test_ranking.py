@@ -10,9 +10,10 @@ from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation import search, standings
 from cs_keras.evaluation.ranking import ndcg_at_k, rank_metrics
-from cs_keras.evaluation.references import mean_predictor
+from cs_keras.evaluation.reference_predictors import mean_predictor
+from cs_keras.evaluation.search import ranks as standings
+from cs_keras.evaluation.search import search
 
 METRICS = ("recall", "precision", "ndcg", "average_precision")
 

@@ -12,7 +12,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.models import get_baseline
 from cs_keras.models.multiscale import adapt, build_features, build_regressor, kernels_name, set_kernels
-from cs_keras.training.spherical_kmeans import fit_whitening, linear_kernels
+from cs_keras.training.feature_learning.spherical_kmeans import fit_whitening, linear_kernels
 
 FRAMES = 64
 WAVEFORM = AudioConfig(content="waveform")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cs_keras.errors import StorageError
-from pipelines.ingest import PlannedPart, ShardMaker
+from pipelines.dataset.ingest import PlannedPart, ShardMaker
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.data.attribute_columns import NumericColumn
-from cs_keras.data.attributes import AttributeTable, make_table
+from cs_keras.data.attributes.columns import NumericColumn
+from cs_keras.data.attributes.table import AttributeTable, make_table
 from cs_keras.data.schema import DatasetInfo, make_tracks, write_dataset
 from cs_keras.data.shards import read_shard, write_shard
 from cs_keras.factors.scaling import fit_scaler

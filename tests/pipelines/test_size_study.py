@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cs_keras.data.attribute_columns import NumericColumn
-from cs_keras.data.attributes import make_table
+from cs_keras.data.attributes.columns import NumericColumn
+from cs_keras.data.attributes.table import make_table
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.store import load_factors
 from cs_keras.runs import write_npz
 from pipelines import size_study
 from pipelines.size_study import SizeConfig, study_size
-from reports.render import to_markdown
-from reports.size_study import make_size_section
-from tests.pipelines.test_hybrid import make_dataset
+from reports.formats.markdown_csv import to_markdown
+from reports.tables.size_study import make_size_section
+from tests.pipelines.evaluation.test_hybrid import make_dataset
 
 SETTINGS = {"evaluation": {"n_permutations": 99, "n_bootstrap": 100}}
 

@@ -12,9 +12,9 @@ import pytest
 import scipy.sparse
 
 from cs_keras.evaluation.losses import regression_losses
-from cs_keras.evaluation.references import mean_predictor
+from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.runs import DONE, read_json, write_json, write_npz
-from pipelines.evaluate_record import (
+from pipelines.evaluation.evaluation_json import (
     MODEL,
     beyond_values,
     group_values,
@@ -23,11 +23,11 @@ from pipelines.evaluate_record import (
     query_values,
     ranking_values,
 )
-from pipelines.judge import Judge
-from pipelines.reference import Predictor, Reference
-from reports.collect import collect_runs
-from reports.layout import Section
-from reports.tables import make_sections
+from pipelines.evaluation.evaluator import Judge
+from pipelines.evaluation.reference import Predictor, Reference
+from reports.runs.collect import collect_runs
+from reports.tables.all_tables import make_sections
+from reports.tables.table import Section
 
 N_FACTORS = 6
 SETTINGS = {"metric": "cosine", "n_permutations": 199, "n_bootstrap": 50, "max_queries": 20_000}

@@ -9,7 +9,7 @@ from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.training.losses import make_loss
-from pipelines.task import Task, make_lesson
+from pipelines.training.targets import Task, make_lesson
 
 N_TRACKS, N_FACTORS = 40, 5
 TRAIN = np.arange(30)

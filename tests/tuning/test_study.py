@@ -12,8 +12,8 @@ from cs_keras import config
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import get_baseline
 from cs_keras.runs import read_json, write_json
-from pipelines.settings import resolve
-from reports.study_reading import read_study as read_report
+from pipelines.training.run_config import resolve
+from reports.study.reading import read_study as read_report
 from tests.tuning.studies import UPSTREAM, grid_study, make_study, records
 from tests.tuning.test_oracles import EPOCHS, ask, search
 from tuning.hparams import is_logged

@@ -19,7 +19,7 @@ LEDGER = "ledger.txt"
 
 @dataclasses.dataclass(frozen=True)
 class Rehearsal:
-    """Trains nothing, in epochs that take `epoch_s` seconds and leave what `pipelines.trial` would.
+    """Trains nothing, in epochs that take `epoch_s` seconds and leave what `pipelines.training.trial` would.
 
     `ledger` is a folder with a line for each epoch of each trial; `epochs` are those of a whole training.
     """

@@ -1,0 +1,1 @@
+"""Tables of track attributes: columns, encoding, reading."""

@@ -1,0 +1,141 @@
+"""What is known about items beside their sound: a table of attributes, and the same in the order of a dataset."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.data.attributes.columns import Column, LabelColumn, NumericColumn
+from cs_keras.data.schema import TRACK_SCHEMA, Tracks
+from cs_keras.errors import DataError
+
+GENRES = "genres"
+DESCRIPTIONS = {"path", *TRACK_SCHEMA.names} - {GENRES, "duration_s"}
+"""Columns that say which track a row is of, and where it is kept: no attributes unless somebody says so."""
+
+Flags = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.str_]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AttributeTable:
+    """Attributes of items, as a file has them.
+
+    Attributes
+    ----------
+    ids
+        Shape (n_items,), no two alike, none empty.
+    columns
+        By name, in the order of the file, each of n_items.
+    where
+        The file, for messages.
+    """
+
+    ids: Ids
+    columns: Mapping[str, Column]
+    where: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def is_empty(self) -> Flags:
+        """Which items have no value in any column, shape (n_items,)."""
+        flags = [column.is_missing for column in self.columns.values()]
+        return np.logical_and.reduce(flags) if flags else np.ones(len(self), np.bool_)
+
+    def take(self, rows: Integers) -> "AttributeTable":
+        """Return the table of some items; see `NumericColumn.take` for -1."""
+        taken = {name: column.take(rows) for name, column in self.columns.items()}
+        return AttributeTable(self.ids[rows], taken, self.where)
+
+    def describe(self) -> str:
+        """Return which columns there are, by kind, in words."""
+        names: dict[str, list[str]] = {}
+        for name, column in self.columns.items():
+            n = column.values.shape[1] if isinstance(column, NumericColumn) else 1
+            names.setdefault(column.kind, []).append(name if n == 1 else f"{name} ({n} numbers)")
+        return "; ".join(f"{kind}: {', '.join(own)}" for kind, own in names.items())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Attributes:
+    """Attributes in the order of a dataset's tracks.
+
+    Attributes
+    ----------
+    table
+        Row i is of track i; where the file says nothing about it, all is missing.
+    has
+        Which tracks have at least one value, shape (n_tracks,).
+    n_unknown
+        Items of the file that the dataset does not hold.
+    """
+
+    table: AttributeTable
+    has: Flags
+    n_unknown: int = 0
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 over what the dataset's tracks have: names, kinds and values of the columns, in their order."""
+        state = hashlib.sha256(self.has.tobytes())
+        for name, column in self.table.columns.items():
+            content = column.content()
+            state.update(repr((name, column.kind, len(content))).encode() + content)
+        return state.hexdigest()
+
+
+def make_table(ids: Sequence[str], columns: Mapping[str, Column], where: str) -> AttributeTable:
+    """Return a table of attributes.
+
+    Raises
+    ------
+    DataError
+        When an id stands twice or is empty, or there are no items or no columns.
+    """
+    if not columns:
+        raise DataError(
+            f"{where} holds no attributes: expected at least one column beside those of ids and names."
+        )
+    if not len(ids):
+        raise DataError(f"{where} holds no items: it has columns but no rows.")
+    seen: set[str] = set()
+    for row, item_id in enumerate(ids, 1):
+        if not item_id:
+            raise DataError(f"{where}: row {row} has no id.")
+        if item_id in seen:
+            raise DataError(f"{where}: id {item_id!r} stands twice; an item has one row of attributes.")
+        seen.add(item_id)
+    return AttributeTable(np.array(ids, np.str_), columns, where)
+
+
+def align(table: AttributeTable, track_ids: Ids, dataset: str) -> Attributes:
+    """Return `table` in the order of `track_ids`, shape (n_tracks,).
+
+    Raises
+    ------
+    DataError
+        When they have nothing in common; `dataset` is what the message calls where the tracks are from.
+    """
+    row_of = {item_id: row for row, item_id in enumerate(table.ids.tolist())}
+    rows = np.array([row_of.get(track_id, -1) for track_id in track_ids.tolist()], np.int64)
+    n_known = int((rows >= 0).sum())
+    if not n_known:
+        raise DataError(
+            f"None of the {len(table)} ids of {table.where} is a track of {dataset}: expected ids such as "
+            f"{str(track_ids[0])!r}. Received: such as {str(table.ids[0])!r}."
+        )
+    aligned = AttributeTable(track_ids, table.take(rows).columns, table.where)
+    return Attributes(aligned, ~aligned.is_empty, len(table) - n_known)
+
+
+def genre_attributes(tracks: Tracks) -> Attributes:
+    """Return the genres of a dataset's own track table as attributes."""
+    labels = tuple(tuple(dict.fromkeys(genres or ())) for genres in tracks.table[GENRES].to_pylist())
+    table = AttributeTable(tracks.ids, {GENRES: LabelColumn(labels)}, "the track table")
+    return Attributes(table, ~table.is_empty)

@@ -1,0 +1,1 @@
+"""Metrics that need labels: classification, genre accuracy, cohesion, attribute estimates."""

@@ -1,0 +1,87 @@
+"""How well attributes are estimated, column by column of their encoding."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from cs_keras.data.attributes.columns import NumericColumn
+from cs_keras.data.attributes.encoding import Encoding, NumericEncoding
+from cs_keras.data.attributes.table import AttributeTable
+from cs_keras.evaluation.losses import regression_losses
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimateQuality:
+    """Means over the columns for which a measure is defined.
+
+    Attributes
+    ----------
+    r2
+        Of numbers, over the items that have them; None where no number varies.
+    n_numbers
+        Numbers that it is the mean of.
+    auc
+        Of labels: how often an item that has one is estimated above an item that has not, ties half; None where no
+        label tells items apart.
+    n_labels
+        Labels that it is the mean of.
+    """
+
+    r2: float | None
+    n_numbers: int
+    auc: float | None
+    n_labels: int
+
+
+def measure_estimates(encoding: Encoding, table: AttributeTable, estimates: Matrix) -> EstimateQuality:
+    """Return how near estimates of encoded attributes come to the attributes.
+
+    Parameters
+    ----------
+    encoding
+        Of the attributes; indicators of missing numbers are not judged.
+    table
+        Of the items.
+    estimates
+        Shape (n_items, encoding.n_features), float32.
+    """
+    truth, first = encoding.encode(table), 0
+    r2: list[float] = []
+    auc: list[float] = []
+    for column in encoding.columns:
+        own = slice(first, first + column.n_features)
+        first = own.stop
+        if isinstance(column, NumericEncoding):
+            known = table.columns[column.name]
+            missing = np.isnan(known.values) if isinstance(known, NumericColumn) else None
+            for number in range(len(column.mean)):
+                place = own.start + number
+                has = slice(None) if missing is None else ~missing[:, number]
+                r2 += _r2(truth[has, place], estimates[has, place])
+        else:
+            pairs = zip(truth[:, own].T, estimates[:, own].T, strict=True)
+            auc += [area for has, guess in pairs for area in _auc(has > 0, guess)]
+    means = [float(np.mean(found)) if found else None for found in (r2, auc)]
+    return EstimateQuality(means[0], len(r2), means[1], len(auc))
+
+
+def _r2(truth: Matrix, guess: Matrix) -> list[float]:
+    """Return the R² of one number, or none where it does not vary."""
+    if not len(truth):
+        return []
+    r2 = regression_losses(truth[:, np.newaxis], guess[:, np.newaxis]).r2
+    return [] if r2 is None else [r2]
+
+
+def _auc(has: npt.NDArray[np.bool_], guess: Matrix) -> list[float]:
+    """Return the area under the ROC curve of one label, by ranks, or none where all items are alike."""
+    n_with = int(has.sum())
+    n_without = len(has) - n_with
+    if not n_with or not n_without:
+        return []
+    ranks = rankdata(guess)[has].sum() - n_with * (n_with + 1) / 2
+    return [float(ranks) / (n_with * n_without)]

@@ -1,0 +1,166 @@
+"""How much the tracks of a list are of one kind: by genre, by artist, and by where listening places them.
+
+Semantic cohesion, shared labels and the entropy of a list's genres, is how Cardorelle (2018) would judge playlists
+if it were the same as quality, which he says it is not: people often like lists that are diverse. So diversity
+stands beside it. No such number is good or bad by itself: hold it beside that of the reference's lists.
+
+Lists are of item rows, best first, as in `TopK.indices`; what asked for each is an item itself. Genres are a matrix
+of items by genres, whose row is 0 for an item of which none is known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from cs_keras.errors import DataError
+from cs_keras.evaluation.beyond_accuracy import check_lists
+from cs_keras.evaluation.checks import FloatArray, check_factors
+from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.search.search import blocks
+
+BLOCK_ENTRIES = 2**22  # numbers of a block of lists in memory at a time
+
+
+@dataclass(frozen=True)
+class Cohesion:
+    """Means over lists, each None where no list has a value.
+
+    Attributes
+    ----------
+    shared_genre : float or None
+        Share of a list that has a genre in common with what asked for it, over the queries that have any; what has
+        none in a list counts as having none in common.
+    same_artist : float
+        Share of a list that is by the artist of what asked for it.
+    genre_entropy : float or None
+        Entropy in bits of the genres of a list, over the lists that hold any: 0 if all are one, the logarithm of
+        their number if all are alike. An item of several genres counts for each in equal parts, one of none for
+        nothing.
+    diversity : float or None
+        Mean of 1 - cosine over the pairs of a list's items; None for lists of one.
+    """
+
+    shared_genre: float | None
+    same_artist: float
+    genre_entropy: float | None
+    diversity: float | None
+
+
+def measure_cohesion(
+    lists: npt.ArrayLike,
+    queries: npt.ArrayLike,
+    artists: npt.ArrayLike,
+    genres: sp.csr_matrix,
+    factors: npt.ArrayLike,
+) -> Cohesion:
+    """Return how much lists are of one kind.
+
+    Parameters
+    ----------
+    lists : array_like, shape (n_queries, k), int
+        Distinct item rows.
+    queries : array_like, shape (n_queries,), int
+        Item row that asked for each list.
+    artists : array_like, shape (n_items,), int or str
+        Who made each item.
+    genres : scipy.sparse.csr_matrix, shape (n_items, n_genres)
+        Not 0 where an item is of a genre; see `genre_matrix`.
+    factors : array_like, shape (n_items, n_factors), float
+        Where listening places the items; a row of zeros has no direction, and cosine 0 with any other.
+
+    Raises
+    ------
+    DataError
+        Not lists of distinct rows, a query each, and rows of all tables for the same items.
+    """
+    places = check_factors("factors", factors)
+    n_items = len(places)
+    rows, asked, makers = check_lists(lists, n_items), np.asarray(queries), np.asarray(artists)
+    if asked.shape != rows.shape[:1] or makers.shape != (n_items,) or genres.shape[0] != n_items:
+        raise DataError(
+            f"lists and items do not fit together: expected {len(rows)} queries, and artists and genres of "
+            f"{n_items} items. Received: {asked.shape}, {makers.shape} and {genres.shape}."
+        )
+    return Cohesion(
+        _mean(_shared_genre(rows, asked, genres)),
+        float(np.mean(makers[rows] == makers[asked, np.newaxis])),
+        _mean(_genre_entropy(rows, genres)),
+        None if rows.shape[1] == 1 else _mean(_diversity(rows, places)),
+    )
+
+
+def genre_matrix(genres: Sequence[Sequence[str]]) -> sp.csr_matrix:
+    """Return genres of items as a matrix, shape (n_items, n_genres), float64; rows sum to 1, or to 0 without any.
+
+    Columns are genres in alphabetical order, at least one.
+    """
+    names = sorted({name for own in genres for name in own})
+    column_of = {name: column for column, name in enumerate(names)}
+    distinct = [list(dict.fromkeys(own)) for own in genres]
+    indices = [column_of[name] for own in distinct for name in own]
+    weights = [1 / len(own) for own in distinct for _ in own]
+    indptr = np.cumsum([0, *map(len, distinct)])
+    return sp.csr_matrix(
+        (weights, indices, indptr), shape=(len(genres), max(len(names), 1)), dtype=np.float64
+    )
+
+
+def _shared_genre(rows: npt.NDArray[Any], asked: npt.NDArray[Any], genres: sp.csr_matrix) -> Float64Array:
+    """Return the share of each list, of queries that have genres, that has one of them."""
+    has = np.diff(genres.indptr)[asked] > 0
+    rows, asked = rows[has], asked[has]
+    shares = np.zeros(len(rows))
+    bits = _pack(genres)
+    for block in blocks(len(rows), _lists_in_a_block(rows, bits.shape[1])):
+        common = bits[rows[block]] & bits[asked[block], np.newaxis]
+        shares[block] = common.any(axis=2).mean(axis=1)
+    return shares
+
+
+def _pack(genres: sp.csr_matrix) -> npt.NDArray[np.uint8]:
+    """Return which genres each item has, a bit each, shape (n_items, ceil(n_genres / 8))."""
+    n_items, n_genres = genres.shape
+    size = max(1, BLOCK_ENTRIES // n_genres)
+    packed = [np.packbits(genres[block].toarray() != 0, axis=1) for block in blocks(n_items, size)]
+    return np.concatenate(packed)
+
+
+def _genre_entropy(rows: npt.NDArray[Any], genres: sp.csr_matrix) -> Float64Array:
+    """Return the entropy in bits of each list that holds any genre."""
+    n_lists, k = rows.shape
+    listed = sp.csr_matrix(
+        (np.ones(rows.size), rows.reshape(-1), np.arange(0, rows.size + 1, k)),
+        shape=(n_lists, genres.shape[0]),
+    )
+    weights = sp.csr_matrix(listed @ genres)
+    totals = np.asarray(weights.sum(axis=1)).reshape(-1)
+    shares = weights.data / np.repeat(totals, np.diff(weights.indptr))
+    bits = np.bincount(
+        np.repeat(np.arange(n_lists), np.diff(weights.indptr)), -shares * np.log2(shares), minlength=n_lists
+    )
+    return np.asarray(np.abs(bits[totals > 0]))  # no -0.0
+
+
+def _diversity(rows: npt.NDArray[Any], places: FloatArray) -> Float64Array:
+    """Return the mean of 1 - cosine over the pairs of each list; all cosines sum to the square of a sum."""
+    n_lists, k = rows.shape
+    diversity = np.empty(n_lists)
+    for block in blocks(n_lists, _lists_in_a_block(rows, places.shape[1])):
+        own = places[rows[block]].astype(np.float64)
+        lengths = np.linalg.norm(own, axis=2, keepdims=True)
+        own /= np.where(lengths > 0, lengths, 1)
+        of_pairs = np.square(own.sum(axis=1)).sum(axis=1) - np.square(own).sum(axis=(1, 2))
+        diversity[block] = 1 - of_pairs / (k * (k - 1))
+    return diversity
+
+
+def _lists_in_a_block(rows: npt.NDArray[Any], width: int) -> int:
+    return max(1, BLOCK_ENTRIES // (rows.shape[1] * width))
+
+
+def _mean(values: Float64Array) -> float | None:
+    return float(values.mean()) if len(values) else None

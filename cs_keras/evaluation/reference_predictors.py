@@ -1,0 +1,98 @@
+"""Predictors that know nothing of a track's sound: the rows a model's score must be held beside."""
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import DataError
+from cs_keras.evaluation.checks import FloatArray, check_count, check_factors, check_width
+from cs_keras.evaluation.search.search import blocks
+
+ROWS_PER_BLOCK = 2**14  # in float64 at a time: 26 MB of 200 factors
+
+
+def random_predictor(reference: npt.ArrayLike, seed: int) -> FloatArray:
+    """Return factors drawn at random, each from a normal of the reference's mean and deviation in that column.
+
+    Parameters
+    ----------
+    reference : array_like, shape (n_tracks, n_factors), float32
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_tracks, n_factors), float32
+
+    Raises
+    ------
+    DataError
+        Not a finite factor matrix.
+    """
+    reference = check_factors("reference factors", reference)
+    mean = reference.mean(axis=0, dtype=np.float64)
+    sd = np.array([column.std(dtype=np.float64) for column in reference.T])  # of all at once: twice its size
+    random, drawn = np.random.default_rng(seed), np.empty_like(reference)
+    for block in blocks(len(drawn), ROWS_PER_BLOCK):
+        drawn[block] = mean + sd * random.standard_normal(drawn[block].shape)
+    return drawn
+
+
+def mean_predictor(train_mean: npt.ArrayLike, n_tracks: int) -> FloatArray:
+    """Return the same factors, the mean of the training tracks, for every track.
+
+    Every list from it is one long tie, so its overlap is that of row order: it belongs in the loss table.
+
+    Parameters
+    ----------
+    train_mean : array_like, shape (n_factors,), float32
+    n_tracks : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_tracks, n_factors), float32
+
+    Raises
+    ------
+    DataError
+        Not a finite vector.
+    ConfigError
+        `n_tracks` no positive whole number.
+    """
+    if np.ndim(train_mean) != 1:
+        raise DataError(
+            f"train_mean is no vector: expected shape (n_factors,). Received: shape {np.shape(train_mean)}."
+        )
+    mean = check_factors("train_mean", np.asarray(train_mean)[np.newaxis])
+    return np.repeat(mean, check_count("n_tracks", n_tracks), axis=0)
+
+
+def one_ranking_scores(reference: npt.ArrayLike, playlist_factors: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return one score a track: the mean over playlists of the reference's dot product with the track.
+
+    It shows how much of the dot-product overlap a single ranking for everybody reaches, such as popularity. It
+    knows the reference, so no trained popularity model should be expected to beat it by much; but it is not the
+    best of all single rankings for every k. Give the scores to `evaluate_overlap` as the prediction: collinear
+    factors would not do, since playlists at an obtuse angle to the mean would see the ranking reversed.
+
+    Parameters
+    ----------
+    reference : array_like, shape (n_tracks, n_factors), float32
+    playlist_factors : array_like, shape (n_playlists, n_factors), float32
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_tracks,), float64
+        Larger is better.
+
+    Raises
+    ------
+    DataError
+        Not finite factor matrices of one width.
+    """
+    reference = check_factors("reference factors", reference)
+    playlists = check_factors("playlist factors", playlist_factors)
+    check_width(playlists, reference)
+    mean_playlist = playlists.mean(axis=0, dtype=np.float64)
+    scores = np.empty(len(reference))
+    for block in blocks(len(scores), ROWS_PER_BLOCK):
+        scores[block] = (reference[block] * mean_playlist).sum(axis=1)
+    return scores

@@ -1,0 +1,1 @@
+"""Exact top-k search and ranks: factor matrices in, lists out."""

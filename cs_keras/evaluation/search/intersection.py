@@ -1,0 +1,81 @@
+"""How many items two sets of lists share, for every prefix length at once.
+
+An item at place i of one list and place j of the other (from 0) is shared by the first k of both as soon as
+k > max(i, j). A table of the places in one list therefore answers for every k with a single look-up per item.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import DataError
+from cs_keras.evaluation.search.search import Int64Array, blocks
+
+IntArray = npt.NDArray[np.integer[Any]]
+
+TABLE_ENTRIES = 2**22  # of places held at a time: 8 MB for lists of up to 65,535
+
+
+def count_shared(lists: IntArray, others: IntArray, ks: tuple[int, ...], n_items: int) -> Int64Array:
+    """Count the items shared by the first k of two lists, query by query.
+
+    Parameters
+    ----------
+    lists, others : numpy.ndarray, shape (n_queries, k_max), int
+        Distinct rows of items, best first.
+    ks : tuple of int
+        Prefix lengths, each at most k_max.
+    n_items : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (len(ks), n_queries), int64
+    """
+    n_queries, longest = others.shape
+    block_size = min(n_queries, max(1, TABLE_ENTRIES // n_items))
+    table = np.full((block_size, n_items), longest, dtype=np.min_scalar_type(longest))
+    shared = np.empty((len(ks), n_queries), dtype=np.int64)
+    for block in blocks(n_queries, block_size):
+        rows = np.arange(block.stop - block.start)[:, np.newaxis]
+        table[rows, others[block]] = np.arange(longest)
+        places = table.reshape(-1).take(lists[block] + rows * n_items)
+        for counts, k in zip(shared, ks, strict=True):
+            counts[block] = np.count_nonzero(places[:, :k] < k, axis=1)
+        table[rows, others[block]] = longest  # as it was: to fill it anew would take longer than all else
+    return shared
+
+
+def list_overlap(reference_lists: npt.ArrayLike, predicted_lists: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the share of each reference list that the predicted list holds too, in any order.
+
+    Parameters
+    ----------
+    reference_lists, predicted_lists : array_like, shape (n_queries, k), int
+        Distinct item rows.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_queries,), float64
+        From 0 to 1.
+
+    Raises
+    ------
+    DataError
+        Not two integer arrays of one shape (n_queries, k), or negative rows.
+    """
+    reference, predicted = np.asarray(reference_lists), np.asarray(predicted_lists)
+    for lists in (reference, predicted):
+        if lists.ndim != 2 or not lists.size or lists.dtype.kind not in "iu" or lists.min() < 0:
+            raise DataError(
+                "these are no lists: expected item rows, whole numbers from 0, of shape (n_queries, k). "
+                f"Received: shape {lists.shape}, dtype {lists.dtype}."
+            )
+    if reference.shape != predicted.shape:
+        raise DataError(
+            "the lists cannot be compared: expected one shape (n_queries, k). "
+            f"Received: {reference.shape} and {predicted.shape}."
+        )
+    k = reference.shape[1]
+    n_items = int(max(reference.max(), predicted.max())) + 1
+    return np.asarray(count_shared(reference, predicted, (k,), n_items)[0] / k)

@@ -1,0 +1,1 @@
+"""Statistics of evaluation: bootstrap, permutation and paired tests; arrays in, numbers out."""

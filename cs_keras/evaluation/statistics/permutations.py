@@ -1,0 +1,185 @@
+"""Permutation test of an overlap: what it would be if predictions were dealt to random tracks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cs_keras.errors import DataError
+from cs_keras.evaluation.checks import check_count, check_ks
+from cs_keras.evaluation.search.intersection import count_shared
+from cs_keras.evaluation.search.search import Int32Array, Int64Array, blocks
+from cs_keras.evaluation.search.topk import TopK
+
+DEALS = 64  # at a time at most: what a list looks up then stays in the processor's cache
+DEALT_ENTRIES = 2**24  # rows dealt at a time: 67 MB
+LISTED_ENTRIES = 2**19  # a table of the items in predicted lists, for some queries, in a byte each
+LEAST_QUERIES = 16  # in that table, however many items there are
+
+Deal = tuple[Int32Array, Int64Array]
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """Observed mean overlap against its null distribution.
+
+    Attributes
+    ----------
+    p_value : float
+        (1 + number of permutations that reach the observed overlap) / (1 + number of permutations).
+    null_mean, null_sd : float
+        Of the mean overlap under the permutations.
+    """
+
+    p_value: float
+    null_mean: float
+    null_sd: float
+
+
+def permutation_test(
+    reference_lists: TopK,
+    predicted_lists: TopK,
+    ks: tuple[int, ...],
+    *,
+    n_permutations: int = 999,
+    seed: int = 0,
+) -> list[PermutationTest]:
+    """Test the overlap against predictions dealt to random tracks.
+
+    The null hypothesis: which predicted row belongs to which track does not matter. With row pi(t) given to track
+    t, lists need no new search. By dot product the list of a playlist becomes pi^-1 of what it was; by similarity
+    the list of track q becomes pi^-1 of the list of track pi(q). So t is shared when pi(t) is in the predicted
+    list of the playlist, or of pi(q). If only some tracks ask, pi deals their rows among themselves and the other
+    rows among the others: of all permutations, a group that needs only the lists at hand, so the p-value holds.
+
+    Parameters
+    ----------
+    reference_lists, predicted_lists : TopK
+        Of the same queries, items and metric.
+    ks : tuple of int
+        Lengths to test, each at most that of the lists; the same permutations serve all.
+    n_permutations : int
+        The smallest p-value is 1 / (1 + n_permutations).
+    seed : int
+
+    Returns
+    -------
+    list of PermutationTest
+        One for each of `ks`.
+
+    Raises
+    ------
+    DataError
+        Lists of different queries, items or metric, or shorter than a k.
+    ConfigError
+        `ks` or `n_permutations` not positive whole numbers.
+    """
+    check_comparable(reference_lists, predicted_lists)
+    longest = max(check_ks(ks))
+    reference, predicted = reference_lists.prefix(longest), predicted_lists.prefix(longest)
+    observed = count_shared(reference.indices, predicted.indices, ks, reference.n_items).sum(axis=1)
+    null = _null_counts(reference, predicted, ks, check_count("n_permutations", n_permutations), seed)
+    totals = np.array(ks) * len(reference.queries)
+    return [
+        PermutationTest(
+            (1 + np.count_nonzero(null[:, i] >= observed[i])) / (1 + n_permutations),
+            float(np.mean(null[:, i] / total)),
+            float(np.std(null[:, i] / total)),
+        )
+        for i, total in enumerate(totals)
+    ]
+
+
+def check_comparable(reference_lists: TopK, predicted_lists: TopK) -> None:
+    """Raise `DataError` unless both hold lists of the same queries, items and metric."""
+    for name in ("metric", "n_items"):
+        if getattr(reference_lists, name) != getattr(predicted_lists, name):
+            raise DataError(
+                f"the lists cannot be compared: expected the same {name}. "
+                f"Received: {getattr(reference_lists, name)} and {getattr(predicted_lists, name)}."
+            )
+    if not np.array_equal(reference_lists.queries, predicted_lists.queries):
+        raise DataError(
+            "the lists cannot be compared: expected the same queries. "
+            f"Received: {len(reference_lists.queries)} and {len(predicted_lists.queries)} that are not the same."
+        )
+
+
+def _null_counts(
+    reference: TopK, predicted: TopK, ks: tuple[int, ...], n_permutations: int, seed: int
+) -> Int64Array:
+    """Count the items shared under each permutation: shape (n_permutations, len(ks)), int64."""
+    counts = np.zeros((n_permutations, len(ks)), dtype=np.int64)
+    deals = _deals(reference, np.random.default_rng(seed))
+    count_dealt = _count_for_playlists if reference.metric == "dot" else _count_for_tracks
+    # A prefix is not contiguous, and `take` would copy it whole each time.
+    lists = np.ascontiguousarray(reference.indices)
+    for batch in blocks(n_permutations, max(1, min(DEALS, DEALT_ENTRIES // reference.n_items))):
+        drawn = [next(deals) for _ in range(batch.start, batch.stop)]
+        count_dealt(lists, predicted, ks, drawn, counts[batch])
+    return counts
+
+
+def _count_for_playlists(
+    lists: Int32Array, predicted: TopK, ks: tuple[int, ...], deals: Sequence[Deal], counts: Int64Array
+) -> None:
+    """Add to `counts`, shape (n_deals, len(ks)), what reference and predicted lists share under each deal.
+
+    All deals of a reference list are looked up at once, in a table of the items in the predicted one.
+    """
+    dealt = np.stack([items for items, _ in deals], axis=1)
+    is_listed = np.zeros(predicted.n_items, dtype=bool)
+    places = np.empty(predicted.n_items, dtype=np.int64)
+    for own, others in zip(lists, predicted.indices, strict=True):
+        is_listed[others], places[others] = True, np.arange(len(others))
+        rows = dealt.take(own, axis=0)
+        found = np.flatnonzero(
+            is_listed.take(rows)
+        )  # few, whose places decide from which k on they are shared
+        own_places, deal = np.divmod(found, len(deals))
+        longest = np.maximum(own_places, places.take(rows.reshape(-1).take(found)))
+        for count, k in zip(counts.T, ks, strict=True):
+            count += np.bincount(deal[longest < k], minlength=len(deals))
+        is_listed[others] = False
+
+
+def _count_for_tracks(
+    lists: Int32Array, predicted: TopK, ks: tuple[int, ...], deals: Sequence[Deal], counts: Int64Array
+) -> None:
+    """Do the same for lists of tracks, whose predicted lists meet others under each deal.
+
+    Some queries are looked up at once, deal after deal, so that what is looked up in stays in the cache.
+    """
+    (n_queries, longest_k), n_items = lists.shape, predicted.n_items
+    block_size = min(n_queries, max(LEAST_QUERIES, LISTED_ENTRIES // n_items))
+    is_listed = np.zeros((block_size, n_items), dtype=bool)
+    places = np.empty(is_listed.shape, dtype=np.int32)
+    for block in blocks(n_queries, block_size):
+        others = predicted.indices[block]
+        rows = np.arange(len(others))[:, np.newaxis]
+        is_listed[rows, others], places[rows, others] = True, np.arange(longest_k)
+        for count, (items, askers) in zip(counts, deals, strict=True):
+            entries = items.take(lists.take(askers[block], axis=0)) + rows * n_items
+            found = np.flatnonzero(is_listed.take(entries))
+            longest = np.maximum(found % longest_k, places.take(entries.reshape(-1).take(found)))
+            count += [np.count_nonzero(longest < k) for k in ks]
+        is_listed[rows, others] = False
+
+
+def _deals(lists: TopK, random: np.random.Generator) -> Iterator[Deal]:
+    """Yield random permutations, each as two arrays.
+
+    `items`, shape (n_items,), int32: the row pi(t) that track t is given. `askers`, shape (n_queries,): the place
+    among the queries of the track that is given the row of query i (for playlists, that query itself).
+    """
+    n_queries = len(lists.queries)
+    if lists.metric == "dot":
+        while True:
+            yield random.permutation(lists.n_items).astype(np.int32), np.arange(n_queries)
+    others = np.setdiff1d(np.arange(lists.n_items), lists.queries)
+    while True:
+        given = random.permutation(n_queries)
+        items = np.empty(lists.n_items, dtype=np.int32)
+        items[lists.queries] = lists.queries[given]
+        items[others] = random.permutation(others)
+        yield items, np.argsort(given)

@@ -1,0 +1,1 @@
+"""Features learnt without a network: codebooks, k-means, metric learning, shallow regressors."""

@@ -1,0 +1,1 @@
+"""Triplet embeddings: mining, fitting, batches larger than memory."""

@@ -1,0 +1,29 @@
+"""What a Beam job is asked for: parts known by name, and a maker that builds them in any process."""
+
+from collections.abc import Callable, Collection
+from typing import Protocol, TypeVar
+
+
+class Named(Protocol):
+    """A part of a job, known by the name of the file it becomes."""
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+
+
+P = TypeVar("P", bound=Named)
+P_contra = TypeVar("P_contra", bound=Named, contravariant=True)
+
+
+class Maker(Protocol[P_contra]):
+    """Makes parts in any process that it is pickled to; a part made twice has the same bytes."""
+
+    def names(self) -> Collection[str]:
+        """Return the names of the files there are."""
+
+    def is_made(self, part: P_contra) -> bool:
+        """Tell whether a part's file is whole and what it should be."""
+
+    def open(self) -> Callable[[P_contra], None]:
+        """Return a function that makes a part; called once in each worker, for what takes long to load."""

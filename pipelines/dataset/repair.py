@@ -1,0 +1,143 @@
+"""A dataset's tables made again from its shards, and the command that makes damaged shards again."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.data.folds import N_FOLDS
+from cs_keras.data.integrity.checks import Row
+from cs_keras.data.integrity.rebuild import fold_of, infer_info, rebuild_rows
+from cs_keras.data.schema import (
+    DATASET_FILE,
+    INTERACTIONS_FILE,
+    TRACK_SCHEMA,
+    TRACKS_FILE,
+    DatasetInfo,
+    make_tracks,
+    read_document,
+    read_info,
+    write_dataset,
+)
+from cs_keras.errors import CsKerasError, StorageError, UnreachableError
+from cs_keras.factors.interactions import load_interactions
+from cs_keras.factors.store import load_factors
+from cs_keras.runs import atomic_write, remove_temporaries
+from cs_keras.storage.location import Location, is_file, is_folder, read_bytes
+from pipelines.dataset.check import check_tables, shards_on_disk, temporaries, try_read
+from pipelines.factors.fit import factors_names, factors_path
+
+OLD_SUFFIX = ".old"
+
+
+def repair_dataset(dataset: Location) -> list[str]:
+    """Rebuild what can be rebuilt and tell what was done, one sentence each.
+
+    Temporaries that killed writers left are removed; positions in ``tracks.parquet`` are taken from the shards;
+    a lost ``dataset.json`` is made again from what the shards say. The files that are replaced stay beside the new
+    ones as ``.old``. No shard is touched. Nobody may be writing to the dataset.
+
+    Raises
+    ------
+    StorageError
+        When the folder does not exist or cannot be written to.
+    DataError
+        When the shards do not say enough.
+    """
+    if not is_folder(dataset):
+        raise StorageError(f"There is no folder {dataset}.")
+    done = []
+    left = temporaries(dataset)
+    remove_temporaries(dataset)
+    if removed := len(left) - len(temporaries(dataset)):
+        done.append(f"removed {removed} temporary file{'s' * (removed > 1)} of killed writers")
+    info, tracks, _ = check_tables(dataset)
+    shards = {name: shard for name in shards_on_disk(dataset) if (shard := try_read(dataset / name))}
+    rows: list[Row] = tracks.table.to_pylist() if tracks else _salvage(dataset)
+    audio = info.audio if info else infer_info(rows, shards).audio
+    rebuilt = rebuild_rows(rows, shards, audio, [] if rows else _known_order(dataset))
+    fitting = info and tracks and read_document(dataset).get("n_tracks") == len(tracks)
+    if fitting and rebuilt == rows:
+        return done
+    for name in (DATASET_FILE, TRACKS_FILE):
+        if is_file(dataset / name):
+            with atomic_write(dataset / f"{name}{OLD_SUFFIX}") as file:
+                file.write(read_bytes(dataset / name))
+    write_dataset(dataset, info or infer_info(rebuilt, shards), make_tracks(rebuilt))
+    return done + _describe_repair(info, rows, rebuilt)
+
+
+def ingest_command(dataset: Location) -> str:
+    """Return the command that makes the dataset's shards, with those settings that are not the defaults."""
+    try:
+        info = read_info(dataset)
+    except CsKerasError:
+        info = DatasetInfo()
+    options = {**dataclasses.asdict(info.audio), "dtype": info.dtype, "folds": info.fold_by}
+    defaults = {**dataclasses.asdict(AudioConfig()), "dtype": "float16", "folds": "artist"}
+    changed = [
+        " --waveforms" if name == "content" else f" --{name.replace('_', '-')} {options[name]}"
+        for name in options
+        if options[name] != defaults[name]
+    ]
+    return f"cs-keras ingest --tracks tracks.csv --out {dataset}{''.join(changed)}"
+
+
+def _salvage(dataset: Location) -> list[Row]:
+    """Return the rows of a track table that can be read though it is not valid, the first of each id."""
+    try:
+        table = (
+            pq.read_table(pa.BufferReader(read_bytes(dataset / TRACKS_FILE)))
+            .select(TRACK_SCHEMA.names)
+            .cast(TRACK_SCHEMA)
+        )
+    except UnreachableError:
+        raise
+    except (OSError, KeyError, pa.ArrowException):
+        return []
+    rows: dict[str, Row] = {}
+    for row in table.to_pylist():
+        has_sound = bool(row["shard"])
+        if row["track_id"] and (has_sound or row["n_frames"] == 0):
+            is_fold = row["fold"] in range(N_FOLDS) or not has_sound
+            fold = row["fold"] if is_fold else fold_of(row["shard"])
+            rows.setdefault(row["track_id"], {**row, "fold": fold})
+    return list(rows.values())
+
+
+def _known_order(dataset: Location) -> list[str]:
+    """Return track ids as the listening or factors order them, so that these fit a rebuilt table."""
+    loaders: list[Any] = [(dataset / INTERACTIONS_FILE, load_interactions)]
+    loaders += [(factors_path(dataset, name), load_factors) for name in factors_names(dataset)]
+    for path, load in loaders:
+        try:
+            return list(load(path).track_ids.tolist())
+        except UnreachableError:
+            raise
+        except CsKerasError:
+            continue
+    return []
+
+
+def _describe_repair(info: DatasetInfo | None, rows: Sequence[Row], rebuilt: Sequence[Row]) -> list[str]:
+    before = {row["track_id"]: row for row in rows}
+    after = {row["track_id"]: row for row in rebuilt}
+    counts = {
+        "added": len(after.keys() - before.keys()),
+        "taken out, because no shard holds them": len(before.keys() - after.keys()),
+        "moved to where their shard has them": sum(
+            before[i] != after[i] for i in before.keys() & after.keys()
+        ),
+    }
+    done = [f"{TRACKS_FILE}: {n} tracks {what}" for what, n in counts.items() if n]
+    if counts["added"]:
+        done.append(
+            f"{TRACKS_FILE}: artist, title, album, isrc and genres of added tracks are lost; delete {DATASET_FILE} "
+            "and repeat the ingest to have them again"
+        )
+    if info is None:
+        done.append(f"{DATASET_FILE}: made again from what the shards say")
+    return done or [f"{DATASET_FILE} and {TRACKS_FILE}: brought into agreement"]

@@ -1,0 +1,1 @@
+"""Steps that evaluate predictions: a run in, ``evaluation.json`` and its companions out."""

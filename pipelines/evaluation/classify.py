@@ -1,0 +1,217 @@
+"""Features and labels of tracks to how well heads tell them apart: accuracy by fold, and what is taken for what."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.evaluation.labels.classification import (
+    MAJORITY,
+    Classified,
+    bootstrap_interval,
+    classify,
+    confusion,
+    corrected_interval,
+)
+from cs_keras.evaluation.labels.classification_folds import Examples, Integers, make_folds
+from cs_keras.factors.arrays import check_ids, read_arrays, require_arrays
+from cs_keras.progress import Progress, Silent
+from cs_keras.storage.location import Location
+from pipelines.evaluation.labels import Labelled, read_folds
+
+ID_ARRAYS = ("track_ids", "ids")
+ABOUT: tuple[str, ...] = ("layer", "run_digest")
+DEFAULT_FOLDS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldsConfig:
+    """How tracks are held out.
+
+    Attributes
+    ----------
+    folds
+        Their number, 2 or more; a table with columns ``track_id`` and ``fold``; or None: those of the table of
+        labels, and where it has none ten.
+    repeats
+        Times that folds are made anew.
+    seed
+        Of what is made.
+    """
+
+    folds: int | Path | None = None
+    repeats: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.folds, int) and self.folds < 2:
+            raise ConfigError(f"folds must be at least 2. Received: {self.folds}.")
+        if self.repeats < 1:
+            raise ConfigError(f"repeats must be at least 1. Received: {self.repeats}.")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Features of tracks.
+
+    Attributes
+    ----------
+    source
+        The file.
+    ids, matrix
+        Shapes (n,) and (n, n_features), float64.
+    about
+        Texts that tell what they were made with, by name.
+    """
+
+    source: Location
+    ids: npt.NDArray[np.str_]
+    matrix: npt.NDArray[np.float64]
+    about: dict[str, str]
+
+
+def read_features(path: Location) -> FeatureTable:
+    """Read what `cs-keras features` writes: ``track_ids`` or ``ids``, and ``features``.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be read.
+    DataError
+        When it does not hold a row of finite numbers for each id.
+    """
+    arrays = read_arrays(path)
+    name = next((name for name in ID_ARRAYS if name in arrays), ID_ARRAYS[0])
+    require_arrays(arrays, (name, "features"), path)
+    ids, matrix = arrays[name], arrays["features"]
+    check_ids(ids, name, path)
+    if matrix.ndim != 2 or len(matrix) != len(ids) or matrix.dtype.kind not in "fiu":
+        raise DataError(
+            f"{path}: expected features of shape ({len(ids)}, n_features), numbers. Received: {matrix.dtype} "
+            f"{matrix.shape}."
+        )
+    if not np.isfinite(matrix).all():
+        raise DataError(
+            f"{path}: track {str(ids[~np.isfinite(matrix).all(axis=1)][0])!r} has features not finite."
+        )
+    about: dict[str, str] = {key: str(arrays[key]) for key in ABOUT if key in arrays}
+    return FeatureTable(path, ids, matrix.astype(np.float64), about)
+
+
+def classify_features(
+    table: FeatureTable,
+    labelled: Labelled,
+    heads: Sequence[str],
+    config: FoldsConfig,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Return what ``--out`` holds, JSON-ready: data, folds, and what each head and the commonest label got right.
+
+    Parameters
+    ----------
+    table
+        Features of all labelled tracks; of a dataset's genres those count that have features.
+    labelled
+        Of `pipelines.evaluation.labels`.
+    heads
+        Of `cs_keras.evaluation.labels.classification.HEADS`.
+    config
+        How tracks are held out.
+    progress
+        Where to report.
+
+    Raises
+    ------
+    ConfigError
+        When folds that are given are to be repeated.
+    DataError
+        When labelled tracks have no features, or there are too few of a label.
+    """
+    progress = progress or Silent()
+    ids, examples = _examples(table, labelled)
+    folds, kind = _folds(ids, examples, labelled, config)
+    n_fits = len(folds) * (int(folds.max()) + 1)
+    results = {}
+    for head in (MAJORITY, *heads):
+        with progress.task(f"{head}: folds", n_fits) as advance:
+            results[head] = _summary(
+                examples, classify(examples, folds, head, config.seed, advance), config.seed
+            )
+    names, counts = np.unique(examples.labels, return_counts=True)
+    return {
+        "features": str(table.source),
+        **table.about,
+        "labels": str(labelled.source),
+        "n_tracks": len(ids),
+        "n_features": table.matrix.shape[1],
+        "classes": dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        "folds": {"kind": kind, "n_folds": n_fits // len(folds), "repeats": len(folds), "seed": config.seed},
+        "heads": results,
+    }
+
+
+def _examples(table: FeatureTable, labelled: Labelled) -> tuple[list[str], Examples]:
+    row_of = {track_id: row for row, track_id in enumerate(table.ids.tolist())}
+    ids = [track_id for track_id in labelled.labels if track_id in row_of]
+    n_missing = len(labelled.labels) - len(ids)
+    if n_missing and not labelled.is_catalogue:
+        first = next(track_id for track_id in labelled.labels if track_id not in row_of)
+        raise DataError(
+            f"{labelled.source}: {n_missing} of {len(labelled.labels)} tracks, the first of them {first!r}, have "
+            f"no features in {table.source}."
+        )
+    if not ids:
+        raise DataError(f"None of the tracks of {table.source} has a label in {labelled.source}.")
+    rows = [row_of[track_id] for track_id in ids]
+    labels = np.array([labelled.labels[track_id] for track_id in ids], np.str_)
+    return ids, Examples(table.matrix[rows], labels, _groups(ids, labelled.artists))
+
+
+def _groups(ids: Sequence[str], artists: dict[str, str] | None) -> Integers:
+    """Return a number for each artist; a track whose artist is not known is one by itself."""
+    names = [(artists or {}).get(track_id, "") for track_id in ids]
+    number_of: dict[tuple[str, str], int] = {}
+    keys = [(name, "" if name else track_id) for name, track_id in zip(names, ids, strict=True)]
+    return np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
+
+
+def _folds(
+    ids: Sequence[str], examples: Examples, labelled: Labelled, config: FoldsConfig
+) -> tuple[Integers, str]:
+    """Return the fold of each track, shape (n_repeats, n), and where folds are from."""
+    given = read_folds(config.folds) if isinstance(config.folds, Path) else None
+    if given is None and config.folds is None:
+        given = labelled.folds
+    if given is None:
+        n_folds = config.folds if isinstance(config.folds, int) else DEFAULT_FOLDS
+        is_grouped = len(np.unique(examples.groups)) < len(ids)
+        kind = "stratified, artists never parted" if is_grouped else "stratified"
+        return make_folds(examples, n_folds, config.repeats, config.seed), kind
+    if config.repeats > 1:
+        raise ConfigError(
+            "folds that are given are the same every time: leave out --repeats, or give --folds N."
+        )
+    missing = [track_id for track_id in ids if track_id not in given]
+    if missing:
+        raise DataError(
+            f"{config.folds}: {len(missing)} of {len(ids)} tracks, the first of them {missing[0]!r}, have no fold."
+        )
+    _, numbers = np.unique([given[track_id] for track_id in ids], return_inverse=True)
+    return numbers[np.newaxis].astype(np.int64), "given"
+
+
+def _summary(examples: Examples, classified: Classified, seed: int) -> dict[str, Any]:
+    summary = {
+        "accuracy": float(np.mean(classified.predicted == examples.labels)),
+        "interval_tracks": bootstrap_interval(examples, classified, seed),
+        "fold_accuracy": classified.fold_accuracy.tolist(),
+        "settings": list(classified.settings),
+        "confusion": confusion(examples, classified).tolist(),
+    }
+    if len(classified.predicted) > 1:
+        summary["interval_repeats"] = corrected_interval(classified)
+    return summary

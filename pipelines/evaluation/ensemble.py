@@ -1,0 +1,217 @@
+"""Several finished runs as one predictor, in a run folder of its own that reports show as a row like any other."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cs_keras import config
+from cs_keras.config import check_choice
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.reader import ReadConfig
+from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
+from cs_keras.factors.store import Factors
+from cs_keras.progress import Progress, Silent
+from cs_keras.runs import (
+    DONE,
+    digest,
+    finish_run,
+    is_done,
+    locked,
+    open_run,
+    read_json,
+    write_json,
+    write_npz,
+)
+from cs_keras.storage.location import Location
+from pipelines.evaluation.evaluate import EVALUATION_FILE, evaluate, read_predictions
+from pipelines.evaluation.evaluator import Judge
+from pipelines.evaluation.reference import Kind, Reference, Scores, make_reference
+from pipelines.factors.fit import open_factors
+from pipelines.factors.interactions import open_listening
+from pipelines.training.run_artifacts import write_signature
+from pipelines.training.run_config import EvaluationConfig
+from pipelines.training.targets import Matrix
+from pipelines.training.train import PREDICTIONS_FILE, TRAINING_FILE
+
+WAYS = ("mean", "ranks")
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleConfig:
+    """What decides the numbers of an ensemble.
+
+    Attributes
+    ----------
+    key
+        What its row is called.
+    by
+        ``mean``: of scaled predicted factors; ``ranks``: reciprocal rank fusion of the members' lists.
+    members
+        Names of run folders, sorted.
+    evaluation, seed
+        How it is judged, as all members were; and the lowest of their seeds.
+    """
+
+    key: str
+    by: str
+    members: tuple[str, ...]
+    evaluation: EvaluationConfig
+    seed: int
+
+
+def combine_runs(
+    runs: Sequence[Path],
+    dataset_folder: Location,
+    out: Path,
+    by: str = "mean",
+    progress: Progress | None = None,
+    reading: ReadConfig | None = None,
+) -> Path:
+    """Judge several runs as one and return its run folder; what was judged before is not judged again.
+
+    Parameters
+    ----------
+    runs
+        Finished run folders, at least two, of the same data and judged alike.
+    dataset_folder
+        What they were trained on.
+    out
+        Folder for the run folder.
+    by
+        One of `WAYS`.
+    progress, reading
+        Where to report, and how a dataset behind a URL is read.
+
+    Raises
+    ------
+    ConfigError
+        When the way is unknown, or runs are fewer than two, the same, or of other data or another judgement.
+    DataError, StorageError
+        When runs or dataset cannot be read or do not fit.
+    """
+    progress = progress or Silent()
+    check_choice("by", by, WAYS)
+    members = {run.resolve().name: run for run in runs}
+    settings = [_read_settings(run) for run in members.values()]
+    _require_alike(runs, members, settings)
+    dataset = Dataset(dataset_folder, reading)
+    name = read_json(runs[0] / EVALUATION_FILE)["factors"]["name"]
+    factors = open_factors(dataset_folder, dataset.tracks, name)
+    data_digest = digest([dataset.digest, factors.digest])
+    if data_digest != settings[0]["data_digest"]:
+        raise DataError(f"{runs[0]} was trained on other data than {dataset_folder} with factors {name!r}.")
+    ensemble = EnsembleConfig(
+        f"ensemble-{by}",
+        by,
+        tuple(sorted(members)),
+        config.replace(EvaluationConfig(), settings[0]["evaluation"], "evaluation."),
+        min(int(one["seed"]) for one in settings),
+    )
+    folder = open_run(out, ensemble.key, config.to_dict(ensemble), data_digest)
+    if is_done(folder):
+        progress.say(f"{ensemble.key}: done before, in {folder}")
+        return folder
+    reference = make_reference(dataset.tracks, factors, open_listening(dataset_folder, factors))
+    with locked(folder):
+        write_signature(folder, dataset.info, factors.scaler)
+        scores = _write_predictions(ensemble, list(members.values()), dataset, factors, reference, folder)
+        progress.say(f"{ensemble.key}: judging {len(reference.rows['test'])} test tracks")
+        judge = Judge(reference, ensemble.evaluation, ensemble.seed, progress)
+        evaluate(ensemble, judge, dataset, factors, folder, scores)
+    done = finish_run(folder)
+    progress.say(f"{ensemble.key}: done, in {done}")
+    return done
+
+
+def _read_settings(run: Path) -> dict[str, Any]:
+    if not is_done(run):
+        raise StorageError(
+            f"{run} is not a finished run: expected a run folder with a file {DONE}, as `cs-keras run-baselines` "
+            "leaves it."
+        )
+    settings = read_json(run / "config.json")
+    missing = [name for name in ("data_digest", "evaluation", "seed") if name not in settings]
+    if missing:
+        raise DataError(f"{run / 'config.json'} lacks {', '.join(missing)}.")
+    return dict(settings)
+
+
+def _require_alike(
+    runs: Sequence[Path], members: dict[str, Path], settings: Sequence[dict[str, Any]]
+) -> None:
+    if len(members) < 2 or len(members) < len(runs):
+        raise ConfigError(
+            f"An ensemble needs at least two runs, no two the same. Received: {', '.join(map(str, runs))}."
+        )
+    for name, what in (("data_digest", "trained on the same data"), ("evaluation", "judged alike")):
+        for run, one in zip(members.values(), settings, strict=True):
+            if one[name] != settings[0][name]:
+                raise ConfigError(f"Runs of an ensemble must be {what}, and {runs[0]} and {run} are not.")
+
+
+def _write_predictions(
+    ensemble: EnsembleConfig,
+    runs: Sequence[Path],
+    dataset: Dataset,
+    factors: Factors,
+    reference: Reference,
+    folder: Path,
+) -> Scores | None:
+    """Write the mean of the members' predictions and who they are; return the fused scores, if it is by ranks."""
+    unseen = np.flatnonzero(~dataset.tracks.in_split("train"))
+    rows = {"unseen": unseen, "test": reference.rows["test"]}
+    predicted = [read_predictions(run / PREDICTIONS_FILE, dataset.tracks, rows) for run in runs]
+    scaled = np.mean([one["unseen"] for one, _ in predicted], axis=0, dtype=np.float64).astype(np.float32)
+    write_npz(
+        folder / PREDICTIONS_FILE,
+        track_ids=dataset.tracks.ids[unseen],
+        factors=factors.scaler.inverse(scaled),
+        scaled_factors=scaled,
+    )
+    write_json(folder / TRAINING_FILE, _summary(ensemble, runs))
+    if ensemble.by == "mean":
+        return None
+    members = [
+        (factors.scaler.inverse(one["test"]), None if places is None else places["test"])
+        for one, places in predicted
+    ]
+    return _fuse(members, factors, ensemble.evaluation.metric)
+
+
+def _fuse(members: Sequence[tuple[Matrix, Matrix | None]], factors: Factors, metric: Any) -> Scores:
+    """Return the fused scores of members: factors of test tracks, and places where these decide similarity."""
+    by_kind: dict[Kind, Callable[[], Score]] = {
+        "similarity": lambda: fuse_ranks(
+            [
+                similarity_scores(items, metric) if places is None else similarity_scores(places, "euclidean")
+                for items, places in members
+            ]
+        ),
+        "dot": lambda: fuse_ranks([dot_scores(factors.playlist_factors, items) for items, _ in members]),
+    }
+    score_of = functools.cache(lambda kind: by_kind[kind]())
+    return lambda kind, rows: np.asarray(score_of(kind)(rows))
+
+
+def _summary(ensemble: EnsembleConfig, runs: Sequence[Path]) -> dict[str, Any]:
+    """Return what ``training.json`` holds: nothing is trained, so it adds up what was."""
+    trained = [read_json(run / TRAINING_FILE) for run in runs]
+    how = (
+        "the mean of scaled predicted factors"
+        if ensemble.by == "mean"
+        else "reciprocal rank fusion of lists; its losses are those of the mean of scaled predicted factors"
+    )
+    return {
+        "parameters": sum(one["parameters"] for one in trained),
+        "n_train_tracks": max(one["n_train_tracks"] for one in trained),
+        "epochs": 0,
+        "best_epoch": 0,
+        "seconds": sum(one["seconds"] for one in trained),
+        "notes": [f"it combines {', '.join(ensemble.members)}: {how}"],
+        "history": [],
+    }

@@ -1,0 +1,176 @@
+"""A finished run's predictions beside a little listening, alone and together, for tracks that have hardly any."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.config import check_range
+from cs_keras.data.reader import ReadConfig
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.evaluation.hybrids import KINDS, LISTENING, SOUND, SWITCHING, WEIGHTING, Hybrids
+from cs_keras.evaluation.overlap import OverlapAtK, compare_lists, rank_predicted, rank_reference
+from cs_keras.evaluation.search.topk import TopK
+from cs_keras.factors.hybrid import HALF_TRUSTS, Parted, mean_cosine, part_listens, switch, weight
+from cs_keras.factors.store import Factors
+from cs_keras.factors.wmf import WmfConfig, fold_in_items
+from cs_keras.storage.location import Location
+from pipelines.factors.interactions import open_listening
+from pipelines.recommend.catalogue import Catalogue, open_catalogue, require_dataset
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class HybridConfig:
+    """What is compared.
+
+    Attributes
+    ----------
+    listens
+        Playlists that a track is given.
+    k
+        List length.
+    n_permutations, n_bootstrap, max_queries
+        See `pipelines.training.run_config.EvaluationConfig`.
+    seed
+        Of which playlists are given, and of the two tests.
+    """
+
+    listens: tuple[int, ...] = (0, 1, 2, 5, 10)
+    k: int = 10
+    n_permutations: int = 999
+    n_bootstrap: int = 1000
+    max_queries: int = 20_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for n in self.listens:
+            check_range("listens", n, 0)
+        if not any(self.listens):
+            raise ConfigError("listens must name at least one number above 0. Received: none.")
+        for name in ("k", "n_permutations", "n_bootstrap", "max_queries"):
+            check_range(name, getattr(self, name), 1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Split:
+    """Tracks of one split: their factors by what is never given, by sound, and by so many listens."""
+
+    reference: Matrix
+    predicted: Matrix
+    folded: Mapping[int, Matrix]
+
+
+def compare_hybrids(
+    run: Location, dataset: Location, config: HybridConfig, reading: ReadConfig | None = None
+) -> Hybrids:
+    """Judge predicted factors, fold-ins of a few listens, and both together by the listening that is left.
+
+    Parameters
+    ----------
+    run
+        Finished run folder.
+    dataset
+        That it was trained on, with its listening, under the strict protocol: by the other, playlist factors know
+        what is to be held back.
+    config
+        What is compared.
+    reading
+        How a dataset behind a URL is read.
+
+    Raises
+    ------
+    StorageError
+        When something cannot be read.
+    DataError
+        When the run was not trained on the dataset, listening or protocol are not there, or too few tracks have
+        enough listening.
+    """
+    catalogue = open_catalogue(run, dataset, reading)
+    factors = require_dataset(catalogue.reference, "reference factors")
+    listening = open_listening(dataset, factors)
+    if listening is None or factors.config is None or factors.protocol != "strict":
+        raise DataError(
+            "Hybrids need the listening that factors were fitted on, and the strict protocol. Received: factors "
+            f"{factors.name!r}, protocol {factors.protocol}, {'no ' if listening is None else 'with '}listening."
+        )
+    splits = {name: _part(catalogue, factors, listening, name, config) for name in ("validation", "test")}
+    threshold, half_trust = _choose(splits["validation"], config)
+    own = splits["test"]
+    lists = {kind: _rank(own.reference, factors, kind, config) for kind in KINDS}
+    overlap: dict[str, dict[str, dict[int, OverlapAtK]]] = {kind: {} for kind in KINDS}
+    for n in config.listens:
+        folded = own.folded[n]
+        predictors = {
+            SOUND: own.predicted,
+            LISTENING: folded if n else None,
+            SWITCHING: switch(own.predicted, folded, n, threshold),
+            WEIGHTING: weight(own.predicted, folded, n, half_trust),
+        }
+        for kind in KINDS:
+            for name, items in predictors.items():
+                if items is not None:
+                    found = _compare(lists[kind], items, factors, kind, config)
+                    overlap[kind].setdefault(name, {})[n] = found
+    n_test = int((require_dataset(catalogue.tracks, "splits").in_split("test") & factors.has_factors).sum())
+    n_tracks = {name: len(one.reference) for name, one in splits.items()}
+    return Hybrids(config.k, overlap, half_trust, threshold, n_tracks["validation"], n_tracks["test"], n_test)
+
+
+def _part(catalogue: Catalogue, factors: Factors, listening: Any, split: str, config: HybridConfig) -> _Split:
+    """Return the tracks of a split that have enough listening to give some and be judged by the rest."""
+    tracks = require_dataset(catalogue.tracks, "splits")
+    rows = np.flatnonzero(tracks.in_split(split) & factors.has_factors & catalogue.predicted.known)
+    # Playlists without factors, of which the fit knew no track, say nothing where a track is folded in.
+    placed = listening[:, rows].multiply(factors.playlist_factors.any(axis=1)[:, np.newaxis]).tocsr()
+    placed.eliminate_zeros()
+    parted: Parted = part_listens(placed, max(config.listens), config.seed)
+    if len(parted.tracks) < 2:
+        raise DataError(
+            f"Only one {split} track is in {2 * max(config.listens)} playlists; ask for fewer listens."
+        )
+    wmf = WmfConfig(**factors.config)  # type: ignore[arg-type]
+
+    def fold_in(user_items: Any) -> Matrix:
+        return fold_in_items(user_items, factors.playlist_factors, wmf)
+
+    folded = {n: fold_in(parted.given(n)) for n in config.listens}
+    return _Split(fold_in(parted.rest), catalogue.predicted.factors[rows[parted.tracks]], folded)
+
+
+def _choose(validation: _Split, config: HybridConfig) -> tuple[int | None, float]:
+    """Return from how many listens on to switch, and where sound and listening count alike, by mean cosine."""
+    reference, predicted = validation.reference, validation.predicted
+    asked = sorted({n for n in config.listens if n})
+    by_sound = mean_cosine(reference, predicted)
+    worse = [n for n in asked if mean_cosine(reference, validation.folded[n]) <= by_sound]
+    threshold = next((n for n in asked if not worse or n > worse[-1]), None)
+
+    def mean_of(half_trust: float) -> float:
+        mixed = (weight(predicted, validation.folded[n], n, half_trust) for n in asked)
+        return float(np.mean([mean_cosine(reference, one) for one in mixed]))
+
+    return threshold, max(HALF_TRUSTS, key=mean_of)
+
+
+def _rank(reference: Matrix, factors: Factors, kind: str, config: HybridConfig) -> TopK:
+    playlists = factors.playlist_factors if kind == "dot" else None
+    return rank_reference(
+        reference, ks=(config.k,), playlist_factors=playlists, max_queries=config.max_queries
+    )
+
+
+def _compare(lists: TopK, items: Matrix, factors: Factors, kind: str, config: HybridConfig) -> OverlapAtK:
+    found = rank_predicted(lists, items, factors.playlist_factors if kind == "dot" else None)
+    (row,) = compare_lists(
+        lists,
+        found,
+        (config.k,),
+        n_permutations=config.n_permutations,
+        n_bootstrap=config.n_bootstrap,
+        seed=config.seed,
+    )
+    return row

@@ -1,0 +1,137 @@
+"""Several seeds of one factorisation, turned onto each other and averaged: whether that gains, and factors of it.
+
+Turning is found on fitted tracks alone. What is folded in is folded into each fit and turns along with it, so that
+it is averaged as fitted tracks are; folded into averaged playlists, whose noise has shrunk, it would lie elsewhere.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from cs_keras.data.schema import INTERACTIONS_FILE, read_tracks
+from cs_keras.evaluation.fits import Fit, average_fits
+from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.factors.interactions import load_interactions
+from cs_keras.factors.quality import measure_quality
+from cs_keras.factors.scaling import fit_scaler
+from cs_keras.factors.selection import Averaging, Mean
+from cs_keras.factors.store import Factors, save_factors
+from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
+from cs_keras.storage.location import Location
+from pipelines.factors.ceiling import Agreements, measure_agreements
+from pipelines.factors.fit import FactorsConfig, factors_path
+from pipelines.factors.measure_setting import Sample, agreement, fit_sample, held_out_metrics, mean_or_none
+
+
+def average_protocol(fits: Sequence[WmfFit], is_fitted: npt.NDArray[np.bool_]) -> WmfFit:
+    """Return the mean of fits of the same listening.
+
+    Parameters
+    ----------
+    fits
+        Of several seeds, under one protocol.
+    is_fitted : ndarray of bool, shape (n_tracks,)
+        True for tracks that were fitted, False for those folded in.
+    """
+    means = average_fits(
+        [
+            Fit(fit.item_factors[is_fitted], np.vstack([fit.playlist_factors, fit.item_factors[~is_fitted]]))
+            for fit in fits
+        ]
+    )
+    turned = means.playlist_factors
+    assert turned is not None  # all fits have playlists
+    n_playlists = len(fits[0].playlist_factors)
+    item_factors = np.empty_like(fits[0].item_factors)
+    item_factors[is_fitted], item_factors[~is_fitted] = means.item_factors, turned[n_playlists:]
+    return dataclasses.replace(fits[0], item_factors=item_factors, playlist_factors=turned[:n_playlists])
+
+
+def compare_averages(sample: Sample, setting: WmfConfig, n_seeds: int) -> Averaging:
+    """Hold two means of `n_seeds` fits each, which share none, against the single fits behind them."""
+    fits = [fit_sample(sample, setting, seed) for seed in range(2 * n_seeds)]
+    means = [average_protocol(some, sample.is_train) for some in (fits[:n_seeds], fits[n_seeds:])]
+    single, averaged = agreement(sample, fits), agreement(sample, means)
+    low, high = bootstrap_interval(averaged["train"] - single["train"], seed=sample.seed)
+    return Averaging(
+        n_seeds,
+        single_train=Mean.over(single["train"]),
+        averaged_train=Mean.over(averaged["train"]),
+        low=low,
+        high=high,
+        single_validation=mean_or_none(single.get("validation")),
+        averaged_validation=mean_or_none(averaged.get("validation")),
+        single_ndcg=Mean.over(held_out_metrics(sample, fits)[0]),
+        averaged_ndcg=Mean.over(held_out_metrics(sample, means)[0]),
+    )
+
+
+def store_averaged(dataset: Location, factors: Factors, settings: FactorsConfig, n_seeds: int) -> Factors:
+    """Replace stored factors by the mean of `n_seeds` fits of the listening behind them, the first seed's included.
+
+    The second fit, and the ceiling with it, becomes a mean of as many further seeds.
+
+    Parameters
+    ----------
+    dataset
+        Its listening is that of `factors`.
+    factors
+        As `pipelines.factors.fit.make_factors` stored them.
+    settings
+        Of that fit.
+    n_seeds
+        How many to average.
+
+    Returns
+    -------
+    Factors
+        As stored.
+    """
+    user_items = load_interactions(dataset / INTERACTIONS_FILE).user_items
+    tracks = read_tracks(dataset)
+    is_train, is_test = tracks.in_split("train"), tracks.in_split("test")
+    mean = _mean_fit(user_items, is_train, settings, range(n_seeds))
+    second = (
+        _mean_fit(user_items, is_train, settings, range(n_seeds, 2 * n_seeds)) if settings.ceiling else None
+    )
+    quality = measure_quality(user_items, mean.item_factors, mean.playlist_factors, alpha=settings.wmf.alpha)
+    averaged = dataclasses.replace(
+        factors,
+        item_factors=mean.item_factors,
+        playlist_factors=mean.playlist_factors,
+        scaler=fit_scaler(settings.scaling, mean.item_factors[is_train & mean.has_factors]),
+        config={**dataclasses.asdict(settings.wmf), "averaged_seeds": n_seeds},
+        quality={
+            **factors.quality,
+            **dataclasses.asdict(quality),
+            **({"ceiling": _ceiling(mean, second, is_test)} if second else {}),
+        },
+        second_item_factors=second.item_factors if second else None,
+        second_playlist_factors=second.playlist_factors if second else None,
+    )
+    save_factors(factors_path(dataset, factors.name), averaged)
+    return averaged
+
+
+def _mean_fit(
+    user_items: scipy.sparse.csr_matrix,
+    is_train: npt.NDArray[np.bool_],
+    settings: FactorsConfig,
+    seeds: Iterable[int],
+) -> WmfFit:
+    """Fit once for each of `seeds`, which count from that of the settings, and average."""
+    configs = [dataclasses.replace(settings.wmf, seed=settings.wmf.seed + seed) for seed in seeds]
+    fits = [fit_protocol(user_items, is_train, config, protocol=settings.protocol) for config in configs]
+    return average_protocol(fits, is_train if settings.protocol == "strict" else np.ones_like(is_train))
+
+
+def _ceiling(first: WmfFit, second: WmfFit, is_test: npt.NDArray[np.bool_]) -> dict[str, Agreements]:
+    """Return how far two means agree on the test tracks, in the words of `pipelines.factors.ceiling.Ceiling`."""
+    test = is_test & first.has_factors
+    if np.count_nonzero(test) < 2:
+        return {}
+    fits = [Fit(fit.item_factors[test], fit.playlist_factors) for fit in (first, second)]
+    return {"second_seed": measure_agreements(fits)}

@@ -1,0 +1,196 @@
+"""Listening data, or factors from elsewhere, to ``factors/NAME.npz`` of a dataset."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from cs_keras.config import check_choice
+from cs_keras.data.schema import FACTORS_FOLDER, INTERACTIONS_FILE, Tracks, read_info, read_tracks
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.interactions import Interactions, Tally, align, save_interactions
+from cs_keras.factors.listening import read_listening
+from cs_keras.factors.quality import measure_quality
+from cs_keras.factors.scaling import fit_scaler
+from cs_keras.factors.store import Factors, align_given, load_factors, read_given_factors, save_factors
+from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
+from cs_keras.storage.location import Location, names_below
+from pipelines.factors.ceiling import Ceiling, measure_ceiling
+
+DEFAULT_NAME = "wmf"
+Protocol = Literal["strict", "thesis"]
+Scaling = Literal["standardize", "unit_norm", "none", "minmax"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FactorsConfig:
+    """How factors are made.
+
+    Attributes
+    ----------
+    wmf
+        Rank, alpha, regularization, iterations and seed.
+    protocol
+        ``strict``: no listening to a validation or test track enters the fit; ``thesis``: all of it does.
+    scaling
+        Of the targets a model learns: ``standardize``, ``unit_norm``, ``none`` or ``minmax``.
+    ceiling
+        Also fit with another seed and on halves of the playlists, to tell how firm the factors are.
+    """
+
+    wmf: WmfConfig = WmfConfig()
+    protocol: Protocol = "strict"
+    scaling: Scaling = "standardize"
+    ceiling: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("protocol", self.protocol, ("strict", "thesis"))
+        check_choice("scaling", self.scaling, ("standardize", "unit_norm", "none", "minmax"))
+
+
+def factors_path(dataset: Location, name: str) -> Location:
+    """Return where factors called `name` lie in a dataset.
+
+    Raises
+    ------
+    ConfigError
+        When the name has characters that a file name should not have.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
+        raise ConfigError(
+            f"A factors' name is made of letters, digits, '-', '_' and '.', up to 64. Received: {name!r}."
+        )
+    return dataset / FACTORS_FOLDER / f"{name}.npz"
+
+
+def factors_names(dataset: Location) -> list[str]:
+    """Return the names of the sets of factors that a dataset has, sorted."""
+    names = names_below(dataset / FACTORS_FOLDER)
+    return [name.removesuffix(".npz") for name in names if re.fullmatch(r"[^./][^/]*\.npz", name)]
+
+
+def make_factors(
+    listening: Path, dataset: Location, settings: FactorsConfig, name: str = DEFAULT_NAME, **reading: Any
+) -> tuple[Factors, Tally]:
+    """Fit factors to a listening file and store both in the dataset.
+
+    Parameters
+    ----------
+    listening
+        See `cs_keras.factors.listening.read_listening`, which gets `reading` as well.
+    dataset
+        Dataset folder.
+    settings
+        Fit, protocol and scaling.
+    name
+        Of the factors; they replace older ones of that name.
+
+    Returns
+    -------
+    factors
+        As stored.
+    tally
+        What became of the file's rows.
+
+    Raises
+    ------
+    DataError, ConfigError, StorageError
+        One sentence for what is wrong with the file, the settings or the folder.
+    """
+    path = factors_path(dataset, name)
+    read_info(dataset)
+    tracks = read_tracks(dataset)
+    interactions = align(read_listening(listening, **reading), tracks.ids)
+    fit = fit_protocol(
+        interactions.user_items, tracks.in_split("train"), settings.wmf, protocol=settings.protocol
+    )
+    quality = measure_quality(
+        interactions.user_items, fit.item_factors, fit.playlist_factors, alpha=settings.wmf.alpha
+    )
+    ceiling = _measure_ceiling(interactions, tracks, fit, settings)
+    second = ceiling.second if ceiling else None
+    factors = Factors(
+        name=name,
+        track_ids=tracks.ids,
+        item_factors=fit.item_factors,
+        has_factors=fit.has_factors,
+        playlist_ids=interactions.playlist_ids,
+        playlist_factors=fit.playlist_factors,
+        scaler=_fit_scaler(settings.scaling, tracks, fit.item_factors, fit.has_factors),
+        protocol=settings.protocol,
+        config=dataclasses.asdict(settings.wmf),
+        quality={
+            **dataclasses.asdict(quality),
+            "n_unfitted_playlists": fit.n_unfitted_playlists,
+            "n_unknown_tracks": interactions.tally.n_unknown_tracks,
+            **({"ceiling": ceiling.agreement} if ceiling else {}),
+        },
+        second_item_factors=second.item_factors if second else None,
+        second_playlist_factors=second.playlist_factors if second else None,
+    )
+    save_interactions(dataset / INTERACTIONS_FILE, interactions)
+    save_factors(path, factors)
+    return factors, interactions.tally
+
+
+def take_factors(
+    given: Path, dataset: Location, scaling: Scaling = "standardize", name: str = DEFAULT_NAME
+) -> tuple[Factors, tuple[str, ...]]:
+    """Store ready-made factors in the dataset; return them and the ids it does not hold.
+
+    See `cs_keras.factors.store.read_given_factors` for the file and `make_factors` for the rest.
+    """
+    path = factors_path(dataset, name)
+    read_info(dataset)
+    tracks = read_tracks(dataset)
+    aligned, unknown = align_given(read_given_factors(given), tracks.ids)
+    scaler = _fit_scaler(scaling, tracks, aligned.item_factors, aligned.has_factors)
+    factors = dataclasses.replace(aligned, name=name, scaler=scaler)
+    save_factors(path, factors)
+    return factors, unknown
+
+
+def open_factors(dataset: Location, tracks: Tracks, name: str | None = None) -> Factors:
+    """Read factors of a dataset and check that they are of its tracks.
+
+    Parameters
+    ----------
+    dataset, tracks
+        Dataset folder and its track table.
+    name
+        Default: the only ones there are, or ``wmf``.
+
+    Raises
+    ------
+    DataError
+        When there are none, or they are of other tracks than the dataset's.
+    """
+    there = factors_names(dataset)
+    if not there:
+        raise DataError(f"{dataset} has no factors; `cs-keras factors LISTENING.csv {dataset}` makes them.")
+    name = name or (there[0] if len(there) == 1 else DEFAULT_NAME)
+    if name not in there:
+        raise DataError(f"{dataset} has no factors called {name!r}. Received: {', '.join(there)}.")
+    factors = load_factors(factors_path(dataset, name))
+    if factors.track_ids.tolist() != tracks.ids.tolist():
+        raise DataError(
+            f"Factors {name!r} are not of the tracks that {dataset} holds now ({len(factors.track_ids)} against "
+            f"{len(tracks)}); make them again with `cs-keras factors`."
+        )
+    return factors
+
+
+def _measure_ceiling(
+    interactions: Interactions, tracks: Tracks, fit: WmfFit, settings: FactorsConfig
+) -> Ceiling | None:
+    if not settings.ceiling:
+        return None
+    is_train, is_test = tracks.in_split("train"), tracks.in_split("test")
+    return measure_ceiling(interactions.user_items, is_train, is_test, fit, settings.wmf, settings.protocol)
+
+
+def _fit_scaler(kind: Scaling, tracks: Tracks, item_factors: Any, has_factors: Any) -> Any:
+    train = tracks.in_split("train") & has_factors
+    if not train.any():
+        raise DataError("No track of the train folds has listening, so there is nothing to learn from.")
+    return fit_scaler(kind, item_factors[train])

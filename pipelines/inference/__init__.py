@@ -1,0 +1,1 @@
+"""Steps that use a finished run: predictions, features, exports, inspection."""

@@ -1,0 +1,54 @@
+"""A finished run cut at one of its hidden layers, whose outputs are features for other tasks."""
+
+import dataclasses
+
+import numpy as np
+
+from cs_keras.factors.scaling import Scaler
+from cs_keras.runs import digest
+from cs_keras.training.hidden import HiddenLayer, default_layer, find_layer, hidden_layers
+from pipelines.inference.trained_run import Hidden, TrainedRun, load_run_model, require_hearing
+
+
+def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
+    """Return the hidden layers of a run's model, and the name of the one that features are taken from by default.
+
+    Raises
+    ------
+    ConfigError
+        When the model does not hear.
+    StorageError
+        When it cannot be loaded.
+    """
+    require_hearing(run, "A table of features")
+    layers = hidden_layers(load_run_model(run.folder))
+    return layers, default_layer(layers)
+
+
+def at_layer(run: TrainedRun, name: str | None = None) -> TrainedRun:
+    """Return a run whose output is that of a hidden layer: a track's features are the mean over its sequences.
+
+    Parameters
+    ----------
+    run
+        A finished run.
+    name
+        Of the layer; None for the last hidden one. See `cs_keras.training.hidden.find_layer`.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such layer, or the model does not hear.
+    StorageError
+        When it cannot be loaded.
+    """
+    layers, default = list_layers(run)
+    layer = find_layer(layers, name) if name else default
+    n_features = next(one.n_features for one in layers if one.name == layer)
+    unscaled = Scaler("none", np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
+    return dataclasses.replace(
+        run,
+        signature=dataclasses.replace(run.signature, scaler=unscaled),
+        digest=digest([run.digest, layer]),
+        hidden=Hidden(layer, run.digest),
+    )

@@ -1,0 +1,158 @@
+"""What a finished run's network listens for: kernels, activations of a track, and the tracks that units answer to.
+
+After Dieleman 2014: for each filter of the first convolution, and each unit of the last hidden dense layer, the
+tracks that activate it most at one moment and on average. Validation and test tracks only, on which it was not
+trained.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.windows import SequenceConfig, Windows
+from cs_keras.errors import DataError
+from cs_keras.models import load_model
+from cs_keras.models.taps import TappedModel, tap_model
+from cs_keras.progress import Progress
+from cs_keras.runs import Array
+from cs_keras.training.activity import (
+    FILTERS,
+    UNITS,
+    Activity,
+    Strongest,
+    activation_maps,
+    choose_windows,
+    measure_activity,
+    strongest,
+)
+from pipelines.inference.inspection_file import is_inspected, why_not, write_inspection
+from pipelines.inference.trained_run import read_run
+from pipelines.training.model_file import MODEL_FILE
+
+MAX_TRACKS = 500
+MAX_FRAMES = 512_000  # of all tracks together: 2,000 windows of the usual length
+SEED = 0
+N_STRONGEST = 5  # tracks kept for each unit
+N_SHOWN = 8  # filters whose maps are kept
+
+Rows = npt.NDArray[np.int64]
+
+
+def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
+    """Write ``inspection.npz`` into a run folder, unless it is there and of this dataset.
+
+    Parameters
+    ----------
+    folder
+        Of a finished run.
+    dataset
+        That it was trained on.
+    progress
+        Where to report.
+
+    Raises
+    ------
+    StorageError
+        When the run or the dataset cannot be read, or the file not be written.
+    DataError
+        When the dataset has other audio settings or nothing to hear, or the network nothing to inspect.
+    """
+    if is_inspected(folder, dataset.digest):
+        return
+    reason = why_not(folder)
+    if reason:
+        raise DataError(f"The network of {folder.name} cannot be inspected: {reason}.")
+    run = read_run(folder)
+    if run.signature.audio != dataset.info.audio:
+        raise DataError(
+            f"{dataset.folder} does not fit the model of {folder}: expected the audio settings that it was trained "
+            f"on, {run.signature.audio}. Received: {dataset.info.audio}."
+        )
+    rows = np.flatnonzero(~dataset.tracks.in_split("train") & dataset.tracks.has_sound)
+    if not len(rows):
+        raise DataError(f"{dataset.folder} has no validation or test tracks to hear.")
+    tapped = tap_model(load_model(folder / MODEL_FILE))
+    chosen = _sample(rows, run.sequence.frames)
+    progress.say(f"inspect {folder.name}: {len(chosen)} of {len(rows)} validation and test tracks")
+    at_most = max(1, MAX_FRAMES // (len(chosen) * run.sequence.frames))
+    tracks = choose_windows(dataset, chosen, run.sequence, at_most)
+    with progress.task(f"inspect {folder.name}", len(tracks)) as advance:
+        try:
+            activities = measure_activity(tapped, dataset, tracks, run.sequence, advance)
+        except tf.errors.OpError as error:  # of memory above all
+            reason = str(error).splitlines()[0]
+            raise DataError(f"The network of {folder.name} cannot be run: {reason}") from error
+    _check(activities, folder)
+    nothing = Activity(*(np.zeros((1, 0), np.float32) for _ in dataclasses.fields(Activity)))
+    answers = {name: strongest(activities.get(name, nothing), N_STRONGEST) for name in (FILTERS, UNITS)}
+    shown, window = np.sort(answers[FILTERS].order[:N_SHOWN]), _example_window(dataset, tracks)
+    arrays = {
+        **_about(dataset, rows, tracks, run.sequence),
+        **_network(tapped, answers),
+        **_example(tapped, dataset, window, run.sequence, shown),
+    }
+    write_inspection(folder, dataset.digest, arrays)
+
+
+def _sample(rows: Rows, frames: int) -> Rows:
+    """Return the tracks to run a network over: all of a few, a seeded sample of many."""
+    n = max(1, min(MAX_TRACKS, MAX_FRAMES // frames))
+    return rows if len(rows) <= n else np.sort(np.random.default_rng(SEED).choice(rows, n, replace=False))
+
+
+def _check(activities: dict[str, Activity], folder: Path) -> None:
+    for name, activity in activities.items():
+        if not np.isfinite([activity.most, activity.mean]).all():
+            raise DataError(
+                f"The network of {folder.name} has {name} whose activations are not finite numbers."
+            )
+
+
+def _about(dataset: Dataset, rows: Rows, tracks: list[Windows], sequence: SequenceConfig) -> dict[str, Array]:
+    """Return which tracks were heard, how many there are, and how much of each was heard at most."""
+    heard = np.array([windows.row[0] for windows in tracks])
+    return {
+        "track_ids": dataset.tracks.ids[heard],
+        "n_tracks": np.array(len(rows)),
+        "n_windows": np.array(max(map(len, tracks))),
+        "window_s": np.array(sequence.frames / dataset.info.audio.frames_per_second),
+    }
+
+
+def _network(tapped: TappedModel, answers: dict[str, Strongest]) -> dict[str, Array]:
+    """Return names of layers, kernels, and the tracks that filters and units answer to, as far as there are any."""
+    first = tapped.first
+    arrays: dict[str, Array] = {
+        "filters_layer": np.array(first.name if first else ""),
+        "units_layer": np.array(tapped.top or ""),
+        "kernels": first.kernels if first else np.zeros((0, 0, 0), np.float32),
+    }
+    for name, found in answers.items():
+        arrays |= {f"{name}_{one}": value for one, value in dataclasses.asdict(found).items()}
+    return arrays
+
+
+def _example_window(dataset: Dataset, tracks: list[Windows]) -> Windows:
+    """Return the window in the middle of the first test track that was heard, or else of the first track."""
+    is_test = dataset.tracks.in_split("test")
+    windows = next((one for one in tracks if is_test[one.row[0]]), tracks[0])
+    middle = len(windows) // 2
+    return Windows(windows.row[middle : middle + 1], windows.start[middle : middle + 1])
+
+
+def _example(
+    tapped: TappedModel, dataset: Dataset, window: Windows, sequence: SequenceConfig, shown: Rows
+) -> dict[str, Array]:
+    """Return one window's spectrogram, and what the filters `shown` make of it."""
+    maps = activation_maps(tapped, dataset.read_windows(window, sequence.frames)[0])
+    return {
+        "example_id": np.array(dataset.tracks.ids[window.row[0]]),
+        "example_s": np.array(float(window.start[0]) / dataset.info.audio.frames_per_second),
+        "example_mel": maps.get("mel", np.zeros((0, 0), np.float32)),
+        "example_filters": shown,
+        "example_maps": maps[FILTERS][..., shown] if len(shown) else np.zeros((0, 0, 0), np.float32),
+    }

@@ -1,0 +1,263 @@
+"""Factors of tracks by a finished run's model, or features: of a dataset's tracks, or of recordings in none.
+
+A track's factors depend on the model and on that track alone, never on what else was asked for or who computed it.
+Blocks of tracks are predicted into files beside the result, so that what a kill can cost is a block.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.data.catalogue import find_audio
+from cs_keras.data.dataset import Dataset
+from cs_keras.errors import DataError, StorageError
+from cs_keras.progress import Progress, Silent
+from cs_keras.storage.location import Location, is_folder
+from pipelines.beam.parts import LOOKS, make_parts, missing_parts
+from pipelines.inference.prediction_blocks import (
+    Block,
+    BlockMaker,
+    DatasetTracks,
+    Recordings,
+    Source,
+    plan_digest,
+    remove_parts,
+)
+from pipelines.inference.track_vectors import check_suffix, write_vectors
+from pipelines.inference.trained_run import Matrix, TrainedRun
+
+BLOCK_TRACKS = 32
+PARTS_SUFFIX = ".parts"
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What a prediction did: tracks and dimensions written, and what was left out, with reasons, by id."""
+
+    n_tracks: int
+    n_factors: int
+    left_out: Mapping[str, str]
+
+
+def predict_dataset(
+    run: TrainedRun,
+    tracks: DatasetTracks,
+    split: str,
+    out: Location,
+    progress: Progress | None = None,
+    beam: Sequence[str] = (),
+) -> Predicted:
+    """Predict the factors of a dataset's tracks.
+
+    Parameters
+    ----------
+    run
+        Whose model to use. At a hidden layer (`pipelines.inference.features.at_layer`) `out` gets ``features``, the
+        layer's name and the run's digest in place of both kinds of factors.
+    tracks
+        The dataset; its audio settings must be those the model was trained on.
+    split
+        ``train``, ``validation``, ``test`` or ``all``.
+    out
+        The npz to write: ``track_ids``, shape (n,), in the order of the track table; ``factors``, shape (n,
+        n_factors), float32; and ``scaled_factors``, the model's own output. Or a Parquet table of the same, by its
+        suffix; see `pipelines.inference.track_vectors.write_vectors`.
+    progress
+        Where to report.
+    beam
+        Options of Apache Beam, ``--runner=`` first: its workers predict. They must see run, dataset and `out`.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such split, or `out` ends neither in ``.npz`` nor in ``.parquet``.
+    DataError
+        When the dataset does not fit the model, or the split is empty.
+    StorageError
+        When files cannot be read or written.
+    """
+    dataset = Dataset(tracks.folder, tracks.reading)
+    check_audio(run, dataset)
+    rows = choose_rows(dataset, split)
+    items = dict(zip(dataset.tracks.ids[rows].tolist(), rows.tolist(), strict=True))
+    return _predict(run, tracks, items, out, progress, beam)
+
+
+def predict_recordings(
+    run: TrainedRun,
+    audio: Iterable[Path],
+    decoder: str,
+    out: Location,
+    progress: Progress | None = None,
+    beam: Sequence[str] = (),
+) -> Predicted:
+    """Predict the factors of recordings, in their order; those that cannot be used are left out.
+
+    Parameters
+    ----------
+    audio
+        Audio files and folders; see `cs_keras.data.catalogue.find_audio` for the ids.
+    decoder
+        See `cs_keras.audio.decode.decode`.
+
+    See `predict_dataset` for the others.
+
+    Raises
+    ------
+    ConfigError
+        When `out` ends neither in ``.npz`` nor in ``.parquet``.
+    DataError
+        When two recordings have the same id, or none can be used.
+    StorageError
+        When files cannot be read or written.
+    """
+    files: dict[str, Path] = {}
+    for path, track_id in find_audio(audio):
+        absolute = Path(os.path.abspath(path))
+        if files.setdefault(track_id, absolute) != absolute:
+            raise DataError(
+                f"Two recordings have the id {track_id!r}: {files[track_id]} and {absolute}; name the folder that "
+                "holds both."
+            )
+    source = Recordings(run.signature.audio, run.signature.dtype, decoder)
+    return _predict(run, source, files, out, progress, beam)
+
+
+def choose_rows(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
+    """Return the track table rows of a split, or of ``all``; raise DataError where there are none."""
+    table = dataset.tracks
+    rows = np.arange(len(table)) if split == "all" else np.flatnonzero(table.in_split(split))
+    if not len(rows):
+        raise DataError(f"{dataset.folder} has no tracks to predict in split {split!r}.")
+    return rows
+
+
+def check_audio(run: TrainedRun, dataset: Dataset) -> None:
+    """Raise DataError unless the dataset's sound is as the model's was in training."""
+    for name, expected in dataclasses.asdict(run.signature.audio).items():
+        received = getattr(dataset.info.audio, name)
+        if received != expected:
+            raise DataError(
+                f"{dataset.folder} does not fit the model of {run.folder}: expected {name} = {expected}. "
+                f"Received: {received}."
+            )
+
+
+def _predict(
+    run: TrainedRun,
+    source: Source,
+    items: Mapping[str, Any],
+    out: Location,
+    progress: Progress | None,
+    beam: Sequence[str],
+) -> Predicted:
+    progress = progress or Silent()
+    if is_folder(out):
+        raise StorageError(f"{out} is a folder; expected the name of a file to write.")
+    check_suffix(out)
+    folder = out.with_name(f"{out.name}{PARTS_SUFFIX}")
+    outputs = apply_in_blocks(run, source, items, folder, progress, beam)
+    if len(outputs.track_ids):
+        _write(out, run, outputs)
+    remove_parts(folder)
+    if not len(outputs.track_ids):
+        raise DataError(f"None of the {len(outputs.left_out)} recordings can be used: nothing was written.")
+    n_tracks, n_factors = outputs.values.shape
+    return Predicted(n_tracks, n_factors, outputs.left_out)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model makes of tracks: ids, shape (n,), its outputs, shape (n, n_outputs), and what was left out."""
+
+    track_ids: npt.NDArray[np.str_]
+    values: Matrix
+    left_out: Mapping[str, str]
+
+
+def apply_in_blocks(
+    run: TrainedRun,
+    source: Source,
+    items: Mapping[str, Any],
+    folder: Location,
+    progress: Progress,
+    beam: Sequence[str] = (),
+) -> Outputs:
+    """Return what a model makes of tracks, going on from the files of earlier blocks in `folder`, which are kept.
+
+    Parameters
+    ----------
+    run
+        Whose model to use.
+    source, items
+        Where tracks are; in the words of the source by id.
+    folder
+        For one file a block.
+    progress
+        Is told what was left out.
+    beam
+        See `predict_dataset`.
+
+    Raises
+    ------
+    ConfigError, DataError, StorageError
+        As `predict_dataset`.
+    """
+    blocks = _plan(run, source, items)
+    # A worker of Beam's is one of several on its machine; alone, this process reads with all processor cores.
+    maker = BlockMaker(run, source, folder, threads=1 if beam else len(os.sched_getaffinity(0)))
+    if beam:
+        make_parts(blocks, maker, beam, f"predict, in blocks of {BLOCK_TRACKS} tracks", progress)
+    else:
+        _make_here(blocks, maker, progress)
+    return _gather(blocks, maker, progress)
+
+
+def _plan(run: TrainedRun, source: Source, items: Mapping[str, Any]) -> list[Block]:
+    opened, ids = source.open(), list(items)
+    blocks = []
+    for number, first in enumerate(range(0, len(ids), BLOCK_TRACKS)):
+        inside = tuple(ids[first : first + BLOCK_TRACKS])
+        where = tuple(items[track_id] for track_id in inside)
+        blocks.append(Block(number, plan_digest(inside, where, run, opened), inside, where))
+    return blocks
+
+
+def _make_here(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> None:
+    missing = missing_parts(blocks, maker)
+    n_missing, n_tracks = (sum(len(block.items) for block in some) for some in (missing, blocks))
+    with progress.task("predict", n_tracks) as advance:
+        advance(n_tracks - n_missing)
+        if missing:
+            make = maker.open(advance)
+            for block in missing:
+                make(block)
+
+
+def _gather(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> Outputs:
+    """Return what the files of the blocks hold, in the order of the tracks."""
+    with ThreadPoolExecutor(LOOKS) as pool:
+        parts = list(pool.map(maker.read, blocks))
+    ids, scaled, left_out, reasons = (
+        np.concatenate([part[name] for part in parts])
+        for name in ("track_ids", "scaled_factors", "left_out", "reasons")
+    )
+    refused = dict(zip(left_out.tolist(), reasons.tolist(), strict=True))
+    for track_id, reason in refused.items():
+        progress.say(f"left out {track_id}: {reason}")
+    return Outputs(ids, scaled, refused)
+
+
+def _write(out: Location, run: TrainedRun, outputs: Outputs) -> None:
+    if run.hidden:
+        about = {"layer": run.hidden.layer, "run_digest": run.hidden.run_digest}
+        write_vectors(out, outputs.track_ids, {"features": outputs.values}, about)
+        return
+    factors = run.signature.scaler.inverse(outputs.values)
+    write_vectors(out, outputs.track_ids, {"factors": factors, "scaled_factors": outputs.values})

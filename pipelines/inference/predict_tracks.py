@@ -1,0 +1,63 @@
+"""Predict single tracks with a finished run, in memory."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import AudioError
+from cs_keras.progress import Progress
+from pipelines.inference.prediction_blocks import Source
+from pipelines.inference.trained_run import TrainedRun, track_function
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Heard:
+    """What a model makes of tracks.
+
+    Attributes
+    ----------
+    factors
+        By id, shape (n_factors,), float32, in the space of the factors that the model was trained on.
+    left_out
+        Why others cannot be used, by id.
+    """
+
+    factors: Mapping[str, Matrix]
+    left_out: Mapping[str, str]
+
+
+def hear(run: TrainedRun, source: Source, items: Mapping[str, Any], progress: Progress) -> Heard:
+    """Predict tracks one after another.
+
+    Parameters
+    ----------
+    run
+        Whose model to use.
+    source, items
+        Of frames, and where each track is in its words, by id.
+    progress
+        Where to report.
+
+    Raises
+    ------
+    StorageError, DataError
+        When model or dataset cannot be read.
+    """
+    factors: dict[str, Matrix] = {}
+    left_out: dict[str, str] = {}
+    if items:
+        opened, predict = source.open(), track_function(run)
+        with progress.task("predict", len(items)) as advance:
+            for track_id, item in items.items():
+                try:
+                    scaled = predict(opened.read(item))
+                    factors[track_id] = run.signature.scaler.inverse(scaled[np.newaxis])[0]
+                except AudioError as error:
+                    left_out[track_id] = str(error)
+                advance(1)
+    return Heard(factors, left_out)

@@ -1,0 +1,1 @@
+"""Steps that answer a query: a run and a catalogue in, ranked tracks or outliers out."""

@@ -1,0 +1,151 @@
+"""Where the tracks of a run lie in its collaborative-filtering space, and what is known about each."""
+
+import dataclasses
+import functools
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.reader import ReadConfig
+from cs_keras.data.schema import Tracks
+from cs_keras.errors import DataError, StorageError
+from cs_keras.factors.arrays import read_arrays, require_arrays
+from cs_keras.factors.store import Factors, load_factors
+from cs_keras.playlists.entries import Entry
+from cs_keras.runs import DONE, digest, read_json
+from cs_keras.storage.location import Location, is_file
+from pipelines.factors.fit import factors_names, factors_path
+
+PREDICTIONS_FILE = "predictions.npz"  # of `pipelines.training.train`, which imports TensorFlow
+
+Matrix = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Places:
+    """Factors of tracks.
+
+    Attributes
+    ----------
+    factors
+        Shape (n_tracks, n_factors), float32; whatever where they are not known.
+    known
+        Shape (n_tracks,).
+    """
+
+    factors: Matrix
+    known: Flags
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The tracks that a run's lists are made of.
+
+    Attributes
+    ----------
+    run
+        Run folder, or its URL.
+    ids
+        Track ids, shape (n_tracks,): the dataset's, or without one those that the run predicted.
+    predicted
+        By the run's model: known of validation and test tracks.
+    tracks, reference
+        The dataset's track table and the factors that the run was trained on; None without a dataset.
+    dataset
+        Dataset folder, or its URL; None without one.
+    """
+
+    run: Location
+    ids: npt.NDArray[np.str_]
+    predicted: Places
+    tracks: Tracks | None = None
+    reference: Factors | None = None
+    dataset: Location | None = None
+
+    @functools.cached_property
+    def by_sound(self) -> Places:
+        """New tracks where their sound places them, train tracks where their listening did."""
+        if self.reference is None:
+            return self.predicted
+        is_new = self.predicted.known
+        factors = np.where(is_new[:, np.newaxis], self.predicted.factors, self.reference.item_factors)
+        return Places(factors, is_new | self.reference.has_factors)
+
+    @functools.cached_property
+    def by_listening(self) -> Places:
+        """All tracks where their listening placed them; raise DataError without a dataset."""
+        reference = require_dataset(self.reference, "reference factors")
+        return Places(reference.item_factors, reference.has_factors)
+
+    @functools.cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row of each track, by its id."""
+        return {track_id: row for row, track_id in enumerate(self.ids.tolist())}
+
+    def entry(self, row: int) -> Entry:
+        """Return what is known about a track."""
+        columns = self._columns
+        return Entry(str(self.ids[row]), **{name: values[row] for name, values in columns.items()})
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, list[Any]]:
+        if self.tracks is None:
+            return {}
+        names = ("artist", "title", "album", "isrc")
+        durations = np.nan_to_num(self.tracks.numbers("duration_s"), nan=0.0).tolist()
+        return {**{name: self.tracks.strings(name) for name in names}, "duration_s": durations}
+
+
+def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig | None = None) -> Catalogue:
+    """Read what a finished run predicted and, with its dataset, all else that can be recommended.
+
+    Raises
+    ------
+    StorageError
+        When `run` is not a finished run, or something cannot be read.
+    DataError
+        When the run was not trained on `dataset` and one of its sets of factors as they are now.
+    """
+    if not is_file(run / DONE):
+        raise StorageError(
+            f"{run} is not a finished run: expected a run folder with a file {DONE}, as "
+            "`cs-keras run-baselines` leaves it."
+        )
+    path = run / PREDICTIONS_FILE
+    arrays = read_arrays(path)
+    require_arrays(arrays, ("track_ids", "factors"), path)
+    ids, factors = arrays["track_ids"], arrays["factors"]
+    if dataset is None:
+        return Catalogue(run, ids, Places(factors, np.ones(len(ids), np.bool_)))
+    opened = Dataset(dataset, reading)
+    reference = _find_factors(run, opened)
+    rows = {track_id: row for row, track_id in enumerate(opened.tracks.ids.tolist())}
+    known = np.zeros(len(opened), np.bool_)
+    placed = np.zeros((len(opened), factors.shape[1]), np.float32)
+    inside = [rows[track_id] for track_id in ids.tolist()]
+    known[inside], placed[inside] = True, factors
+    return Catalogue(run, opened.tracks.ids, Places(placed, known), opened.tracks, reference, dataset)
+
+
+def require_dataset(value: T | None, what: str) -> T:
+    """Return `value`, what only a dataset has; raise DataError where none was given."""
+    if value is None:
+        raise DataError(f"A run folder holds no {what}; name the dataset it was trained on by --dataset.")
+    return value
+
+
+def _find_factors(run: Location, dataset: Dataset) -> Factors:
+    """Return those factors of a dataset that a run was trained on."""
+    wanted = read_json(run / "config.json").get("data_digest")
+    for name in factors_names(dataset.folder):
+        factors = load_factors(factors_path(dataset.folder, name))
+        if digest([dataset.digest, factors.digest]) == wanted:
+            return factors
+    raise DataError(
+        f"{run} was not trained on {dataset.folder} as it is now: its tracks or their factors are others, so that "
+        "true and predicted factors would not be of one space."
+    )

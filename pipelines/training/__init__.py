@@ -1,0 +1,1 @@
+"""Steps that train one baseline: settings and a dataset in, a run folder out."""

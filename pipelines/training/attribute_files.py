@@ -1,0 +1,165 @@
+"""Files of attributes: CSV, TSV or Parquet tables, and ``features.npz`` of one vector an item."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cs_keras.config import check_choice
+from cs_keras.data.attributes.columns import KINDS, Column, NumericColumn, check_finite, read_column
+from cs_keras.data.attributes.table import DESCRIPTIONS, AttributeTable, make_table
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.arrays import read_arrays
+from cs_keras.factors.tables import TextTable, open_table
+
+ID_COLUMN = "track_id"
+ID_ARRAYS = ("track_ids", "ids")
+FEATURES = "features"
+IGNORE = "ignore"
+
+
+@dataclasses.dataclass(frozen=True)
+class AttributeFile:
+    """A file of attributes, and how to read it: see `read_attributes`."""
+
+    path: Path
+    kinds: Mapping[str, str]
+    id_column: str | None = None
+
+    def read(self) -> AttributeTable:
+        """Return what it holds."""
+        return read_attributes(self.path, self.kinds, self.id_column)
+
+    @property
+    def options(self) -> dict[str, list[str]]:
+        """The command line's options that say the same, JSON-ready: values by name."""
+        kinds = [f"{name}={kind}" for name, kind in self.kinds.items()]
+        id_column = [] if self.id_column is None else [self.id_column]
+        return {"--features": [str(self.path)], "--id-column": id_column, "--attribute": kinds}
+
+
+def parse_kinds(assignments: tuple[str, ...]) -> dict[str, str]:
+    """Turn ``("key=categorical",)`` into ``{"key": "categorical"}``.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such kind, or no name.
+    """
+    kinds = {}
+    for assignment in assignments:
+        name, equals, kind = assignment.rpartition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"Expected NAME=KIND, such as key=categorical. Received: {assignment!r}.")
+        check_choice(f"The kind of attribute {name.strip()!r}", kind.strip(), (*KINDS, IGNORE))
+        kinds[name.strip()] = kind.strip()
+    return kinds
+
+
+def read_attributes(
+    path: Path,
+    kinds: Mapping[str, str] | None = None,
+    id_column: str | None = None,
+    only: bool = False,
+) -> AttributeTable:
+    """Read a file of attributes, one row an item.
+
+    Parameters
+    ----------
+    path
+        CSV, TSV or Parquet, by content; or ``.npz`` with ``track_ids`` or ``ids``, shape (n,), and ``features``,
+        shape (n, d), numbers, which become one attribute of that name.
+    kinds
+        Of columns for which the rule of `cs_keras.data.attributes.columns` is not right, or ``ignore``. Columns
+        that describe a track (`cs_keras.data.attributes.table.DESCRIPTIONS`) are left out unless named here.
+    id_column
+        Of ids. Default: ``track_id`` in any case, else the first column.
+    only
+        Read the columns of `kinds` and no others.
+
+    Raises
+    ------
+    StorageError
+        When the file cannot be read.
+    DataError
+        When it does not hold what it must; the message names the row.
+    ConfigError
+        When a column that is named is not there.
+    """
+    kinds = dict(kinds or {})
+    if path.suffix.lower() == ".npz":
+        if id_column is not None:
+            raise ConfigError(f"--id-column is for tables; {path} holds its ids as {' or '.join(ID_ARRAYS)}.")
+        return _read_npz(path, kinds, only)
+    file = open_table(path)
+    names = [name.strip() for name in file.column_names]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise DataError(f"{path}: the header names column {doubled[0]!r} more than once.")
+    own = _id_column(names, id_column, path)
+    wanted = [name for name in names if name != own and _is_wanted(name, kinds, only)]
+    _check_named(kinds, [name for name in names if name != own], path, only)
+    in_file = dict(zip(names, file.column_names, strict=True))
+    data = file.read([in_file[name] for name in (own, *wanted)]).rename_columns([own, *wanted])
+    is_text = isinstance(file, TextTable)
+    columns = {name: read_column(name, data[name], kinds.get(name), is_text, str(path)) for name in wanted}
+    return make_table(_ids(data[own], own, path), columns, str(path))
+
+
+def _is_wanted(name: str, kinds: Mapping[str, str], only: bool) -> bool:
+    if name in kinds:
+        return kinds[name] != IGNORE
+    return bool(name) and not only and name.casefold() not in DESCRIPTIONS
+
+
+def _check_named(kinds: Mapping[str, str], names: list[str], path: Path, only: bool) -> None:
+    missing = [name for name in kinds if name not in names]
+    if missing:
+        error = DataError if only else ConfigError
+        raise error(
+            f"{path} has no attribute {missing[0]!r}{' that the model was trained on' * only}. Received: "
+            f"{', '.join(names) or 'none'}."
+        )
+
+
+def _id_column(names: list[str], given: str | None, path: Path) -> str:
+    if given is not None and given not in names:
+        raise ConfigError(f"{path} has no column {given!r} of ids. Received: {', '.join(names)}.")
+    usual = next((name for name in names if name.casefold() == ID_COLUMN), names[0])
+    return usual if given is None else given
+
+
+def _ids(data: pa.ChunkedArray, name: str, path: Path) -> list[str]:
+    if pa.types.is_dictionary(data.type):
+        data = data.cast(data.type.value_type)
+    kind = data.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+        raise DataError(f"{path}: {name!r} must hold ids, as text or integers. Received: {kind}.")
+    ids: list[str] = pc.utf8_trim_whitespace(pc.fill_null(data.cast(pa.large_string()), "")).to_pylist()
+    return ids
+
+
+def _read_npz(path: Path, kinds: Mapping[str, str], only: bool) -> AttributeTable:
+    arrays = read_arrays(path)
+    ids = next((arrays[name] for name in ID_ARRAYS if name in arrays), None)
+    features = arrays.get(FEATURES)
+    if ids is None or features is None:
+        raise DataError(
+            f"{path}: expected arrays {' or '.join(ID_ARRAYS)} and {FEATURES}. Received: "
+            f"{', '.join(arrays) or 'none'}."
+        )
+    if features.ndim != 2 or features.dtype.kind not in "fiub" or ids.shape != features.shape[:1]:
+        raise DataError(
+            f"{path}: expected {FEATURES} of shape ({len(np.atleast_1d(ids))}, d), numbers, a row for each id. "
+            f"Received: {features.dtype} of shape {features.shape}."
+        )
+    if ids.dtype.kind not in "Uiu":
+        raise DataError(f"{path}: ids must be text or integers. Received: {ids.dtype}.")
+    _check_named(kinds, [FEATURES], path, only)
+    values = features.astype(np.float32 if features.dtype == np.float32 else np.float64)
+    checked = NumericColumn(check_finite(values, FEATURES, str(path)))
+    columns: dict[str, Column] = {FEATURES: checked} if values.shape[1] else {}
+    return make_table([str(item_id).strip() for item_id in ids.tolist()], columns, str(path))

@@ -1,0 +1,58 @@
+"""The end of procedures whose regressor is solved: what `fit_to_factors` is to those trained by gradients."""
+
+import json
+
+import keras
+
+from cs_keras.runs import atomic_write
+from cs_keras.training.feature_learning.regressors import Examples, choose_examples, solve
+from cs_keras.training.fit import Fitted
+from pipelines.training.procedures.job import Job, speed
+from pipelines.training.targets import Matrix, Rows
+
+
+def solve_for_factors(
+    job: Job, head: keras.Model, train: tuple[Matrix, Rows], validation: tuple[Matrix, Rows], unit: str
+) -> tuple[keras.Model, Fitted, tuple[str, ...]]:
+    """Solve `head` for the job's factors, telling how good it is; its examples are called `unit`.
+
+    A killed job solves it again, to the same numbers.
+
+    Parameters
+    ----------
+    job
+        What is learnt, where ``metrics.jsonl`` goes, and who is told.
+    head
+        Features to factors, adapted to all train examples.
+    train, validation
+        Features of examples, shape (n, n_features), and the track table row of each, shape (n,).
+    unit
+        ``tracks`` or ``sequences``.
+
+    Returns
+    -------
+    keras.Model, Fitted, tuple of str
+        The solved head, its one epoch, and what a reader of the results must know.
+    """
+    run, targets = job.run, job.lesson.examples
+    n = len(train[0])
+    chosen = choose_examples(n, run.model, run.seed)
+    notes: tuple[str, ...] = ()
+    if len(chosen) < n:
+        notes = (
+            f"its regressor knows {len(chosen)} of {n} train {unit} (models.{run.key}.model.max_examples)",
+        )
+        job.progress.say(f"{run.key}: {notes[0]}")
+    examples = Examples(train[0][chosen], targets[train[1][chosen]])
+    held_out = Examples(validation[0], targets[validation[1]])
+    with job.progress.task(f"{run.key}: {run.model.regressor}", targets.shape[1]) as advance:
+        solved, fitted = solve(head, examples, held_out, run.model, advance)
+    (epoch,) = fitted.history
+    with atomic_write(job.folder / "metrics.jsonl", "w") as file:
+        file.write(json.dumps({"epoch": 1, **epoch}) + "\n")
+    job.progress.say(
+        f"{run.key}: {run.model.regressor} solved, loss {epoch['loss']:.4f}, validation loss "
+        f"{epoch['val_loss']:.4f}, {speed(epoch, unit)}"
+    )
+    job.watch(1, epoch)
+    return solved, fitted, notes

@@ -1,0 +1,219 @@
+"""What a model is to learn, of which tracks, and by which loss."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.data.attributes.table import Attributes
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.folds import sample_rows
+from cs_keras.data.schema import INTERACTIONS_FILE
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.interactions import Interactions, align, load_interactions
+from cs_keras.factors.store import Factors
+from cs_keras.models.spec import TrainingConfig
+from cs_keras.runs import digest
+from cs_keras.storage.location import is_file
+from cs_keras.training.losses import Objective
+from cs_keras.training.prediction_error import MAX_TRACKS, track_numbers, weighted_prediction_error
+from pipelines.factors.fit import open_factors
+
+Rows = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What a model is to learn: a dataset, its targets, and which tracks are for what.
+
+    Attributes
+    ----------
+    dataset
+        Where frames come from.
+    targets
+        Scaled factors, shape (n_tracks, n_factors), float32; rows without listening are zero and never used.
+    train, validation
+        Track table rows with factors, shapes (n_train,) and (n_validation,).
+    unseen
+        All rows of validation and test tracks, with or without factors: what is predicted.
+    item_factors
+        The same factors unscaled, shape (n_tracks, n_factors), float32.
+    data_digest
+        Of the dataset and its factors.
+    attributes
+        What a table says about the tracks; None where there is no table. It has a digest of its own.
+    extra
+        Further factors to be learnt; see `open_extra_factors`. They have digests of their own.
+    """
+
+    dataset: Dataset
+    targets: Matrix
+    train: Rows
+    validation: Rows
+    unseen: Rows
+    item_factors: Matrix
+    data_digest: str
+    attributes: Attributes | None = None
+    extra: tuple[Factors, ...] = ()
+
+
+def make_task(
+    dataset: Dataset,
+    factors: Factors,
+    train_fraction: float,
+    attributes: Attributes | None = None,
+    extra: Sequence[Factors] = (),
+) -> Task:
+    """Return what to learn from `factors` and `extra`, on a share of the train tracks, with what a table says.
+
+    Raises
+    ------
+    DataError
+        When no train or no validation track has factors.
+    """
+    tracks = dataset.tracks
+    rows = {}
+    for split in ("train", "validation"):
+        rows[split] = np.flatnonzero(tracks.in_split(split) & factors.has_factors)
+        if not len(rows[split]):
+            raise DataError(
+                f"No {split} track of {dataset.folder} has listening: at least one is needed, of "
+                f"{int(tracks.in_split(split).sum())} tracks in that split."
+            )
+    train = np.array(sample_rows(tracks.ids.tolist(), rows["train"].tolist(), train_fraction))
+    return Task(
+        dataset,
+        scaled_factors(factors),
+        train,
+        rows["validation"],
+        np.flatnonzero(~tracks.in_split("train")),
+        factors.item_factors,
+        digest([dataset.digest, factors.digest]),
+        attributes,
+        tuple(extra),
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a regression compares its outputs with.
+
+    Attributes
+    ----------
+    examples
+        Shape (n_tracks, n), float32: what batches hold as targets.
+    objective
+        What it minimises; None for the loss that the settings name, with scaled factors as examples.
+    """
+
+    examples: Matrix
+    objective: Objective | None = None
+
+
+def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingConfig) -> list[Factors]:
+    """Return what a network is to learn beside `factors`.
+
+    Raises
+    ------
+    ConfigError
+        When `factors` are named again; or others have seen listening that is to be held out.
+    DataError
+        When there are none of a name, or they lack a train or validation track that `factors` have.
+    """
+    if not training.extra_factors:
+        return []
+    tracks = dataset.tracks
+    needed = factors.has_factors & ~tracks.in_split("test")
+    found = []
+    for name in training.extra_factors:
+        if not name:
+            raise ConfigError("training.extra_factors must name factors. Received: a name that is empty.")
+        if name == factors.name or training.extra_factors.count(name) > 1:
+            raise ConfigError(
+                f"training.extra_factors names {name!r}, which is learnt already. Received: "
+                f"{', '.join(training.extra_factors)}."
+            )
+        extra = open_factors(dataset.folder, tracks, name)
+        if factors.protocol == "strict" and extra.protocol == "thesis":
+            raise ConfigError(
+                f"Factors {name!r} were fitted on listening to test tracks (protocol thesis), which "
+                f"{factors.name!r} hold out (protocol strict); make them by protocol strict as well."
+            )
+        n_missing = int(np.count_nonzero(needed & ~extra.has_factors))
+        if n_missing:
+            raise DataError(
+                f"Factors {name!r} lack {n_missing} of the train and validation tracks that have {factors.name!r}: "
+                "make both from the same listening."
+            )
+        found.append(extra)
+    return found
+
+
+def make_lesson(task: Task, factors: Factors, training: TrainingConfig) -> Lesson:
+    """Return what is compared by ``training.loss``: targets, and after them those of the task's extra factors.
+
+    For ``unit_mse`` that is factors of one length, the train tracks' mean, which of all lengths comes nearest to
+    their own; scaled as the targets are, so that predictions are scaled back alike.
+
+    The weighted prediction error takes the listening of train and validation tracks, and of no others: the first to
+    learn from, the second to stop early by.
+
+    Raises
+    ------
+    ConfigError
+        When that error is asked for, and the listening that the factors were fitted on is not there.
+    """
+    if training.loss != "wpe":
+        several = [_examples(task, one, training.loss) for one in (factors, *task.extra)]
+        return Lesson(np.hstack(several) if task.extra else several[0])
+    config = factors.config
+    if config is None:
+        raise ConfigError(
+            "training.loss = wpe needs the listening that factors were fitted on, and factors "
+            f"{factors.name!r} are ready-made: take another loss, or factors made by `cs-keras factors`."
+        )
+    if len(task.targets) > MAX_TRACKS:
+        raise ConfigError(
+            f"training.loss = wpe takes at most {MAX_TRACKS} tracks. Received: {len(task.targets)}."
+        )
+    interactions = _listening(task, factors)
+    used = np.zeros(len(task.targets))
+    used[np.concatenate([task.train, task.validation])] = 1
+    listening = interactions.user_items.multiply(used[np.newaxis]).tocsr()
+    listening.eliminate_zeros()
+    loss_of = weighted_prediction_error(listening, factors.playlist_factors, factors.scaler, config["alpha"])
+    return Lesson(track_numbers(len(task.targets)), Objective(loss_of))
+
+
+def _examples(task: Task, factors: Factors, loss: str) -> Matrix:
+    """Return scaled factors, shape (n_tracks, n_factors), all of one length before scaling if `loss` says so."""
+    if loss != "unit_mse":
+        return scaled_factors(factors)
+    lengths = np.linalg.norm(factors.item_factors, axis=1, keepdims=True)
+    directions = factors.item_factors / np.where(lengths > 0, lengths, 1)
+    return factors.scaler.transform(directions * lengths[task.train].mean())
+
+
+def scaled_factors(factors: Factors) -> Matrix:
+    """Return the targets of tracks, shape (n_tracks, n_factors), float32; zeros where there are no factors."""
+    scaled = np.where(factors.has_factors[:, None], factors.scaler.transform(factors.item_factors), 0)
+    return scaled.astype(np.float32)
+
+
+def _listening(task: Task, factors: Factors) -> Interactions:
+    """Return the dataset's listening, its playlists and tracks in the order of `factors`."""
+    path = task.dataset.folder / INTERACTIONS_FILE
+    if not is_file(path):
+        raise ConfigError(
+            f"training.loss = wpe needs the listening that factors were fitted on, and there is no {path}; "
+            "`cs-keras factors` makes it."
+        )
+    interactions = align(load_interactions(path), factors.track_ids)
+    if interactions.playlist_ids.tolist() != factors.playlist_ids.tolist():
+        raise ConfigError(
+            f"training.loss = wpe needs the listening that factors were fitted on, and {path} holds other "
+            f"playlists than factors {factors.name!r}; make these again with `cs-keras factors`."
+        )
+    return interactions

@@ -1,0 +1,297 @@
+"""One training of one trial of a search: judged by validation tracks alone, test tracks are not even predicted."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cs_keras.data.attributes.table import Attributes, align
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.reader import ReadConfig
+from cs_keras.data.schema import INTERACTIONS_FILE
+from cs_keras.errors import ConfigError, CsKerasError, DataError
+from cs_keras.evaluation.objective import (
+    SearchObjective,
+    Validation,
+    measure,
+    parse_objective,
+    require_measurable,
+)
+from cs_keras.factors.interactions import align as align_interactions
+from cs_keras.factors.interactions import load_interactions
+from cs_keras.factors.store import Factors
+from cs_keras.models import model_module
+from cs_keras.models.spec import architecture, trainable_parameters
+from cs_keras.progress import Progress, Silent
+from cs_keras.runs import digest, locked, write_json, write_npz
+from cs_keras.storage.location import Location, is_file
+from cs_keras.storage.remote import configure
+from cs_keras.training.checkpoints import Epoch
+from cs_keras.training.fit import METRICS_FILE, DivergenceError, MemoryExhaustedError
+from cs_keras.training.losses import make_loss
+from pipelines.factors.fit import open_factors
+from pipelines.training.attribute_files import AttributeFile
+from pipelines.training.procedures import Job
+from pipelines.training.procedures.genre_space import CLASSIFIER_FOLDER
+from pipelines.training.procedures.job import WORK_FOLDER, Watch
+from pipelines.training.procedures.triplet import EMBEDDING_FOLDER
+from pipelines.training.requirements import require_inputs
+from pipelines.training.run_config import RunConfig, resolve
+from pipelines.training.targets import Lesson, Task, make_lesson, make_task, open_extra_factors
+from pipelines.training.train import clean_up, run_procedure
+
+OUTCOME_FILE = "outcome.json"
+VALIDATION_FILE = "validation.npz"
+TOLD = ("val_loss", "val_overlap@10", "val_ndcg@50")  # of every trial, beside what the search is for
+EXPLODED = 100.0  # times the mean predictor's loss
+
+Cause = Literal["diverged", "memory", "hopeless", "invalid", "crashed"]
+
+
+class HopelessError(CsKerasError):
+    """A model does no better than predicting the mean."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """One training of one trial.
+
+    Attributes
+    ----------
+    key
+        Model key.
+    changes
+        Nested settings laid over the model's own, seed included.
+    dataset, factors_name, reading, attributes
+        What to train on, and how it is read.
+    data_digest
+        Of these, as `check_search` gave it; None for whatever they are.
+    objective
+        Name of what the search is for.
+    prune_after
+        Give up a model that after this many epochs is no better than the mean predictor; 0 for never.
+    until
+        Stop after so many of its epochs; None for all.
+    continued
+        Folder of an execution of the same settings that stopped earlier, to go on from; None to start anew.
+    shared
+        Folder of work that trials share.
+    keep
+        Leave what a later execution needs to go on from this one.
+    """
+
+    key: str
+    changes: Mapping[str, Any]
+    dataset: Location
+    factors_name: str | None
+    reading: ReadConfig
+    attributes: AttributeFile | None
+    data_digest: str | None
+    objective: str
+    prune_after: int
+    until: int | None
+    continued: Path | None
+    shared: Path
+    keep: bool
+
+
+def check_search(
+    key: str,
+    changes: Mapping[str, Any],
+    dataset: Location,
+    factors_name: str | None,
+    objective: str,
+    attributes: AttributeFile | None = None,
+) -> str:
+    """Return the digest of the data that a search is on; raise CsKerasError where no trial could be run."""
+    data, run = Dataset(dataset), resolve(key, changes)
+    given = _read(attributes, data)
+    require_inputs([run], data.tracks, given)
+    factors = open_factors(dataset, data.tracks, factors_name)
+    extra = open_extra_factors(data, factors, run.training)
+    task = make_task(data, factors, run.train_fraction, given, extra)
+    require_measurable(parse_objective(objective), _validation(task, factors))
+    return _digest(task)
+
+
+def _digest(task: Task) -> str:
+    """Return the digest of all that a trial learns from."""
+    more = [extra.digest for extra in task.extra] + ([task.attributes.digest] if task.attributes else [])
+    return digest([task.data_digest, *more]) if more else task.data_digest
+
+
+def _read(attributes: AttributeFile | None, dataset: Dataset) -> Attributes | None:
+    return align(attributes.read(), dataset.tracks.ids, str(dataset.folder)) if attributes else None
+
+
+def run_execution(execution: Execution, folder: Path, progress: Progress | None = None) -> None:
+    """Train, measure and leave ``outcome.json``, unless it is there; an interrupted training goes on.
+
+    The outcome of a training that came to its end holds its ``metrics``, ``epochs``, ``best_epoch`` and
+    ``seconds``; that of one that did not, its ``cause`` and ``reason``. Both hold ``n_weights``.
+
+    Raises
+    ------
+    CsKerasError
+        When dataset or folder fail, which says nothing about the trial.
+    """
+    progress = progress or Silent()
+    configure(execution.reading.remote)
+    with locked(folder, lambda: progress.say(f"waiting for another process that works on {folder}")):
+        if not (folder / OUTCOME_FILE).exists():
+            _take_over(execution.continued, folder)
+            write_json(folder / OUTCOME_FILE, _run(execution, folder, progress))
+        if not execution.keep:
+            clean_up(folder)
+
+
+def _run(execution: Execution, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Return the outcome; what is wrong with the data is raised, what is wrong with the trial is told."""
+    dataset = Dataset(execution.dataset, execution.reading)
+    factors = open_factors(execution.dataset, dataset.tracks, execution.factors_name)
+    given = _read(execution.attributes, dataset)
+    n_weights = None
+    try:
+        run = resolve(execution.key, execution.changes)
+    except (ConfigError, ValueError) as error:
+        return _failure("invalid", error, n_weights)
+    extra = open_extra_factors(dataset, factors, run.training)
+    task = make_task(dataset, factors, run.train_fraction, given, extra)
+    if execution.data_digest not in (None, _digest(task)):
+        raise DataError(
+            f"{execution.dataset} with its factors and attributes is not what the study was begun on: give each "
+            "worker the same, and a study of other data a folder of its own."
+        )
+    try:
+        n_weights = _count_weights(run, task)
+    except (ConfigError, ValueError) as error:
+        return _failure("invalid", error, n_weights)
+    try:
+        return _train(execution, run, task, factors, folder, progress)
+    except (DivergenceError, MemoryExhaustedError, HopelessError) as error:
+        return _failure(_CAUSES[type(error)], error, n_weights)
+    except ConfigError as error:
+        return _failure("invalid", error, n_weights)
+    except (tf.errors.OpError, ValueError) as error:
+        if isinstance(error, CsKerasError):
+            raise
+        return _failure("crashed", error, n_weights)
+
+
+_CAUSES: dict[type[Exception], Cause] = {
+    DivergenceError: "diverged",
+    MemoryExhaustedError: "memory",
+    HopelessError: "hopeless",
+}
+
+
+def _failure(cause: Cause, error: Exception, n_weights: int | None) -> dict[str, Any]:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return {"cause": cause, "reason": line.rstrip("."), "n_weights": n_weights}
+
+
+def _count_weights(run: RunConfig, task: Task) -> int:
+    """Build the model, which shows whether these settings fit together, and return its trainable parameters."""
+    keras.backend.clear_session()
+    model = model_module(run.key).build(architecture(run), task.targets.shape[1], task.dataset.info.audio)
+    return trainable_parameters(model)
+
+
+def _train(
+    execution: Execution, run: RunConfig, task: Task, factors: Factors, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    task = dataclasses.replace(task, unseen=task.validation)
+    lesson = make_lesson(task, factors, run.training)
+    watch = _watch(run, task, lesson, folder, execution.prune_after)
+    trained = run_procedure(
+        Job(run, task, lesson, factors, folder, execution.shared, progress, execution.until, watch)
+    )
+    predicted, scaled = factors.scaler.inverse(trained.predicted), trained.predicted
+    if not np.isfinite(predicted).all():
+        raise DivergenceError("Training diverged: predictions are not finite")
+    validation = _validation(task, factors)
+    goal = parse_objective(execution.objective)
+    per_query = measure(goal, validation, predicted, scaled)
+    write_npz(folder / VALIDATION_FILE, per_query=per_query)
+    metrics = {goal.name: float(np.nanmean(per_query))}
+    for other in map(parse_objective, TOLD):
+        if other != goal and _can_be_measured(other, validation):
+            metrics[other.name] = float(np.nanmean(measure(other, validation, predicted, scaled)))
+    fitted = trained.fitted
+    return {
+        "metrics": metrics,
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "seconds": trained.seconds,
+        "n_weights": trainable_parameters(trained.model),
+    }
+
+
+def _watch(run: RunConfig, task: Task, lesson: Lesson, folder: Path, prune_after: int) -> Watch:
+    """Return what ends a training that explodes or does not learn, by the loss of predicting the mean.
+
+    Outputs of zero, where every model starts, stand for the mean, which scaling has taken off; where it has not,
+    they are the less to beat. The weighted prediction error is of listening and has no such mark.
+    """
+    if run.training.loss == "wpe":
+        return lambda number, epoch: None
+    targets = lesson.examples[task.validation]
+    of_mean = float(make_loss(run.training)(targets, np.zeros_like(targets)))
+
+    def watch(number: int, epoch: Epoch) -> None:
+        loss = epoch["val_loss"]
+        if run.training.loss == "mse" and loss > EXPLODED * of_mean:
+            raise DivergenceError(
+                f"Training diverged: in epoch {number} the validation loss is {loss:.3g}, and predicting the mean "
+                f"gives {of_mean:.3g}"
+            )
+        if prune_after and number >= prune_after:
+            lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
+            best = min(json.loads(line)["val_loss"] for line in lines)  # of earlier sittings too
+            if best >= of_mean:
+                raise HopelessError(
+                    f"After epoch {number} the best validation loss is {best:.4f}, and predicting the mean gives "
+                    f"{of_mean:.4f}"
+                )
+
+    return watch
+
+
+def _validation(task: Task, factors: Factors) -> Validation:
+    """Return what predictions for the task's validation tracks are held against."""
+    path = task.dataset.folder / INTERACTIONS_FILE
+    user_items = None
+    if len(factors.playlist_factors) and is_file(path):
+        interactions = align_interactions(load_interactions(path), factors.track_ids)
+        if interactions.playlist_ids.tolist() == factors.playlist_ids.tolist():
+            user_items = interactions.user_items[:, task.validation]
+    return Validation(
+        task.item_factors[task.validation],
+        task.targets[task.validation],
+        factors.playlist_factors,
+        user_items,
+    )
+
+
+def _can_be_measured(goal: SearchObjective, validation: Validation) -> bool:
+    try:
+        require_measurable(goal, validation)
+    except CsKerasError:
+        return False
+    return True
+
+
+def _take_over(other: Path | None, folder: Path) -> None:
+    """Copy what an earlier execution left to go on from, unless this one has begun."""
+    for name in (WORK_FOLDER, EMBEDDING_FOLDER, CLASSIFIER_FOLDER):
+        if other is not None and (other / name).exists() and not (folder / name).exists():
+            temporary = folder / f"partial-{name}"
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(other / name, temporary)
+            temporary.rename(folder / name)

@@ -1,0 +1,114 @@
+"""Tables as Markdown and CSV. Names are data: each format gets them escaped its own way."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.cells import cell_len
+
+from cs_keras.playlists.formats import neutralise
+from reports.runs.labels import name_seeds
+from reports.tables.table import NOT_AVAILABLE, Cell, Column, Row, Section, Table
+
+CSV_FIELDS = (
+    *("section", "table", "family", "row", "seed", "column"),
+    *("value", "sd", "low", "high", "p", "remark"),
+)
+
+
+def to_markdown(sections: Sequence[Section]) -> str:
+    """Return GitHub-flavoured Markdown, with columns aligned in the source as well."""
+    parts = []
+    for section in sections:
+        parts += [f"# {escape_markdown(section.heading)}", _markdown_notes(section.notes)]
+        for table in section.tables:
+            parts += [
+                f"## {escape_markdown(table.title)}",
+                "\n".join(_markdown_lines(table)),
+                _markdown_notes(table.notes),
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_csv(sections: Sequence[Section]) -> str:
+    """Return one line for each number, unrounded (overlaps as shares from 0 to 1), for programs.
+
+    Means over seeds name all of them, with spaces between. Text that a spreadsheet would take for a formula is
+    preceded by an apostrophe.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_FIELDS)
+    for section in sections:
+        for table in section.tables:
+            for row in table.rows:
+                names = map(neutralise, (section.heading, table.title, row.family, row.name))
+                stub = [*names, " ".join(map(str, row.seeds))]
+                for column, cell in zip(table.columns, row.cells, strict=True):
+                    writer.writerow([*stub, column.key, *_csv_values(cell)])
+    return file.getvalue()
+
+
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is, HTML in it included."""
+    escaped = re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", printable(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def printable(text: str) -> str:
+    """Return text without line breaks, terminal controls and marks that reorder it: spaces in their stead."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def seed_cells(table: Table, row: Row) -> list[str]:
+    """Return the cells between the name and the numbers."""
+    return [name_seeds(row.seeds)] if table.shows_seeds else []
+
+
+def _csv_values(cell: Cell | None) -> tuple[float | str | None, ...]:
+    if cell is None:
+        return (None,) * 6
+    return cell.value, cell.sd, cell.low, cell.high, cell.p, neutralise(cell.remark)
+
+
+def _markdown_notes(notes: Iterable[str]) -> str:
+    return "\n".join(f"- {escape_markdown(note)}" for note in notes)
+
+
+def _markdown_lines(table: Table) -> Iterator[str]:
+    columns = (*table.stubs, *table.columns)
+    lines = [list(map(_markdown_header, columns))]
+    for row in table.rows:
+        if row.heading:
+            lines.append([f"**{escape_markdown(row.heading)}**", *[""] * (len(columns) - 1)])
+        name = escape_markdown(row.name)
+        lines.append([name, *seed_cells(table, row), *map(_markdown_cell, row.cells)])
+    widths = [max(3, *map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    padded = [
+        [_pad(text, width, column) for text, width, column in zip(line, widths, columns, strict=True)]
+        for line in lines
+    ]
+    rule = [
+        f":{'-' * (width - 1)}" if column.align == "left" else f"{'-' * (width - 1)}:"
+        for width, column in zip(widths, columns, strict=True)
+    ]
+    for cells in (padded[0], rule, *padded[1:]):
+        yield f"| {' | '.join(cells)} |"
+
+
+def _markdown_header(column: Column) -> str:
+    return escape_markdown(f"{column.group}: {column.header}" if column.group else column.header)
+
+
+def _markdown_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return NOT_AVAILABLE
+    text = escape_markdown(cell.text)
+    number = f"**{text}**" if cell.strong else text
+    return f"{number}{escape_markdown(cell.marks)} {cell.detail}".rstrip()
+
+
+def _pad(text: str, width: int, column: Column) -> str:
+    padding = " " * (width - cell_len(text))
+    return text + padding if column.align == "left" else padding + text

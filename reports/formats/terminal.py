@@ -1,0 +1,117 @@
+"""Tables for a terminal: intervals below their numbers, to save width; each note once."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from reports.formats.markdown_csv import printable, seed_cells
+from reports.tables.table import NOT_AVAILABLE, Cell, Column, Section, Table
+
+UNLIMITED = 10_000  # characters, to measure how wide a table would be
+
+
+def to_rich(sections: Sequence[Section]) -> RenderableType:
+    """Return what ``rich.console.Console.print`` shows."""
+    parts: list[RenderableType] = []
+    for section in sections:
+        parts += [Text(printable(section.heading), style="bold"), *_rich_notes(section.notes)]
+        shown: set[str] = set()
+        for table in section.tables:
+            notes = [note for note in table.notes if note not in shown]
+            parts += [Text(), _Fitting(table), Text(), *_rich_notes(notes)]
+            shown.update(notes)
+        parts.append(Text())
+    return Group(*parts)
+
+
+class _Fitting:
+    """A table of which groups of columns move below where the terminal is too narrow for all of it."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table, whole or in parts."""
+        whole = _rich_table(self._table)
+        groups = dict.fromkeys(column.group for column in self._table.columns)
+        width = console.measure(whole, options=options.update_width(UNLIMITED)).maximum
+        if len(groups) == 1 or width <= options.max_width:
+            yield whole
+            return
+        for group in groups:
+            if group:
+                yield Text()
+            yield _rich_table(self._table.part(group))
+
+
+def _rich_table(table: Table) -> RichTable:
+    shown = RichTable(
+        title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False
+    )
+    for column in table.stubs:
+        shown.add_column(Text(column.header), justify=column.align, overflow="fold", vertical="top")
+    cells: list[list[Text]] = [[] for _ in table.rows]
+    for columns, places in _blocks(table.columns):
+        block = [[row.cells[i] for i in places] for row in table.rows]
+        header, texts = _joined(columns, block) if columns[0].group else _single(columns[0], block)
+        shown.add_column(header, justify=columns[0].align, overflow="fold", vertical="top")
+        for own, text in zip(cells, texts, strict=True):
+            own.append(text)
+    for row, own in zip(table.rows, cells, strict=True):
+        if row.rule_above:
+            shown.add_section()
+        if row.heading:
+            shown.add_row(Text(printable(row.heading), style="italic"))
+        shown.add_row(Text(printable(row.name)), *seed_cells(table, row), *own)
+    return shown
+
+
+def _blocks(columns: Sequence[Column]) -> Iterator[tuple[list[Column], list[int]]]:
+    """Yield columns and their places: those of a group together, others alone."""
+    named = ((column.group or str(place), place, column) for place, column in enumerate(columns))
+    for _, members in itertools.groupby(named, key=lambda one: one[0]):
+        _, places, own = zip(*members, strict=True)
+        yield list(own), list(places)
+
+
+def _single(column: Column, block: Sequence[Sequence[Cell | None]]) -> tuple[Text, list[Text]]:
+    return Text(column.header), [_rich_cell(cell) for (cell,) in block]
+
+
+def _joined(columns: Sequence[Column], block: Sequence[Sequence[Cell | None]]) -> tuple[Text, list[Text]]:
+    """Return the columns of a group as one, for want of headers that span columns; details are not shown."""
+    headers = [column.header.split("\n") for column in columns]
+    height = max(map(len, headers))
+    texts = [[_plain(cell) for cell in cells] for cells in block]
+    widths = [
+        max(cell_len(text) for text in (*header, *own))
+        for header, own in zip(headers, zip(*texts, strict=True), strict=True)
+    ]
+
+    def join(parts: Iterable[str]) -> str:
+        padded = (" " * (width - cell_len(part)) + part for part, width in zip(parts, widths, strict=True))
+        return f" {' '.join(padded)}"  # parted from our own figures
+
+    above = [[""] * (height - len(header)) + header for header in headers]
+    lines = [columns[0].group, *map(join, zip(*above, strict=True))]
+    return Text("\n".join(lines), style="dim"), [Text(join(own), style="dim") for own in texts]
+
+
+def _plain(cell: Cell | None) -> str:
+    return cell.text + cell.marks if cell else NOT_AVAILABLE
+
+
+def _rich_notes(notes: Iterable[str]) -> Iterator[Text]:
+    return (Text(printable(note), style="dim") for note in notes)
+
+
+def _rich_cell(cell: Cell | None) -> Text:
+    if cell is None:
+        return Text(NOT_AVAILABLE, style="dim")
+    text = Text.assemble((printable(cell.text), "bold" if cell.strong else ""), cell.marks)
+    return text.append(f"\n{cell.detail}", style="dim") if cell.detail else text

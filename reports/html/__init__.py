@@ -1,0 +1,1 @@
+"""The HTML report: pages, sections and charts."""

@@ -1,0 +1,147 @@
+"""The tables of a study: trials, their parameters, what each parameter matters, and what failed."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+
+from reports.study import notes
+from reports.study.analysis import Analysis
+from reports.study.differences import Difference
+from reports.study.importance import Estimate, Importance
+from reports.study.records import Parameter, Study, Trial, score_of
+from reports.tables.numbers import count_cell, format_loss, mean_cell, seconds_cell
+from reports.tables.table import Cell, Column, Row, Section, Table
+
+N_SHOWN = 20  # trials, to people; files for programs hold all
+MAX_WIDTH = 96  # characters of a table of parameters, which goes on in another
+INACTIVE = "inactive"
+
+
+def make_study_sections(analysis: Analysis, n_shown: int | None = N_SHOWN) -> tuple[Section, ...]:
+    """Return the tables of a study, with the best `n_shown` trials; None: with all of them."""
+    study = analysis.study
+    shown = study.ranked[:n_shown]
+    tables = [_trials_table(analysis, shown), *_parameter_tables(study, shown)] if shown else []
+    if analysis.importance:
+        tables.append(_importance_table(analysis.importance))
+    if study.failed:
+        tables.append(_failures_table(study.failed))
+    return (Section(notes.heading(study), notes.section_notes(study, analysis.importance), tuple(tables)),)
+
+
+def _trials_table(analysis: Analysis, shown: Sequence[Trial]) -> Table:
+    study = analysis.study
+    objective = study.settings.objective
+    columns = (
+        Column("rank", "rank"),
+        Column(f"score\n{objective}", objective),
+        Column("difference\nto the best", "difference"),
+        *([] if objective == "val_loss" else [Column("loss\nval", "val_loss")]),
+        Column("trainable\nparameters", "parameters"),
+        Column("epochs", "epochs"),
+        Column("time\n(min:s)", "seconds"),
+    )
+    rows = [
+        Row(trial.trial, (), (Cell(f"{rank}", rank), *_cells(trial, rank, analysis)))
+        for rank, trial in enumerate(shown, 1)
+    ]
+    told = notes.trials_notes(study, analysis.differences, len(shown))
+    return Table("Trials", columns, tuple(rows), told, stub="trial")
+
+
+def _cells(trial: Trial, rank: int, analysis: Analysis) -> tuple[Cell | None, ...]:
+    """Return the cells behind the rank."""
+    executions = trial.executions
+    losses = mean_cell([one.metrics.get("val_loss") for one in executions], format_loss)
+    return (
+        _score_cell(trial, strong=rank == 1),
+        _difference_cell(analysis.differences.by_trial.get(trial.trial), is_best=rank == 1),
+        *([] if analysis.study.settings.objective == "val_loss" else [losses]),
+        None if trial.n_weights is None else count_cell([trial.n_weights]),
+        count_cell([one.epochs for one in executions]),
+        seconds_cell([one.seconds for one in executions]),
+    )
+
+
+def _score_cell(trial: Trial, strong: bool = False) -> Cell:
+    score, spread = score_of(trial), trial.spread
+    detail = "" if spread is None else f"± {format_loss(spread)}"
+    return Cell(format_loss(score), score, detail=detail, sd=spread, strong=strong)
+
+
+def _difference_cell(difference: Difference | None, is_best: bool) -> Cell | None:
+    if difference is None:
+        return None
+    if is_best:
+        return Cell("best", 0.0)
+    low, high = difference.low, difference.high
+    marks = "" if difference.matters else notes.ALIKE
+    interval = f"[{_signed(low)}, {_signed(high)}]"
+    return Cell(_signed(difference.mean), difference.mean, marks, interval, low=low, high=high)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3e}" if abs(value) >= 1e4 else f"{value:+z.4f}"
+
+
+def _parameter_tables(study: Study, shown: Sequence[Trial]) -> list[Table]:
+    """Return the varied parameters of trials beside their scores, in as many tables as their width needs."""
+    score = Column("score", study.settings.objective)
+    blocks: list[list[tuple[Column, list[Cell]]]] = []
+    left = 0
+    for parameter in study.varied:
+        column = Column(parameter.name.replace(".", "\n").replace("_", "\n"), parameter.name)
+        cells = [_value_cell(parameter, trial) for trial in shown]
+        width = 1 + max(map(cell_len, (*column.header.split("\n"), *(cell.text for cell in cells))))
+        if width > left:
+            blocks.append([])
+            left = MAX_WIDTH
+        blocks[-1].append((column, cells))
+        left -= width
+    tables = []
+    for number, block in enumerate(blocks, 1):
+        columns, values = zip(*block, strict=True)
+        rows = [
+            Row(trial.trial, (), (dataclasses.replace(_score_cell(trial), detail=""), *own))
+            for trial, own in zip(shown, zip(*values, strict=True), strict=True)
+        ]
+        title = f"Parameters ({number} of {len(blocks)})" if len(blocks) > 1 else "Parameters"
+        tables.append(
+            Table(title, (score, *columns), tuple(rows), notes.parameter_notes(study), stub="trial")
+        )
+    return tables
+
+
+def _value_cell(parameter: Parameter, trial: Trial) -> Cell:
+    value = trial.parameters.get(parameter.name)
+    if value is None:
+        return Cell(INACTIVE, None, remark=INACTIVE)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Cell(f"{value:.3g}" if isinstance(value, float) else str(value), value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return Cell(text, None, remark=text)
+
+
+def _importance_table(importance: Importance) -> Table:
+    columns = (Column("importance", "importance"),)
+    rows = tuple(
+        Row(name, (), (_estimate_cell(estimate),)) for name, estimate in importance.by_parameter.items()
+    )
+    explained = Row("explained (R²)", (), (_estimate_cell(importance.explained),), rule_above=True)
+    return Table(
+        "Importance", columns, (*rows, explained), notes.importance_notes(importance), stub="parameter"
+    )
+
+
+def _estimate_cell(estimate: Estimate) -> Cell:
+    interval = f"[{estimate.low:z.2f}, {estimate.high:z.2f}]"
+    return Cell(f"{estimate.mean:z.2f}", estimate.mean, detail=interval, low=estimate.low, high=estimate.high)
+
+
+def _failures_table(failed: Sequence[Trial]) -> Table:
+    columns = (Column("trials", "n_failed"),)
+    counts = Counter(trial.cause or "" for trial in failed)
+    rows = tuple(Row(cause, (), (count_cell([n]),)) for cause, n in counts.most_common())
+    return Table("Failed trials", columns, rows, notes.failure_notes(failed), stub="cause")

@@ -1,0 +1,1 @@
+"""The report tables: one module a table, and what they share."""

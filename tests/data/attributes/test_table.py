@@ -1,0 +1,307 @@
+"""Tables of attributes: kinds of columns, alignment with a dataset, and what they are encoded as."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.impute import MissingIndicator
+from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, StandardScaler
+
+from cs_keras.data.attributes.columns import LabelColumn, NumericColumn, read_column
+from cs_keras.data.attributes.encoding import FARTHEST, fit_encoding, read_encoding
+from cs_keras.data.attributes.table import align, genre_attributes, make_table
+from cs_keras.data.schema import make_tracks
+from cs_keras.errors import ConfigError, DataError
+from tests.data.small import track_row
+
+NAN = np.nan
+
+
+def column(values, kind=None, is_text_file=True, type_=None):
+    return read_column("x", pa.chunked_array([pa.array(values, type_)]), kind, is_text_file, "f.csv")
+
+
+def numbers(*values):
+    return NumericColumn(np.array(values, np.float64).reshape(len(values), *np.shape(values)[1:] or (1,)))
+
+
+def labels(*values, kind="labels"):
+    return LabelColumn(tuple(map(tuple, values)), kind)
+
+
+def table(columns, n=None):
+    n = n or len(next(iter(columns.values())).values)
+    return make_table([f"t{i}" for i in range(n)], columns, "f.csv")
+
+
+class TestKinds:
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (["1", "2.5", " -3e2 "], [1, 2.5, -300]),
+            (["1", "", "NA", "nan", "NULL", "n/a", None], [1, NAN, NAN, NAN, NAN, NAN, NAN]),
+            ([3, None, 4], [3, NAN, 4]),
+            ([True, False, None], [1, 0, NAN]),
+        ],
+    )
+    def test_numbers(self, values, expected):
+        np.testing.assert_array_equal(column(values).values[:, 0], expected)
+
+    def test_single_precision_stays(self):
+        assert column([1.5, None], type_=pa.float32()).values.dtype == np.float32
+        assert column([1, 2]).values.dtype == np.float64
+
+    @pytest.mark.parametrize(
+        ("values", "kind", "expected"),
+        [
+            (["C", "D ", "", "na", None], "categorical", (("C",), ("D",), (), (), ())),
+            (["1", "two", "1"], "categorical", (("1",), ("two",), ("1",))),
+            (["a|b", "b", " | a|a"], "labels", (("a", "b"), ("b",), ("a",))),
+            ([["a", "b"], [], None, ["a", "", "a"]], "labels", (("a", "b"), (), (), ("a",))),
+            (["", None], "categorical", ((), ())),
+        ],
+    )
+    def test_words(self, values, kind, expected):
+        found = column(values)
+        assert (found.kind, found.values) == (kind, expected)
+
+    def test_dictionaries_are_what_they_stand_for(self):
+        data = pa.chunked_array([pa.array(["a", "b", "a"]).dictionary_encode()])
+        assert read_column("x", data, None, False, "f").values == (("a",), ("b",), ("a",))
+
+    def test_text_of_a_typed_file_stays_text(self):
+        assert column(["1", "2"], is_text_file=False).values == (("1",), ("2",))
+
+    @pytest.mark.parametrize(
+        "type_", [pa.list_(pa.float32()), pa.list_(pa.float32(), 2), pa.large_list(pa.float32())]
+    )
+    def test_lists_of_numbers_are_numbers_side_by_side(self, type_):
+        found = column([[1, 2], None, [3, None]], type_=type_).values
+        np.testing.assert_array_equal(found, np.array([[1, 2], [NAN, NAN], [3, NAN]], np.float32))
+        assert found.dtype == np.float32
+
+    def test_an_option_overrules_the_values(self):
+        assert column(["1", "2"], "categorical").values == (("1",), ("2",))
+        assert column([1, None], "categorical").values == (("1",), ())
+        assert column(["a|b"], "categorical").values == (("a|b",),)
+        assert column(["a", "b"], "labels").kind == "labels"
+        np.testing.assert_array_equal(column(["1", "2"], "numeric", is_text_file=False).values[:, 0], [1, 2])
+        assert np.isnan(column(["", ""], "numeric").values).all()
+
+    @pytest.mark.parametrize(
+        ("values", "kind", "message"),
+        [
+            (["1", "-inf"], None, "f.csv: row 2: 'x' must be finite"),
+            ([1.0, np.inf], None, "row 2: 'x' must be finite"),
+            ([1.0, -1e101], None, r"row 2: 'x' must be finite, its size at most 1e\+100"),
+            (["1", "", "two"], "numeric", "row 3: 'x' must be a number. Received: 'two'."),
+            ([[1.0, 2.0], [1.0]], None, "row 2: 'x' has 1 numbers; expected 2, as row 1 has"),
+            ([[1.0], [np.inf]], None, "row 2: 'x' must be finite"),
+            (
+                [[1.0]],
+                "labels",
+                "expected lists of text as labels, or lists of numbers as numeric. Received: labels",
+            ),
+            ([["a"]], "numeric", "Received: numeric"),
+            ([{"a": 1}], None, "must hold numbers, text or lists of either.*--attribute x=ignore"),
+        ],
+    )
+    def test_what_is_none_of_them_is_told(self, values, kind, message):
+        with pytest.raises(DataError, match=message):
+            column(values, kind)
+
+    def test_kinds_that_there_are_not(self):
+        with pytest.raises(
+            ConfigError, match="The kind of attribute 'x' must be one of numeric, categorical, labels"
+        ):
+            column(["1"], "ordinal")
+
+
+class TestTable:
+    @pytest.mark.parametrize(
+        ("ids", "message"),
+        [(["a", "a"], "id 'a' stands twice"), (["a", ""], "row 2 has no id"), ([], "no items")],
+    )
+    def test_ids_must_be_there_and_unique(self, ids, message):
+        with pytest.raises(DataError, match=f"f.csv.*{message}"):
+            make_table(ids, {"x": numbers(*range(len(ids)))}, "f.csv")
+
+    def test_it_needs_a_column(self):
+        with pytest.raises(DataError, match="f.csv holds no attributes"):
+            make_table(["a"], {}, "f.csv")
+
+    def test_tracks_get_their_rows_and_those_it_lacks_none(self):
+        own = make_table(
+            ["c", "a", "z", "e"], {"x": numbers(3, 1, 9, NAN), "y": labels("q", "pq", "", "")}, "f"
+        )
+        found = align(own, np.array(["a", "b", "c", "e"]), "data")
+        assert found.has.tolist() == [True, False, True, False] and found.n_unknown == 1
+        np.testing.assert_array_equal(found.table.columns["x"].values[:, 0], [1, NAN, 3, NAN])
+        assert found.table.columns["y"].values == (("p", "q"), (), ("q",), ())
+
+    def test_nothing_in_common_is_told(self):
+        message = (
+            "None of the 1 ids of f.csv is a track of data: expected ids such as 'a'. Received: such as 't0'."
+        )
+        with pytest.raises(DataError, match=message):
+            align(table({"x": numbers(1)}), np.array(["a"]), "data")
+
+    def test_the_digest_is_of_what_the_tracks_have(self):
+        ids = np.array(["t0", "t1"])
+
+        def digest(columns, n=None):
+            return align(table(columns, n), ids, "data").digest
+
+        one = {"x": numbers(1, NAN), "y": labels("a", "b")}
+        assert digest(one) == digest({"x": numbers(1, NAN, 5), "y": labels("a", "b", "c")})  # t2 is no track
+        others = (
+            {"x": numbers(1, 0), "y": labels("a", "b")},
+            {"x": numbers(1, NAN), "y": labels("a", "c")},
+            {"x": numbers(1, NAN), "y": labels("a", "b", kind="categorical")},
+            {"z": numbers(1, NAN), "y": labels("a", "b")},
+            {"y": labels("a", "b"), "x": numbers(1, NAN)},
+            {"x": numbers(1, NAN)},
+        )
+        assert len({digest(one), *map(digest, others)}) == 7
+
+    def test_a_digest_does_not_depend_on_the_order_of_the_rows(self):
+        there = make_table(["a", "b"], {"x": numbers(1, 2)}, "f")
+        turned = make_table(["b", "a"], {"x": numbers(2, 1)}, "f")
+        ids = np.array(["a", "b"])
+        assert align(there, ids, "d").digest == align(turned, ids, "d").digest
+
+    def test_genres_are_those_of_the_track_table(self):
+        rows = [
+            track_row("a", genres=["pop", "pop", "rock"]),
+            track_row("b", genres=None),
+            track_row("c", genres=[]),
+        ]
+        found = genre_attributes(make_tracks(rows))
+        assert found.table.columns["genres"].values == (("pop", "rock"), (), ())
+        assert found.has.tolist() == [True, False, False]
+
+
+class TestEncoding:
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.floats(0, 0.9), st.floats(-4, 4))
+    def test_numbers_are_those_of_scikit_learn(self, seed, n, share_missing, power):
+        rng = np.random.default_rng(seed)
+        values = rng.normal(rng.normal(), 10**power, (2 * n, 3))
+        values[rng.random(values.shape) < share_missing] = NAN
+        values[:2] = (
+            rng.normal(size=(2, 3)) * 10**power
+        )  # of a column that is empty scikit-learn knows nothing
+        train = values[:n]
+        encoding = fit_encoding(table({"x": NumericColumn(train)}), 10)
+        found = encoding.encode(table({"x": NumericColumn(values)}))
+        expected = np.nan_to_num(StandardScaler().fit(train).transform(values))
+        # Float32 of float64; where two numbers are nearly the same, of their difference few digits are left.
+        np.testing.assert_allclose(found[:, :3], expected, rtol=1e-5, atol=1e-5)
+
+    def test_indicators_are_those_of_scikit_learn(self):
+        train = np.array([[1, NAN, NAN], [2, 1, NAN], [4, 2, NAN]])
+        encoding = fit_encoding(table({"x": NumericColumn(train)}), 10)
+        indicator = MissingIndicator(features="missing-only").fit(train[:, :2])
+        found = encoding.encode(table({"x": NumericColumn(train)}))
+        assert encoding.n_features == 4  # none for a number that no train track has
+        assert np.array_equal(found[:, 3:], indicator.transform(train[:, :2]))
+        assert not found[:, 2].any()
+
+    def test_a_number_that_does_not_vary_in_training_is_nothing(self):
+        encoding = fit_encoding(table({"x": numbers(0.1, 0.1, 0.1), "y": numbers(1, 2, 3)}), 10)
+        assert encoding.encode(table({"x": numbers(0.1, 7), "y": numbers(2, 2)})).tolist() == [[0, 0], [0, 0]]
+
+    def test_a_slip_of_the_pen_stays_finite(self):
+        encoding = fit_encoding(table({"x": numbers(0, 1e-100)}), 10)
+        assert encoding.encode(table({"x": numbers(1e100, -1e100)})).tolist() == [[FARTHEST], [-FARTHEST]]
+
+    def test_categories_are_those_of_scikit_learn(self):
+        train, new = ["b", "a", "b", "c"], ["c", "unseen", "a"]
+        encoding = fit_encoding(table({"x": labels(*train, kind="categorical")}), 10)
+        sklearn = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(np.array(train)[:, None])
+        found = encoding.encode(table({"x": labels("c", ("unseen",), "a", kind="categorical")}))
+        assert np.array_equal(found, sklearn.transform(np.array(new)[:, None]))
+
+    def test_labels_are_those_of_scikit_learn(self):
+        train = ("ab", "b", "", "cd")
+        encoding = fit_encoding(table({"x": labels(*train)}), 10)
+        expected = MultiLabelBinarizer().fit_transform(train)
+        assert np.array_equal(encoding.encode(table({"x": labels(*train)})), expected)
+
+    def test_of_too_many_categories_the_most_frequent_are_told_apart(self):
+        encoding = fit_encoding(table({"x": labels("d", "c", "c", "b", "a", "a")}), 3)
+        assert encoding.columns[0].labels == ("a", "b", "c")
+        assert encoding.notes() == ("attribute 'x' has 4 labels, of which the 3 most frequent are used",)
+        assert encoding.encode(table({"x": labels("d", "b")})).tolist() == [[0, 0, 0], [0, 1, 0]]
+
+    def test_columns_stand_side_by_side_in_their_order(self):
+        columns = {"x": numbers(0, 2), "y": labels("a", "b"), "z": numbers((1, 5), (3, 5))}
+        found = fit_encoding(table(columns), 10).encode(table(columns))
+        assert found.tolist() == [[-1, 1, 0, -1, 0], [1, 0, 1, 1, 0]] and found.dtype == np.float32
+
+    def test_where_nothing_varies_there_is_nothing_to_learn(self):
+        with pytest.raises(DataError, match="f.csv says the same of all 2 train tracks"):
+            fit_encoding(table({"x": numbers(1, 1), "y": labels("", "")}), 10)
+
+    def test_it_survives_json_to_the_last_bit(self):
+        rng = np.random.default_rng(0)
+        values = rng.normal(size=(9, 3)) * 1e-7 + 1 / 3
+        values[4, 1] = NAN
+        columns = {
+            "x": NumericColumn(values),
+            "y": labels(*"aabbccdde"),
+            "z": labels(*"ppppqqqqr", kind="categorical"),
+        }
+        encoding = fit_encoding(table(columns), 4)
+        read = read_encoding(json.loads(json.dumps(encoding.document())), "attributes.json")
+        assert read.kinds == {"x": "numeric", "y": "labels", "z": "categorical"}
+        assert read.notes() == encoding.notes() and read.n_features == encoding.n_features == 11
+        assert read.encode(table(columns)).tobytes() == encoding.encode(table(columns)).tobytes()
+
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            (
+                {"x": numbers(1)},
+                "f.csv lacks attributes that the model was trained on: expected y. Received: x.",
+            ),
+            ({"x": numbers(1), "y": numbers(1)}, "'y' must hold text, as in training. Received: numbers"),
+            (
+                {"x": labels("a"), "y": labels("a")},
+                "'x' must hold 1 numbers, as in training. Received: labels",
+            ),
+            (
+                {"x": numbers((1, 2)), "y": labels("a")},
+                "'x' must hold 1 numbers, as in training. Received: 2 numbers",
+            ),
+        ],
+    )
+    def test_a_table_of_something_else_is_told(self, columns, message):
+        encoding = fit_encoding(table({"x": numbers(1, 2), "y": labels("a", "b")}), 10)
+        with pytest.raises(DataError, match=message):
+            encoding.encode(table(columns))
+
+    @pytest.mark.parametrize(
+        ("document", "message"),
+        [
+            ([], "schema version None; this release reads 1"),
+            ({"schema_version": 2}, "schema version 2"),
+            ({"schema_version": 1}, "is not as `cs-keras run-baselines` writes it"),
+            ({"schema_version": 1, "columns": [{"name": "x", "kind": "numeric"}]}, "is not as"),
+            (
+                {
+                    "schema_version": 1,
+                    "columns": [
+                        {"name": "x", "kind": "numeric", "mean": [0], "scale": [1, 2], "indicators": []}
+                    ],
+                },
+                "mean and scale of 'x' have shapes",
+            ),
+        ],
+    )
+    def test_a_damaged_file_is_told(self, document, message):
+        with pytest.raises(DataError, match=f"attributes.json.*{message}"):
+            read_encoding(document, "attributes.json")

@@ -1,0 +1,175 @@
+"""Features and tables of labels to numbers on the terminal and in a file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from cs_keras.data.dataset import Dataset
+from pipelines.inference.track_vectors import write_vectors
+from tests.cli.conftest import demo, run
+
+__all__ = ["demo"]  # the fixture
+N = 60
+LABELS = ("=jazz", "[bold]rock", "hip\nhop")
+
+
+@pytest.fixture
+def features(tmp_path: Path) -> Path:
+    """Features that tell three labels apart, of tracks 0, 1, 2, 0, …"""
+    rng = np.random.default_rng(0)
+    matrix = (2 * np.eye(3, 8)[np.arange(N) % 3] + rng.standard_normal((N, 8))).astype(np.float32)
+    ids = np.array([f"t{number}" for number in range(N)])
+    write_vectors(
+        tmp_path / "features.npz", ids, {"features": matrix}, {"layer": "dense_1", "run_digest": "d"}
+    )
+    return tmp_path / "features.npz"
+
+
+def write_labels(path: Path, n: int = N, **columns: list[object]) -> Path:
+    columns = {"track_id": [f"t{i}" for i in range(n)], "label": [LABELS[i % 3] for i in range(n)]} | columns
+    rows = zip(*columns.values(), strict=True)
+    lines = [",".join(f'"{cell}"' for cell in row) for row in [tuple(columns), *rows]]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_every_number_is_written_and_the_main_ones_shown(
+    features: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    labels, out = write_labels(tmp_path / "labels.csv"), tmp_path / "out.json"
+    assert run("classify", features, labels, "--folds", 4, "--repeats", 2, "--out", out) == 0
+    document, shown = json.loads(out.read_text()), capfd.readouterr().out
+    assert (document["layer"], document["run_digest"], document["n_features"]) == ("dense_1", "d", 8)
+    assert document["classes"] == dict.fromkeys(sorted(LABELS), 20)
+    assert document["folds"] == {"kind": "stratified", "n_folds": 4, "repeats": 2, "seed": 0}
+    assert list(document["heads"]) == ["majority", "linear", "rbf"]
+    for name, head in document["heads"].items():
+        assert np.array(head["fold_accuracy"]).shape == (2, 4) and np.array(head["confusion"]).sum() == 2 * N
+        assert head["interval_tracks"][0] <= head["accuracy"] <= head["interval_tracks"][1]
+        assert head["interval_repeats"][0] <= head["accuracy"] <= head["interval_repeats"][1]
+        assert (head["accuracy"] > 0.6) == (name != "majority")
+        assert f"{100 * head['accuracy']:.1f}" in shown
+    assert "fold 8" in shown and "2 [bold]rock" in shown and "3 hip hop" in shown and "1 =jazz" in shown
+
+
+def test_given_folds_are_held_out_one_by_one(features: Path, tmp_path: Path) -> None:
+    folds = [["x", "y", "z"][i * 7 % 11 % 3] for i in range(N)]
+    out = tmp_path / "out.json"
+    labels = write_labels(tmp_path / "labels.csv", fold=folds)
+    assert run("classify", features, labels, "--head", "rbf", "--out", out) == 0
+    by_column = json.loads(out.read_text())
+    assert by_column["folds"] == {"kind": "given", "n_folds": 3, "repeats": 1, "seed": 0}
+    head = by_column["heads"]["rbf"]
+    assert "interval_repeats" not in head and len(head["settings"]) == 3
+    plain = write_labels(tmp_path / "plain.csv")
+    table = tmp_path / "folds.csv"
+    table.write_text("\n".join(["fold,track_id", *(f"{fold},t{i}" for i, fold in enumerate(folds))]))
+    assert run("classify", features, plain, "--head", "rbf", "--folds", table, "--out", out) == 0
+    assert json.loads(out.read_text())["heads"] == by_column["heads"]
+    # scikit-learn, with each fold's own settings in turn.
+    with np.load(features) as arrays:
+        matrix = arrays["features"].astype(np.float64)
+    truth = np.array([LABELS[i % 3] for i in range(N)])
+    for number, (name, chosen) in enumerate(zip("xyz", head["settings"], strict=True)):
+        machine = make_pipeline(StandardScaler(), SVC(C=chosen["C"], gamma=chosen["gamma"]))
+        said = cross_val_predict(machine, matrix, truth, groups=folds, cv=LeaveOneGroupOut())
+        inside = np.array(folds) == name
+        assert head["fold_accuracy"][0][number] == np.mean(said[inside] == truth[inside])
+
+
+def test_artists_are_never_parted(features: Path, tmp_path: Path) -> None:
+    artists = [f"artist {i // 6}" if i < 54 else "" for i in range(N)]
+    labels = write_labels(tmp_path / "labels.csv", artist=artists)
+    out = tmp_path / "out.json"
+    assert run("classify", features, labels, "--folds", 3, "--head", "linear", "--out", out) == 0
+    assert json.loads(out.read_text())["folds"]["kind"] == "stratified, artists never parted"
+
+
+def test_genres_of_a_dataset(demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tracks = Dataset(demo).tracks
+    chosen = np.arange(len(tracks))[5:]  # the others have no features
+    genres = [genres[0] for genres in tracks.table["genres"].to_pylist()]
+    kinds = {genre: number for number, genre in enumerate(sorted(set(genres)))}
+    matrix = np.array([[kinds[genres[row]], 1.0] for row in chosen], np.float32)  # as if heard without fail
+    path = tmp_path / "features.npz"
+    write_vectors(path, tracks.ids[chosen], {"features": matrix})
+    assert run("classify", path, "--dataset", demo, "--folds", 3, "--out", tmp_path / "out.json") == 0
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["n_tracks"] == len(chosen) and set(document["classes"]) == set(kinds)
+    assert document["folds"]["kind"] == "stratified, artists never parted"
+    assert document["heads"]["rbf"]["accuracy"] > 0.95 > document["heads"]["majority"]["accuracy"]
+
+
+def repeated(path: Path) -> None:
+    path.write_text(f"{path.read_text()}\n" + '"t0","x"')
+
+
+def unlabelled(path: Path) -> None:
+    path.write_text(path.read_text().replace("=jazz", "", 1))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "status", "expected"),
+    [
+        (lambda path: write_labels(path, N + 2), [], 1, "2 of 62 tracks, the first of them 't60'"),
+        (lambda path: write_labels(path, 9), [], 1, "for 10 folds"),
+        (repeated, [], 1, "'t0' stands twice"),
+        (unlabelled, [], 1, "track 't0' has no label"),
+        (lambda path: path.write_text("track_id,genre\nt0,x\n"), [], 1, "columns track_id and label"),
+        (lambda path: path.unlink(), [], 1, "no such file"),
+        (None, ["--folds", 1], 1, "folds must be at least 2"),
+        (None, ["--repeats", 0], 1, "repeats must be at least 1"),
+        (None, ["--folds", "missing.csv"], 1, "missing.csv"),
+        (None, ["--out", "x.csv"], 1, "must end in .json"),
+        (None, ["--dataset", "demo"], 2, "either a table of LABELS or a dataset"),
+        (
+            lambda path: write_labels(path, fold=[i % 3 for i in range(N)]),
+            ["--repeats", 2],
+            1,
+            "leave out --repeats",
+        ),
+        (lambda path: write_labels(path, fold=[0] * N), [], 1, "two folds or more"),
+        (lambda path: write_labels(path, artist=[i % 3 for i in range(N)]), ["--folds", 2], 1, "Received: 1"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    spoil: object,
+    options: list[object],
+    status: int,
+    expected: str,
+    features: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    labels = write_labels(tmp_path / "labels.csv")
+    if callable(spoil):
+        spoil(labels)
+    assert run("classify", features, labels, *options) == status
+    error = capfd.readouterr().err
+    assert expected in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"track_ids": np.array(["a"])}, "expected the arrays track_ids, features"),
+        ({"ids": np.array(["a", "a"]), "features": np.zeros((2, 1))}, "must not repeat"),
+        ({"ids": np.array(["a", "b"]), "features": np.zeros((3, 1))}, "features of shape (2, n_features)"),
+        (
+            {"ids": np.array(["a", "b"]), "features": np.array([[1.0], [np.nan]])},
+            "'b' has features not finite",
+        ),
+    ],
+)
+def test_features_that_are_none_are_told(
+    arrays: dict[str, np.ndarray], expected: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "f.npz", **arrays)
+    assert run("classify", tmp_path / "f.npz", write_labels(tmp_path / "labels.csv")) == 1
+    assert expected in capfd.readouterr().err

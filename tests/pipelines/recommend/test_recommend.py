@@ -1,0 +1,238 @@
+"""Lists out of a space whose every direction is known: track n lies at so many degrees."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cs_keras.data.dataset import Dataset
+from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.factors.interactions import Interactions, Tally, save_interactions
+from cs_keras.factors.scaling import Scaler
+from cs_keras.factors.store import Factors, save_factors
+from cs_keras.playlists.rerank import Rules
+from cs_keras.progress import Silent
+from cs_keras.runs import digest, write_npz
+from pipelines.recommend.audio_files import with_audio
+from pipelines.recommend.catalogue import Catalogue, open_catalogue
+from pipelines.recommend.query import ask_playlist, ask_tracks
+from pipelines.recommend.recommend import Recommended, SearchConfig, recommend
+from tests.data.small import change_table, write_small
+
+#          t0 t1  t2  t3  t4 t5  t6  t7   t8  t9
+FOLDS = [0, 1, 2, 3, 0, 7, 8, 8, 9, 9]
+TRUE = [0, 10, 20, 90, 0, 50, 30, 180, 5, 60]  # degrees; t4 has no listening
+HEARD = [np.nan] * 5 + [40, 25, 170, 15, 1]  # only new tracks
+ARTISTS = ["Ann", "Ann", "Bob", "Bob", "", "Cy", "Ann", "Cy", "Dee", "Dee"]
+
+
+def at(degrees: list[float]) -> np.ndarray:
+    """Unit vectors, shape (n, 2)."""
+    angles = np.radians(np.nan_to_num(np.array(degrees, np.float64)))
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    folder = write_small(tmp_path / "dataset", [20] * 10, FOLDS)
+
+    def name(rows: list[dict[str, object]]) -> None:
+        for row, artist in zip(rows, ARTISTS, strict=True):
+            row["artist"] = artist
+
+    change_table(folder, name)
+    ids = np.array([f"t{number}" for number in range(10)])
+    has_factors = np.arange(10) != 4
+    lengths = np.array([1, 5, 1, 1, 1, 1, 1, 1, 1, 1], np.float32)[:, None]  # t1 is popular
+    factors = Factors(
+        "wmf",
+        ids,
+        at(TRUE) * lengths * has_factors[:, None],
+        has_factors,
+        np.array(["p0", "p1"]),
+        2 * at([0, 90]),
+        Scaler("none", np.zeros(2, np.float32), np.ones(2, np.float32)),
+        "given",
+        None,
+        {},
+    )
+    save_factors(folder / "factors" / "wmf.npz", factors)
+    return folder
+
+
+@pytest.fixture
+def run(dataset: Path, tmp_path: Path) -> Path:
+    from cs_keras.factors.store import load_factors
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    data = digest([Dataset(dataset).digest, load_factors(dataset / "factors" / "wmf.npz").digest])
+    (folder / "config.json").write_text(json.dumps({"data_digest": data}))
+    ids = np.array([f"t{number}" for number in range(5, 10)])
+    write_npz(folder / "predictions.npz", track_ids=ids, factors=at(HEARD)[5:], scaled_factors=at(HEARD)[5:])
+    (folder / "DONE").touch()
+    return folder
+
+
+@pytest.fixture
+def catalogue(run: Path, dataset: Path) -> Catalogue:
+    return open_catalogue(run, dataset)
+
+
+def ids(recommended: list[Recommended]) -> list[str]:
+    return [one.entry.track_id for one in recommended]
+
+
+def like(
+    catalogue: Catalogue, *seeds: str, k: int = 4, by_listening: bool = False, **settings: object
+) -> list[Recommended]:
+    names = ("by", "candidates", "index", "index_file")
+    search = SearchConfig(**{name: settings.pop(name) for name in names if name in settings})  # type: ignore[arg-type]
+    question = ask_tracks(catalogue, seeds, "auto", Silent())
+    listing = recommend(catalogue, question, search, Rules(k, **settings), by_listening)  # type: ignore[arg-type]
+    assert (listing.recall is None) == (search.index in (None, "exact"))
+    return list(listing.tracks)
+
+
+def test_new_tracks_are_where_they_are_heard_and_train_tracks_where_they_are_played(
+    catalogue: Catalogue,
+) -> None:
+    found = like(catalogue, "t0", k=9)
+    assert ids(found) == [
+        "t9",
+        "t1",
+        "t8",
+        "t2",
+        "t6",
+        "t5",
+        "t3",
+        "t7",
+    ]  # 1, 10, 15, 20, 25, 40, 90, 170 degrees
+    assert [one.factors for one in found[:4]] == ["predicted", "reference", "predicted", "reference"]
+    expected = np.cos(np.radians([1, 10, 15, 20, 25, 40, 90, 170]))
+    np.testing.assert_allclose([one.score for one in found], expected, atol=1e-6)
+
+
+def test_the_true_list_is_by_listening_alone(catalogue: Catalogue) -> None:
+    found = like(catalogue, "t0", k=9, by_listening=True)
+    assert ids(found) == ["t8", "t1", "t2", "t6", "t5", "t9", "t3", "t7"]
+    assert {one.factors for one in found} == {"reference"}
+
+
+def test_a_new_seed_is_where_it_is_heard(catalogue: Catalogue) -> None:
+    assert ids(like(catalogue, "t9", k=2)) == ["t0", "t1"]
+    assert ids(like(catalogue, "t9", k=1, by_listening=True)) == ["t5"]  # 60 degrees, and 50
+
+
+def test_test_tracks_alone(catalogue: Catalogue) -> None:
+    assert ids(like(catalogue, "t0", k=9, candidates="test")) == ["t9", "t8", "t6", "t7"]
+
+
+def test_several_seeds_meet_in_the_middle_whatever_their_lengths(catalogue: Catalogue) -> None:
+    found = like(catalogue, "t1", "t3", "t1", k=3)  # 10 degrees, five times as long, and 90: 50 degrees
+    assert ids(found) == ["t5", "t6", "t2"]
+    assert found[0].score == pytest.approx(np.cos(np.radians(10)), abs=1e-6)
+
+
+def test_dot_products_know_popularity(catalogue: Catalogue) -> None:
+    assert ids(like(catalogue, "t0", k=2, by="dot")) == ["t1", "t9"]
+
+
+def test_artists(catalogue: Catalogue) -> None:
+    assert ids(like(catalogue, "t0", exclude_artist=True)) == ["t9", "t8", "t2", "t5"]
+    assert ids(like(catalogue, "t0", max_per_artist=1, k=9)) == ["t9", "t1", "t2", "t5"]
+
+
+def test_diversity_reaches_further(catalogue: Catalogue) -> None:
+    near, varied = (like(catalogue, "t0", k=3, diversity=diversity) for diversity in (0.0, 0.6))
+    assert ids(near)[0] == ids(varied)[0] == "t9"
+    assert ids(near) != ids(varied)
+    assert min(one.score for one in varied) < min(one.score for one in near)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_approximate_indexes_agree_where_there_is_little_to_search(
+    kind: str, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    path = tmp_path / "index"
+    for _ in range(2):  # made, and read
+        assert ids(like(catalogue, "t0", index=kind, index_file=path)) == ids(like(catalogue, "t0"))
+    with pytest.raises(StorageError, match="is not the"):
+        like(catalogue, "t0", index=kind, index_file=path, candidates="test")
+
+
+def test_a_playlist_lacks_what_it_does_not_hold(catalogue: Catalogue, dataset: Path) -> None:
+    def found() -> list[str]:
+        question = ask_playlist(catalogue, "p0")
+        return ids(list(recommend(catalogue, question, SearchConfig("dot"), Rules(3)).tracks))
+
+    assert found() == ["t1", "t0", "t9"]
+    import scipy.sparse
+
+    user_items = scipy.sparse.csr_matrix(np.eye(2, 10, k=1, dtype=np.float32))  # p0 holds t1, p1 t2
+    tally = Tally(2)
+    listening = Interactions(np.array(["p0", "p1"]), catalogue.ids, user_items, tally)
+    save_interactions(dataset / "interactions.npz", listening)
+    assert found() == ["t0", "t9", "t8"]
+
+
+def test_without_a_dataset_lists_are_of_predictions(run: Path) -> None:
+    catalogue = open_catalogue(run, None)
+    found = like(catalogue, "t9", k=2)
+    assert ids(found) == ["t8", "t6"] and found[0].entry.artist == ""
+    for needs in ({"candidates": "test"}, {"by_listening": True}):
+        with pytest.raises(DataError):
+            like(catalogue, "t9", **needs)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="holds no playlists; name the dataset"):
+        ask_playlist(catalogue, "p0")
+
+
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [
+        ("t4", "neither listening nor a prediction"),
+        ("t44", "neither an audio file nor among the 10 tracks of .* Did you mean 't4'"),
+    ],
+)
+def test_seeds_without_a_place(seed: str, expected: str, catalogue: Catalogue) -> None:
+    with pytest.raises(DataError, match=expected):
+        like(catalogue, seed)
+
+
+def test_an_unknown_playlist(catalogue: Catalogue) -> None:
+    with pytest.raises(DataError, match="no playlist 'p00' among the 2 of 'wmf'. Did you mean 'p0'"):
+        ask_playlist(catalogue, "p00")
+
+
+def test_a_run_of_other_data_is_refused(run: Path, dataset: Path) -> None:
+    (run / "config.json").write_text(json.dumps({"data_digest": "other"}))
+    with pytest.raises(DataError, match="was not trained on"):
+        open_catalogue(run, dataset)
+    (run / "DONE").unlink()
+    with pytest.raises(StorageError, match="not a finished run"):
+        open_catalogue(run, dataset)
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    for wrong in ({"by": "luck"}, {"candidates": "some"}, {"index": "magic"}):
+        with pytest.raises(ConfigError, match="must be one of"):
+            SearchConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_audio_files_are_found_by_folder_or_table(catalogue: Catalogue, tmp_path: Path) -> None:
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    for name in ("t1.mp3", "t2.wav"):
+        (audio / name).touch()
+    entries = [catalogue.entry(row) for row in (2, 1)]
+    table = tmp_path / "tracks.csv"
+    table.write_text("path,track_id\naudio/t1.mp3,t1\naudio/t2.wav,t2\naudio/gone.wav,t3\n")
+    for root, given in ((audio, None), (None, table)):
+        found = with_audio(entries, root, given)
+        assert [one.path.name for one in found if one.path] == ["t2.wav", "t1.mp3"]
+        assert [one.artist for one in found] == ["Bob", "Ann"]
+        with pytest.raises(DataError, match="no audio file of 1 of 3 tracks, the first of them 't3'"):
+            with_audio([*entries, catalogue.entry(3)], root, given)
+    with pytest.raises(DataError, match="--audio-root DIR"):
+        with_audio(entries, None, None)

@@ -1,0 +1,60 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cs_keras.cli.report import command
+from cs_keras.data.schema import DatasetInfo, write_dataset
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.store import save_factors
+from pipelines.factors.fit import factors_path
+from tests.reports.conftest import MakeRun
+from tests.reports.html.runs_made import keep, make_space
+
+
+def report(*arguments: Any) -> None:
+    CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    folder, space = tmp_path / "dataset", make_space()
+    (folder / "shards").mkdir(parents=True)
+    (folder / "shards" / "s").touch()
+    write_dataset(folder, DatasetInfo(), space.tracks)
+    factors_path(folder, "wmf").parent.mkdir(exist_ok=True)
+    save_factors(factors_path(folder, "wmf"), space.factors)
+    return folder
+
+
+def test_pages_are_written_only_when_asked_for(runs: Path, make_run: MakeRun) -> None:
+    make_run()
+    report(runs)
+    assert not (runs / "report" / "html").exists()
+    report(runs, "--format", "html", "--out", runs / "other")
+    assert [path.name for path in (runs / "other").iterdir()] == ["html"]
+
+
+def test_the_dataset_that_runs_were_trained_on_names_their_tracks(
+    runs: Path, make_run: MakeRun, dataset: Path
+) -> None:
+    from cs_keras.data.dataset import Dataset
+    from cs_keras.runs import digest
+
+    space = make_space()
+    keep(make_run(data=digest([Dataset(dataset).digest, space.factors.digest])), space)
+    report(runs, "--format", "html", "--dataset", dataset)
+    assert "headphones" in (runs / "report" / "html" / "map-1.js").read_text()
+
+
+def test_another_dataset_is_refused(runs: Path, make_run: MakeRun, dataset: Path) -> None:
+    make_run()
+    with pytest.raises(DataError, match="No run was trained on .*dataset as it is now"):
+        report(runs, "--format", "html", "--dataset", dataset)
+
+
+def test_a_dataset_without_a_page_is_refused(runs: Path, make_run: MakeRun, dataset: Path) -> None:
+    make_run()
+    with pytest.raises(ConfigError, match="--dataset is for --format html only. Received: md."):
+        report(runs, "--format", "md", "--dataset", dataset)

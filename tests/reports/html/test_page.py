@@ -1,0 +1,107 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cs_keras.errors import DataError, StorageError
+from reports.html.figures import label
+from reports.html.page import write_page
+from reports.html.runs import read_history
+from reports.html.source import Source
+from reports.runs.collect import Collected, collect_runs
+from reports.tables.all_tables import make_sections
+from tests.reports.conftest import HOSTILE, MakeRun
+from tests.reports.html.runs_made import DIGEST, keep, make_space
+from tests.reports.html.test_tables import Parsed
+
+
+@pytest.fixture
+def collected(runs: Path, make_run: MakeRun) -> Collected:
+    """One run without predictions, and one with them and a hostile name."""
+    make_run("2024-05-01-bot-0123456789", model="bot", noise=5.0)
+    keep(make_run("2024-05-01-x-0000000001", model=HOSTILE[0], noise=0.1), make_space())
+    return collect_runs(runs)
+
+
+def write(collected: Collected, runs: Path, out: Path, spaces: bool = True) -> str:
+    source = Source(collected, runs, {DIGEST: make_space()} if spaces else {})
+    return write_page(make_sections(collected), source, out)[0].read_text()
+
+
+def test_the_same_runs_give_the_same_bytes(collected: Collected, runs: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(collected, runs, tmp_path / name)
+    first, second = (sorted((tmp_path / name).iterdir()) for name in ("a", "b"))
+    names = ["index.html", "map-1.js", "map.js", "plotly.min.js", "report.css", "report.js"]
+    assert [path.name for path in first] == names
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_the_page_needs_nothing_from_elsewhere(collected: Collected, runs: Path, tmp_path: Path) -> None:
+    parsed = Parsed(write(collected, runs, tmp_path))
+    sources = [value for _, own in parsed.tags for name, value in own.items() if name in ("src", "href")]
+    outside = [value for value in sources if value and not value.startswith(("#", "data:"))]
+    assert outside and all((tmp_path / value).exists() for value in outside)
+    assert "url(http" not in (tmp_path / "report.css").read_text()
+
+
+def test_ids_are_unique_and_those_referred_to_exist(collected: Collected, runs: Path, tmp_path: Path) -> None:
+    html = write(collected, runs, tmp_path)
+    ids = [own["id"] for _, own in Parsed(html).tags if own.get("id")]
+    referred = re.findall(r'(?:url\(#|href="#|aria-describedby=")([^")]+)', html)
+    assert len(ids) == len(set(ids)) and set(referred) <= set(ids)
+
+
+def test_hostile_names_bring_no_markup(collected: Collected, runs: Path, tmp_path: Path) -> None:
+    parsed = Parsed(write(collected, runs, tmp_path))
+    scripts = [own for tag, own in parsed.tags if tag == "script"]
+    assert all(own.get("src") for own in scripts) and "img" not in {tag for tag, _ in parsed.tags}
+
+
+def test_without_predictions_there_is_neither_map_nor_plotting_library(
+    runs: Path, make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run()
+    html = write(collect_runs(runs), runs, tmp_path / "page")
+    assert 'class="map"' not in html and "Where the best model fails" not in html
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == [
+        "index.html",
+        "report.css",
+        "report.js",
+    ]
+
+
+def test_a_dataset_adds_names_failures_and_factors(collected: Collected, runs: Path, tmp_path: Path) -> None:
+    with_dataset = write(collected, runs, tmp_path / "a")
+    without = write(collected, runs, tmp_path / "b", spaces=False)
+    for mark in ("Where the best model fails most", 'id="g1-r2"', 'id="g1-spread"'):
+        assert mark in with_dataset and mark not in without
+    assert 'id="g1-losses"' in without and 'id="g1-map"' in without
+
+
+def test_a_history_that_is_no_history_is_named(runs: Path, make_run: MakeRun) -> None:
+    path = make_run() / "metrics.jsonl"
+    assert read_history(path.parent) == ()
+    path.write_text("{}\n")
+    with pytest.raises(DataError, match="metrics.jsonl lacks epoch"):
+        read_history(path.parent)
+    path.write_text("no json\n")
+    with pytest.raises(DataError, match="metrics.jsonl is not valid JSON"):
+        read_history(path.parent)
+
+
+def test_a_file_in_the_way_is_named(collected: Collected, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(StorageError, match="Cannot write .*out"):
+        write(collected, runs, tmp_path / "out")
+
+
+def test_labels_hold_what_the_font_can_draw() -> None:
+    assert label("🎧 $a$ é") == "□ \\$a\\$ é" and len(label("x" * 100)) == 44
+
+
+def test_pages_need_no_tensorflow() -> None:
+    program = "import reports.html.page, sys; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -1,0 +1,210 @@
+"""Tables of the complete evaluation hold what the functions of the evaluation return, called here directly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cs_keras.errors import StorageError
+from cs_keras.evaluation.groups import by_group
+from cs_keras.evaluation.ladder import gap_closed
+from cs_keras.evaluation.ranking import rank_metrics
+from cs_keras.evaluation.statistics.comparison import compare_all
+from cs_keras.evaluation.statistics.resampling import Resampling
+from cs_keras.runs import read_json, write_json
+from reports.runs.collect import collect_runs
+from tests.reports.conftest import SETTINGS, MakeRun, make_judge, make_old
+from tests.reports.tables.test_tables import cell_of, only_section, row_of, strong, table_of
+
+KS = (5, 10, 100)
+RESAMPLING = Resampling(SETTINGS["n_bootstrap"])
+
+
+def shares(folder: Path, measure: str, predictor: str = "model") -> np.ndarray:
+    k = 1 if measure.startswith("ndcg") else int(measure.partition("@")[2])
+    return np.load(folder / "queries.npz")[f"{measure}/{predictor}"] / k
+
+
+def test_the_ladder_rises_from_chance_to_the_reference(runs: Path, make_run: MakeRun) -> None:
+    for model, noise in (("bot", 2.0), ("cnn", 0.7), ("lstm", 0.1)):
+        folder = make_run(f"2024-05-01-{model}-0123456789", model=model, noise=noise)
+    table = table_of(runs, "Gap ladder by similarity")
+    names = [row.name for row in table.rows]
+    assert names[-1] == "reference" and names.index("chance") < names.index("bot") < names.index("cnn")
+    assert names.index("cnn") < names.index("second fit (ceiling)") < names.index("lstm")
+    values = [cell_of(table, name, "overlap@5") for name in names]
+    assert [cell.value for cell in values if cell] == sorted(cell.value for cell in values if cell)
+    own, ceiling = (shares(folder, "similarity@5", name) for name in ("model", "second-fit"))
+    expected = gap_closed(own, 5 / 59, ceiling, RESAMPLING)
+    cell = cell_of(table, "lstm", "gap_to_ceiling@5")
+    assert (
+        expected
+        and cell
+        and (cell.value, cell.low, cell.high)
+        == (
+            expected.share,
+            expected.low,
+            expected.high,
+        )
+    )
+    assert cell_of(table, "lstm", "verdict").text == "above ceiling"  # type: ignore[union-attr]
+    assert cell_of(table, "cnn", "verdict").text == "below ceiling"  # type: ignore[union-attr]
+    assert cell_of(table, "random factors", "verdict").text == "chance"  # type: ignore[union-attr]
+
+
+def test_several_seeds_widen_the_ladder(runs: Path, make_run: MakeRun) -> None:
+    folders = [make_run(f"2024-05-01-cnn-{seed:010}", seed=seed, noise=2) for seed in range(3)]
+    values = np.array([shares(folder, "dot@5") for folder in folders])
+    ceiling = shares(folders[0], "dot@5", "second-fit")
+    expected = gap_closed(values, 5 / 60, ceiling, RESAMPLING)
+    cell = cell_of(table_of(runs, "Gap ladder by dot product"), "cnn", "gap_to_ceiling@5")
+    assert expected and cell and (cell.value, cell.low) == (expected.share, expected.low)
+
+
+def test_ranking_is_that_of_the_evaluation(make_run: MakeRun) -> None:
+    table = table_of(make_run(noise=0), "Held-out listening found")
+    own = make_judge(60, 20, KS, 0).reference
+    expected = rank_metrics(own.own.playlists, own.own.items, own.listening, ks=(5, 10)).means()
+    for name in ("ndcg@5", "ndcg@10", "recall@5", "auc"):
+        for row in ("cnn", "reference"):  # without noise they are the same
+            cell = cell_of(table, row, name)
+            assert cell is not None and cell.value == pytest.approx(expected[name], rel=1e-12)
+    assert cell_of(table, "cnn", "recall@100") is None
+    assert any("protocol strict" in note and "held out" in note for note in table.notes)
+
+
+def test_under_thesis_the_ranking_is_said_to_be_too_good(make_run: MakeRun) -> None:
+    run = make_run()
+    path = run / "evaluation.json"
+    path.write_text(path.read_text().replace('"protocol": "strict"', '"protocol": "thesis"'))
+    assert any("too good" in note for note in table_of(run, "Held-out listening found").notes)
+
+
+def test_beyond_accuracy_stands_beside_the_reference(make_run: MakeRun) -> None:
+    table = table_of(make_run(noise=0), "Beyond accuracy, k = 5")
+    for column in table.columns:
+        assert cell_of(table, "cnn", column.key) == cell_of(table, "reference", column.key)
+    one = cell_of(table, "one ranking for all", "coverage")
+    assert one is not None and one.value == 5 / 60
+    assert cell_of(table, "one ranking for all", "hubness") is None
+
+
+def test_cohesion_stands_beside_the_reference(make_run: MakeRun) -> None:
+    table = table_of(make_run(noise=0), "Cohesion and diversity, k = 5")
+    assert [column.key for column in table.columns] == [
+        "shared_genre",
+        "same_artist",
+        "genre_entropy",
+        "diversity",
+    ]
+    for column in table.columns:
+        assert cell_of(table, "cnn", column.key) == cell_of(table, "reference", column.key)
+    assert cell_of(table, "cnn", "shared_genre") is None  # no genres are known
+    random, own = (cell_of(table, name, "diversity") for name in ("random factors", "reference"))
+    assert random and own and random.value is not None and own.value is not None and random.value > own.value
+    assert cell_of(table, "one ranking for all", "diversity") is None
+
+
+def test_runs_that_knew_no_cohesion_are_read(make_run: MakeRun) -> None:
+    path = make_run() / "evaluation.json"
+    evaluation = read_json(path)
+    for own in evaluation["beyond_accuracy"]["predictors"].values():
+        for name in ("shared_genre", "same_artist", "genre_entropy", "diversity"):
+            own.pop(name, None)
+    write_json(path, evaluation)
+    titles = [table.title for table in only_section(path.parents[1]).tables]
+    assert "Beyond accuracy, k = 5" in titles and "Cohesion and diversity, k = 5" not in titles
+
+
+def test_groups_are_those_of_the_tracks(make_run: MakeRun) -> None:
+    folder = make_run()
+    table = table_of(folder, "Overlap by similarity of groups, k = 5")
+    labels = make_judge(60, 20, KS, 0).reference.groups["artist"]
+    for one in by_group(shares(folder, "similarity@5"), labels):
+        cell = cell_of(table, "cnn", f"overlap@5_artist_{one.group}")
+        count = cell_of(table, "test tracks", f"overlap@5_artist_{one.group}")
+        assert cell and count and cell.value == pytest.approx(one.mean) and count.value == one.n
+    assert [column.header for column in table.columns][-2:] == ["artist\nnew", "artist\nknown"]
+    assert [column.header for column in table.columns][:2] == ["rarest\nquarter", "second"]
+
+
+def test_differences_are_tested_and_corrected(runs: Path, make_run: MakeRun) -> None:
+    noises = {"bot": 2.0, "cnn": 0.5, "lstm": 0.5}
+    folders = {
+        model: make_run(f"2024-05-01-{model}-0123456789", model=model, noise=noise, seed=i)
+        for i, (model, noise) in enumerate(noises.items())
+    }
+    values = {model: shares(folder, "dot@5") for model, folder in folders.items()}
+    best = max(values, key=lambda model: values[model].mean())
+    table = table_of(runs, "Against the best model")
+    for one in compare_all(values, RESAMPLING):
+        if best in (one.model, one.other):
+            other = one.other if one.model == best else one.model
+            cell = cell_of(table, other, "less_best_dot@5")
+            assert cell is not None and cell.p == one.p_holm
+            assert cell.value == pytest.approx(-abs(one.difference))
+    told = cell_of(table, "bot", "less_best_dot@5")
+    assert told is not None and told.marks == "*" and told.high is not None and told.high < 0
+    assert cell_of(table, best, "less_best_dot@5").text == "best"  # type: ignore[union-attr]
+    alike = {name for name, key in strong(table_of(runs, "Overlap by dot product")) if key == "overlap@5"}
+    assert alike == {"cnn", "lstm"}  # of one noise, and so not told apart
+
+
+def test_a_clear_winner_is_strong_alone(runs: Path, make_run: MakeRun) -> None:
+    for model, noise in (("bot", 2.0), ("cnn", 0.1)):
+        make_run(f"2024-05-01-{model}-0123456789", model=model, noise=noise)
+    table = table_of(runs, "Overlap by dot product")
+    assert {name for name, _ in strong(table)} == {"cnn"}
+    assert any(
+        note.startswith("Bold: the best of several models, and those not told from it")
+        for note in table.notes
+    )
+
+
+def test_runs_of_an_earlier_release_lack_rows_and_are_named(runs: Path, make_run: MakeRun) -> None:
+    make_old(make_run("2024-05-01-bot-0123456789", model="bot", noise=0.1))
+    make_run("2024-05-01-cnn-0123456789")
+    section = only_section(runs)
+    assert not {"Against the best model"} & {table.title for table in section.tables}
+    for title in ("Gap ladder by dot product", "Held-out listening found", "Beyond accuracy, k = 5"):
+        assert {row.name for row in table_of(runs, title).rows if row.family} == {"cnn"}
+    overlap = table_of(runs, "Overlap by dot product")
+    assert row_of(overlap, "bot").cells[0] and not strong(overlap)
+    assert any("kept nothing query by query: bot" in note for note in overlap.notes)
+
+
+def test_old_runs_alone_have_the_tables_they_had(make_run: MakeRun) -> None:
+    run = make_run()
+    make_old(run)
+    titles = [table.title for table in only_section(run).tables]
+    assert titles == ["Training", "Overlap by similarity", "Overlap by dot product"]
+
+
+def test_ready_made_factors_without_a_second_fit_have_no_ceiling(make_run: MakeRun) -> None:
+    run = make_run()
+    evaluation = read_json(run / "evaluation.json")
+    del evaluation["references"]["second-fit"]
+    write_json(run / "evaluation.json", evaluation)
+    table = table_of(run, "Gap ladder by dot product")
+    assert [column.key for column in table.columns] == ["overlap@5", "gap_to_reference@5", "verdict"]
+    assert cell_of(table, "cnn", "verdict").text == "above chance"  # type: ignore[union-attr]
+    assert any(note.startswith("No ceiling:") for note in table.notes)
+
+
+def test_damaged_values_of_queries_are_told(make_run: MakeRun) -> None:
+    run = make_run()
+    (run / "queries.npz").write_bytes(b"no zip")
+    with pytest.raises(StorageError, match="queries.npz is not a whole npz file"):
+        collect_runs(run)
+
+
+def test_firmness_of_the_factors_is_told(make_run: MakeRun) -> None:
+    run = make_run()
+    evaluation = read_json(run / "evaluation.json")
+    rows = [{"k": 10, "overlap": 0.4}]
+    evaluation["factors"]["quality"] = {"ceiling": {"second_seed": {"similarity": rows, "dot": rows}}}
+    write_json(run / "evaluation.json", evaluation)
+    notes = only_section(run).notes
+    told = "another seed agrees on 40.0% by similarity and 40.0% by dot product of the top 10"
+    assert any(told in note for note in notes)
+    assert any(note.startswith("Beware: another seed agrees on only 40.0%") for note in notes)

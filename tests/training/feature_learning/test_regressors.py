@@ -1,0 +1,129 @@
+import keras
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.svm import SVR
+
+from cs_keras import config
+from cs_keras.models import bot, choi_features, get_baseline
+from cs_keras.training.feature_learning.regressors import Examples, apply_head, choose_examples, solve
+
+N_CENTROIDS = 12
+FIGURES = ["loss", "val_loss", "seconds", "sequences_per_s", "mb_per_s", "input_wait_share"]
+
+
+def problem(n, n_features=N_CENTROIDS, seed=0):
+    """Histograms, and three factors that are bent functions of them."""
+    random = np.random.default_rng(seed)
+    x = random.gamma(1.0, size=(n, n_features)).astype(np.float32)
+    y = np.stack([np.sin(x[:, 0]), x[:, 1] - x[:, 2], np.tanh(x[:, 3])], axis=1)
+    return Examples(x, (y - y.mean(axis=0)).astype(np.float32))
+
+
+def bot_baseline(**settings):
+    return config.replace(get_baseline("bot"), {"model": {"n_centroids": N_CENTROIDS, **settings}})
+
+
+def solved(baseline, train, validation, module=bot):
+    head = module.build_regressor(baseline, 3)
+    module.adapt(head, baseline, train.inputs)
+    return solve(head, train, validation, baseline.model)
+
+
+def scaled(x, scaling, train):
+    if scaling == "tfidf":
+        return x * (np.log((1 + len(train)) / (1 + (train > 0).sum(axis=0))) + 1)
+    return np.log1p(x) if scaling == "log" else x
+
+
+@pytest.mark.parametrize("scaling", bot.SCALINGS)
+def test_ridge_is_that_of_scikit_learn(scaling):
+    train, validation = problem(50), problem(20, seed=1)
+    train.inputs[train.inputs < 1] = 0
+    head, _ = solved(bot_baseline(regressor="ridge", penalty=3.0, scaling=scaling), train, validation)
+    ridge = Ridge(alpha=3.0).fit(scaled(train.inputs, scaling, train.inputs), train.targets)
+    expected = ridge.predict(scaled(validation.inputs, scaling, train.inputs))
+    np.testing.assert_allclose(head(validation.inputs), expected, atol=1e-5)  # float32 against float64
+
+
+@pytest.mark.parametrize("scaling", bot.SCALINGS)
+def test_svm_is_that_of_scikit_learn(scaling):
+    train, validation = problem(50), problem(20, seed=1)
+    settings = {"C": 2.0, "epsilon": 0.05, "gamma": 0.5, "scaling": scaling}
+    head, _ = solved(bot_baseline(regressor="svm", **settings), train, validation)
+    x, new = (scaled(part.inputs.astype(float), scaling, train.inputs) for part in (train, validation))
+    for factor, targets in enumerate(train.targets.T):
+        machine = SVR(C=2.0, epsilon=0.05, gamma=0.5 / (N_CENTROIDS * x.var())).fit(x, targets)
+        np.testing.assert_allclose(head(validation.inputs)[:, factor], machine.predict(new), atol=1e-5)
+
+
+@pytest.mark.parametrize("regressor", ["ridge", "svm"])
+def test_features_of_any_size_are_standardised_by_train_tracks(regressor):
+    changes = {"model": {"regressor": regressor, "penalty": 3.0}}
+    baseline = config.replace(get_baseline("choi-features"), changes)
+    train, validation = problem(50, choi_features.N_FEATURES), problem(20, choi_features.N_FEATURES, 1)
+    sizes = np.geomspace(0.1, 1000, choi_features.N_FEATURES, dtype=np.float32)
+    sizes[5] = 0.0  # never varies
+    train, validation = (Examples(part.inputs * sizes, part.targets) for part in (train, validation))
+    head, _ = solved(baseline, train, validation, choi_features)
+    mean = train.inputs.mean(axis=0, dtype=float)
+    deviation = np.sqrt(train.inputs.var(axis=0, dtype=float) + choi_features.LEAST_VARIANCE)
+    x, new = ((part.inputs - mean) / deviation for part in (train, validation))
+    for factor, targets in enumerate(train.targets.T):
+        machine = Ridge(alpha=3.0) if regressor == "ridge" else SVR()
+        expected = machine.fit(x, targets).predict(new)
+        # Standardised in float32, which scikit-learn's solver answers by less than its own tolerance.
+        np.testing.assert_allclose(head(validation.inputs)[:, factor], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("regressor", ["ridge", "svm"])
+def test_its_history_is_one_epoch_with_the_figures_of_a_fit(regressor):
+    train, validation = problem(50), problem(20, seed=1)
+    head, fitted = solved(bot_baseline(regressor=regressor), train, validation)
+    (epoch,) = fitted.history
+    assert list(epoch) == FIGURES and fitted.best_epoch == 1 and fitted.seconds == epoch["seconds"]
+    for name, part in (("loss", train), ("val_loss", validation)):
+        assert epoch[name] == pytest.approx(np.mean((head(part.inputs) - part.targets) ** 2), rel=1e-5)
+    assert epoch["val_loss"] < np.mean(validation.targets**2), "no better than the mean"
+    assert epoch["mb_per_s"] == pytest.approx(epoch["sequences_per_s"] * N_CENTROIDS * 4 / 1e6)
+
+
+@pytest.mark.parametrize("regressor", ["ridge", "svm"])
+def test_it_is_solved_to_the_same_numbers_again_and_survives_saving(regressor, tmp_path):
+    train, validation = problem(50), problem(20, seed=1)
+    baseline = bot_baseline(regressor=regressor, scaling="tfidf")
+    (one, _), (two, _) = (solved(baseline, train, validation) for _ in range(2))
+    assert np.array_equal(one(validation.inputs), two(validation.inputs))
+    one.save(tmp_path / "head.keras")
+    loaded = keras.saving.load_model(tmp_path / "head.keras", safe_mode=True)
+    assert np.array_equal(loaded(validation.inputs), one(validation.inputs))
+
+
+def test_every_factor_is_told():
+    told = []
+    head = bot.build_regressor(baseline := bot_baseline(regressor="svm"), 3)
+    solve(head, problem(50), problem(20), baseline.model, told.append)
+    assert told == [1, 1, 1]
+
+
+def test_factors_that_epsilon_covers_need_no_support_vector():
+    train = Examples(problem(50).inputs, np.zeros((50, 3), np.float32))
+    head, fitted = solved(bot_baseline(regressor="svm"), train, train)
+    assert head.get_layer("factors").n_vectors == 0 and fitted.history[0]["loss"] == 0
+
+
+def test_support_vectors_come_from_a_sample_that_the_seed_decides():
+    settings = bot_baseline(regressor="svm", max_examples=10).model
+    one, again, other = (choose_examples(100, settings, seed) for seed in (0, 0, 1))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    assert len(set(one.tolist())) == 10 and one.tolist() == sorted(one.tolist()) and one.max() < 100
+    assert choose_examples(10, settings, 0).tolist() == list(range(10))
+    ridge = bot_baseline(regressor="ridge", max_examples=10).model
+    assert len(choose_examples(100, ridge, 0)) == 100
+
+
+def test_a_model_is_applied_to_more_than_one_batch():
+    head = bot.build_regressor(bot_baseline(regressor="ridge"), 3)
+    head.get_layer("factors").kernel.assign(np.random.default_rng(0).normal(size=(N_CENTROIDS, 3)))
+    x = problem(2500).inputs
+    np.testing.assert_allclose(apply_head(head, x), head(x), rtol=1e-5, atol=1e-5)
