@@ -21,7 +21,7 @@ from cs_keras.data.demo.truth import style_predictor
 from cs_keras.data.demo.write import render_track
 from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.factors.interactions import align
-from cs_keras.factors.listening import read_listening
+from cs_keras.factors.listening import read_interactions
 from cs_keras.factors.wmf import WmfConfig, fit_wmf
 from cs_keras.runs import read_npz
 
@@ -48,7 +48,7 @@ def main() -> None:
     with open(directory / "tracks.csv", newline="", encoding="utf-8") as file:
         tracks = list(csv.DictReader(file))
     truth = read_npz(directory / "truth.npz", "track_ids", "style", "social")
-    listening = align(read_listening(directory / "listening.csv"), truth["track_ids"])
+    listening = align(read_interactions(directory / "listening.csv"), truth["track_ids"])
     artists = [track["artist"] for track in tracks]
     features = {
         "genre": LabelBinarizer().fit_transform([track["genres"] for track in tracks]),

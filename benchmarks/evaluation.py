@@ -1,4 +1,4 @@
-"""What judging a model takes, beside all its yardsticks, at the reference thesis's size and at a million tracks.
+"""Time and memory of evaluating one model, at the reference thesis's size and at a million tracks.
 
     python -m benchmarks.evaluation [--tracks N --queries N --factors 200 --playlists N --permutations 100]
 
@@ -38,7 +38,7 @@ FUNCTIONS = {  # of pipelines.evaluation.evaluator and evaluate_record, by part
     "ranking_by_group": "beyond accuracy, groups",
 }
 INTERVALS = "ladder, intervals"
-THE_REST = "making yardsticks, the rest"
+THE_REST = "making reference predictors, the rest"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _start(size: Size) -> None:
-    """Judge in a process of its own and print what it found out about itself."""
+    """Evaluate in a process of its own and print what it found out about itself."""
     options = [f"--{name}={value}" for name, value in dataclasses.asdict(size).items()]
     command = [sys.executable, "-m", "benchmarks.evaluation", "--child", *options]
     print(
@@ -100,7 +100,7 @@ def _start(size: Size) -> None:
 
 
 def measure(size: Size) -> None:
-    """Judge a model and all yardsticks, and print seconds and memory as JSON."""
+    """Evaluate a model and all reference_predictors, and print seconds and memory as JSON."""
     from cs_keras.cli.console import Console
     from pipelines.evaluation import evaluation_json as evaluate_record
     from pipelines.evaluation import evaluator as judge
@@ -116,12 +116,12 @@ def measure(size: Size) -> None:
 
     settings = EvaluationConfig(n_permutations=size.permutations, max_queries=size.queries)
     start, cpu = time.perf_counter(), time.process_time()
-    one = judge.Judge(reference, settings, 0, Console())
+    one = judge.Evaluator(reference, settings, 0, Console())
     assert one.lists
     before = time.perf_counter()
     judged = one.judge(predictions.pop())
     one_model = time.perf_counter() - before
-    found = {evaluate_record.MODEL: judged, **one.yardsticks}
+    found = {evaluate_record.MODEL: judged, **one.reference_predictors}
     evaluate_record.ladder_values(one, found)
     evaluate_record.ranking_values(one, found)
     seconds = time.perf_counter() - start

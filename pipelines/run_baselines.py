@@ -18,10 +18,10 @@ from cs_keras.runs import digest, finish_run, is_done, locked, open_run, write_j
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from pipelines.evaluation.evaluate import evaluate
-from pipelines.evaluation.evaluator import Judge
+from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference
 from pipelines.factors.fit import open_factors
-from pipelines.factors.interactions import open_listening
+from pipelines.factors.interactions import open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import identity, resolve
@@ -96,13 +96,13 @@ def run_baselines(
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     data_digest = digest([dataset.digest, factors.digest])
     extras = [open_extra_factors(dataset, factors, run.training) for run in configs]
-    reference = make_reference(dataset.tracks, factors, open_listening(dataset_folder, factors))
-    judges: dict[Any, Judge] = {}
+    reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
+    judges: dict[Any, Evaluator] = {}
     finished, failed = [], {}
     verified = False
     for run, extra in zip(configs, extras, strict=True):
         key = (run.evaluation, run.seed)
-        judge = judges.setdefault(key, Judge(reference, run.evaluation, run.seed))
+        judge = judges.setdefault(key, Evaluator(reference, run.evaluation, run.seed))
         settings = identity(run, attributes_digest(run, dataset.tracks, given), extra)
         folder = open_run(runs, run.key, settings, data_digest)
         if is_done(folder):

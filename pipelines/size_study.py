@@ -28,7 +28,7 @@ from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from cs_keras.training.fit import METRICS_FILE
 from pipelines.factors.fit import open_factors
-from pipelines.factors.interactions import open_listening
+from pipelines.factors.interactions import open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import RunConfig, identity, resolve
@@ -161,7 +161,7 @@ def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
 
 
 def _popularity(dataset: Dataset, factors: Factors) -> npt.NDArray[np.int64]:
-    listening = open_listening(dataset.folder, factors)
+    listening = open_interactions(dataset.folder, factors)
     if listening is None:
         raise ConfigError(
             f"Which tracks are popular is not known: {dataset.folder} has no listening that factors "

@@ -22,7 +22,7 @@ from cs_keras.cli.paths import DATASET, LOCAL_PATH
 @click.option("--out", type=LOCAL_PATH, help="Folder for the run folder.  [default: that of the first RUN]")
 @reading_options
 def command(runs: tuple[Path, ...], dataset: Any, by: str, out: Path | None, **reading: Any) -> None:
-    """Judge several finished runs as one predictor, in a run folder that `report` shows beside theirs.
+    """Evaluate several finished runs as one predictor, in a run folder that `report` shows beside theirs.
 
     The runs must be of the same data and judged alike. By mean, the ensemble predicts the mean of what they
     predict. By ranks, every list is the reciprocal rank fusion of their lists: a track's score is the sum of

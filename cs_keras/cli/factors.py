@@ -106,7 +106,7 @@ def command(
         n_factors = factors.item_factors.shape[1]
         if n_factors > min(len(factors.playlist_ids), int(factors.has_factors.sum())):
             click.echo(f"Warning: {n_factors} factors are more than there are playlists or tracks.", err=True)
-        _tell_quality(factors)
+        _print_quality(factors)
     if n_left_out:
         click.echo(
             f"Left out: {n_left_out} tracks that the dataset does not hold (such as {', '.join(examples)})."
@@ -130,7 +130,7 @@ def _size(factors: Any) -> str:
     )
 
 
-def _tell_quality(factors: Any) -> None:
+def _print_quality(factors: Any) -> None:
     from cs_keras.factors.quality import FactorQuality, describe_agreement, warn_of_noise
 
     values = {k: v for k, v in factors.quality.items() if k in FactorQuality.__dataclass_fields__}

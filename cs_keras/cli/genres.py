@@ -35,18 +35,18 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
     classifier is tested on another collection: all tracks there are told and held against their own genres, whose
     names are compared without regard to case; those that the classifier does not know are counted and told.
     """
-    from pipelines.evaluation.genres import describe_genres, read_told
+    from pipelines.evaluation.genres import describe_genres, read_genre_predictions
     from reports.formats.files import write_report
     from reports.tables.genres import composition_bars, make_genres_section
 
-    told = read_told(run)
+    told = read_genre_predictions(run)
     if dataset is not None:
         from cs_keras.cli.console import Console, quiet_tensorflow
 
         quiet_tensorflow()
-        from pipelines.evaluation.genre_transfer import tell_genres
+        from pipelines.evaluation.genre_transfer import predict_genres
 
-        told = tell_genres(run, told, dataset, read_config(**reading), Console())
+        told = predict_genres(run, told, dataset, read_config(**reading), Console())
     findings = describe_genres(run, told, track_ids)
     sections = (make_genres_section(findings),)
     print_sections(sections)

@@ -31,13 +31,13 @@ def command(params: bool, n_factors: int) -> None:
     quiet_tensorflow()
     import keras
 
-    from cs_keras.models.spec import architecture, heard_audio, trainable_parameters
+    from cs_keras.models.spec import architecture, required_audio, trainable_parameters
 
     click.echo(_HEADER)
     for key in MODEL_FILES:
         keras.backend.clear_session()
         baseline = architecture(get_baseline(key))
-        model = model_module(key).build(baseline, n_factors, heard_audio(baseline))
+        model = model_module(key).build(baseline, n_factors, required_audio(baseline))
         click.echo(_row(key, trainable_parameters(model), n_factors))
 
 

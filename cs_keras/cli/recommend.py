@@ -114,15 +114,15 @@ def command(
     reading = read_config(**options)
     quiet_tensorflow()
     from pipelines.recommend.catalogue import open_catalogue
-    from pipelines.recommend.query import ask_playlist, ask_tracks
+    from pipelines.recommend.query import query_playlist, query_tracks
     from pipelines.recommend.recommend import SearchConfig, recommend
 
     search = SearchConfig(by or ("dot" if playlist else "similarity"), candidates, index, index_file)
     catalogue = open_catalogue(run, dataset, reading)
     if playlist is None:
-        question = ask_tracks(catalogue, seeds, decoder, Console())
+        question = query_tracks(catalogue, seeds, decoder, Console())
     else:
-        question = ask_playlist(catalogue, playlist)
+        question = query_playlist(catalogue, playlist)
     listing = recommend(catalogue, question, search, rules)
     listed, true = listing.tracks, None
     if show_true:

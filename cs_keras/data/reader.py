@@ -19,7 +19,7 @@ from cs_keras.config import check_choice
 from cs_keras.data.shards import BLOCK_FRAMES, Frames, Shard, blocks_of, first_altered, read_shard
 from cs_keras.errors import StorageError
 from cs_keras.storage import remote
-from cs_keras.storage.cache import Cache, CacheConfig, KeptFile
+from cs_keras.storage.cache import Cache, CacheConfig, CachedFile
 from cs_keras.storage.descriptors import Descriptor, Descriptors
 from cs_keras.storage.location import is_remote
 from cs_keras.storage.remote import RemoteConfig
@@ -72,7 +72,7 @@ class OpenShard:
         For a remote one, the local file that keeps its blocks.
     """
 
-    def __init__(self, shard: Shard, kept: KeptFile | None = None) -> None:
+    def __init__(self, shard: Shard, kept: CachedFile | None = None) -> None:
         self.header = dataclasses.replace(
             shard, tracks=(), left_out={}
         )  # a million tracks stay out of memory
@@ -190,7 +190,7 @@ class FrameReader:
                 request.cancel()
             raise
         for run in runs:
-            run.deal_out()
+            run.assign_by_shard()
 
     def _fetch(self, shard: OpenShard, start: int, blocks: Frames) -> None:
         bad: list[int] = []
@@ -238,7 +238,7 @@ class _Run:
         for start in range(0, len(self._blocks), n_frames):
             yield self._shard, self._start + start // BLOCK_FRAMES, self._blocks[start : start + n_frames]
 
-    def deal_out(self) -> None:
+    def assign_by_shard(self) -> None:
         """Copy to each stretch what it asked for."""
         for stretch in self._stretches:
             begin = stretch.first - self._start * BLOCK_FRAMES

@@ -200,7 +200,7 @@ def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
             with open(path, "rb") as raw, h5py.File(raw, "r") as file:
                 return _header(path, file, raw, path.stat().st_size)
         length = size(path) if n_bytes is None else n_bytes
-        return remote.insist(lambda: _read_remote(path, length), path)
+        return remote.retry(lambda: _read_remote(path, length), path)
     except FileNotFoundError as error:
         raise StorageError(f"There is no shard {path}.") from error
     except StorageError:

@@ -86,8 +86,8 @@ def top_k_scored(score: Score, lists: TopK) -> TopK:
     return TopK(indices, gaps, lists.queries, lists.n_items, lists.metric)
 
 
-def find_places_scored(score: Score, held_out: scipy.sparse.csr_matrix) -> Places:
-    """Rank all items by `score`, and find those held out, as `find_places` does.
+def rank_held_out_by_score(score: Score, held_out: scipy.sparse.csr_matrix) -> Places:
+    """Rank all items by `score`, and find those held out, as `find_held_out_ranks` does.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def find_places_scored(score: Score, held_out: scipy.sparse.csr_matrix) -> Place
             "nothing is held out: expected at least one pair of playlist and track. Received: none."
         )
     listening = listening[rows]
-    places, mid_places = np.empty(listening.nnz, np.int64), np.empty(listening.nnz)
+    places, mid_ranks = np.empty(listening.nnz, np.int64), np.empty(listening.nnz)
     tied = np.zeros(len(rows), np.bool_)
     for block, found in _score_blocks(score, rows, listening.shape[1]):
         mid = _ranks(found) - 1
@@ -119,14 +119,14 @@ def find_places_scored(score: Score, held_out: scipy.sparse.csr_matrix) -> Place
             place = np.empty(len(scores), np.int64)
             place[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
             order = np.argsort(place[columns])
-            places[own], mid_places[own] = place[columns][order], middles[columns][order]
+            places[own], mid_ranks[own] = place[columns][order], middles[columns][order]
             tied[row] = any(np.count_nonzero(scores == scores[column]) > 1 for column in columns)
     return Places(
         playlists=rows,
         n_candidates=np.full(len(rows), listening.shape[1], np.int64),
         starts=listening.indptr[:-1].astype(np.int64),
         places=places,
-        mid_places=mid_places,
+        mid_ranks=mid_ranks,
         tied=tied,
         n_playlists=held_out.shape[0],
     )

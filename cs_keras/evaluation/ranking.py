@@ -23,7 +23,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_count, check_ks
 from cs_keras.evaluation.overlap import KS
 from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.search.held_out_ranks import Places, find_places
+from cs_keras.evaluation.search.held_out_ranks import Places, find_held_out_ranks
 from cs_keras.evaluation.search.search import Int64Array
 
 
@@ -130,10 +130,10 @@ def rank_metrics(
     DataError
         Nothing held out at all, tracks both held out and seen, or arrays that do not fit together.
     """
-    return measure_places(find_places(playlist_factors, item_factors, held_out, seen), ks)
+    return measure_ranks(find_held_out_ranks(playlist_factors, item_factors, held_out, seen), ks)
 
 
-def measure_places(found: Places, ks: tuple[int, ...] = KS) -> RankMetrics:
+def measure_ranks(found: Places, ks: tuple[int, ...] = KS) -> RankMetrics:
     """Return the metrics of held-out tracks that stand where `found` says.
 
     Raises
@@ -179,10 +179,10 @@ def ndcg_at_k(
     ConfigError
         k no positive whole number.
     DataError
-        k above n_tracks, nothing held out at all, or arrays that do not fit together (see `find_places`).
+        k above n_tracks, nothing held out at all, or arrays that do not fit together (see `find_held_out_ranks`).
     """
     k = check_count("k", k)
-    found = find_places(playlist_factors, item_factors, held_out)
+    found = find_held_out_ranks(playlist_factors, item_factors, held_out)
     if k > found.n_candidates[0]:
         raise DataError(
             f"k is longer than the lists can be: expected at most {found.n_candidates[0]}, the number of "
@@ -222,7 +222,7 @@ def _average_precision(found: Places, k: int) -> Float64Array:
 def _auc(found: Places) -> Float64Array:
     """Return the share of pairs in the right order: Mann and Whitney's U over the number of pairs."""
     h = found.n_held_out
-    wrong = found.sum(found.mid_places) - h * (h - 1) / 2  # pairs of two held-out tracks taken off
+    wrong = found.sum(found.mid_ranks) - h * (h - 1) / 2  # pairs of two held-out tracks taken off
     pairs = h * (found.n_candidates - h)
     return np.asarray(
         1 - np.divide(wrong, pairs, out=np.full(len(h), np.nan), where=pairs > 0), dtype=np.float64

@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Placing:
+class SizeResult:
     """How well a model places a set of test tracks.
 
     Attributes
@@ -47,7 +47,7 @@ class SizeStudy:
         How the small part was chosen, in words.
     n_train, n_test : mapping of str to int
         Tracks, by size.
-    placings : mapping of (str, str) to Placing
+    placings : mapping of (str, str) to SizeResult
         By the size trained on and the size tested on.
     gains : mapping of str to Comparison
         By the size tested on: cosine distance of the model of the small set less that of the large set, per track.
@@ -59,7 +59,7 @@ class SizeStudy:
     small: str
     n_train: Mapping[str, int]
     n_test: Mapping[str, int]
-    placings: Mapping[tuple[str, str], Placing]
+    placings: Mapping[tuple[str, str], SizeResult]
     gains: Mapping[str, Comparison]
     k: int
 
@@ -90,7 +90,7 @@ def cosine_distances(reference: npt.ArrayLike, predicted: npt.ArrayLike) -> Floa
 
 def place(
     reference: FloatArray, predicted: FloatArray, k: int, resampling: Resampling, max_queries: int
-) -> Placing:
+) -> SizeResult:
     """Return how well predictions place some tracks, each among them all.
 
     Parameters
@@ -114,7 +114,7 @@ def place(
         seed=resampling.seed,
         max_queries=max_queries,
     )
-    return Placing(float(distances.mean()), low, high, overlap)
+    return SizeResult(float(distances.mean()), low, high, overlap)
 
 
 def gain(reference: FloatArray, predicted: Mapping[str, FloatArray], resampling: Resampling) -> Comparison:

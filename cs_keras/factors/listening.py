@@ -32,7 +32,7 @@ COUNT_TYPES = (*ID_TYPES, pa.types.is_floating, pa.types.is_decimal)
 MAX_ID_LENGTH = 1000  # ids become fixed-width text: one runaway quotation would fill the memory
 
 
-def read_listening(
+def read_interactions(
     path: str | os.PathLike[str],
     *,
     playlist_column: str | None = None,

@@ -20,7 +20,7 @@ from cs_keras.models.spec import (
     Baseline,
     TrainingConfig,
     dense_head,
-    heard_spectrogram,
+    input_spectrogram,
     pool_over_time,
 )
 
@@ -125,7 +125,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     """
     config: Config = baseline.model
     sound, magnitude = sound_input(baseline.sequence.frames, audio)
-    x = heard_spectrogram(magnitude, baseline, audio)
+    x = input_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
             config.filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"

@@ -33,7 +33,7 @@ from cs_keras.errors import ConfigError
 from cs_keras.layers.stochastic_pooling import StochasticPooling1D
 from cs_keras.layers.waveform import sound_input
 from cs_keras.models.spaces import DROPOUT, choose, draw, shared_space
-from cs_keras.models.spec import OPTIMIZERS, Baseline, TrainingConfig, heard_spectrogram
+from cs_keras.models.spec import OPTIMIZERS, Baseline, TrainingConfig, input_spectrogram
 
 STARTS = {"relu": "he_normal", "maxout": "lecun_normal"}  # which keep the squares' mean from layer to layer
 POOLING = ("max", "stochastic")
@@ -132,7 +132,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
     sound, magnitude = sound_input(frames, audio)
-    x = heard_spectrogram(magnitude, baseline, audio)
+    x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
     convolved = []
     for number, (filters, pool) in enumerate(zip(config.filters, (*config.pools, 1), strict=True), 1):

@@ -75,7 +75,7 @@ VARIANTS = {
 }
 
 
-def build_ear(baseline: Baseline, n_features: int, audio: AudioConfig) -> keras.Model:
+def build_estimator(baseline: Baseline, n_features: int, audio: AudioConfig) -> keras.Model:
     """Return (batch, frames, frame_size) sound to (batch, n_features) encoded attributes, float32.
 
     Parameters
@@ -106,7 +106,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         augment=baseline.augment,
     )
     stages = (
-        build_ear(ear, attributes.N_ATTRIBUTES, audio),
+        build_estimator(ear, attributes.N_ATTRIBUTES, audio),
         build_regressor(baseline, n_factors, attributes.N_ATTRIBUTES),
     )
     return join_stages(baseline.key, *stages)

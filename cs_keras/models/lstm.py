@@ -20,7 +20,7 @@ from cs_keras.models.spec import (
     Baseline,
     TrainingConfig,
     dense_head,
-    heard_spectrogram,
+    input_spectrogram,
     pool_over_time,
 )
 
@@ -91,7 +91,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
     sound, magnitude = sound_input(frames, audio)
-    x = heard_spectrogram(magnitude, baseline, audio)
+    x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.BatchNormalization(name="norm_input")(x)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
     for number, units in enumerate(config.units, 1):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cs_keras.models.spec import SCHEDULES, UNTRAINED_EARS, Baseline
+from cs_keras.models.spec import FIXED_FEATURES, SCHEDULES, Baseline
 
 DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 DENSE = ((512,), (1024,), (512, 512, 512), (1024, 1024, 512), (1024, 1024, 1024), (2048, 2048, 2048))
@@ -85,7 +85,7 @@ def shared_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5) -
         "sequence": sequence_space(hp, baseline),
         "front_end": front_end_space(hp, baseline),
     }
-    if baseline.procedure not in UNTRAINED_EARS:
+    if baseline.procedure not in FIXED_FEATURES:
         changes["augment"] = augment_space(hp, baseline)
     return changes
 

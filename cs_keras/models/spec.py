@@ -16,7 +16,7 @@ from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 LOSSES = ("mse", "unit_mse", "cosine", "wpe")
 OPTIMIZERS = ("adam", "nesterov")
 SCHEDULES = ("inverse_time", "constant", "cosine", "step")
-UNTRAINED_EARS = ("codebook", "ranking", "features", "kernels")  # procedures that compute what they hear once
+FIXED_FEATURES = ("codebook", "ranking", "features", "kernels")  # procedures that compute what they hear once
 WHOLE_TRACKS = ("codebook", "ranking")  # procedures whose models pool over time themselves
 POOLED_BETWEEN = ("estimated_attributes",)  # whose second stage takes the mean over sequences of the first
 ANY = "any"
@@ -206,7 +206,7 @@ class Baseline:
         return tuple(getattr(self.model, "branches", ()))
 
     def __post_init__(self) -> None:
-        if self.augment.is_on and (self.procedure in UNTRAINED_EARS or self.needs != "sound"):
+        if self.augment.is_on and (self.procedure in FIXED_FEATURES or self.needs != "sound"):
             hears = "hears is computed once" if self.needs == "sound" else "takes in has no sound"
             raise ConfigError(
                 "augment varies what a network hears while it is trained, and what "
@@ -227,7 +227,7 @@ def architecture(baseline: Baseline) -> Baseline:
     return dataclasses.replace(baseline, model=dataclasses.replace(baseline.model, weights=None))
 
 
-def heard_audio(baseline: Baseline, audio: AudioConfig | None = None) -> AudioConfig:
+def required_audio(baseline: Baseline, audio: AudioConfig | None = None) -> AudioConfig:
     """Return `audio`, or the default, as `baseline` needs it: of waveforms, if it hears samples."""
     audio = audio or AudioConfig()
     if not getattr(baseline.model, "needs_waveforms", False):
@@ -237,7 +237,7 @@ def heard_audio(baseline: Baseline, audio: AudioConfig | None = None) -> AudioCo
 
 def require_waveforms(baseline: Baseline, audio: AudioConfig) -> None:
     """Raise ConfigError when `baseline` hears samples and `audio` says that a dataset holds none."""
-    if heard_audio(baseline, audio) != audio:
+    if required_audio(baseline, audio) != audio:
         raise ConfigError(
             f"{baseline.key} hears samples, and the dataset holds magnitudes; make one of waveforms (cs-keras "
             "ingest --waveforms, or demo-data --waveforms)."
@@ -256,7 +256,7 @@ def stored_bytes(model: keras.Model) -> int:
     return sum(int(v.shape.num_elements()) * 4 for v in variables) + 1_000_000
 
 
-def heard_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) -> Any:
+def input_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) -> Any:
     """Return the decibel mel spectrogram of magnitude frames, varied in training as ``baseline.augment`` says.
 
     Parameters

@@ -21,7 +21,7 @@ from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
 from cs_keras.layers.waveform import sound_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
-from cs_keras.models.spec import AugmentConfig, Baseline, TrainingConfig, dense_head, heard_spectrogram
+from cs_keras.models.spec import AugmentConfig, Baseline, TrainingConfig, dense_head, input_spectrogram
 
 MINING = ("offline", "semi_hard", "batch_hard")
 _POOLS = (  # of a search: frames x mels of each block
@@ -113,7 +113,7 @@ def build_embedding(baseline: Baseline, audio: AudioConfig) -> keras.Model:
     """
     config: Config = baseline.model
     sound, magnitude = sound_input(baseline.sequence.frames, audio)
-    x = heard_spectrogram(magnitude, baseline, audio)
+    x = input_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
             config.filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"

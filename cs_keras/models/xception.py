@@ -27,7 +27,7 @@ from cs_keras.errors import StorageError
 from cs_keras.layers.fixed_statistics import fix_statistics
 from cs_keras.layers.waveform import sound_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, heard_spectrogram
+from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, input_spectrogram
 
 IMAGENET = "imagenet"
 LAST_LAYER = "block11_sepconv3_bn"
@@ -99,7 +99,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     """
     config: Config = baseline.model
     sound, magnitude = sound_input(baseline.sequence.frames, audio)
-    x = heard_spectrogram(magnitude, baseline, audio)
+    x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Permute((2, 1, 3), name="image")(x)
     x = keras.layers.Conv2D(
         3, 1, use_bias=False, kernel_initializer="ones", trainable=False, name="red_green_blue"

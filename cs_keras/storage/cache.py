@@ -77,10 +77,10 @@ class Cache:
         except OSError as error:
             raise StorageError(f"Cannot make cache folder {config.folder}: {error.strerror}.") from error
 
-    def open(self, identity: str) -> "KeptFile":
+    def open(self, identity: str) -> "CachedFile":
         """Return the kept file of what `identity` names, new or as any process left it."""
         name = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
-        return KeptFile(self, self._config.folder / f"{name}{SUFFIX}", self._descriptors)
+        return CachedFile(self, self._config.folder / f"{name}{SUFFIX}", self._descriptors)
 
     def added(self, n_bytes: int) -> None:
         """Count what was written; evict when it is time to look."""
@@ -113,7 +113,7 @@ class Cache:
                 yield status.st_mtime, status.st_blocks * 512, path
 
 
-class KeptFile:
+class CachedFile:
     """One sparse file; removed by another process's eviction, it is made anew."""
 
     def __init__(self, cache: Cache, path: Path, descriptors: Descriptors) -> None:

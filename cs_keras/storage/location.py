@@ -98,7 +98,7 @@ def read_bytes(location: Location, check: Callable[[bytes], None] = lambda conte
         When it cannot be read, or `check` refuses it.
     """
     if is_remote(location):
-        return remote.insist(lambda: _checked(remote.once(location, "cat_file"), check), location)
+        return remote.retry(lambda: _checked(remote.once(location, "cat_file"), check), location)
     try:
         return _checked(location.read_bytes(), check)
     except FileNotFoundError:

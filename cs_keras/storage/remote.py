@@ -66,7 +66,7 @@ def configure(settings: RemoteConfig) -> None:
 
 
 def take_over_retries(system: Any) -> None:
-    """Leave trying again to `insist`: gcsfs's own waits would eat up a request's time and hide what went wrong."""
+    """Leave trying again to `retry`: gcsfs's own waits would eat up a request's time and hide what went wrong."""
     retried: Any = getattr(type(system), "_request", None)
     if hasattr(retried, "__wrapped__"):
         system._request = types.MethodType(retried.__wrapped__, system)
@@ -91,7 +91,7 @@ def call(location: UPath, operation: str, *arguments: Any, n_bytes: int = 0, **o
     StorageError
         When it failed otherwise: `UnreachableError` unless what came was not what was written.
     """
-    return insist(lambda: once(location, operation, *arguments, n_bytes=n_bytes, **options), location)
+    return retry(lambda: once(location, operation, *arguments, n_bytes=n_bytes, **options), location)
 
 
 def fetch(
@@ -126,7 +126,7 @@ def fetch(
         check(content)
         return content
 
-    return insist(ask, location, settings.attempts)
+    return retry(ask, location, settings.attempts)
 
 
 def once(
@@ -146,7 +146,7 @@ def once(
     return fsspec.asyn.sync(system.loop, method, location.path, *arguments, timeout=patience, **options)
 
 
-def insist(ask: Callable[[], T], location: UPath, attempts: int | None = None) -> T:
+def retry(ask: Callable[[], T], location: UPath, attempts: int | None = None) -> T:
     """Return what `ask` returns, calling it again, ever later, while it fails in a way that may pass.
 
     See `fetch` for parameters and `call` for errors.

@@ -142,7 +142,7 @@ def measure_activity(
     sequence
         Length of a window.
     on_track
-        Told of tracks as they are done.
+        GenrePredictions of tracks as they are done.
     """
     run = _step_function(tapped, sequence.frames, dataset.info.audio.frame_size)
     measured = []

@@ -125,7 +125,7 @@ def import_patches(
     descriptions
         Artist, title and so on by track id, as `read_descriptions` gives them.
     progress
-        Told the rows that are done.
+        GenrePredictions the rows that are done.
 
     Raises
     ------

@@ -29,10 +29,10 @@ from cs_keras.runs import (
 )
 from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import EVALUATION_FILE, evaluate, read_predictions
-from pipelines.evaluation.evaluator import Judge
+from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Kind, Reference, Scores, make_reference
 from pipelines.factors.fit import open_factors
-from pipelines.factors.interactions import open_listening
+from pipelines.factors.interactions import open_interactions
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import EvaluationConfig
 from pipelines.training.targets import Matrix
@@ -72,7 +72,7 @@ def combine_runs(
     progress: Progress | None = None,
     reading: ReadConfig | None = None,
 ) -> Path:
-    """Judge several runs as one and return its run folder; what was judged before is not judged again.
+    """Evaluate several runs as one and return its run folder; what was judged before is not judged again.
 
     Parameters
     ----------
@@ -116,12 +116,12 @@ def combine_runs(
     if is_done(folder):
         progress.say(f"{ensemble.key}: done before, in {folder}")
         return folder
-    reference = make_reference(dataset.tracks, factors, open_listening(dataset_folder, factors))
+    reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
     with locked(folder):
         write_signature(folder, dataset.info, factors.scaler)
         scores = _write_predictions(ensemble, list(members.values()), dataset, factors, reference, folder)
         progress.say(f"{ensemble.key}: judging {len(reference.rows['test'])} test tracks")
-        judge = Judge(reference, ensemble.evaluation, ensemble.seed, progress)
+        judge = Evaluator(reference, ensemble.evaluation, ensemble.seed, progress)
         evaluate(ensemble, judge, dataset, factors, folder, scores)
     done = finish_run(folder)
     progress.say(f"{ensemble.key}: done, in {done}")

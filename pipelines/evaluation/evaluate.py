@@ -24,7 +24,7 @@ from pipelines.evaluation.evaluation_json import (
     query_values,
     ranking_values,
 )
-from pipelines.evaluation.evaluator import Judge
+from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Predictor, Rows, Scores
 from pipelines.training.run_config import EvaluationConfig
 from pipelines.training.train import PREDICTIONS_FILE, TRAINING_FILE
@@ -53,13 +53,13 @@ class Judged(Protocol):
 
 def evaluate(
     run: Judged,
-    judge: Judge,
+    judge: Evaluator,
     dataset: Dataset,
     factors: Factors,
     folder: Path,
     scores: Scores | None = None,
 ) -> dict[str, Any]:
-    """Judge the predictions of a run folder, unless that is done, and return what ``evaluation.json`` holds.
+    """Evaluate the predictions of a run folder, unless that is done, and return what ``evaluation.json`` holds.
 
     With `scores`, rankings are by these, and losses alone by the predictions; see `Predictor`.
 
@@ -80,12 +80,12 @@ def evaluate(
     places = None if of_space is None else of_space["test"]
     losses = {split: split_losses(factors, rows[split], values) for split, values in scaled.items()}
     of_mean = {split: mean_losses(factors, rows["train"], rows[split]) for split in scaled}
-    # Nothing holds the predictions on while yardsticks, which may be as large, are judged.
+    # Nothing holds the predictions on while the reference predictors, which may be as large, are evaluated.
     judged = judge.judge(
         Predictor(factors.scaler.inverse(scaled.pop("test")), factors.playlist_factors, places, scores),
         run.key,
     )
-    found = {MODEL: judged, **judge.yardsticks}
+    found = {MODEL: judged, **judge.reference_predictors}
     training = read_json(folder / TRAINING_FILE)
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -101,7 +101,9 @@ def evaluate(
         "metric": run.evaluation.metric,
         "n_known_artists": int(np.count_nonzero(judge.reference.artist_known)),
         "overlap": overlap_values(found[MODEL]),
-        "references": {name: overlap_values(one) for name, one in judge.yardsticks.items() if one.overlap},
+        "references": {
+            name: overlap_values(one) for name, one in judge.reference_predictors.items() if one.overlap
+        },
         "ladder": ladder_values(judge, found),
         "ranking": ranking_values(judge, found),
         "beyond_accuracy": beyond_values(judge, found),
@@ -133,7 +135,7 @@ def mean_losses(factors: Factors, train: Rows, rows: Rows) -> dict[str, Any]:
 def _left_out(dataset: Dataset, factors: Factors) -> dict[str, Any]:
     return {
         "recordings": [dataclasses.asdict(entry) for entry in dataset.info.left_out],
-        "n_tracks_without_listening": int((~factors.has_factors).sum()),
+        "n_tracks_without_interactions": int((~factors.has_factors).sum()),
         "n_unknown_tracks": factors.quality.get("n_unknown_tracks", 0),
     }
 

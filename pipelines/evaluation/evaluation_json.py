@@ -11,20 +11,20 @@ from cs_keras.evaluation.ladder import build_ladder
 from cs_keras.evaluation.ladder import judge as pass_verdict
 from cs_keras.evaluation.ranking import RankingAtK, RankMetrics
 from cs_keras.evaluation.statistics.resampling import Resampling, resampled_means
-from pipelines.evaluation.evaluator import Judge, Judgement
+from pipelines.evaluation.evaluator import Evaluator, PredictorEvaluation
 from pipelines.evaluation.reference import Kind
 from pipelines.evaluation.reference_predictors import REFERENCE, SECOND_FIT
 
 MODEL = "model"  # what the run's own predictor is called among the others
-Judgements = Mapping[str, Judgement]
+Evaluations = Mapping[str, PredictorEvaluation]
 
 
-def overlap_values(judgement: Judgement) -> dict[str, list[dict[str, Any]]]:
+def overlap_values(judgement: PredictorEvaluation) -> dict[str, list[dict[str, Any]]]:
     """Return both overlaps, a row for each list length."""
     return {kind: [dataclasses.asdict(row) for row in rows] for kind, rows in judgement.overlap.items()}
 
 
-def ranking_values(judge: Judge, found: Judgements) -> dict[str, Any] | None:
+def ranking_values(judge: Evaluator, found: Evaluations) -> dict[str, Any] | None:
     """Return how well playlists find the test tracks they hold, by predictor; None without listening.
 
     Every metric has its ``mean`` over playlists and the ``low`` and ``high`` of its bootstrap interval.
@@ -41,7 +41,7 @@ def ranking_values(judge: Judge, found: Judgements) -> dict[str, Any] | None:
     }
 
 
-def _metric_values(metrics: RankMetrics, judge: Judge) -> dict[str, Any]:
+def _metric_values(metrics: RankMetrics, judge: Evaluator) -> dict[str, Any]:
     per_playlist = {f"{name}@{row.k}": values for row in metrics.at_k for name, values in _named(row).items()}
     per_playlist["auc"] = metrics.auc[~np.isnan(metrics.auc)]
     return {name: _mean(values, judge) for name, values in per_playlist.items()}
@@ -51,7 +51,7 @@ def _named(row: RankingAtK) -> dict[str, Any]:
     return {"recall": row.recall, "ndcg": row.ndcg, "map": row.average_precision}
 
 
-def _mean(values: npt.NDArray[np.float64] | None, judge: Judge) -> dict[str, float] | None:
+def _mean(values: npt.NDArray[np.float64] | None, judge: Evaluator) -> dict[str, float] | None:
     if values is None or not len(values):
         return None
     settings = Resampling(judge.settings.n_bootstrap, seed=judge.seed)
@@ -59,12 +59,12 @@ def _mean(values: npt.NDArray[np.float64] | None, judge: Judge) -> dict[str, flo
     return {"mean": float(values.mean()), "low": low, "high": high}
 
 
-def beyond_values(judge: Judge, found: Judgements) -> dict[str, Any]:
+def beyond_values(judge: Evaluator, found: Evaluations) -> dict[str, Any]:
     """Return numbers beyond accuracy by predictor, and the length of their lists."""
     return {"k": judge.settings.ks[0], "predictors": {name: one.beyond for name, one in found.items()}}
 
 
-def group_values(judge: Judge, found: Judgements) -> dict[str, Any]:
+def group_values(judge: Evaluator, found: Evaluations) -> dict[str, Any]:
     """Return overlap and nDCG of groups of test tracks by predictor, the length of their lists, and group sizes."""
     sizes = {
         name: [
@@ -83,12 +83,12 @@ def group_values(judge: Judge, found: Judgements) -> dict[str, Any]:
     return {"k": judge.settings.ks[0], "sizes": sizes, "predictors": predictors}
 
 
-def ladder_values(judge: Judge, found: Judgements) -> dict[str, list[dict[str, Any]]]:
+def ladder_values(judge: Evaluator, found: Evaluations) -> dict[str, list[dict[str, Any]]]:
     """Return each predictor's place between chance, ceiling and reference, by kind of list and list length."""
     return {kind: _ladders(judge, found, kind) for kind in judge.lists}
 
 
-def _ladders(judge: Judge, found: Judgements, kind: Kind) -> list[dict[str, Any]]:
+def _ladders(judge: Evaluator, found: Evaluations, kind: Kind) -> list[dict[str, Any]]:
     rows = {name: one.overlap[kind] for name, one in found.items() if kind in one.overlap}
     settings = Resampling(judge.settings.n_bootstrap, seed=judge.seed)
     ladders = []
@@ -106,7 +106,7 @@ def _ladders(judge: Judge, found: Judgements, kind: Kind) -> list[dict[str, Any]
     return ladders
 
 
-def query_values(judge: Judge, found: Judgements) -> dict[str, npt.NDArray[Any]]:
+def query_values(judge: Evaluator, found: Evaluations) -> dict[str, npt.NDArray[Any]]:
     """Return what was found query by query, by predictor, so that others can be paired with it later.
 
     ``KIND/queries`` holds the rows that asked: of test tracks (``similarity``) or of playlists (``dot``, ``ndcg``).

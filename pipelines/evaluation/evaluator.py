@@ -14,8 +14,8 @@ from cs_keras.evaluation.overlap import (
     rank_predicted,
     rank_reference,
 )
-from cs_keras.evaluation.rank_fusion import find_places_scored, top_k_scored
-from cs_keras.evaluation.ranking import RankMetrics, measure_places, rank_metrics
+from cs_keras.evaluation.rank_fusion import rank_held_out_by_score, top_k_scored
+from cs_keras.evaluation.ranking import RankMetrics, measure_ranks, rank_metrics
 from cs_keras.evaluation.search.intersection import count_shared
 from cs_keras.evaluation.search.topk import TopK
 from cs_keras.progress import Progress, Silent
@@ -29,7 +29,7 @@ from pipelines.evaluation.beyond_overlap import (
     ranking_by_group,
 )
 from pipelines.evaluation.reference import Kind, Predictor, Reference
-from pipelines.evaluation.reference_predictors import REFERENCE, make_yardsticks
+from pipelines.evaluation.reference_predictors import REFERENCE, make_reference_predictors
 
 if TYPE_CHECKING:  # whose module takes TensorFlow in; judging needs none
     from pipelines.training.run_config import EvaluationConfig
@@ -41,7 +41,7 @@ Shared = dict[Kind, dict[int, npt.NDArray[np.int64]]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Judgement:
+class PredictorEvaluation:
     """What was found of one predictor.
 
     Attributes
@@ -66,7 +66,7 @@ class Judgement:
     groups: dict[str, Means]
 
 
-class Judge:
+class Evaluator:
     """Judges predictors by one reference; what they have in common is computed once.
 
     Parameters
@@ -106,21 +106,21 @@ class Judge:
         return lists
 
     @functools.cached_property
-    def yardsticks(self) -> dict[str, Judgement]:
+    def reference_predictors(self) -> dict[str, PredictorEvaluation]:
         """What every model is held beside, by name; the reference itself comes last."""
         found = {
             name: self.judge(predictor, name)
-            for name, predictor in make_yardsticks(self.reference, self.seed)
+            for name, predictor in make_reference_predictors(self.reference, self.seed)
         }
         with self._progress.task(f"judge the {REFERENCE}", 2) as advance:
             ranking = self._ranking(self.reference.own)
             advance(1)
             beyond, groups = self._beyond(self.lists), self._groups(self.lists, {})
             advance(1)
-        found[REFERENCE] = Judgement({}, {}, ranking, beyond, groups)
+        found[REFERENCE] = PredictorEvaluation({}, {}, ranking, beyond, groups)
         return found
 
-    def judge(self, predictor: Predictor, name: str = "predictions") -> Judgement:
+    def judge(self, predictor: Predictor, name: str = "predictions") -> PredictorEvaluation:
         """Return what is found of factors of the test tracks, or of one score each.
 
         Parameters
@@ -152,7 +152,7 @@ class Judge:
         if "similarity" not in self.lists and not predictor.is_ranking:
             # A single track is similar to no other.
             overlap["similarity"] = [not_available(k, 1, 0) for k in self.settings.ks]
-        return Judgement(overlap, shared, ranking, beyond, groups)
+        return PredictorEvaluation(overlap, shared, ranking, beyond, groups)
 
     @functools.cached_property
     def catalogue(self) -> Catalogue:
@@ -203,8 +203,8 @@ class Judge:
         queries, ks = self.lists["dot"].queries, tuple(dict.fromkeys((*self.settings.ks, MAP_LENGTH)))
         score = predictor.scores
         if score is not None:
-            found = find_places_scored(lambda rows: score("dot", queries[rows]), self.held_out)
-            return measure_places(found, ks)
+            found = rank_held_out_by_score(lambda rows: score("dot", queries[rows]), self.held_out)
+            return measure_ranks(found, ks)
         playlists, items = predictor.playlists[queries], predictor.items
         if predictor.is_ranking:
             playlists, items = np.ones((len(playlists), 1), np.float32), items[:, np.newaxis]

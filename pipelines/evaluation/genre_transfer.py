@@ -13,20 +13,20 @@ from cs_keras.factors.arrays import read_arrays
 from cs_keras.models.genre_space import GENRES
 from cs_keras.progress import Progress
 from cs_keras.storage.location import Location
-from pipelines.evaluation.genres import Told
+from pipelines.evaluation.genres import GenrePredictions
 from pipelines.inference.features import at_layer
 from pipelines.inference.predict import predict_dataset
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run
 
 
-def tell_genres(
+def predict_genres(
     run: Location,
-    own: Told,
+    own: GenrePredictions,
     dataset: Location,
     reading: ReadConfig | None = None,
     progress: Progress | None = None,
-) -> Told:
+) -> GenrePredictions:
     """Return what a run's classifier says of all tracks of a dataset.
 
     Parameters
@@ -34,8 +34,8 @@ def tell_genres(
     run
         Finished run folder.
     own
-        What it told of its own tracks, see `pipelines.evaluation.genres.read_told`. Where the dataset holds any
-        of these, it is the run's own or shares tracks with it: only test tracks of the run are evaluated.
+        Its predictions of its own tracks, see `read_genre_predictions`. Where the dataset holds any of
+        these, it is the run's own or shares tracks with it: only test tracks of the run are evaluated.
     dataset
         Whose audio settings are those of the run's.
     reading

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError, StorageError
-from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreFindings, judge_genres
+from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreFindings, evaluate_genres
 from cs_keras.factors.arrays import check_ids, read_arrays, require_arrays
 from cs_keras.runs import DONE, read_json
 from cs_keras.storage.location import Location, is_file
@@ -21,7 +21,7 @@ Ids = npt.NDArray[np.str_]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Told:
+class GenrePredictions:
     """What a classifier says of tracks.
 
     Attributes
@@ -46,7 +46,7 @@ class Told:
     judged: str
 
 
-def read_told(run: Location) -> Told:
+def read_genre_predictions(run: Location) -> GenrePredictions:
     """Return what a finished run told of its validation and test tracks; the test tracks are to be judged.
 
     Raises
@@ -73,7 +73,7 @@ def read_told(run: Location) -> Told:
     labels: list[list[str]] = [[] for _ in ids]
     for row, name in zip(arrays["label_rows"].tolist(), arrays["labels"].tolist(), strict=True):
         labels[row].append(name)
-    return Told(
+    return GenrePredictions(
         ids,
         arrays["probabilities"],
         tuple(arrays["genres"].tolist()),
@@ -83,15 +83,15 @@ def read_told(run: Location) -> Told:
     )
 
 
-def describe_genres(run: Location, told: Told, track_ids: Sequence[str] = ()) -> GenreFindings:
-    """Judge what was told of tracks, and pick out what some of them are made of.
+def describe_genres(run: Location, told: GenrePredictions, track_ids: Sequence[str] = ()) -> GenreFindings:
+    """Evaluate what was told of tracks, and pick out what some of them are made of.
 
     Parameters
     ----------
     run
         Finished run folder.
     told
-        Of `read_told` or `pipelines.evaluation.genre_transfer.tell_genres`.
+        Of `read_genre_predictions` or `pipelines.evaluation.genre_transfer.predict_genres`.
     track_ids
         Of the tracks whose composition is asked for.
 
@@ -111,7 +111,7 @@ def describe_genres(run: Location, told: Told, track_ids: Sequence[str] = ()) ->
             )
     counts = _train_counts(run)
     judged = np.flatnonzero(told.is_judged).tolist()
-    accuracy = judge_genres(
+    accuracy = evaluate_genres(
         told.probabilities[judged],
         told.genres,
         [told.labels[row] for row in judged],

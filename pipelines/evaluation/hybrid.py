@@ -17,7 +17,7 @@ from cs_keras.factors.hybrid import HALF_TRUSTS, Parted, mean_cosine, part_liste
 from cs_keras.factors.store import Factors
 from cs_keras.factors.wmf import WmfConfig, fold_in_items
 from cs_keras.storage.location import Location
-from pipelines.factors.interactions import open_listening
+from pipelines.factors.interactions import open_interactions
 from pipelines.recommend.catalogue import Catalogue, open_catalogue, require_dataset
 
 Matrix = npt.NDArray[np.float32]
@@ -67,7 +67,7 @@ class _Split:
 def compare_hybrids(
     run: Location, dataset: Location, config: HybridConfig, reading: ReadConfig | None = None
 ) -> Hybrids:
-    """Judge predicted factors, fold-ins of a few listens, and both together by the listening that is left.
+    """Evaluate predicted factors, fold-ins of a few listens, and both together by the listening that is left.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def compare_hybrids(
     """
     catalogue = open_catalogue(run, dataset, reading)
     factors = require_dataset(catalogue.reference, "reference factors")
-    listening = open_listening(dataset, factors)
+    listening = open_interactions(dataset, factors)
     if listening is None or factors.config is None or factors.protocol != "strict":
         raise DataError(
             "Hybrids need the listening that factors were fitted on, and the strict protocol. Received: factors "

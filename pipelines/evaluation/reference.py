@@ -108,7 +108,7 @@ def make_reference(tracks: Tracks, factors: Factors, listening: Any = None) -> R
     tracks, factors
         Track table and its factors.
     listening : csr_matrix, shape (n_playlists, n_tracks), optional
-        See `pipelines.factors.interactions.open_listening`.
+        See `pipelines.factors.interactions.open_interactions`.
 
     Raises
     ------

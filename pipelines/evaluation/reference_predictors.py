@@ -13,7 +13,7 @@ SECOND_FIT = "second-fit"  # the ceiling
 REFERENCE = "reference"
 
 
-def make_yardsticks(reference: Reference, seed: int) -> Iterator[tuple[str, Predictor]]:
+def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple[str, Predictor]]:
     """Yield, with names, predictors that know nothing of a track's sound, and a second fit if there is one.
 
     One is made after another, so that no more than one need be held.

@@ -9,7 +9,7 @@ from cs_keras.config import check_choice
 from cs_keras.data.schema import FACTORS_FOLDER, INTERACTIONS_FILE, Tracks, read_info, read_tracks
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.interactions import Interactions, Tally, align, save_interactions
-from cs_keras.factors.listening import read_listening
+from cs_keras.factors.listening import read_interactions
 from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors, align_given, load_factors, read_given_factors, save_factors
@@ -77,7 +77,7 @@ def make_factors(
     Parameters
     ----------
     listening
-        See `cs_keras.factors.listening.read_listening`, which gets `reading` as well.
+        See `cs_keras.factors.listening.read_interactions`, which gets `reading` as well.
     dataset
         Dataset folder.
     settings
@@ -100,7 +100,7 @@ def make_factors(
     path = factors_path(dataset, name)
     read_info(dataset)
     tracks = read_tracks(dataset)
-    interactions = align(read_listening(listening, **reading), tracks.ids)
+    interactions = align(read_interactions(listening, **reading), tracks.ids)
     fit = fit_protocol(
         interactions.user_items, tracks.in_split("train"), settings.wmf, protocol=settings.protocol
     )

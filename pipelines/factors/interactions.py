@@ -8,7 +8,7 @@ from cs_keras.factors.store import Factors
 from cs_keras.storage.location import Location, is_file
 
 
-def open_listening(dataset: Location, factors: Factors) -> Any:
+def open_interactions(dataset: Location, factors: Factors) -> Any:
     """Return who listened to what, in the rows and columns of `factors`.
 
     Parameters

@@ -160,8 +160,10 @@ def agreement(sample: Sample, fits: Sequence[WmfFit | HalfFit]) -> dict[str, Val
     tracks is left out. Of a large catalogue, a random part asks.
     """
     overlaps = {}
-    for split, has_listening in sample.splits.items():
-        rows = np.flatnonzero(has_listening & np.all([fit.item_factors.any(axis=1) for fit in fits], axis=0))
+    for split, has_interactions in sample.splits.items():
+        rows = np.flatnonzero(
+            has_interactions & np.all([fit.item_factors.any(axis=1) for fit in fits], axis=0)
+        )
         if len(rows) <= K:
             continue
         queries = np.random.default_rng(sample.seed).permutation(len(rows))[:MAX_QUERIES]

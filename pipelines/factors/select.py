@@ -10,7 +10,7 @@ from cs_keras.data.schema import FACTORS_FOLDER, read_info, read_tracks
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.grid import Grid
 from cs_keras.factors.interactions import Tally, align
-from cs_keras.factors.listening import read_listening
+from cs_keras.factors.listening import read_interactions
 from cs_keras.factors.selection import (
     Averaging,
     Failure,
@@ -108,7 +108,7 @@ def select_factors(
     path, settings = selection_path(dataset, name), config.grid.settings(config.max_settings, config.seed)
     read_info(dataset)
     tracks = read_tracks(dataset)
-    sample = draw_sample(align(read_listening(listening, **reading), tracks.ids), tracks, config.seed)
+    sample = draw_sample(align(read_interactions(listening, **reading), tracks.ids), tracks, config.seed)
     kept = _Kept(path.parent / MEASURED_FOLDER, sample)
     outcomes = _measure_all(kept, settings, config.n_seeds, progress)
     failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
@@ -118,7 +118,7 @@ def select_factors(
             f"None of the {len(settings)} settings can be fitted; the first: {failures[0].reason}"
         )
     ranked, n_eligible = rank_results(results)
-    n_tracks = {split: int(has_listening.sum()) for split, has_listening in sample.splits.items()}
+    n_tracks = {split: int(has_interactions.sum()) for split, has_interactions in sample.splits.items()}
     selection = Selection(
         ranked, n_eligible, failures, config.n_seeds, n_tracks["train"], n_tracks["validation"]
     )

@@ -18,7 +18,7 @@ from cs_keras.layers.plain import plain_model
 from cs_keras.models.spec import POOLED_BETWEEN, WHOLE_TRACKS, stored_bytes
 from cs_keras.runs import TEMPORARY, environment, require_space, write_json
 from cs_keras.training.serving import Serving, TrackModel
-from pipelines.inference.trained_run import TrainedRun, load_run_model, require_hearing
+from pipelines.inference.trained_run import TrainedRun, load_run_model, require_audio
 from pipelines.training.model_file import MODEL_FILE
 
 EXPORT_VERSION = 1
@@ -51,7 +51,7 @@ def export(run: TrainedRun, out: Path) -> None:
     """
     if out.exists():
         raise StorageError(f"{out} is there already; expected the name of a folder to make.")
-    require_hearing(run, "An export")
+    require_audio(run, "An export")
     if run.procedure in POOLED_BETWEEN:
         raise ConfigError(
             f"The model of {run.folder} cannot be exported: what it makes of a track is no mean over its sequences."

@@ -7,7 +7,7 @@ import numpy as np
 from cs_keras.factors.scaling import Scaler
 from cs_keras.runs import digest
 from cs_keras.training.hidden import HiddenLayer, default_layer, find_layer, hidden_layers
-from pipelines.inference.trained_run import Hidden, TrainedRun, load_run_model, require_hearing
+from pipelines.inference.trained_run import Hidden, TrainedRun, load_run_model, require_audio
 
 
 def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
@@ -20,7 +20,7 @@ def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
     StorageError
         When it cannot be loaded.
     """
-    require_hearing(run, "A table of features")
+    require_audio(run, "A table of features")
     layers = hidden_layers(load_run_model(run.folder))
     return layers, default_layer(layers)
 

@@ -16,7 +16,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Heard:
+class PredictedTracks:
     """What a model makes of tracks.
 
     Attributes
@@ -31,7 +31,7 @@ class Heard:
     left_out: Mapping[str, str]
 
 
-def hear(run: TrainedRun, source: Source, items: Mapping[str, Any], progress: Progress) -> Heard:
+def hear(run: TrainedRun, source: Source, items: Mapping[str, Any], progress: Progress) -> PredictedTracks:
     """Predict tracks one after another.
 
     Parameters
@@ -60,4 +60,4 @@ def hear(run: TrainedRun, source: Source, items: Mapping[str, Any], progress: Pr
                 except AudioError as error:
                     left_out[track_id] = str(error)
                 advance(1)
-    return Heard(factors, left_out)
+    return PredictedTracks(factors, left_out)

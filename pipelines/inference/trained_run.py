@@ -74,7 +74,7 @@ class TrainedRun:
         return NEEDS.get(self.procedure, "sound")
 
 
-def require_hearing(run: TrainedRun, use: str) -> None:
+def require_audio(run: TrainedRun, use: str) -> None:
     """Raise ConfigError unless the run's model hears, and nothing else: `use` of others there is none."""
     if run.needs != "sound":
         kind = "joins several models" if run.needs == ANY else f"knows tracks by their {run.needs}"

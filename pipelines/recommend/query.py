@@ -23,7 +23,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Question:
+class Query:
     """What a list is made for.
 
     Attributes
@@ -46,7 +46,7 @@ class Question:
     held: Rows
 
 
-def ask_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progress: Progress) -> Question:
+def query_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progress: Progress) -> Query:
     """Return the question for tracks like all of `seeds`: ids of the catalogue, or audio files and folders.
 
     Raises
@@ -77,10 +77,10 @@ def ask_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progres
     title = f"Tracks like {entries[0].label}" + (f" and {len(entries) - 1} more" if entries[1:] else "")
     by_listening = _listening_of(catalogue, rows) if not files else None
     by_sound = mean_direction(np.stack([*known.factors[rows], *(heard[path] for path, _ in files)]))
-    return Question(title, tuple(entries), by_sound, by_listening, np.zeros(0, np.int64))
+    return Query(title, tuple(entries), by_sound, by_listening, np.zeros(0, np.int64))
 
 
-def ask_playlist(catalogue: Catalogue, playlist: str) -> Question:
+def query_playlist(catalogue: Catalogue, playlist: str) -> Query:
     """Return the question for tracks that a playlist of the listening data lacks.
 
     Raises
@@ -99,7 +99,7 @@ def ask_playlist(catalogue: Catalogue, playlist: str) -> Question:
             f"There is no playlist {playlist!r} among the {len(factors.playlist_ids)} of {factors.name!r}.{hint}"
         )
     query = factors.playlist_factors[found[0]]
-    return Question(f"Tracks for playlist {playlist}", (), query, query, _held(catalogue, playlist))
+    return Query(f"Tracks for playlist {playlist}", (), query, query, _held(catalogue, playlist))
 
 
 def _hear(

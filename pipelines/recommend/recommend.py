@@ -13,7 +13,7 @@ from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.index import KINDS, MANY, Index, Kind, build_index, measure_recall, open_index
 from cs_keras.playlists.rerank import Rules, admissible, mmr, unit_rows
 from pipelines.recommend.catalogue import Catalogue, Places, require_dataset
-from pipelines.recommend.query import Question
+from pipelines.recommend.query import Query
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -76,7 +76,7 @@ class Listing:
 
 
 def recommend(
-    catalogue: Catalogue, question: Question, search: SearchConfig, rules: Rules, by_listening: bool = False
+    catalogue: Catalogue, question: Query, search: SearchConfig, rules: Rules, by_listening: bool = False
 ) -> Listing:
     """Return the best tracks for a question, at most ``rules.k`` of them.
 

@@ -10,7 +10,7 @@ from cs_keras.data.attributes.table import Attributes, genre_attributes
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.models import MODEL_FILES, get_baseline
-from cs_keras.models.spec import ANY, Baseline, heard_audio
+from cs_keras.models.spec import ANY, Baseline, required_audio
 from cs_keras.runs import digest
 
 DEFAULT_MODELS = ("bot", "cnn-bn", "lstm")
@@ -50,7 +50,7 @@ def choose_models(
         key
         for key in MODEL_FILES
         if all(there[what] for what in all_needs(get_baseline(key)))
-        and heard_audio(get_baseline(key), audio) == audio
+        and required_audio(get_baseline(key), audio) == audio
     ]
     if asked != ALL and there["sound"]:
         return [*DEFAULT_MODELS, *(ATTRIBUTE_MODELS[:1] if has_attributes else ())], []

@@ -97,7 +97,7 @@ def make_task(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Lesson:
+class TrainingTargets:
     """What a regression compares its outputs with.
 
     Attributes
@@ -151,7 +151,7 @@ def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingCon
     return found
 
 
-def make_lesson(task: Task, factors: Factors, training: TrainingConfig) -> Lesson:
+def make_training_targets(task: Task, factors: Factors, training: TrainingConfig) -> TrainingTargets:
     """Return what is compared by ``training.loss``: targets, and after them those of the task's extra factors.
 
     For ``unit_mse`` that is factors of one length, the train tracks' mean, which of all lengths comes nearest to
@@ -167,7 +167,7 @@ def make_lesson(task: Task, factors: Factors, training: TrainingConfig) -> Lesso
     """
     if training.loss != "wpe":
         several = [_examples(task, one, training.loss) for one in (factors, *task.extra)]
-        return Lesson(np.hstack(several) if task.extra else several[0])
+        return TrainingTargets(np.hstack(several) if task.extra else several[0])
     config = factors.config
     if config is None:
         raise ConfigError(
@@ -184,7 +184,7 @@ def make_lesson(task: Task, factors: Factors, training: TrainingConfig) -> Lesso
     listening = interactions.user_items.multiply(used[np.newaxis]).tocsr()
     listening.eliminate_zeros()
     loss_of = weighted_prediction_error(listening, factors.playlist_factors, factors.scaler, config["alpha"])
-    return Lesson(track_numbers(len(task.targets)), Objective(loss_of))
+    return TrainingTargets(track_numbers(len(task.targets)), Objective(loss_of))
 
 
 def _examples(task: Task, factors: Factors, loss: str) -> Matrix:

@@ -18,7 +18,7 @@ from pipelines.training.procedures.job import WORK_FOLDER
 from pipelines.training.procedures.triplet import EMBEDDING_FOLDER
 from pipelines.training.requirements import require_input
 from pipelines.training.run_config import RunConfig
-from pipelines.training.targets import Task, make_lesson
+from pipelines.training.targets import Task, make_training_targets
 
 TRAINING_FILE = "training.json"
 PREDICTIONS_FILE = "predictions.npz"
@@ -45,7 +45,7 @@ def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: 
         progress.say(
             f"{run.key}: trained on one device: its procedure, {run.procedure}, does not share batches"
         )
-    lesson = make_lesson(task, factors, run.training)
+    lesson = make_training_targets(task, factors, run.training)
     trained = run_procedure(Job(run, task, lesson, factors, folder, folder.parent, progress))
     save_model(trained.model, folder / MODEL_FILE)
     write_json(folder / TRAINING_FILE, _summary(trained, task, notes))

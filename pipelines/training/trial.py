@@ -43,7 +43,13 @@ from pipelines.training.procedures.job import WORK_FOLDER, Watch
 from pipelines.training.procedures.triplet import EMBEDDING_FOLDER
 from pipelines.training.requirements import require_inputs
 from pipelines.training.run_config import RunConfig, resolve
-from pipelines.training.targets import Lesson, Task, make_lesson, make_task, open_extra_factors
+from pipelines.training.targets import (
+    Task,
+    TrainingTargets,
+    make_task,
+    make_training_targets,
+    open_extra_factors,
+)
 from pipelines.training.train import clean_up, run_procedure
 
 OUTCOME_FILE = "outcome.json"
@@ -54,7 +60,7 @@ EXPLODED = 100.0  # times the mean predictor's loss
 Cause = Literal["diverged", "memory", "hopeless", "invalid", "crashed"]
 
 
-class HopelessError(CsKerasError):
+class TrialPrunedError(CsKerasError):
     """A model does no better than predicting the mean."""
 
 
@@ -174,7 +180,7 @@ def _run(execution: Execution, folder: Path, progress: Progress) -> dict[str, An
         return _failure("invalid", error, n_weights)
     try:
         return _train(execution, run, task, factors, folder, progress)
-    except (DivergenceError, MemoryExhaustedError, HopelessError) as error:
+    except (DivergenceError, MemoryExhaustedError, TrialPrunedError) as error:
         return _failure(_CAUSES[type(error)], error, n_weights)
     except ConfigError as error:
         return _failure("invalid", error, n_weights)
@@ -187,7 +193,7 @@ def _run(execution: Execution, folder: Path, progress: Progress) -> dict[str, An
 _CAUSES: dict[type[Exception], Cause] = {
     DivergenceError: "diverged",
     MemoryExhaustedError: "memory",
-    HopelessError: "hopeless",
+    TrialPrunedError: "hopeless",
 }
 
 
@@ -207,7 +213,7 @@ def _train(
     execution: Execution, run: RunConfig, task: Task, factors: Factors, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     task = dataclasses.replace(task, unseen=task.validation)
-    lesson = make_lesson(task, factors, run.training)
+    lesson = make_training_targets(task, factors, run.training)
     watch = _watch(run, task, lesson, folder, execution.prune_after)
     trained = run_procedure(
         Job(run, task, lesson, factors, folder, execution.shared, progress, execution.until, watch)
@@ -233,7 +239,7 @@ def _train(
     }
 
 
-def _watch(run: RunConfig, task: Task, lesson: Lesson, folder: Path, prune_after: int) -> Watch:
+def _watch(run: RunConfig, task: Task, lesson: TrainingTargets, folder: Path, prune_after: int) -> Watch:
     """Return what ends a training that explodes or does not learn, by the loss of predicting the mean.
 
     Outputs of zero, where every model starts, stand for the mean, which scaling has taken off; where it has not,
@@ -255,7 +261,7 @@ def _watch(run: RunConfig, task: Task, lesson: Lesson, folder: Path, prune_after
             lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
             best = min(json.loads(line)["val_loss"] for line in lines)  # of earlier sittings too
             if best >= of_mean:
-                raise HopelessError(
+                raise TrialPrunedError(
                     f"After epoch {number} the best validation loss is {best:.4f}, and predicting the mean gives "
                     f"{of_mean:.4f}"
                 )

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
 from reports.html.figures import COLOURS, INK, MARKERS, label
-from reports.html.points import Point, ceiling_point, model_points, yardstick_points
+from reports.html.points import Point, ceiling_point, model_points, reference_points
 from reports.html.runs import Epoch
 from reports.runs.collect import Group
 from reports.tables.notes import Kind
@@ -23,7 +23,7 @@ MODEL, YARDSTICK, CEILING = COLOURS[0], GREY, COLOURS[1]
 def ladder_figure(group: Group, kind: Kind, k: int) -> Figure | None:
     """Draw each predictor's overlap as a bar from chance: what is below it points left. None if there are none."""
     points = sorted(
-        (*model_points(group, kind, k), *yardstick_points(group, kind, k)), key=lambda point: point.value
+        (*model_points(group, kind, k), *reference_points(group, kind, k)), key=lambda point: point.value
     )
     if not points:
         return None

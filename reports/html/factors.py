@@ -33,7 +33,7 @@ def factor_r2(true: Matrix, predicted: Matrix) -> npt.NDArray[np.float64]:
     return np.asarray(1 - np.divide(error, variance, out=np.full_like(error, np.nan), where=varies))
 
 
-def judged_factors(predictions: Predictions, space: Space) -> tuple[Matrix, Matrix]:
+def evaluated_factors(predictions: Predictions, space: Space) -> tuple[Matrix, Matrix]:
     """Return true and predicted factors of the test tracks that have any, each float32 (n_tracks, n_factors)."""
     rows = space.rows(predictions.track_ids)
     judged = (space.tracks.in_split("test") & space.factors.has_factors)[rows]
@@ -47,7 +47,7 @@ def r2_figure(models: Mapping[str, Predictions], space: Space) -> Figure:
     spread = space.factors.item_factors[space.factors.has_factors].var(axis=0)
     order = np.argsort(-spread, kind="stable")
     for place, (name, predictions) in enumerate(list(models.items())[:N_TOLD]):
-        values = factor_r2(*judged_factors(predictions, space))[order]
+        values = factor_r2(*evaluated_factors(predictions, space))[order]
         x = np.arange(1, len(values) + 1)
         (line,) = axes.plot(x, values, linestyle="", marker=MARKERS[place], label=label(name))
         line.set(color=COLOURS[place], markersize=4)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.search.topk import Metric, top_k_similar
-from reports.html.factors import cosine_distances, judged_factors
+from reports.html.factors import cosine_distances, evaluated_factors
 from reports.html.runs import Predictions
 from reports.html.spaces import Space, text_column
 from reports.tables.table import Cell, Column, Row, Table
@@ -75,13 +75,13 @@ def failures_table(models: Mapping[str, Predictions], space: Space, k: int, metr
 
 def _judge(models: Mapping[str, Predictions], space: Space, k: int, metric: str) -> _Judged | None:
     first, own = next(iter(models.values())), cast(Metric, metric)
-    true, predicted = judged_factors(first, space)
+    true, predicted = evaluated_factors(first, space)
     if len(true) <= k:
         return None
     reference = top_k_similar(true, k, metric=own).indices
     n_found = []
     for predictions in models.values():
-        lists = top_k_similar(judged_factors(predictions, space)[1], k, metric=own).indices
+        lists = top_k_similar(evaluated_factors(predictions, space)[1], k, metric=own).indices
         n_found.append((reference[:, :, np.newaxis] == lists[:, np.newaxis, :]).any(axis=2).sum(axis=1))
     rows = space.rows(first.track_ids)
     is_judged = (space.tracks.in_split("test") & space.factors.has_factors)[rows]

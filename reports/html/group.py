@@ -14,7 +14,7 @@ from reports.html.meanings import meanings_table
 from reports.html.pictures import factor_pictures, losses_picture, overlap_pictures
 from reports.html.runs import Folders, Predictions, folders_of, read_predictions
 from reports.html.source import Source
-from reports.html.summary import find_standings, summary_html
+from reports.html.summary import count_ranks, summary_html
 from reports.runs.collect import Group, Run
 from reports.tables.table import Section
 
@@ -73,7 +73,7 @@ def make_group_page(group: Group, section: Section, source: Source, folders: Fol
 
 def rank_runs(group: Group) -> list[Run]:
     """Return the runs of a group, the best by each kind of list first."""
-    best = [standing.best.name for standing in find_standings(group)]
+    best = [standing.best.name for standing in count_ranks(group)]
     return sorted(group.runs, key=lambda run: best.index(run.label) if run.label in best else len(best))
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
-from reports.html.factors import factor_r2, judged_factors
+from reports.html.factors import evaluated_factors, factor_r2
 from reports.html.pictures import UNSCALABLE
 from reports.html.runs import Predictions
 from reports.html.spaces import Space, brief, describe_tracks, text_column
@@ -39,7 +39,7 @@ def meanings_table(model: str, predictions: Predictions, space: Space) -> Table:
     space
         What the dataset knows of the tracks.
     """
-    true, predicted = judged_factors(predictions, space)
+    true, predicted = evaluated_factors(predictions, space)
     known = np.flatnonzero(space.factors.has_factors)
     factors = space.factors.item_factors[known]
     is_told = space.factors.scaler.kind != UNSCALABLE and len(true) > 1

@@ -48,7 +48,7 @@ def model_points(group: Group, kind: Kind, k: int) -> list[Point]:
     return sorted(models, key=lambda point: -point.value)
 
 
-def yardstick_points(group: Group, kind: Kind, k: int) -> list[Point]:
+def reference_points(group: Group, kind: Kind, k: int) -> list[Point]:
     """Return the predictors that know nothing of sound, the ceiling among them if it was measured."""
     points = []
     for name, overlaps in group.first.references.items():
@@ -61,7 +61,7 @@ def yardstick_points(group: Group, kind: Kind, k: int) -> list[Point]:
 
 def ceiling_point(group: Group, kind: Kind, k: int) -> Point | None:
     """Return what a second fit of the same listening reaches; None if there is none."""
-    return next((point for point in yardstick_points(group, kind, k) if point.is_ceiling), None)
+    return next((point for point in reference_points(group, kind, k) if point.is_ceiling), None)
 
 
 def _at(run: Run, kind: Kind, k: int) -> list[OverlapAtK]:

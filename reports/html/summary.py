@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reports.formats.html_markup import Markup, element
-from reports.html.points import Point, ceiling_point, model_points, yardstick_points
+from reports.html.points import Point, ceiling_point, model_points, reference_points
 from reports.runs.collect import Group
 from reports.tables.notes import Kind
 from reports.tables.numbers import format_p
@@ -67,12 +67,12 @@ def find_standing(group: Group, kind: Kind) -> Standing | None:
 
 
 def _find_rival(group: Group, kind: Kind, best: Point) -> Point | None:
-    deaf = [point for point in yardstick_points(group, kind, best.k) if not point.is_ceiling]
+    deaf = [point for point in reference_points(group, kind, best.k) if not point.is_ceiling]
     rivals = [point for point in deaf if point.value >= best.low]
     return max(rivals, key=lambda point: point.value, default=None)
 
 
-def find_standings(group: Group) -> list[Standing]:
+def count_ranks(group: Group) -> list[Standing]:
     """Return the standing by each kind of list that was judged."""
     found = (find_standing(group, kind) for kind in TITLES)
     return [standing for standing in found if standing]
@@ -80,7 +80,7 @@ def find_standings(group: Group) -> list[Standing]:
 
 def summary_html(group: Group) -> Markup:
     """Return the summary of a group: for each kind of list, the figures and a sentence that says them."""
-    standings = find_standings(group)
+    standings = count_ranks(group)
     if not standings:
         return element(
             "p", "No overlap that is free of ties was measured, so no model can be called the best."

@@ -11,8 +11,8 @@ from reports.runs.evaluation_json import (
     CONFIG_FILE,
     FAILURE_FILE,
     Evaluation,
+    EvaluationSettings,
     Failure,
-    Judging,
     Settings,
     read_evaluation,
     read_failure,
@@ -22,7 +22,7 @@ from reports.runs.folders import is_study
 from reports.runs.labels import label_variants
 from reports.runs.queries import Queries, read_queries
 
-Key = tuple[str, Judging]  # runs that have it in common can be compared
+Key = tuple[str, EvaluationSettings]  # runs that have it in common can be compared
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Group:
     """Runs that can be compared: at least one finished, on the same tracks and factors, judged alike."""
 
     data_digest: str
-    judging: Judging
+    judging: EvaluationSettings
     entries: tuple[Run | FailedRun, ...]
 
     @property

@@ -88,7 +88,7 @@ class LeftOut:
     """What could not be used: recordings as (track_id, reason) objects, and tracks on one side only."""
 
     recordings: tuple[dict[str, Any], ...]
-    n_tracks_without_listening: int
+    n_tracks_without_interactions: int
     n_unknown_tracks: int
 
 
@@ -158,7 +158,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, order=True)
-class Judging:
+class EvaluationSettings:
     """How overlaps were measured: list lengths, similarity, and sizes of test, interval and sample."""
 
     ks: tuple[int, ...]
@@ -189,7 +189,7 @@ class Settings:
     """
 
     data_digest: str
-    evaluation: Judging
+    evaluation: EvaluationSettings
     seed: int | None = None
     others: tuple[tuple[str, str], ...] = ()
 

@@ -2,7 +2,7 @@
 
 from reports.runs.collect import Collected, Group
 from reports.tables import notes
-from reports.tables.comparison import comparison_table, hold_contests
+from reports.tables.comparison import compare_models, comparison_table
 from reports.tables.embedding import embedding_table, has_embeddings
 from reports.tables.groups import group_tables
 from reports.tables.ladder import ladder_table
@@ -28,7 +28,7 @@ def make_sections(collected: Collected) -> tuple[Section, ...]:
 def make_tables(group: Group) -> tuple[Table, ...]:
     """Return a group's tables, those that there is anything to say in."""
     kinds = [kind for kind in TITLES if group.first.overlap.get(kind)]
-    contests = hold_contests(group)
+    contests = compare_models(group)
     tables = (
         training_table(group),
         embedding_table(group) if has_embeddings(group) else None,

@@ -30,7 +30,7 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Contest:
+class PairedComparison:
     """The best model by one measure, and how it differs from each of the others, by label: best less other."""
 
     best: str
@@ -43,10 +43,10 @@ class Contest:
         return frozenset((self.best, *alike))
 
 
-Contests = Mapping[str, Contest]  # by measure, such as dot@10 or ndcg@10
+PairedComparisons = Mapping[str, PairedComparison]  # by measure, such as dot@10 or ndcg@10
 
 
-def hold_contests(group: Group) -> Contests:
+def compare_models(group: Group) -> PairedComparisons:
     """Return a contest for each measure that all runs of a group have query by query; none for a single run."""
     if len(group.runs) < 2:
         return {}
@@ -69,7 +69,7 @@ def query_values(group: Group, measure: str) -> dict[str, Values]:
     return values
 
 
-def _contest(group: Group, measure: str, values: Mapping[str, Values]) -> Contest | None:
+def _contest(group: Group, measure: str, values: Mapping[str, Values]) -> PairedComparison | None:
     """Compare all runs by one measure; None if some lack it, or none is fit to be the best."""
     fit = [run.label for run in group.runs if _is_fit(run, measure)]
     if len(values) < len(group.runs) or not fit:
@@ -79,7 +79,7 @@ def _contest(group: Group, measure: str, values: Mapping[str, Values]) -> Contes
     compared = compare_all(values, Resampling(group.judging.n_bootstrap, permutations))
     best = max(fit, key=lambda label: values[label].mean())
     against = [_from(best, one) for one in compared if best in (one.model, one.other)]
-    return Contest(best, {one.other: one for one in against})
+    return PairedComparison(best, {one.other: one for one in against})
 
 
 def _from(best: str, one: Comparison) -> Comparison:
@@ -96,7 +96,7 @@ def _is_fit(run: Run, measure: str) -> bool:
     return all(not row.flagged and row.p_value is not None and row.p_value < SIGNIFICANT_P for row in rows)
 
 
-def emphasise(row: Row, measures: Sequence[str], contests: Contests) -> Row:
+def emphasise(row: Row, measures: Sequence[str], contests: PairedComparisons) -> Row:
     """Return a model's row, its cells by `measures` strong where no model is told to be better.
 
     The first cells of the row are those of `measures`, in order; some may have no contest.
@@ -109,7 +109,7 @@ def emphasise(row: Row, measures: Sequence[str], contests: Contests) -> Row:
     return replace(row, cells=tuple(cells))
 
 
-def comparison_table(group: Group, contests: Contests) -> Table | None:
+def comparison_table(group: Group, contests: PairedComparisons) -> Table | None:
     """Return how far each model is below the best in overlap and nDCG of the first list length, and the p-values.
 
     None where there is nothing to compare.
@@ -126,7 +126,7 @@ def comparison_table(group: Group, contests: Contests) -> Table | None:
     return Table("Against the best model", columns, arrange(columns, rows), comparison_notes(group))
 
 
-def _cell(contest: Contest, label: str) -> Cell:
+def _cell(contest: PairedComparison, label: str) -> Cell:
     if label == contest.best:
         return Cell("best", None, strong=True, remark="best")
     one = contest.against[label]

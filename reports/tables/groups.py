@@ -6,7 +6,7 @@ from reports.runs.collect import Group
 from reports.runs.evaluation_json import GroupMeans, GroupsRecord, MeanRecord
 from reports.runs.labels import family_of, name_predictor
 from reports.runs.queries import MODEL
-from reports.tables.notes import asked_note
+from reports.tables.notes import n_queries_note
 from reports.tables.numbers import count_cell, share_cell
 from reports.tables.table import Cell, Column, Row, Table, arrange
 
@@ -58,7 +58,10 @@ def _table(group: Group, first: GroupsRecord, measure: str, keys: Sequence[Key])
         f"{TITLES[measure]}, k = {first.k}",
         columns,
         rows,
-        (*group_notes(measure, first.k), *asked_note(group, "similarity" if measure == "overlap" else "dot")),
+        (
+            *group_notes(measure, first.k),
+            *n_queries_note(group, "similarity" if measure == "overlap" else "dot"),
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from cs_keras.evaluation.statistics.resampling import Resampling
 from reports.runs.collect import Group
 from reports.runs.labels import family_of, name_predictor
 from reports.tables.comparison import query_values
-from reports.tables.notes import UNKEPT, Kind, unkept_labels
+from reports.tables.notes import UNKEPT, Kind, unsaved_labels
 from reports.tables.numbers import format_share
 from reports.tables.table import Cell, Column, Row, Table
 
@@ -153,7 +153,7 @@ def ladder_notes(group: Group, has_ceiling: bool) -> tuple[str, ...]:
             "No ceiling: these factors have no second fit, or it is not clearly above chance; `cs-keras factors` "
             "makes one."
         )
-    unkept = unkept_labels(group)
+    unkept = unsaved_labels(group)
     if unkept:
         notes.append(f"Not here, for {UNKEPT}: {unkept}.")
     return tuple(notes)

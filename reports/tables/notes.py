@@ -73,8 +73,8 @@ def _left_out_notes(left_out: LeftOut) -> Iterator[str]:
             f"Left out, recordings that could not be used: {len(names):,} ({', '.join(names[:N_NAMED])}{more}); "
             "dataset.json has the reasons."
         )
-    if left_out.n_tracks_without_listening:
-        yield f"Left out, tracks without listening: {left_out.n_tracks_without_listening:,}."
+    if left_out.n_tracks_without_interactions:
+        yield f"Left out, tracks without listening: {left_out.n_tracks_without_interactions:,}."
     if left_out.n_unknown_tracks:
         yield f"Left out, listening to tracks that the dataset does not hold: {left_out.n_unknown_tracks:,} tracks."
 
@@ -147,7 +147,7 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
     if _has_several_seeds(group):
         notes.append(f"{SEEDS}, in place of the interval; p: the largest.")
     if len(group.runs) > 1:
-        unkept = unkept_labels(group)
+        unkept = unsaved_labels(group)
         bold = f"{UNDEFEATED}, p ≥ {PAIRED_P}), if its p < {SIGNIFICANT_P} and its lists are not tied."
         notes.append(f"Nothing is bold: {UNKEPT}: {unkept}." if unkept else bold)
     if tied:
@@ -160,7 +160,7 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def asked_note(group: Group, *kinds: Kind) -> tuple[str, ...]:
+def n_queries_note(group: Group, *kinds: Kind) -> tuple[str, ...]:
     """Say how many tracks or playlists asked, where it was not all of them."""
     asked = []
     for kind in kinds:
@@ -175,7 +175,7 @@ def asked_note(group: Group, *kinds: Kind) -> tuple[str, ...]:
     return (f"Asked: {' and '.join(asked)}.",) if asked else ()
 
 
-def unkept_labels(group: Group) -> str:
+def unsaved_labels(group: Group) -> str:
     """Return the runs that cannot be paired with others; empty where all can."""
     return ", ".join(run.label for run in group.runs if None in run.queries)
 

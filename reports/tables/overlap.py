@@ -9,7 +9,7 @@ from reports.runs.collect import Group, Run
 from reports.runs.labels import family_of, name_predictor
 from reports.tables import notes
 from reports.tables import published as reported
-from reports.tables.comparison import Contests, emphasise
+from reports.tables.comparison import PairedComparisons, emphasise
 from reports.tables.notes import Kind
 from reports.tables.numbers import format_p
 from reports.tables.table import SIGNIFICANT, SIGNIFICANT_P, TIED, Cell, Column, Row, Table, arrange
@@ -19,7 +19,7 @@ TITLES: dict[Kind, str] = {"similarity": "Overlap by similarity", "dot": "Overla
 Measured = dict[int, OverlapAtK]  # by list length
 
 
-def overlap_table(group: Group, kind: Kind, contests: Contests) -> Table:
+def overlap_table(group: Group, kind: Kind, contests: PairedComparisons) -> Table:
     """Return the overlap at each list length of chance, of predictors that hear nothing, and of each model.
 
     Models that are the best by `contests`, or not told from it, are strong.

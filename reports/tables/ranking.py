@@ -8,8 +8,8 @@ from reports.runs.evaluation_json import BeyondRecord, Evaluation, RankingRecord
 from reports.runs.labels import family_of, name_predictor
 from reports.runs.queries import MODEL
 from reports.tables import published_ranking as reported_ranking
-from reports.tables.comparison import Contests, emphasise
-from reports.tables.notes import PROTOCOLS, asked_note
+from reports.tables.comparison import PairedComparisons, emphasise
+from reports.tables.notes import PROTOCOLS, n_queries_note
 from reports.tables.numbers import bare_cell, format_share, share_cell
 from reports.tables.published import beside
 from reports.tables.table import Cell, Column, Row, Table, arrange
@@ -33,7 +33,7 @@ COHESION: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-def ranking_table(group: Group, contests: Contests) -> Table | None:
+def ranking_table(group: Group, contests: PairedComparisons) -> Table | None:
     """Return how well playlists find the test tracks they hold; None without listening."""
     first = group.first.ranking
     if first is None:
@@ -132,7 +132,7 @@ def ranking_notes(group: Group, ranking: RankingRecord) -> tuple[str, ...]:
         f"Listening to test tracks under protocol {protocol}: {PROTOCOLS.get(protocol, 'what it saw is not known')}"
         f"{_seen(protocol)}",
         "Reference and second fit have the test tracks' own listening folded in: for them nothing is held out.",
-        *asked_note(group, "dot"),
+        *n_queries_note(group, "dot"),
     )
 
 
@@ -155,7 +155,7 @@ def beyond_notes(group: Group, beyond: BeyondRecord) -> tuple[str, ...]:
         f"Of each test track's {beyond.k} nearest: hubness, skewness of how often a track is listed, 0 for none; "
         "never reached, share (%) of the tracks in no list. No such number is good or bad by itself: hold it "
         "beside the reference's.",
-        *asked_note(group, "dot", "similarity"),
+        *n_queries_note(group, "dot", "similarity"),
     )
 
 
@@ -167,5 +167,5 @@ def cohesion_notes(group: Group, beyond: BeyondRecord) -> tuple[str, ...]:
         "mean of 1 - cosine over the pairs of a list, by reference factors. n/a: no genres known, or no such list.",
         "A cohesive list is not a better one: listeners often like what is diverse in style. Hold it beside the "
         "reference's.",
-        *asked_note(group, "similarity"),
+        *n_queries_note(group, "similarity"),
     )

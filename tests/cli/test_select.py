@@ -6,14 +6,14 @@ import pytest
 
 from cs_keras.factors.store import load_factors
 from tests.cli.conftest import run
-from tests.pipelines.planted import RANK, draw_listening, write_planted
+from tests.pipelines.planted import RANK, draw_interactions, write_planted
 
 SEARCH = ("--select", "--ranks", f"4,{RANK}", "--alphas", 5, "--regularizations", "1,10", "--iterations", 3)
 
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Path:
-    write_planted(tmp_path / "planted", draw_listening(150))
+    write_planted(tmp_path / "planted", draw_interactions(150))
     return tmp_path / "planted"
 
 

@@ -9,12 +9,12 @@ from cs_keras.evaluation import rank_fusion
 from cs_keras.evaluation.overlap import compare_lists, rank_predicted, rank_reference
 from cs_keras.evaluation.rank_fusion import (
     dot_scores,
-    find_places_scored,
     fuse_ranks,
+    rank_held_out_by_score,
     similarity_scores,
     top_k_scored,
 )
-from cs_keras.evaluation.search.held_out_ranks import find_places
+from cs_keras.evaluation.search.held_out_ranks import find_held_out_ranks
 from cs_keras.evaluation.search.topk import top_k_dot, top_k_similar
 
 N, F, U = 90, 6, 25
@@ -84,9 +84,9 @@ def test_a_member_fused_with_itself_changes_nothing(block, monkeypatch):
     holds = np.random.default_rng(2).random((U, N)) < 0.1
     holds[3] = False
     held_out = scipy.sparse.csr_matrix(holds.astype(np.float32))
-    found = find_places_scored(fuse_ranks([products, products]), held_out)
-    expected = find_places(playlists, x, held_out)
-    for name in ("playlists", "n_candidates", "starts", "places", "mid_places", "tied", "n_playlists"):
+    found = rank_held_out_by_score(fuse_ranks([products, products]), held_out)
+    expected = find_held_out_ranks(playlists, x, held_out)
+    for name in ("playlists", "n_candidates", "starts", "places", "mid_ranks", "tied", "n_playlists"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
 
 
@@ -115,4 +115,4 @@ def test_two_noisy_halves_are_better_together():
 def test_nothing_held_out_is_refused():
     x = factors(N, 0)
     with pytest.raises(DataError, match="nothing is held out"):
-        find_places_scored(dot_scores(x, x), scipy.sparse.csr_matrix((N, N)))
+        rank_held_out_by_score(dot_scores(x, x), scipy.sparse.csr_matrix((N, N)))

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cs_keras.errors import ConfigError, DataError, StorageError
-from cs_keras.factors.listening import read_listening
+from cs_keras.factors.listening import read_interactions
 
 TEXT = "user_id,track_id,plays\nu2,007,3\nu1,é,1\nu2,é,2\nu2,007,4\n"
 
@@ -29,7 +29,7 @@ def as_dict(interactions):
 
 
 def test_rows_are_summed_and_ids_sorted(tmp_path):
-    interactions = read_listening(write(tmp_path, TEXT))
+    interactions = read_interactions(write(tmp_path, TEXT))
     assert interactions.playlist_ids.tolist() == ["u1", "u2"]
     assert interactions.track_ids.tolist() == ["007", "é"]
     assert interactions.user_items.toarray().tolist() == [[0, 1], [7, 2]]
@@ -58,28 +58,28 @@ def test_rows_are_summed_and_ids_sorted(tmp_path):
     ],
 )
 def test_dialects_of_one_table(tmp_path, content, arguments):
-    interactions = read_listening(write(tmp_path, content), **arguments)
+    interactions = read_interactions(write(tmp_path, content), **arguments)
     assert as_dict(interactions) == {("u2", "007"): 7, ("u1", "é"): 1, ("u2", "é"): 2}
 
 
 def test_compressed(tmp_path):
-    assert read_listening(write(tmp_path, gzip.compress(TEXT.encode()), "l.csv.gz")).tally.n_rows == 4
+    assert read_interactions(write(tmp_path, gzip.compress(TEXT.encode()), "l.csv.gz")).tally.n_rows == 4
 
 
 def test_without_counts_each_row_is_one(tmp_path):
-    interactions = read_listening(write(tmp_path, "pid,track\np,a\np,a\np,b\n"))
+    interactions = read_interactions(write(tmp_path, "pid,track\np,a\np,a\np,b\n"))
     assert as_dict(interactions) == {("p", "a"): 2, ("p", "b"): 1}
 
 
 def test_zero_counts_are_left_out_and_counted(tmp_path):
-    interactions = read_listening(write(tmp_path, "user,item,n\nu,a,1\nv,a,0\nu,b,0.0\n"))
+    interactions = read_interactions(write(tmp_path, "user,item,n\nu,a,1\nv,a,0\nu,b,0.0\n"))
     assert as_dict(interactions) == {("u", "a"): 1}
     assert interactions.playlist_ids.tolist() == ["u"] and interactions.track_ids.tolist() == ["a"]
     assert (interactions.tally.n_rows, interactions.tally.n_zero_rows) == (3, 2)
 
 
 def test_a_playlist_goes_before_a_user(tmp_path):
-    interactions = read_listening(write(tmp_path, "user,playlist,track\nu,p,t\n"))
+    interactions = read_interactions(write(tmp_path, "user,playlist,track\nu,p,t\n"))
     assert interactions.playlist_ids.tolist() == ["p"]
 
 
@@ -101,7 +101,7 @@ def test_a_playlist_goes_before_a_user(tmp_path):
 )
 def test_parquet(tmp_path, columns):
     pyarrow.parquet.write_table(pa.table(columns), tmp_path / "l.parquet", row_group_size=1)
-    assert as_dict(read_listening(tmp_path / "l.parquet")) == {("1", "7"): 1, ("1", "8"): 2}
+    assert as_dict(read_interactions(tmp_path / "l.parquet")) == {("1", "7"): 1, ("1", "8"): 2}
 
 
 ids = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters='"'), min_size=1, max_size=4)
@@ -113,7 +113,7 @@ rows = st.lists(st.tuples(ids, ids, st.floats(0.01, 100)), min_size=1, max_size=
 def test_any_ids_in_any_order(tmp_path, rows, data):
     def read(lines):
         text = "".join(f'"{playlist}","{track}",{count!r}\n' for playlist, track, count in lines)
-        return read_listening(write(tmp_path, "user,track,count\n" + text))
+        return read_interactions(write(tmp_path, "user,track,count\n" + text))
 
     interactions = read(rows)
     expected = Counter()
@@ -165,7 +165,7 @@ def test_any_ids_in_any_order(tmp_path, rows, data):
 def test_bad_tables(tmp_path, content, message):
     path = write(tmp_path, content)
     with pytest.raises(DataError, match=rf"^{path}: .*{message}"):
-        read_listening(path)
+        read_interactions(path)
 
 
 @pytest.mark.parametrize(
@@ -184,16 +184,16 @@ def test_bad_tables(tmp_path, content, message):
 def test_bad_parquet_columns(tmp_path, columns, message):
     pyarrow.parquet.write_table(pa.table(columns), tmp_path / "l.parquet")
     with pytest.raises(DataError, match=message):
-        read_listening(tmp_path / "l.parquet")
+        read_interactions(tmp_path / "l.parquet")
 
 
 def test_broken_parquet(tmp_path):
     with pytest.raises(DataError, match="not a Parquet file, though its name says so"):
-        read_listening(write(tmp_path, TEXT, "l.parquet"))
+        read_interactions(write(tmp_path, TEXT, "l.parquet"))
     pyarrow.parquet.write_table(pa.table({"user": ["a"], "track": ["b"]}), tmp_path / "whole.parquet")
     half = (tmp_path / "whole.parquet").read_bytes()[:-20]
     with pytest.raises(DataError, match="cannot be read as a table: .*[Pp]arquet"):
-        read_listening(write(tmp_path, half, "half.parquet"))
+        read_interactions(write(tmp_path, half, "half.parquet"))
 
 
 def test_columns_named_by_the_caller_must_be_there(tmp_path):
@@ -202,17 +202,17 @@ def test_columns_named_by_the_caller_must_be_there(tmp_path):
         with pytest.raises(
             DataError, match=f"no {what} column: expected 'x'. Received: user_id, track_id, plays"
         ):
-            read_listening(path, **{f"{what}_column": "x"})
+            read_interactions(path, **{f"{what}_column": "x"})
 
 
 def test_missing_files_folders_and_bad_arguments(tmp_path):
     with pytest.raises(StorageError, match=r"none\.csv: there is no such file; expected CSV"):
-        read_listening(tmp_path / "none.csv")
+        read_interactions(tmp_path / "none.csv")
     with pytest.raises(StorageError, match="this is a folder; expected"):
-        read_listening(tmp_path)
+        read_interactions(tmp_path)
     with pytest.raises(StorageError, match=r"l\.csv\.gz: cannot be read"):
-        read_listening(write(tmp_path, gzip.compress(TEXT.encode())[:-12], "l.csv.gz"))
+        read_interactions(write(tmp_path, gzip.compress(TEXT.encode())[:-12], "l.csv.gz"))
     with pytest.raises(ConfigError, match="encoding must be one that Python knows. Received: 'klingon'"):
-        read_listening(write(tmp_path, TEXT), encoding="klingon")
+        read_interactions(write(tmp_path, TEXT), encoding="klingon")
     with pytest.raises(ConfigError, match="delimiter must be one character. Received: '::'"):
-        read_listening(write(tmp_path, TEXT), delimiter="::")
+        read_interactions(write(tmp_path, TEXT), delimiter="::")

@@ -11,7 +11,7 @@ from cs_keras.errors import ConfigError
 from cs_keras.models import MODEL_FILES, get_baseline, model_module
 from cs_keras.models.attributes import N_ATTRIBUTES
 from cs_keras.models.fusion import N_NUMBERS
-from cs_keras.models.spec import UNTRAINED_EARS, architecture, heard_audio, trainable_parameters
+from cs_keras.models.spec import FIXED_FEATURES, architecture, required_audio, trainable_parameters
 from tuning.space import settings_at
 
 # The tables of the reference thesis (Pohl 2019, chapters 5 and 6), for 200 factors. Its recurrent networks ran
@@ -132,7 +132,7 @@ def random_point(space, seed):
 
 def build(baseline, seed=0, audio=AUDIO, n_factors=N_FACTORS):
     keras.utils.set_random_seed(seed)
-    model = model_module(baseline.key).build(baseline, n_factors, heard_audio(baseline, audio))
+    model = model_module(baseline.key).build(baseline, n_factors, required_audio(baseline, audio))
     if baseline.procedure in ("codebook", "ranking"):
         random = np.random.default_rng(seed)
         layer = model.get_layer(f"{baseline.key}_codebook").get_layer("bag_of_tones")
@@ -154,7 +154,7 @@ def waveforms(n=6, frames=FRAMES):
 
 def inputs(key, n=6):
     """Magnitudes or samples for those that hear, encoded attributes or vectors of branches for the others."""
-    if heard_audio(get_baseline(key)).holds_waveforms:
+    if required_audio(get_baseline(key)).holds_waveforms:
         return waveforms(n)
     if get_baseline(key).needs == "sound":
         return magnitudes(n)
@@ -191,7 +191,7 @@ def test_it_has_the_parameters_of_its_source(key, monkeypatch):
 
     monkeypatch.setattr(keras.initializers.HeNormal, "__call__", zeros)
     baseline = architecture(get_baseline(key))
-    audio = heard_audio(baseline)
+    audio = required_audio(baseline)
     model = model_module(key).build(baseline, 200, audio)
     assert trainable_parameters(model) == TRAINABLE_PARAMETERS[key]
     assert model.output_shape == (None, 200)
@@ -281,7 +281,7 @@ def test_a_search_has_all_that_decides_a_model(key):
         assert groups == {"model", "training"}
     elif get_baseline(key).procedure == "ranking":  # nothing of it is trained by gradients
         assert groups == {"model", "front_end"}
-    elif get_baseline(key).procedure in UNTRAINED_EARS:  # the tagger's are as it was trained
+    elif get_baseline(key).procedure in FIXED_FEATURES:  # the tagger's are as it was trained
         assert {"model", "training"} <= groups <= GROUPS - {"augment"}
     else:
         assert groups == GROUPS

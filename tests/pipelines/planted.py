@@ -10,7 +10,7 @@ RANK = 8
 N_TRACKS = 200
 
 
-def draw_listening(n_playlists=600, length=20, seed=0):
+def draw_interactions(n_playlists=600, length=20, seed=0):
     """Return who holds what, bool (n_playlists, N_TRACKS): mixtures of `RANK` topics, without replacement."""
     rng = np.random.default_rng(seed)
     tastes = rng.dirichlet(np.full(RANK, 0.1), n_playlists)

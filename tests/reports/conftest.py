@@ -23,7 +23,7 @@ from pipelines.evaluation.evaluation_json import (
     query_values,
     ranking_values,
 )
-from pipelines.evaluation.evaluator import Judge
+from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Predictor, Reference
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
@@ -47,7 +47,7 @@ MakeRun = Callable[..., Path]
 
 
 @functools.cache
-def make_judge(n_tracks: int, n_playlists: int, ks: tuple[int, ...], seed: int) -> Judge:
+def make_judge(n_tracks: int, n_playlists: int, ks: tuple[int, ...], seed: int) -> Evaluator:
     """Return the judge of a small catalogue, of which every third test track is by an artist trained on."""
     random = np.random.default_rng(7)
     reference = random.standard_normal((n_tracks, N_FACTORS)).astype(np.float32)
@@ -57,7 +57,7 @@ def make_judge(n_tracks: int, n_playlists: int, ks: tuple[int, ...], seed: int) 
         for factors in (reference, playlists)
     ]
     listening = scipy.sparse.csr_matrix(random.random((n_playlists, n_tracks)) < 0.1, dtype=np.float32)
-    return Judge(
+    return Evaluator(
         Reference(
             rows={"train": np.arange(300), "validation": np.arange(n_tracks), "test": np.arange(n_tracks)},
             own=Predictor(reference, playlists),
@@ -81,12 +81,12 @@ def make_evaluation(
     n_playlists: int = 20,
     ks: tuple[int, ...] = (5, 10, 100),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Judge the reference with so much noise added, 0 being a perfect model; return both files' content."""
+    """Evaluate the reference with so much noise added, 0 being a perfect model; return both files' content."""
     judge = make_judge(n_tracks, n_playlists, ks, seed)
     own = judge.reference.own
     drawn = np.random.default_rng(seed).standard_normal(own.items.shape)
     predicted = (own.items + noise * drawn).astype(np.float32)
-    found = {MODEL: judge.judge(Predictor(predicted, own.playlists)), **judge.yardsticks}
+    found = {MODEL: judge.judge(Predictor(predicted, own.playlists)), **judge.reference_predictors}
     losses = dataclasses.asdict(regression_losses(own.items, predicted))
     mean = dataclasses.asdict(regression_losses(own.items, mean_predictor(own.items.mean(axis=0), n_tracks)))
     evaluation = {
@@ -102,7 +102,7 @@ def make_evaluation(
         },
         "n_tracks": {"train": 300, "validation": n_tracks, "test": n_tracks},
         "n_playlists": n_playlists,
-        "left_out": {"recordings": [], "n_tracks_without_listening": 0, "n_unknown_tracks": 0},
+        "left_out": {"recordings": [], "n_tracks_without_interactions": 0, "n_unknown_tracks": 0},
         "factors": {
             "name": "wmf",
             "n_factors": N_FACTORS,
@@ -122,7 +122,9 @@ def make_evaluation(
         "metric": "cosine",
         "n_known_artists": int(judge.reference.artist_known.sum()),
         "overlap": overlap_values(found[MODEL]),
-        "references": {name: overlap_values(one) for name, one in judge.yardsticks.items() if one.overlap},
+        "references": {
+            name: overlap_values(one) for name, one in judge.reference_predictors.items() if one.overlap
+        },
         "ladder": ladder_values(judge, found),
         "ranking": ranking_values(judge, found),
         "beyond_accuracy": beyond_values(judge, found),

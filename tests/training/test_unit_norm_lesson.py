@@ -9,7 +9,7 @@ from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.training.losses import make_loss
-from pipelines.training.targets import Task, make_lesson
+from pipelines.training.targets import Task, make_training_targets
 
 N_TRACKS, N_FACTORS = 40, 5
 TRAIN = np.arange(30)
@@ -42,7 +42,7 @@ def make(scaling):
 @pytest.mark.parametrize("scaling", ["standardize", "none"])
 def test_scaled_back_they_are_the_factors_at_the_train_tracks_mean_length(scaling):
     task, factors = make(scaling)
-    examples = make_lesson(task, factors, UNIT).examples
+    examples = make_training_targets(task, factors, UNIT).examples
     found, own = factors.scaler.inverse(examples)[:-1], task.item_factors[:-1]
     assert examples.dtype == np.float32 and np.isfinite(examples).all()
     lengths = np.linalg.norm(own, axis=1)
@@ -56,14 +56,14 @@ def test_scaled_back_they_are_the_factors_at_the_train_tracks_mean_length(scalin
 
 def test_no_other_length_comes_nearer_to_the_train_tracks():
     task, factors = make("none")
-    found = make_lesson(task, factors, UNIT).examples[TRAIN]
+    found = make_training_targets(task, factors, UNIT).examples[TRAIN]
     error = [np.square(task.item_factors[TRAIN] - found * share).sum() for share in (0.99, 1.0, 1.01)]
     assert error[1] == min(error)
 
 
 def test_of_targets_of_unit_norm_nothing_is_changed():
     task, factors = make("unit_norm")
-    examples = make_lesson(task, factors, UNIT).examples
+    examples = make_training_targets(task, factors, UNIT).examples
     np.testing.assert_allclose(examples, task.targets, rtol=1e-5, atol=1e-7)  # float32
 
 
@@ -72,14 +72,14 @@ def test_no_track_that_is_not_trained_on_has_a_say():
     changed = factors.item_factors.copy()
     changed[30:] *= 7
     other = dataclasses.replace(factors, item_factors=changed)
-    examples = [make_lesson(task, one, UNIT).examples for one in (factors, other)]
+    examples = [make_training_targets(task, one, UNIT).examples for one in (factors, other)]
     np.testing.assert_allclose(*examples, rtol=1e-4, atol=1e-5)  # float32: a length does not matter
 
 
 def test_it_is_minimised_as_a_squared_error():
     task, factors = make("standardize")
-    assert make_lesson(task, factors, UNIT).objective is None
-    plain = make_lesson(task, factors, TrainingConfig())
+    assert make_training_targets(task, factors, UNIT).objective is None
+    plain = make_training_targets(task, factors, TrainingConfig())
     np.testing.assert_array_equal(plain.examples[:-1], task.targets[:-1])
     assert not plain.examples[-1].any()  # of no listening
     loss = make_loss(TrainingConfig(loss="unit_mse"))

@@ -6,7 +6,7 @@ which listeners follow too but which leaves no trace in the sound. What sound ca
 
 from cs_keras.data.demo.catalogue import Catalogue, draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
-from cs_keras.data.demo.listening import draw_listening
+from cs_keras.data.demo.listening import draw_interactions
 from cs_keras.data.demo.style import GENRES, Style
 from cs_keras.data.demo.synthesis import synthesise
 from cs_keras.data.demo.write import write_demo_source
@@ -17,7 +17,7 @@ __all__ = [
     "DemoConfig",
     "Style",
     "draw_catalogue",
-    "draw_listening",
+    "draw_interactions",
     "synthesise",
     "write_demo_source",
 ]

@@ -32,7 +32,7 @@ class Listening:
     counts: npt.NDArray[np.int64]
 
 
-def draw_listening(catalogue: Catalogue, config: DemoConfig) -> Listening:
+def draw_interactions(catalogue: Catalogue, config: DemoConfig) -> Listening:
     """Draw playlists.
 
     A playlist has a taste, a point on either side: the style of one track and the social side of another,

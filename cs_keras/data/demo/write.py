@@ -13,7 +13,7 @@ import soundfile
 from cs_keras.config import check_range, to_dict
 from cs_keras.data.demo.catalogue import SOCIAL_NAMES, Catalogue, draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
-from cs_keras.data.demo.listening import Listening, draw_listening
+from cs_keras.data.demo.listening import Listening, draw_interactions
 from cs_keras.data.demo.style import Style, style_matrix
 from cs_keras.data.demo.synthesis import synthesise
 from cs_keras.errors import ConfigError
@@ -82,7 +82,7 @@ def write_demo_source(
             for track_id, style in zip(catalogue.track_ids, catalogue.styles, strict=True)
         ),
     )
-    listening = draw_listening(catalogue, config)
+    listening = draw_interactions(catalogue, config)
     _write_table(
         directory / "listening.csv",
         ("playlist_id", "track_id", "count"),

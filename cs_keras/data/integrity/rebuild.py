@@ -57,11 +57,11 @@ def infer_info(rows: Sequence[Row], shards: Mapping[str, Shard]) -> DatasetInfo:
     """
     made = next((audio for audio in map(shard_audio, shards.values()) if audio), None)
     if made is None and rows and not any(row["shard"] for row in rows):
-        fold_by, dealing = infer_dealing(rows)
+        fold_by, dealing = infer_fold_assignment(rows)
         return DatasetInfo(fold_by=fold_by, dealing=dealing)
     if made is None:
         raise DataError("No shard can be read that says which audio settings the dataset was made with.")
-    fold_by, dealing = infer_dealing(rows)
+    fold_by, dealing = infer_fold_assignment(rows)
     named = sorted({row["shard"] for row in rows})
     return DatasetInfo(
         audio=config.replace(AudioConfig(), made, "audio."),
@@ -74,7 +74,7 @@ def infer_info(rows: Sequence[Row], shards: Mapping[str, Shard]) -> DatasetInfo:
     )
 
 
-def infer_dealing(rows: Sequence[Row]) -> tuple[str, str]:
+def infer_fold_assignment(rows: Sequence[Row]) -> tuple[str, str]:
     """Return ``fold_by`` and ``dealing`` under which the rows have the folds they have."""
     ids, artists = [row["track_id"] for row in rows], [row["artist"] or "" for row in rows]
     folds = [row["fold"] for row in rows]

@@ -96,7 +96,7 @@ class GenreFindings:
     n_train_tracks: int
 
 
-def judge_genres(
+def evaluate_genres(
     probabilities: npt.ArrayLike,
     genres: Sequence[str],
     labels: Genres,

@@ -16,7 +16,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_factors, check_width
 from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.search.metric_rows import dot_search
-from cs_keras.evaluation.search.ranks import find_standings
+from cs_keras.evaluation.search.ranks import count_ranks
 from cs_keras.evaluation.search.search import Int64Array
 
 
@@ -34,7 +34,7 @@ class Places:
         Where the places of each begin in the next two arrays.
     places : numpy.ndarray, shape (n_held_out,), int64
         From 0, ascending for each playlist.
-    mid_places : numpy.ndarray, shape (n_held_out,), float64
+    mid_ranks : numpy.ndarray, shape (n_held_out,), float64
         The same with the mean place for equals.
     tied : numpy.ndarray, shape (n_queries,), bool
         Whether a held-out track of the playlist has the very score of another candidate.
@@ -46,7 +46,7 @@ class Places:
     n_candidates: Int64Array
     starts: Int64Array
     places: Int64Array
-    mid_places: Float64Array
+    mid_ranks: Float64Array
     tied: npt.NDArray[np.bool_]
     n_playlists: int
 
@@ -67,7 +67,7 @@ class Listening(NamedTuple):
     seen: scipy.sparse.csr_matrix
 
 
-def find_places(
+def find_held_out_ranks(
     playlist_factors: npt.ArrayLike,
     item_factors: npt.ArrayLike,
     held_out: scipy.sparse.csr_matrix,
@@ -100,7 +100,7 @@ def find_places(
     listening = _check_listening(held_out, seen, (len(playlists), len(items)))
     rows = np.flatnonzero(np.diff(listening.held_out.indptr))
     held_out, seen = listening.held_out[rows], listening.seen[rows]
-    standings = find_standings(dot_search(playlists, items, rows), held_out, seen)
+    standings = count_ranks(dot_search(playlists, items, rows), held_out, seen)
     starts, places = held_out.indptr[:-1].astype(np.int64), standings.above + standings.earlier
     order = np.lexsort((places, np.repeat(rows, np.diff(held_out.indptr))))  # ascending for each playlist
     return Places(
@@ -108,7 +108,7 @@ def find_places(
         n_candidates=len(items) - np.diff(seen.indptr).astype(np.int64),
         starts=starts,
         places=places[order],
-        mid_places=(standings.above + (standings.equal - 1) / 2)[order],
+        mid_ranks=(standings.above + (standings.equal - 1) / 2)[order],
         tied=np.maximum.reduceat(standings.equal, starts) > 1,
         n_playlists=len(playlists),
     )

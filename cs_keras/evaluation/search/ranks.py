@@ -18,7 +18,7 @@ FEW = 1 / 256  # pairs too close to tell, up to this share of all, are scored fa
 
 
 @dataclass(frozen=True)
-class Standings:
+class RankCounts:
     """Where held-out tracks stand, playlist after playlist; all of shape (n_held_out,), int64.
 
     Attributes
@@ -45,9 +45,9 @@ class _HeldOut:
     scores: Float64Array
 
 
-def find_standings(
+def count_ranks(
     search: Search, held_out: scipy.sparse.csr_matrix, seen: scipy.sparse.csr_matrix
-) -> Standings:
+) -> RankCounts:
     """Compare the score of every held-out track with those of all candidates of its playlist.
 
     Parameters
@@ -59,7 +59,7 @@ def find_standings(
 
     Returns
     -------
-    Standings
+    RankCounts
         In the order of the entries of `held_out`.
     """
     counts = np.zeros((3, held_out.nnz), dtype=np.int64)
@@ -71,7 +71,7 @@ def find_standings(
             playlists[own] - block.queries.start, held_out.indices[own] - block.items.start, scores[own]
         )
         counts[:, own] += _compare(block, pairs, seen[block.queries, block.items])
-    return Standings(*counts)
+    return RankCounts(*counts)
 
 
 def _score_held_out(search: Search, playlists: Int64Array, columns: npt.ArrayLike) -> Float64Array:

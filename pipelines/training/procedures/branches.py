@@ -30,7 +30,7 @@ from pipelines.training.procedures.track_vectors import TrackVectors
 from pipelines.training.requirements import attributes_digest, choose_attributes
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
-from pipelines.training.targets import Matrix, Rows, Task, make_lesson
+from pipelines.training.targets import Matrix, Rows, Task, make_training_targets
 
 BRANCH_FILE = "branch.json"  # what a branch is, and how well it was trained
 VECTORS_FILE = "vectors.npz"
@@ -124,7 +124,7 @@ def encode_tracks(run: Baseline, task: Task, folder: Path, rows: Rows) -> Matrix
     return read_encoding(read_json(path), str(path)).encode(attributes.table.take(rows))
 
 
-def hear_tracks(
+def predict_branch(
     network: keras.Model,
     dataset: Dataset,
     rows: Rows,
@@ -156,7 +156,7 @@ def _train(job: Job, procedures: Procedures) -> None:
     run, task = job.run, job.task
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
-    lesson = make_lesson(task, job.factors, run.training)
+    lesson = make_training_targets(task, job.factors, run.training)
     trained = procedures[run.procedure](
         Job(run, task, lesson, job.factors, job.folder, job.shared, job.progress)
     )
@@ -189,7 +189,7 @@ def _write_vectors(run: RunConfig, task: Task, folder: Path, progress: Progress)
     rows = np.concatenate([task.train, task.unseen])
     if run.needs == "sound":
         is_whole = run.procedure in WHOLE_TRACKS
-        values = hear_tracks(
+        values = predict_branch(
             network, task.dataset, rows, is_whole, run.sequence, run.training.batch_size, progress
         )
     else:

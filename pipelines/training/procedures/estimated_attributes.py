@@ -22,7 +22,7 @@ from pipelines.training.procedures.regression import train_regression
 from pipelines.training.procedures.track_vectors import TrackVectors, regress
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
-from pipelines.training.targets import Lesson, Matrix, Rows, Task
+from pipelines.training.targets import Matrix, Rows, Task, TrainingTargets
 
 EAR_FILE = "ear.json"
 ESTIMATES_FILE = "estimates.npz"
@@ -92,19 +92,21 @@ def _estimate(
     with shared_work(job.shared, _settings(ear, to_learn, attributes, encoding), job.progress) as folder:
         if not (folder / ESTIMATES_FILE).exists():
             listening = dataclasses.replace(
-                job, run=ear, task=to_learn, lesson=Lesson(targets), folder=folder
+                job, run=ear, task=to_learn, lesson=TrainingTargets(targets), folder=folder
             )
-            _train_ear(listening, encoding.n_features)
+            _train_estimator(listening, encoding.n_features)
         estimates = read_npz(folder / ESTIMATES_FILE, "values")["values"]
         return load_model(folder / MODEL_FILE), estimates, read_json(folder / EAR_FILE)
 
 
-def _train_ear(job: Job, n_features: int) -> None:
+def _train_estimator(job: Job, n_features: int) -> None:
     """Train the ear, however far the run's own epochs go, and write it, its estimates last."""
     keras.utils.set_random_seed(job.run.seed)
     job.progress.say(f"{job.run.key}: learns attributes, as {n_features} numbers")
     whole = Job(job.run, job.task, job.lesson, job.factors, job.folder, job.shared, job.progress)
-    trained = train_regression(whole, functools.partial(estimated_attributes.build_ear, job.run, n_features))
+    trained = train_regression(
+        whole, functools.partial(estimated_attributes.build_estimator, job.run, n_features)
+    )
     fitted = trained.fitted
     save_model(trained.model, job.folder / MODEL_FILE)
     summary = {

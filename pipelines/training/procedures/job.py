@@ -14,7 +14,7 @@ from cs_keras.runs import read_npz, write_npz
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.fit import Batches, Fitted, fit
 from pipelines.training.run_config import RunConfig
-from pipelines.training.targets import Lesson, Matrix, Task
+from pipelines.training.targets import Matrix, Task, TrainingTargets
 
 WORK_FOLDER = "checkpoint"  # what a resumed run needs and a finished one does not
 
@@ -52,7 +52,7 @@ class Job:
 
     run: RunConfig
     task: Task
-    lesson: Lesson
+    lesson: TrainingTargets
     factors: Factors
     folder: Path
     shared: Path

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, spearmanr
 
-from cs_keras.data.demo import Catalogue, DemoConfig, draw_catalogue, draw_listening
+from cs_keras.data.demo import Catalogue, DemoConfig, draw_catalogue, draw_interactions
 from cs_keras.data.demo.listening import _draw_without_replacement
 from cs_keras.data.demo.style import style_matrix
 from cs_keras.errors import ConfigError
@@ -19,7 +19,7 @@ def catalogue() -> Catalogue:
 
 def spread_within_playlists(catalogue: Catalogue, config: DemoConfig, positions: np.ndarray) -> float:
     """Mean over playlists of the variance of their tracks, relative to that of all tracks."""
-    listening = draw_listening(catalogue, config)
+    listening = draw_interactions(catalogue, config)
     sizes = np.bincount(listening.playlists)
     sums = np.zeros((len(sizes), positions.shape[1]))
     np.add.at(sums, listening.playlists, positions[listening.tracks])
@@ -51,7 +51,7 @@ def test_tracks_differ_within_a_genre(catalogue: Catalogue) -> None:
 
 
 def test_playlists_have_the_statistics_asked_for(catalogue: Catalogue) -> None:
-    listening = draw_listening(catalogue, DEFAULT)
+    listening = draw_interactions(catalogue, DEFAULT)
     lengths = np.bincount(listening.playlists)
     assert len(lengths) == 2500 and lengths.min() >= 5
     assert lengths.mean() == pytest.approx(25, abs=1)  # standard error 0.25
@@ -71,13 +71,13 @@ def test_taste_gathers_what_it_concerns(catalogue: Catalogue) -> None:
 
 
 def test_pure_chance_is_uniform(catalogue: Catalogue) -> None:
-    listening = draw_listening(catalogue, replace(DEFAULT, chance_share=1.0))
+    listening = draw_interactions(catalogue, replace(DEFAULT, chance_share=1.0))
     assert chisquare(np.bincount(listening.tracks, minlength=480)).pvalue > 1e-3
 
 
 def test_popularity_alone_orders_tracks(catalogue: Catalogue) -> None:
     config = replace(DEFAULT, taste_sharpness=0.0, chance_share=0.0, popularity_exponent=1.0)
-    plays = np.bincount(draw_listening(catalogue, config).tracks, minlength=480)
+    plays = np.bincount(draw_interactions(catalogue, config).tracks, minlength=480)
     assert spearmanr(plays, catalogue.popularity).statistic > 0.95
 
 

@@ -4,7 +4,7 @@ from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.labels.genre_accuracy import judge_genres, match_genres
+from cs_keras.evaluation.labels.genre_accuracy import evaluate_genres, match_genres
 from cs_keras.evaluation.statistics.resampling import Resampling
 
 GENRES = ("folk", "pop", "rock")
@@ -18,7 +18,7 @@ def test_one_genre_each_is_as_scikit_learn(random):
     truth = random.integers(0, 3, 200)
     probabilities = random.dirichlet(np.ones(3), 200)
     probabilities[np.arange(120), truth[:120]] += 1
-    found = judge_genres(probabilities, GENRES, [[GENRES[i]] for i in truth], "pop")
+    found = evaluate_genres(probabilities, GENRES, [[GENRES[i]] for i in truth], "pop")
     predicted = probabilities.argmax(axis=1)
     assert found.accuracy == accuracy_score(truth, predicted)
     np.testing.assert_array_equal(found.confusion, confusion_matrix(truth, predicted))
@@ -35,7 +35,7 @@ def test_one_genre_each_is_as_scikit_learn(random):
 
 def test_any_of_several_genres_is_right():
     labels = [["rock", "pop"], ["rock", "pop"], ["folk"], [], ["polka"], ["polka", "rock"]]
-    found = judge_genres(told(1, 0, 0, 2, 2, 2), GENRES, labels, "rock", Resampling(10))
+    found = evaluate_genres(told(1, 0, 0, 2, 2, 2), GENRES, labels, "rock", Resampling(10))
     np.testing.assert_array_equal(found.confusion, [[1, 0, 0], [0, 1, 0], [1, 0, 1]])
     assert found.accuracy == 3 / 4 == np.trace(found.confusion) / found.n_tracks
     assert found.majority_accuracy == 3 / 4
@@ -53,16 +53,16 @@ def test_genres_of_other_collections_are_matched_without_regard_to_case():
 
 
 def test_the_first_of_equals_is_told():
-    found = judge_genres([[0.4, 0.2, 0.4]], GENRES, [["rock"]], "rock")
+    found = evaluate_genres([[0.4, 0.2, 0.4]], GENRES, [["rock"]], "rock")
     np.testing.assert_array_equal(found.confusion, [[0, 0, 0], [0, 0, 0], [1, 0, 0]])
 
 
 def test_bad_input_is_named():
     with pytest.raises(DataError, match=r"of shape \(2, 3\). Received: shape \(1, 3\)"):
-        judge_genres(told(0), GENRES, [["rock"], ["pop"]], "rock")
+        evaluate_genres(told(0), GENRES, [["rock"], ["pop"]], "rock")
     with pytest.raises(DataError, match="no probabilities"):
-        judge_genres([[np.nan, 0, 1]], GENRES, [["rock"]], "rock")
+        evaluate_genres([[np.nan, 0, 1]], GENRES, [["rock"]], "rock")
     with pytest.raises(DataError, match="None of 2 tracks .* some of folk, pop, rock. Received: jazz, polka"):
-        judge_genres(told(0, 1), GENRES, [["polka"], ["jazz"]], "rock")
+        evaluate_genres(told(0, 1), GENRES, [["polka"], ["jazz"]], "rock")
     with pytest.raises(DataError, match="Received: none"):
-        judge_genres(told(0), GENRES, [[]], "rock")
+        evaluate_genres(told(0), GENRES, [[]], "rock")

@@ -58,22 +58,22 @@ def members(dataset: Path) -> tuple[Path, Path]:
 
 
 def judge_again(folder: Path, dataset: Path) -> None:
-    """Judge what lies in a run folder now, as the ensemble of one run and itself would be."""
+    """Evaluate what lies in a run folder now, as the ensemble of one run and itself would be."""
     from cs_keras import config
     from pipelines.evaluation.evaluate import evaluate
-    from pipelines.evaluation.evaluator import Judge
+    from pipelines.evaluation.evaluator import Evaluator
     from pipelines.evaluation.reference import make_reference
-    from pipelines.factors.interactions import open_listening
+    from pipelines.factors.interactions import open_interactions
     from pipelines.training.run_config import EvaluationConfig, resolve
 
     settings = read_json(folder / "config.json")
     data = Dataset(dataset)
     factors = open_factors(dataset, data.tracks)
     evaluation = config.replace(EvaluationConfig(), settings["evaluation"])
-    reference = make_reference(data.tracks, factors, open_listening(dataset, factors))
+    reference = make_reference(data.tracks, factors, open_interactions(dataset, factors))
     (folder / "evaluation.json").unlink()
     changes = {"seed": settings["seed"], "evaluation": settings["evaluation"]}
-    judge = Judge(reference, evaluation, settings["seed"])
+    judge = Evaluator(reference, evaluation, settings["seed"])
     evaluate(resolve("genre-label-linear", changes), judge, data, factors, folder)
 
 

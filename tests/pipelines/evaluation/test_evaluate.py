@@ -28,7 +28,7 @@ from pipelines.evaluation.evaluation_json import (
     query_values,
     ranking_values,
 )
-from pipelines.evaluation.evaluator import Judge
+from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Predictor, make_reference
 from pipelines.training.run_config import EvaluationConfig
 
@@ -84,19 +84,19 @@ def make_listening() -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix(RANDOM.random((N_PLAYLISTS, N_TRAIN + 4 + N_TEST)) < 0.1, dtype=np.float32)
 
 
-def make_judge(listening: Any = None, **arguments: Any) -> Judge:
-    return Judge(make_reference(*make_catalogue(**arguments), listening), SETTINGS, seed=0)
+def make_judge(listening: Any = None, **arguments: Any) -> Evaluator:
+    return Evaluator(make_reference(*make_catalogue(**arguments), listening), SETTINGS, seed=0)
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def judge() -> Evaluator:
     return make_judge(make_listening())
 
 
-def verdicts(judge: Judge, items: npt.NDArray[Any]) -> dict[str, str]:
+def verdicts(judge: Evaluator, items: npt.NDArray[Any]) -> dict[str, str]:
     """Return what is said of a prediction's shortest lists, by kind."""
     own = judge.reference.own
-    found = {MODEL: judge.judge(Predictor(items, own.playlists)), **judge.yardsticks}
+    found = {MODEL: judge.judge(Predictor(items, own.playlists)), **judge.reference_predictors}
     return {
         kind: next(rung["verdict"] for rung in ladders[0]["rungs"] if rung["name"] == MODEL)
         for kind, ladders in ladder_values(judge, found).items()
@@ -116,16 +116,16 @@ def verdicts(judge: Judge, items: npt.NDArray[Any]) -> dict[str, str]:
     ids=["noise", "mean", "reference and noise", "reference", "turned reference"],
 )
 def test_verdicts_on_predictions_of_known_worth(
-    judge: Judge, prediction: Any, similarity: Verdict, dot: Verdict
+    judge: Evaluator, prediction: Any, similarity: Verdict, dot: Verdict
 ) -> None:
     items = prediction(judge.reference.own.items).astype(np.float32)
     assert verdicts(judge, items) == {"similarity": similarity, "dot": dot}
 
 
-def test_a_second_fit_is_the_ceiling_with_its_own_playlists(judge: Judge) -> None:
+def test_a_second_fit_is_the_ceiling_with_its_own_playlists(judge: Evaluator) -> None:
     own, second = judge.reference.own, judge.reference.second
     assert second is not None
-    found = {MODEL: judge.judge(second), **judge.yardsticks}
+    found = {MODEL: judge.judge(second), **judge.reference_predictors}
     for ladders in ladder_values(judge, found).values():
         rung = next(rung for rung in ladders[0]["rungs"] if rung["name"] == MODEL)
         assert rung["to_ceiling"] == {"share": 1, "low": 1, "high": 1}
@@ -137,14 +137,14 @@ def test_a_second_fit_is_the_ceiling_with_its_own_playlists(judge: Judge) -> Non
 
 def test_without_a_second_fit_there_is_no_share_of_a_gap() -> None:
     judge = make_judge(second_item_factors=None, second_playlist_factors=None)
-    found = {MODEL: judge.judge(judge.reference.own), **judge.yardsticks}
+    found = {MODEL: judge.judge(judge.reference.own), **judge.reference_predictors}
     assert set(found) == {"model", "random", "one-ranking", "artist-mean", "reference"}
     rungs = ladder_values(judge, found)["dot"][0]["rungs"]
     assert {rung["to_ceiling"] for rung in rungs} == {None}
     assert rungs[-1]["name"] == MODEL and rungs[-1]["to_reference"]["share"] == 1
 
 
-def test_overlaps_are_those_of_the_evaluation(judge: Judge) -> None:
+def test_overlaps_are_those_of_the_evaluation(judge: Evaluator) -> None:
     own, predicted = judge.reference.own, noisy(judge.reference.own.items, 1)
     found = judge.judge(Predictor(predicted, own.playlists))
     expected = evaluate_overlap(own.items, predicted, ks=SETTINGS.ks, n_permutations=199, n_bootstrap=100)
@@ -154,9 +154,9 @@ def test_overlaps_are_those_of_the_evaluation(judge: Judge) -> None:
         assert (found.shared["similarity"][row.k] / row.k).mean() == row.overlap
 
 
-def test_ranking_is_that_of_the_evaluation(judge: Judge) -> None:
+def test_ranking_is_that_of_the_evaluation(judge: Evaluator) -> None:
     own, reference = judge.reference.own, judge.reference
-    found = {MODEL: judge.judge(Predictor(noisy(own.items, 1), own.playlists)), **judge.yardsticks}
+    found = {MODEL: judge.judge(Predictor(noisy(own.items, 1), own.playlists)), **judge.reference_predictors}
     values = ranking_values(judge, found)
     assert values is not None
     expected = rank_metrics(own.playlists, own.items, reference.listening, ks=(5, 20, 500))
@@ -181,7 +181,7 @@ def test_cohesion_is_that_of_lists_among_test_tracks() -> None:
     tracks, factors = make_catalogue()
     genres = [[["even", "odd"][i % 2]] if i % 3 else [] for i in range(len(tracks))]
     column = tracks.table.schema.get_field_index("genres")
-    judge = Judge(
+    judge = Evaluator(
         make_reference(Tracks(tracks.table.set_column(column, "genres", [genres])), factors), SETTINGS, 0
     )
     test = N_TRAIN + 4 + np.arange(N_TEST)
@@ -190,19 +190,19 @@ def test_cohesion_is_that_of_lists_among_test_tracks() -> None:
     own = judge.reference.own
     found = judge.judge(Predictor(own.items, own.playlists, places.astype(np.float32))).beyond
     assert found["shared_genre"] == 1 and found["genre_entropy"] is not None and found["genre_entropy"] < 0.5
-    of_reference = judge.yardsticks["reference"].beyond
+    of_reference = judge.reference_predictors["reference"].beyond
     chance = np.mean([np.mean(np.delete(parity, i) == parity[i]) for i in np.flatnonzero(test % 3)])
     assert of_reference["shared_genre"] == pytest.approx(chance, abs=0.1)  # factors are drawn at random
     assert of_reference["genre_entropy"] is not None and of_reference["genre_entropy"] > 0.5
-    assert of_reference["diversity"] < judge.yardsticks["random"].beyond["diversity"]
-    assert make_judge().yardsticks["reference"].beyond["shared_genre"] is None
+    assert of_reference["diversity"] < judge.reference_predictors["random"].beyond["diversity"]
+    assert make_judge().reference_predictors["reference"].beyond["shared_genre"] is None
 
 
-def test_groups_part_the_test_tracks(judge: Judge) -> None:
+def test_groups_part_the_test_tracks(judge: Evaluator) -> None:
     found = {
         MODEL: judge.judge(Predictor(noisy(judge.reference.own.items, 1), judge.reference.own.playlists))
     }
-    values = group_values(judge, {**found, **judge.yardsticks})
+    values = group_values(judge, {**found, **judge.reference_predictors})
     assert {name: sum(one["n"] for one in sizes) for name, sizes in values["sizes"].items()} == {
         "popularity": N_TEST,
         "artist": N_TEST,
@@ -223,14 +223,14 @@ def test_artist_means_are_left_out_where_no_artist_is_known() -> None:
     nobody = tracks.table.set_column(
         tracks.table.schema.get_field_index("artist"), "artist", [[""] * len(tracks)]
     )
-    judge = Judge(make_reference(Tracks(nobody), factors), SETTINGS, seed=0)
-    assert "artist-mean" not in judge.yardsticks
+    judge = Evaluator(make_reference(Tracks(nobody), factors), SETTINGS, seed=0)
+    assert "artist-mean" not in judge.reference_predictors
     assert not judge.reference.artist_known.any()
 
 
-def test_what_was_found_query_by_query_gives_the_means(judge: Judge) -> None:
+def test_what_was_found_query_by_query_gives_the_means(judge: Evaluator) -> None:
     own = judge.reference.own
-    found = {MODEL: judge.judge(Predictor(noisy(own.items, 1), own.playlists)), **judge.yardsticks}
+    found = {MODEL: judge.judge(Predictor(noisy(own.items, 1), own.playlists)), **judge.reference_predictors}
     arrays = query_values(judge, found)
     for kind, rows in found[MODEL].overlap.items():
         shared = arrays[f"{kind}@5/model"]
@@ -246,7 +246,7 @@ def test_what_was_found_query_by_query_gives_the_means(judge: Judge) -> None:
 def test_runs_of_all_seeds_ask_the_same_queries() -> None:
     few = dataclasses.replace(SETTINGS, max_queries=7)
     reference = make_reference(*make_catalogue())
-    asked = [Judge(reference, few, seed).lists["dot"].queries for seed in range(3)]
+    asked = [Evaluator(reference, few, seed).lists["dot"].queries for seed in range(3)]
     assert len(asked[0]) == 7 and np.array_equal(asked[0], asked[1]) and np.array_equal(asked[0], asked[2])
 
 
@@ -254,10 +254,10 @@ def test_sampled_queries_are_all_that_is_asked_for() -> None:
     """Every part is what the sampled tracks and playlists give, and says how many there were."""
     listening = make_listening()
     reference = make_reference(*make_catalogue(), listening)
-    judge = Judge(reference, dataclasses.replace(SETTINGS, max_queries=7), seed=0)
+    judge = Evaluator(reference, dataclasses.replace(SETTINGS, max_queries=7), seed=0)
     own, asked = reference.own, judge.lists["dot"].queries
     predicted = noisy(own.items, 1)
-    found = {MODEL: judge.judge(Predictor(predicted, own.playlists)), **judge.yardsticks}
+    found = {MODEL: judge.judge(Predictor(predicted, own.playlists)), **judge.reference_predictors}
     for rows in found[MODEL].overlap.values():
         assert {row.n_queries for row in rows} == {7}
     ranking, groups = ranking_values(judge, found), group_values(judge, found)["predictors"][MODEL]
@@ -294,8 +294,8 @@ class Lines:
 def test_judging_tells_how_far_it_is() -> None:
     lines = Lines()
     reference = make_reference(*make_catalogue(), make_listening())
-    judge = Judge(reference, SETTINGS, 0, lines)
-    assert judge.yardsticks
+    judge = Evaluator(reference, SETTINGS, 0, lines)
+    assert judge.reference_predictors
     judge.judge(reference.own, "cnn")
     assert list(lines.tasks) == [
         "rank by the reference",
@@ -337,7 +337,7 @@ def test_a_single_test_track_has_no_similarity_lists() -> None:
     found = judge.judge(judge.reference.own)
     assert [row.available for row in found.overlap["similarity"]] == [False] * 3
     assert [row.available for row in found.overlap["dot"]] == [False] * 3
-    assert "similarity" not in judge.yardsticks["one-ranking"].overlap
+    assert "similarity" not in judge.reference_predictors["one-ranking"].overlap
 
 
 def test_no_test_track_with_factors_is_told() -> None:

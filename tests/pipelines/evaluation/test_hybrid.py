@@ -17,14 +17,14 @@ from pipelines.factors.fit import FactorsConfig, make_factors
 from reports.formats.markdown_csv import to_markdown
 from reports.tables.hybrids import make_hybrids_section
 from tests.data.small import write_small
-from tests.pipelines.planted import N_TRACKS, RANK, draw_listening
+from tests.pipelines.planted import N_TRACKS, RANK, draw_interactions
 
 LISTENS = (0, 1, 3, 10)
 
 
 def make_dataset(tmp_path: Path, protocol: str = "strict") -> Path:
     folder = write_small(tmp_path / "dataset", [1] * N_TRACKS, [i % 10 for i in range(N_TRACKS)])
-    lines = [f"p{u},t{i}" for u, i in np.argwhere(draw_listening())]
+    lines = [f"p{u},t{i}" for u, i in np.argwhere(draw_interactions())]
     listening = tmp_path / "listening.csv"
     listening.write_text("\n".join(["playlist_id,track_id", *lines]))
     make_factors(listening, folder, FactorsConfig(WmfConfig(RANK), protocol, ceiling=False))

@@ -19,7 +19,7 @@ from cs_keras.factors.store import Factors
 from cs_keras.runs import DONE, read_json, write_json, write_npz
 from pipelines.evaluation.evaluate import EVALUATION_FILE, evaluate
 from pipelines.evaluation.evaluation_json import MODEL
-from pipelines.evaluation.evaluator import Judge
+from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference
 from pipelines.training.run_config import EvaluationConfig
 from pipelines.training.train import PREDICTIONS_FILE, TRAINING_FILE
@@ -81,11 +81,11 @@ def make_predictions(factors: Factors, truth: Matrix) -> dict[str, Matrix]:
 
 
 def judge_all(runs: Path) -> None:
-    """Judge predictions of known worth, each into a run folder, as the main job would."""
+    """Evaluate predictions of known worth, each into a run folder, as the main job would."""
     tracks, factors, truth = make_catalogue()
     held = np.random.default_rng(7).random((N_PLAYLISTS, len(tracks))) < 0.1
     listening = scipy.sparse.csr_matrix(held, dtype=np.float32)
-    judge = Judge(make_reference(tracks, factors, listening), SETTINGS, seed=0)
+    judge = Evaluator(make_reference(tracks, factors, listening), SETTINGS, seed=0)
     dataset: Any = SimpleNamespace(tracks=tracks, info=SimpleNamespace(left_out=()))
     training = {"parameters": 1, "n_train_tracks": N_TRAIN, "epochs": 1, "best_epoch": 1, "seconds": 1.0}
     for name, rows in make_predictions(factors, truth).items():

@@ -12,7 +12,7 @@ from cs_keras.data.schema import read_tracks
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.grid import Grid
 from cs_keras.factors.interactions import align
-from cs_keras.factors.listening import read_listening
+from cs_keras.factors.listening import read_interactions
 from cs_keras.factors.store import load_factors
 from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from pipelines.factors import select as module
@@ -20,7 +20,7 @@ from pipelines.factors.average_seeds import average_protocol, compare_averages
 from pipelines.factors.fit import FactorsConfig, factors_names, factors_path
 from pipelines.factors.measure_setting import draw_sample, measure_setting
 from pipelines.factors.select import SelectionConfig, make_selected, select_factors, selection_path
-from tests.pipelines.planted import RANK, draw_listening, write_planted
+from tests.pipelines.planted import RANK, draw_interactions, write_planted
 
 QUICK = SelectionConfig(Grid((4, RANK), (5.0,), (1.0,), (2,)))
 FEW = 150  # playlists: enough where no number is judged
@@ -28,14 +28,14 @@ FEW = 150  # playlists: enough where no number is judged
 
 @pytest.fixture
 def dataset(tmp_path):
-    write_planted(tmp_path / "dataset", draw_listening(FEW))
+    write_planted(tmp_path / "dataset", draw_interactions(FEW))
     return tmp_path / "dataset"
 
 
 @pytest.fixture
 def large(tmp_path):
     (tmp_path / "large").mkdir()
-    write_planted(tmp_path / "large" / "dataset", draw_listening())
+    write_planted(tmp_path / "large" / "dataset", draw_interactions())
     return tmp_path / "large" / "dataset"
 
 
@@ -46,7 +46,7 @@ def listening(dataset):
 
 def sample_of(dataset, seed=0):
     tracks = read_tracks(dataset)
-    return draw_sample(align(read_listening(dataset.parent / "listening.csv"), tracks.ids), tracks, seed)
+    return draw_sample(align(read_interactions(dataset.parent / "listening.csv"), tracks.ids), tracks, seed)
 
 
 def without_times(selection):
@@ -124,7 +124,7 @@ def test_measurements_by_an_independent_path(dataset):
 
 def test_no_test_track_is_looked_at(dataset, listening, tmp_path):
     selection = select_factors(listening, dataset, QUICK)
-    holds = draw_listening(FEW)
+    holds = draw_interactions(FEW)
     is_test = read_tracks(dataset).in_split("test")
     holds[:, is_test] = np.random.default_rng(9).random((len(holds), is_test.sum())) < 0.5
     only_test = np.zeros((5, holds.shape[1]), dtype=bool)
@@ -139,7 +139,7 @@ def test_held_out_listening_is_not_fitted(dataset):
     sample = sample_of(dataset)
     assert sample.kept[:, sample.is_train].multiply(sample.held_out).nnz == 0
     assert sample.held_out.nnz > FEW
-    interactions = align(read_listening(dataset.parent / "listening.csv"), read_tracks(dataset).ids)
+    interactions = align(read_interactions(dataset.parent / "listening.csv"), read_tracks(dataset).ids)
     train = interactions.user_items[:, read_tracks(dataset).in_split("train")]
     assert (sample.kept[:, sample.is_train] + sample.held_out != train).nnz == 0
 
@@ -246,7 +246,7 @@ def test_bad_searches_are_refused(tmp_path, dataset, listening):
     with pytest.raises(ConfigError, match="name is made of"):
         select_factors(listening, dataset, QUICK, "../wmf")
     (tmp_path / "short").mkdir()
-    short = write_planted(tmp_path / "short" / "dataset", draw_listening(FEW, length=3))
+    short = write_planted(tmp_path / "short" / "dataset", draw_interactions(FEW, length=3))
     with pytest.raises(DataError, match="no playlist is long enough"):
         select_factors(short, short.parent / "dataset", QUICK)
     (tmp_path / "few").mkdir()

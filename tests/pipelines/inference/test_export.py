@@ -21,7 +21,7 @@ from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.layers.plain import plain_model
 from cs_keras.layers.stochastic_pooling import StochasticPooling1D
 from cs_keras.models import MODEL_FILES, get_baseline, model_module
-from cs_keras.models.spec import AugmentConfig, architecture, heard_audio
+from cs_keras.models.spec import AugmentConfig, architecture, required_audio
 from cs_keras.progress import Silent
 from cs_keras.training.serving import window_starts
 from pipelines.inference.export import export
@@ -178,10 +178,10 @@ def test_every_kind_of_model_has_a_plain_form(key: str, content: str, tmp_path: 
     keras.utils.set_random_seed(0)
     baseline = dataclasses.replace(architecture(get_baseline(key)), sequence=SHORT)
     if baseline.procedure in ("regression", "triplet"):
-        samples = heard_audio(baseline).content == "waveform"
+        samples = required_audio(baseline).content == "waveform"
         augment = dataclasses.replace(VARIED, time_stretch=0.0) if samples else VARIED
         baseline = dataclasses.replace(baseline, augment=augment)
-    model = model_module(key).build(baseline, 8, heard_audio(baseline, AudioConfig(content=content)))
+    model = model_module(key).build(baseline, 8, required_audio(baseline, AudioConfig(content=content)))
     rng = np.random.default_rng(0)
     for weight in model.trainable_weights:  # the output layer starts at zero
         weight.assign_add(0.05 * rng.standard_normal(weight.shape).astype(np.float32))

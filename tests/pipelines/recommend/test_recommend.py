@@ -16,7 +16,7 @@ from cs_keras.progress import Silent
 from cs_keras.runs import digest, write_npz
 from pipelines.recommend.audio_files import with_audio
 from pipelines.recommend.catalogue import Catalogue, open_catalogue
-from pipelines.recommend.query import ask_playlist, ask_tracks
+from pipelines.recommend.query import query_playlist, query_tracks
 from pipelines.recommend.recommend import Recommended, SearchConfig, recommend
 from tests.data.small import change_table, write_small
 
@@ -89,7 +89,7 @@ def like(
 ) -> list[Recommended]:
     names = ("by", "candidates", "index", "index_file")
     search = SearchConfig(**{name: settings.pop(name) for name in names if name in settings})  # type: ignore[arg-type]
-    question = ask_tracks(catalogue, seeds, "auto", Silent())
+    question = query_tracks(catalogue, seeds, "auto", Silent())
     listing = recommend(catalogue, question, search, Rules(k, **settings), by_listening)  # type: ignore[arg-type]
     assert (listing.recall is None) == (search.index in (None, "exact"))
     return list(listing.tracks)
@@ -164,7 +164,7 @@ def test_approximate_indexes_agree_where_there_is_little_to_search(
 
 def test_a_playlist_lacks_what_it_does_not_hold(catalogue: Catalogue, dataset: Path) -> None:
     def found() -> list[str]:
-        question = ask_playlist(catalogue, "p0")
+        question = query_playlist(catalogue, "p0")
         return ids(list(recommend(catalogue, question, SearchConfig("dot"), Rules(3)).tracks))
 
     assert found() == ["t1", "t0", "t9"]
@@ -185,7 +185,7 @@ def test_without_a_dataset_lists_are_of_predictions(run: Path) -> None:
         with pytest.raises(DataError):
             like(catalogue, "t9", **needs)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="holds no playlists; name the dataset"):
-        ask_playlist(catalogue, "p0")
+        query_playlist(catalogue, "p0")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_seeds_without_a_place(seed: str, expected: str, catalogue: Catalogue) -
 
 def test_an_unknown_playlist(catalogue: Catalogue) -> None:
     with pytest.raises(DataError, match="no playlist 'p00' among the 2 of 'wmf'. Did you mean 'p0'"):
-        ask_playlist(catalogue, "p00")
+        query_playlist(catalogue, "p00")
 
 
 def test_a_run_of_other_data_is_refused(run: Path, dataset: Path) -> None:

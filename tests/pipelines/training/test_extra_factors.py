@@ -12,7 +12,7 @@ from cs_keras.models.spec import TrainingConfig
 from cs_keras.runs import read_json, read_npz
 from pipelines.factors.fit import open_factors
 from pipelines.training.model_file import MODEL_FILE
-from pipelines.training.targets import make_lesson, make_task, open_extra_factors
+from pipelines.training.targets import make_task, make_training_targets, open_extra_factors
 from tests.cli.conftest import SMALL, demo, run
 
 __all__ = ["demo"]  # the fixture
@@ -48,8 +48,8 @@ def test_the_other_targets_stand_after_ones_own(loss: str, dataset: Path) -> Non
     several = [open_factors(dataset, read.tracks, name) for name in ("wmf", "other")]
     training = TrainingConfig(loss=loss, extra_factors=("other",))
     extra = open_extra_factors(read, several[0], training)
-    both = make_lesson(make_task(read, several[0], 1.0, extra=extra), several[0], training).examples
-    alone = [make_lesson(make_task(read, one, 1.0), one, training).examples for one in several]
+    both = make_training_targets(make_task(read, several[0], 1.0, extra=extra), several[0], training).examples
+    alone = [make_training_targets(make_task(read, one, 1.0), one, training).examples for one in several]
     assert both.shape == (60, 32 + 8)
     np.testing.assert_array_equal(both, np.hstack(alone))
 

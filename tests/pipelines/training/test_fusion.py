@@ -47,7 +47,7 @@ LOSS = 0.06
 LUCK = 0.01
 
 
-class Told(Silent):
+class GenrePredictions(Silent):
     """Remembers the lines, and is interrupted at one of them."""
 
     def __init__(self, until: str = "never") -> None:
@@ -254,7 +254,7 @@ def test_a_branch_is_what_its_own_run_would_be(planted: Planted, fused: Path, ru
 
 @pytest.mark.slow
 def test_branches_are_shared(planted: Planted, fused: Path, runs: Path) -> None:
-    told = Told()
+    told = GenrePredictions()
     train(planted, runs, "fusion-genres", every(N_TRACKS), told)
     assert any(line.startswith("genre-label: epoch ") for line in told.lines)
     assert not any(line.startswith(("cnn-bn: epoch ", "attributes: epoch ")) for line in told.lines)
@@ -266,8 +266,8 @@ def test_an_interrupted_fusion_goes_on_to_the_same_numbers(
     until: str, planted: Planted, fused: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(planted, tmp_path, "fusion", every(N_TRACKS), Told(until))
-    told = Told()
+        train(planted, tmp_path, "fusion", every(N_TRACKS), GenrePredictions(until))
+    told = GenrePredictions()
     folder = train(planted, tmp_path, "fusion", every(N_TRACKS), told)
     assert not any(line.startswith("cnn-bn: epoch 1 of") for line in told.lines)
     assert (folder / "predictions.npz").read_bytes() == (fused / "predictions.npz").read_bytes()
@@ -291,7 +291,7 @@ def test_audible_attributes_are_estimated_from_sound(planted: Planted, tmp_path:
     """Numbers that are levels, and a word for each sign of the first: all that there is to hear."""
     words = [("low",) if value < 0 else ("high",) for value in planted.heard[:, 0].tolist()]
     columns = {"level": NumericColumn(planted.heard.copy()), "word": LabelColumn(tuple(words), "categorical")}
-    table, told = make_table(planted.ids.tolist(), columns, "the table"), Told()
+    table, told = make_table(planted.ids.tolist(), columns, "the table"), GenrePredictions()
     models = ["estimated-attributes", "fusion-estimated"]
     done = run_baselines(planted.folder, models, tmp_path, QUICK, table=table, progress=told)
     assert not done.failed

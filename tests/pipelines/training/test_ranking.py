@@ -9,7 +9,7 @@ from cs_keras.runs import read_json, read_npz
 from cs_keras.training.predict import apply_to_tracks
 from pipelines.evaluation.reference import make_reference
 from pipelines.factors.fit import open_factors
-from pipelines.factors.interactions import open_listening
+from pipelines.factors.interactions import open_interactions
 from pipelines.run_baselines import run_baselines
 from tests.cli.conftest import demo
 
@@ -41,7 +41,7 @@ def test_the_model_leads_to_places_and_on_to_factors(demo, run):
 def test_lists_of_similar_tracks_go_by_places(demo, run):
     dataset = Dataset(demo)
     factors = open_factors(demo, dataset.tracks, None)
-    test = make_reference(dataset.tracks, factors, open_listening(demo, factors)).rows["test"]
+    test = make_reference(dataset.tracks, factors, open_interactions(demo, factors)).rows["test"]
     stored = read_npz(run / "predictions.npz", "track_ids", "places")
     row_of = {track_id: row for row, track_id in enumerate(stored["track_ids"].tolist())}
     places = stored["places"][[row_of[track_id] for track_id in dataset.tracks.ids[test].tolist()]]

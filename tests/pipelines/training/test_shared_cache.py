@@ -18,7 +18,7 @@ from tests.cli.conftest import SMALL, demo, run
 __all__ = ["demo"]  # the fixture
 
 
-class Told(Silent):
+class GenrePredictions(Silent):
     """Remembers the lines."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ def test_another_process_waits_and_says_so(tmp_path: Path) -> None:
     process.start()
     try:
         assert ready.wait(60)
-        told, entered = Told(), threading.Event()
+        told, entered = GenrePredictions(), threading.Event()
 
         def enter() -> None:
             with shared_work(tmp_path, {"a": 1}, told):

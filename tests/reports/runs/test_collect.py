@@ -196,7 +196,7 @@ def test_what_was_left_out_is_counted_and_named(runs: Path, make_run: MakeRun) -
     evaluation = read_json(path)
     evaluation["left_out"] = {
         "recordings": [{"track_id": f"t{i:02}", "reason": "silent"} for i in range(12)],
-        "n_tracks_without_listening": 3,
+        "n_tracks_without_interactions": 3,
         "n_unknown_tracks": 1234,
     }
     write_json(path, evaluation)
