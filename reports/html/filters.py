@@ -174,7 +174,7 @@ def _heard(inspection: Inspection) -> str:
         f"all {n:,}" if n == inspection.n_tracks else f"{n:,} of {inspection.n_tracks:,}, drawn at random,"
     )
     parts = f"{windows} windows" if windows > 1 else "a window"
-    return f"Computed on {which} validation and test tracks, at most {parts} of {inspection.window_s:.1f} s of each."
+    return f"Over {which} validation and test tracks, at most {parts} of {inspection.window_s:.1f} s of each."
 
 
 def _filter_notes(inspection: Inspection) -> tuple[str, ...]:
