@@ -6,13 +6,13 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.catalogue import read_catalogue
 from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.write import write_demo_source
-from cs_keras.data.schema import read_info
+from cs_keras.data.schema import factors_path, read_info
 from cs_keras.errors import ConfigError
 from cs_keras.factors.wmf import WmfConfig
 from cs_keras.progress import Progress, Silent
 from cs_keras.runs import remove_temporaries
 from pipelines.dataset.ingest import IngestConfig, ingest
-from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, factors_path, make_factors
+from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, make_factors
 
 SOURCE = "source"
 # Few factors and a modest confidence, because the playlists are few: at alpha 40 another seed of the same fit

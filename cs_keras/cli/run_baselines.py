@@ -96,7 +96,7 @@ def command(
     changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
     outcome = run_baselines(dataset, keys, runs, changes, factors_name, console, reading_settings, table)
     if outcome.runs:
-        show_report(runs, runs / "report")
+        show_report(runs)
     if outcome.failed:
         raise CsKerasError(
             f"{len(outcome.failed)} of {len(keys)} models failed: {', '.join(outcome.failed)}."

@@ -187,6 +187,7 @@ def _search(study: "Study", reading: "ReadConfig", given: Mapping[str, Any]) -> 
     """Begin the study or go on with it, then show what it found."""
     from cs_keras.cli.console import Console
     from cs_keras.cli.live import live_view
+    from cs_keras.cli.report import show_report
     from tuning.records import start_of
     from tuning.search import search
     from tuning.study import needs_search, open_study
@@ -200,7 +201,7 @@ def _search(study: "Study", reading: "ReadConfig", given: Mapping[str, Any]) -> 
             search(study, training, start_of(study).training.epochs, _team(given), console, show)
     else:
         console.say(f"{study.folder}: done before; a higher budget (--max-trials, ...) goes on from here")
-    _show(study)
+    show_report(study.folder)
 
 
 def _team(given: Mapping[str, Any]) -> "Team":
@@ -213,14 +214,6 @@ def _team(given: Mapping[str, Any]) -> "Team":
     if n_workers is None:
         n_workers = 0 if given["role"] else max(1, len(tf.config.list_physical_devices("GPU")))
     return Team(n_workers, given["oracle"] or "127.0.0.1:0", given["lease"], given["work"])
-
-
-def _show(study: "Study") -> None:
-    """Print the table of trials and the command that trains the winner."""
-    from cs_keras.cli.report import show_study
-    from cs_keras.storage.location import is_remote
-
-    show_study(study.folder, Path("report") if is_remote(study.folder) else study.folder / "report")
 
 
 def _work(folder: "Location", dataset: str, reading: "ReadConfig", given: Mapping[str, Any]) -> None:

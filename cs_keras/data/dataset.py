@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras import config, tfio
+from cs_keras import tfio
 from cs_keras.data.reader import FrameReader, OpenShard, ReadConfig, Stretch, aligned_empty
-from cs_keras.data.schema import SHARDS_FOLDER, DatasetInfo, Tracks, read_info, read_tracks
+from cs_keras.data.schema import (
+    SHARDS_FOLDER,
+    DatasetInfo,
+    Tracks,
+    dataset_digest,
+    read_info,
+    read_tracks,
+)
 from cs_keras.data.shards import BLOCK_FRAMES, Frames, Shard, read_shard
 from cs_keras.data.windows import Windows
 from cs_keras.errors import AudioError, ConfigError, CsKerasError, DataError, StorageError
-from cs_keras.runs import digest
 from cs_keras.storage.location import Location, is_remote, sizes_below
 
 VERIFIED_FRAMES = 512 * BLOCK_FRAMES  # read at a time: sixteen megabytes
@@ -83,7 +89,7 @@ class Dataset:
     @property
     def digest(self) -> str:
         """SHA-256 over tables and sound: changes whenever training on the dataset could."""
-        return digest([self.tracks.digest, config.to_dict(self.info.audio), dict(self.info.shards)])
+        return dataset_digest(self.info, self.tracks)
 
     def read_track(self, row: int) -> Frames:
         """Return all frames of one track, shape (n_frames, frame_size), as stored; AudioError where it has none."""

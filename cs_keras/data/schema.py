@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from cs_keras.config import check_choice
 from cs_keras.data.folds import SPLITS
 from cs_keras.errors import ConfigError, DataError, StorageError, UnreachableError
 from cs_keras.runs import atomic_write, digest, write_json
-from cs_keras.storage.location import Location, read_bytes
+from cs_keras.storage.location import Location, names_below, read_bytes
 from cs_keras.storage.remote import BadAnswerError
 
 SCHEMA_VERSION = 2
@@ -252,6 +253,32 @@ def read_tracks(folder: Location) -> Tracks:
         )
     _check_positions(tracks, path)
     return tracks
+
+
+def dataset_digest(info: DatasetInfo, tracks: Tracks) -> str:
+    """Return the SHA-256 over tables and audio, which changes whenever training on the dataset could."""
+    return digest([tracks.digest, config.to_dict(info.audio), dict(info.shards)])
+
+
+def factors_path(dataset: Location, name: str) -> Location:
+    """Return the path of the factors called `name` in a dataset.
+
+    Raises
+    ------
+    ConfigError
+        When the name has characters that a file name should not have.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
+        raise ConfigError(
+            f"A factors' name is made of letters, digits, '-', '_' and '.', up to 64. Received: {name!r}."
+        )
+    return dataset / FACTORS_FOLDER / f"{name}.npz"
+
+
+def factors_names(dataset: Location) -> list[str]:
+    """Return the sorted names of the factors in a dataset."""
+    names = names_below(dataset / FACTORS_FOLDER)
+    return [name.removesuffix(".npz") for name in names if re.fullmatch(r"[^./][^/]*\.npz", name)]
 
 
 def _check_positions(tracks: Tracks, path: Location) -> None:

@@ -26,6 +26,7 @@ from cs_keras.data.schema import (
     TRACKS_FILE,
     DatasetInfo,
     Tracks,
+    factors_names,
     read_document,
     read_info,
     read_tracks,
@@ -38,7 +39,6 @@ from cs_keras.progress import Progress, Silent
 from cs_keras.runs import is_temporary
 from cs_keras.storage import remote
 from cs_keras.storage.location import Location, is_file, is_folder, is_remote, names_below
-from pipelines.factors.fit import factors_names
 
 BLOCK_BYTES = 2**24  # read at a time for the checksum of a block
 CACHED_TRACKS = 64  # fingerprints kept while candidates, which are sorted, are compared

@@ -17,6 +17,8 @@ from cs_keras.data.schema import (
     TRACK_SCHEMA,
     TRACKS_FILE,
     DatasetInfo,
+    factors_names,
+    factors_path,
     make_tracks,
     read_document,
     read_info,
@@ -28,7 +30,6 @@ from cs_keras.factors.store import load_factors
 from cs_keras.runs import atomic_write, remove_temporaries
 from cs_keras.storage.location import Location, is_file, is_folder, read_bytes
 from pipelines.dataset.check import check_tables, shards_on_disk, temporaries, try_read
-from pipelines.factors.fit import factors_names, factors_path
 
 OLD_SUFFIX = ".old"
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from cs_keras.data.schema import INTERACTIONS_FILE, read_tracks
+from cs_keras.data.schema import INTERACTIONS_FILE, factors_path, read_tracks
 from cs_keras.evaluation.fits import Fit, average_fits
 from cs_keras.evaluation.statistics.significance import bootstrap_interval
 from cs_keras.factors.interactions import load_interactions
@@ -22,7 +22,7 @@ from cs_keras.factors.store import Factors, save_factors
 from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from cs_keras.storage.location import Location
 from pipelines.factors.ceiling import Agreements, measure_agreements
-from pipelines.factors.fit import FactorsConfig, factors_path
+from pipelines.factors.fit import FactorsConfig
 from pipelines.factors.measure_setting import Sample, agreement, fit_sample, held_out_metrics, mean_or_none
 
 

@@ -1,20 +1,26 @@
 """Listening data, or factors from elsewhere, to ``factors/NAME.npz`` of a dataset."""
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any, Literal
 
 from cs_keras.config import check_choice
-from cs_keras.data.schema import FACTORS_FOLDER, INTERACTIONS_FILE, Tracks, read_info, read_tracks
-from cs_keras.errors import ConfigError, DataError
+from cs_keras.data.schema import (
+    INTERACTIONS_FILE,
+    Tracks,
+    factors_names,
+    factors_path,
+    read_info,
+    read_tracks,
+)
+from cs_keras.errors import DataError
 from cs_keras.factors.interactions import Interactions, Tally, align, save_interactions
 from cs_keras.factors.listening import read_interactions
 from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors, align_given, load_factors, read_given_factors, save_factors
 from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
-from cs_keras.storage.location import Location, names_below
+from cs_keras.storage.location import Location
 from pipelines.factors.ceiling import Ceiling, measure_ceiling
 
 DEFAULT_NAME = "wmf"
@@ -46,27 +52,6 @@ class FactorsConfig:
     def __post_init__(self) -> None:
         check_choice("protocol", self.protocol, ("strict", "thesis"))
         check_choice("scaling", self.scaling, ("standardize", "unit_norm", "none", "minmax"))
-
-
-def factors_path(dataset: Location, name: str) -> Location:
-    """Return where factors called `name` lie in a dataset.
-
-    Raises
-    ------
-    ConfigError
-        When the name has characters that a file name should not have.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
-        raise ConfigError(
-            f"A factors' name is made of letters, digits, '-', '_' and '.', up to 64. Received: {name!r}."
-        )
-    return dataset / FACTORS_FOLDER / f"{name}.npz"
-
-
-def factors_names(dataset: Location) -> list[str]:
-    """Return the names of the sets of factors that a dataset has, sorted."""
-    names = names_below(dataset / FACTORS_FOLDER)
-    return [name.removesuffix(".npz") for name in names if re.fullmatch(r"[^./][^/]*\.npz", name)]
 
 
 def make_factors(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cs_keras.data.schema import FACTORS_FOLDER, read_info, read_tracks
+from cs_keras.data.schema import FACTORS_FOLDER, factors_path, read_info, read_tracks
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.grid import Grid
 from cs_keras.factors.interactions import Tally, align
@@ -25,7 +25,7 @@ from cs_keras.progress import Progress, Silent
 from cs_keras.runs import digest, read_json, write_json
 from cs_keras.storage.location import Location, is_file
 from pipelines.factors.average_seeds import compare_averages, store_averaged
-from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, factors_path, make_factors
+from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, make_factors
 from pipelines.factors.measure_setting import Sample, draw_sample, measure_setting
 
 T = TypeVar("T")

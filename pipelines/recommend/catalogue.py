@@ -9,14 +9,13 @@ import numpy.typing as npt
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
-from cs_keras.data.schema import Tracks
+from cs_keras.data.schema import Tracks, factors_names, factors_path
 from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.arrays import read_arrays, require_arrays
 from cs_keras.factors.store import Factors, load_factors
 from cs_keras.playlists.entries import Entry
 from cs_keras.runs import DONE, digest, read_json
 from cs_keras.storage.location import Location, is_file
-from pipelines.factors.fit import factors_names, factors_path
 
 PREDICTIONS_FILE = "predictions.npz"  # of `pipelines.training.train`, which imports TensorFlow
 

@@ -8,7 +8,7 @@ from scipy.stats import ortho_group
 from sklearn.metrics import ndcg_score
 from sklearn.metrics.pairwise import cosine_similarity
 
-from cs_keras.data.schema import read_tracks
+from cs_keras.data.schema import factors_names, factors_path, read_tracks
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.grid import Grid
 from cs_keras.factors.interactions import align
@@ -17,7 +17,7 @@ from cs_keras.factors.store import load_factors
 from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from pipelines.factors import select as module
 from pipelines.factors.average_seeds import average_protocol, compare_averages
-from pipelines.factors.fit import FactorsConfig, factors_names, factors_path
+from pipelines.factors.fit import FactorsConfig
 from pipelines.factors.measure_setting import draw_sample, measure_setting
 from pipelines.factors.select import SelectionConfig, make_selected, select_factors, selection_path
 from tests.pipelines.planted import RANK, draw_interactions, write_planted

@@ -5,10 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from cs_keras.cli.report import command
-from cs_keras.data.schema import DatasetInfo, write_dataset
+from cs_keras.data.schema import DatasetInfo, factors_path, write_dataset
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.store import save_factors
-from pipelines.factors.fit import factors_path
 from tests.reports.conftest import MakeRun
 from tests.reports.html.runs_made import keep, make_space
 
