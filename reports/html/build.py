@@ -1,0 +1,82 @@
+"""The pages of a folder of runs, with what their dataset adds: names and true factors of tracks, inspections."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cs_keras.data.schema import dataset_digest, factors_names, factors_path, read_info, read_tracks
+from cs_keras.errors import CsKerasError, DataError
+from cs_keras.factors.store import load_factors
+from cs_keras.runs import digest
+from cs_keras.storage.location import Location
+from reports.html.group import rank_runs
+from reports.html.page import write_page
+from reports.html.runs import folders_of, list_folders
+from reports.html.source import Source
+from reports.html.spaces import Space, Spaces
+from reports.runs.collect import Collected
+from reports.tables.table import Section
+
+Inspect = Callable[[Path, Location], str | None]
+
+
+def build_pages(
+    collected: Collected,
+    sections: tuple[Section, ...],
+    runs: Path,
+    out: Path,
+    dataset: Location | None,
+    inspect: Inspect | None,
+) -> list[Path]:
+    """Write the pages of collected runs to `out`, and return the files; see `reports.report.build_report`."""
+    if dataset is None:
+        return write_page(sections, Source(collected, runs, {}), out)
+    spaces = open_spaces(dataset, collected)
+    reasons = inspect_best(dataset, collected, runs, spaces, inspect) if inspect else {}
+    return write_page(sections, Source(collected, runs, spaces, reasons), out)
+
+
+def open_spaces(dataset: Location, collected: Collected) -> Spaces:
+    """Load a dataset's sets of factors, by the digest of the data that runs name.
+
+    Raises
+    ------
+    DataError
+        When none of the runs was trained on the dataset in its present state.
+    """
+    spaces, tracks = {}, read_tracks(dataset)
+    tables = dataset_digest(read_info(dataset), tracks)
+    for name in factors_names(dataset):
+        factors = load_factors(factors_path(dataset, name))
+        spaces[digest([tables, factors.digest])] = Space(tracks, factors)
+    if not any(group.data_digest in spaces for group in collected.groups):
+        raise DataError(
+            f"No run was trained on {dataset} as it is now: its tracks or their factors have changed, and "
+            "true and predicted factors would be of different spaces."
+        )
+    return spaces
+
+
+def inspect_best(
+    dataset: Location, collected: Collected, runs: Path, spaces: Spaces, inspect: Inspect
+) -> dict[Path, str]:
+    """Inspect the best run of each group, or the best that has a network to inspect.
+
+    Returns
+    -------
+    dict of Path to str
+        Why a run was not inspected, by its folder. An error costs the page that part alone.
+    """
+    reasons: dict[Path, str] = {}
+    folders = list_folders(runs)
+    for group in (one for one in collected.groups if one.data_digest in spaces):
+        for run in rank_runs(group):
+            folder = folders_of(run, folders)[0]
+            try:
+                reason = inspect(folder, dataset)
+            except CsKerasError as error:
+                reasons[folder] = str(error)
+                break
+            if reason is None:
+                break
+            reasons[folder] = reason
+    return reasons
