@@ -76,7 +76,7 @@ def _server(folder: Path) -> Iterator[int]:
 def _windows(place: Location, reading: ReadConfig) -> float:
     """Return the seconds for an epoch's first batches, once the headers are known."""
     dataset = Dataset(place, reading)
-    dataset.places(_chosen(dataset), SEQUENCE.frames)
+    dataset.locate_windows(_chosen(dataset), SEQUENCE.frames)
     endless = iter(batches_of(dataset).from_epoch(0))
     start = time.perf_counter()
     for _ in itertools.islice(endless, N_BATCHES):
@@ -93,7 +93,7 @@ def _chosen(dataset: Dataset) -> Windows:
 def _ranges(files: Files) -> list[tuple[str, int, int]]:
     """Return object and bytes, from the first to the last, of each of the same windows."""
     dataset, ranges = Dataset(files.dataset), []
-    paths, _, first, last = dataset.places(_chosen(dataset), SEQUENCE.frames)
+    paths, _, first, last = dataset.locate_windows(_chosen(dataset), SEQUENCE.frames)
     offsets = {path: read_shard(Path(path.decode())).offset for path in set(paths.tolist())}
     for path, a, b in zip(paths.tolist(), first.tolist(), last.tolist(), strict=True):
         name = Path(path.decode()).relative_to(files.dataset.parent).as_posix()

@@ -17,7 +17,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
 from cs_keras.data.demo import DemoConfig, draw_catalogue, write_demo_source
-from cs_keras.data.demo.truth import style_predictor
+from cs_keras.data.demo.truth import predict_from_styles
 from cs_keras.data.demo.write import render_track
 from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.factors.interactions import align
@@ -101,7 +101,7 @@ def predict(
     name: str, values: np.ndarray, item_factors: np.ndarray, train: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
     if name.startswith("true"):
-        return style_predictor(values[train], item_factors[train], values[test])
+        return predict_from_styles(values[train], item_factors[train], values[test])
     scaler = StandardScaler().fit(values[train])
     model = Ridge(alpha=30.0).fit(scaler.transform(values[train]), item_factors[train])
     return model.predict(scaler.transform(values[test])).astype(np.float32)

@@ -118,7 +118,7 @@ def warm(files: Files, repeats: int) -> Iterator[Line]:
     dataset.verify()  # as frames are after their first use
     endless = iter(batches_of(dataset).from_epoch(0))
     windows = epoch_windows(dataset)
-    paths, shapes, first, _ = dataset.places(windows, SEQUENCE.frames)
+    paths, shapes, first, _ = dataset.locate_windows(windows, SEQUENCE.frames)
     maps = {path: _memory_map(path, shape) for path, shape in zip(paths.tolist(), shapes, strict=True)}
     pairs = itertools.cycle(zip(map(maps.get, paths.tolist()), first.tolist(), strict=True))
     buffer = np.empty((BATCH_SIZE, SEQUENCE.frames, AUDIO.n_bins), np.float16)

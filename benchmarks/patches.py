@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.data.batches import prediction_batches, reading
+from cs_keras.data.batches import dataset_errors, prediction_batches
 from cs_keras.data.dataset import Dataset
 from cs_keras.evaluation.size_study import cosine_distances
 from cs_keras.evaluation.statistics.significance import bootstrap_interval
@@ -52,7 +52,7 @@ def main() -> None:
     factors = open_factors(arguments.dataset, dataset.tracks, arguments.factors)
     rows = np.flatnonzero(dataset.tracks.in_split("test") & factors.has_factors)
     model = load_run_model(run.folder)
-    with reading(dataset):
+    with dataset_errors(dataset):
         batches, windows = prediction_batches(dataset, rows, run.sequence, run.batch_size)
         scaled = np.concatenate([model(batch, training=False).numpy() for batch in batches])
     outputs = run.signature.scaler.inverse(scaled)

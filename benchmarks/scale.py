@@ -98,7 +98,7 @@ def write_sparse(folder: Path, n_tracks: int) -> int:
             first = np.cumsum(lengths[group]) - lengths[group]
             for track, start in zip(group.tolist(), first.tolist(), strict=True):
                 rows.append(_row(track, fold, name, start, int(lengths[track])))
-    write_dataset(folder, DatasetInfo(AUDIO, dealing="given", shards=checksums), make_tracks(rows))
+    write_dataset(folder, DatasetInfo(AUDIO, fold_assignment="given", shards=checksums), make_tracks(rows))
     item_factors = rng.standard_normal((n_tracks, N_FACTORS), np.float32)
     factors = Factors(
         name="wmf",

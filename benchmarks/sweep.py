@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.comparison import Comparison, Line
 from benchmarks.settings import Settings
 from benchmarks.waiting import Waiting
-from cs_keras.progress import Silent
+from cs_keras.progress import SilentProgress
 from cs_keras.runs import read_json
 from tuning.plan import make_plan
 from tuning.search import Team, search
@@ -39,7 +39,7 @@ def _search(folder: Path, n_workers: int) -> tuple[float, set[str]]:
     study = Study(folder, wish, "dataset", "wmf", "", plan.base, plan.space, plan.points)
     open_study(study)
     start = time.perf_counter()
-    search(study, Waiting(TRIAL_S), 1, Team(n_workers), Silent(), lambda standing: None)
+    search(study, Waiting(TRIAL_S), 1, Team(n_workers), SilentProgress(), lambda standing: None)
     seconds = time.perf_counter() - start
     records = [read_json(path) for path in folder.glob("trials/*/trial.json")]
     shutil.rmtree(folder)

@@ -20,7 +20,7 @@ from cs_keras.errors import ConfigError, StorageError
 C = TypeVar("C")
 
 
-LATER = {"later": True}
+OMIT_IF_DEFAULT = {"later": True}
 """Metadata of a field that came later: `to_dict` leaves out its default, so what was written before stays equal."""
 
 

@@ -11,17 +11,17 @@ Advance = Callable[[int], None]
 class Progress(Protocol):
     """What a step tells its caller while it works."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Tell one finished fact."""
 
     def task(self, description: str, total: int) -> AbstractContextManager[Advance]:
         """Begin work of `total` units; the function it gives is called with units as they are done."""
 
 
-class Silent:
+class SilentProgress:
     """Tells nobody."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Do nothing."""
 
     @contextlib.contextmanager

@@ -9,7 +9,7 @@ from cs_keras.data.demo.write import write_demo_source
 from cs_keras.data.schema import factors_path, read_info
 from cs_keras.errors import ConfigError
 from cs_keras.factors.wmf import WmfConfig
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import remove_temporaries
 from pipelines.dataset.ingest import IngestConfig, ingest
 from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, make_factors
@@ -46,7 +46,7 @@ def make_demo(
     StorageError
         When files cannot be written.
     """
-    progress, settings, audio = progress or Silent(), settings or DemoConfig(), audio or AudioConfig()
+    progress, settings, audio = progress or SilentProgress(), settings or DemoConfig(), audio or AudioConfig()
     source = folder / SOURCE
     remove_temporaries(folder)
     with progress.task("synthesise", settings.n_tracks) as advance:
@@ -54,11 +54,11 @@ def make_demo(
     if factors_path(folder, DEFAULT_NAME).exists():
         _check_audio(folder, audio)
         return
-    progress.say(f"demo: {settings.n_tracks} tracks synthesised in {source}")
+    progress.log(f"demo: {settings.n_tracks} tracks synthesised in {source}")
     result = ingest(read_catalogue(source / "tracks.csv"), folder, IngestConfig(audio), progress)
-    progress.say(f"demo: {result.n_tracks} tracks ingested into {folder}")
+    progress.log(f"demo: {result.n_tracks} tracks ingested into {folder}")
     factors, _ = make_factors(source / "listening.csv", folder, FactorsConfig(DEMO_FACTORS))
-    progress.say(
+    progress.log(
         f"demo: {len(factors.playlist_ids)} playlists factorised in {DEMO_FACTORS.factors} dimensions"
     )
 

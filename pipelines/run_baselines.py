@@ -13,7 +13,7 @@ from cs_keras.data.attributes.table import AttributeTable, align
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import CsKerasError
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest, finish_run, is_done, locked, open_run, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
@@ -84,7 +84,7 @@ def run_baselines(
     CsKerasError
         When settings or dataset are wrong. A model that fails on its own is an entry of the outcome instead.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     configs = [resolve(key, changes) for key in models]
     for run in configs:
         choose_devices(run.execution, run.training.batch_size)  # refuses what no machine here can do
@@ -92,7 +92,7 @@ def run_baselines(
     given = None if table is None else align(table, dataset.tracks.ids, str(dataset_folder))
     require_inputs(configs, dataset.tracks, given)
     if table is not None:
-        progress.say(f"attributes of {table.where}: {table.describe()}")
+        progress.log(f"attributes of {table.where}: {table.describe()}")
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     data_digest = digest([dataset.digest, factors.digest])
     extras = [open_extra_factors(dataset, factors, run.training) for run in configs]
@@ -107,7 +107,7 @@ def run_baselines(
         folder = open_run(runs, run.key, settings, data_digest)
         if is_done(folder):
             write_signature(folder, dataset.info, factors.scaler)  # runs of earlier releases lack it
-            progress.say(f"{run.key}: done before, in {folder}")
+            progress.log(f"{run.key}: done before, in {folder}")
             finished.append(folder)
             continue
         if not verified and _is_verified_first(dataset):  # only when there is something to train
@@ -119,15 +119,15 @@ def run_baselines(
             with locked(folder), _remembering_failure(run.key, folder):
                 write_signature(folder, dataset.info, factors.scaler)
                 train(run, task, factors, folder, progress)
-                progress.say(f"{run.key}: judging {len(reference.rows['test'])} test tracks")
+                progress.log(f"{run.key}: judging {len(reference.rows['test'])} test tracks")
                 evaluate(run, judge, dataset, factors, folder)
         except FAILURES as error:
             failed[run.key] = _reason(error, folder)
-            progress.say(f"{run.key}: failed: {failed[run.key]}")
+            progress.log(f"{run.key}: failed: {failed[run.key]}")
             continue
         clean_up(folder)
         finished.append(finish_run(folder))
-        progress.say(f"{run.key}: done, in {finished[-1]}")
+        progress.log(f"{run.key}: done, in {finished[-1]}")
     return Outcome(tuple(finished), failed)
 
 

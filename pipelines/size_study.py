@@ -22,7 +22,7 @@ from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, gain, place
 from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.factors.store import Factors
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest, locked, read_json, read_npz, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
@@ -116,7 +116,7 @@ def study_size(
     StorageError
         When files cannot be read or written.
     """
-    progress, run = progress or Silent(), resolve(model, changes)
+    progress, run = progress or SilentProgress(), resolve(model, changes)
     choose_devices(run.execution, run.training.batch_size)
     dataset = Dataset(dataset_folder, reading)
     given = None if table is None else align(table, dataset.tracks.ids, str(dataset_folder))
@@ -131,7 +131,7 @@ def study_size(
     with locked(out):
         _open(out, {**begun, "data_digest": tasks[LARGE].data_digest})
         for size, task in tasks.items():
-            progress.say(f"{run.key}: the {size} set, {len(task.train)} train tracks")
+            progress.log(f"{run.key}: the {size} set, {len(task.train)} train tracks")
             predicted[size] = _train(run, task, factors, out / size, progress)
     rows = {size: _test_rows(dataset.tracks, factors, is_small, size) for size in SIZES}
     return _judge(run, tasks, rows, factors, predicted, config)

@@ -90,7 +90,7 @@ def search(
         chief = Chief(oracle, team.lease_s)
         address = chief.start(team.address)
         if not team.workers:
-            progress.say(f"the chief listens on {address}")
+            progress.log(f"the chief listens on {address}")
         crew = [
             _Worker(study, trainer, Place(f"worker-{n}", address, team.work), team.workers)
             for n in range(team.workers)
@@ -179,7 +179,7 @@ def _tell(study: Study, oracle: DurableOracle, told: set[str], progress: Progres
             if record["status"] == "completed"
             else f"failed, {record['cause']}: {record['reason']}"
         )
-        progress.say(f"trial {trial}: {came_out}; {standing(study, oracle).describe(study.search.objective)}")
+        progress.log(f"trial {trial}: {came_out}; {standing(study, oracle).describe(study.search.objective)}")
         log_trial(study, record)  # last: by this a search that goes on knows that all of it was told
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from cs_keras.config import LATER, check_choice, check_range
+from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
 
 CONTENTS = ("magnitude", "waveform")
 
@@ -33,7 +33,7 @@ class AudioConfig:
     hop_length: int = 512
     window: str = "hann"
     mixdown: str = "mean"
-    content: str = dataclasses.field(default="magnitude", metadata=LATER)
+    content: str = dataclasses.field(default="magnitude", metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         check_range("audio.sample_rate", self.sample_rate, 4000, 384_000)

@@ -16,7 +16,7 @@ Frames = npt.NDArray[Any]
 BLOCK_FRAMES = 1024  # transformed at a time: a few megabytes
 
 
-def frame_maker(audio: AudioConfig, dtype: str) -> Callable[[Samples], Frames]:
+def frame_extractor(audio: AudioConfig, dtype: str) -> Callable[[Samples], Frames]:
     """Return a function of a recording's samples, shape (n_samples,), to the frames that a dataset holds of it.
 
     Parameters

@@ -18,7 +18,7 @@ class Console:
     def __init__(self) -> None:
         self._began = time.monotonic()
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Tell one finished fact, with the seconds since the start."""
         line = "".join(
             c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line
@@ -56,7 +56,7 @@ class _LogLines:
         self._done += n
         if time.monotonic() - self._last > LOG_INTERVAL_S:
             self._last = time.monotonic()
-            self._console.say(f"{self._description}: {self._done} of {self._total}")
+            self._console.log(f"{self._description}: {self._done} of {self._total}")
 
 
 def quiet_tensorflow() -> None:

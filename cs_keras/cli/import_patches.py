@@ -73,13 +73,14 @@ def command(
     dataset = done.dataset
     if fold_by == "file":
         for fold, file in enumerate(files):
-            console.say(f"fold {fold}: {file}")
-    elif dataset.dealing.startswith("dealt"):
-        console.say(
-            f"Too few artists for ten hashed folds: the tracks were {dataset.dealing}, largest group first."
+            console.log(f"fold {fold}: {file}")
+    elif dataset.fold_assignment.startswith("round-robin"):
+        console.log(
+            f"Too few artists for ten hashed folds: tracks were assigned to folds {dataset.fold_assignment}, "
+            "largest group first."
         )
     if table:
-        console.say(
+        console.log(
             f"{table} describes {done.n_described} of the {done.n_tracks} tracks in the files, and "
             f"{len(descriptions) - done.n_described} that are not in them."
         )

@@ -105,9 +105,10 @@ def command(
     ]
     console = Console()
     result = ingest([*listed, *describe_recordings(others)], out, settings, console, flags)
-    if result.dealing.startswith("dealt"):
-        console.say(
-            f"Too few artists for ten hashed folds: the tracks were {result.dealing}, largest group first."
+    if result.fold_assignment.startswith("round-robin"):
+        console.log(
+            f"Too few artists for ten hashed folds: tracks were assigned to folds {result.fold_assignment}, "
+            "largest group first."
         )
     click.echo(
         f"{out}: {result.n_tracks} tracks, {result.n_new} of them new, "
@@ -135,8 +136,9 @@ def _ingest_items(
     from pipelines.dataset.ingest_items import ingest_items, read_items
 
     result = ingest_items(read_items(table, encoding), out, fold_by, append)
-    if result.dealing.startswith("dealt"):
+    if result.fold_assignment.startswith("round-robin"):
         click.echo(
-            f"Too few artists for ten hashed folds: the items were {result.dealing}, largest group first."
+            f"Too few artists for ten hashed folds: items were assigned to folds {result.fold_assignment}, "
+            "largest group first."
         )
     click.echo(f"{out}: {result.n_tracks} items without sound, {result.n_new} of them new.")

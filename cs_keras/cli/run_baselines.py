@@ -125,7 +125,7 @@ def _choose(models: str | None, dataset: Any, has_attributes: bool, console: Any
     audio = read_info(dataset).audio
     keys, unable = choose_models(models, read_tracks(dataset), has_attributes, audio)
     if unable:
-        console.say(
+        console.log(
             f"models that can run on {dataset}: {', '.join(keys)}; {len(unable)} others need what it lacks"
         )
     return keys

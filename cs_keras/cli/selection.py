@@ -122,7 +122,7 @@ def make_by_selection(
     console = Console()
     selection = select_factors(listening, dataset, config, name, console, **reading)
     _show(selection, selection_path(dataset, name).with_suffix(".md"))
-    console.say("fitting the recommended setting to all listening")
+    console.log("fitting the recommended setting to all listening")
     return make_selected(listening, dataset, selection, settings, name, **reading)
 
 

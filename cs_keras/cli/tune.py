@@ -200,7 +200,7 @@ def _search(study: "Study", reading: "ReadConfig", given: Mapping[str, Any]) -> 
         with live_view(study.search.objective) as show:
             search(study, training, start_of(study).training.epochs, _team(given), console, show)
     else:
-        console.say(f"{study.folder}: done before; a higher budget (--max-trials, ...) goes on from here")
+        console.log(f"{study.folder}: done before; a higher budget (--max-trials, ...) goes on from here")
     show_report(study.folder)
 
 

@@ -20,7 +20,7 @@ AHEAD = 2  # batches for which a disk is asked before they are read, so that it 
 
 
 @contextlib.contextmanager
-def reading(dataset: Dataset) -> Iterator[None]:
+def dataset_errors(dataset: Dataset) -> Iterator[None]:
     """Raise what the dataset met while TensorFlow read from it, instead of TensorFlow's account of it."""
     dataset.error = None
     try:
@@ -153,7 +153,7 @@ def _loader(
     def by_ranges(number: tf.Tensor) -> Any:
         def read(n: int) -> tuple[npt.NDArray[Any], Targets]:
             windows = choose(n)
-            dataset.announce(choose(n + AHEAD), frames)
+            dataset.prefetch(choose(n + AHEAD), frames)
             return dataset.read_windows(windows, frames), targets_of(windows)
 
         return pair(*tf.numpy_function(read, [number], (dtype, tf.float32)))
@@ -161,7 +161,7 @@ def _loader(
     def by_tfio(number: tf.Tensor) -> Any:
         def place(n: int) -> tuple[npt.NDArray[Any], ...]:
             windows = choose(n)
-            return (*dataset.places(windows, frames), targets_of(windows))
+            return (*dataset.locate_windows(windows, frames), targets_of(windows))
 
         def read(one: tuple[tf.Tensor, ...]) -> tf.Tensor:
             path, shape, first, last = one

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras import tfio
-from cs_keras.data.reader import FrameReader, OpenShard, ReadConfig, Stretch, aligned_empty
+from cs_keras.data.reader import FrameRange, FrameReader, OpenShard, ReadConfig, aligned_empty
 from cs_keras.data.schema import (
     SHARDS_FOLDER,
     DatasetInfo,
@@ -22,7 +22,7 @@ from cs_keras.data.schema import (
 from cs_keras.data.shards import BLOCK_FRAMES, Frames, Shard, read_shard
 from cs_keras.data.windows import Windows
 from cs_keras.errors import AudioError, ConfigError, CsKerasError, DataError, StorageError
-from cs_keras.storage.location import Location, is_remote, sizes_below
+from cs_keras.storage.location import Location, is_remote, list_file_sizes
 
 VERIFIED_FRAMES = 512 * BLOCK_FRAMES  # read at a time: sixteen megabytes
 
@@ -58,7 +58,7 @@ class Dataset:
         self._by_shard = np.argsort(self._shard_of, kind="stable")
         self._first = self.tracks.numbers("first_frame")
         self.n_frames: npt.NDArray[np.int64] = self.tracks.numbers("n_frames")
-        self._sizes = sizes_below(folder / SHARDS_FOLDER)
+        self._sizes = list_file_sizes(folder / SHARDS_FOLDER)
         for name in filter(None, self._names.tolist()):  # tracks without sound are in none
             if name.removeprefix(f"{SHARDS_FOLDER}/") not in self._sizes:
                 raise StorageError(
@@ -97,10 +97,10 @@ class Dataset:
             raise AudioError(f"Track {str(self.tracks.ids[row])!r} of {self.folder} has no sound.")
         out = aligned_empty((int(self.n_frames[row]), self.info.audio.frame_size), self.info.dtype)
         (shard,) = self._open_shards([int(self._shard_of[row])])
-        self._read([Stretch(shard, int(self._first[row]), out)])
+        self._read([FrameRange(shard, int(self._first[row]), out)])
         return out
 
-    def announce(self, windows: Windows, frames: int) -> None:
+    def prefetch(self, windows: Windows, frames: int) -> None:
         """Have the disk begin with windows that will be read soon; a bucket is asked when they are."""
         if self.is_remote or self._is_in_memory:
             return
@@ -108,7 +108,7 @@ class Dataset:
         first = self._first[windows.row] + windows.start
         shards = self._open_shards(self._shard_of[windows.row].tolist())
         for place in zip(shards, first.tolist(), n_frames.tolist(), strict=True):
-            self._reader.announce(*place)
+            self._reader.prefetch(*place)
 
     def read_windows(self, windows: Windows, frames: int) -> npt.NDArray[Any]:
         """Return windows of frames, shape (n_windows, frames, frame_size), in the dtype on disk.
@@ -123,11 +123,11 @@ class Dataset:
         ):
             n = min(frames, int(self.n_frames[row]) - start)
             window[n:] = 0
-            stretches.append(Stretch(shard, int(self._first[row]) + start, window[:n]))
+            stretches.append(FrameRange(shard, int(self._first[row]) + start, window[:n]))
         self._read(stretches)
         return out
 
-    def places(self, windows: Windows, frames: int) -> tuple[npt.NDArray[Any], ...]:
+    def locate_windows(self, windows: Windows, frames: int) -> tuple[npt.NDArray[Any], ...]:
         """Return where windows lie, for readers of their own: each an array of one entry a window.
 
         Returns
@@ -168,7 +168,7 @@ class Dataset:
         n_frames, frame_size = shard.header.shape
         for first in range(0, n_frames, VERIFIED_FRAMES):
             out = np.empty((min(VERIFIED_FRAMES, n_frames - first), frame_size), shard.header.dtype)
-            self._read([Stretch(shard, first, out)])
+            self._read([FrameRange(shard, first, out)])
 
     def _check_tfio(self) -> None:
         if self.is_remote:
@@ -183,7 +183,7 @@ class Dataset:
         if not tfio.available():
             raise ConfigError("The reader tfio needs tensorflow-io, which does not load here.")
 
-    def _read(self, stretches: list[Stretch]) -> None:
+    def _read(self, stretches: list[FrameRange]) -> None:
         try:
             self._reader.read(stretches)
         except CsKerasError as error:

@@ -7,7 +7,7 @@ all tracks of an artist share a fold by default, so that a test track is new in 
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cs_keras.config import check_choice
 from cs_keras.errors import ConfigError, DataError
@@ -15,9 +15,9 @@ from cs_keras.errors import ConfigError, DataError
 N_FOLDS = 10
 SPLITS: dict[str, tuple[int, ...]] = {"train": (0, 1, 2, 3, 4, 5, 6), "validation": (7,), "test": (8, 9)}
 
-# Where hashing leaves a split empty, groups are dealt in this order, largest first: the first three fill the three
-# splits, so the largest group trains.
-_DEALING_ORDER = (0, 8, 7, 1, 2, 9, 3, 4, 5, 6)
+# Where hashing leaves a split empty, groups go to the folds in this order, largest first: the first three fill the
+# three splits, so the largest group trains.
+_ROUND_ROBIN = (0, 8, 7, 1, 2, 9, 3, 4, 5, 6)
 
 
 def hash_fold(key: str) -> int:
@@ -36,7 +36,7 @@ def assign_folds(
     Parameters
     ----------
     track_ids, artists
-        One entry a track. A track without an artist is a group of its own.
+        One entry a track. A track without an artist forms its own group.
     fold_by
         ``artist`` keeps an artist's tracks together; ``track`` does not.
     known
@@ -46,9 +46,9 @@ def assign_folds(
     -------
     folds
         One of 0-9 for each track.
-    dealing
-        ``hash``; or, where that leaves train, validation or test empty, ``dealt by artist``, or ``dealt by
-        track`` where there are fewer than three artists.
+    fold_assignment
+        ``hash``; or, where that leaves train, validation or test empty, ``round-robin by artist``, or
+        ``round-robin by track`` with fewer than three artists.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def assign_folds(
     known = known or {}
     keys = group_keys(track_ids, artists, fold_by)
     folds = [known.get(key, hash_fold(key)) for key in keys]
-    if known or not _empty_splits(folds):
+    if known or not empty_splits(folds):
         return folds, "hash"
     if len(track_ids) < len(SPLITS):
         raise DataError(
@@ -68,8 +68,10 @@ def assign_folds(
         )
     if len(set(keys)) < len(SPLITS):
         keys, fold_by = list(track_ids), "track"
-    dealt = _deal(Counter(keys))
-    return [dealt[key] for key in keys], f"dealt by {fold_by}"
+    sizes = Counter(keys)
+    largest_first = sorted(sizes, key=lambda key: (-sizes[key], hashlib.blake2b(key.encode()).digest()))
+    fold_of = {key: _ROUND_ROBIN[i % N_FOLDS] for i, key in enumerate(largest_first)}
+    return [fold_of[key] for key in keys], f"round-robin by {fold_by}"
 
 
 def group_keys(track_ids: Sequence[str], artists: Sequence[str], fold_by: str) -> list[str]:
@@ -94,10 +96,7 @@ def sample_rows(track_ids: Sequence[str], rows: Sequence[int], fraction: float) 
     return sorted(drawn[: max(1, round(fraction * len(rows)))])
 
 
-def _empty_splits(folds: Sequence[int]) -> list[str]:
-    return [name for name, members in SPLITS.items() if not set(members) & set(folds)]
-
-
-def _deal(sizes: Mapping[str, int]) -> dict[str, int]:
-    order = sorted(sizes, key=lambda key: (-sizes[key], hashlib.blake2b(key.encode()).digest()))
-    return {key: _DEALING_ORDER[i % N_FOLDS] for i, key in enumerate(order)}
+def empty_splits(folds: Iterable[int]) -> list[str]:
+    """Return the names of the splits that none of `folds` belongs to."""
+    filled = set(folds)
+    return [name for name, members in SPLITS.items() if not filled & set(members)]

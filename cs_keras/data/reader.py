@@ -20,8 +20,8 @@ from cs_keras.data.shards import BLOCK_FRAMES, Frames, Shard, blocks_of, first_a
 from cs_keras.errors import StorageError
 from cs_keras.storage import remote
 from cs_keras.storage.cache import Cache, CacheConfig, CachedFile
-from cs_keras.storage.descriptors import Descriptor, Descriptors
 from cs_keras.storage.location import is_remote
+from cs_keras.storage.open_files import OpenFile, OpenFiles
 from cs_keras.storage.remote import RemoteConfig
 
 ALIGNMENT = 64  # bytes; TensorFlow's own
@@ -53,7 +53,7 @@ class ReadConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stretch:
+class FrameRange:
     """Frames to be read: of which shard, from which on, and into what, shape (n_frames, frame_size), contiguous."""
 
     shard: "OpenShard"
@@ -118,7 +118,7 @@ class FrameReader:
     def __init__(self, config: ReadConfig) -> None:
         self._config = config
         self._cache = Cache(config.cache) if config.cache else None
-        self._descriptors = Descriptors(os.O_RDONLY)
+        self._descriptors = OpenFiles(os.O_RDONLY)
         self._lock = threading.Lock()
         self._requests: ThreadPoolExecutor | None = None
 
@@ -129,7 +129,7 @@ class FrameReader:
         identity = f"{shard.path} {shard.attributes['checksum']} {shard.dtype} {shard.shape}"
         return OpenShard(shard, self._cache.open(identity))
 
-    def read(self, stretches: Sequence[Stretch]) -> None:
+    def read(self, stretches: Sequence[FrameRange]) -> None:
         """Fill the stretches.
 
         Raises
@@ -143,7 +143,7 @@ class FrameReader:
         if len(local) < len(stretches):
             self._read_remote([stretch for stretch in stretches if stretch.shard.is_remote])
 
-    def announce(self, shard: OpenShard, first: int, n_frames: int) -> None:
+    def prefetch(self, shard: OpenShard, first: int, n_frames: int) -> None:
         """Have the disk begin to read frames of a local shard: just those, and while others are being copied.
 
         Raises
@@ -157,7 +157,7 @@ class FrameReader:
             descriptor = self._descriptor(shard)
             os.posix_fadvise(descriptor.number, begin, end - begin, os.POSIX_FADV_WILLNEED)
 
-    def _read_local(self, stretch: Stretch) -> None:
+    def _read_local(self, stretch: FrameRange) -> None:
         shard, first, out = stretch.shard, stretch.first, stretch.out
         start, stop = blocks_of(first, len(out))
         if shard.verified[start:stop].all():
@@ -171,13 +171,13 @@ class FrameReader:
         shard.verified[start:stop] = True
         out[:] = blocks[first - start * BLOCK_FRAMES :][: len(out)]
 
-    def _descriptor(self, shard: OpenShard) -> Descriptor:
+    def _descriptor(self, shard: OpenShard) -> OpenFile:
         try:
             return self._descriptors.get(shard.header.path)  # type: ignore[arg-type]
         except OSError as error:
             raise StorageError(f"Cannot read {shard.header.path}: {error.strerror}.") from error
 
-    def _read_remote(self, stretches: Sequence[Stretch]) -> None:
+    def _read_remote(self, stretches: Sequence[FrameRange]) -> None:
         runs = [_Run(group) for group in coalesce(stretches)]
         parts = [part for run in runs for part in run.parts()]
         pool = self.pool()
@@ -200,7 +200,7 @@ class FrameReader:
             altered = first_altered(shard.header, start, frames)
             if altered is not None:
                 bad.append(altered)
-                raise remote.BadAnswerError("frames came that are not those that were written")
+                raise remote.BadResponseError("frames came that are not those that were written")
 
         begin, end = shard.range_of(start * BLOCK_FRAMES, len(blocks))
         path: Any = shard.header.path
@@ -209,7 +209,7 @@ class FrameReader:
         except FileNotFoundError as error:
             raise StorageError(f"There is no shard {path}.") from error
         except StorageError as error:
-            if isinstance(error.__cause__, remote.BadAnswerError) and bad:
+            if isinstance(error.__cause__, remote.BadResponseError) and bad:
                 raise shard.altered(bad[-1]) from error
             raise
         blocks[:] = np.frombuffer(content, blocks.dtype).reshape(blocks.shape)
@@ -226,7 +226,7 @@ class FrameReader:
 class _Run:
     """Neighbouring stretches of one shard, fetched as the blocks from the first to the last of them."""
 
-    def __init__(self, stretches: Sequence[Stretch]) -> None:
+    def __init__(self, stretches: Sequence[FrameRange]) -> None:
         self._stretches, self._shard = stretches, stretches[0].shard
         self._start = blocks_of(stretches[0].first, 1)[0]
         stop = max(blocks_of(s.first, len(s.out))[1] for s in stretches)
@@ -260,7 +260,7 @@ def read_unverified(shard: Shard, first: int, n_frames: int) -> Frames:
         return _fetch_unverified(shard.path, opened, first, n_frames)
     out = np.empty((n_frames, shard.shape[1]), shard.dtype)
     try:
-        _pread(Descriptor(shard.path, os.O_RDONLY), opened, first, out)
+        _pread(OpenFile(shard.path, os.O_RDONLY), opened, first, out)
     except StorageError:
         raise
     except OSError as error:
@@ -279,21 +279,21 @@ def _fetch_unverified(path: UPath, shard: OpenShard, first: int, n_frames: int) 
             first_altered(shard.header, start, np.frombuffer(content, blocks.dtype).reshape(blocks.shape))
             is not None
         ):
-            raise remote.BadAnswerError("frames came that are not those that were written")
+            raise remote.BadResponseError("frames came that are not those that were written")
 
     if blocks.size:
         try:
             remote.fetch(path, *shard.range_of(start * BLOCK_FRAMES, len(blocks)), check)
         except StorageError as error:
-            if not isinstance(error.__cause__, remote.BadAnswerError) or not came:
+            if not isinstance(error.__cause__, remote.BadResponseError) or not came:
                 raise
         blocks = np.frombuffer(came[0], blocks.dtype).reshape(blocks.shape)
     return blocks[first - start * BLOCK_FRAMES :][:n_frames]
 
 
-def coalesce(stretches: Sequence[Stretch]) -> list[list[Stretch]]:
+def coalesce(stretches: Sequence[FrameRange]) -> list[list[FrameRange]]:
     """Return stretches grouped by what one read fetches: neighbours in a shard, with little between them."""
-    groups: list[list[Stretch]] = []
+    groups: list[list[FrameRange]] = []
     reached = 0
     for stretch in sorted(stretches, key=lambda s: (id(s.shard), s.first)):
         if not len(stretch.out):
@@ -318,7 +318,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Frames:
     return aligned
 
 
-def _pread(descriptor: Descriptor, shard: OpenShard, first: int, out: Frames) -> None:
+def _pread(descriptor: OpenFile, shard: OpenShard, first: int, out: Frames) -> None:
     """Fill `out` with frames from `first` on, without touching anything else of the file."""
     start, _ = shard.range_of(first, len(out))
     view = memoryview(out.data).cast("B") if out.size else memoryview(b"")

@@ -18,8 +18,8 @@ from cs_keras.config import check_choice
 from cs_keras.data.folds import SPLITS
 from cs_keras.errors import ConfigError, DataError, StorageError, UnreachableError
 from cs_keras.runs import atomic_write, digest, write_json
-from cs_keras.storage.location import Location, names_below, read_bytes
-from cs_keras.storage.remote import BadAnswerError
+from cs_keras.storage.location import Location, list_files, read_bytes
+from cs_keras.storage.remote import BadResponseError
 
 SCHEMA_VERSION = 2
 DATASET_FILE = "dataset.json"
@@ -46,7 +46,7 @@ TRACK_SCHEMA = pa.schema(
 
 
 @dataclasses.dataclass(frozen=True)
-class LeftOut:
+class ExcludedTrack:
     """A recording that could not be used, and the one sentence that says why."""
 
     track_id: str
@@ -65,9 +65,9 @@ class DatasetInfo:
         Of the frames on disk: ``float16`` or ``float32``.
     fold_by
         What a fold keeps together: ``artist`` or ``track``.
-    dealing
-        How folds were given: ``hash``; ``dealt by artist`` or ``dealt by track`` where there were too few; or
-        ``given`` with the data.
+    fold_assignment
+        How folds were assigned: ``hash``; ``round-robin by artist`` or ``round-robin by track`` where hashing left
+        a split empty; or ``given`` with the data.
     left_out
         Recordings that could not be used.
     shards
@@ -79,8 +79,8 @@ class DatasetInfo:
     audio: AudioConfig = AudioConfig()
     dtype: str = "float16"
     fold_by: str = "artist"
-    dealing: str = "hash"
-    left_out: tuple[LeftOut, ...] = ()
+    fold_assignment: str = "hash"
+    left_out: tuple[ExcludedTrack, ...] = ()
     shards: Mapping[str, str] = dataclasses.field(default_factory=dict)
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -118,7 +118,7 @@ class Tracks:
         return np.array(self.strings("track_id"), dtype=np.str_)
 
     @property
-    def has_sound(self) -> npt.NDArray[np.bool_]:
+    def has_audio(self) -> npt.NDArray[np.bool_]:
         """Tell which tracks have magnitudes, shape (n_tracks,)."""
         return np.asarray(self.numbers("n_frames") > 0)
 
@@ -192,8 +192,8 @@ def read_info(folder: Location) -> DatasetInfo:
             audio=config.replace(AudioConfig(), document["audio"], "audio."),
             dtype=document["dtype"],
             fold_by=document["fold_by"],
-            dealing=document["dealing"],
-            left_out=tuple(LeftOut(**entry) for entry in document["left_out"]),
+            fold_assignment=_read_assignment(document),
+            left_out=tuple(ExcludedTrack(**entry) for entry in document["left_out"]),
             **{
                 kind: {str(name): str(checksum) for name, checksum in document[kind].items()}
                 for kind in ("shards", "headers")
@@ -277,7 +277,7 @@ def factors_path(dataset: Location, name: str) -> Location:
 
 def factors_names(dataset: Location) -> list[str]:
     """Return the sorted names of the factors in a dataset."""
-    names = names_below(dataset / FACTORS_FOLDER)
+    names = list_files(dataset / FACTORS_FOLDER)
     return [name.removesuffix(".npz") for name in names if re.fullmatch(r"[^./][^/]*\.npz", name)]
 
 
@@ -300,7 +300,7 @@ def read_table(folder: Location) -> pa.Table:
 
     def check(content: bytes) -> None:
         if expected is not None and _checksum(content) != expected:
-            raise BadAnswerError(
+            raise BadResponseError(
                 f"it is not the table that {DATASET_FILE} was written for; where it is right, "
                 "`cs-keras check --repair` accepts it"
             )
@@ -326,15 +326,23 @@ def _tracks_checksum(folder: Location) -> str | None:
     return document.get("tracks_checksum") if isinstance(document, dict) else None
 
 
+def _read_assignment(document: Mapping[str, Any]) -> str:
+    """Return how folds were assigned; earlier releases had another key and another word before "by artist"."""
+    if "fold_assignment" in document:
+        return str(document["fold_assignment"])
+    method, by, unit = str(document["dealing"]).partition(" by ")
+    return f"round-robin by {unit}" if by else method
+
+
 def _check_document(content: bytes) -> None:
     try:
         document = json.loads(content)
         current = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
         as_written = not current or document == seal(document)
     except (ValueError, RecursionError) as error:
-        raise BadAnswerError(f"it is not valid JSON: {error}") from error
+        raise BadResponseError(f"it is not valid JSON: {error}") from error
     if not as_written:
-        raise BadAnswerError("it is not as it was written")
+        raise BadResponseError("it is not as it was written")
 
 
 def _checksum(content: bytes) -> str:

@@ -22,8 +22,8 @@ from cs_keras.audio.settings import CONTENTS, AudioConfig
 from cs_keras.errors import DataError, StorageError
 from cs_keras.runs import atomic_write
 from cs_keras.storage import remote
-from cs_keras.storage.file_views import PartialFile, read_parts
-from cs_keras.storage.location import Location, is_remote, size
+from cs_keras.storage.file_views import PartialFile, read_incrementally
+from cs_keras.storage.location import Location, file_size, is_remote
 
 Frames = npt.NDArray[Any]
 SHARD_VERSION = 2
@@ -199,13 +199,13 @@ def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
         if not is_remote(path):
             with open(path, "rb") as raw, h5py.File(raw, "r") as file:
                 return _header(path, file, raw, path.stat().st_size)
-        length = size(path) if n_bytes is None else n_bytes
+        length = file_size(path) if n_bytes is None else n_bytes
         return remote.retry(lambda: _read_remote(path, length), path)
     except FileNotFoundError as error:
         raise StorageError(f"There is no shard {path}.") from error
     except StorageError:
         raise
-    except remote.BadAnswerError as error:
+    except remote.BadResponseError as error:
         raise StorageError(f"{path}: {error}; make it again with `cs-keras ingest`.") from error
     except OSError as error:
         raise StorageError(
@@ -241,11 +241,11 @@ def _read_remote(path: UPath, n_bytes: int) -> Shard:
             return _header(path, file, raw, n_bytes)
 
     try:
-        return read_parts(path, n_bytes, HEAD_BYTES, read)
+        return read_incrementally(path, n_bytes, HEAD_BYTES, read)
     except (DataError, StorageError, FileNotFoundError):
         raise
     except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise remote.BadAnswerError("it is not a whole HDF5 file") from error
+        raise remote.BadResponseError("it is not a whole HDF5 file") from error
 
 
 def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_bytes: int) -> Shard:
@@ -264,7 +264,7 @@ def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_byt
     index = {name: file[name][()] for name in INDEX}
     attributes = dict(file.attrs.items())
     if attributes["index_checksum"] != index_checksum(index) or attributes["block_frames"] != BLOCK_FRAMES:
-        raise remote.BadAnswerError("its index is not as it was written")
+        raise remote.BadResponseError("its index is not as it was written")
     columns = (index[f"tracks/{name}"].tolist() for name in ("track_id", "first_frame", "n_frames", "crc32"))
     tracks = tuple(ShardTrack(i.decode(), a, n, crc) for i, a, n, crc in zip(*columns, strict=True))
     if any(track.first_frame < 0 or track.first_frame + track.n_frames > block.shape[0] for track in tracks):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cs_keras.errors import DataError, StorageError
 from cs_keras.runs import atomic_write
 from cs_keras.storage.location import Location, read_bytes
-from cs_keras.storage.remote import BadAnswerError
+from cs_keras.storage.remote import BadResponseError
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -80,7 +80,7 @@ def read_arrays(path: Location) -> Arrays:
         except DataError:
             raise
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError) as error:
-            raise BadAnswerError(f"not a whole .npz file, perhaps truncated or altered: {error}") from error
+            raise BadResponseError(f"not a whole .npz file, perhaps truncated or altered: {error}") from error
 
     try:
         read_bytes(path, check)

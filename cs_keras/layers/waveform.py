@@ -8,7 +8,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 
 
-def sound_input(frames: int | None, audio: AudioConfig) -> tuple[Any, Any]:
+def audio_input(frames: int | None, audio: AudioConfig) -> tuple[Any, Any]:
     """Return a network's input and the magnitudes that it hears: the same tensor, unless the dataset holds samples.
 
     Parameters

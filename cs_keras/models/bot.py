@@ -17,7 +17,7 @@ from cs_keras.errors import ConfigError
 from cs_keras.layers.bag_of_tones import BagOfTones, InverseDocumentFrequency, SoftBagOfTones
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 from cs_keras.layers.mfcc import mfcc
-from cs_keras.layers.waveform import sound_input
+from cs_keras.layers.waveform import audio_input
 from cs_keras.models.regressors import (
     RegressorConfig,
     draw_logarithmic,
@@ -111,7 +111,7 @@ def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
     """Return (batch, frames, frame_size) sound to (batch, frames, n_features) MFCCs with differences."""
     config: Config = baseline.model
     check_range("model.n_mfcc", config.n_mfcc, 1, baseline.front_end.n_mels)
-    sound, magnitude = sound_input(None, audio)
+    sound, magnitude = audio_input(None, audio)
     mel_db = mel_spectrogram(magnitude, baseline.front_end, audio)
     return keras.Model(sound, mfcc(mel_db, config.n_mfcc, config.deltas), name=f"{baseline.key}_features")
 

@@ -20,7 +20,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
-from cs_keras.layers.waveform import sound_input
+from cs_keras.layers.waveform import audio_input
 from cs_keras.models.choi_weights import FILTERS, POOL_FRAMES, POOL_MELS, read_tagger
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
 from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, input_spectrogram
@@ -104,7 +104,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         When the weights cannot be read.
     """
     config: Config = baseline.model
-    sound, magnitude = sound_input(baseline.sequence.frames, audio)
+    sound, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.BatchNormalization(name="norm_input")(x)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):

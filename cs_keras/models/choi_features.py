@@ -21,7 +21,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
-from cs_keras.layers.waveform import sound_input
+from cs_keras.layers.waveform import audio_input
 from cs_keras.models import choi_weights
 from cs_keras.models.choi_weights import EPSILON, FILTERS, POOL_FRAMES, POOL_MELS, Block, read_tagger
 from cs_keras.models.regressors import RegressorConfig, join_stages, regressor_head, regressor_space
@@ -84,7 +84,7 @@ def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
         check_audio(audio, baseline.key)
     tagger = read_tagger(config.weights) if config.weights is not None else None
     generation = tagger.generation if tagger else "keras2"
-    sound, magnitude = sound_input(baseline.sequence.frames, audio)
+    sound, magnitude = audio_input(baseline.sequence.frames, audio)
     x = tagger_spectrogram(magnitude, baseline.front_end, audio)
     if generation == "keras2":
         x = keras.layers.GroupNormalization(

@@ -13,7 +13,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
-from cs_keras.layers.waveform import sound_input
+from cs_keras.layers.waveform import audio_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
 from cs_keras.models.spec import (
     TIME_POOLING,
@@ -124,7 +124,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
     """
     config: Config = baseline.model
-    sound, magnitude = sound_input(baseline.sequence.frames, audio)
+    sound, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(

@@ -16,7 +16,7 @@ import keras
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
-from cs_keras.layers.waveform import sound_input
+from cs_keras.layers.waveform import audio_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
 from cs_keras.models.spec import Baseline, dense_head, input_spectrogram
 
@@ -86,7 +86,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     """
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
-    sound, magnitude = sound_input(frames, audio)
+    sound, magnitude = audio_input(frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
     if config.span == "frames":

@@ -31,7 +31,7 @@ from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.stochastic_pooling import StochasticPooling1D
-from cs_keras.layers.waveform import sound_input
+from cs_keras.layers.waveform import audio_input
 from cs_keras.models.spaces import DROPOUT, choose, draw, shared_space
 from cs_keras.models.spec import OPTIMIZERS, Baseline, TrainingConfig, input_spectrogram
 
@@ -131,7 +131,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     """
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
-    sound, magnitude = sound_input(frames, audio)
+    sound, magnitude = audio_input(frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
     convolved = []

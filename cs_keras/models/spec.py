@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import LATER, check_choice, check_range
+from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
@@ -70,12 +70,12 @@ class TrainingConfig:
     """
 
     loss: str = "mse"
-    optimizer: str = dataclasses.field(default="adam", metadata=LATER)
+    optimizer: str = dataclasses.field(default="adam", metadata=OMIT_IF_DEFAULT)
     learning_rate: float = 1e-4
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-6
-    momentum: float = dataclasses.field(default=0.9, metadata=LATER)
+    momentum: float = dataclasses.field(default=0.9, metadata=OMIT_IF_DEFAULT)
     schedule: str = "inverse_time"
     decay: float = 1e-8
     step_epochs: int = 10
@@ -86,7 +86,7 @@ class TrainingConfig:
     batch_size: int = 32
     epochs: int = 5
     patience: int = 5
-    extra_factors: tuple[str, ...] = dataclasses.field(default=(), metadata=LATER)
+    extra_factors: tuple[str, ...] = dataclasses.field(default=(), metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         check_choice("training.loss", self.loss, LOSSES)
@@ -127,7 +127,7 @@ class AugmentConfig:
     """
 
     gain_db: float = 0.0
-    time_stretch: float = dataclasses.field(default=0.0, metadata=LATER)
+    time_stretch: float = dataclasses.field(default=0.0, metadata=OMIT_IF_DEFAULT)
     n_time_masks: int = 0
     max_time_frames: int = 32
     n_mel_masks: int = 0

@@ -9,7 +9,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import mel_spectrogram
 from cs_keras.layers.pyramid import gaussian_pyramid, laplacian_pyramid
-from cs_keras.layers.waveform import magnitudes, sound_input
+from cs_keras.layers.waveform import audio_input, magnitudes
 from cs_keras.models.spec import Baseline
 
 REPRESENTATIONS = ("multiresolution", "gaussian", "laplacian")
@@ -38,7 +38,7 @@ def timescales(baseline: Baseline, audio: AudioConfig) -> tuple[Any, list[Any]]:
     config = baseline.model
     frames = baseline.sequence.frames
     if config.representation != "multiresolution":
-        sound, magnitude = sound_input(frames, audio)
+        sound, magnitude = audio_input(frames, audio)
         _check_length(-(-frames // 2 ** (config.n_levels - 1)), baseline)
         pyramid = gaussian_pyramid if config.representation == "gaussian" else laplacian_pyramid
         return sound, pyramid(_mel_bands(magnitude, baseline, audio), config.n_levels)
@@ -49,7 +49,7 @@ def timescales(baseline: Baseline, audio: AudioConfig) -> tuple[Any, list[Any]]:
                 f"holds magnitudes of windows of {audio.n_fft} alone; make one of waveforms (cs-keras ingest "
                 f"--waveforms), or take model.windows=[{audio.n_fft}]."
             )
-        sound, magnitude = sound_input(frames, audio)
+        sound, magnitude = audio_input(frames, audio)
         _check_length(frames, baseline)
         return sound, [_mel_bands(magnitude, baseline, audio)]
     sound = keras.Input((frames, audio.frame_size), name=audio.content)

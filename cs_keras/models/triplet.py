@@ -19,7 +19,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
-from cs_keras.layers.waveform import sound_input
+from cs_keras.layers.waveform import audio_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
 from cs_keras.models.spec import AugmentConfig, Baseline, TrainingConfig, dense_head, input_spectrogram
 
@@ -112,7 +112,7 @@ def build_embedding(baseline: Baseline, audio: AudioConfig) -> keras.Model:
     Nothing in it looks across a batch or, without augmentation, draws at random, as gradient caching requires.
     """
     config: Config = baseline.model
-    sound, magnitude = sound_input(baseline.sequence.frames, audio)
+    sound, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(

@@ -25,7 +25,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.errors import StorageError
 from cs_keras.layers.fixed_statistics import fix_statistics
-from cs_keras.layers.waveform import sound_input
+from cs_keras.layers.waveform import audio_input
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
 from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, input_spectrogram
 
@@ -98,7 +98,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         When the weights cannot be downloaded or read.
     """
     config: Config = baseline.model
-    sound, magnitude = sound_input(baseline.sequence.frames, audio)
+    sound, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Permute((2, 1, 3), name="image")(x)
     x = keras.layers.Conv2D(

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cs_keras.errors import ConfigError, StorageError
-from cs_keras.storage.descriptors import Descriptor, Descriptors
+from cs_keras.storage.open_files import OpenFile, OpenFiles
 
 SUFFIX = ".frames"
 LOCK = ".lock"
@@ -70,7 +70,7 @@ class Cache:
         self._config = config
         self._added = 0
         self._lock = threading.Lock()
-        self._descriptors = Descriptors(os.O_RDWR | os.O_CREAT)
+        self._descriptors = OpenFiles(os.O_RDWR | os.O_CREAT)
         try:
             config.folder.mkdir(parents=True, exist_ok=True)
             self._evict()
@@ -103,7 +103,7 @@ class Cache:
                     break
                 path.unlink(missing_ok=True)
                 used -= n_bytes
-        self._descriptors.let_go_of_removed()
+        self._descriptors.close_deleted()
 
     def _kept(self) -> Iterator[tuple[float, int, Path]]:
         """Yield time of last use, bytes on disk, and path of each kept file."""
@@ -116,7 +116,7 @@ class Cache:
 class CachedFile:
     """One sparse file; removed by another process's eviction, it is made anew."""
 
-    def __init__(self, cache: Cache, path: Path, descriptors: Descriptors) -> None:
+    def __init__(self, cache: Cache, path: Path, descriptors: OpenFiles) -> None:
         self._cache, self._path, self._descriptors = cache, path, descriptors
         self._noted = -USE_INTERVAL_S
 
@@ -135,11 +135,11 @@ class CachedFile:
             os.pwrite(opened.number, content, offset)
             self._cache.added(len(content))
 
-    def _open(self) -> Descriptor:
+    def _open(self) -> OpenFile:
         now = time.monotonic()
         if now - self._noted >= USE_INTERVAL_S:
             self._noted = now
-            self._descriptors.let_go_of_removed(self._path)
+            self._descriptors.close_deleted(self._path)
             opened = self._descriptors.get(self._path)
             os.utime(opened.number)
         return self._descriptors.get(self._path)

@@ -3,7 +3,7 @@
 While h5py reads from a Python file it holds a lock, and whatever frees one of its objects needs that lock. If the
 read waits for the thread that runs fsspec's requests, and Python collects garbage on that thread, each waits for
 the other (https://docs.h5py.org/en/stable/high/file.html#python-file-like-objects). So a read of a `PartialFile`
-does not wait; and around calls that read files of any size `uncollected` stands.
+does not wait; and around calls that read files of any size `gc_paused` stands.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from cs_keras.storage import remote
 
 T = TypeVar("T")
 _LOCK = threading.Lock()
-_n_uncollected = 0  # calls inside `uncollected` at this time, where garbage was collected before
+_n_paused = 0  # calls inside `gc_paused` at this time, where garbage was collected before
 
 
 class PartialFile(io.RawIOBase):
@@ -71,7 +71,9 @@ class PartialFile(io.RawIOBase):
         raise OSError(f"bytes {start} to {end} are not here yet")
 
 
-def read_parts(location: UPath, n_bytes: int, least_bytes: int, read: Callable[[PartialFile], T]) -> T:
+def read_incrementally(
+    location: UPath, n_bytes: int, least_bytes: int, read: Callable[[PartialFile], T]
+) -> T:
     """Return what `read` makes of a remote file, calling it anew with each part that it turns out to need.
 
     Parameters
@@ -108,17 +110,17 @@ def read_parts(location: UPath, n_bytes: int, least_bytes: int, read: Callable[[
 
 
 @contextlib.contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Begin no collection of garbage, on any thread, while what is inside is done: for calls of h5py."""
-    global _n_uncollected
+    global _n_paused
     with _LOCK:
-        _n_uncollected += gc.isenabled() or _n_uncollected > 0
+        _n_paused += gc.isenabled() or _n_paused > 0
         gc.disable()
     try:
         yield
     finally:
         with _LOCK:
-            if _n_uncollected:
-                _n_uncollected -= 1
-                if not _n_uncollected:
+            if _n_paused:
+                _n_paused -= 1
+                if not _n_paused:
                     gc.enable()

@@ -45,7 +45,7 @@ def locate(text: str) -> Location:
         return Path(unquote(rest))
     try:
         location = UPath(f"{protocol}://{rest}", use_listings_cache=False, **_OPTIONS.get(protocol, {}))
-        remote.take_over_retries(location.fs)
+        remote.disable_builtin_retries(location.fs)
     except (ImportError, ValueError) as error:
         raise ConfigError(f"There is nothing here that opens {text}: {error}.") from error
     except Exception as error:  # those of credentials, which differ by file system
@@ -68,7 +68,7 @@ def is_folder(location: Location) -> bool:
     return _type_of(location) == "directory"
 
 
-def size(location: Location) -> int:
+def file_size(location: Location) -> int:
     """Return a file's length in bytes.
 
     Raises
@@ -87,8 +87,7 @@ def read_bytes(location: Location, check: Callable[[bytes], None] = lambda conte
     location
         The file.
     check
-        Raises `cs_keras.storage.remote.BadAnswerError` for content that is not the right one; a remote file is then
-        read again.
+        Raises `cs_keras.storage.remote.BadResponseError` for wrong content; a remote file is then read again.
 
     Raises
     ------
@@ -98,14 +97,14 @@ def read_bytes(location: Location, check: Callable[[bytes], None] = lambda conte
         When it cannot be read, or `check` refuses it.
     """
     if is_remote(location):
-        return remote.retry(lambda: _checked(remote.once(location, "cat_file"), check), location)
+        return remote.retry(lambda: _checked(remote.call_once(location, "cat_file"), check), location)
     try:
         return _checked(location.read_bytes(), check)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UnreachableError(f"Cannot read {location}: {error.strerror}.") from error
-    except remote.BadAnswerError as error:
+    except remote.BadResponseError as error:
         raise StorageError(f"{location}: {error}.") from error
 
 
@@ -137,12 +136,12 @@ def remove(location: Location) -> None:
             remote.call(location, "rm_file")
 
 
-def names_below(folder: Location) -> list[str]:
+def list_files(folder: Location) -> list[str]:
     """Return the paths of all files below `folder`, relative to it, with slashes, sorted; none if there is none."""
-    return sorted(sizes_below(folder))
+    return sorted(list_file_sizes(folder))
 
 
-def sizes_below(folder: Location) -> dict[str, int]:
+def list_file_sizes(folder: Location) -> dict[str, int]:
     """Return the length in bytes of each file below `folder` by its path relative to it: one listing."""
     if not is_remote(folder):
         root = folder

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from cs_keras.storage.location import Location, is_remote, names_below, read_bytes
+from cs_keras.storage.location import Location, is_remote, list_files, read_bytes
 
 IN_FLIGHT = 16  # requests at a time
 
@@ -35,7 +35,7 @@ def mirrored(folder: Location, *patterns: str) -> Iterator[Path]:
     if not is_remote(folder):
         yield Path(folder)
         return
-    names = [name for name in names_below(folder) if any(map(PurePosixPath(name).match, patterns))]
+    names = [name for name in list_files(folder) if any(map(PurePosixPath(name).match, patterns))]
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(IN_FLIGHT) as pool:
         copy = Path(temporary)
         for name, content in zip(names, pool.map(lambda name: read_bytes(folder / name), names), strict=True):

@@ -55,7 +55,7 @@ class RemoteConfig:
 DEFAULT = RemoteConfig()  # of this process; see `configure`
 
 
-class BadAnswerError(Exception):
+class BadResponseError(Exception):
     """An answer came and was not what was asked for: cut short, or with another checksum."""
 
 
@@ -65,7 +65,7 @@ def configure(settings: RemoteConfig) -> None:
     DEFAULT = settings
 
 
-def take_over_retries(system: Any) -> None:
+def disable_builtin_retries(system: Any) -> None:
     """Leave trying again to `retry`: gcsfs's own waits would eat up a request's time and hide what went wrong."""
     retried: Any = getattr(type(system), "_request", None)
     if hasattr(retried, "__wrapped__"):
@@ -91,7 +91,7 @@ def call(location: UPath, operation: str, *arguments: Any, n_bytes: int = 0, **o
     StorageError
         When it failed otherwise: `UnreachableError` unless what came was not what was written.
     """
-    return retry(lambda: once(location, operation, *arguments, n_bytes=n_bytes, **options), location)
+    return retry(lambda: call_once(location, operation, *arguments, n_bytes=n_bytes, **options), location)
 
 
 def fetch(
@@ -106,7 +106,7 @@ def fetch(
     Parameters
     ----------
     check
-        Raises `BadAnswerError` for bytes that are not the right ones: they are then asked for again.
+        Raises `BadResponseError` for bytes that are not the right ones: they are then asked for again.
     settings
         Tries and time-out.
 
@@ -118,18 +118,18 @@ def fetch(
     settings = settings or DEFAULT
 
     def ask() -> bytes:
-        content: bytes = once(
+        content: bytes = call_once(
             location, "cat_file", timeout_s=settings.timeout_s, n_bytes=end - start, start=start, end=end
         )
         if len(content) != end - start:
-            raise BadAnswerError(f"{end - start} bytes were asked for and {len(content)} came")
+            raise BadResponseError(f"{end - start} bytes were asked for and {len(content)} came")
         check(content)
         return content
 
     return retry(ask, location, settings.attempts)
 
 
-def once(
+def call_once(
     location: UPath,
     operation: str,
     *arguments: Any,
@@ -160,7 +160,7 @@ def retry(ask: Callable[[], T], location: UPath, attempts: int | None = None) ->
         except Exception as error:  # every file system has errors of its own
             if attempt == attempts or not _may_pass(error):
                 tried = f" ({attempt} attempts)" if attempt > 1 else ""
-                kind = StorageError if isinstance(error, BadAnswerError) else UnreachableError
+                kind = StorageError if isinstance(error, BadResponseError) else UnreachableError
                 raise kind(f"{location}: {_reason(error)}{tried}.") from error
         time.sleep(min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S) * random.uniform(0.5, 1.0))
     raise AssertionError("the last attempt returns or raises")
@@ -171,7 +171,7 @@ def _may_pass(error: Exception) -> bool:
     if status is not None:
         return status in BUSY or status >= 500
     passing = (
-        BadAnswerError,
+        BadResponseError,
         TimeoutError,
         ConnectionError,
         aiohttp.ClientError,

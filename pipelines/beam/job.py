@@ -18,7 +18,7 @@ from apache_beam.utils.shared import Shared
 
 from cs_keras import errors
 from cs_keras.errors import ConfigError, CsKerasError
-from pipelines.beam.maker import Maker, Named
+from pipelines.beam.protocols import BeamPart, PartMaker
 
 # How Beam quotes what a worker raised: the class by its full name, the message, and the step it was raised in.
 _QUOTED = re.compile(r"cs_keras\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
@@ -33,7 +33,7 @@ class MakePart(beam.DoFn):  # type: ignore[misc]
         Goes to the workers pickled.
     """
 
-    def __init__(self, maker: Maker[Any]) -> None:
+    def __init__(self, maker: PartMaker[Any]) -> None:
         super().__init__()
         self._maker, self._shared = maker, Shared()
 
@@ -46,7 +46,7 @@ class MakePart(beam.DoFn):  # type: ignore[misc]
         self._make(element)
 
 
-def run(parts: Sequence[Named], maker: Maker[Any], flags: Sequence[str]) -> CsKerasError | None:
+def run(parts: Sequence[BeamPart], maker: PartMaker[Any], flags: Sequence[str]) -> CsKerasError | None:
     """Run a pipeline that makes `parts`, and return what stopped it, or None when it is done."""
     try:
         options = _options(flags)

@@ -22,7 +22,7 @@ from typing import Any
 
 from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.progress import Advance, Progress
-from pipelines.beam.maker import Maker, P
+from pipelines.beam.protocols import PartMaker, PartT
 
 ATTEMPTS = 3  # before lost workers count as a failure: what kills them may be the part itself
 LOOKS = 32  # into files at a time: in a bucket each is a wait, not work
@@ -35,7 +35,11 @@ class _WorkerLost(StorageError):
 
 
 def make_parts(
-    parts: Sequence[P], maker: Maker[P], flags: Sequence[str], description: str, progress: Progress
+    parts: Sequence[PartT],
+    maker: PartMaker[PartT],
+    flags: Sequence[str],
+    description: str,
+    progress: Progress,
 ) -> None:
     """Have the parts that are missing made by a Beam pipeline.
 
@@ -76,7 +80,7 @@ def make_parts(
             except _WorkerLost as lost:
                 if attempt == ATTEMPTS:
                     raise
-                progress.say(f"{description}: {lost} Going on with what is missing.")
+                progress.log(f"{description}: {lost} Going on with what is missing.")
             else:
                 reach(len(parts))
                 return
@@ -95,7 +99,7 @@ def _counter(advance: Advance) -> Callable[[int], None]:
     return reach
 
 
-def missing_parts(parts: Sequence[P], maker: Maker[P]) -> list[P]:
+def missing_parts(parts: Sequence[PartT], maker: PartMaker[PartT]) -> list[PartT]:
     """Return the parts that have no file yet, or one that is not whole."""
     there = set(maker.names())  # one listing, so that only these are looked into
     known = [part for part in parts if part.name in there]
@@ -105,7 +109,11 @@ def missing_parts(parts: Sequence[P], maker: Maker[P]) -> list[P]:
 
 
 def _run(
-    parts: Sequence[P], maker: Maker[P], flags: Sequence[str], reach: Callable[[int], None], done: int
+    parts: Sequence[PartT],
+    maker: PartMaker[PartT],
+    flags: Sequence[str],
+    reach: Callable[[int], None],
+    done: int,
 ) -> None:
     """Run one pipeline, telling how many parts there are beside the `done` ones."""
     context = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's locks
@@ -127,7 +135,7 @@ def _run(
 
 
 def _watch(
-    connection: Connection, new: set[str], maker: Maker[P], reach: Callable[[int], None]
+    connection: Connection, new: set[str], maker: PartMaker[PartT], reach: Callable[[int], None]
 ) -> CsKerasError | None:
     """Wait for the pipeline's last word, an error or None, counting the `new` files that appear until then."""
     while not connection.poll(POLL_S):
@@ -163,7 +171,9 @@ def _log_file() -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
-def _work(connection: Connection, parts: list[Any], maker: Maker[Any], flags: list[str], log: Path) -> None:
+def _work(
+    connection: Connection, parts: list[Any], maker: PartMaker[Any], flags: list[str], log: Path
+) -> None:
     """Be the pipeline's process: run it and send how it ended."""
     os.setsid()
     threading.Thread(target=_end_with_parent, args=(log,), daemon=True).start()

@@ -17,7 +17,7 @@ from cs_keras.data.schema import (
     DATASET_FILE,
     SHARDS_FOLDER,
     DatasetInfo,
-    LeftOut,
+    ExcludedTrack,
     Tracks,
     make_tracks,
     read_info,
@@ -27,13 +27,13 @@ from cs_keras.data.schema import (
 from cs_keras.data.shards import Shard, read_shard
 from cs_keras.errors import ConfigError, CsKerasError, StorageError, UnreachableError
 from cs_keras.runs import locked
-from cs_keras.storage.location import Location, is_file, is_remote, names_below, remove
+from cs_keras.storage.location import Location, is_file, is_remote, list_files, remove
 
 UNKNOWN_DURATION_S = 240.0  # planned for files whose header does not say how long they are
 
 
 @dataclasses.dataclass(frozen=True)
-class DatasetPlan:
+class FillConfig:
     """What a dataset is to be, wherever its frames come from.
 
     Attributes
@@ -55,7 +55,7 @@ class DatasetPlan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class ShardPlan:
     """One shard to make: its name in the dataset and its recordings, in order."""
 
     name: str
@@ -64,21 +64,21 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ingested:
+class IngestResult:
     """What an ingest did: tracks in the dataset now, how many are new, and what was left out, with reasons."""
 
     n_tracks: int
     n_new: int
-    left_out: tuple[LeftOut, ...]
-    dealing: str
+    left_out: tuple[ExcludedTrack, ...]
+    fold_assignment: str
 
 
 def fill_dataset(
     recordings: Sequence[Recording],
     out: Location,
-    plan: DatasetPlan,
-    make_shards: Callable[[Sequence[Part]], Sequence[Shard]],
-) -> Ingested:
+    plan: FillConfig,
+    make_shards: Callable[[Sequence[ShardPlan]], Sequence[Shard]],
+) -> IngestResult:
     """Plan the shards of `recordings`, have them made, and write the tables of the dataset `out`.
 
     Parameters
@@ -110,11 +110,11 @@ def fill_dataset(
 def _fill(
     recordings: Sequence[Recording],
     out: Location,
-    plan: DatasetPlan,
-    make_shards: Callable[[Sequence[Part]], Sequence[Shard]],
-) -> Ingested:
+    plan: FillConfig,
+    make_shards: Callable[[Sequence[ShardPlan]], Sequence[Shard]],
+) -> IngestResult:
     info, tracks = _existing(out, plan.info)
-    if not tracks.has_sound.all():
+    if not tracks.has_audio.all():
         raise ConfigError(f"{out} holds items without sound; recordings go into a dataset of their own.")
     intact = _intact(out, info, tracks)
     known = set(intact.strings("track_id"))
@@ -128,7 +128,7 @@ def _fill(
             "again, which makes new ones."
         )
     if not new:
-        return Ingested(len(tracks), 0, info.left_out, info.dealing)
+        return IngestResult(len(tracks), 0, info.left_out, info.fold_assignment)
     added = [r for r in new if r.track_id not in set(tracks.strings("track_id"))]
     if len(tracks) and added and not plan.append:
         raise ConfigError(
@@ -138,7 +138,7 @@ def _fill(
     refused: dict[str, str] = {}
     while True:  # a second round only where unusable recordings were all that a split had
         usable = [recording for recording in new if recording.track_id not in refused]
-        folds, dealing = _assign(usable, tracks, plan)
+        folds, fold_assignment = _assign(usable, tracks, plan)
         parts = _plan(usable, folds, tracks, plan)
         shards = make_shards(parts)
         refused |= {i: why for shard in shards for i, why in shard.left_out.items()}
@@ -151,7 +151,7 @@ def _fill(
             break
     tried = {recording.track_id for recording in new}
     left_out = tuple(entry for entry in info.left_out if entry.track_id not in tried) + tuple(
-        LeftOut(r.track_id, refused[r.track_id]) for r in new if r.track_id in refused
+        ExcludedTrack(r.track_id, refused[r.track_id]) for r in new if r.track_id in refused
     )
     merged = make_tracks(rows)
     made = {part.name: shard for part, shard in zip(parts, shards, strict=True)}
@@ -161,13 +161,13 @@ def _fill(
     info = dataclasses.replace(
         info,
         left_out=left_out,
-        dealing=info.dealing if len(tracks) else dealing,
+        fold_assignment=info.fold_assignment if len(tracks) else fold_assignment,
         shards={name: checksums[name] for name in named},
         headers={name: headers[name] for name in named},
     )
     _remove_orphans(out, named)
     write_dataset(out, info, merged)
-    return Ingested(len(merged), len(added) - len(refused), left_out, info.dealing)
+    return IngestResult(len(merged), len(added) - len(refused), left_out, info.fold_assignment)
 
 
 def _in_order(tracks: Tracks, rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -194,7 +194,7 @@ def _intact(out: Location, info: DatasetInfo, tracks: Tracks) -> Tracks:
 
 def _remove_orphans(out: Location, named: Sequence[str]) -> None:
     """Remove shards that no track is in: of an earlier plan, damaged, or without a usable recording."""
-    for name in names_below(out / SHARDS_FOLDER):
+    for name in list_files(out / SHARDS_FOLDER):
         shard = f"{SHARDS_FOLDER}/{name}"
         if re.fullmatch(r"fold-\d+/part-\d+\.h5", name) and shard not in named:
             remove(out / shard)
@@ -211,7 +211,7 @@ def _existing(out: Location, wanted: DatasetInfo) -> tuple[DatasetInfo, Tracks]:
     return info, read_tracks(out)
 
 
-def _assign(recordings: Sequence[Recording], tracks: Tracks, plan: DatasetPlan) -> tuple[list[int], str]:
+def _assign(recordings: Sequence[Recording], tracks: Tracks, plan: FillConfig) -> tuple[list[int], str]:
     if plan.folds:
         return [plan.folds[r.track_id] for r in recordings], "given"
     fold_by = plan.info.fold_by
@@ -222,8 +222,8 @@ def _assign(recordings: Sequence[Recording], tracks: Tracks, plan: DatasetPlan) 
 
 
 def _plan(
-    recordings: Sequence[Recording], folds: Sequence[int], tracks: Tracks, plan: DatasetPlan
-) -> list[Part]:
+    recordings: Sequence[Recording], folds: Sequence[int], tracks: Tracks, plan: FillConfig
+) -> list[ShardPlan]:
     """Pack recordings into shards by the length their headers give: the same input gives the same shards."""
     audio = plan.info.audio
     bytes_per_second = audio.frames_per_second * audio.frame_size * np.dtype(plan.info.dtype).itemsize
@@ -238,7 +238,7 @@ def _plan(
     for fold, inside in sorted(members.items()):
         folder = f"fold-{fold:02d}"
         for number, group in enumerate(_pack(inside, seconds), taken[folder]):
-            parts.append(Part(f"{SHARDS_FOLDER}/{folder}/part-{number:05d}.h5", fold, tuple(group)))
+            parts.append(ShardPlan(f"{SHARDS_FOLDER}/{folder}/part-{number:05d}.h5", fold, tuple(group)))
     return parts
 
 
@@ -266,7 +266,7 @@ def read_if_whole(path: Location, plan: str) -> Shard | None:
     return shard if shard.attributes.get("plan") == plan else None
 
 
-def _rows(parts: Sequence[Part], shards: Sequence[Shard], audio: AudioConfig) -> list[Mapping[str, Any]]:
+def _rows(parts: Sequence[ShardPlan], shards: Sequence[Shard], audio: AudioConfig) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
     for part, shard in zip(parts, shards, strict=True):
         described = {recording.track_id: recording for recording in part.recordings}

@@ -35,10 +35,10 @@ from cs_keras.data.shards import Frames, Shard, ShardTrack, read_shard
 from cs_keras.errors import CsKerasError, StorageError, UnreachableError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import Factors, load_factors
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import is_temporary
 from cs_keras.storage import remote
-from cs_keras.storage.location import Location, is_file, is_folder, is_remote, names_below
+from cs_keras.storage.location import Location, is_file, is_folder, is_remote, list_files
 
 BLOCK_BYTES = 2**24  # read at a time for the checksum of a block
 CACHED_TRACKS = 64  # fingerprints kept while candidates, which are sorted, are compared
@@ -113,7 +113,7 @@ def check_dataset(
         raise StorageError(f"There is no folder {dataset}.")
     info, tracks, findings = check_tables(dataset)
     bits = fingerprint.word_bits(info.audio) if info and tracks and audio_duplicates else 0
-    reports = _check_shards(dataset, info, tracks, bits >= fingerprint.MIN_BITS, progress or Silent())
+    reports = _check_shards(dataset, info, tracks, bits >= fingerprint.MIN_BITS, progress or SilentProgress())
     findings += [finding for report in reports for finding in report.findings]
     findings += _check_files(dataset, tracks)
     factors: list[str] = []
@@ -318,13 +318,13 @@ def _find_duplicates(
 
 def shards_on_disk(dataset: Location) -> list[str]:
     """Return the names, in the dataset, of all shards that are there, sorted."""
-    names = names_below(dataset / SHARDS_FOLDER)
+    names = list_files(dataset / SHARDS_FOLDER)
     return [f"{SHARDS_FOLDER}/{name}" for name in names if re.fullmatch(r"[^/]+/[^/.][^/]*\.h5", name)]
 
 
 def temporaries(dataset: Location) -> list[str]:
     """Return the names, in the dataset, of what killed writers left."""
-    return [name for name in names_below(dataset) if is_temporary(name.rpartition("/")[2])]
+    return [name for name in list_files(dataset) if is_temporary(name.rpartition("/")[2])]
 
 
 def try_read(path: Location) -> Shard | None:

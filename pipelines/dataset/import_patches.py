@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cs_keras import config
+from cs_keras.audio.file_checksum import stream_checksum
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.catalogue import Recording
@@ -24,11 +25,10 @@ from cs_keras.data.schema import DatasetInfo, read_tracks
 from cs_keras.data.shards import Shard, read_shard, verify_track, write_shard
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.tables import open_table
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location
-from pipelines.dataset.build import DatasetPlan, Ingested, Part, fill_dataset, read_if_whole
-from pipelines.dataset.ingest import fingerprint
+from pipelines.dataset.build import FillConfig, IngestResult, ShardPlan, fill_dataset, read_if_whole
 
 DESCRIPTION_COLUMNS = ("artist", "title", "album", "isrc", "genres")
 
@@ -69,7 +69,7 @@ class ImportConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """What an import did.
 
     Attributes
@@ -84,7 +84,7 @@ class Imported:
         Tracks of the files that the table of descriptions knows.
     """
 
-    dataset: Ingested
+    dataset: IngestResult
     n_tracks: int
     n_rows: int
     n_frames: int
@@ -108,7 +108,7 @@ def import_patches(
     settings: ImportConfig,
     descriptions: Mapping[str, Recording] | None = None,
     progress: Progress | None = None,
-) -> Imported:
+) -> ImportResult:
     """Bring the tracks of patch files into the dataset `out`.
 
     One track at a time is in memory, and the shard being made. Each shard is whole or not there; called again after
@@ -136,14 +136,14 @@ def import_patches(
     StorageError
         When files cannot be read or written, or what was written is not what was read.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     if settings.fold_by == "file" and len(urls) != N_FOLDS:
         raise ConfigError(f"Folds by file need {N_FOLDS} files, one a fold. Received: {len(urls)}.")
     files = [survey(url, settings.audio, settings.format) for url in urls]
     sources = _by_track(files)
     recordings = _describe(sources, descriptions or {}, settings.audio)
     by_file = settings.fold_by == "file"
-    plan = DatasetPlan(
+    plan = FillConfig(
         DatasetInfo(settings.audio, settings.dtype, "track" if by_file else settings.fold_by),
         settings.shard_mb,
         settings.append,
@@ -152,7 +152,7 @@ def import_patches(
     done = fill_dataset(
         recordings, out, plan, lambda parts: _make_shards(parts, out, sources, settings, progress)
     )
-    return Imported(
+    return ImportResult(
         done,
         len(sources),
         sum(file.n_rows for file in files),
@@ -227,16 +227,16 @@ def _describe(
 
 
 def _make_shards(
-    parts: Sequence[Part], out: Location, sources: _Sources, settings: ImportConfig, progress: Progress
+    parts: Sequence[ShardPlan], out: Location, sources: _Sources, settings: ImportConfig, progress: Progress
 ) -> list[Shard]:
     """Make the shards one after the other: the HDF5 library reads in one thread at a time anyway."""
-    fingerprints = {url: _fingerprint(url) for url in {source.file.url for source in sources.values()}}
+    checksums = {url: _url_checksum(url) for url in {source.file.url for source in sources.values()}}
     total = sum(sources[recording.track_id].track.n_rows for part in parts for recording in part.recordings)
     shards = []
     with progress.task("import patches", total) as advance:
         for part in parts:
             inside = [sources[recording.track_id] for recording in part.recordings]
-            path, plan = out / part.name, _plan_digest(inside, fingerprints, settings)
+            path, plan = out / part.name, _plan_digest(inside, checksums, settings)
             shard = read_if_whole(path, plan)
             if shard is None or not _is_sound(shard, inside):
                 _write(path, inside, settings, plan)
@@ -247,7 +247,7 @@ def _make_shards(
                         "failing."
                     )
             for track_id, reason in shard.left_out.items():
-                progress.say(f"left out {track_id}: {reason}")
+                progress.log(f"left out {track_id}: {reason}")
             shards.append(shard)
             advance(sum(source.track.n_rows for source in inside))
     return shards
@@ -278,17 +278,17 @@ def _is_sound(shard: Shard, sources: Sequence[_Source]) -> bool:
 
 
 def _plan_digest(
-    sources: Sequence[_Source], fingerprints: Mapping[str, Sequence[int]], settings: ImportConfig
+    sources: Sequence[_Source], checksums: Mapping[str, Sequence[int]], settings: ImportConfig
 ) -> str:
     """Identify a shard by what goes into it: files (not where they lie), rows, and how they are read."""
     rows = [
         [s.track.track_id, s.track.first_row, s.track.n_rows, s.file.patches_name, s.file.layout]
         for s in sources
     ]
-    files = [[Path(url).name, *fingerprints[url]] for url in dict.fromkeys(s.file.url for s in sources)]
+    files = [[Path(url).name, *checksums[url]] for url in dict.fromkeys(s.file.url for s in sources)]
     return digest([config.to_dict(settings.audio), settings.dtype, rows, files])
 
 
-def _fingerprint(url: str) -> list[int]:
+def _url_checksum(url: str) -> list[int]:
     with open_url(url) as file:
-        return fingerprint(file)
+        return stream_checksum(file)

@@ -5,28 +5,24 @@ import functools
 import os
 import socket
 import threading
-import zlib
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
-from typing import IO
 
 from cs_keras import config
 from cs_keras.audio.decode import load_mono
+from cs_keras.audio.file_checksum import file_checksum
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.audio.waveform import Frames, Samples, frame_maker
+from cs_keras.audio.waveform import Frames, Samples, frame_extractor
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.catalogue import Recording, check_unique
 from cs_keras.data.schema import SHARDS_FOLDER, DatasetInfo
 from cs_keras.data.shards import Shard, read_shard, write_shard
 from cs_keras.errors import AudioError, CsKerasError, StorageError
-from cs_keras.progress import Advance, Progress, Silent
+from cs_keras.progress import Advance, Progress, SilentProgress
 from cs_keras.runs import digest, remove_temporaries
-from cs_keras.storage.location import Location, names_below
+from cs_keras.storage.location import Location, list_files
 from pipelines.beam.parts import LOOKS, make_parts
-from pipelines.dataset.build import DatasetPlan, Ingested, Part, fill_dataset, read_if_whole
-
-FINGERPRINT_BYTES = 65_536  # of either end of a file
+from pipelines.dataset.build import FillConfig, IngestResult, ShardPlan, fill_dataset, read_if_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +69,7 @@ def ingest(
     settings: IngestConfig,
     progress: Progress | None = None,
     beam: Sequence[str] = (),
-) -> Ingested:
+) -> IngestResult:
     """Bring `recordings` into the dataset `out`.
 
     Shards are made in parallel, each whole or not at all; ``dataset.json`` comes last. Called again after a
@@ -102,25 +98,25 @@ def ingest(
     StorageError
         When files cannot be read or written.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     check_unique(recordings, "The recordings to ingest")
     info = DatasetInfo(settings.audio, settings.dtype, settings.fold_by)
-    plan = DatasetPlan(info, settings.shard_mb, settings.append)
+    plan = FillConfig(info, settings.shard_mb, settings.append)
 
-    def make_shards(parts: Sequence[Part]) -> list[Shard]:
+    def make_shards(parts: Sequence[ShardPlan]) -> list[Shard]:
         make = functools.partial(_make_shards_by_beam, flags=beam) if beam else _make_shards
         shards = make(parts, out, settings, progress)
         for track_id, reason in ((i, why) for shard in shards for i, why in shard.left_out.items()):
-            progress.say(f"left out {track_id}: {reason}")
+            progress.log(f"left out {track_id}: {reason}")
         return shards
 
     return fill_dataset(recordings, out, plan, make_shards)
 
 
 def _make_shards(
-    parts: Sequence[Part], out: Location, settings: IngestConfig, progress: Progress
+    parts: Sequence[ShardPlan], out: Location, settings: IngestConfig, progress: Progress
 ) -> list[Shard]:
-    make_frames = frame_maker(settings.audio, settings.dtype)
+    make_frames = frame_extractor(settings.audio, settings.dtype)
     stop = threading.Event()
     done: dict[str, Shard] = {}
     total = sum(len(part.recordings) for part in parts)
@@ -146,7 +142,7 @@ def _make_shards(
 class PlannedPart:
     """A part, and the digest of what goes into it as whoever planned it saw the recordings."""
 
-    part: Part
+    part: ShardPlan
     plan: str
 
     @property
@@ -157,7 +153,7 @@ class PlannedPart:
 
 @dataclasses.dataclass(frozen=True)
 class ShardMaker:
-    """Makes shards in worker processes; see `pipelines.beam.parts.Maker`.
+    """Makes shards in worker processes; see `pipelines.beam.protocols.PartMaker`.
 
     Attributes
     ----------
@@ -172,7 +168,7 @@ class ShardMaker:
 
     def names(self) -> Collection[str]:
         """Return the names of the shards there are."""
-        return [f"{SHARDS_FOLDER}/{name}" for name in names_below(self.out / SHARDS_FOLDER)]
+        return [f"{SHARDS_FOLDER}/{name}" for name in list_files(self.out / SHARDS_FOLDER)]
 
     def is_made(self, part: PlannedPart) -> bool:
         """Tell whether a shard is whole and made by its plan."""
@@ -180,7 +176,7 @@ class ShardMaker:
 
     def open(self) -> Callable[[PlannedPart], None]:
         """Return a function that makes one shard, unless it is whole."""
-        make_frames = frame_maker(self.settings.audio, self.settings.dtype)
+        make_frames = frame_extractor(self.settings.audio, self.settings.dtype)
 
         def make(planned: PlannedPart) -> None:
             if _plan_digest(planned.part, self.settings) != planned.plan:
@@ -194,7 +190,11 @@ class ShardMaker:
 
 
 def _make_shards_by_beam(
-    parts: Sequence[Part], out: Location, settings: IngestConfig, progress: Progress, flags: Sequence[str]
+    parts: Sequence[ShardPlan],
+    out: Location,
+    settings: IngestConfig,
+    progress: Progress,
+    flags: Sequence[str],
 ) -> list[Shard]:
     planned = [PlannedPart(part, _plan_digest(part, settings)) for part in parts]
     make_parts(planned, ShardMaker(out, settings), flags, "ingest, in shards", progress)
@@ -204,7 +204,7 @@ def _make_shards_by_beam(
 
 
 def _make_shard(
-    part: Part,
+    part: ShardPlan,
     out: Location,
     settings: IngestConfig,
     make_frames: Callable[[Samples], Frames],
@@ -230,25 +230,7 @@ def _make_shard(
     return read_shard(path)
 
 
-def _plan_digest(part: Part, settings: IngestConfig) -> str:
+def _plan_digest(part: ShardPlan, settings: IngestConfig) -> str:
     """Identify a shard by what goes into it; a recording that has changed makes another shard."""
-    files = [[r.track_id, r.path.name, *fingerprint_of(r.path)] for r in part.recordings]
+    files = [[r.track_id, r.path.name, *file_checksum(r.path)] for r in part.recordings]
     return digest([config.to_dict(settings.audio), settings.dtype, settings.decoder, files])
-
-
-def fingerprint_of(path: Path) -> list[int]:
-    """Return the `fingerprint` of a file, zeros for one that cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return fingerprint(file)
-    except OSError:
-        return [0, 0]
-
-
-def fingerprint(file: IO[bytes]) -> list[int]:
-    """Return a file's size and a checksum of its ends: no date, so that a copy gives the same shards."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    ends = file.read(FINGERPRINT_BYTES)
-    file.seek(max(0, size - FINGERPRINT_BYTES))
-    return [size, zlib.crc32(ends + file.read())]

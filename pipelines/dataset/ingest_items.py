@@ -21,7 +21,7 @@ from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.tables import open_table
 from cs_keras.runs import locked
 from cs_keras.storage.location import Location, is_file, is_remote
-from pipelines.dataset.build import Ingested
+from pipelines.dataset.build import IngestResult
 
 DESCRIPTIONS = ("artist", "title", "album", "isrc", "genres")
 NOWHERE = {"duration_s": None, "shard": "", "first_frame": 0, "n_frames": 0}
@@ -70,7 +70,9 @@ def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
     return items
 
 
-def ingest_items(items: Sequence[Recording], out: Location, fold_by: str, append: bool = False) -> Ingested:
+def ingest_items(
+    items: Sequence[Recording], out: Location, fold_by: str, append: bool = False
+) -> IngestResult:
     """Bring `items` into the dataset `out`, which has no shards; those that are there already stay as they are.
 
     Parameters
@@ -99,19 +101,19 @@ def ingest_items(items: Sequence[Recording], out: Location, fold_by: str, append
         known = set(tracks.strings("track_id"))
         new = [item for item in items if item.track_id not in known]
         if not new:
-            return Ingested(len(tracks), 0, info.left_out, info.dealing)
+            return IngestResult(len(tracks), 0, info.left_out, info.fold_assignment)
         if len(tracks) and not append:
             raise ConfigError(
                 f"{out} already holds a dataset of {len(tracks)} items, and {len(new)} of these are not in it "
                 f"(first: {new[0].track_id!r}); add them with --append, or choose another --out."
             )
-        folds, dealing = _assign(new, tracks, fold_by)
+        folds, fold_assignment = _assign(new, tracks, fold_by)
         rows = [_row(item, fold) for item, fold in zip(new, folds, strict=True)]
         merged = make_tracks([*tracks.table.to_pylist(), *rows])
         if not len(tracks):
-            info = DatasetInfo(fold_by=fold_by, dealing=dealing)
+            info = DatasetInfo(fold_by=fold_by, fold_assignment=fold_assignment)
         write_dataset(out, info, merged)
-    return Ingested(len(merged), len(new), info.left_out, info.dealing)
+    return IngestResult(len(merged), len(new), info.left_out, info.fold_assignment)
 
 
 def _from_row(path: Path, values: Mapping[str, Any]) -> Recording:
@@ -129,9 +131,9 @@ def _existing(out: Location, fold_by: str) -> tuple[DatasetInfo, Tracks]:
     if not is_file(out / DATASET_FILE):
         return DatasetInfo(fold_by=fold_by), make_tracks([])
     info, tracks = read_info(out), read_tracks(out)
-    if tracks.has_sound.any():
+    if tracks.has_audio.any():
         raise ConfigError(
-            f"{out} holds {int(tracks.has_sound.sum())} recordings; items without any go into a dataset of their "
+            f"{out} holds {int(tracks.has_audio.sum())} recordings; items without any go into a dataset of their "
             "own."
         )
     if info.fold_by != fold_by:

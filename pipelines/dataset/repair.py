@@ -101,9 +101,9 @@ def _salvage(dataset: Location) -> list[Row]:
         return []
     rows: dict[str, Row] = {}
     for row in table.to_pylist():
-        has_sound = bool(row["shard"])
-        if row["track_id"] and (has_sound or row["n_frames"] == 0):
-            is_fold = row["fold"] in range(N_FOLDS) or not has_sound
+        has_audio = bool(row["shard"])
+        if row["track_id"] and (has_audio or row["n_frames"] == 0):
+            is_fold = row["fold"] in range(N_FOLDS) or not has_audio
             fold = row["fold"] if is_fold else fold_of(row["shard"])
             rows.setdefault(row["track_id"], {**row, "fold": fold})
     return list(rows.values())

@@ -19,7 +19,7 @@ from cs_keras.evaluation.labels.classification import (
 )
 from cs_keras.evaluation.labels.classification_folds import Examples, Integers, make_folds
 from cs_keras.factors.arrays import check_ids, read_arrays, require_arrays
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location
 from pipelines.evaluation.labels import Labelled, read_folds
 
@@ -131,7 +131,7 @@ def classify_features(
     DataError
         When labelled tracks have no features, or there are too few of a label.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     ids, examples = _examples(table, labelled)
     folds, kind = _folds(ids, examples, labelled, config)
     n_fits = len(folds) * (int(folds.max()) + 1)

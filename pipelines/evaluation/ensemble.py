@@ -15,7 +15,7 @@ from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
 from cs_keras.factors.store import Factors
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import (
     DONE,
     digest,
@@ -94,7 +94,7 @@ def combine_runs(
     DataError, StorageError
         When runs or dataset cannot be read or do not fit.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     check_choice("by", by, WAYS)
     members = {run.resolve().name: run for run in runs}
     settings = [_read_settings(run) for run in members.values()]
@@ -114,17 +114,17 @@ def combine_runs(
     )
     folder = open_run(out, ensemble.key, config.to_dict(ensemble), data_digest)
     if is_done(folder):
-        progress.say(f"{ensemble.key}: done before, in {folder}")
+        progress.log(f"{ensemble.key}: done before, in {folder}")
         return folder
     reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
     with locked(folder):
         write_signature(folder, dataset.info, factors.scaler)
         scores = _write_predictions(ensemble, list(members.values()), dataset, factors, reference, folder)
-        progress.say(f"{ensemble.key}: judging {len(reference.rows['test'])} test tracks")
+        progress.log(f"{ensemble.key}: judging {len(reference.rows['test'])} test tracks")
         judge = Evaluator(reference, ensemble.evaluation, ensemble.seed, progress)
         evaluate(ensemble, judge, dataset, factors, folder, scores)
     done = finish_run(folder)
-    progress.say(f"{ensemble.key}: done, in {done}")
+    progress.log(f"{ensemble.key}: done, in {done}")
     return done
 
 

@@ -18,7 +18,7 @@ from cs_keras.evaluation.rank_fusion import rank_held_out_by_score, top_k_scored
 from cs_keras.evaluation.ranking import RankMetrics, measure_ranks, rank_metrics
 from cs_keras.evaluation.search.intersection import count_shared
 from cs_keras.evaluation.search.topk import TopK
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from pipelines.evaluation.beyond_overlap import (
     Beyond,
     Catalogue,
@@ -89,7 +89,7 @@ class Evaluator:
         progress: Progress | None = None,
     ) -> None:
         self.reference, self.settings, self.seed = reference, settings, seed
-        self._progress = progress or Silent()
+        self._progress = progress or SilentProgress()
 
     @functools.cached_property
     def lists(self) -> dict[Kind, TopK]:

@@ -21,7 +21,7 @@ from cs_keras.factors.selection import (
 from cs_keras.factors.selection_store import parse_averaging, parse_outcome, save_selection
 from cs_keras.factors.store import Factors
 from cs_keras.factors.wmf import WmfConfig
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest, read_json, write_json
 from cs_keras.storage.location import Location, is_file
 from pipelines.factors.average_seeds import compare_averages, store_averaged
@@ -104,7 +104,7 @@ def select_factors(
         One sentence for what is wrong with the file, the settings or the folder; above all when there is too little
         listening to measure anything.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     path, settings = selection_path(dataset, name), config.grid.settings(config.max_settings, config.seed)
     read_info(dataset)
     tracks = read_tracks(dataset)
@@ -123,7 +123,7 @@ def select_factors(
         ranked, n_eligible, failures, config.n_seeds, n_tracks["train"], n_tracks["validation"]
     )
     if config.n_averaged > 1:
-        progress.say(f"comparing means of {config.n_averaged} seeds of the recommended setting")
+        progress.log(f"comparing means of {config.n_averaged} seeds of the recommended setting")
         averaging = _compare(kept, selection.recommended.setting, config.n_averaged)
         selection = dataclasses.replace(selection, averaging=averaging)
     save_selection(path, selection)

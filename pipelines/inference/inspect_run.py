@@ -72,12 +72,12 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
             f"{dataset.folder} does not fit the model of {folder}: expected the audio settings that it was trained "
             f"on, {run.signature.audio}. Received: {dataset.info.audio}."
         )
-    rows = np.flatnonzero(~dataset.tracks.in_split("train") & dataset.tracks.has_sound)
+    rows = np.flatnonzero(~dataset.tracks.in_split("train") & dataset.tracks.has_audio)
     if not len(rows):
         raise DataError(f"{dataset.folder} has no validation or test tracks to hear.")
     tapped = tap_model(load_model(folder / MODEL_FILE))
     chosen = _sample(rows, run.sequence.frames)
-    progress.say(f"inspect {folder.name}: {len(chosen)} of {len(rows)} validation and test tracks")
+    progress.log(f"inspect {folder.name}: {len(chosen)} of {len(rows)} validation and test tracks")
     at_most = max(1, MAX_FRAMES // (len(chosen) * run.sequence.frames))
     tracks = choose_windows(dataset, chosen, run.sequence, at_most)
     with progress.task(f"inspect {folder.name}", len(tracks)) as advance:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cs_keras.data.catalogue import find_audio
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import DataError, StorageError
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location, is_folder
 from pipelines.beam.parts import LOOKS, make_parts, missing_parts
 from pipelines.inference.prediction_blocks import (
@@ -157,7 +157,7 @@ def _predict(
     progress: Progress | None,
     beam: Sequence[str],
 ) -> Predicted:
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     if is_folder(out):
         raise StorageError(f"{out} is a folder; expected the name of a file to write.")
     check_suffix(out)
@@ -250,7 +250,7 @@ def _gather(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> O
     )
     refused = dict(zip(left_out.tolist(), reasons.tolist(), strict=True))
     for track_id, reason in refused.items():
-        progress.say(f"left out {track_id}: {reason}")
+        progress.log(f"left out {track_id}: {reason}")
     return Outputs(ids, scaled, refused)
 
 

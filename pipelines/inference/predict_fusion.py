@@ -13,7 +13,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import DataError, StorageError
 from cs_keras.models.spec import NEEDS
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location, is_file, is_folder
 from cs_keras.training.hidden import hidden_model
@@ -64,7 +64,7 @@ def predict_fused(
     ConfigError, DataError, StorageError
         Where `predict_dataset` and `pipelines.inference.predict_items.predict_items` raise them.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     check_suffix(out)
     if is_folder(out):
         raise StorageError(f"{out} is a folder; expected the name of a file to write.")
@@ -90,7 +90,7 @@ def predict_fused(
         for row in rows[~np.isin(rows, joined.rows)]
     }
     for track_id, reason in left_out.items():
-        progress.say(f"left out {track_id}: {reason}")
+        progress.log(f"left out {track_id}: {reason}")
     scaled = apply_to_vectors(head, joined.values)
     factors = run.signature.scaler.inverse(scaled)
     write_vectors(out, dataset.tracks.ids[joined.rows], {"factors": factors, "scaled_factors": scaled})
@@ -131,7 +131,7 @@ class _Branch:
         self._summary: dict[str, Any] = read_json(self._folder / BRANCH_FILE)
         self._needs = NEEDS.get(self._summary["procedure"], "sound")
         if self._needs == "attributes" and features is None:
-            progress.say(f"no --features: tracks are predicted without the branch {key}")
+            progress.log(f"no --features: tracks are predicted without the branch {key}")
         self._attributes = self._read_attributes(features)
 
     def vectors(self, rows: Rows) -> TrackVectors:
@@ -166,7 +166,7 @@ class _Branch:
 
     def _has(self) -> Any:
         if self._needs == "sound":
-            return self._dataset.tracks.has_sound
+            return self._dataset.tracks.has_audio
         return np.zeros(len(self._dataset), np.bool_) if self._attributes is None else self._attributes.has
 
     def _read_attributes(self, features: FeaturesFile | None) -> Attributes | None:

@@ -9,7 +9,7 @@ import numpy as np
 from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.data.attributes.encoding import Encoding, read_encoding
 from cs_keras.errors import DataError, StorageError
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import read_json
 from cs_keras.storage.location import Location, is_folder
 from pipelines.inference.predict import Predicted
@@ -56,7 +56,7 @@ def predict_items(
     StorageError
         When files cannot be read or written.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     require_attributes(run)
     check_suffix(out)
     if is_folder(out):
@@ -67,7 +67,7 @@ def predict_items(
         item_id: f"{features} holds no attribute of it" for item_id in table.ids[table.is_empty].tolist()
     }
     for item_id, reason in left_out.items():
-        progress.say(f"left out {item_id}: {reason}")
+        progress.log(f"left out {item_id}: {reason}")
     known = table.take(np.flatnonzero(~table.is_empty))
     if not len(known):
         raise DataError(

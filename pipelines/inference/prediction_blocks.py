@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from cs_keras.audio.decode import load_mono
+from cs_keras.audio.file_checksum import file_checksum
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.audio.waveform import frame_maker
+from cs_keras.audio.waveform import frame_extractor
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.shards import Frames
@@ -23,8 +24,7 @@ from cs_keras.errors import AudioError, CsKerasError, StorageError
 from cs_keras.factors.arrays import read_arrays, write_arrays
 from cs_keras.progress import Advance
 from cs_keras.runs import digest, remove_temporaries
-from cs_keras.storage.location import Location, is_remote, names_below, remove
-from pipelines.dataset.ingest import fingerprint_of
+from cs_keras.storage.location import Location, is_remote, list_files, remove
 from pipelines.inference.trained_run import Matrix, TrainedRun, track_function
 
 _PART_NAME = re.compile(r"part-\d{6,}-[0-9a-f]{16}\.npz")
@@ -110,10 +110,10 @@ class Recordings:
 class _OpenRecordings:
     def __init__(self, settings: Recordings) -> None:
         self._settings = settings
-        self._make_frames = frame_maker(settings.audio, settings.dtype)
+        self._make_frames = frame_extractor(settings.audio, settings.dtype)
 
     def identify(self, items: Sequence[Path]) -> Any:
-        return [self._settings.decoder, *(fingerprint_of(path) for path in items)]
+        return [self._settings.decoder, *(file_checksum(path) for path in items)]
 
     def read(self, item: Path) -> Frames:
         return self._make_frames(load_mono(item, self._settings.audio, self._settings.decoder))
@@ -121,7 +121,7 @@ class _OpenRecordings:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlockMaker:
-    """Predicts blocks of tracks, in any process; see `pipelines.beam.parts.Maker`.
+    """Predicts blocks of tracks, in any process; see `pipelines.beam.protocols.PartMaker`.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class BlockMaker:
 
     def names(self) -> Collection[str]:
         """Return the names of the files there are."""
-        return names_below(self.folder)
+        return list_files(self.folder)
 
     def is_made(self, part: Block) -> bool:
         """Tell whether a block's file is whole; its name says that it is of this model and these tracks."""
@@ -198,7 +198,7 @@ def plan_digest(track_ids: Sequence[str], items: Sequence[Any], run: TrainedRun,
 
 def remove_parts(folder: Location) -> None:
     """Remove the blocks' files, and their folder when it holds nothing else."""
-    for name in names_below(folder):
+    for name in list_files(folder):
         if _PART_NAME.fullmatch(name):
             remove(folder / name)
     if not is_remote(folder):

@@ -120,7 +120,7 @@ def _hear_recordings(
     source = Recordings(run.signature.audio, run.signature.dtype, decoder)
     heard = hear(run, source, recordings, progress)
     for name, reason in heard.left_out.items():
-        progress.say(f"left out {name}: {reason}")
+        progress.log(f"left out {name}: {reason}")
     return dict(heard.factors)
 
 

@@ -118,7 +118,7 @@ def _hear(
     source = Recordings(run.signature.audio, run.signature.dtype, decoder)
     heard = hear(run, source, {str(path): path for path in files}, progress)
     for reason in heard.left_out.values():
-        progress.say(f"left out: {reason}")
+        progress.log(f"left out: {reason}")
     return {Path(name): factors for name, factors in heard.factors.items()}
 
 

@@ -41,7 +41,7 @@ def choose_models(
         When no model can run.
     """
     there = {
-        "sound": bool(tracks.has_sound.all()),
+        "sound": bool(tracks.has_audio.all()),
         "attributes": has_attributes,
         "genres": bool(genre_attributes(tracks).has[tracks.in_split("train")].any()),
     }
@@ -81,7 +81,7 @@ def require_inputs(runs: Sequence[Baseline], tracks: Tracks, given: Attributes |
 
 def require_input(run: Baseline, tracks: Tracks, given: Attributes | None) -> None:
     """Raise ConfigError unless `tracks`, with attributes where some are given, have what `run` needs."""
-    if run.needs == "sound" and not tracks.has_sound.all():
+    if run.needs == "sound" and not tracks.has_audio.all():
         deaf = [key for key in MODEL_FILES if get_baseline(key).needs not in ("sound", ANY)]
         raise ConfigError(
             f"{run.key} needs sound, and {_without_sound(tracks)}; models that need none: {', '.join(deaf)}."
@@ -122,7 +122,7 @@ def has_input(run: Baseline, tracks: Tracks, given: Attributes | None) -> npt.ND
     if run.learns_attributes and given is None:
         return nothing
     attributes = nothing if given is None else given.has
-    return {"sound": tracks.has_sound, "genres": genres, "attributes": attributes}[run.needs]
+    return {"sound": tracks.has_audio, "genres": genres, "attributes": attributes}[run.needs]
 
 
 def _learnt_from(run: Baseline, tracks: Tracks, given: Attributes | None) -> Attributes | None:
@@ -140,5 +140,5 @@ def all_needs(run: Baseline) -> set[str]:
 
 
 def _without_sound(tracks: Tracks) -> str:
-    n = int(np.count_nonzero(~tracks.has_sound))
+    n = int(np.count_nonzero(~tracks.has_audio))
     return f"{n} of {len(tracks)} tracks of the dataset have no sound"

@@ -37,7 +37,7 @@ def shared_work(runs: Path, settings: Mapping[str, Any], progress: Progress) -> 
         When the folder cannot be made.
     """
     folder = runs / SHARED_FOLDER / digest(dict(settings))[:16]
-    with locked(folder, lambda: progress.say(f"waiting for another process, which makes {folder}")):
+    with locked(folder, lambda: progress.log(f"waiting for another process, which makes {folder}")):
         if not (folder / SETTINGS_FILE).exists():
             write_json(folder / SETTINGS_FILE, dict(settings))  # so that a person can tell what lies here
         yield folder

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from cs_keras.data.batches import reading
+from cs_keras.data.batches import dataset_errors
 from cs_keras.factors.store import Factors
 from cs_keras.models import model_module
 from cs_keras.models.spec import trainable_parameters
@@ -40,9 +40,9 @@ def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: 
         return
     notes = (*_notes(run), *_extra_note(task))
     for note in notes:
-        progress.say(f"{run.key}: {note}")
+        progress.log(f"{run.key}: {note}")
     if (run.execution.devices or 1) > 1 and run.procedure != "regression":
-        progress.say(
+        progress.log(
             f"{run.key}: trained on one device: its procedure, {run.procedure}, does not share batches"
         )
     lesson = make_training_targets(task, factors, run.training)
@@ -69,7 +69,7 @@ def run_procedure(job: Job) -> Trained:
     require_input(job.run, job.task.dataset.tracks, job.task.attributes)
     keras.backend.clear_session()
     keras.utils.set_random_seed(job.run.seed)
-    with reading(job.task.dataset):
+    with dataset_errors(job.task.dataset):
         return PROCEDURES[job.run.procedure](job)
 
 

@@ -28,7 +28,7 @@ from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import Factors
 from cs_keras.models import model_module
 from cs_keras.models.spec import architecture, trainable_parameters
-from cs_keras.progress import Progress, Silent
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest, locked, write_json, write_npz
 from cs_keras.storage.location import Location, is_file
 from cs_keras.storage.remote import configure
@@ -147,9 +147,9 @@ def run_execution(execution: Execution, folder: Path, progress: Progress | None 
     CsKerasError
         When dataset or folder fail, which says nothing about the trial.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     configure(execution.reading.remote)
-    with locked(folder, lambda: progress.say(f"waiting for another process that works on {folder}")):
+    with locked(folder, lambda: progress.log(f"waiting for another process that works on {folder}")):
         if not (folder / OUTCOME_FILE).exists():
             _take_over(execution.continued, folder)
             write_json(folder / OUTCOME_FILE, _run(execution, folder, progress))

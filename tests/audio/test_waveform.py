@@ -8,7 +8,7 @@ import pytest
 from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.audio.spectrogram import MagnitudeSpectrogram
-from cs_keras.audio.waveform import WaveformFrames, frame_maker, magnitude_frames
+from cs_keras.audio.waveform import WaveformFrames, frame_extractor, magnitude_frames
 from cs_keras.errors import ConfigError
 
 WAVEFORM = AudioConfig(content="waveform")
@@ -33,8 +33,8 @@ def test_what_float16_cannot_hold_is_cut_off():
 
 
 def test_the_content_says_what_makes_frames():
-    assert isinstance(frame_maker(WAVEFORM, "float16"), WaveformFrames)
-    assert isinstance(frame_maker(AudioConfig(), "float16"), MagnitudeSpectrogram)
+    assert isinstance(frame_extractor(WAVEFORM, "float16"), WaveformFrames)
+    assert isinstance(frame_extractor(AudioConfig(), "float16"), MagnitudeSpectrogram)
     with pytest.raises(
         ConfigError, match="audio.content must be one of magnitude, waveform. Received: 'sound'"
     ):

@@ -42,8 +42,8 @@ def test_hashing_gives_every_fold_its_tenth():
 
 def test_an_artist_stays_together_whatever_the_case_and_spaces():
     artists = [f"Artist {i}" for i in range(40)] * 2 + [f"  ARTIST   {i} " for i in range(40)]
-    folds, dealing = assign_folds(ids(120), artists)
-    assert dealing == "hash"
+    folds, fold_assignment = assign_folds(ids(120), artists)
+    assert fold_assignment == "hash"
     assert folds[:40] == folds[40:80] == folds[80:]
 
 
@@ -54,17 +54,17 @@ def test_tracks_without_an_artist_are_groups_of_their_own():
 
 
 def test_folds_by_track_part_an_artist():
-    folds, dealing = assign_folds(ids(200), ["Low"] * 200, "track")
+    folds, fold_assignment = assign_folds(ids(200), ["Low"] * 200, "track")
     assert set(folds) == set(range(N_FOLDS))
-    assert dealing == "hash"
+    assert fold_assignment == "hash"
     assert folds == [hash_fold(i) for i in ids(200)]
 
 
 @given(st.lists(names, min_size=30, max_size=60), st.integers(1, 29))
 def test_adding_tracks_moves_none_that_hashing_placed(artists, n_before):
-    before, dealing = assign_folds(ids(n_before), artists[:n_before], known={"": 0})
+    before, fold_assignment = assign_folds(ids(n_before), artists[:n_before], known={"": 0})
     after, _ = assign_folds(ids(len(artists)), artists, known={"": 0})
-    assert dealing == "hash"
+    assert fold_assignment == "hash"
     assert after[:n_before] == before
 
 
@@ -74,19 +74,19 @@ def test_folds_that_are_known_are_kept_though_a_split_stays_empty():
 
 @given(st.lists(st.sampled_from("ABCDEF"), min_size=3, max_size=30))
 def test_every_split_has_tracks_and_artists_stay_together_where_there_are_three(artists):
-    folds, dealing = assign_folds(ids(len(artists)), artists)
+    folds, fold_assignment = assign_folds(ids(len(artists)), artists)
     assert splits_of(folds) == set(SPLITS)
     if len(set(artists)) >= 3:
-        assert dealing in ("hash", "dealt by artist")
+        assert fold_assignment in ("hash", "round-robin by artist")
         assert len({(artist, fold) for artist, fold in zip(artists, folds, strict=True)}) == len(set(artists))
     else:
-        assert dealing == "dealt by track"
+        assert fold_assignment == "round-robin by track"
 
 
 def test_dealing_trains_on_the_largest_artist_and_does_not_depend_on_order():
     artists = ["A"] * 5 + ["B"] * 3 + ["C"] * 2
-    folds, dealing = assign_folds(ids(10), artists)
-    if dealing == "hash":
+    folds, fold_assignment = assign_folds(ids(10), artists)
+    if fold_assignment == "hash":
         pytest.fail("these names were chosen because their hashes leave a split empty")
     assert folds == [0] * 5 + [8] * 3 + [7] * 2
     backwards, _ = assign_folds(ids(10)[::-1], artists[::-1])
@@ -100,9 +100,9 @@ def test_fewer_than_three_tracks_are_refused(n):
 
 
 def test_three_tracks_of_one_artist_are_one_each():
-    folds, dealing = assign_folds(ids(3), ["A"] * 3)
+    folds, fold_assignment = assign_folds(ids(3), ["A"] * 3)
     assert sorted(folds) == [0, 7, 8]
-    assert dealing == "dealt by track"
+    assert fold_assignment == "round-robin by track"
 
 
 def test_another_way_to_fold_is_refused():

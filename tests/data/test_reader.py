@@ -11,7 +11,7 @@ from upath import UPath
 
 from cs_keras.data import reader as reader_module
 from cs_keras.data.dataset import Dataset
-from cs_keras.data.reader import FrameReader, ReadConfig, Stretch, coalesce
+from cs_keras.data.reader import FrameRange, FrameReader, ReadConfig, coalesce
 from cs_keras.data.shards import BLOCK_FRAMES, read_shard
 from cs_keras.data.windows import Windows
 from cs_keras.errors import StorageError, UnreachableError
@@ -137,7 +137,7 @@ def test_a_shard_cut_while_it_is_read_is_told(tmp_path):
 
 
 def test_many_shards_are_read_with_few_open_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("cs_keras.storage.descriptors.MAX_OPEN", 4)
+    monkeypatch.setattr("cs_keras.storage.open_files.MAX_OPEN", 4)
     lengths = [40] * 40  # 20 shards
     dataset = Dataset(write_small(tmp_path, lengths))
     before = len(os.listdir("/proc/self/fd"))
@@ -230,7 +230,7 @@ def test_stretches_are_grouped_by_what_lies_between(tmp_path):
     shard = FrameReader(ReadConfig()).open(read_shard(tmp_path / "shards/fold-00/part-00000.h5"))
 
     def stretch(first, n=10):
-        return Stretch(shard, first, np.empty((n, AUDIO.n_bins), np.float16))
+        return FrameRange(shard, first, np.empty((n, AUDIO.n_bins), np.float16))
 
     far = BLOCK_FRAMES * (2 + reader_module.COALESCED_BLOCKS)
     groups = coalesce([stretch(far), stretch(0), stretch(5), stretch(far + 40), stretch(7, 0)])

@@ -6,7 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.data.schema import DatasetInfo, LeftOut, make_tracks, read_info, read_tracks, write_dataset
+from cs_keras.data.schema import (
+    DatasetInfo,
+    ExcludedTrack,
+    make_tracks,
+    read_info,
+    read_tracks,
+    write_dataset,
+)
 from cs_keras.errors import ConfigError, DataError, StorageError
 from tests.data.small import change_document, track_row
 
@@ -14,8 +21,8 @@ INFO = DatasetInfo(
     AudioConfig(sample_rate=16_000, window="hamming"),
     "float32",
     "track",
-    "dealt by track",
-    (LeftOut("ç", "is silent"), LeftOut("x", "is empty")),
+    "round-robin by track",
+    (ExcludedTrack("ç", "is silent"), ExcludedTrack("x", "is empty")),
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.audio.spectrogram import MagnitudeSpectrogram
 from cs_keras.audio.waveform import WaveformFrames
-from cs_keras.layers.waveform import magnitudes, sound_input
+from cs_keras.layers.waveform import audio_input, magnitudes
 
 AUDIOS = {
     "default": AudioConfig(content="waveform"),
@@ -33,7 +33,7 @@ def music_like(n_samples, seed=0):
 def heard(samples, audio, frames=None):
     """What a network makes of one window of samples, shape (n_frames, n_bins)."""
     waveform = WaveformFrames(audio, "float32")(samples)
-    sound, magnitude = sound_input(frames, audio)
+    sound, magnitude = audio_input(frames, audio)
     return keras.Model(sound, magnitude)(waveform[np.newaxis], training=False).numpy()[0]
 
 
@@ -66,9 +66,9 @@ def test_it_is_librosas_transform_of_samples_followed_by_silence(audio):
 
 
 def test_magnitudes_pass_as_they_are():
-    sound, magnitude = sound_input(24, AudioConfig())
+    sound, magnitude = audio_input(24, AudioConfig())
     assert sound is magnitude and sound.shape == (None, 24, 513) and sound.name == "magnitude"
-    sound, magnitude = sound_input(24, AudioConfig(content="waveform"))
+    sound, magnitude = audio_input(24, AudioConfig(content="waveform"))
     assert sound.shape == (None, 24, 512) and sound.name == "waveform" and magnitude.shape == (None, 24, 513)
 
 
@@ -101,7 +101,7 @@ def test_float16_costs_what_its_eleven_bits_do():
 
 def test_it_survives_saving(tmp_path):
     audio = AUDIOS["a quarter"]
-    model = keras.Model(*sound_input(None, audio))
+    model = keras.Model(*audio_input(None, audio))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     for frames in (20, 33):
@@ -112,9 +112,9 @@ def test_it_survives_saving(tmp_path):
 def test_it_computes_in_float32_under_any_policy():
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = keras.Model(*sound_input(20, AUDIOS["a quarter"]))
+        model = keras.Model(*audio_input(20, AUDIOS["a quarter"]))
     finally:
         keras.config.set_dtype_policy("float32")
-    exact = keras.Model(*sound_input(20, AUDIOS["a quarter"]))
+    exact = keras.Model(*audio_input(20, AUDIOS["a quarter"]))
     x = np.random.default_rng(0).normal(size=(2, 20, 64)).astype(np.float32)
     assert np.array_equal(model(x), exact(x))

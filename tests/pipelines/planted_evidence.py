@@ -45,7 +45,7 @@ class Planted:
         return make_table(self.ids[rows].tolist(), columns, "the table")
 
 
-def write_evidence(folder: Path, n_tracks: int = 2000, has_sound: np.ndarray | None = None) -> Planted:
+def write_evidence(folder: Path, n_tracks: int = 2000, has_audio: np.ndarray | None = None) -> Planted:
     """Write a dataset of fold i % 10 for track i, of which some have sound, and factors ``wmf`` of all.
 
     A number of a track is the level of a quarter of its bins up to 1 kHz, where the mel scale is linear, in steps
@@ -57,11 +57,11 @@ def write_evidence(folder: Path, n_tracks: int = 2000, has_sound: np.ndarray | N
     by_sound, by_attributes = (np.sqrt(SHARE) * x @ q for x, q in zip((heard, told), turns, strict=True))
     factors = (by_sound + by_attributes + np.sqrt(1 - 2 * SHARE) * neither).astype(np.float32)
     ids = np.array([f"t{row:05d}" for row in range(n_tracks)])
-    has_sound = np.ones(n_tracks, np.bool_) if has_sound is None else has_sound
+    has_audio = np.ones(n_tracks, np.bool_) if has_audio is None else has_audio
     levels = np.pad(np.repeat(heard, 8, axis=1), ((0, 0), (1, 32)), mode="edge")
     magnitudes = np.repeat(10 ** (0.3 * levels)[:, np.newaxis], FRAMES, axis=1).astype(np.float32)
     name = "shards/fold-00/part-00000.h5"
-    rows = np.flatnonzero(has_sound)
+    rows = np.flatnonzero(has_audio)
     write_shard(folder / name, [(ids[row], magnitudes[row]) for row in rows], AUDIO, "float32")
     places = {track.track_id: track for track in read_shard(folder / name).tracks}
     table = []

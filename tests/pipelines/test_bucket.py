@@ -15,7 +15,7 @@ from upath import UPath
 
 from cs_keras.runs import read_npz
 from cs_keras.storage import remote
-from cs_keras.storage.location import locate, names_below, remove, write_bytes
+from cs_keras.storage.location import list_files, locate, remove, write_bytes
 from tests.cli.conftest import SMALL, demo, run
 from tests.storage.servers import BUCKET, FaultyProxy, emulator, reached_through
 
@@ -50,11 +50,11 @@ def bucket(port: int, demo: Path) -> Iterator[UPath]:
     """The demo dataset in a bucket."""
     with reached_through(port):
         place = locate(URL)
-        for name in names_below(demo):
+        for name in list_files(demo):
             if not name.startswith("source/"):
                 write_bytes(place / name, (demo / name).read_bytes())
         yield place
-        for name in names_below(place):
+        for name in list_files(place):
             (place / name).unlink()
 
 
@@ -70,7 +70,7 @@ def train(dataset: object, runs: Path, *options: object, models: str = "cnn-bn")
 
 def written(place: UPath) -> dict[str, str]:
     """When each file was written."""
-    return {name: str((place / name).fs.info((place / name).path)["mtime"]) for name in names_below(place)}
+    return {name: str((place / name).fs.info((place / name).path)["mtime"]) for name in list_files(place)}
 
 
 def numbers(runs: Path) -> tuple[dict, dict]:
@@ -96,8 +96,8 @@ def test_ingest_and_factors_write_the_same_bytes_as_on_a_disk(port: int, demo: P
         assert run("ingest", "--tracks", demo / "source/tracks.csv", "--out", place) == 0
         listening = demo / "source/listening.csv"
         assert run("factors", listening, place, "--factors", 32, "--alpha", 10) == 0
-        there = [name for name in names_below(demo) if not name.startswith("source/")]
-        assert names_below(place) == there
+        there = [name for name in list_files(demo) if not name.startswith("source/")]
+        assert list_files(place) == there
         assert all((place / name).read_bytes() == (demo / name).read_bytes() for name in there)
 
 
@@ -139,7 +139,7 @@ def test_a_bad_network_and_a_cache(
     with FaultyProxy(port) as proxy, reached_through(proxy.port):
         assert train(URL, tmp_path / "second", *cache) == 0
     assert numbers(tmp_path / "first") == numbers(tmp_path / "second") == expected
-    n_files = len(names_below(bucket))
+    n_files = len(list_files(bucket))
     assert proxy.n_media <= 4 * n_files  # headers and tables; no frames
 
 
@@ -237,7 +237,7 @@ def test_a_removal_whose_answer_is_lost_is_a_removal(port: int, bucket: UPath) -
     with FaultyProxy(port, ("lost",)) as proxy, reached_through(proxy.port):
         place = locate(URL)
         remove(place / "interactions.npz")
-    assert "interactions.npz" not in names_below(bucket)
+    assert "interactions.npz" not in list_files(bucket)
 
 
 def test_check_repairs_a_table_in_a_bucket(bucket: UPath) -> None:
@@ -261,8 +261,8 @@ def test_patches_come_from_a_bucket_and_go_into_one(port: int, tmp_path: Path) -
         write_bytes(there, (tmp_path / "patches.h5").read_bytes())
         for source, out in ((tmp_path / "patches.h5", local), (there, place)):
             assert run("import-patches", source, "--folds", "track", "--out", out) == 0
-        assert names_below(place) == names_below(local)
-        for name in names_below(local):
+        assert list_files(place) == list_files(local)
+        for name in list_files(local):
             assert (place / name).read_bytes() == (local / name).read_bytes()
     shutil.rmtree(local)
 

@@ -91,7 +91,7 @@ def test_who_has_an_evicted_file_open_goes_on_and_later_makes_it_anew(tmp_path, 
 
 def test_threads_read_while_files_are_closed_and_evicted(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module, "USE_INTERVAL_S", 0.0)
-    monkeypatch.setattr("cs_keras.storage.descriptors.MAX_OPEN", 3)
+    monkeypatch.setattr("cs_keras.storage.open_files.MAX_OPEN", 3)
     cache, wrong = Cache(CacheConfig(tmp_path, 3 * MB)), []
 
     def work(seed):

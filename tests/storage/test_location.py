@@ -7,7 +7,7 @@ from cs_keras.errors import ConfigError, StorageError
 from cs_keras.runs import atomic_write, read_json, write_json
 from cs_keras.storage import location
 from cs_keras.storage.location import locate
-from cs_keras.storage.remote import BadAnswerError
+from cs_keras.storage.remote import BadResponseError
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -45,10 +45,10 @@ def test_files_and_folders(folder):
     assert location.is_file(folder / "a.json") and not location.is_file(folder / "below")
     assert location.is_folder(folder / "below") and not location.is_folder(folder / "a.json")
     assert not location.is_file(folder / "none") and not location.is_folder(folder / "none")
-    assert location.sizes_below(folder) == {"a.json": 1, "below/b.h5": 3}
-    assert location.names_below(folder / "below") == ["b.h5"]
-    assert location.names_below(folder / "none") == []
-    assert location.size(folder / "below" / "b.h5") == 3
+    assert location.list_file_sizes(folder) == {"a.json": 1, "below/b.h5": 3}
+    assert location.list_files(folder / "below") == ["b.h5"]
+    assert location.list_files(folder / "none") == []
+    assert location.file_size(folder / "below" / "b.h5") == 3
 
 
 def test_what_is_written_is_read_and_replaced_and_removed(folder):
@@ -74,7 +74,7 @@ def test_a_write_that_fails_leaves_what_was_there(folder):
         file.write(b"new")
         1 / 0  # noqa: B018
     assert location.read_bytes(folder / "a") == b"old"
-    assert location.names_below(folder) == ["a"]
+    assert location.list_files(folder) == ["a"]
 
 
 def test_content_that_is_refused_is_told(folder, monkeypatch):
@@ -82,7 +82,7 @@ def test_content_that_is_refused_is_told(folder, monkeypatch):
     write(folder / "a")
 
     def refuse(content):
-        raise BadAnswerError("it is not as it was written")
+        raise BadResponseError("it is not as it was written")
 
     with pytest.raises(StorageError, match="a: it is not as it was written"):
         location.read_bytes(folder / "a", refuse)

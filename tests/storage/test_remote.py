@@ -10,8 +10,8 @@ from gcsfs.retry import HttpError
 
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.storage import remote
-from cs_keras.storage.file_views import read_parts, uncollected
-from cs_keras.storage.remote import BadAnswerError, RemoteConfig
+from cs_keras.storage.file_views import gc_paused, read_incrementally
+from cs_keras.storage.remote import BadResponseError, RemoteConfig
 
 CONTENT = bytes(range(256)) * 4
 
@@ -55,7 +55,7 @@ PASSING = [
     ConnectionResetError(),
     TimeoutError(),
     b"too short",
-    BadAnswerError("altered"),
+    BadResponseError("altered"),
 ]
 
 
@@ -99,7 +99,7 @@ def test_content_that_is_refused_is_asked_for_again():
     def check(content):
         seen.append(content)
         if content == b"0123456789":
-            raise BadAnswerError("altered")
+            raise BadResponseError("altered")
 
     assert fetch(place, check) == CONTENT[10:20]
     assert seen == [b"0123456789", CONTENT[10:20]]
@@ -126,7 +126,7 @@ def test_parts_of_a_file_are_fetched_while_nothing_waits_for_them():
         file.seek(95)
         return [*found, file.read(10)]  # across the head's end
 
-    found = read_parts(place, len(CONTENT), 100, read)
+    found = read_incrementally(place, len(CONTENT), 100, read)
     assert found == [CONTENT[:8], 90, CONTENT[90:100], (1000, CONTENT[1000:]), CONTENT[95:105]]
     assert place.reads == [(0, 100), (1000, 1024), (95, 195)]
     assert reads == [1, 2, 3]
@@ -141,26 +141,26 @@ def test_what_a_library_takes_for_absent_is_fetched_as_well():
             return file.read(3)
         return None
 
-    assert read_parts(place, len(CONTENT), 100, read) == CONTENT[500:503]
+    assert read_incrementally(place, len(CONTENT), 100, read) == CONTENT[500:503]
 
 
 def test_errors_of_what_is_held_are_passed_on():
     with pytest.raises(KeyError, match="nothing like that"):
-        read_parts(Place(), len(CONTENT), 100, lambda file: {}["nothing like that"])
+        read_incrementally(Place(), len(CONTENT), 100, lambda file: {}["nothing like that"])
 
 
 def test_no_garbage_is_collected_inside_however_it_is_nested():
     entered, leave = threading.Barrier(2), threading.Event()
 
     def other():
-        with uncollected():
+        with gc_paused():
             entered.wait()
             leave.wait()
 
     thread = threading.Thread(target=other)
     thread.start()
     entered.wait()
-    with uncollected(), uncollected():
+    with gc_paused(), gc_paused():
         assert not gc.isenabled()
     assert not gc.isenabled()  # the other is still inside
     leave.set()
@@ -171,7 +171,7 @@ def test_no_garbage_is_collected_inside_however_it_is_nested():
 def test_where_none_is_collected_none_is_afterwards():
     gc.disable()
     try:
-        with uncollected():
+        with gc_paused():
             assert not gc.isenabled()
         assert not gc.isenabled()
     finally:

@@ -21,13 +21,13 @@ TIMEOUT_S = 240.0
 
 
 def be_chief(environment: Mapping[str, str], study: Any, trainer: Any, epochs: int, team: Any) -> None:
-    from cs_keras.progress import Silent
+    from cs_keras.progress import SilentProgress
     from tuning.search import search
     from tuning.study import open_study
 
     _prepare(environment)
     open_study(study)
-    search(study, trainer, epochs, team, Silent(), lambda standing: None)
+    search(study, trainer, epochs, team, SilentProgress(), lambda standing: None)
 
 
 def be_worker(environment: Mapping[str, str], study: Any, trainer: Any, place: Any) -> None:

@@ -222,7 +222,7 @@ class Listener:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
 
     def task(self, description: str, total: int) -> Iterator[Any]:

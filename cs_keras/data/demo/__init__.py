@@ -4,16 +4,16 @@ Nothing is downloaded. Each track has a style, which is heard and which listener
 which listeners follow too but which leaves no trace in the sound. What sound can predict is therefore known.
 """
 
-from cs_keras.data.demo.catalogue import Catalogue, draw_catalogue
+from cs_keras.data.demo.catalogue import DemoCatalogue, draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
-from cs_keras.data.demo.listening import draw_interactions
+from cs_keras.data.demo.interactions import draw_interactions
 from cs_keras.data.demo.style import GENRES, Style
 from cs_keras.data.demo.synthesis import synthesise
 from cs_keras.data.demo.write import write_demo_source
 
 __all__ = [
     "GENRES",
-    "Catalogue",
+    "DemoCatalogue",
     "DemoConfig",
     "Style",
     "draw_catalogue",

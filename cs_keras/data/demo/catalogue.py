@@ -33,7 +33,7 @@ ENSEMBLES = "Committee Department Ensemble Society".split()
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class DemoCatalogue:
     """The tracks of a demo and everything that is true of them; one row per track.
 
     Parameters
@@ -62,7 +62,7 @@ class Catalogue:
     duration_s: npt.NDArray[np.float64]
 
 
-def draw_catalogue(config: DemoConfig) -> Catalogue:
+def draw_catalogue(config: DemoConfig) -> DemoCatalogue:
     """Draw artists around genres and tracks around artists.
 
     Parameters
@@ -71,7 +71,7 @@ def draw_catalogue(config: DemoConfig) -> Catalogue:
 
     Returns
     -------
-    Catalogue
+    DemoCatalogue
         The same for the same settings.
     """
     rng = np.random.default_rng([config.seed, 0])
@@ -92,7 +92,7 @@ def draw_catalogue(config: DemoConfig) -> Catalogue:
     artist_names = rng.choice(artists, n_artists, replace=False)
     title_order = rng.permutation(len(titles))  # a title comes back only when all have been used
     first_of_album = np.arange(n_tracks) - _position_within(artist_of) % TRACKS_PER_ALBUM
-    return Catalogue(
+    return DemoCatalogue(
         track_ids=tuple(f"demo{index:05d}" for index in range(n_tracks)),
         artists=tuple(str(artist_names[artist]) for artist in artist_of),
         titles=tuple(titles[title_order[index % len(titles)]] for index in range(n_tracks)),

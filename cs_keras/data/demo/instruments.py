@@ -23,14 +23,14 @@ RELEASE_S = 0.02
 VIBRATO_HZ = 5.5
 
 
-def kick(sample_rate: int, rng: np.random.Generator) -> Signal:
+def synthesise_kick(sample_rate: int, rng: np.random.Generator) -> Signal:
     """Render a sine that sweeps from 160 to 45 Hz within 0.3 s."""
     time_s = _times(0.3, sample_rate)
     phase = 2 * np.pi * (45 * time_s + 115 * 0.03 * (1 - np.exp(-time_s / 0.03)))
     return np.asarray(np.sin(phase) * np.exp(-time_s / 0.09), dtype=np.float32)
 
 
-def snare(sample_rate: int, rng: np.random.Generator) -> Signal:
+def synthesise_snare(sample_rate: int, rng: np.random.Generator) -> Signal:
     """Render decaying noise over a short tone at 185 Hz."""
     time_s = _times(0.25, sample_rate)
     noise = rng.standard_normal(len(time_s), np.float32) * np.exp(-time_s / 0.06)
@@ -38,14 +38,14 @@ def snare(sample_rate: int, rng: np.random.Generator) -> Signal:
     return np.asarray(sound, dtype=np.float32)
 
 
-def hat(sample_rate: int, rng: np.random.Generator) -> Signal:
+def synthesise_hat(sample_rate: int, rng: np.random.Generator) -> Signal:
     """Render very short noise, differentiated twice so that only its highs remain."""
     time_s = _times(0.08, sample_rate)
     noise = np.diff(rng.standard_normal(len(time_s) + 2, np.float32), n=2)
     return np.asarray(0.3 * noise * np.exp(-time_s / 0.018), dtype=np.float32)
 
 
-def tone(
+def synthesise_tone(
     style: Style, pitch_midi: int, duration_s: float, sample_rate: int, *, vibrato_cents: float = 0.0
 ) -> Signal:
     """Render one note with the style's brightness, attack and decay.
@@ -76,7 +76,7 @@ def tone(
         cycles += depth * (1 - np.cos(2 * np.pi * VIBRATO_HZ * time_s))
     angle = (2 * np.pi * (cycles % 1)).astype(np.float32)
     fall = np.exp(-time_s / (2 * style.decay_s)).astype(np.float32)
-    ratio = np.float32(gain(style.partial_slope_db)) * (0.4 + 0.6 * fall)
+    ratio = np.float32(db_to_amplitude(style.partial_slope_db)) * (0.4 + 0.6 * fall)
     last = ratio**n_partials
     total = (
         np.sin(angle) - last * np.sin((n_partials + 1) * angle) + last * ratio * np.sin(n_partials * angle)
@@ -92,7 +92,7 @@ def coloured_noise(n_samples: int, rng: np.random.Generator) -> Signal:
     return np.asarray(white + lfilter([0.1], [1, -0.98], white), dtype=np.float32)
 
 
-def gain(level_db: float) -> float:
+def db_to_amplitude(level_db: float) -> float:
     """Convert a level in dB to a factor of amplitude."""
     return float(10 ** (level_db / 20))
 

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.data.demo.instruments import RELEASE_S, Signal, coloured_noise, gain, hat, kick, snare, tone
+from cs_keras.data.demo.instruments import (
+    RELEASE_S,
+    Signal,
+    coloured_noise,
+    db_to_amplitude,
+    synthesise_hat,
+    synthesise_kick,
+    synthesise_snare,
+    synthesise_tone,
+)
 from cs_keras.data.demo.style import Style
 from cs_keras.errors import ConfigError
 
@@ -88,8 +97,8 @@ def synthesise(style: Style, duration_s: float, sample_rate: int, rng: np.random
     mix = tonal + style.bass_level * _unit_rms(_render_bass(style, score, n_samples, sample_rate, rng))
     mix += style.drum_level * _unit_rms(_render_drums(style, score, n_samples, sample_rate, rng))
     noise = _unit_rms(coloured_noise(n_samples, rng))
-    mix = _unit_rms(mix) + gain(style.noise_level_db) * noise
-    level = RMS * gain(rng.uniform(-MAX_LEVEL_CHANGE_DB, MAX_LEVEL_CHANGE_DB))
+    mix = _unit_rms(mix) + db_to_amplitude(style.noise_level_db) * noise
+    level = RMS * db_to_amplitude(rng.uniform(-MAX_LEVEL_CHANGE_DB, MAX_LEVEL_CHANGE_DB))
     return np.asarray(np.tanh(level * _unit_rms(mix)), dtype=np.float32)  # soft limiting
 
 
@@ -118,7 +127,7 @@ def _render_chords(style: Style, score: Score, n_samples: int, sample_rate: int)
         degree = int(score.degrees[beat])
         if degree not in chords:
             pitches = [score.pitch(degree + third) for third in (0, 2, 4)]
-            tones = [tone(style, pitch, duration_s, sample_rate) for pitch in pitches]
+            tones = [synthesise_tone(style, pitch, duration_s, sample_rate) for pitch in pitches]
             chords[degree] = tones[0] + tones[1] + tones[2]
         _add(out, chords[degree], beat * score.beat_s * sample_rate)
     return out
@@ -140,7 +149,9 @@ def _render_melody(
             chord = score.degrees[min(step // STEPS_PER_BEAT, score.n_beats - 1)]
             pitch = score.pitch((chord + interval) % 7 + 7)  # folded into one octave
             if pitch not in tones:
-                tones[pitch] = tone(style, pitch, duration_s, sample_rate, vibrato_cents=style.vibrato_cents)
+                tones[pitch] = synthesise_tone(
+                    style, pitch, duration_s, sample_rate, vibrato_cents=style.vibrato_cents
+                )
             _add(out, tones[pitch], step / STEPS_PER_BEAT * score.beat_s * sample_rate)
     return out
 
@@ -158,7 +169,7 @@ def _render_bass(
         degree = score.degrees[note // notes_per_beat] + (4 if fifths[note % len(fifths)] else 0)
         pitch = 31 + (score.pitch(degree) - 31) % 12
         if pitch not in tones:
-            tones[pitch] = tone(style, pitch, duration_s, sample_rate)
+            tones[pitch] = synthesise_tone(style, pitch, duration_s, sample_rate)
         _add(out, tones[pitch], note * duration_s * sample_rate)
     return out
 
@@ -179,7 +190,7 @@ def _render_drums(
     grid[2, np.isin(steps % STEPS_PER_BAR, _metrical_steps(density, rng))] = 0.6
     grid *= rng.uniform(0.8, 1, grid.shape).astype(np.float32)
     out = np.zeros(n_samples, np.float32)
-    for velocities, drum in zip(grid, (kick, snare, hat), strict=True):
+    for velocities, drum in zip(grid, (synthesise_kick, synthesise_snare, synthesise_hat), strict=True):
         sound = drum(sample_rate, rng)
         for step in np.flatnonzero(velocities):
             _add(out, velocities[step] * sound, step / STEPS_PER_BEAT * score.beat_s * sample_rate)

@@ -11,7 +11,7 @@ from sklearn.kernel_ridge import KernelRidge
 Matrix = npt.NDArray[np.float32]
 
 
-def style_predictor(
+def predict_from_styles(
     style_train: Matrix, factors_train: Matrix, style_test: Matrix, *, alpha: float = 0.5
 ) -> Matrix:
     """Predict tracks' factors from their true styles, by kernel ridge regression.

@@ -11,9 +11,9 @@ import numpy as np
 import soundfile
 
 from cs_keras.config import check_range, to_dict
-from cs_keras.data.demo.catalogue import SOCIAL_NAMES, Catalogue, draw_catalogue
+from cs_keras.data.demo.catalogue import SOCIAL_NAMES, DemoCatalogue, draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
-from cs_keras.data.demo.listening import Listening, draw_interactions
+from cs_keras.data.demo.interactions import DemoInteractions, draw_interactions
 from cs_keras.data.demo.style import Style, style_matrix
 from cs_keras.data.demo.synthesis import synthesise
 from cs_keras.errors import ConfigError
@@ -96,12 +96,12 @@ def audio_path(track_id: str) -> str:
     return f"audio/{track_id}.wav"
 
 
-def render_track(catalogue: Catalogue, index: int, config: DemoConfig) -> bytes:
+def render_track(catalogue: DemoCatalogue, index: int, config: DemoConfig) -> bytes:
     """Synthesise one track as a WAV file.
 
     Parameters
     ----------
-    catalogue : Catalogue
+    catalogue : DemoCatalogue
     index : int
         Row of the track.
     config : DemoConfig
@@ -119,12 +119,12 @@ def render_track(catalogue: Catalogue, index: int, config: DemoConfig) -> bytes:
     return file.getvalue()
 
 
-def truth_arrays(catalogue: Catalogue) -> dict[str, np.ndarray[Any, Any]]:
+def truth_arrays(catalogue: DemoCatalogue) -> dict[str, np.ndarray[Any, Any]]:
     """Collect what is true of the tracks and hidden from models.
 
     Parameters
     ----------
-    catalogue : Catalogue
+    catalogue : DemoCatalogue
 
     Returns
     -------
@@ -166,7 +166,7 @@ def _claim(directory: Path, config: DemoConfig) -> None:
 
 def _write_audio(
     directory: Path,
-    catalogue: Catalogue,
+    catalogue: DemoCatalogue,
     config: DemoConfig,
     n_workers: int,
     on_progress: Callable[[int, int], None] | None,
@@ -191,7 +191,7 @@ def _is_whole(path: Path, n_samples: int) -> bool:
         return False
 
 
-def _listening_rows(listening: Listening, catalogue: Catalogue) -> Iterable[tuple[str, str, int]]:
+def _listening_rows(listening: DemoInteractions, catalogue: DemoCatalogue) -> Iterable[tuple[str, str, int]]:
     for playlist, track, count in zip(
         listening.playlists.tolist(), listening.tracks.tolist(), listening.counts.tolist(), strict=True
     ):

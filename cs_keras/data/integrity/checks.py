@@ -84,8 +84,8 @@ def check_document(info: DatasetInfo, tracks: Tracks, n_tracks: object, where: s
 def check_folds(info: DatasetInfo, tracks: Tracks, where: str) -> list[Finding]:
     """Check that no split is empty, that groups are whole, and that hashed folds are the hash's.
 
-    Appending keeps the folds of groups that are known; where dealing is by hash, those are the hash's as well.
-    Folds that were given with the data keep nothing together.
+    Appending keeps the folds of known groups; hashed ones follow the hash as well. Folds that were given with the
+    data need not keep groups together.
     """
     folds = tracks.numbers("fold").tolist()
     sentences = [
@@ -93,9 +93,9 @@ def check_folds(info: DatasetInfo, tracks: Tracks, where: str) -> list[Finding]:
         for split, members in SPLITS.items()
         if not set(members) & set(folds)
     ]
-    if info.dealing == "given":
+    if info.fold_assignment == "given":
         return errors(where, sentences)
-    fold_by = "track" if info.dealing == "dealt by track" else info.fold_by
+    fold_by = "track" if info.fold_assignment == "round-robin by track" else info.fold_by
     keys = group_keys(tracks.strings("track_id"), tracks.strings("artist"), fold_by)
     folds_of: dict[str, set[int]] = defaultdict(set)
     misplaced: list[str] = []
@@ -104,7 +104,7 @@ def check_folds(info: DatasetInfo, tracks: Tracks, where: str) -> list[Finding]:
     for key, there in folds_of.items():
         if len(there) > 1:
             sentences.append(f"{fold_by} {key!r} has tracks in folds {_listed(there)}; expected one.")
-        elif info.dealing == "hash" and there != {hash_fold(key)}:
+        elif info.fold_assignment == "hash" and there != {hash_fold(key)}:
             misplaced.append(key)
     unknown = {f"track:{track_id}" for track_id in tracks.ids.tolist()} & set(misplaced)
     sentences += [

@@ -8,7 +8,7 @@ from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.folds import group_keys, hash_fold
 from cs_keras.data.integrity.checks import Row, shard_audio
-from cs_keras.data.schema import DatasetInfo, LeftOut
+from cs_keras.data.schema import DatasetInfo, ExcludedTrack
 from cs_keras.data.shards import Shard, ShardTrack
 from cs_keras.errors import DataError
 
@@ -57,25 +57,27 @@ def infer_info(rows: Sequence[Row], shards: Mapping[str, Shard]) -> DatasetInfo:
     """
     made = next((audio for audio in map(shard_audio, shards.values()) if audio), None)
     if made is None and rows and not any(row["shard"] for row in rows):
-        fold_by, dealing = infer_fold_assignment(rows)
-        return DatasetInfo(fold_by=fold_by, dealing=dealing)
+        fold_by, fold_assignment = infer_assignment(rows)
+        return DatasetInfo(fold_by=fold_by, fold_assignment=fold_assignment)
     if made is None:
         raise DataError("No shard can be read that says which audio settings the dataset was made with.")
-    fold_by, dealing = infer_fold_assignment(rows)
+    fold_by, fold_assignment = infer_assignment(rows)
     named = sorted({row["shard"] for row in rows})
     return DatasetInfo(
         audio=config.replace(AudioConfig(), made, "audio."),
         dtype=next(iter(shards.values())).dtype.name,
         fold_by=fold_by,
-        dealing=dealing,
-        left_out=tuple(LeftOut(i, why) for shard in shards.values() for i, why in shard.left_out.items()),
+        fold_assignment=fold_assignment,
+        left_out=tuple(
+            ExcludedTrack(i, why) for shard in shards.values() for i, why in shard.left_out.items()
+        ),
         shards={name: str(shards[name].attributes["checksum"]) for name in named if name in shards},
         headers={name: shards[name].rest_checksum for name in named if name in shards},
     )
 
 
-def infer_fold_assignment(rows: Sequence[Row]) -> tuple[str, str]:
-    """Return ``fold_by`` and ``dealing`` under which the rows have the folds they have."""
+def infer_assignment(rows: Sequence[Row]) -> tuple[str, str]:
+    """Return ``fold_by`` and ``fold_assignment`` under which the rows have the folds they have."""
     ids, artists = [row["track_id"] for row in rows], [row["artist"] or "" for row in rows]
     folds = [row["fold"] for row in rows]
     keys = {fold_by: group_keys(ids, artists, fold_by) for fold_by in ("artist", "track")}
@@ -86,7 +88,7 @@ def infer_fold_assignment(rows: Sequence[Row]) -> tuple[str, str]:
     for key, fold in zip(keys["artist"], folds, strict=True):
         folds_of[key].add(fold)
     whole = all(len(there) == 1 for there in folds_of.values())
-    return ("artist", "dealt by artist") if whole else ("track", "dealt by track")
+    return ("artist", "round-robin by artist") if whole else ("track", "round-robin by track")
 
 
 def fold_of(shard: str) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.patches.read import PatchFile, PatchFormat, PatchTrack, open_hdf5
 from cs_keras.errors import CsKerasError, DataError, StorageError
-from cs_keras.storage.file_views import uncollected
+from cs_keras.storage.file_views import gc_paused
 
 INDEX_BLOCK = 1 << 20  # entries of an index read at a time
 
@@ -35,7 +35,7 @@ def survey(url: str, audio: AudioConfig, expected: PatchFormat | None = None) ->
         in which a track's rows are not consecutive.
     """
     expected = expected or PatchFormat()
-    with open_hdf5(url) as file, uncollected():
+    with open_hdf5(url) as file, gc_paused():
         try:
             patches, layout = _find_patches(url, file, audio.n_bins, expected)
             index = _find_index(url, file, patches, expected)

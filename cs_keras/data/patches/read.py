@@ -26,7 +26,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice
 from cs_keras.data.shards import Frames
 from cs_keras.errors import DataError, StorageError
-from cs_keras.storage.file_views import uncollected
+from cs_keras.storage.file_views import gc_paused
 
 BLOCK_BYTES = 1 << 25  # of rows read at a time
 CHUNK_CACHE_BYTES = 1 << 26  # a chunk that two tracks share is then decompressed once
@@ -134,7 +134,7 @@ def open_hdf5(url: str) -> Iterator[h5py.File]:
     """
     with open_url(url) as raw, contextlib.ExitStack() as stack:
         try:
-            with uncollected():
+            with gc_paused():
                 file = stack.enter_context(h5py.File(raw, "r", rdcc_nbytes=CHUNK_CACHE_BYTES))
         except Exception as error:  # HDF5's own, or those of the file system
             raise StorageError(f"{url} is not a whole HDF5 file: {error}.") from error
@@ -193,13 +193,13 @@ def read_track(
 
 def _read_blocks(file: h5py.File, source: PatchFile, track: PatchTrack) -> Iterator[Frames]:
     """Yield a track's frames, shape (n, n_bins), in blocks of whole rows."""
-    with uncollected():
+    with gc_paused():
         patches = file[source.patches_name]
     step = max(1, BLOCK_BYTES // (int(np.prod(source.row_shape)) * patches.dtype.itemsize))
     end = track.first_row + track.n_rows
     for first in range(track.first_row, end, step):
         try:
-            with uncollected():
+            with gc_paused():
                 rows = patches[first : min(first + step, end)]
         except Exception as error:  # HDF5's own, or those of the file system
             if _is_damage(error):  # trying again would not help

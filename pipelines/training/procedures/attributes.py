@@ -67,7 +67,7 @@ def _notes(job: Job, attributes: Attributes, encoding: Encoding) -> tuple[str, .
         notes.append(f"{attributes.n_unknown} items of the table are not in the dataset")
     notes += encoding.notes()
     for note in notes:
-        job.progress.say(f"{job.run.key}: {note}")
+        job.progress.log(f"{job.run.key}: {note}")
     return tuple(notes)
 
 

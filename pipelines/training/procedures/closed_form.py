@@ -42,7 +42,7 @@ def solve_for_factors(
         notes = (
             f"its regressor knows {len(chosen)} of {n} train {unit} (models.{run.key}.model.max_examples)",
         )
-        job.progress.say(f"{run.key}: {notes[0]}")
+        job.progress.log(f"{run.key}: {notes[0]}")
     examples = Examples(train[0][chosen], targets[train[1][chosen]])
     held_out = Examples(validation[0], targets[validation[1]])
     with job.progress.task(f"{run.key}: {run.model.regressor}", targets.shape[1]) as advance:
@@ -50,7 +50,7 @@ def solve_for_factors(
     (epoch,) = fitted.history
     with atomic_write(job.folder / "metrics.jsonl", "w") as file:
         file.write(json.dumps({"epoch": 1, **epoch}) + "\n")
-    job.progress.say(
+    job.progress.log(
         f"{run.key}: {run.model.regressor} solved, loss {epoch['loss']:.4f}, validation loss "
         f"{epoch['val_loss']:.4f}, {speed(epoch, unit)}"
     )

@@ -40,7 +40,7 @@ def train_estimated_attributes(job: Job) -> Trained:
     quality = _quality(attributes, encoding, unseen.of(known["validation"]))
     notes = (_describe(run, attributes, encoding, quality), *_left_out(task, known["train"]))
     for note in notes:
-        job.progress.say(f"{run.key}: {note}")
+        job.progress.log(f"{run.key}: {note}")
     keras.utils.set_random_seed(run.seed)  # as if the ear had been there before
     with dtype_policy(run.execution.dtype_policy):
         head = estimated_attributes.build_regressor(run, task.targets.shape[1], encoding.n_features)
@@ -102,7 +102,7 @@ def _estimate(
 def _train_estimator(job: Job, n_features: int) -> None:
     """Train the ear, however far the run's own epochs go, and write it, its estimates last."""
     keras.utils.set_random_seed(job.run.seed)
-    job.progress.say(f"{job.run.key}: learns attributes, as {n_features} numbers")
+    job.progress.log(f"{job.run.key}: learns attributes, as {n_features} numbers")
     whole = Job(job.run, job.task, job.lesson, job.factors, job.folder, job.shared, job.progress)
     trained = train_regression(
         whole, functools.partial(estimated_attributes.build_estimator, job.run, n_features)

@@ -88,7 +88,7 @@ def _train_branches(job: Job, procedures: Procedures) -> tuple[list[Branch], lis
         else:
             splits = "train" if not n_train else "validation"
             notes.append(f"its branch {key} was left out, since no {splits} track has what it takes in")
-        job.progress.say(f"{job.run.key}: {notes[-1]}")
+        job.progress.log(f"{job.run.key}: {notes[-1]}")
     return found, notes
 
 

@@ -85,7 +85,7 @@ def _notes(job: Job, targets: GenreTargets) -> tuple[str, ...]:
     if n := int(np.count_nonzero(~targets.has[train])):
         notes.append(f"left out of the classifier's training for want of a genre: {n} of {len(train)} tracks")
     for note in notes:
-        job.progress.say(f"{job.run.key}: {note}")
+        job.progress.log(f"{job.run.key}: {note}")
     return tuple(notes)
 
 
@@ -105,7 +105,7 @@ def _fit_classifier(job: Job, classifier: keras.Model, targets: GenreTargets) ->
     outputs = outputs.map(lambda rows: tf.gather(shares, rows))
 
     def tell(number: int, epoch: Epoch) -> None:
-        job.progress.say(
+        job.progress.log(
             f"{run.key}: classifier epoch {number} of {training.epochs}, cross-entropy {epoch['loss']:.4f}, "
             f"validation {epoch['val_loss']:.4f}, accuracy {epoch['val_accuracy']:.1%} of validation sequences, "
             f"{speed(epoch)}"

@@ -117,7 +117,7 @@ def fit_to_factors(
     run = job.run
 
     def tell(number: int, epoch: Epoch) -> None:
-        job.progress.say(
+        job.progress.log(
             f"{run.key}: epoch {number} of {run.training.epochs}, loss {epoch['loss']:.4f}, "
             f"validation loss {epoch['val_loss']:.4f}, {speed(epoch, unit)}"
         )

@@ -50,7 +50,7 @@ def _learn(job: Job, roots: Matrix) -> Matrix:
     relevant = top_k_similar(job.task.item_factors[job.task.train], n_relevant).indices.astype(np.int64)
 
     def tell(number: int, loss: float) -> None:
-        job.progress.say(f"{run.key}: pass {number} of {config.ranking.epochs}, ranking loss {loss:.4f}")
+        job.progress.log(f"{run.key}: pass {number} of {config.ranking.epochs}, ranking loss {loss:.4f}")
 
     root = learn_metric(components.transform(roots) * scale, relevant, config.ranking, run.seed, tell)
     kernel = np.zeros((roots.shape[1], config.n_components), np.float32)

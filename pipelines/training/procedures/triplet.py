@@ -36,7 +36,7 @@ def train_triplet(job: Job) -> Trained:
     notes: tuple[str, ...] = ()
     if spread < COLLAPSED_SPREAD:
         notes = (f"the embedding collapsed: its spread is {spread:.4f}, and 0 is a single point",)
-        job.progress.say(f"{run.key}: {notes[0]}")
+        job.progress.log(f"{run.key}: {notes[0]}")
     fitted, predicted = train_on_sequences(job, regressor, *hear(job, embedding, job.work))
     summary = {
         "margin": run.model.margin,
@@ -61,7 +61,7 @@ def _fit_embedding(job: Job, embedding: keras.Model) -> Fitted:
     )
 
     def tell(number: int, epoch: Epoch) -> None:
-        job.progress.say(
+        job.progress.log(
             f"{run.key}: embedding epoch {number} of {config.embedding_epochs}, triplet loss {epoch['loss']:.4f}, "
             f"validation {epoch['val_loss']:.4f} (collapsed: {config.margin}), {epoch['active_share']:.0%} of "
             f"triplets active, spread {epoch['val_embedding_spread']:.3f} (collapsed: 0), {speed(epoch)}"

@@ -14,9 +14,9 @@ from cs_keras.cli.beam import beam_flags
 from cs_keras.cli.ingest import command
 from cs_keras.data.catalogue import Recording
 from cs_keras.errors import ConfigError, CsKerasError, StorageError
-from cs_keras.progress import Silent
+from cs_keras.progress import SilentProgress
 from pipelines.beam.parts import make_parts
-from pipelines.dataset.build import Part
+from pipelines.dataset.build import ShardPlan
 from pipelines.dataset.ingest import IngestConfig, PlannedPart, ShardMaker
 from tests.cli.conftest import demo, run
 from tests.pipelines.makers import KilledShardMaker, Note, NoteMaker
@@ -29,13 +29,13 @@ NOTES = [Note(name) for name in ("a", "b", "troubled", "c", "d", "e")]
 MARK = "CS_KERAS_TEST_OF_BEAM"
 
 
-class Listener(Silent):
+class Listener(SilentProgress):
     """Keeps what it is told."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.said.append(line)
 
 
@@ -54,7 +54,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_part_is_made_once_and_each_worker_loads_once(folder: Path) -> None:
-    make_parts(NOTES, NoteMaker(folder), FLAGS, "notes", Silent())
+    make_parts(NOTES, NoteMaker(folder), FLAGS, "notes", SilentProgress())
     made = notes(folder)
     assert set(made) == {note.name for note in NOTES}
     makers = [maker for by in made.values() for maker in by]
@@ -66,11 +66,11 @@ def test_every_part_is_made_once_and_each_worker_loads_once(folder: Path) -> Non
 def test_what_is_made_is_not_made_again(folder: Path) -> None:
     for note in NOTES:
         (folder / "notes" / note.name).write_text("before" if note.name != "c" else "")
-    make_parts(NOTES, NoteMaker(folder), FLAGS, "notes", Silent())
+    make_parts(NOTES, NoteMaker(folder), FLAGS, "notes", SilentProgress())
     made = notes(folder)
     assert [name for name, by in made.items() if by != ["before"]] == ["c"]
     make_parts(
-        NOTES, NoteMaker(folder), ["--runner=Nonsense"], "notes", Silent()
+        NOTES, NoteMaker(folder), ["--runner=Nonsense"], "notes", SilentProgress()
     )  # nothing to do: no pipeline
     assert notes(folder) == made
 
@@ -86,7 +86,7 @@ def test_parts_of_a_killed_worker_are_made_by_another(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_part_that_kills_every_worker_is_given_up(folder: Path) -> None:
     with pytest.raises(StorageError, match="A Beam worker was lost: .*exited"):
-        make_parts(NOTES, NoteMaker(folder, "killed", always=True), FLAGS, "notes", Silent())
+        make_parts(NOTES, NoteMaker(folder, "killed", always=True), FLAGS, "notes", SilentProgress())
     assert "troubled" not in notes(folder) and "a" in notes(folder)
 
 
@@ -96,10 +96,10 @@ def test_a_workers_error_is_told_as_it_is_and_repeating_makes_what_is_missing(
 ) -> None:
     maker = NoteMaker(folder, "refused")
     with pytest.raises(StorageError, match=r"^Cannot write 'x': the disk is full\.$"):
-        make_parts(NOTES, maker, flags, "notes", Silent())
+        make_parts(NOTES, maker, flags, "notes", SilentProgress())
     before = notes(folder)
     assert "troubled" not in before
-    make_parts(NOTES, maker, flags, "notes", Silent())
+    make_parts(NOTES, maker, flags, "notes", SilentProgress())
     after = notes(folder)
     assert set(after) == {note.name for note in NOTES}
     assert {name: after[name] for name in before} == before
@@ -107,7 +107,7 @@ def test_a_workers_error_is_told_as_it_is_and_repeating_makes_what_is_missing(
 
 def test_an_unforeseen_error_leaves_a_log(folder: Path) -> None:
     with pytest.raises(CsKerasError, match="out of cheese.*details: ") as caught:
-        make_parts(NOTES, NoteMaker(folder, "defect"), FLAGS, "notes", Silent())
+        make_parts(NOTES, NoteMaker(folder, "defect"), FLAGS, "notes", SilentProgress())
     found = re.search(r"details: (.*)\)", str(caught.value))
     assert found
     assert "in befall" in Path(found[1]).read_text()
@@ -120,18 +120,18 @@ def test_an_unforeseen_error_leaves_a_log(folder: Path) -> None:
 )
 def test_options_that_beam_does_not_take_are_refused(option: str, expected: str, folder: Path) -> None:
     with pytest.raises(ConfigError, match=expected):
-        make_parts(NOTES, NoteMaker(folder), [FLAGS[0], option], "notes", Silent())
+        make_parts(NOTES, NoteMaker(folder), [FLAGS[0], option], "notes", SilentProgress())
     assert not notes(folder)
 
 
 def test_beam_that_is_not_installed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'cs-keras\[beam\]'"):
-        make_parts(NOTES, NoteMaker(folder), FLAGS, "notes", Silent())
+        make_parts(NOTES, NoteMaker(folder), FLAGS, "notes", SilentProgress())
 
 
 def test_a_worker_that_sees_other_recordings_makes_nothing(tmp_path: Path) -> None:
-    part = Part("shards/fold-00/part-00000.h5", 0, (Recording(tmp_path / "not-mounted.wav", "x"),))
+    part = ShardPlan("shards/fold-00/part-00000.h5", 0, (Recording(tmp_path / "not-mounted.wav", "x"),))
     settings = IngestConfig(AudioConfig())
     planned = PlannedPart(part, "the digest of what the command saw")
     with pytest.raises(StorageError, match="does not see the recordings of shards/fold-00/part-00000.h5"):

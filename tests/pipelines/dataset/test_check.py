@@ -21,7 +21,7 @@ from cs_keras.data.schema import (
     DATASET_FILE,
     TRACKS_FILE,
     DatasetInfo,
-    LeftOut,
+    ExcludedTrack,
     make_tracks,
     read_info,
     read_tracks,
@@ -95,7 +95,9 @@ def make_dataset(folder: Path) -> Path:
                     n_frames=track.n_frames,
                 )
             )
-    info = DatasetInfo(dealing="dealt by artist", left_out=(LeftOut("bad", "it is silent."),))
+    info = DatasetInfo(
+        fold_assignment="round-robin by artist", left_out=(ExcludedTrack("bad", "it is silent."),)
+    )
     write_dataset(folder, info, make_tracks(rows))
     ids = [row["track_id"] for row in rows]
     write_factors(folder, ids)
@@ -237,7 +239,7 @@ def test_artist_in_two_folds(folder: Path) -> None:
 
 def test_folds_by_track_may_share_artists(folder: Path) -> None:
     edit_rows(folder, lambda rows: rows[-1].update(artist="a"))
-    info = DatasetInfo(fold_by="track", dealing="dealt by track")
+    info = DatasetInfo(fold_by="track", fold_assignment="round-robin by track")
     write_dataset(folder, info, read_tracks(folder))
     result = check_dataset(folder)
     assert errors(result) == []
@@ -245,7 +247,7 @@ def test_folds_by_track_may_share_artists(folder: Path) -> None:
 
 
 def test_hashed_folds_are_the_hash(folder: Path) -> None:
-    write_dataset(folder, DatasetInfo(dealing="hash"), read_tracks(folder))
+    write_dataset(folder, DatasetInfo(fold_assignment="hash"), read_tracks(folder))
     wrong = [artist for artist, fold in zip("abcd", FOLDS, strict=True) if hash_fold(artist) != fold]
     found = errors(check_dataset(folder))
     assert [f"artist '{artist}' is in fold" in error for artist, error in zip(wrong, found, strict=True)]
@@ -397,12 +399,12 @@ def test_repair_touches_no_shard_and_no_left_out_list(folder: Path) -> None:
     shards = {path: path.read_bytes() for path in folder.rglob("*.h5")}
     assert repair_dataset(folder) == ["removed 1 temporary file of killed writers"]
     assert {path: path.read_bytes() for path in folder.rglob("*.h5")} == shards
-    assert read_info(folder).left_out == (LeftOut("bad", "it is silent."),)
+    assert read_info(folder).left_out == (ExcludedTrack("bad", "it is silent."),)
 
 
 def test_ingest_command_names_settings_that_are_not_defaults(folder: Path) -> None:
     assert ingest_command(folder) == f"cs-keras ingest --tracks tracks.csv --out {folder}"
-    info = DatasetInfo(AudioConfig(hop_length=256), "float32", "track", "dealt by track")
+    info = DatasetInfo(AudioConfig(hop_length=256), "float32", "track", "round-robin by track")
     write_dataset(folder, info, read_tracks(folder))
     assert ingest_command(folder).endswith(" --hop-length 256 --dtype float32 --folds track")
 

@@ -98,11 +98,11 @@ def test_folds_are_those_that_an_ingest_would_give(tmp_path):
     assert tracks.strings("artist") == [artists[i] for i in ids]
     assert tracks.table["genres"].to_pylist()[0] == ["folk", "pop"]
     assert tracks.strings("title")[0] == f"T {ids[0]}"
-    expected, dealing = assign_folds(list(frames), list(artists.values()))
+    expected, fold_assignment = assign_folds(list(frames), list(artists.values()))
     assert dict(zip(ids, tracks.numbers("fold").tolist(), strict=True)) == dict(
         zip(frames, expected, strict=True)
     )
-    assert (done.dataset.dealing, done.n_described) == (dealing, 30)
+    assert (done.dataset.fold_assignment, done.n_described) == (fold_assignment, 30)
 
 
 def test_ten_files_can_be_the_ten_folds(tmp_path):

@@ -44,8 +44,8 @@ def test_items_become_a_dataset(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert tracks.ids.tolist() == [f"i{i}" for i in range(60)]
     assert tracks.table["genres"].to_pylist() == [["pop", "rock"]] * 60
     assert tracks.numbers("fold").tolist() == [hash_fold(f"artist {i // 2}") for i in range(60)]
-    assert not tracks.has_sound.any() and set(tracks.strings("shard")) == {""}
-    assert (read_info(out).fold_by, read_info(out).dealing) == ("artist", "hash")
+    assert not tracks.has_audio.any() and set(tracks.strings("shard")) == {""}
+    assert (read_info(out).fold_by, read_info(out).fold_assignment) == ("artist", "hash")
     assert run("check", out) == 0
     assert "is whole: 60 items without sound" in capfd.readouterr().out
     before = digest_of(out)
@@ -78,7 +78,7 @@ def test_items_may_be_artists(tmp_path: Path) -> None:
 def test_few_artists_are_dealt(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     table = write(tmp_path, "a,x,,,\nb,y,,,\nc,z,,,\nd,z,,,\n")
     assert run("ingest", "--no-audio", "--tracks", table, "--out", tmp_path / "out") == 0
-    assert "dealt by artist" in capfd.readouterr().out
+    assert "round-robin by artist" in capfd.readouterr().out
     assert not check_dataset(tmp_path / "out").errors
 
 
@@ -154,7 +154,7 @@ def write_mixed(folder: Path) -> Path:
 
 def test_of_a_mixed_dataset_the_rest_is_heard(tmp_path: Path) -> None:
     dataset = Dataset(write_mixed(tmp_path / "mixed"))
-    assert dataset.tracks.has_sound.tolist() == [True, False, True]
+    assert dataset.tracks.has_audio.tolist() == [True, False, True]
     assert dataset.read_track(2)[:, 0].tolist() == [100, 101, 102, 103, 104]
     dataset.verify()
     with pytest.raises(AudioError, match="Track 'silent' of .*mixed has no sound"):

@@ -278,7 +278,7 @@ class Lines:
     def __init__(self) -> None:
         self.tasks: dict[str, list[int]] = {}
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         raise AssertionError(line)
 
     @contextlib.contextmanager

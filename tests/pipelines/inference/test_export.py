@@ -22,7 +22,7 @@ from cs_keras.layers.plain import plain_model
 from cs_keras.layers.stochastic_pooling import StochasticPooling1D
 from cs_keras.models import MODEL_FILES, get_baseline, model_module
 from cs_keras.models.spec import AugmentConfig, architecture, required_audio
-from cs_keras.progress import Silent
+from cs_keras.progress import SilentProgress
 from cs_keras.training.serving import window_starts
 from pipelines.inference.export import export
 from pipelines.inference.predict_tracks import hear
@@ -92,7 +92,7 @@ def test_exports_give_the_same_factors_elsewhere(
     path = sorted((demo / "source" / "audio").iterdir())[5]
     trained = read_run(runs[model])
     source = Recordings(trained.signature.audio, trained.signature.dtype, "auto")
-    expected = hear(trained, source, {"x": path}, Silent()).factors["x"]
+    expected = hear(trained, source, {"x": path}, SilentProgress()).factors["x"]
     magnitude = source.open().read(path).astype(np.float32)
     frames = SequenceConfig().frames
     starts = prediction_windows(

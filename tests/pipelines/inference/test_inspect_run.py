@@ -13,7 +13,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import DataError, StorageError
 from cs_keras.models import load_model
-from cs_keras.progress import Silent
+from cs_keras.progress import SilentProgress
 from pipelines.inference.inspect_run import inspect_run
 from pipelines.inference.inspection_file import INSPECTION_FILE, is_inspected, why_not, write_inspection
 from reports.html.inspection import Inspection, read_inspection
@@ -41,7 +41,7 @@ def copies(runs: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
 
 
 def inspect(folder: Path, dataset: Path) -> Inspection:
-    inspect_run(folder, Dataset(dataset), Silent())
+    inspect_run(folder, Dataset(dataset), SilentProgress())
     found = read_inspection(folder)
     assert found
     return found
@@ -106,15 +106,15 @@ def test_what_cannot_be_inspected_is_refused(copies: dict[str, Path], demo: Path
     dataset = Dataset(demo)
     assert why_not(copies["cnn-bn"]) is None and "whole tracks" in (why_not(copies["bot"]) or "")
     with pytest.raises(DataError, match="cannot be inspected: it counts sounds over whole tracks"):
-        inspect_run(copies["bot"], dataset, Silent())
+        inspect_run(copies["bot"], dataset, SilentProgress())
     (copies["lstm"] / "model.keras").unlink()
     with pytest.raises(StorageError, match="has no model.keras"):
-        inspect_run(copies["lstm"], dataset, Silent())
+        inspect_run(copies["lstm"], dataset, SilentProgress())
     dataset.info = dataclasses.replace(
         dataset.info, audio=dataclasses.replace(dataset.info.audio, sample_rate=16000)
     )
     with pytest.raises(DataError, match="does not fit the model .*sample_rate=22050.* Received: .*16000"):
-        inspect_run(copies["cnn-bn"], dataset, Silent())
+        inspect_run(copies["cnn-bn"], dataset, SilentProgress())
 
 
 def test_a_network_whose_activations_are_no_numbers_is_named(copies: dict[str, Path], demo: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_network_whose_activations_are_no_numbers_is_named(copies: dict[str, P
     model.get_layer("conv_1").set_weights([kernel, bias * np.nan])
     model.save(copies["cnn-bn"] / "model.keras")
     with pytest.raises(DataError, match="filters whose activations are not finite numbers"):
-        inspect_run(copies["cnn-bn"], Dataset(demo), Silent())
+        inspect_run(copies["cnn-bn"], Dataset(demo), SilentProgress())
 
 
 def test_the_page_shows_what_the_best_network_listens_for_or_says_why_not(

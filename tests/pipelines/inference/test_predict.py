@@ -20,7 +20,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.schema import DatasetInfo
 from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.scaling import Scaler
-from cs_keras.storage.location import Location, locate, names_below, write_bytes
+from cs_keras.storage.location import Location, list_files, locate, write_bytes
 from pipelines.factors.fit import open_factors
 from pipelines.inference.predict import Predicted, predict_dataset, predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
@@ -290,13 +290,13 @@ def test_beams_workers_read_and_write_a_bucket(
                 write_bytes(place / "run" / file.name, file.read_bytes())
         tracks, dataset = demo / "source" / "tracks.csv", place / "dataset"
         assert run("ingest", "--tracks", tracks, "--out", dataset, *BY_BEAM) == 0
-        ingested = names_below(dataset)
+        ingested = list_files(dataset)
         assert {"dataset.json", "tracks.parquet"} < set(ingested)
         assert all((dataset / name).read_bytes() == (demo / name).read_bytes() for name in ingested)
         out = place / "predicted" / "out.npz"
         assert run("predict", place / "run", dataset, "--out", out, *BY_BEAM) == 0
         assert out.read_bytes() == (tmp_path / "local.npz").read_bytes()
-        assert names_below(place / "predicted") == ["out.npz"]
+        assert list_files(place / "predicted") == ["out.npz"]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from cs_keras.factors.interactions import Interactions, Tally, save_interactions
 from cs_keras.factors.scaling import Scaler
 from cs_keras.factors.store import Factors, save_factors
 from cs_keras.playlists.rerank import Rules
-from cs_keras.progress import Silent
+from cs_keras.progress import SilentProgress
 from cs_keras.runs import digest, write_npz
 from pipelines.recommend.audio_files import with_audio
 from pipelines.recommend.catalogue import Catalogue, open_catalogue
@@ -89,7 +89,7 @@ def like(
 ) -> list[Recommended]:
     names = ("by", "candidates", "index", "index_file")
     search = SearchConfig(**{name: settings.pop(name) for name in names if name in settings})  # type: ignore[arg-type]
-    question = query_tracks(catalogue, seeds, "auto", Silent())
+    question = query_tracks(catalogue, seeds, "auto", SilentProgress())
     listing = recommend(catalogue, question, search, Rules(k, **settings), by_listening)  # type: ignore[arg-type]
     assert (listing.recall is None) == (search.index in (None, "exact"))
     return list(listing.tracks)

@@ -13,7 +13,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.evaluation.losses import regression_losses
 from cs_keras.models import load_model
-from cs_keras.progress import Silent
+from cs_keras.progress import SilentProgress
 from cs_keras.runs import read_json
 from pipelines.inference.trained_run import read_run, track_function
 from pipelines.run_baselines import run_baselines
@@ -47,14 +47,14 @@ LOSS = 0.06
 LUCK = 0.01
 
 
-class GenrePredictions(Silent):
+class GenrePredictions(SilentProgress):
     """Remembers the lines, and is interrupted at one of them."""
 
     def __init__(self, until: str = "never") -> None:
         self.lines: list[str] = []
         self._until = until
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
         if line.startswith(self._until):
             raise KeyboardInterrupt
@@ -85,7 +85,7 @@ def half(n: int) -> np.ndarray:
 
 
 def train(
-    planted: Planted, runs: Path, model: str, has: np.ndarray | None, progress: Silent | None = None
+    planted: Planted, runs: Path, model: str, has: np.ndarray | None, progress: SilentProgress | None = None
 ) -> Path:
     """Train `model` with attributes of the tracks that have them, or without a table, and return its run folder."""
     table = None if has is None else planted.table(has)
@@ -142,18 +142,18 @@ def test_with_attributes_of_half_of_the_tracks_each_half_gets_its_due(planted: P
 def test_tracks_without_sound_have_their_attributes(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    has_sound, has = half(N_TRACKS), np.arange(N_TRACKS) % 50 > 10
-    planted = write_evidence(tmp_path / "dataset", N_TRACKS, has_sound)
+    has_audio, has = half(N_TRACKS), np.arange(N_TRACKS) % 50 > 10
+    planted = write_evidence(tmp_path / "dataset", N_TRACKS, has_audio)
     folder = train(planted, tmp_path / "runs", "fusion", has)
     both = planted.by_sound + planted.by_attributes
-    assert_near(distances(folder, planted, both, has_sound & has))
-    assert_near(distances(folder, planted, planted.by_attributes, ~has_sound & has))
-    neither = planted.test & ~has_sound & ~has
+    assert_near(distances(folder, planted, both, has_audio & has))
+    assert_near(distances(folder, planted, planted.by_attributes, ~has_audio & has))
+    neither = planted.test & ~has_audio & ~has
     with np.load(folder / "predictions.npz") as stored:
         is_mean = ~stored["scaled_factors"].any(axis=1)
         assert set(stored["track_ids"][is_mean].tolist()) >= set(planted.ids[neither].tolist())
         unseen = np.isin(planted.ids, stored["track_ids"])
-        assert is_mean.sum() == (unseen & ~has_sound & ~has).sum() > 0
+        assert is_mean.sum() == (unseen & ~has_audio & ~has).sum() > 0
     out = tmp_path / "out.npz"
     assert (
         run("predict", folder, planted.folder, "--features", table_file(planted, tmp_path), "--out", out) == 0
@@ -162,7 +162,7 @@ def test_tracks_without_sound_have_their_attributes(
         assert stored["track_ids"].tolist() == planted.ids.tolist()
     assert run("predict", folder, planted.folder, "--out", out) == 0
     with np.load(out) as stored:
-        assert stored["track_ids"].tolist() == planted.ids[has_sound].tolist()
+        assert stored["track_ids"].tolist() == planted.ids[has_audio].tolist()
     told = capfd.readouterr().err
     assert "no --features: tracks are predicted without the branch attributes" in told
     assert "left out t00010: it has nothing that a branch takes in" in told

@@ -11,37 +11,37 @@ import pytest
 
 import pipelines.training.procedures.codebook
 from cs_keras.errors import StorageError
-from cs_keras.progress import Silent
+from cs_keras.progress import SilentProgress
 from pipelines.training.shared_cache import SHARED_FOLDER, shared_work
 from tests.cli.conftest import SMALL, demo, run
 
 __all__ = ["demo"]  # the fixture
 
 
-class GenrePredictions(Silent):
+class GenrePredictions(SilentProgress):
     """Remembers the lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.waiting = threading.Event()
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
         self.waiting.set()
 
 
 def test_equal_settings_get_the_same_folder_and_others_another(tmp_path: Path) -> None:
-    with shared_work(tmp_path, {"a": 1, "b": 2}, Silent()) as one:
+    with shared_work(tmp_path, {"a": 1, "b": 2}, SilentProgress()) as one:
         (one / ".half.npz.01234567.tmp").write_bytes(b"left by a kill")
-    with shared_work(tmp_path, {"b": 2, "a": 1}, Silent()) as two:
+    with shared_work(tmp_path, {"b": 2, "a": 1}, SilentProgress()) as two:
         assert not list(two.glob(".half*"))
-    with shared_work(tmp_path, {"a": 1, "b": 3}, Silent()) as other:
+    with shared_work(tmp_path, {"a": 1, "b": 3}, SilentProgress()) as other:
         assert one == two != other and one.parent == tmp_path / SHARED_FOLDER
     assert json.loads((one / "settings.json").read_text()) == {"a": 1, "b": 2}
 
 
 def hold(runs: Path, ready: Any, done: Any) -> None:
-    with shared_work(runs, {"a": 1}, Silent()):
+    with shared_work(runs, {"a": 1}, SilentProgress()):
         ready.set()
         done.wait()
 
@@ -72,7 +72,7 @@ def test_another_process_waits_and_says_so(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / SHARED_FOLDER).write_text("")
-    with pytest.raises(StorageError, match="Cannot write "), shared_work(tmp_path, {}, Silent()):
+    with pytest.raises(StorageError, match="Cannot write "), shared_work(tmp_path, {}, SilentProgress()):
         pass
 
 

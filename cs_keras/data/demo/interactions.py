@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.data.demo.catalogue import Catalogue
+from cs_keras.data.demo.catalogue import DemoCatalogue
 from cs_keras.data.demo.config import MIN_PLAYLIST_LENGTH, DemoConfig
 from cs_keras.data.demo.style import style_matrix
 
@@ -18,7 +18,7 @@ PLAYLISTS_PER_BLOCK = 1024  # bounds memory: a block holds this many rows of n_t
 
 
 @dataclass(frozen=True)
-class Listening:
+class DemoInteractions:
     """Which tracks are in which playlists; one row per entry, sorted by playlist, then by track.
 
     Parameters
@@ -32,7 +32,7 @@ class Listening:
     counts: npt.NDArray[np.int64]
 
 
-def draw_interactions(catalogue: Catalogue, config: DemoConfig) -> Listening:
+def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> DemoInteractions:
     """Draw playlists.
 
     A playlist has a taste, a point on either side: the style of one track and the social side of another,
@@ -44,12 +44,12 @@ def draw_interactions(catalogue: Catalogue, config: DemoConfig) -> Listening:
 
     Parameters
     ----------
-    catalogue : Catalogue
+    catalogue : DemoCatalogue
     config : DemoConfig
 
     Returns
     -------
-    Listening
+    DemoInteractions
         The same for the same settings.
     """
     rng = np.random.default_rng([config.seed, 1])
@@ -71,7 +71,7 @@ def draw_interactions(catalogue: Catalogue, config: DemoConfig) -> Listening:
         chosen = _draw_without_replacement(probability + config.chance_share / config.n_tracks, block, rng)
         entries.append(np.argwhere(chosen) + [start, 0])
     playlists, tracks = np.concatenate(entries).T
-    return Listening(playlists, tracks, rng.geometric(1 - REPEAT_PROBABILITY, len(tracks)))
+    return DemoInteractions(playlists, tracks, rng.geometric(1 - REPEAT_PROBABILITY, len(tracks)))
 
 
 def _draw_lengths(config: DemoConfig, rng: np.random.Generator) -> npt.NDArray[np.int64]:

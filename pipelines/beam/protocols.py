@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol, TypeVar
 
 
-class Named(Protocol):
+class BeamPart(Protocol):
     """A part of a job, known by the name of the file it becomes."""
 
     @property
@@ -12,18 +12,18 @@ class Named(Protocol):
         """Name of the file."""
 
 
-P = TypeVar("P", bound=Named)
-P_contra = TypeVar("P_contra", bound=Named, contravariant=True)
+PartT = TypeVar("PartT", bound=BeamPart)
+PartT_contra = TypeVar("PartT_contra", bound=BeamPart, contravariant=True)
 
 
-class Maker(Protocol[P_contra]):
+class PartMaker(Protocol[PartT_contra]):
     """Makes parts in any process that it is pickled to; a part made twice has the same bytes."""
 
     def names(self) -> Collection[str]:
         """Return the names of the files there are."""
 
-    def is_made(self, part: P_contra) -> bool:
+    def is_made(self, part: PartT_contra) -> bool:
         """Tell whether a part's file is whole and what it should be."""
 
-    def open(self) -> Callable[[P_contra], None]:
+    def open(self) -> Callable[[PartT_contra], None]:
         """Return a function that makes a part; called once in each worker, for what takes long to load."""

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, spearmanr
 
-from cs_keras.data.demo import Catalogue, DemoConfig, draw_catalogue, draw_interactions
-from cs_keras.data.demo.listening import _draw_without_replacement
+from cs_keras.data.demo import DemoCatalogue, DemoConfig, draw_catalogue, draw_interactions
+from cs_keras.data.demo.interactions import _draw_without_replacement
 from cs_keras.data.demo.style import style_matrix
 from cs_keras.errors import ConfigError
 
@@ -13,11 +13,11 @@ DEFAULT = DemoConfig()
 
 
 @pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
+def catalogue() -> DemoCatalogue:
     return draw_catalogue(DEFAULT)
 
 
-def spread_within_playlists(catalogue: Catalogue, config: DemoConfig, positions: np.ndarray) -> float:
+def spread_within_playlists(catalogue: DemoCatalogue, config: DemoConfig, positions: np.ndarray) -> float:
     """Mean over playlists of the variance of their tracks, relative to that of all tracks."""
     listening = draw_interactions(catalogue, config)
     sizes = np.bincount(listening.playlists)
@@ -27,7 +27,7 @@ def spread_within_playlists(catalogue: Catalogue, config: DemoConfig, positions:
     return float(np.mean(deviations**2) / np.mean((positions - positions.mean(axis=0)) ** 2))
 
 
-def test_catalogue_has_the_sizes_asked_for(catalogue: Catalogue) -> None:
+def test_catalogue_has_the_sizes_asked_for(catalogue: DemoCatalogue) -> None:
     assert len(set(catalogue.track_ids)) == 480 and len(set(catalogue.isrcs)) == 480
     assert len(set(catalogue.artists)) == 96 and len(set(catalogue.genres)) == 8
     pairs = set(zip(catalogue.artists, catalogue.genres, strict=True))
@@ -37,20 +37,20 @@ def test_catalogue_has_the_sizes_asked_for(catalogue: Catalogue) -> None:
     assert catalogue.duration_s.min() >= 12 and catalogue.duration_s.max() <= 18
 
 
-def test_social_side_is_independent_of_style(catalogue: Catalogue) -> None:
+def test_social_side_is_independent_of_style(catalogue: DemoCatalogue) -> None:
     style = style_matrix(catalogue.styles)
     correlation = np.corrcoef(style.T, catalogue.social.T)[: style.shape[1], style.shape[1] :]
     # Of 48 correlations over 96 independent artists, standard error 0.1 each, the largest is rarely above 0.4.
     assert np.abs(correlation).max() < 0.4
 
 
-def test_tracks_differ_within_a_genre(catalogue: Catalogue) -> None:
+def test_tracks_differ_within_a_genre(catalogue: DemoCatalogue) -> None:
     style, genres = style_matrix(catalogue.styles), np.array(catalogue.genres)
     within = np.mean([style[genres == genre].var(axis=0) for genre in set(catalogue.genres)], axis=0)
     assert (within / style.var(axis=0) > 0.3).all()
 
 
-def test_playlists_have_the_statistics_asked_for(catalogue: Catalogue) -> None:
+def test_playlists_have_the_statistics_asked_for(catalogue: DemoCatalogue) -> None:
     listening = draw_interactions(catalogue, DEFAULT)
     lengths = np.bincount(listening.playlists)
     assert len(lengths) == 2500 and lengths.min() >= 5
@@ -60,7 +60,7 @@ def test_playlists_have_the_statistics_asked_for(catalogue: Catalogue) -> None:
     assert listening.counts.min() == 1
 
 
-def test_taste_gathers_what_it_concerns(catalogue: Catalogue) -> None:
+def test_taste_gathers_what_it_concerns(catalogue: DemoCatalogue) -> None:
     style, social = style_matrix(catalogue.styles), catalogue.social
     only_style, only_social = (replace(DEFAULT, audible_share=share) for share in (1.0, 0.0))
     assert spread_within_playlists(catalogue, only_style, style) < 0.7
@@ -70,12 +70,12 @@ def test_taste_gathers_what_it_concerns(catalogue: Catalogue) -> None:
     assert spread_within_playlists(catalogue, only_social, style) == pytest.approx(0.95, abs=0.06)
 
 
-def test_pure_chance_is_uniform(catalogue: Catalogue) -> None:
+def test_pure_chance_is_uniform(catalogue: DemoCatalogue) -> None:
     listening = draw_interactions(catalogue, replace(DEFAULT, chance_share=1.0))
     assert chisquare(np.bincount(listening.tracks, minlength=480)).pvalue > 1e-3
 
 
-def test_popularity_alone_orders_tracks(catalogue: Catalogue) -> None:
+def test_popularity_alone_orders_tracks(catalogue: DemoCatalogue) -> None:
     config = replace(DEFAULT, taste_sharpness=0.0, chance_share=0.0, popularity_exponent=1.0)
     plays = np.bincount(draw_interactions(catalogue, config).tracks, minlength=480)
     assert spearmanr(plays, catalogue.popularity).statistic > 0.95

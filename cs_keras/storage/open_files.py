@@ -8,7 +8,7 @@ from pathlib import Path
 MAX_OPEN = 256  # of the 1,024 that many systems allow a process
 
 
-class Descriptor:
+class OpenFile:
     """An open file that closes itself once nobody uses it: one thread may be reading when another lets go of it."""
 
     def __init__(self, path: Path, flags: int) -> None:
@@ -20,7 +20,7 @@ class Descriptor:
             os.close(self.number)
 
 
-class Descriptors:
+class OpenFiles:
     """Files opened when asked for, a bounded number at a time.
 
     Parameters
@@ -31,10 +31,10 @@ class Descriptors:
 
     def __init__(self, flags: int) -> None:
         self._flags = flags | os.O_CLOEXEC
-        self._open: collections.OrderedDict[Path, Descriptor] = collections.OrderedDict()
+        self._open: collections.OrderedDict[Path, OpenFile] = collections.OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, path: Path) -> Descriptor:
+    def get(self, path: Path) -> OpenFile:
         """Return `path`, open.
 
         Raises
@@ -44,13 +44,13 @@ class Descriptors:
         """
         with self._lock:
             if path not in self._open:
-                self._open[path] = Descriptor(path, self._flags)
+                self._open[path] = OpenFile(path, self._flags)
             self._open.move_to_end(path)
             while len(self._open) > MAX_OPEN:
                 self._open.popitem(last=False)
             return self._open[path]
 
-    def let_go_of_removed(self, path: Path | None = None) -> None:
+    def close_deleted(self, path: Path | None = None) -> None:
         """Close files whose names are gone, `path` or whichever there are, which frees the space they take."""
         with self._lock:
             for name in [path] if path else list(self._open):
