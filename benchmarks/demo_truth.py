@@ -20,8 +20,8 @@ from cs_keras.data.demo import DemoConfig, draw_catalogue, write_demo_source
 from cs_keras.data.demo.truth import predict_from_styles
 from cs_keras.data.demo.write import render_track
 from cs_keras.evaluation.overlap import evaluate_overlap
+from cs_keras.factors.interaction_files import read_interactions
 from cs_keras.factors.interactions import align
-from cs_keras.factors.listening import read_interactions
 from cs_keras.factors.wmf import WmfConfig, fit_wmf
 from cs_keras.runs import read_npz
 

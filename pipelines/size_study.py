@@ -19,7 +19,7 @@ from cs_keras.data.folds import sample_rows
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, gain, place
+from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, compare_sizes, evaluate_size
 from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
@@ -225,20 +225,22 @@ def _judge(
 ) -> SizeStudy:
     evaluation = run.evaluation
     resampling = Resampling(evaluation.n_bootstrap, evaluation.n_permutations, seed=run.seed)
-    placings, gains = {}, {}
+    results, gains = {}, {}
     for tested, own in rows.items():
         reference = factors.item_factors[own]
         ids = factors.track_ids[own].tolist()
         by_size = {trained: np.array([predicted[trained][track_id] for track_id in ids]) for trained in SIZES}
         for trained, values in by_size.items():
-            placings[trained, tested] = place(reference, values, config.k, resampling, evaluation.max_queries)
-        gains[tested] = gain(reference, by_size, resampling)
+            results[trained, tested] = evaluate_size(
+                reference, values, config.k, resampling, evaluation.max_queries
+            )
+        gains[tested] = compare_sizes(reference, by_size, resampling)
     return SizeStudy(
         run.key,
         config.words,
         {size: len(task.train) for size, task in tasks.items()},
         {size: len(own) for size, own in rows.items()},
-        placings,
+        results,
         gains,
         config.k,
     )

@@ -80,12 +80,12 @@ def command(
     check_usage(select, given)
     from cs_keras.factors.wmf import WmfConfig
     from cs_keras.storage.location import locate
-    from pipelines.factors.fit import FactorsConfig, make_factors, take_factors
+    from pipelines.factors.fit import FactorsConfig, import_factors, make_factors
 
     dataset = locate(sources[-1])
     if given:
         with _warnings_as_lines():
-            factors, unknown = take_factors(given, dataset, scaling, name)
+            factors, unknown = import_factors(given, dataset, scaling, name)
         n_left_out, examples = len(unknown), unknown[:5]
         click.echo(f"{dataset}: factors {name!r} taken from {given}: {_size(factors)}.")
     else:

@@ -9,7 +9,7 @@ from cs_keras.cli.paths import DATASET
 from cs_keras.cli.sources import decoder_option, find_sources, split_option
 
 if TYPE_CHECKING:
-    from cs_keras.training.hidden import HiddenLayer
+    from cs_keras.training.hidden_layers import HiddenLayer
 
 
 @click.command("features")

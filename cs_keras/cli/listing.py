@@ -61,10 +61,10 @@ class Export:
             return to_csv(entries, measures)
         if self.form == "json":
             return to_json(entries, measures, about)
-        from pipelines.recommend.audio_files import with_audio
+        from pipelines.recommend.audio_files import add_audio_paths
 
         folder = self.out.parent if self.out else Path()
-        return to_m3u8(with_audio(entries, self.audio_root, self.tracks), folder)
+        return to_m3u8(add_audio_paths(entries, self.audio_root, self.tracks), folder)
 
 
 def make_export(

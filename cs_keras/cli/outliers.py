@@ -10,7 +10,7 @@ from cs_keras.cli.options import read_config, reading_options
 from cs_keras.cli.paths import DATASET, LOCAL_PATH
 
 if TYPE_CHECKING:
-    from pipelines.recommend.outliers import Ranked
+    from pipelines.recommend.outliers import PlaylistTrack
 
 
 @click.command("outliers")
@@ -59,14 +59,14 @@ def command(
         export.write(entries, measures, {"title": "Outliers", "run": str(run)})
 
 
-def _rows(ranked: "list[Ranked]") -> list[list[str]]:
+def _rows(ranked: "list[PlaylistTrack]") -> list[list[str]]:
     return [
         [one.entry.label, f"{one.distance:.3g}", f"{one.score:.2f}", "*" if one.is_outlier else ""]
         for one in ranked
     ]
 
 
-def _measures(name: str, one: "Ranked") -> dict[str, Any]:
+def _measures(name: str, one: "PlaylistTrack") -> dict[str, Any]:
     """Return the columns of a file; a score that is infinite has no number in JSON, so it is left empty."""
     score = one.score if abs(one.score) != float("inf") else None
     return {"playlist": name, "distance": one.distance, "score": score, "is_outlier": one.is_outlier}

@@ -12,7 +12,7 @@ from cs_keras.cli.options import read_config, reading_options
 from cs_keras.cli.paths import DATASET, LOCAL_PATH
 
 if TYPE_CHECKING:
-    from pipelines.recommend.recommend import Recommended
+    from pipelines.recommend.recommend import RecommendedTrack
 
 
 @click.command("recommend")
@@ -126,7 +126,7 @@ def command(
     listing = recommend(catalogue, question, search, rules)
     listed, true = listing.tracks, None
     if show_true:
-        true = recommend(catalogue, question, search, rules, by_listening=True).tracks
+        true = recommend(catalogue, question, search, rules, by_interactions=True).tracks
     if listing.recall is not None:
         click.echo(
             f"The approximate index finds {listing.recall:.1%} of the {rules.k} nearest, over a sample.",
@@ -144,7 +144,7 @@ def command(
 
 
 def _columns(
-    listed: "Sequence[Recommended]", true: "Sequence[Recommended] | None"
+    listed: "Sequence[RecommendedTrack]", true: "Sequence[RecommendedTrack] | None"
 ) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table; with a true list beside it, tracks that are in both have a star."""
     both = {one.entry.track_id for one in listed} & {one.entry.track_id for one in true or ()}
@@ -158,7 +158,7 @@ def _columns(
     return header, rows
 
 
-def _cells(one: "Recommended | None", both: set[str]) -> list[str]:
+def _cells(one: "RecommendedTrack | None", both: set[str]) -> list[str]:
     if one is None:
         return ["", "", ""]
     star = " *" if one.entry.track_id in both else ""

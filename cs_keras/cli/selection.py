@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from cs_keras.factors.interactions import Tally
+    from cs_keras.factors.interactions import RowCounts
     from cs_keras.factors.store import Factors
     from cs_keras.storage.location import Location
     from pipelines.factors.fit import FactorsConfig
@@ -100,7 +100,7 @@ def make_by_selection(
     name: str,
     search: dict[str, Any],
     reading: dict[str, Any],
-) -> "tuple[Factors, Tally]":
+) -> "tuple[Factors, RowCounts]":
     """Search settings, print the table, and make factors as recommended.
 
     `search` holds what `selection_options` took and ``iterations``, None where nothing was given; of `settings` the
@@ -108,7 +108,12 @@ def make_by_selection(
     """
     from cs_keras.cli.console import Console
     from cs_keras.factors.grid import Grid
-    from pipelines.factors.select import SelectionConfig, make_selected, select_factors, selection_path
+    from pipelines.factors.select import (
+        SelectionConfig,
+        make_selected_factors,
+        select_factors,
+        selection_path,
+    )
 
     given = {name: value for name, value in search.items() if value is not None}
     values = {
@@ -123,7 +128,7 @@ def make_by_selection(
     selection = select_factors(listening, dataset, config, name, console, **reading)
     _show(selection, selection_path(dataset, name).with_suffix(".md"))
     console.log("fitting the recommended setting to all listening")
-    return make_selected(listening, dataset, selection, settings, name, **reading)
+    return make_selected_factors(listening, dataset, selection, settings, name, **reading)
 
 
 def _show(selection: Any, path: "Location") -> None:

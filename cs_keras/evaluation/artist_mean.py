@@ -7,7 +7,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import FloatArray, check_factors
 
 
-def artist_means(
+def predict_artist_means(
     train_factors: npt.ArrayLike, train_artists: npt.ArrayLike, artists: npt.ArrayLike
 ) -> FloatArray:
     """Predict for each track the mean factors of its artist's training tracks.

@@ -10,7 +10,7 @@ from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.search.topk import TopK
 
 
-def ndcg_by_group(
+def measure_group_ndcg(
     lists: TopK, held_out: scipy.sparse.csr_matrix, groups: npt.ArrayLike
 ) -> dict[object, Float64Array]:
     """Return the nDCG of playlists' lists with the held-out tracks of one group alone as relevant, group by group.

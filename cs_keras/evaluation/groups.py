@@ -34,7 +34,7 @@ class GroupMean:
     high: float | None
 
 
-def by_group(values: npt.ArrayLike, groups: npt.ArrayLike, seed: int = 0) -> list[GroupMean]:
+def measure_group_means(values: npt.ArrayLike, groups: npt.ArrayLike, seed: int = 0) -> list[GroupMean]:
     """Return the mean of each group of queries.
 
     Parameters
@@ -65,7 +65,7 @@ def by_group(values: npt.ArrayLike, groups: npt.ArrayLike, seed: int = 0) -> lis
     return [_mean(label, numbers[labels == label], seed) for label in np.unique(labels)]
 
 
-def popularity_groups(listening: npt.ArrayLike, n_groups: int = 4) -> Int64Array:
+def assign_popularity_groups(listening: npt.ArrayLike, n_groups: int = 4) -> Int64Array:
     """Return the quantile of popularity each track or playlist is in.
 
     Parameters
@@ -92,7 +92,7 @@ def popularity_groups(listening: npt.ArrayLike, n_groups: int = 4) -> Int64Array
     return np.asarray(n_below * check_count("n_groups", n_groups) // len(counts), dtype=np.int64)
 
 
-def artists_known(artists: npt.ArrayLike, train_artists: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+def find_known_artists(artists: npt.ArrayLike, train_artists: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Return whether the artist of each track made any of the training tracks.
 
     Parameters

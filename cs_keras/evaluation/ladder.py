@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from cs_keras.errors import ConfigError
 from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resampled_models
+from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resample_models
 
 REFERENCE = 1.0
 
@@ -23,12 +23,12 @@ REFERENCE = 1.0
 class Verdict(StrEnum):
     """What a result allows to be said, in words for a table."""
 
-    TIED = "owed to row order"
-    CHANCE = "not told from chance"
+    TIED = "tied lists"
+    CHANCE = "not significantly above chance"
     ABOVE_CHANCE = "above chance"
     BELOW_CEILING = "above chance, below the ceiling"
-    AT_CEILING = "not told from the ceiling"
-    ABOVE_CEILING = "above the ceiling: look for a leak"
+    AT_CEILING = "not significantly different from the ceiling"
+    ABOVE_CEILING = "above the ceiling: check for leakage"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def gap_closed(
     tops = np.full(n_queries, top, dtype=np.float64) if np.ndim(top) == 0 else top
     models = list(check_models({"the model": values, "the top": tops}).values())
     value, highest = (model.mean() - chance for model in models)
-    values_drawn, tops_drawn = resampled_models(models, settings.n_bootstrap, settings.seed) - chance
+    values_drawn, tops_drawn = resample_models(models, settings.n_bootstrap, settings.seed) - chance
     if highest <= 0 or tops_drawn.min() <= 0:
         return None
     return GapShare(float(value / highest), *settings.interval(values_drawn / tops_drawn))
@@ -138,7 +138,7 @@ def build_ladder(
     return sorted(rungs, key=lambda rung: rung.value)
 
 
-def judge(
+def decide_verdict(
     p_value: float, to_ceiling: GapShare | None, *, flagged: bool = False, alpha: float = 0.05
 ) -> Verdict:
     """Return what may be said of a model.
@@ -181,7 +181,7 @@ def _rung(
     name: str, model: Float64Array, chance: float, ceiling: npt.ArrayLike | None, settings: Resampling
 ) -> Rung:
     value = float(model.mean())
-    low, high = settings.interval(resampled_models([model], settings.n_bootstrap, settings.seed)[0])
+    low, high = settings.interval(resample_models([model], settings.n_bootstrap, settings.seed)[0])
     to_ceiling = None if ceiling is None else gap_closed(model, chance, ceiling, settings)
     to_reference = GapShare(*((number - chance) / (REFERENCE - chance) for number in (value, low, high)))
     return Rung(name, value, low, high, to_ceiling, to_reference)

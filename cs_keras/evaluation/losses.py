@@ -30,7 +30,7 @@ class RegressionLosses:
     cosine_distance: float
 
 
-def regression_losses(reference: npt.ArrayLike, predicted: npt.ArrayLike) -> RegressionLosses:
+def measure_regression_losses(reference: npt.ArrayLike, predicted: npt.ArrayLike) -> RegressionLosses:
     """Return MSE, R² and mean cosine distance of predicted factors.
 
     R² is 1 - SSE / SST, both summed over tracks and factors, SST about the mean of each factor over the tracks

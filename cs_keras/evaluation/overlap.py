@@ -15,7 +15,7 @@ from cs_keras.evaluation.search.intersection import count_shared
 from cs_keras.evaluation.search.metric_rows import squared_lengths
 from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.search.topk import Metric, TopK, top_k_dot, top_k_ranking, top_k_similar
-from cs_keras.evaluation.statistics.permutations import check_comparable, permutation_test
+from cs_keras.evaluation.statistics.permutation_test import check_comparable, permutation_test
 from cs_keras.evaluation.statistics.significance import bootstrap_interval, chance
 
 KS = (10, 50, 100, 500)

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import FloatArray, check_factors, check_width
 from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.search.held_out_ranks import Places
+from cs_keras.evaluation.search.held_out_ranks import HeldOutRanks
 from cs_keras.evaluation.search.metric_rows import cosine_search, dot_search, euclidean_search
 from cs_keras.evaluation.search.search import Int64Array, Search, blocks
 from cs_keras.evaluation.search.topk import Metric, TopK
@@ -86,7 +86,7 @@ def top_k_scored(score: Score, lists: TopK) -> TopK:
     return TopK(indices, gaps, lists.queries, lists.n_items, lists.metric)
 
 
-def rank_held_out_by_score(score: Score, held_out: scipy.sparse.csr_matrix) -> Places:
+def rank_held_out_by_score(score: Score, held_out: scipy.sparse.csr_matrix) -> HeldOutRanks:
     """Rank all items by `score`, and find those held out, as `find_held_out_ranks` does.
 
     Parameters
@@ -121,7 +121,7 @@ def rank_held_out_by_score(score: Score, held_out: scipy.sparse.csr_matrix) -> P
             order = np.argsort(place[columns])
             places[own], mid_ranks[own] = place[columns][order], middles[columns][order]
             tied[row] = any(np.count_nonzero(scores == scores[column]) > 1 for column in columns)
-    return Places(
+    return HeldOutRanks(
         playlists=rows,
         n_candidates=np.full(len(rows), listening.shape[1], np.int64),
         starts=listening.indptr[:-1].astype(np.int64),

@@ -23,7 +23,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_count, check_ks
 from cs_keras.evaluation.overlap import KS
 from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.search.held_out_ranks import Places, find_held_out_ranks
+from cs_keras.evaluation.search.held_out_ranks import HeldOutRanks, find_held_out_ranks
 from cs_keras.evaluation.search.search import Int64Array
 
 
@@ -133,7 +133,7 @@ def rank_metrics(
     return measure_ranks(find_held_out_ranks(playlist_factors, item_factors, held_out, seen), ks)
 
 
-def measure_ranks(found: Places, ks: tuple[int, ...] = KS) -> RankMetrics:
+def measure_ranks(found: HeldOutRanks, ks: tuple[int, ...] = KS) -> RankMetrics:
     """Return the metrics of held-out tracks that stand where `found` says.
 
     Raises
@@ -193,14 +193,14 @@ def ndcg_at_k(
     return values
 
 
-def _ndcg(found: Places, k: int) -> Float64Array:
+def _ndcg(found: HeldOutRanks, k: int) -> Float64Array:
     gains = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(gains)[np.minimum(found.n_held_out, k) - 1]
     gained = np.where(found.places < k, gains[np.minimum(found.places, k - 1)], 0)
     return np.asarray(found.sum(gained) / ideal)
 
 
-def _ranking_at_k(found: Places, k: int) -> RankingAtK:
+def _ranking_at_k(found: HeldOutRanks, k: int) -> RankingAtK:
     if k > found.n_candidates.min():
         return RankingAtK(k, None, None, None, None)
     n_found = found.sum(found.places < k)
@@ -213,13 +213,13 @@ def _ranking_at_k(found: Places, k: int) -> RankingAtK:
     )
 
 
-def _average_precision(found: Places, k: int) -> Float64Array:
+def _average_precision(found: HeldOutRanks, k: int) -> Float64Array:
     n_until = np.arange(len(found.places)) - np.repeat(found.starts, found.n_held_out) + 1
     precisions = np.where(found.places < k, n_until / (found.places + 1), 0)
     return np.asarray(found.sum(precisions) / np.minimum(found.n_held_out, k))
 
 
-def _auc(found: Places) -> Float64Array:
+def _auc(found: HeldOutRanks) -> Float64Array:
     """Return the share of pairs in the right order: Mann and Whitney's U over the number of pairs."""
     h = found.n_held_out
     wrong = found.sum(found.mid_ranks) - h * (h - 1) / 2  # pairs of two held-out tracks taken off

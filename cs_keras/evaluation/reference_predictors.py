@@ -65,7 +65,7 @@ def mean_predictor(train_mean: npt.ArrayLike, n_tracks: int) -> FloatArray:
     return np.repeat(mean, check_count("n_tracks", n_tracks), axis=0)
 
 
-def one_ranking_scores(reference: npt.ArrayLike, playlist_factors: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def score_by_popularity(reference: npt.ArrayLike, playlist_factors: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return one score a track: the mean over playlists of the reference's dot product with the track.
 
     It shows how much of the dot-product overlap a single ranking for everybody reaches, such as popularity. It

@@ -47,7 +47,7 @@ class SizeStudy:
         How the small part was chosen, in words.
     n_train, n_test : mapping of str to int
         Tracks, by size.
-    placings : mapping of (str, str) to SizeResult
+    results : mapping of (str, str) to SizeResult
         By the size trained on and the size tested on.
     gains : mapping of str to Comparison
         By the size tested on: cosine distance of the model of the small set less that of the large set, per track.
@@ -59,7 +59,7 @@ class SizeStudy:
     small: str
     n_train: Mapping[str, int]
     n_test: Mapping[str, int]
-    placings: Mapping[tuple[str, str], SizeResult]
+    results: Mapping[tuple[str, str], SizeResult]
     gains: Mapping[str, Comparison]
     k: int
 
@@ -88,7 +88,7 @@ def cosine_distances(reference: npt.ArrayLike, predicted: npt.ArrayLike) -> Floa
     return np.asarray(1 - (truth * guess).sum(axis=1) / np.where(lengths > 0, lengths, 1))
 
 
-def place(
+def evaluate_size(
     reference: FloatArray, predicted: FloatArray, k: int, resampling: Resampling, max_queries: int
 ) -> SizeResult:
     """Return how well predictions place some tracks, each among them all.
@@ -117,7 +117,9 @@ def place(
     return SizeResult(float(distances.mean()), low, high, overlap)
 
 
-def gain(reference: FloatArray, predicted: Mapping[str, FloatArray], resampling: Resampling) -> Comparison:
+def compare_sizes(
+    reference: FloatArray, predicted: Mapping[str, FloatArray], resampling: Resampling
+) -> Comparison:
     """Return by how much the model of the large set lies nearer than that of the small one, track by track.
 
     Parameters

@@ -21,7 +21,7 @@ N_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class Tally:
+class RowCounts:
     """What became of the rows of a listening file: nothing is left out uncounted.
 
     Parameters
@@ -61,14 +61,14 @@ class Interactions:
         Distinct, in the order of the columns.
     user_items : csr_matrix of float32, shape (n_playlists, n_tracks)
         Counts, all above 0, indices sorted, no pair stored twice.
-    tally : Tally
+    tally : RowCounts
         Rows read, merged and left out on the way here.
     """
 
     playlist_ids: npt.NDArray[np.str_]
     track_ids: npt.NDArray[np.str_]
     user_items: scipy.sparse.csr_matrix
-    tally: Tally
+    tally: RowCounts
 
 
 def align(interactions: Interactions, track_ids: Sequence[str] | npt.NDArray[np.str_]) -> Interactions:
@@ -163,7 +163,9 @@ def load_interactions(path: Location) -> Interactions:
             shape=(len(playlist_ids), len(track_ids)),
         )
         user_items.check_format(full_check=True)
-        tally = Tally(**{**settings["tally"], "unknown_tracks": tuple(settings["tally"]["unknown_tracks"])})
+        tally = RowCounts(
+            **{**settings["tally"], "unknown_tracks": tuple(settings["tally"]["unknown_tracks"])}
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: the arrays do not make a playlists × tracks matrix: {error}.") from error
     if not (np.isfinite(user_items.data) & (user_items.data > 0)).all():

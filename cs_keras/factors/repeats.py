@@ -28,7 +28,7 @@ class HalfFit:
     playlist_factors: FloatArray
 
 
-def fit_second_seed(
+def refit_with_next_seed(
     user_items: scipy.sparse.csr_matrix,
     is_train: npt.NDArray[np.bool_],
     config: WmfConfig,

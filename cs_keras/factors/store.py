@@ -41,7 +41,7 @@ class Factors:
     playlist_factors : ndarray of float32, shape (n_playlists, n_factors)
         No rows where none were given.
     scaler : Scaler
-        Fitted on train tracks only.
+        FitResult on train tracks only.
     protocol : {"strict", "thesis", "given"}
         How they were fitted; "given" for ready-made ones.
     config : dict or None
@@ -123,7 +123,7 @@ def load_factors(path: Location) -> Factors:
     return factors
 
 
-def read_given_factors(path: Location) -> Factors:
+def read_external_factors(path: Location) -> Factors:
     """Read ready-made factors from an ``.npz`` of plain arrays.
 
     Parameters
@@ -169,7 +169,7 @@ def read_given_factors(path: Location) -> Factors:
     return factors
 
 
-def align_given(
+def align_external_factors(
     factors: Factors, track_ids: Sequence[str] | npt.NDArray[np.str_]
 ) -> tuple[Factors, tuple[str, ...]]:
     """Put the rows of ready-made factors in the order of a dataset's tracks.
@@ -177,7 +177,7 @@ def align_given(
     Parameters
     ----------
     factors : Factors
-        Of `read_given_factors`.
+        Of `read_external_factors`.
     track_ids : sequence of str, length n_tracks
         The dataset's tracks. One without given factors gets a zero row and `has_factors` False.
 

@@ -23,7 +23,7 @@ class Coherence:
     distance : numpy.ndarray, shape (n,), float64
         Cosine distance from the mean direction of the others, 0 to 2; 1 where there is no direction.
     score : numpy.ndarray, shape (n,), float64
-        Modified z-score of the angle between the two; see `modified_z`.
+        Modified z-score of the angle between the two; see `compute_modified_z`.
     """
 
     distance: Float64Array
@@ -62,10 +62,10 @@ def measure_coherence(factors: npt.ArrayLike) -> Coherence:
     cosines = (vectors * others).sum(axis=1) / np.where(lengths > 1e-9, lengths, np.inf)
     distance = 1 - cosines
     # Distances of tracks scattered about a centre are skewed, and would make outliers of many; angles are not.
-    return Coherence(distance, modified_z(np.arccos(np.clip(cosines, -1, 1))))
+    return Coherence(distance, compute_modified_z(np.arccos(np.clip(cosines, -1, 1))))
 
 
-def modified_z(values: npt.ArrayLike) -> Float64Array:
+def compute_modified_z(values: npt.ArrayLike) -> Float64Array:
     """Return ``0.6745 (x - median) / MAD``: a z-score that outliers themselves cannot hide in.
 
     Iglewicz & Hoaglin 1993, "How to detect and handle outliers", section 3.3. MAD is the median of the absolute

@@ -27,7 +27,7 @@ class Rules:
     max_per_artist
         Most tracks by one artist; None for any number. Tracks without an artist count as by different ones.
     diversity
-        0 for the best scores alone, up to 1 for tracks as unlike each other as can be; see `mmr`.
+        0 for the best scores alone, up to 1 for tracks as unlike each other as can be; see `rerank_mmr`.
     """
 
     k: int = 10
@@ -47,7 +47,7 @@ class Rules:
         return max(100, 10 * self.k) if self.diversity else self.k
 
 
-def mean_direction(factors: npt.ArrayLike) -> FloatArray:
+def compute_mean_direction(factors: npt.ArrayLike) -> FloatArray:
     """Return the mean of rows scaled to length 1: what several seeds have in common, none weighing more.
 
     Parameters
@@ -76,7 +76,7 @@ def unit_rows(factors: npt.ArrayLike) -> FloatArray:
     return np.asarray(rows / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
-def admissible(
+def filter_candidates(
     ranked: Iterable[int], describe: Callable[[int], Entry], seeds: Sequence[Entry], rules: Rules
 ) -> Iterator[int]:
     """Yield those of `ranked` that may be in a list, in order, as they are asked for.
@@ -110,7 +110,9 @@ def admissible(
         yield row
 
 
-def mmr(relevance: npt.ArrayLike, factors: npt.ArrayLike, k: int, diversity: float) -> npt.NDArray[np.int64]:
+def rerank_mmr(
+    relevance: npt.ArrayLike, factors: npt.ArrayLike, k: int, diversity: float
+) -> npt.NDArray[np.int64]:
     """Choose k tracks one after another, each relevant and unlike those chosen before.
 
     Maximal marginal relevance of Carbonell & Goldstein 1998, "The use of MMR, diversity-based reranking for

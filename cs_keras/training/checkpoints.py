@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cs_keras.errors import StorageError
 from cs_keras.models.spec import stored_bytes
 from cs_keras.runs import read_json, read_npz, require_space, write_json, write_npz
-from cs_keras.training.optimizer import take_averages
+from cs_keras.training.optimizer import assign_averages
 
 Epoch = dict[str, float]
 
@@ -59,7 +59,7 @@ class Checkpoints:
     def load_best(self, model: keras.Model) -> None:
         """Bring `model` to its best epoch, or to the averages of it."""
         self._load(model, self._folder / "best.weights.h5")
-        take_averages(model)
+        assign_averages(model)
 
     def _load(self, model: keras.Model, path: Path) -> None:
         try:

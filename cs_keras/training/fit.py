@@ -16,8 +16,8 @@ import tensorflow as tf
 from cs_keras.errors import ConfigError, CsKerasError
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.runs import atomic_write
+from cs_keras.training.batch_distribution import TimedFunction, deliver
 from cs_keras.training.checkpoints import Checkpoints, Epoch, best_epoch
-from cs_keras.training.delivery import MeasuredFunction, deliver
 from cs_keras.training.losses import Objective, make_loss, penalize_kernels
 from cs_keras.training.optimizer import AverageWhileValidating, make_optimizer
 
@@ -43,7 +43,7 @@ class MemoryExhaustedError(CsKerasError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What a fit gives: the history of its epochs, and which of them the weights are from (counted from 1)."""
 
     history: list[Epoch]
@@ -65,7 +65,7 @@ def fit(
     jit: bool = False,
     objective: Objective | None = None,
     until: int | None = None,
-) -> Fitted:
+) -> FitResult:
     """Train `model`, going on from the last whole epoch that `folder` holds, and leave it at its best epoch.
 
     After every epoch the weights, the optimiser's state and the history are stored under one name in one rename,
@@ -97,10 +97,10 @@ def fit(
 
     Returns
     -------
-    Fitted
+    FitResult
         History and the epoch the weights are from: the one of the lowest validation loss. An epoch's figures are
         ``loss``, ``val_loss``, those of the objective, each as it is and with ``val_`` in front, ``seconds``, and
-        of its training part alone those of `MeasuredFunction`.
+        of its training part alone those of `TimedFunction`.
 
     Raises
     ------
@@ -138,12 +138,12 @@ def fit(
                 verbose=0,
             )
         checkpoints.load_best(model)
-    return Fitted(history, best_epoch(history) + 1)
+    return FitResult(history, best_epoch(history) + 1)
 
 
 def _compile(
     model: keras.Model, objective: Objective, optimizer: keras.optimizers.Optimizer, jit: bool
-) -> MeasuredFunction:
+) -> TimedFunction:
     """Compile `model` and return the function that takes its training steps."""
     strategy, loss = model.distribute_strategy, objective.loss
     loss.reduction = "mean_with_sample_weight"  # without weights, which only several replicas have, the mean
@@ -166,9 +166,9 @@ def _compile(
     model.optimizer.build(model.trainable_variables)
     model.make_train_function()
     model.make_test_function()
-    steps = MeasuredFunction(model.train_function, strategy)
+    steps = TimedFunction(model.train_function, strategy)
     model.train_function = steps  # Keras makes its own only where there is none
-    model.test_function = MeasuredFunction(model.test_function, strategy)
+    model.test_function = TimedFunction(model.test_function, strategy)
     return steps
 
 
@@ -198,7 +198,7 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         config: TrainingConfig,
         folder: Path,
         on_epoch: Callable[[int, Epoch], None],
-        steps: MeasuredFunction,
+        steps: TimedFunction,
         figures: list[str],
     ) -> None:
         super().__init__()

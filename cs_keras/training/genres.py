@@ -7,7 +7,7 @@ import keras
 from cs_keras.training.losses import FunctionLoss, Objective
 
 
-def genre_objective() -> Objective:
+def make_genre_objective() -> Objective:
     """Return the cross-entropy of probabilities with shares of genres, and the accuracy beside it.
 
     Both take shares, shape (batch, n_genres), of which each row sums to 1, and probabilities of the same shape.

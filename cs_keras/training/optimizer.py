@@ -68,7 +68,7 @@ class AverageWhileValidating(keras.callbacks.Callback):  # type: ignore[misc]
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Remember the weights and take the averages."""
         self._weights = [weight.numpy() for weight in self.model.trainable_variables]
-        take_averages(self.model)
+        assign_averages(self.model)
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         """Take the weights again."""
@@ -76,7 +76,7 @@ class AverageWhileValidating(keras.callbacks.Callback):  # type: ignore[misc]
             weight.assign(values)
 
 
-def take_averages(model: keras.Model) -> None:
+def assign_averages(model: keras.Model) -> None:
     """Replace the trained weights of a compiled model by their moving averages, if its optimiser keeps any."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of mixed precision
     if optimizer.use_ema:

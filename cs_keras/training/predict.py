@@ -12,7 +12,7 @@ import tensorflow as tf
 from cs_keras.data.batches import prediction_batches
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
-from cs_keras.training.delivery import prefetch_to_gpu
+from cs_keras.training.batch_distribution import prefetch_to_gpu
 
 Progress = Callable[[int], None]
 

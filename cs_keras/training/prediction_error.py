@@ -23,7 +23,7 @@ from cs_keras.training.losses import FunctionLoss
 MAX_TRACKS = 1 << 24  # a row travels to the loss as float32, which counts so far
 
 
-def track_numbers(n_tracks: int) -> npt.NDArray[np.float32]:
+def make_track_numbers(n_tracks: int) -> npt.NDArray[np.float32]:
     """Return what `weighted_prediction_error` takes as targets: each track's row, shape (n_tracks, 1), float32."""
     return np.arange(n_tracks, dtype=np.float32)[:, np.newaxis]
 

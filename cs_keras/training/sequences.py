@@ -21,7 +21,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import StorageError
 from cs_keras.runs import require_space
-from cs_keras.training.delivery import prefetch_to_gpu
+from cs_keras.training.batch_distribution import prefetch_to_gpu
 
 BLOCK_TRACKS = 64
 

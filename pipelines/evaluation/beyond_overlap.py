@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.beyond_accuracy import artist_repetition, measure_exposure, popularity_ratio
-from cs_keras.evaluation.group_ranking import ndcg_by_group
-from cs_keras.evaluation.groups import GroupMean, by_group
+from cs_keras.evaluation.group_ranking import measure_group_ndcg
+from cs_keras.evaluation.groups import GroupMean, measure_group_means
 from cs_keras.evaluation.labels.cohesion import genre_matrix, measure_cohesion
 from cs_keras.evaluation.search.topk import TopK
 from pipelines.evaluation.reference import Kind, Reference
@@ -93,7 +93,8 @@ def measure_beyond(lists: Lists, catalogue: Catalogue) -> Beyond:
 def overlap_by_group(overlaps: npt.NDArray[Any], lists: TopK, catalogue: Catalogue, seed: int) -> Means:
     """Return the mean overlap of each group of test tracks, `overlaps` being those of the tracks that ask."""
     return {
-        name: by_group(overlaps, labels[lists.queries], seed) for name, labels in catalogue.groups.items()
+        name: measure_group_means(overlaps, labels[lists.queries], seed)
+        for name, labels in catalogue.groups.items()
     }
 
 
@@ -111,9 +112,9 @@ def ranking_by_group(lists: TopK, held_out: Any, catalogue: Catalogue, seed: int
     """
     means = {}
     for name, labels in catalogue.groups.items():
-        found = ndcg_by_group(lists, held_out, labels)
+        found = measure_group_ndcg(lists, held_out, labels)
         values = np.concatenate(list(found.values()))
         of = np.repeat(list(found), len(lists.queries))
         defined = ~np.isnan(values)
-        means[name] = by_group(values[defined], of[defined], seed)
+        means[name] = measure_group_means(values[defined], of[defined], seed)
     return means

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import StorageError
-from cs_keras.evaluation.losses import regression_losses
+from cs_keras.evaluation.losses import measure_regression_losses
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.store import Factors
 from cs_keras.runs import read_json, read_npz, write_json, write_npz
@@ -121,8 +121,8 @@ def split_losses(factors: Factors, rows: Rows, scaled: Matrix) -> dict[str, Any]
     norm away and cannot bring it back, R² is not available.
     """
     scaler, reference = factors.scaler, factors.item_factors[rows]
-    losses = dataclasses.asdict(regression_losses(reference, scaler.inverse(scaled)))
-    losses["mse"] = regression_losses(scaler.transform(reference), scaled).mse
+    losses = dataclasses.asdict(measure_regression_losses(reference, scaler.inverse(scaled)))
+    losses["mse"] = measure_regression_losses(scaler.transform(reference), scaled).mse
     return losses if scaler.kind != "unit_norm" else {**losses, "r2": None}
 
 

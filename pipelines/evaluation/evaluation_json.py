@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.evaluation.ladder import build_ladder
-from cs_keras.evaluation.ladder import judge as pass_verdict
+from cs_keras.evaluation.ladder import build_ladder, decide_verdict
 from cs_keras.evaluation.ranking import RankingAtK, RankMetrics
-from cs_keras.evaluation.statistics.resampling import Resampling, resampled_means
+from cs_keras.evaluation.statistics.resampling import Resampling, resample_means
 from pipelines.evaluation.evaluator import Evaluator, PredictorEvaluation
 from pipelines.evaluation.reference import Kind
 from pipelines.evaluation.reference_predictors import REFERENCE, SECOND_FIT
@@ -55,7 +54,7 @@ def _mean(values: npt.NDArray[np.float64] | None, judge: Evaluator) -> dict[str,
     if values is None or not len(values):
         return None
     settings = Resampling(judge.settings.n_bootstrap, seed=judge.seed)
-    low, high = settings.interval(resampled_means(values[np.newaxis], settings.n_bootstrap, settings.seed)[0])
+    low, high = settings.interval(resample_means(values[np.newaxis], settings.n_bootstrap, settings.seed)[0])
     return {"mean": float(values.mean()), "low": low, "high": high}
 
 
@@ -100,7 +99,7 @@ def _ladders(judge: Evaluator, found: Evaluations, kind: Kind) -> list[dict[str,
         for rung in build_ladder(shares, first.chance, shares.get(SECOND_FIT), settings):
             row = rows[rung.name][i]
             p_value = 1.0 if row.p_value is None else row.p_value
-            verdict = pass_verdict(p_value, rung.to_ceiling, flagged=bool(row.flagged))
+            verdict = decide_verdict(p_value, rung.to_ceiling, flagged=bool(row.flagged))
             rungs.append({**dataclasses.asdict(rung), "verdict": verdict.value})
         ladders.append({"k": first.k, "chance": first.chance, "rungs": rungs})
     return ladders

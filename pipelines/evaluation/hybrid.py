@@ -10,10 +10,22 @@ import numpy.typing as npt
 from cs_keras.config import check_range
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.hybrids import KINDS, LISTENING, SOUND, SWITCHING, WEIGHTING, Hybrids
+from cs_keras.evaluation.hybrid import (
+    HALF_TRUSTS,
+    KINDS,
+    LISTENING,
+    SOUND,
+    SWITCHING,
+    WEIGHTING,
+    HybridResults,
+    SplitInteractions,
+    blend_factors,
+    mean_cosine,
+    split_interactions,
+    switch_factors,
+)
 from cs_keras.evaluation.overlap import OverlapAtK, compare_lists, rank_predicted, rank_reference
 from cs_keras.evaluation.search.topk import TopK
-from cs_keras.factors.hybrid import HALF_TRUSTS, Parted, mean_cosine, part_listens, switch, weight
 from cs_keras.factors.store import Factors
 from cs_keras.factors.wmf import WmfConfig, fold_in_items
 from cs_keras.storage.location import Location
@@ -66,7 +78,7 @@ class _Split:
 
 def compare_hybrids(
     run: Location, dataset: Location, config: HybridConfig, reading: ReadConfig | None = None
-) -> Hybrids:
+) -> HybridResults:
     """Evaluate predicted factors, fold-ins of a few listens, and both together by the listening that is left.
 
     Parameters
@@ -107,8 +119,8 @@ def compare_hybrids(
         predictors = {
             SOUND: own.predicted,
             LISTENING: folded if n else None,
-            SWITCHING: switch(own.predicted, folded, n, threshold),
-            WEIGHTING: weight(own.predicted, folded, n, half_trust),
+            SWITCHING: switch_factors(own.predicted, folded, n, threshold),
+            WEIGHTING: blend_factors(own.predicted, folded, n, half_trust),
         }
         for kind in KINDS:
             for name, items in predictors.items():
@@ -117,7 +129,9 @@ def compare_hybrids(
                     overlap[kind].setdefault(name, {})[n] = found
     n_test = int((require_dataset(catalogue.tracks, "splits").in_split("test") & factors.has_factors).sum())
     n_tracks = {name: len(one.reference) for name, one in splits.items()}
-    return Hybrids(config.k, overlap, half_trust, threshold, n_tracks["validation"], n_tracks["test"], n_test)
+    return HybridResults(
+        config.k, overlap, half_trust, threshold, n_tracks["validation"], n_tracks["test"], n_test
+    )
 
 
 def _part(catalogue: Catalogue, factors: Factors, listening: Any, split: str, config: HybridConfig) -> _Split:
@@ -127,17 +141,17 @@ def _part(catalogue: Catalogue, factors: Factors, listening: Any, split: str, co
     # Playlists without factors, of which the fit knew no track, say nothing where a track is folded in.
     placed = listening[:, rows].multiply(factors.playlist_factors.any(axis=1)[:, np.newaxis]).tocsr()
     placed.eliminate_zeros()
-    parted: Parted = part_listens(placed, max(config.listens), config.seed)
+    parted: SplitInteractions = split_interactions(placed, max(config.listens), config.seed)
     if len(parted.tracks) < 2:
         raise DataError(
-            f"Only one {split} track is in {2 * max(config.listens)} playlists; ask for fewer listens."
+            f"Only one {split} track is in {2 * max(config.listens)} playlists; use fewer listens."
         )
     wmf = WmfConfig(**factors.config)  # type: ignore[arg-type]
 
     def fold_in(user_items: Any) -> Matrix:
         return fold_in_items(user_items, factors.playlist_factors, wmf)
 
-    folded = {n: fold_in(parted.given(n)) for n in config.listens}
+    folded = {n: fold_in(parted.select_first(n)) for n in config.listens}
     return _Split(fold_in(parted.rest), catalogue.predicted.factors[rows[parted.tracks]], folded)
 
 
@@ -145,12 +159,12 @@ def _choose(validation: _Split, config: HybridConfig) -> tuple[int | None, float
     """Return from how many listens on to switch, and where sound and listening count alike, by mean cosine."""
     reference, predicted = validation.reference, validation.predicted
     asked = sorted({n for n in config.listens if n})
-    by_sound = mean_cosine(reference, predicted)
-    worse = [n for n in asked if mean_cosine(reference, validation.folded[n]) <= by_sound]
+    by_audio = mean_cosine(reference, predicted)
+    worse = [n for n in asked if mean_cosine(reference, validation.folded[n]) <= by_audio]
     threshold = next((n for n in asked if not worse or n > worse[-1]), None)
 
     def mean_of(half_trust: float) -> float:
-        mixed = (weight(predicted, validation.folded[n], n, half_trust) for n in asked)
+        mixed = (blend_factors(predicted, validation.folded[n], n, half_trust) for n in asked)
         return float(np.mean([mean_cosine(reference, one) for one in mixed]))
 
     return threshold, max(HALF_TRUSTS, key=mean_of)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cs_keras.data.genres import track_genres
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import DataError
-from cs_keras.evaluation.groups import artists_known, popularity_groups
+from cs_keras.evaluation.groups import assign_popularity_groups, find_known_artists
 from cs_keras.factors.store import Factors
 
 Matrix = npt.NDArray[np.float32]
@@ -90,13 +90,13 @@ class Reference:
     @property
     def artist_known(self) -> npt.NDArray[np.bool_]:
         """Whether the artist of each test track made a train track, shape (n_test,)."""
-        return artists_known(self.artists, self.train_artists)
+        return find_known_artists(self.artists, self.train_artists)
 
     @property
     def groups(self) -> dict[str, npt.NDArray[Any]]:
         """Labels of the test tracks: the quarter of ``popularity``, from 0, and whether the ``artist`` is known."""
         popularity = self.popularity
-        by_popularity = {} if popularity is None else {"popularity": popularity_groups(popularity)}
+        by_popularity = {} if popularity is None else {"popularity": assign_popularity_groups(popularity)}
         return {**by_popularity, "artist": np.array(ARTIST_GROUPS)[self.artist_known.astype(int)]}
 
 

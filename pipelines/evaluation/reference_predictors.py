@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from cs_keras.evaluation.artist_mean import artist_means
-from cs_keras.evaluation.reference_predictors import one_ranking_scores, random_predictor
+from cs_keras.evaluation.artist_mean import predict_artist_means
+from cs_keras.evaluation.reference_predictors import random_predictor, score_by_popularity
 from pipelines.evaluation.reference import Predictor, Reference
 
 RANDOM = "random"
@@ -28,9 +28,9 @@ def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple
     own = reference.own
     yield RANDOM, Predictor(random_predictor(own.items, seed), own.playlists)
     if len(own.playlists):
-        yield ONE_RANKING, Predictor(one_ranking_scores(own.items, own.playlists), own.playlists)
+        yield ONE_RANKING, Predictor(score_by_popularity(own.items, own.playlists), own.playlists)
     if reference.artist_known.any():
-        means = artist_means(reference.train_factors, reference.train_artists, reference.artists)
+        means = predict_artist_means(reference.train_factors, reference.train_artists, reference.artists)
         yield ARTIST_MEAN, Predictor(means, own.playlists)
         del means
     if reference.second is not None:

@@ -21,7 +21,7 @@ from cs_keras.factors.selection import Averaging, Mean
 from cs_keras.factors.store import Factors, save_factors
 from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from cs_keras.storage.location import Location
-from pipelines.factors.ceiling import Agreements, measure_agreements
+from pipelines.factors.ceiling import Agreements, measure_both_agreements
 from pipelines.factors.fit import FactorsConfig
 from pipelines.factors.measure_setting import Sample, agreement, fit_sample, held_out_metrics, mean_or_none
 
@@ -134,4 +134,4 @@ def _ceiling(first: WmfFit, second: WmfFit, is_test: npt.NDArray[np.bool_]) -> d
     if np.count_nonzero(test) < 2:
         return {}
     fits = [Fit(fit.item_factors[test], fit.playlist_factors) for fit in (first, second)]
-    return {"second_seed": measure_agreements(fits)}
+    return {"second_seed": measure_both_agreements(fits)}

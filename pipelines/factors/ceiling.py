@@ -13,7 +13,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.agreement import measure_agreement
 from cs_keras.evaluation.fits import Fit
 from cs_keras.evaluation.overlap import KS, MAX_QUERIES
-from cs_keras.factors.repeats import fit_halves, fit_second_seed
+from cs_keras.factors.repeats import fit_halves, refit_with_next_seed
 from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit
 
 Agreements = dict[str, list[dict[str, Any]]]
@@ -68,14 +68,14 @@ def measure_ceiling(
     DataError
         The second fit fails.
     """
-    second = fit_second_seed(user_items, is_train, config, protocol)
+    second = refit_with_next_seed(user_items, is_train, config, protocol)
     test = is_test & fit.has_factors
     if np.count_nonzero(test) < 2:
         return Ceiling(second, {})
-    agreement = {"second_seed": measure_agreements([_of(fit, test), _of(second, test)])}
+    agreement = {"second_seed": measure_both_agreements([_of(fit, test), _of(second, test)])}
     with contextlib.suppress(DataError):  # too little listening to halve: the second seed stands alone then
         halves = fit_halves(user_items, is_train, config, protocol)
-        agreement["halves"] = measure_agreements([_of(half, test) for half in halves])
+        agreement["halves"] = measure_both_agreements([_of(half, test) for half in halves])
     return Ceiling(second, agreement)
 
 
@@ -83,7 +83,7 @@ def _of(fit: Any, test: npt.NDArray[np.bool_]) -> Fit:
     return Fit(fit.item_factors[test], fit.playlist_factors)
 
 
-def measure_agreements(fits: Sequence[Fit]) -> Agreements:
+def measure_both_agreements(fits: Sequence[Fit]) -> Agreements:
     """Return agreement by similarity and by dot product, of at most `MAX_QUERIES` tracks or playlists each."""
     return {
         "similarity": _rows(fits, "cosine", len(fits[0].item_factors)),

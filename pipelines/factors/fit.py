@@ -14,11 +14,17 @@ from cs_keras.data.schema import (
     read_tracks,
 )
 from cs_keras.errors import DataError
-from cs_keras.factors.interactions import Interactions, Tally, align, save_interactions
-from cs_keras.factors.listening import read_interactions
+from cs_keras.factors.interaction_files import read_interactions
+from cs_keras.factors.interactions import Interactions, RowCounts, align, save_interactions
 from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.scaling import fit_scaler
-from cs_keras.factors.store import Factors, align_given, load_factors, read_given_factors, save_factors
+from cs_keras.factors.store import (
+    Factors,
+    align_external_factors,
+    load_factors,
+    read_external_factors,
+    save_factors,
+)
 from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from cs_keras.storage.location import Location
 from pipelines.factors.ceiling import Ceiling, measure_ceiling
@@ -56,13 +62,13 @@ class FactorsConfig:
 
 def make_factors(
     listening: Path, dataset: Location, settings: FactorsConfig, name: str = DEFAULT_NAME, **reading: Any
-) -> tuple[Factors, Tally]:
+) -> tuple[Factors, RowCounts]:
     """Fit factors to a listening file and store both in the dataset.
 
     Parameters
     ----------
     listening
-        See `cs_keras.factors.listening.read_interactions`, which gets `reading` as well.
+        See `cs_keras.factors.interaction_files.read_interactions`, which gets `reading` as well.
     dataset
         Dataset folder.
     settings
@@ -118,17 +124,17 @@ def make_factors(
     return factors, interactions.tally
 
 
-def take_factors(
+def import_factors(
     given: Path, dataset: Location, scaling: Scaling = "standardize", name: str = DEFAULT_NAME
 ) -> tuple[Factors, tuple[str, ...]]:
     """Store ready-made factors in the dataset; return them and the ids it does not hold.
 
-    See `cs_keras.factors.store.read_given_factors` for the file and `make_factors` for the rest.
+    See `cs_keras.factors.store.read_external_factors` for the file and `make_factors` for the rest.
     """
     path = factors_path(dataset, name)
     read_info(dataset)
     tracks = read_tracks(dataset)
-    aligned, unknown = align_given(read_given_factors(given), tracks.ids)
+    aligned, unknown = align_external_factors(read_external_factors(given), tracks.ids)
     scaler = _fit_scaler(scaling, tracks, aligned.item_factors, aligned.has_factors)
     factors = dataclasses.replace(aligned, name=name, scaler=scaler)
     save_factors(path, factors)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from cs_keras.data.schema import FACTORS_FOLDER, factors_path, read_info, read_tracks
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.grid import Grid
-from cs_keras.factors.interactions import Tally, align
-from cs_keras.factors.listening import read_interactions
+from cs_keras.factors.interaction_files import read_interactions
+from cs_keras.factors.interactions import RowCounts, align
 from cs_keras.factors.selection import (
     Averaging,
     Failure,
@@ -130,14 +130,14 @@ def select_factors(
     return selection
 
 
-def make_selected(
+def make_selected_factors(
     listening: Path,
     dataset: Location,
     selection: Selection,
     settings: FactorsConfig,
     name: str = DEFAULT_NAME,
     **reading: Any,
-) -> tuple[Factors, Tally]:
+) -> tuple[Factors, RowCounts]:
     """Make factors as recommended; see `pipelines.factors.fit.make_factors`.
 
     Of `settings` the protocol and the scaling hold; the fit's are those of the selection.

@@ -17,7 +17,7 @@ from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.layers.plain import plain_model
 from cs_keras.models.spec import POOLED_BETWEEN, WHOLE_TRACKS, stored_bytes
 from cs_keras.runs import TEMPORARY, environment, require_space, write_json
-from cs_keras.training.serving import Serving, TrackModel
+from cs_keras.training.serving_model import ServingConfig, ServingModel
 from pipelines.inference.trained_run import TrainedRun, load_run_model, require_audio
 from pipelines.training.model_file import MODEL_FILE
 
@@ -59,10 +59,10 @@ def export(run: TrainedRun, out: Path) -> None:
     model = load_run_model(run.folder)
     _check_fit(run, model)
     sequence = None if run.procedure in WHOLE_TRACKS else run.sequence
-    serving = Serving(run.signature.audio, run.signature.dtype, sequence, run.signature.scaler)
+    serving = ServingConfig(run.signature.audio, run.signature.dtype, sequence, run.signature.scaler)
     with _written_whole(out) as folder:
         require_space(folder, 3 * stored_bytes(model))
-        whole, plain = TrackModel(model, serving), unscaled(plain_model(model), serving)
+        whole, plain = ServingModel(model, serving), unscaled(plain_model(model), serving)
         try:
             tf.saved_model.save(whole, str(folder / SAVED_MODEL), whole.endpoints)
             plain.save(folder / MODEL_FILE)
@@ -72,7 +72,7 @@ def export(run: TrainedRun, out: Path) -> None:
         _check_written(folder, model, serving)
 
 
-def unscaled(model: keras.Model, serving: Serving) -> keras.Model:
+def unscaled(model: keras.Model, serving: ServingConfig) -> keras.Model:
     """Return `model` with its outputs scaled back to the space of the factors."""
     scaler = serving.scaler
     layer = keras.layers.Rescaling(
@@ -98,7 +98,7 @@ def _check_fit(run: TrainedRun, model: keras.Model) -> None:
         )
 
 
-def _about(run: TrainedRun, model: keras.Model, serving: Serving) -> dict[str, Any]:
+def _about(run: TrainedRun, model: keras.Model, serving: ServingConfig) -> dict[str, Any]:
     """Return what ``export.json`` holds: all that whoever feeds the models must know."""
     sequence = config.to_dict(serving.sequence) if serving.sequence else None
     whole = (
@@ -143,7 +143,7 @@ def _written_whole(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_written(folder: Path, model: keras.Model, serving: Serving) -> None:
+def _check_written(folder: Path, model: keras.Model, serving: ServingConfig) -> None:
     """Compare both models as they lie in `folder` with `model`, on one sequence of noise."""
     frames = serving.sequence.frames if serving.sequence else CHECK_FRAMES
     rng = np.random.default_rng(0)

@@ -6,7 +6,12 @@ import numpy as np
 
 from cs_keras.factors.scaling import Scaler
 from cs_keras.runs import digest
-from cs_keras.training.hidden import HiddenLayer, default_layer, find_layer, hidden_layers
+from cs_keras.training.hidden_layers import (
+    HiddenLayer,
+    choose_default_layer,
+    hidden_layers,
+    resolve_layer_name,
+)
 from pipelines.inference.trained_run import Hidden, TrainedRun, load_run_model, require_audio
 
 
@@ -22,7 +27,7 @@ def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
     """
     require_audio(run, "A table of features")
     layers = hidden_layers(load_run_model(run.folder))
-    return layers, default_layer(layers)
+    return layers, choose_default_layer(layers)
 
 
 def at_layer(run: TrainedRun, name: str | None = None) -> TrainedRun:
@@ -33,7 +38,7 @@ def at_layer(run: TrainedRun, name: str | None = None) -> TrainedRun:
     run
         A finished run.
     name
-        Of the layer; None for the last hidden one. See `cs_keras.training.hidden.find_layer`.
+        Of the layer; None for the last hidden one. See `cs_keras.training.hidden_layers.resolve_layer_name`.
 
     Raises
     ------
@@ -43,7 +48,7 @@ def at_layer(run: TrainedRun, name: str | None = None) -> TrainedRun:
         When it cannot be loaded.
     """
     layers, default = list_layers(run)
-    layer = find_layer(layers, name) if name else default
+    layer = resolve_layer_name(layers, name) if name else default
     n_features = next(one.n_features for one in layers if one.name == layer)
     unscaled = Scaler("none", np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
     return dataclasses.replace(

@@ -19,14 +19,14 @@ from cs_keras.models import load_model
 from cs_keras.models.taps import TappedModel, tap_model
 from cs_keras.progress import Progress
 from cs_keras.runs import Array
-from cs_keras.training.activity import (
+from cs_keras.training.activations import (
     FILTERS,
     UNITS,
     Activity,
-    Strongest,
-    activation_maps,
+    StrongestTracks,
     choose_windows,
-    measure_activity,
+    compute_activation_maps,
+    measure_activations,
     strongest,
 )
 from pipelines.inference.inspection_file import is_inspected, why_not, write_inspection
@@ -82,7 +82,7 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
     tracks = choose_windows(dataset, chosen, run.sequence, at_most)
     with progress.task(f"inspect {folder.name}", len(tracks)) as advance:
         try:
-            activities = measure_activity(tapped, dataset, tracks, run.sequence, advance)
+            activities = measure_activations(tapped, dataset, tracks, run.sequence, advance)
         except tf.errors.OpError as error:  # of memory above all
             reason = str(error).splitlines()[0]
             raise DataError(f"The network of {folder.name} cannot be run: {reason}") from error
@@ -123,7 +123,7 @@ def _about(dataset: Dataset, rows: Rows, tracks: list[Windows], sequence: Sequen
     }
 
 
-def _network(tapped: TappedModel, answers: dict[str, Strongest]) -> dict[str, Array]:
+def _network(tapped: TappedModel, answers: dict[str, StrongestTracks]) -> dict[str, Array]:
     """Return names of layers, kernels, and the tracks that filters and units answer to, as far as there are any."""
     first = tapped.first
     arrays: dict[str, Array] = {
@@ -148,7 +148,7 @@ def _example(
     tapped: TappedModel, dataset: Dataset, window: Windows, sequence: SequenceConfig, shown: Rows
 ) -> dict[str, Array]:
     """Return one window's spectrogram, and what the filters `shown` make of it."""
-    maps = activation_maps(tapped, dataset.read_windows(window, sequence.frames)[0])
+    maps = compute_activation_maps(tapped, dataset.read_windows(window, sequence.frames)[0])
     return {
         "example_id": np.array(dataset.tracks.ids[window.row[0]]),
         "example_s": np.array(float(window.start[0]) / dataset.info.audio.frames_per_second),

@@ -16,7 +16,7 @@ from cs_keras.models.spec import NEEDS
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location, is_file, is_folder
-from cs_keras.training.hidden import hidden_model
+from cs_keras.training.hidden_layers import build_hidden_model
 from pipelines.inference.features import at_layer
 from pipelines.inference.predict import PARTS_SUFFIX, Predicted, apply_in_blocks, check_audio, choose_rows
 from pipelines.inference.predict_items import open_encoding
@@ -139,7 +139,7 @@ class _Branch:
         known = rows[self._has()[rows]]
         if self._attributes is None and len(known):
             return self._hear(known)
-        network = hidden_model(load_run_model(self._folder), self._summary["layer"])
+        network = build_hidden_model(load_run_model(self._folder), self._summary["layer"])
         if not len(known):
             return TrackVectors(np.zeros((0, network.output_shape[1]), np.float32), known)
         assert self._attributes is not None  # else nothing is known

@@ -19,7 +19,7 @@ from cs_keras.models import load_model
 from cs_keras.models.spec import ANY, NEEDS, POOLED_BETWEEN, WHOLE_TRACKS
 from cs_keras.runs import DONE, digest, read_json
 from cs_keras.storage.location import Location, is_file, is_remote, read_bytes
-from cs_keras.training.hidden import hidden_model
+from cs_keras.training.hidden_layers import build_hidden_model
 from pipelines.training.model_file import MODEL_FILE
 from pipelines.training.run_artifacts import SIGNATURE_FILE, Signature, read_signature
 
@@ -33,7 +33,7 @@ class Hidden:
     Attributes
     ----------
     layer
-        Its name; see `cs_keras.training.hidden`.
+        Its name; see `cs_keras.training.hidden_layers`.
     run_digest
         Digest of the run that it is of.
     """
@@ -160,7 +160,7 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
     require_sound(run)
     model = load_run_model(run.folder)
     if run.hidden:
-        model = hidden_model(model, run.hidden.layer)
+        model = build_hidden_model(model, run.hidden.layer)
     n_factors = len(run.signature.scaler.offset)
     if model.output_shape[1] != n_factors:
         raise DataError(

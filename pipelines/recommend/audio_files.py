@@ -9,7 +9,7 @@ from cs_keras.errors import DataError
 from cs_keras.playlists.entries import Entry
 
 
-def with_audio(entries: Sequence[Entry], root: Path | None, table: Path | None) -> list[Entry]:
+def add_audio_paths(entries: Sequence[Entry], root: Path | None, table: Path | None) -> list[Entry]:
     """Return entries with the paths of their audio files, which a dataset does not keep.
 
     Parameters

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Places:
+class TrackFactors:
     """Factors of tracks.
 
     Attributes
@@ -60,25 +60,25 @@ class Catalogue:
 
     run: Location
     ids: npt.NDArray[np.str_]
-    predicted: Places
+    predicted: TrackFactors
     tracks: Tracks | None = None
     reference: Factors | None = None
     dataset: Location | None = None
 
     @functools.cached_property
-    def by_sound(self) -> Places:
+    def by_audio(self) -> TrackFactors:
         """New tracks where their sound places them, train tracks where their listening did."""
         if self.reference is None:
             return self.predicted
         is_new = self.predicted.known
         factors = np.where(is_new[:, np.newaxis], self.predicted.factors, self.reference.item_factors)
-        return Places(factors, is_new | self.reference.has_factors)
+        return TrackFactors(factors, is_new | self.reference.has_factors)
 
     @functools.cached_property
-    def by_listening(self) -> Places:
+    def by_interactions(self) -> TrackFactors:
         """All tracks where their listening placed them; raise DataError without a dataset."""
         reference = require_dataset(self.reference, "reference factors")
-        return Places(reference.item_factors, reference.has_factors)
+        return TrackFactors(reference.item_factors, reference.has_factors)
 
     @functools.cached_property
     def row_of(self) -> dict[str, int]:
@@ -119,7 +119,7 @@ def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig 
     require_arrays(arrays, ("track_ids", "factors"), path)
     ids, factors = arrays["track_ids"], arrays["factors"]
     if dataset is None:
-        return Catalogue(run, ids, Places(factors, np.ones(len(ids), np.bool_)))
+        return Catalogue(run, ids, TrackFactors(factors, np.ones(len(ids), np.bool_)))
     opened = Dataset(dataset, reading)
     reference = _find_factors(run, opened)
     rows = {track_id: row for row, track_id in enumerate(opened.tracks.ids.tolist())}
@@ -127,7 +127,7 @@ def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig 
     placed = np.zeros((len(opened), factors.shape[1]), np.float32)
     inside = [rows[track_id] for track_id in ids.tolist()]
     known[inside], placed[inside] = True, factors
-    return Catalogue(run, opened.tracks.ids, Places(placed, known), opened.tracks, reference, dataset)
+    return Catalogue(run, opened.tracks.ids, TrackFactors(placed, known), opened.tracks, reference, dataset)
 
 
 def require_dataset(value: T | None, what: str) -> T:

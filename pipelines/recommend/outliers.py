@@ -43,7 +43,7 @@ class Playlist:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ranked:
+class PlaylistTrack:
     """A track of a playlist, how far it lies from the others, and whether it stands out; see `Coherence`."""
 
     entry: Entry
@@ -78,7 +78,7 @@ def read_playlists(paths: Sequence[Path]) -> list[Playlist]:
 
 def find_outliers(
     run: TrainedRun, catalogue: Catalogue, playlist: Playlist, decoder: str, progress: Progress
-) -> list[Ranked]:
+) -> list[PlaylistTrack]:
     """Return the tracks of a playlist by how little they sound like the rest of it, the least alike first.
 
     All of them are placed by the run's model, train tracks too; what cannot be heard is left out and told.
@@ -110,7 +110,7 @@ def find_outliers(
     entries = _describe(playlist, catalogue, placed)
     values = zip(entries, coherence.distance.tolist(), coherence.score.tolist(), strict=True)
     flags = coherence.is_outlier.tolist()
-    ranked = [Ranked(*row, flag) for row, flag in zip(values, flags, strict=True)]
+    ranked = [PlaylistTrack(*row, flag) for row, flag in zip(values, flags, strict=True)]
     return [ranked[row] for row in coherence.order.tolist()]
 
 

@@ -13,7 +13,7 @@ from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import AudioError, DataError
 from cs_keras.factors.interactions import align, load_interactions
 from cs_keras.playlists.entries import Entry
-from cs_keras.playlists.rerank import mean_direction
+from cs_keras.playlists.rerank import compute_mean_direction
 from cs_keras.progress import Progress
 from cs_keras.storage.location import is_file
 from pipelines.recommend.catalogue import Catalogue, require_dataset
@@ -32,7 +32,7 @@ class Query:
         In words.
     seeds
         Tracks that it starts from; none for a playlist.
-    by_sound, by_listening
+    by_audio, by_interactions
         Query in the space, shape (n_factors,), float32: by predictions, and by reference factors; None where a seed
         has no listening.
     held
@@ -41,8 +41,8 @@ class Query:
 
     title: str
     seeds: tuple[Entry, ...]
-    by_sound: Matrix
-    by_listening: Matrix | None
+    by_audio: Matrix
+    by_interactions: Matrix | None
     held: Rows
 
 
@@ -61,7 +61,7 @@ def query_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progr
     for path in paths:
         if not path.exists():
             raise DataError(_unknown_seed(str(path), catalogue))
-    known = catalogue.by_sound
+    known = catalogue.by_audio
     for row in rows:
         if not known.known[row]:
             raise DataError(
@@ -75,9 +75,9 @@ def query_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progr
         raise AudioError("No seed is left: none of the recordings can be heard.")
     entries = [catalogue.entry(row) for row in rows] + [_entry(path, track_id) for path, track_id in files]
     title = f"Tracks like {entries[0].label}" + (f" and {len(entries) - 1} more" if entries[1:] else "")
-    by_listening = _listening_of(catalogue, rows) if not files else None
-    by_sound = mean_direction(np.stack([*known.factors[rows], *(heard[path] for path, _ in files)]))
-    return Query(title, tuple(entries), by_sound, by_listening, np.zeros(0, np.int64))
+    by_interactions = _listening_of(catalogue, rows) if not files else None
+    by_audio = compute_mean_direction(np.stack([*known.factors[rows], *(heard[path] for path, _ in files)]))
+    return Query(title, tuple(entries), by_audio, by_interactions, np.zeros(0, np.int64))
 
 
 def query_playlist(catalogue: Catalogue, playlist: str) -> Query:
@@ -130,7 +130,7 @@ def _entry(path: Path, track_id: str) -> Entry:
 def _listening_of(catalogue: Catalogue, rows: Sequence[int]) -> Matrix | None:
     if catalogue.reference is None or not catalogue.reference.has_factors[list(rows)].all():
         return None
-    return mean_direction(catalogue.reference.item_factors[list(rows)])
+    return compute_mean_direction(catalogue.reference.item_factors[list(rows)])
 
 
 def _held(catalogue: Catalogue, playlist: str) -> Rows:

@@ -11,8 +11,8 @@ from cs_keras.config import check_choice
 from cs_keras.errors import DataError
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.index import KINDS, MANY, Index, Kind, build_index, measure_recall, open_index
-from cs_keras.playlists.rerank import Rules, admissible, mmr, unit_rows
-from pipelines.recommend.catalogue import Catalogue, Places, require_dataset
+from cs_keras.playlists.rerank import Rules, filter_candidates, rerank_mmr, unit_rows
+from pipelines.recommend.catalogue import Catalogue, TrackFactors, require_dataset
 from pipelines.recommend.query import Query
 
 Matrix = npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ class SearchConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Recommended:
+class RecommendedTrack:
     """A track of a list, its score, and whether ``predicted`` or ``reference`` factors place it."""
 
     entry: Entry
@@ -60,7 +60,7 @@ class Recommended:
 
 
 @dataclasses.dataclass(frozen=True)
-class Listing:
+class Recommendations:
     """A list, best first.
 
     Attributes
@@ -71,13 +71,13 @@ class Listing:
         Share of the k nearest that an approximate index finds, over a sample of its tracks; None for an exact one.
     """
 
-    tracks: tuple[Recommended, ...]
+    tracks: tuple[RecommendedTrack, ...]
     recall: float | None
 
 
 def recommend(
-    catalogue: Catalogue, question: Query, search: SearchConfig, rules: Rules, by_listening: bool = False
-) -> Listing:
+    catalogue: Catalogue, question: Query, search: SearchConfig, rules: Rules, by_interactions: bool = False
+) -> Recommendations:
     """Return the best tracks for a question, at most ``rules.k`` of them.
 
     Parameters
@@ -88,7 +88,7 @@ def recommend(
         Of `pipelines.recommend.query`.
     search, rules
         What is searched, and what the list is to be like.
-    by_listening
+    by_interactions
         By the reference factors of all tracks, instead of by sound for new ones: the list to compare with.
 
     Raises
@@ -96,8 +96,8 @@ def recommend(
     DataError
         When there is nothing to choose from, or reference factors are asked for and a seed has none.
     """
-    places = catalogue.by_listening if by_listening else catalogue.by_sound
-    query = question.by_listening if by_listening else question.by_sound
+    places = catalogue.by_interactions if by_interactions else catalogue.by_audio
+    query = question.by_interactions if by_interactions else question.by_audio
     if query is None:
         raise DataError(
             "A list under reference factors needs seeds with listening: tracks of the dataset, and no recordings."
@@ -106,27 +106,27 @@ def recommend(
     held = set(question.held.tolist())
     vectors = places.factors[rows] if search.by == "dot" else unit_rows(places.factors[rows])
     query = query if search.by == "dot" else unit_rows(query[np.newaxis])[0]
-    index = build_index(vectors, "exact") if by_listening else _index(vectors, search)
+    index = build_index(vectors, "exact") if by_interactions else _index(vectors, search)
     lacking = (i for i in index.ranked(query) if rows[i] not in held)
-    ranked = admissible(lacking, lambda i: catalogue.entry(int(rows[i])), question.seeds, rules)
+    ranked = filter_candidates(lacking, lambda i: catalogue.entry(int(rows[i])), question.seeds, rules)
     pool = np.array(list(itertools.islice(ranked, rules.pool)), np.int64)
     scores = vectors[pool] @ query
     # Dot products have no scale of their own: the largest is weighed as a cosine of 1.
     scale = np.abs(scores).max(initial=0) if search.by == "dot" else 1
-    chosen = mmr(scores / (scale or 1), vectors[pool], rules.k, rules.diversity)
-    is_predicted = catalogue.predicted.known[rows[pool]] & (not by_listening)
+    chosen = rerank_mmr(scores / (scale or 1), vectors[pool], rules.k, rules.diversity)
+    is_predicted = catalogue.predicted.known[rows[pool]] & (not by_interactions)
     tracks = tuple(
-        Recommended(
+        RecommendedTrack(
             catalogue.entry(int(rows[pool[i]])),
             float(str(scores[i])),  # as few digits as tell this float32 from others
             "predicted" if is_predicted[i] else "reference",
         )
         for i in chosen.tolist()
     )
-    return Listing(tracks, None if index.kind == "exact" else measure_recall(index, rules.k))
+    return Recommendations(tracks, None if index.kind == "exact" else measure_recall(index, rules.k))
 
 
-def _candidates(catalogue: Catalogue, places: Places, search: SearchConfig) -> Rows:
+def _candidates(catalogue: Catalogue, places: TrackFactors, search: SearchConfig) -> Rows:
     """Return the rows of tracks that are searched; raise DataError when there are none."""
     is_candidate = places.known.copy()
     if search.candidates == "test":

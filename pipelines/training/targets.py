@@ -17,7 +17,7 @@ from cs_keras.models.spec import TrainingConfig
 from cs_keras.runs import digest
 from cs_keras.storage.location import is_file
 from cs_keras.training.losses import Objective
-from cs_keras.training.prediction_error import MAX_TRACKS, track_numbers, weighted_prediction_error
+from cs_keras.training.prediction_error import MAX_TRACKS, make_track_numbers, weighted_prediction_error
 from pipelines.factors.fit import open_factors
 
 Rows = npt.NDArray[np.int64]
@@ -184,7 +184,7 @@ def make_training_targets(task: Task, factors: Factors, training: TrainingConfig
     listening = interactions.user_items.multiply(used[np.newaxis]).tocsr()
     listening.eliminate_zeros()
     loss_of = weighted_prediction_error(listening, factors.playlist_factors, factors.scaler, config["alpha"])
-    return TrainingTargets(track_numbers(len(task.targets)), Objective(loss_of))
+    return TrainingTargets(make_track_numbers(len(task.targets)), Objective(loss_of))
 
 
 def _examples(task: Task, factors: Factors, loss: str) -> Matrix:

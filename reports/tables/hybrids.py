@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cs_keras.evaluation.hybrids import DOT, KINDS, LISTENING, PREDICTORS, SIMILARITY, SOUND, Hybrids
+from cs_keras.evaluation.hybrid import DOT, KINDS, LISTENING, PREDICTORS, SIMILARITY, SOUND, HybridResults
 from cs_keras.evaluation.overlap import OverlapAtK
 from reports.tables.numbers import format_share
 from reports.tables.table import SIGNIFICANT, SIGNIFICANT_P, TIED, Cell, Column, Row, Section, Table
@@ -10,7 +10,7 @@ from reports.tables.table import SIGNIFICANT, SIGNIFICANT_P, TIED, Cell, Column,
 TITLES = {SIMILARITY: "Overlap by similarity", DOT: "Overlap by dot product"}
 
 
-def make_hybrids_section(hybrids: Hybrids) -> Section:
+def make_hybrids_section(hybrids: HybridResults) -> Section:
     """Return both overlaps by number of listens."""
     return Section(
         "Sound and a little listening",
@@ -19,7 +19,7 @@ def make_hybrids_section(hybrids: Hybrids) -> Section:
     )
 
 
-def _table(hybrids: Hybrids, kind: str) -> Table:
+def _table(hybrids: HybridResults, kind: str) -> Table:
     found = hybrids.overlap[kind]
     listens = list(found[SOUND])
     columns = tuple(
@@ -56,7 +56,7 @@ def _cell(row: OverlapAtK | None) -> Cell | None:
     )
 
 
-def _notes(hybrids: Hybrids) -> Iterator[str]:
+def _notes(hybrids: HybridResults) -> Iterator[str]:
     yield (
         f"{hybrids.n_test:,} of {hybrids.n_test_in_all:,} test tracks, those with enough listening: the playlists "
         "of each that are never given fold it in, and that is the reference; given ones are others."

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.evaluation.ladder import GapShare, Rung, Verdict, build_ladder, judge
+from cs_keras.evaluation.ladder import GapShare, Rung, Verdict, build_ladder, decide_verdict
 from cs_keras.evaluation.overlap import OverlapAtK
 from cs_keras.evaluation.statistics.comparison import holm
 from cs_keras.evaluation.statistics.resampling import Resampling
@@ -87,7 +87,7 @@ def _verdicts(group: Group, kind: Kind, k: int, rungs: Rungs) -> dict[str, Verdi
     corrected = holm([p_values[name] for name in models])
     p_values |= dict(zip(models, corrected.tolist(), strict=True))
     return {
-        name: judge(p_values[name], rung.to_ceiling, flagged=any(row.flagged for row in rows[name]))
+        name: decide_verdict(p_values[name], rung.to_ceiling, flagged=any(row.flagged for row in rows[name]))
         for name, rung in rungs.items()
     }
 

@@ -36,7 +36,7 @@ def _cells(study: SizeStudy, trained: str) -> tuple[Cell | None, ...]:
 
 
 def _distance(study: SizeStudy, trained: str, tested: str) -> Cell:
-    placing, gain = study.placings[trained, tested], study.gains[tested]
+    placing, gain = study.results[trained, tested], study.gains[tested]
     is_better = gain.p_holm < PAIRED_P and (gain.difference > 0) == (trained == LARGE)
     return Cell(
         f"{placing.cosine_distance:.4f}",
@@ -49,7 +49,7 @@ def _distance(study: SizeStudy, trained: str, tested: str) -> Cell:
 
 
 def _overlap(study: SizeStudy, trained: str, tested: str) -> Cell | None:
-    row = study.placings[trained, tested].overlap
+    row = study.results[trained, tested].overlap
     if (
         row.overlap is None
         or row.low is None
@@ -87,5 +87,5 @@ def _notes(study: SizeStudy) -> Iterator[str]:
 
 
 def _chance(study: SizeStudy, tested: str) -> str:
-    chance = study.placings[LARGE, tested].overlap.chance
+    chance = study.results[LARGE, tested].overlap.chance
     return "n/a" if chance is None else f"{format_share(chance)} %"

@@ -102,10 +102,10 @@ def test_a_recording_is_not_recommended_to_itself(
     for text in (seed, str(demo / "source" / "audio" / f"{seed}.wav")):
         assert run("recommend", trained, text, "--dataset", demo, "-k", 59, "--export", "json") == 0
         found[text] = json.loads(capfd.readouterr().out)["tracks"]
-    by_id, by_sound = found.values()
-    assert seed not in {track["track_id"] for track in by_sound}
-    assert [track["track_id"] for track in by_id] == [track["track_id"] for track in by_sound]
-    scores = [[track["score"] for track in tracks] for tracks in (by_id, by_sound)]
+    by_id, by_audio = found.values()
+    assert seed not in {track["track_id"] for track in by_audio}
+    assert [track["track_id"] for track in by_id] == [track["track_id"] for track in by_audio]
+    scores = [[track["score"] for track in tracks] for tracks in (by_id, by_audio)]
     # A run's batches hold sequences of several tracks, a recording's its own: float32 sums in another order.
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
 

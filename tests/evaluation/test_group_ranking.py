@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.group_ranking import ndcg_by_group
+from cs_keras.evaluation.group_ranking import measure_group_ndcg
 from cs_keras.evaluation.ranking import ndcg_at_k
 from cs_keras.evaluation.search.topk import top_k_dot
 
@@ -16,7 +16,7 @@ HELD_OUT = scipy.sparse.csr_matrix(RANDOM.random((40, 30)) < 0.1, dtype=np.float
 @pytest.mark.parametrize("k", [1, 7, 30])
 def test_each_group_is_the_ndcg_of_its_own_columns(k: int) -> None:
     groups = RANDOM.integers(0, 3, 30)
-    found = ndcg_by_group(top_k_dot(PLAYLISTS, ITEMS, k), HELD_OUT, groups)
+    found = measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, k), HELD_OUT, groups)
     assert list(found) == [0, 1, 2]
     for label, values in found.items():
         columns = HELD_OUT.multiply((groups == label)[np.newaxis]).tocsr()
@@ -24,10 +24,10 @@ def test_each_group_is_the_ndcg_of_its_own_columns(k: int) -> None:
 
 
 def test_one_group_is_the_ordinary_ndcg() -> None:
-    found = ndcg_by_group(top_k_dot(PLAYLISTS, ITEMS, 10), HELD_OUT, np.ones(30, dtype=bool))
+    found = measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, 10), HELD_OUT, np.ones(30, dtype=bool))
     np.testing.assert_allclose(found[True], ndcg_at_k(PLAYLISTS, ITEMS, HELD_OUT, 10), rtol=1e-12)
 
 
 def test_what_does_not_match_is_told() -> None:
     with pytest.raises(DataError, match=r"expected shapes \(40, 30\) and \(30,\)"):
-        ndcg_by_group(top_k_dot(PLAYLISTS, ITEMS, 3), HELD_OUT, np.ones(29))
+        measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, 3), HELD_OUT, np.ones(29))

@@ -4,7 +4,7 @@ import pytest
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.agreement import measure_agreement
 from cs_keras.evaluation.fits import Fit
-from cs_keras.evaluation.ladder import GapShare, Verdict, build_ladder, gap_closed, judge
+from cs_keras.evaluation.ladder import GapShare, Verdict, build_ladder, decide_verdict, gap_closed
 from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor
 from cs_keras.evaluation.search.intersection import list_overlap
@@ -66,14 +66,14 @@ def test_rungs_from_the_lowest(random):
 
 def test_verdicts():
     below, at, above = GapShare(0.5, 0.4, 0.6), GapShare(0.9, 0.7, 1.1), GapShare(1.3, 1.1, 1.5)
-    assert judge(0.2, below) is Verdict.CHANCE
-    assert judge(0.001, None) is Verdict.ABOVE_CHANCE
-    assert judge(0.001, below) is Verdict.BELOW_CEILING
-    assert judge(0.001, at) is Verdict.AT_CEILING
-    assert judge(0.001, above) is Verdict.ABOVE_CEILING
-    assert judge(0.001, above, flagged=True) is Verdict.TIED
-    assert judge(0.04, below, alpha=0.01) is Verdict.CHANCE
-    assert f"{judge(0.2, None)}" == "not told from chance"
+    assert decide_verdict(0.2, below) is Verdict.CHANCE
+    assert decide_verdict(0.001, None) is Verdict.ABOVE_CHANCE
+    assert decide_verdict(0.001, below) is Verdict.BELOW_CEILING
+    assert decide_verdict(0.001, at) is Verdict.AT_CEILING
+    assert decide_verdict(0.001, above) is Verdict.ABOVE_CEILING
+    assert decide_verdict(0.001, above, flagged=True) is Verdict.TIED
+    assert decide_verdict(0.04, below, alpha=0.01) is Verdict.CHANCE
+    assert f"{decide_verdict(0.2, None)}" == "not significantly above chance"
 
 
 def test_predictors_of_known_worth(random):
@@ -103,7 +103,7 @@ def test_predictors_of_known_worth(random):
             0
         ]
         assert row.overlap == pytest.approx(rung.value)
-        verdicts[rung.name] = judge(row.p_value, rung.to_ceiling, flagged=row.flagged)
+        verdicts[rung.name] = decide_verdict(row.p_value, rung.to_ceiling, flagged=row.flagged)
     assert verdicts == {
         "noise": Verdict.CHANCE,
         "mean": Verdict.TIED,
@@ -127,6 +127,6 @@ def test_bad_input_is_named(random):
     with pytest.raises(ConfigError, match="below 1"):
         build_ladder({"a": values}, 1)
     with pytest.raises(ConfigError, match="p_value is out of range"):
-        judge(1.5, None)
+        decide_verdict(1.5, None)
     with pytest.raises(ConfigError, match="alpha is out of range"):
-        judge(0.5, None, alpha=-1)
+        decide_verdict(0.5, None, alpha=-1)

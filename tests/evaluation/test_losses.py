@@ -4,13 +4,13 @@ from scipy.spatial.distance import cosine
 from sklearn.metrics import mean_squared_error, r2_score
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.losses import regression_losses
+from cs_keras.evaluation.losses import measure_regression_losses
 
 
 def test_losses_as_scikit_learn_and_scipy(random):
     reference = (random.standard_normal((50, 6)) * np.arange(1, 7)).astype(np.float32)
     predicted = (reference + random.standard_normal((50, 6))).astype(np.float32)
-    losses = regression_losses(reference, predicted)
+    losses = measure_regression_losses(reference, predicted)
     truth, guess = reference.astype(float), predicted.astype(float)
     assert losses.mse == pytest.approx(mean_squared_error(truth, guess), rel=1e-12)
     assert losses.r2 == pytest.approx(r2_score(truth, guess, multioutput="variance_weighted"), rel=1e-12)
@@ -20,17 +20,17 @@ def test_losses_as_scikit_learn_and_scipy(random):
 
 def test_known_answers():
     reference = np.array([[1.0, 0.0], [0.0, 2.0]])
-    perfect = regression_losses(reference, reference)
+    perfect = measure_regression_losses(reference, reference)
     assert (perfect.mse, perfect.r2, perfect.cosine_distance) == (0, 1, 0)
-    mean = regression_losses(reference, [[0.5, 1.0]] * 2)
+    mean = measure_regression_losses(reference, [[0.5, 1.0]] * 2)
     assert (mean.mse, mean.r2) == (0.625, 0)
-    zero = regression_losses(reference, np.zeros((2, 2)))
+    zero = measure_regression_losses(reference, np.zeros((2, 2)))
     assert (zero.mse, zero.cosine_distance) == (1.25, 1)
-    assert regression_losses(np.full((3, 2), 0.1), np.zeros((3, 2))).r2 is None
+    assert measure_regression_losses(np.full((3, 2), 0.1), np.zeros((3, 2))).r2 is None
 
 
 def test_bad_input_is_named():
     with pytest.raises(DataError, match="do not match"):
-        regression_losses(np.ones((3, 2)), np.ones((2, 2)))
+        measure_regression_losses(np.ones((3, 2)), np.ones((2, 2)))
     with pytest.raises(DataError, match="predicted factors"):
-        regression_losses(np.ones((3, 2)), np.full((3, 2), np.nan))
+        measure_regression_losses(np.ones((3, 2)), np.full((3, 2), np.nan))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.reference_predictors import mean_predictor, one_ranking_scores, random_predictor
+from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor, score_by_popularity
 
 
 def test_random_predictor_has_the_reference_moments(random):
@@ -30,6 +30,6 @@ def test_one_ranking_scores_are_mean_dot_products(random):
     reference, playlists = random.standard_normal((30, 4)), random.standard_normal((12, 4))
     expected = (playlists @ reference.T).mean(axis=0)
     # Factors are rounded to float32 first: 1e-7 of products of size 1.
-    np.testing.assert_allclose(one_ranking_scores(reference, playlists), expected, atol=1e-6)
+    np.testing.assert_allclose(score_by_popularity(reference, playlists), expected, atol=1e-6)
     with pytest.raises(DataError, match="Received: 4 and 3"):
-        one_ranking_scores(reference[:, :3], playlists)
+        score_by_popularity(reference[:, :3], playlists)

@@ -6,13 +6,16 @@ import scipy.sparse
 
 from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.arrays import seal
-from cs_keras.factors.interactions import Interactions, Tally, align, load_interactions, save_interactions
+from cs_keras.factors.interactions import Interactions, RowCounts, align, load_interactions, save_interactions
 
 
 def make_interactions():
     counts = np.array([[1, 0, 2], [0, 3, 0], [4, 0, 0]], dtype=np.float32)
     return Interactions(
-        np.array(["p", "q", "r"]), np.array(["a", "b", "c"]), scipy.sparse.csr_matrix(counts), Tally(n_rows=4)
+        np.array(["p", "q", "r"]),
+        np.array(["a", "b", "c"]),
+        scipy.sparse.csr_matrix(counts),
+        RowCounts(n_rows=4),
     )
 
 
@@ -22,7 +25,7 @@ def test_align_reorders_adds_and_leaves_out():
     assert aligned.playlist_ids.tolist() == ["p", "r"]
     assert aligned.user_items.toarray().tolist() == [[0, 2, 1], [0, 0, 4]]
     assert aligned.user_items.has_sorted_indices and aligned.user_items.dtype == np.float32
-    assert aligned.tally == Tally(
+    assert aligned.tally == RowCounts(
         n_rows=4, n_unknown_tracks=1, n_unknown_pairs=1, unknown_tracks=("b",), n_empty_playlists=1
     )
 

@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.factors.repeats import fit_halves, fit_second_seed
+from cs_keras.factors.repeats import fit_halves, refit_with_next_seed
 from cs_keras.factors.wmf import WmfConfig, fit_protocol
 from tests.factors.plays import random_counts, solve_items
 
@@ -13,12 +13,12 @@ IS_TRAIN = np.arange(20) < 14
 
 def test_the_second_seed_is_the_next_one():
     user_items = random_counts(40, 20)
-    second = fit_second_seed(user_items, IS_TRAIN, CONFIG, "strict")
+    second = refit_with_next_seed(user_items, IS_TRAIN, CONFIG, "strict")
     other = fit_protocol(user_items, IS_TRAIN, WmfConfig(4, 5.0, 0.1, 5, seed=4))
     assert np.array_equal(second.item_factors, other.item_factors)
     assert np.array_equal(second.playlist_factors, other.playlist_factors)
     last = WmfConfig(4, 5.0, 0.1, 5, seed=2**32 - 1)
-    begun_again = fit_second_seed(user_items, IS_TRAIN, last, "strict")
+    begun_again = refit_with_next_seed(user_items, IS_TRAIN, last, "strict")
     first = fit_protocol(user_items, IS_TRAIN, WmfConfig(4, 5.0, 0.1, 5, seed=0))
     assert np.array_equal(begun_again.item_factors, first.item_factors)
 
@@ -45,7 +45,7 @@ def test_under_strict_a_test_tracks_listening_reaches_nothing_else():
     user_items = random_counts(40, 20).toarray()
     changed = user_items.copy()
     changed[:, ~IS_TRAIN] = 1 - np.minimum(changed[:, ~IS_TRAIN], 1)
-    for fits in (fit_halves, lambda *given: (fit_second_seed(*given),)):
+    for fits in (fit_halves, lambda *given: (refit_with_next_seed(*given),)):
         before, after = (
             fits(scipy.sparse.csr_matrix(counts), IS_TRAIN, CONFIG, "strict")
             for counts in (user_items, changed)

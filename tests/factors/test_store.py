@@ -7,7 +7,13 @@ import pytest
 from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.arrays import seal
 from cs_keras.factors.scaling import fit_scaler
-from cs_keras.factors.store import Factors, align_given, load_factors, read_given_factors, save_factors
+from cs_keras.factors.store import (
+    Factors,
+    align_external_factors,
+    load_factors,
+    read_external_factors,
+    save_factors,
+)
 
 
 def make_factors(**changes):
@@ -192,7 +198,7 @@ class TestGiven:
         return path
 
     def test_the_least_there_must_be(self, tmp_path):
-        given = read_given_factors(self.write(tmp_path / "svd.npz"))
+        given = read_external_factors(self.write(tmp_path / "svd.npz"))
         assert given.name == "svd" and given.protocol == "given" and given.config is None
         assert given.track_ids.tolist() == ["10", "7"]
         assert given.item_factors.dtype == np.float32
@@ -202,11 +208,11 @@ class TestGiven:
         assert load_factors(tmp_path / "out.npz").digest == given.digest
 
     def test_with_playlists(self, tmp_path):
-        unnamed = read_given_factors(
+        unnamed = read_external_factors(
             self.write(tmp_path / "a.npz", playlist_factors=np.ones((2, 2), np.float16))
         )
         assert unnamed.playlist_ids.tolist() == ["0", "1"]
-        named = read_given_factors(
+        named = read_external_factors(
             self.write(
                 tmp_path / "b.npz", playlist_factors=np.ones((2, 2)), playlist_ids=np.array(["x", "y"])
             )
@@ -230,16 +236,16 @@ class TestGiven:
     )
     def test_bad_arrays(self, tmp_path, arrays, message):
         with pytest.raises(DataError, match=rf"given\.npz: {message}"):
-            read_given_factors(self.write(tmp_path / "given.npz", **arrays))
+            read_external_factors(self.write(tmp_path / "given.npz", **arrays))
 
     def test_missing_arrays(self, tmp_path):
         np.savez(tmp_path / "given.npz", factors=np.ones((2, 2)))
         with pytest.raises(DataError, match="ids, item_factors is missing. Received: factors"):
-            read_given_factors(tmp_path / "given.npz")
+            read_external_factors(tmp_path / "given.npz")
 
     def test_align(self):
         factors = make_factors()
-        aligned, unknown = align_given(factors, ["new", "ç", "007", "d"])
+        aligned, unknown = align_external_factors(factors, ["new", "ç", "007", "d"])
         assert aligned.track_ids.tolist() == ["new", "ç", "007", "d"]
         assert aligned.has_factors.tolist() == [False, True, True, False]
         assert np.array_equal(aligned.item_factors[1:], factors.item_factors[[2, 0, 3]])
@@ -251,6 +257,6 @@ class TestGiven:
         with pytest.raises(
             DataError, match=r"no track in common: the dataset holds \['x'\], the factors \['007'"
         ):
-            align_given(make_factors(), ["x"])
+            align_external_factors(make_factors(), ["x"])
         with pytest.raises(DataError, match="dataset: track ids must not repeat; 'b'"):
-            align_given(make_factors(), ["b", "b"])
+            align_external_factors(make_factors(), ["b", "b"])

@@ -30,7 +30,7 @@ class Planted:
     factors: np.ndarray
     heard: np.ndarray
     attributes: np.ndarray
-    by_sound: np.ndarray
+    by_audio: np.ndarray
     by_attributes: np.ndarray
 
     @property
@@ -54,8 +54,8 @@ def write_evidence(folder: Path, n_tracks: int = 2000, has_audio: np.ndarray | N
     rng = np.random.default_rng(0)
     heard, told, neither = rng.normal(size=(3, n_tracks, N_FACTORS)).astype(np.float32)
     turns = [np.linalg.qr(rng.normal(size=(N_FACTORS, N_FACTORS)))[0] for _ in range(2)]
-    by_sound, by_attributes = (np.sqrt(SHARE) * x @ q for x, q in zip((heard, told), turns, strict=True))
-    factors = (by_sound + by_attributes + np.sqrt(1 - 2 * SHARE) * neither).astype(np.float32)
+    by_audio, by_attributes = (np.sqrt(SHARE) * x @ q for x, q in zip((heard, told), turns, strict=True))
+    factors = (by_audio + by_attributes + np.sqrt(1 - 2 * SHARE) * neither).astype(np.float32)
     ids = np.array([f"t{row:05d}" for row in range(n_tracks)])
     has_audio = np.ones(n_tracks, np.bool_) if has_audio is None else has_audio
     levels = np.pad(np.repeat(heard, 8, axis=1), ((0, 0), (1, 32)), mode="edge")
@@ -70,7 +70,7 @@ def write_evidence(folder: Path, n_tracks: int = 2000, has_audio: np.ndarray | N
         known = {"first_frame": place.first_frame, "n_frames": FRAMES, "shard": name} if place else _NOWHERE
         table.append(track_row(track_id, fold=row % 10, genres=[GENRES[row % 3]], **known))
     write_dataset(folder, DatasetInfo(AUDIO, "float32"), make_tracks(table))
-    planted = Planted(folder, ids, factors, heard, told, by_sound, by_attributes)
+    planted = Planted(folder, ids, factors, heard, told, by_audio, by_attributes)
     _save_factors(planted)
     return planted
 

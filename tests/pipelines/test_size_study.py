@@ -55,7 +55,7 @@ SMALL_TRACKS = SizeConfig(tracks=tuple(f"t{row}" for row in CHOSEN))
 
 def test_the_table_tells_what_is_known(dataset: Path, trained: list[Any], tmp_path: Path) -> None:
     study = study_size(dataset, "cnn-bn", tmp_path, SMALL_TRACKS, SETTINGS)
-    distances = {sizes: placing.cosine_distance for sizes, placing in study.placings.items()}
+    distances = {sizes: placing.cosine_distance for sizes, placing in study.results.items()}
     assert distances["large", "large"] == pytest.approx(0, abs=1e-6)
     assert distances["large", "small"] == pytest.approx(0, abs=1e-6)
     assert distances["small", "small"] == pytest.approx(0, abs=1e-6)

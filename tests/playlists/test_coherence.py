@@ -4,7 +4,7 @@ from scipy import stats
 from scipy.spatial.distance import cosine
 
 from cs_keras.errors import DataError
-from cs_keras.playlists.coherence import measure_coherence, modified_z
+from cs_keras.playlists.coherence import compute_modified_z, measure_coherence
 
 
 def test_distances_are_those_to_the_mean_of_the_others() -> None:
@@ -32,11 +32,11 @@ def test_tracks_that_only_scatter_are_rarely_outliers() -> None:
 def test_scores_are_modified_z_scores() -> None:
     values = np.random.default_rng(2).standard_exponential(31)
     mad = stats.median_abs_deviation(values)
-    np.testing.assert_allclose(modified_z(values), 0.6745 * (values - np.median(values)) / mad)
+    np.testing.assert_allclose(compute_modified_z(values), 0.6745 * (values - np.median(values)) / mad)
 
 
 def test_scores_where_most_values_are_the_same() -> None:
-    assert modified_z([2, 2, 2, 2, 5, 1]).tolist() == [0, 0, 0, 0, np.inf, -np.inf]
+    assert compute_modified_z([2, 2, 2, 2, 5, 1]).tolist() == [0, 0, 0, 0, np.inf, -np.inf]
 
 
 def test_length_of_factors_does_not_count_and_zeros_are_far() -> None:

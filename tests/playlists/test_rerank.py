@@ -5,7 +5,7 @@ import pytest
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.playlists.entries import Entry
-from cs_keras.playlists.rerank import Rules, admissible, mean_direction, mmr, unit_rows
+from cs_keras.playlists.rerank import Rules, compute_mean_direction, filter_candidates, rerank_mmr, unit_rows
 
 ENTRIES = [
     Entry("seed", "Ann", "One", isrc="AAAAA0000001"),
@@ -21,7 +21,7 @@ ENTRIES = [
 
 
 def listed(rules: Rules, seeds: tuple[int, ...] = (0,)) -> list[str]:
-    rows = admissible(range(len(ENTRIES)), ENTRIES.__getitem__, [ENTRIES[row] for row in seeds], rules)
+    rows = filter_candidates(range(len(ENTRIES)), ENTRIES.__getitem__, [ENTRIES[row] for row in seeds], rules)
     return [ENTRIES[row].track_id for row in rows]
 
 
@@ -52,7 +52,13 @@ def test_only_as_many_are_looked_at_as_are_asked_for() -> None:
         looked.append(row)
         return Entry(str(row))
 
-    assert list(itertools.islice(admissible(itertools.count(), describe, [], Rules()), 5)) == [0, 1, 2, 3, 4]
+    assert list(itertools.islice(filter_candidates(itertools.count(), describe, [], Rules()), 5)) == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
     assert looked == [0, 1, 2, 3, 4]
 
 
@@ -75,27 +81,29 @@ def definition(relevance: np.ndarray, factors: np.ndarray, k: int, diversity: fl
 def test_mmr_is_its_definition(diversity: float) -> None:
     rng = np.random.default_rng(3)
     factors, relevance = rng.standard_normal((40, 5)), rng.random(40)
-    assert mmr(relevance, factors, 12, diversity).tolist() == definition(relevance, factors, 12, diversity)
+    assert rerank_mmr(relevance, factors, 12, diversity).tolist() == definition(
+        relevance, factors, 12, diversity
+    )
 
 
 def test_mmr_without_diversity_is_the_ranking_and_with_it_takes_the_other_direction() -> None:
     factors = np.array([[1, 0], [1, 0.01], [1, 0.02], [0, 1]], np.float32)
     relevance = np.array([1.0, 0.99, 0.98, 0.6])
-    assert mmr(relevance, factors, 3, 0.0).tolist() == [0, 1, 2]
-    assert mmr(relevance, factors, 2, 0.5).tolist() == [0, 3]
-    assert mmr(relevance, factors, 9, 0.5).tolist()[0:2] == [0, 3]
-    assert len(mmr(relevance, factors, 9, 0.5)) == 4
-    assert len(mmr([], np.zeros((0, 2)), 3, 0.5)) == 0
+    assert rerank_mmr(relevance, factors, 3, 0.0).tolist() == [0, 1, 2]
+    assert rerank_mmr(relevance, factors, 2, 0.5).tolist() == [0, 3]
+    assert rerank_mmr(relevance, factors, 9, 0.5).tolist()[0:2] == [0, 3]
+    assert len(rerank_mmr(relevance, factors, 9, 0.5)) == 4
+    assert len(rerank_mmr([], np.zeros((0, 2)), 3, 0.5)) == 0
 
 
 def test_no_seed_weighs_more_than_another() -> None:
-    np.testing.assert_allclose(mean_direction([[100.0, 0], [0, 1]]), [0.5, 0.5])
+    np.testing.assert_allclose(compute_mean_direction([[100.0, 0], [0, 1]]), [0.5, 0.5])
 
 
 @pytest.mark.parametrize("seeds", [[[0.0, 0.0]], [[1.0, 0.0], [-2.0, 0.0]]])
 def test_seeds_without_a_direction_are_refused(seeds: list[list[float]]) -> None:
     with pytest.raises(DataError, match="no direction in common"):
-        mean_direction(seeds)
+        compute_mean_direction(seeds)
 
 
 def test_rows_of_zeros_stay_zero() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from cs_keras.evaluation.losses import regression_losses
+from cs_keras.evaluation.losses import measure_regression_losses
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.runs import DONE, read_json, write_json, write_npz
 from pipelines.evaluation.evaluation_json import (
@@ -87,8 +87,10 @@ def make_evaluation(
     drawn = np.random.default_rng(seed).standard_normal(own.items.shape)
     predicted = (own.items + noise * drawn).astype(np.float32)
     found = {MODEL: judge.judge(Predictor(predicted, own.playlists)), **judge.reference_predictors}
-    losses = dataclasses.asdict(regression_losses(own.items, predicted))
-    mean = dataclasses.asdict(regression_losses(own.items, mean_predictor(own.items.mean(axis=0), n_tracks)))
+    losses = dataclasses.asdict(measure_regression_losses(own.items, predicted))
+    mean = dataclasses.asdict(
+        measure_regression_losses(own.items, mean_predictor(own.items.mean(axis=0), n_tracks))
+    )
     evaluation = {
         "schema_version": 2,
         "model": model,

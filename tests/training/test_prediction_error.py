@@ -4,7 +4,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from cs_keras.factors.scaling import Scaler, fit_scaler
-from cs_keras.training.prediction_error import track_numbers, weighted_prediction_error
+from cs_keras.training.prediction_error import make_track_numbers, weighted_prediction_error
 
 N_PLAYLISTS, N_TRACKS, N_FACTORS, ALPHA = 12, 7, 3, 10.0
 
@@ -41,7 +41,7 @@ def test_it_is_the_sum_over_all_playlists(scaling):
     scaler = fit_scaler(scaling, 5 + 2 * draw(20, N_FACTORS, seed=2))
     loss = weighted_prediction_error(scipy.sparse.csr_matrix(counts()), x, scaler, ALPHA)
     order = [5, 0, 2, 2, 6]
-    found = loss.fn(track_numbers(N_TRACKS)[order], scaler.transform(y)[order]).numpy()
+    found = loss.fn(make_track_numbers(N_TRACKS)[order], scaler.transform(y)[order]).numpy()
     expected = by_hand(counts(), x, y)[order] / unit(counts())
     np.testing.assert_allclose(found, expected, rtol=1e-4)  # float32 sums, through two scalings
 
@@ -53,7 +53,7 @@ def test_factors_of_zero_score_one_on_average():
     )
     heard = np.flatnonzero(counts().any(axis=0))
     zeros = np.zeros((len(heard), N_FACTORS), np.float32)
-    assert float(loss(track_numbers(N_TRACKS)[heard], zeros)) == pytest.approx(1, rel=1e-5)
+    assert float(loss(make_track_numbers(N_TRACKS)[heard], zeros)) == pytest.approx(1, rel=1e-5)
 
 
 def test_its_lowest_point_is_the_step_of_weighted_matrix_factorisation():
@@ -71,9 +71,9 @@ def test_its_lowest_point_is_the_step_of_weighted_matrix_factorisation():
     outputs = tf.constant(scaler.transform(solved.astype(np.float32)))
     with tf.GradientTape() as tape:
         tape.watch(outputs)
-        value = tf.reduce_sum(loss.fn(track_numbers(N_TRACKS), outputs))
+        value = tf.reduce_sum(loss.fn(make_track_numbers(N_TRACKS), outputs))
     slope = tape.gradient(value, outputs).numpy()
     with tf.GradientTape() as tape:
         tape.watch(outputs)
-        value = tf.reduce_sum(loss.fn(track_numbers(N_TRACKS), outputs + 0.1))
+        value = tf.reduce_sum(loss.fn(make_track_numbers(N_TRACKS), outputs + 0.1))
     assert np.abs(slope).max() < 1e-4 < 0.1 < np.abs(tape.gradient(value, outputs)).max()

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from cs_keras.data.attributes.columns import NumericColumn
 from cs_keras.data.attributes.encoding import Encoding, NumericEncoding
 from cs_keras.data.attributes.table import AttributeTable
-from cs_keras.evaluation.losses import regression_losses
+from cs_keras.evaluation.losses import measure_regression_losses
 
 Matrix = npt.NDArray[np.float32]
 
@@ -73,7 +73,7 @@ def _r2(truth: Matrix, guess: Matrix) -> list[float]:
     """Return the R² of one number, or none where it does not vary."""
     if not len(truth):
         return []
-    r2 = regression_losses(truth[:, np.newaxis], guess[:, np.newaxis]).r2
+    r2 = measure_regression_losses(truth[:, np.newaxis], guess[:, np.newaxis]).r2
     return [] if r2 is None else [r2]
 
 

@@ -26,7 +26,7 @@ from cs_keras.evaluation.labels.classification_folds import (
     group_counts,
     split,
 )
-from cs_keras.evaluation.statistics.resampling import Resampling, resampled_means
+from cs_keras.evaluation.statistics.resampling import Resampling, resample_means
 
 HEADS = ("linear", "rbf")
 MAJORITY = "majority"
@@ -123,7 +123,7 @@ def bootstrap_interval(examples: Examples, classified: Classified, seed: int = 0
     """
     resampling = Resampling(seed=seed)
     is_right = np.mean(classified.predicted == examples.labels, axis=0, keepdims=True, dtype=np.float64)
-    return resampling.interval(resampled_means(is_right, resampling.n_bootstrap, resampling.seed)[0])
+    return resampling.interval(resample_means(is_right, resampling.n_bootstrap, resampling.seed)[0])
 
 
 def corrected_interval(classified: Classified) -> tuple[float, float]:

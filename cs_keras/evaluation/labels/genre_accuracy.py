@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.statistics.resampling import Resampling, resampled_means
+from cs_keras.evaluation.statistics.resampling import Resampling, resample_means
 
 Genres = Sequence[Sequence[str]]  # of each track
 Integers = npt.NDArray[np.int64]
@@ -141,7 +141,7 @@ def evaluate_genres(
     for row in judged:
         confusion[best[row] if best[row] in own[row] else own[row][0], best[row]] += 1
     is_right = np.array([[best[row] in own[row] for row in judged]], np.float64)
-    means = resampled_means(is_right, resampling.n_bootstrap, resampling.seed)[0]
+    means = resample_means(is_right, resampling.n_bootstrap, resampling.seed)[0]
     of_single = [float(np.mean([place in own[row] for row in judged])) for place in range(len(genres))]
     single = int(np.argmax(of_single))
     n_without = sum(not names for names in labels)

@@ -21,8 +21,8 @@ from cs_keras.evaluation.search.search import Int64Array
 
 
 @dataclass(frozen=True)
-class Places:
-    """Places of held-out tracks, playlist after playlist.
+class HeldOutRanks:
+    """HeldOutRanks of held-out tracks, playlist after playlist.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ def find_held_out_ranks(
     item_factors: npt.ArrayLike,
     held_out: scipy.sparse.csr_matrix,
     seen: scipy.sparse.csr_matrix | None = None,
-) -> Places:
+) -> HeldOutRanks:
     """Rank all tracks that a playlist has not seen by dot product with it, and find those held out.
 
     Parameters
@@ -86,7 +86,7 @@ def find_held_out_ranks(
 
     Returns
     -------
-    Places
+    HeldOutRanks
 
     Raises
     ------
@@ -103,7 +103,7 @@ def find_held_out_ranks(
     standings = count_ranks(dot_search(playlists, items, rows), held_out, seen)
     starts, places = held_out.indptr[:-1].astype(np.int64), standings.above + standings.earlier
     order = np.lexsort((places, np.repeat(rows, np.diff(held_out.indptr))))  # ascending for each playlist
-    return Places(
+    return HeldOutRanks(
         playlists=rows,
         n_candidates=len(items) - np.diff(seen.indptr).astype(np.int64),
         starts=starts,

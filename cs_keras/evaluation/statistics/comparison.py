@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_scores
 from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resampled_models
+from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resample_models
 from cs_keras.evaluation.statistics.sign_flips import sign_flip_p_values
 
 
@@ -81,7 +81,7 @@ def compare_with(
     ----------
     values : mapping of str to array_like, shape (n_queries,) or (n_seeds, n_queries), float
     baseline : str
-        One of them. For the best by these very values, `compare_with_best`.
+        One of them. For the best by these very values, `compare_best_with_others`.
     resampling : Resampling, optional
 
     Returns
@@ -102,7 +102,7 @@ def compare_with(
     return _compare(values, pairs, resampling or Resampling())
 
 
-def compare_with_best(
+def compare_best_with_others(
     values: Mapping[str, npt.ArrayLike], resampling: Resampling | None = None
 ) -> list[Comparison]:
     """Compare the model of the largest mean with every other.
@@ -177,7 +177,7 @@ def _compare(
     resampled = dict(
         zip(
             models,
-            resampled_models(list(models.values()), resampling.n_bootstrap, resampling.seed),
+            resample_models(list(models.values()), resampling.n_bootstrap, resampling.seed),
             strict=True,
         )
     )

@@ -86,7 +86,7 @@ def check_models(values: Mapping[str, npt.ArrayLike]) -> dict[str, Float64Array]
     return models
 
 
-def resampled_means(values: Float64Array, n_resamples: int, seed: int) -> Float64Array:
+def resample_means(values: Float64Array, n_resamples: int, seed: int) -> Float64Array:
     """Return means over queries drawn with replacement, the same queries for every row.
 
     Parameters
@@ -109,7 +109,7 @@ def resampled_means(values: Float64Array, n_resamples: int, seed: int) -> Float6
     return means
 
 
-def resampled_models(models: Sequence[Float64Array], n_resamples: int, seed: int) -> Float64Array:
+def resample_models(models: Sequence[Float64Array], n_resamples: int, seed: int) -> Float64Array:
     """Return means of models over queries and seeds drawn with replacement.
 
     Parameters
@@ -123,7 +123,7 @@ def resampled_models(models: Sequence[Float64Array], n_resamples: int, seed: int
     -------
     numpy.ndarray, shape (n_models, n_resamples), float64
     """
-    by_seed = resampled_means(np.vstack(models), n_resamples, seed)
+    by_seed = resample_means(np.vstack(models), n_resamples, seed)
     random = np.random.default_rng([seed, 1])  # a stream of its own: the queries do not depend on the seeds
     means = np.empty((len(models), n_resamples))
     ends = np.cumsum([len(model) for model in models])

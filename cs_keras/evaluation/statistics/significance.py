@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cs_keras.errors import ConfigError
 from cs_keras.evaluation.checks import check_count, check_scores
-from cs_keras.evaluation.statistics.resampling import Resampling, resampled_means
+from cs_keras.evaluation.statistics.resampling import Resampling, resample_means
 
 
 @dataclass(frozen=True)
@@ -77,4 +77,4 @@ def bootstrap_interval(
     """
     values = check_scores(per_query)
     settings = Resampling(check_count("n_resamples", n_resamples), level=level, seed=seed)
-    return settings.interval(resampled_means(values[np.newaxis], settings.n_bootstrap, seed)[0])
+    return settings.interval(resample_means(values[np.newaxis], settings.n_bootstrap, seed)[0])

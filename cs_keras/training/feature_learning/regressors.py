@@ -13,7 +13,7 @@ from sklearn.svm import SVR
 
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.models.regressors import OUTPUT, RegressorConfig
-from cs_keras.training.fit import Fitted
+from cs_keras.training.fit import FitResult
 
 BATCH_EXAMPLES = 1024
 
@@ -41,7 +41,7 @@ def solve(
     validation: Examples,
     config: RegressorConfig,
     on_factor: Callable[[int], None] = lambda n_factors: None,
-) -> tuple[keras.Model, Fitted]:
+) -> tuple[keras.Model, FitResult]:
     """Return `head` with the output layer that solves `train`, and how good it is.
 
     Parameters
@@ -57,7 +57,7 @@ def solve(
 
     Returns
     -------
-    keras.Model, Fitted
+    keras.Model, FitResult
         The solved head, and a history of one epoch with the figures that `cs_keras.training.fit.fit` gives; losses
         are mean squared errors, and no time is spent waiting for input, since all of it is in memory.
     """
@@ -81,7 +81,7 @@ def solve(
         "mb_per_s": train.inputs.nbytes / 1e6 / seconds,
         "input_wait_share": 0.0,
     }
-    return solved, Fitted([epoch], 1)
+    return solved, FitResult([epoch], 1)
 
 
 def apply_head(model: keras.Model, inputs: Floats) -> Floats:

@@ -21,7 +21,7 @@ from cs_keras.models import load_model
 from cs_keras.models.spec import WHOLE_TRACKS, Baseline, require_waveforms, trainable_parameters
 from cs_keras.progress import Progress
 from cs_keras.runs import digest, read_json, read_npz, write_json, write_npz
-from cs_keras.training.hidden import default_layer, hidden_layers, hidden_model
+from cs_keras.training.hidden_layers import build_hidden_model, choose_default_layer, hidden_layers
 from cs_keras.training.predict import apply_to_tracks, predict_tracks
 from pipelines.training.model_file import MODEL_FILE, save_model
 from pipelines.training.procedures.attributes import ATTRIBUTES_FILE
@@ -170,7 +170,7 @@ def _train(job: Job, procedures: Procedures) -> None:
     summary = {
         "key": run.key,
         "procedure": run.procedure,
-        "layer": default_layer(layers),
+        "layer": choose_default_layer(layers),
         "sequence": dataclasses.asdict(run.sequence),
         "batch_size": run.training.batch_size,
         "parameters": trainable_parameters(trained.model),
@@ -185,7 +185,7 @@ def _train(job: Job, procedures: Procedures) -> None:
 
 
 def _write_vectors(run: RunConfig, task: Task, folder: Path, progress: Progress) -> None:
-    network = hidden_model(load_model(folder / MODEL_FILE), read_json(folder / BRANCH_FILE)["layer"])
+    network = build_hidden_model(load_model(folder / MODEL_FILE), read_json(folder / BRANCH_FILE)["layer"])
     rows = np.concatenate([task.train, task.unseen])
     if run.needs == "sound":
         is_whole = run.procedure in WHOLE_TRACKS

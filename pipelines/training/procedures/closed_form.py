@@ -6,14 +6,14 @@ import keras
 
 from cs_keras.runs import atomic_write
 from cs_keras.training.feature_learning.regressors import Examples, choose_examples, solve
-from cs_keras.training.fit import Fitted
+from cs_keras.training.fit import FitResult
 from pipelines.training.procedures.job import Job, speed
 from pipelines.training.targets import Matrix, Rows
 
 
 def solve_for_factors(
     job: Job, head: keras.Model, train: tuple[Matrix, Rows], validation: tuple[Matrix, Rows], unit: str
-) -> tuple[keras.Model, Fitted, tuple[str, ...]]:
+) -> tuple[keras.Model, FitResult, tuple[str, ...]]:
     """Solve `head` for the job's factors, telling how good it is; its examples are called `unit`.
 
     A killed job solves it again, to the same numbers.
@@ -31,7 +31,7 @@ def solve_for_factors(
 
     Returns
     -------
-    keras.Model, Fitted, tuple of str
+    keras.Model, FitResult, tuple of str
         The solved head, its one epoch, and what a reader of the results must know.
     """
     run, targets = job.run, job.lesson.examples

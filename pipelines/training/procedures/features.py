@@ -17,7 +17,7 @@ from cs_keras.errors import StorageError
 from cs_keras.models import model_module
 from cs_keras.models.regressors import HEAD_SETTINGS, join_stages
 from cs_keras.training.execution import dtype_policy
-from cs_keras.training.fit import Fitted
+from cs_keras.training.fit import FitResult
 from cs_keras.training.sequences import SequenceBatches, Sequences, compute_sequences, predict_from_sequences
 from pipelines.training.procedures.closed_form import solve_for_factors
 from pipelines.training.procedures.job import Job, Trained, fit_to_factors
@@ -82,7 +82,7 @@ def hear(job: Job, network: keras.Model, folder: Path) -> tuple[Sequences, Seque
 
 def train_on_sequences(
     job: Job, regressor: keras.Model, train: Sequences, unseen: Sequences
-) -> tuple[Fitted, Matrix]:
+) -> tuple[FitResult, Matrix]:
     """Fit `regressor` from what was heard of train tracks to factors, and predict the unseen ones."""
     run, task, batch_size = job.run, job.task, job.run.training.batch_size
     batches, validation = (

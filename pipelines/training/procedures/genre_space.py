@@ -21,8 +21,8 @@ from cs_keras.models.regressors import join_stages
 from cs_keras.runs import write_npz
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.execution import dtype_policy
-from cs_keras.training.fit import Fitted, fit
-from cs_keras.training.genres import genre_objective
+from cs_keras.training.fit import FitResult, fit
+from cs_keras.training.genres import make_genre_objective
 from cs_keras.training.predict import predict_tracks
 from pipelines.training.procedures.job import Job, Trained, kept, speed
 from pipelines.training.procedures.track_vectors import TrackVectors, regress
@@ -89,7 +89,7 @@ def _notes(job: Job, targets: GenreTargets) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _fit_classifier(job: Job, classifier: keras.Model, targets: GenreTargets) -> Fitted:
+def _fit_classifier(job: Job, classifier: keras.Model, targets: GenreTargets) -> FitResult:
     """Fit `classifier` on random crops of train tracks, stopping early by validation tracks."""
     run, task, training = job.run, job.task, job.run.training
     network = keras.Model(
@@ -119,7 +119,7 @@ def _fit_classifier(job: Job, classifier: keras.Model, targets: GenreTargets) ->
         job.folder / CLASSIFIER_FOLDER,
         tell,
         run.execution.jit,
-        genre_objective(),
+        make_genre_objective(),
         job.until,
     )
 
@@ -160,7 +160,7 @@ def _texts(values: Iterable[str]) -> npt.NDArray[np.str_]:
     return np.array(list(values), np.str_)
 
 
-def _summary(train: Rows, targets: GenreTargets, fitted: Fitted) -> dict[str, Any]:
+def _summary(train: Rows, targets: GenreTargets, fitted: FitResult) -> dict[str, Any]:
     return {
         "genres": dict(targets.counts),
         "n_train_tracks": int(np.count_nonzero(targets.has[train])),

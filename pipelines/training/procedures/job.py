@@ -12,7 +12,7 @@ from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress
 from cs_keras.runs import read_npz, write_npz
 from cs_keras.training.checkpoints import Epoch
-from cs_keras.training.fit import Batches, Fitted, fit
+from cs_keras.training.fit import Batches, FitResult, fit
 from pipelines.training.run_config import RunConfig
 from pipelines.training.targets import Matrix, Task, TrainingTargets
 
@@ -94,7 +94,7 @@ class Trained:
     """
 
     model: keras.Model
-    fitted: Fitted
+    fitted: FitResult
     predicted: Matrix
     notes: tuple[str, ...] = ()
     embedding: Mapping[str, Any] | None = None
@@ -112,7 +112,7 @@ class Trained:
 
 def fit_to_factors(
     job: Job, model: keras.Model, batches: Batches, validation: tf.data.Dataset, unit: str = "sequences"
-) -> Fitted:
+) -> FitResult:
     """Fit `model` to the job's factors in its run folder, telling each epoch; its examples are called `unit`."""
     run = job.run
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from cs_keras.data.batches import ArrayBatches
-from cs_keras.training.fit import Fitted
+from cs_keras.training.fit import FitResult
 from pipelines.training.procedures.closed_form import solve_for_factors
 from pipelines.training.procedures.job import Job, fit_to_factors
 from pipelines.training.targets import Matrix, Rows
@@ -55,7 +55,7 @@ class Regressed:
     """
 
     head: keras.Model
-    fitted: Fitted
+    fitted: FitResult
     predicted: Matrix
     notes: tuple[str, ...]
 
@@ -88,7 +88,7 @@ def regress(job: Job, head: keras.Model, train: TrackVectors, unseen: TrackVecto
     return Regressed(head, fitted, predicted, notes)
 
 
-def _fit(job: Job, regressor: keras.Model, train: TrackVectors, validation: TrackVectors) -> Fitted:
+def _fit(job: Job, regressor: keras.Model, train: TrackVectors, validation: TrackVectors) -> FitResult:
     run, examples = job.run, job.lesson.examples
     batches = ArrayBatches(train.values, examples[train.rows], run.training.batch_size, run.seed)
     pairs = (validation.values, examples[validation.rows])

@@ -12,7 +12,7 @@ from cs_keras.errors import DataError
 from cs_keras.models import triplet
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.execution import dtype_policy
-from cs_keras.training.fit import Fitted, fit
+from cs_keras.training.fit import FitResult, fit
 from cs_keras.training.triplets.fit import TripletBatches, triplet_objective
 from cs_keras.training.triplets.gradient_caching import GradientCachingModel
 from cs_keras.training.triplets.mining import find_candidates
@@ -47,7 +47,7 @@ def train_triplet(job: Job) -> Trained:
     return Trained(model, fitted, predicted, notes, summary)
 
 
-def _fit_embedding(job: Job, embedding: keras.Model) -> Fitted:
+def _fit_embedding(job: Job, embedding: keras.Model) -> FitResult:
     run, config = job.run, job.run.model
     n_sequences = config.embedding_batch_size * (3 if config.mining == "offline" else 1)
     is_cached = n_sequences > config.micro_batch

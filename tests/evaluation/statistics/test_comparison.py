@@ -6,8 +6,13 @@ from scipy.stats import permutation_test
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.statistics import resampling, sign_flips
-from cs_keras.evaluation.statistics.comparison import compare_all, compare_with, compare_with_best, holm
-from cs_keras.evaluation.statistics.resampling import Resampling, resampled_means, resampled_models
+from cs_keras.evaluation.statistics.comparison import (
+    compare_all,
+    compare_best_with_others,
+    compare_with,
+    holm,
+)
+from cs_keras.evaluation.statistics.resampling import Resampling, resample_means, resample_models
 from cs_keras.evaluation.statistics.sign_flips import sign_flip_test
 from cs_keras.evaluation.statistics.significance import bootstrap_interval
 
@@ -79,22 +84,22 @@ def test_interval_of_one_seed_is_that_of_the_differences(random):
     assert row.difference == pytest.approx(np.mean(a - b))
     assert (row.low, row.high) == pytest.approx(bootstrap_interval(a - b), abs=1e-12)
     np.testing.assert_array_equal(
-        np.quantile(resampled_means(a[None], 500, 3)[0], [0.025, 0.975]), bootstrap_interval(a, 500, seed=3)
+        np.quantile(resample_means(a[None], 500, 3)[0], [0.025, 0.975]), bootstrap_interval(a, 500, seed=3)
     )
 
 
 def test_resampling_does_not_depend_on_blocks(random, monkeypatch):
     models = [random.random((3, 40)), random.random((2, 40))]
-    expected = resampled_models(models, 300, seed=4)
+    expected = resample_models(models, 300, seed=4)
     for entries in (1, 777):
         monkeypatch.setattr(resampling, "BATCH_ENTRIES", entries)
-        np.testing.assert_array_equal(resampled_models(models, 300, seed=4), expected)
+        np.testing.assert_array_equal(resample_models(models, 300, seed=4), expected)
 
 
 def test_two_way_bootstrap_has_the_variance_of_seeds_and_queries(random):
     n_seeds, n_queries = 5, 400
     seeds, queries = random.normal(0, 0.1, (n_seeds, 1)), random.normal(0, 1, (1, n_queries))
-    spread = resampled_models([seeds + queries], 20_000, seed=0)[0].var()
+    spread = resample_models([seeds + queries], 20_000, seed=0)[0].var()
     # Additive effects: their variances as found in the sample, each over the number drawn.
     assert spread == pytest.approx(seeds.var() / n_seeds + queries.var() / n_queries, rel=0.05)
 
@@ -130,7 +135,7 @@ def test_equal_models_are_not_told_apart_and_others_are(random):
 def test_with_best_and_with_a_baseline(random):
     queries = random.random(100)
     values = {"a": queries, "best": queries + 0.1 * random.random((2, 100)), "c": random.random(100) - 0.2}
-    rows = compare_with_best(values)
+    rows = compare_best_with_others(values)
     assert [(row.model, row.other) for row in rows] == [("best", "a"), ("best", "c")]
     pairs = {(row.model, row.other): row for row in compare_all(values)}
     turned = pairs["a", "best"]

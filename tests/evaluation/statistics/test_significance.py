@@ -5,8 +5,9 @@ from scipy import stats
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import top_k_dot, top_k_similar
-from cs_keras.evaluation.statistics import permutations, resampling
-from cs_keras.evaluation.statistics.permutations import permutation_test
+from cs_keras.evaluation.statistics import permutation_test as permutations
+from cs_keras.evaluation.statistics import resampling
+from cs_keras.evaluation.statistics.permutation_test import permutation_test
 from cs_keras.evaluation.statistics.significance import bootstrap_interval, chance
 
 

@@ -28,7 +28,7 @@ from cs_keras.data.schema import (
     write_dataset,
 )
 from cs_keras.data.shards import INDEX, index_checksum, read_shard, write_shard
-from cs_keras.factors.interactions import Interactions, Tally, save_interactions
+from cs_keras.factors.interactions import Interactions, RowCounts, save_interactions
 from cs_keras.factors.scaling import Scaler
 from cs_keras.factors.store import Factors, load_factors, save_factors
 from pipelines.dataset.check import CheckResult, check_dataset
@@ -72,7 +72,7 @@ def write_factors(folder: Path, ids: list[str], name: str = "wmf", protocol: str
 def write_listening(folder: Path, ids: list[str]) -> None:
     counts = scipy.sparse.csr_matrix(np.ones((1, len(ids)), np.float32))
     save_interactions(
-        folder / "interactions.npz", Interactions(np.array(["p"]), np.array(ids), counts, Tally(1))
+        folder / "interactions.npz", Interactions(np.array(["p"]), np.array(ids), counts, RowCounts(1))
     )
 
 

@@ -1,4 +1,4 @@
-"""Hybrids of predictions that are perfect, worthless, or in between, on listening of known rank."""
+"""HybridResults of predictions that are perfect, worthless, or in between, on listening of known rank."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.hybrids import DOT, LISTENING, SIMILARITY, SOUND, SWITCHING, WEIGHTING, Hybrids
+from cs_keras.evaluation.hybrid import DOT, LISTENING, SIMILARITY, SOUND, SWITCHING, WEIGHTING, HybridResults
 from cs_keras.factors.store import Factors, load_factors
 from cs_keras.factors.wmf import WmfConfig
 from cs_keras.runs import digest, write_npz
@@ -59,7 +59,7 @@ def make_run(dataset: Path, folder: Path, noise: float) -> Path:
     return folder
 
 
-def compare(dataset: Path, folder: Path, noise: float) -> Hybrids:
+def compare(dataset: Path, folder: Path, noise: float) -> HybridResults:
     return compare_hybrids(
         make_run(dataset, folder / "run", noise),
         dataset,
@@ -67,7 +67,7 @@ def compare(dataset: Path, folder: Path, noise: float) -> Hybrids:
     )
 
 
-def shown(found: Hybrids, kind: str, name: str) -> list[float]:
+def shown(found: HybridResults, kind: str, name: str) -> list[float]:
     return [row.overlap for row in found.overlap[kind][name].values()]
 
 
@@ -96,8 +96,8 @@ def test_sound_that_says_something_is_worth_adding(dataset: Path, tmp_path: Path
         sound, mixed = shown(found, kind, SOUND), shown(found, kind, WEIGHTING)
         assert mixed[0] == sound[0]
         assert mixed[-1] > sound[-1]
-    by_listening = shown(found, SIMILARITY, LISTENING)[-1]
-    assert shown(found, SIMILARITY, WEIGHTING)[-1] > by_listening
+    by_interactions = shown(found, SIMILARITY, LISTENING)[-1]
+    assert shown(found, SIMILARITY, WEIGHTING)[-1] > by_interactions
     text = to_markdown([make_hybrids_section(found)])
     assert "| weighting" in text
     assert f"{found.n_test} of {found.n_test_in_all} test tracks" in text
@@ -111,7 +111,7 @@ def test_other_protocols_are_refused(tmp_path: Path) -> None:
 
 def test_more_listens_than_any_track_has_are_refused(dataset: Path, tmp_path: Path) -> None:
     run = make_run(dataset, tmp_path / "run", 0.0)
-    with pytest.raises(DataError, match="ask for fewer listens"):
+    with pytest.raises(DataError, match="use fewer listens"):
         compare_hybrids(run, dataset, HybridConfig((0, 5000)))
     with pytest.raises(ConfigError, match="above 0"):
         HybridConfig((0,))

@@ -11,15 +11,15 @@ from sklearn.metrics.pairwise import cosine_similarity
 from cs_keras.data.schema import factors_names, factors_path, read_tracks
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.grid import Grid
+from cs_keras.factors.interaction_files import read_interactions
 from cs_keras.factors.interactions import align
-from cs_keras.factors.listening import read_interactions
 from cs_keras.factors.store import load_factors
 from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from pipelines.factors import select as module
 from pipelines.factors.average_seeds import average_protocol, compare_averages
 from pipelines.factors.fit import FactorsConfig
 from pipelines.factors.measure_setting import draw_sample, measure_setting
-from pipelines.factors.select import SelectionConfig, make_selected, select_factors, selection_path
+from pipelines.factors.select import SelectionConfig, make_selected_factors, select_factors, selection_path
 from tests.pipelines.planted import RANK, draw_interactions, write_planted
 
 QUICK = SelectionConfig(Grid((4, RANK), (5.0,), (1.0,), (2,)))
@@ -196,7 +196,9 @@ def test_settings_that_cannot_be_fitted_do_not_stop_the_others(dataset, listenin
 
 def test_factors_are_made_as_recommended(dataset, listening):
     selection = select_factors(listening, dataset, QUICK, "chosen")
-    factors, tally = make_selected(listening, dataset, selection, FactorsConfig(scaling="none"), "chosen")
+    factors, tally = make_selected_factors(
+        listening, dataset, selection, FactorsConfig(scaling="none"), "chosen"
+    )
     assert factors.config == dataclasses.asdict(selection.recommended.setting)
     assert (factors.scaler.kind, tally.n_rows) == ("none", 20 * FEW)
     assert factors.quality["ceiling"]["second_seed"]["similarity"][0]["overlap"] > 0
@@ -210,13 +212,17 @@ def test_averaged_factors_and_their_ceiling(dataset, listening, protocol):
     selection = select_factors(listening, dataset, config)
     assert selection.n_averaged == 3
     settings = FactorsConfig(protocol=protocol)
-    averaged, _ = make_selected(listening, dataset, selection, settings)
+    averaged, _ = make_selected_factors(listening, dataset, selection, settings)
     assert load_factors(factors_path(dataset, "wmf")).digest == averaged.digest
     assert averaged.config["averaged_seeds"] == 3
-    single, _ = make_selected(listening, dataset, dataclasses.replace(selection, averaging=None), settings)
+    single, _ = make_selected_factors(
+        listening, dataset, dataclasses.replace(selection, averaging=None), settings
+    )
     ceilings = [one.quality["ceiling"]["second_seed"]["similarity"][0] for one in (single, averaged)]
     assert ceilings[1]["overlap"] > ceilings[0]["overlap"]
-    bare, _ = make_selected(listening, dataset, selection, FactorsConfig(protocol=protocol, ceiling=False))
+    bare, _ = make_selected_factors(
+        listening, dataset, selection, FactorsConfig(protocol=protocol, ceiling=False)
+    )
     assert "ceiling" not in bare.quality and bare.second_item_factors is None
     np.testing.assert_array_equal(bare.item_factors, averaged.item_factors)
 

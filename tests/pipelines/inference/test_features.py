@@ -14,7 +14,12 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.models import get_baseline, load_model, model_module
-from cs_keras.training.hidden import default_layer, find_layer, hidden_layers, hidden_model
+from cs_keras.training.hidden_layers import (
+    build_hidden_model,
+    choose_default_layer,
+    hidden_layers,
+    resolve_layer_name,
+)
 from pipelines.inference.features import at_layer
 from pipelines.inference.predict import Predicted, predict_dataset, predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
@@ -175,13 +180,13 @@ def test_models_of_every_shape_have_a_last_hidden_layer(key: str) -> None:
     head = model.get_layer("factors")
     head.set_weights([rng.standard_normal(weight.shape) for weight in head.get_weights()])
     layers = hidden_layers(model)
-    part = hidden_model(model, default_layer(layers))
+    part = build_hidden_model(model, choose_default_layer(layers))
     noise = rng.lognormal(size=(2, *model.input_shape[1:])).astype(np.float32)
     expected = model(noise, training=False).numpy()
     received = last_steps(model, part(noise, training=False).numpy())
     np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     for layer in (layers[0], layers[len(layers) // 2]):
-        features = hidden_model(model, layer.name)(noise, training=False)
+        features = build_hidden_model(model, layer.name)(noise, training=False)
         assert (features.shape, features.dtype) == ((2, layer.n_features), "float32")
 
 
@@ -195,9 +200,14 @@ def test_layers_are_named_by_their_last_part_where_that_is_clear() -> None:
     model = keras.Model(x, keras.layers.Dense(2, name="factors")(parts[1](parts[0](x))))
     layers = hidden_layers(model)
     assert [layer.name for layer in layers] == ["a/same", "a/own_a", "b/same", "b/own_b"]
-    assert default_layer(layers) == find_layer(layers, "own_b") == find_layer(layers, "b/own_b") == "b/own_b"
+    assert (
+        choose_default_layer(layers)
+        == resolve_layer_name(layers, "own_b")
+        == resolve_layer_name(layers, "b/own_b")
+        == "b/own_b"
+    )
     with pytest.raises(ConfigError, match="2 layers 'same': name one of a/same, b/same"):
-        find_layer(layers, "same")
+        resolve_layer_name(layers, "same")
 
 
 def test_a_model_of_another_dataset_is_refused(runs: dict[str, Path], demo: Path, tmp_path: Path) -> None:

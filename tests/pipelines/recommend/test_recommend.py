@@ -8,16 +8,16 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, DataError, StorageError
-from cs_keras.factors.interactions import Interactions, Tally, save_interactions
+from cs_keras.factors.interactions import Interactions, RowCounts, save_interactions
 from cs_keras.factors.scaling import Scaler
 from cs_keras.factors.store import Factors, save_factors
 from cs_keras.playlists.rerank import Rules
 from cs_keras.progress import SilentProgress
 from cs_keras.runs import digest, write_npz
-from pipelines.recommend.audio_files import with_audio
+from pipelines.recommend.audio_files import add_audio_paths
 from pipelines.recommend.catalogue import Catalogue, open_catalogue
 from pipelines.recommend.query import query_playlist, query_tracks
-from pipelines.recommend.recommend import Recommended, SearchConfig, recommend
+from pipelines.recommend.recommend import RecommendedTrack, SearchConfig, recommend
 from tests.data.small import change_table, write_small
 
 #          t0 t1  t2  t3  t4 t5  t6  t7   t8  t9
@@ -80,17 +80,17 @@ def catalogue(run: Path, dataset: Path) -> Catalogue:
     return open_catalogue(run, dataset)
 
 
-def ids(recommended: list[Recommended]) -> list[str]:
+def ids(recommended: list[RecommendedTrack]) -> list[str]:
     return [one.entry.track_id for one in recommended]
 
 
 def like(
-    catalogue: Catalogue, *seeds: str, k: int = 4, by_listening: bool = False, **settings: object
-) -> list[Recommended]:
+    catalogue: Catalogue, *seeds: str, k: int = 4, by_interactions: bool = False, **settings: object
+) -> list[RecommendedTrack]:
     names = ("by", "candidates", "index", "index_file")
     search = SearchConfig(**{name: settings.pop(name) for name in names if name in settings})  # type: ignore[arg-type]
     question = query_tracks(catalogue, seeds, "auto", SilentProgress())
-    listing = recommend(catalogue, question, search, Rules(k, **settings), by_listening)  # type: ignore[arg-type]
+    listing = recommend(catalogue, question, search, Rules(k, **settings), by_interactions)  # type: ignore[arg-type]
     assert (listing.recall is None) == (search.index in (None, "exact"))
     return list(listing.tracks)
 
@@ -115,14 +115,14 @@ def test_new_tracks_are_where_they_are_heard_and_train_tracks_where_they_are_pla
 
 
 def test_the_true_list_is_by_listening_alone(catalogue: Catalogue) -> None:
-    found = like(catalogue, "t0", k=9, by_listening=True)
+    found = like(catalogue, "t0", k=9, by_interactions=True)
     assert ids(found) == ["t8", "t1", "t2", "t6", "t5", "t9", "t3", "t7"]
     assert {one.factors for one in found} == {"reference"}
 
 
 def test_a_new_seed_is_where_it_is_heard(catalogue: Catalogue) -> None:
     assert ids(like(catalogue, "t9", k=2)) == ["t0", "t1"]
-    assert ids(like(catalogue, "t9", k=1, by_listening=True)) == ["t5"]  # 60 degrees, and 50
+    assert ids(like(catalogue, "t9", k=1, by_interactions=True)) == ["t5"]  # 60 degrees, and 50
 
 
 def test_test_tracks_alone(catalogue: Catalogue) -> None:
@@ -171,7 +171,7 @@ def test_a_playlist_lacks_what_it_does_not_hold(catalogue: Catalogue, dataset: P
     import scipy.sparse
 
     user_items = scipy.sparse.csr_matrix(np.eye(2, 10, k=1, dtype=np.float32))  # p0 holds t1, p1 t2
-    tally = Tally(2)
+    tally = RowCounts(2)
     listening = Interactions(np.array(["p0", "p1"]), catalogue.ids, user_items, tally)
     save_interactions(dataset / "interactions.npz", listening)
     assert found() == ["t0", "t9", "t8"]
@@ -181,7 +181,7 @@ def test_without_a_dataset_lists_are_of_predictions(run: Path) -> None:
     catalogue = open_catalogue(run, None)
     found = like(catalogue, "t9", k=2)
     assert ids(found) == ["t8", "t6"] and found[0].entry.artist == ""
-    for needs in ({"candidates": "test"}, {"by_listening": True}):
+    for needs in ({"candidates": "test"}, {"by_interactions": True}):
         with pytest.raises(DataError):
             like(catalogue, "t9", **needs)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="holds no playlists; name the dataset"):
@@ -229,10 +229,10 @@ def test_audio_files_are_found_by_folder_or_table(catalogue: Catalogue, tmp_path
     table = tmp_path / "tracks.csv"
     table.write_text("path,track_id\naudio/t1.mp3,t1\naudio/t2.wav,t2\naudio/gone.wav,t3\n")
     for root, given in ((audio, None), (None, table)):
-        found = with_audio(entries, root, given)
+        found = add_audio_paths(entries, root, given)
         assert [one.path.name for one in found if one.path] == ["t2.wav", "t1.mp3"]
         assert [one.artist for one in found] == ["Bob", "Ann"]
         with pytest.raises(DataError, match="no audio file of 1 of 3 tracks, the first of them 't3'"):
-            with_audio([*entries, catalogue.entry(3)], root, given)
+            add_audio_paths([*entries, catalogue.entry(3)], root, given)
     with pytest.raises(DataError, match="--audio-root DIR"):
-        with_audio(entries, None, None)
+        add_audio_paths(entries, None, None)

@@ -11,7 +11,7 @@ from cs_keras.data.attributes.columns import LabelColumn, NumericColumn
 from cs_keras.data.attributes.table import make_table
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, StorageError
-from cs_keras.evaluation.losses import regression_losses
+from cs_keras.evaluation.losses import measure_regression_losses
 from cs_keras.models import load_model
 from cs_keras.progress import SilentProgress
 from cs_keras.runs import read_json
@@ -103,7 +103,7 @@ def distances(
         predicted = dict(zip(stored["track_ids"].tolist(), stored["factors"], strict=True))
     found = np.stack([predicted[track_id] for track_id in planted.ids[rows].tolist()])
     return tuple(
-        regression_losses(planted.factors[rows], one.astype(np.float32)).cosine_distance
+        measure_regression_losses(planted.factors[rows], one.astype(np.float32)).cosine_distance
         for one in (found, best[rows])
     )
 
@@ -115,16 +115,16 @@ def assert_near(pair: tuple[float, float]) -> None:
 
 @pytest.mark.slow
 def test_it_comes_to_what_all_evidence_together_can_tell(planted: Planted, fused: Path) -> None:
-    both = distances(fused, planted, planted.by_sound + planted.by_attributes)
+    both = distances(fused, planted, planted.by_audio + planted.by_attributes)
     assert_near(both)
-    for alone in (planted.by_sound, planted.by_attributes):
+    for alone in (planted.by_audio, planted.by_attributes):
         assert both[0] < distances(fused, planted, alone)[1] - 0.2
 
 
 @pytest.mark.slow
 def test_without_any_attributes_it_is_as_good_as_its_ear(planted: Planted, runs: Path) -> None:
     folder = train(planted, runs, "fusion", None)
-    assert_near(distances(folder, planted, planted.by_sound))
+    assert_near(distances(folder, planted, planted.by_audio))
     (_, left_out) = read_json(folder / "training.json")["notes"]
     assert left_out == "its branch attributes was left out, since no train track has what it takes in"
     assert [path.name for path in (folder / "branches").iterdir()] == ["cnn-bn"]
@@ -134,8 +134,8 @@ def test_without_any_attributes_it_is_as_good_as_its_ear(planted: Planted, runs:
 def test_with_attributes_of_half_of_the_tracks_each_half_gets_its_due(planted: Planted, runs: Path) -> None:
     has = half(N_TRACKS)
     folder = train(planted, runs, "fusion", has)
-    assert_near(distances(folder, planted, planted.by_sound + planted.by_attributes, has))
-    assert_near(distances(folder, planted, planted.by_sound, ~has))
+    assert_near(distances(folder, planted, planted.by_audio + planted.by_attributes, has))
+    assert_near(distances(folder, planted, planted.by_audio, ~has))
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_tracks_without_sound_have_their_attributes(
     has_audio, has = half(N_TRACKS), np.arange(N_TRACKS) % 50 > 10
     planted = write_evidence(tmp_path / "dataset", N_TRACKS, has_audio)
     folder = train(planted, tmp_path / "runs", "fusion", has)
-    both = planted.by_sound + planted.by_attributes
+    both = planted.by_audio + planted.by_attributes
     assert_near(distances(folder, planted, both, has_audio & has))
     assert_near(distances(folder, planted, planted.by_attributes, ~has_audio & has))
     neither = planted.test & ~has_audio & ~has
@@ -296,8 +296,8 @@ def test_audible_attributes_are_estimated_from_sound(planted: Planted, tmp_path:
     done = run_baselines(planted.folder, models, tmp_path, QUICK, table=table, progress=told)
     assert not done.failed
     folder, fused = done.runs
-    assert_near(distances(folder, planted, planted.by_sound))
-    assert_near(distances(fused, planted, planted.by_sound))
+    assert_near(distances(folder, planted, planted.by_audio))
+    assert_near(distances(fused, planted, planted.by_audio))
     assert sum(line == "cnn-bn: learns attributes, as 6 numbers" for line in told.lines) == 1
     training = read_json(folder / "training.json")
     found = training["branches"]["cnn-bn"]["estimates"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cs_keras.errors import StorageError
-from cs_keras.evaluation.groups import by_group
+from cs_keras.evaluation.groups import measure_group_means
 from cs_keras.evaluation.ladder import gap_closed
 from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.evaluation.statistics.comparison import compare_all
@@ -120,7 +120,7 @@ def test_groups_are_those_of_the_tracks(make_run: MakeRun) -> None:
     folder = make_run()
     table = table_of(folder, "Overlap by similarity of groups, k = 5")
     labels = make_judge(60, 20, KS, 0).reference.groups["artist"]
-    for one in by_group(shares(folder, "similarity@5"), labels):
+    for one in measure_group_means(shares(folder, "similarity@5"), labels):
         cell = cell_of(table, "cnn", f"overlap@5_artist_{one.group}")
         count = cell_of(table, "test tracks", f"overlap@5_artist_{one.group}")
         assert cell and count and cell.value == pytest.approx(one.mean) and count.value == one.n

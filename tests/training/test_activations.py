@@ -9,8 +9,8 @@ import pytest
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.windows import SequenceConfig, Windows
 from cs_keras.models.taps import FirstLayer, TappedModel
-from cs_keras.training import activity
-from cs_keras.training.activity import Activity, choose_windows, measure_activity, strongest
+from cs_keras.training import activations as activity
+from cs_keras.training.activations import Activity, choose_windows, measure_activations, strongest
 
 AUDIO = AudioConfig(sample_rate=8000, n_fft=16, hop_length=8)  # 9 bins, 1000 frames a second
 SEQUENCE = SequenceConfig(frames=10)
@@ -46,7 +46,7 @@ def tap(edge_steps: tuple[int, int] = (0, 0), edge_mels: tuple[int, int] = (0, 0
 
 def measure(dataset: Tracks, tapped: TappedModel) -> dict[str, Activity]:
     rows = np.arange(len(dataset.sounds))
-    return measure_activity(tapped, dataset, choose_windows(dataset, rows, SEQUENCE, 100), SEQUENCE)  # type: ignore[arg-type]
+    return measure_activations(tapped, dataset, choose_windows(dataset, rows, SEQUENCE, 100), SEQUENCE)  # type: ignore[arg-type]
 
 
 def click(n_frames: int, frame: int, size: float = 4.0) -> np.ndarray:

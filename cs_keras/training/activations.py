@@ -56,7 +56,7 @@ class Steps:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Strongest:
+class StrongestTracks:
     """The tracks that each of some units answers to most, the first the most; equals by row.
 
     Attributes
@@ -78,12 +78,12 @@ class Strongest:
     mean_value: Matrix
 
 
-def strongest(activity: Activity, k: int) -> Strongest:
+def strongest(activity: Activity, k: int) -> StrongestTracks:
     """Return the `k` tracks that each unit answers to most, or all where there are fewer."""
     moment = np.argsort(-activity.most, axis=0, kind="stable")[:k].T
     mean = np.argsort(-activity.mean, axis=0, kind="stable")[:k].T
     column = np.arange(activity.most.shape[1])[:, np.newaxis]
-    return Strongest(
+    return StrongestTracks(
         _telling_order(activity.mean),
         moment,
         activity.most[moment, column],
@@ -119,7 +119,7 @@ def choose_windows(dataset: Dataset, rows: Rows, sequence: SequenceConfig, at_mo
     return chosen
 
 
-def measure_activity(
+def measure_activations(
     tapped: TappedModel,
     dataset: Dataset,
     tracks: list[Windows],
@@ -159,7 +159,7 @@ def measure_activity(
     return found
 
 
-def activation_maps(tapped: TappedModel, sound: npt.NDArray[Any]) -> Mapping[str, Matrix]:
+def compute_activation_maps(tapped: TappedModel, sound: npt.NDArray[Any]) -> Mapping[str, Matrix]:
     """Return what a network makes of one window, as far as it has it.
 
     Parameters

@@ -51,12 +51,12 @@ def hidden_layers(model: keras.Model) -> list[HiddenLayer]:
     return found[: ends[-1] if ends else -1]
 
 
-def default_layer(layers: list[HiddenLayer]) -> str:
+def choose_default_layer(layers: list[HiddenLayer]) -> str:
     """Return the name of the last hidden layer; batch norm and dropout do not count as one."""
     return next(layer.name for layer in reversed(layers) if not layer.is_rescaling)
 
 
-def find_layer(layers: list[HiddenLayer], name: str) -> str:
+def resolve_layer_name(layers: list[HiddenLayer], name: str) -> str:
     """Return the whole name of a layer, of which the part after the last slash will do where it is the only one.
 
     Raises
@@ -79,7 +79,7 @@ def find_layer(layers: list[HiddenLayer], name: str) -> str:
     return found[0]
 
 
-def hidden_model(model: keras.Model, name: str) -> keras.Model:
+def build_hidden_model(model: keras.Model, name: str) -> keras.Model:
     """Return the part of a functional model up to one layer; layers and weights are shared with `model`.
 
     Parameters

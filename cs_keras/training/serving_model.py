@@ -17,7 +17,7 @@ from cs_keras.factors.scaling import Scaler
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Serving:
+class ServingConfig:
     """What a recording is to its model.
 
     Attributes
@@ -36,7 +36,7 @@ class Serving:
     scaler: Scaler
 
 
-class TrackModel(tf.Module):  # type: ignore[misc]
+class ServingModel(tf.Module):  # type: ignore[misc]
     """Factors of whole recordings, of any length; save it with `endpoints` as signatures.
 
     Windows of a recording are those of `cs_keras.data.windows.prediction_windows`, and its factors the mean over
@@ -50,7 +50,7 @@ class TrackModel(tf.Module):  # type: ignore[misc]
         How it is used.
     """
 
-    def __init__(self, model: keras.Model, serving: Serving) -> None:
+    def __init__(self, model: keras.Model, serving: ServingConfig) -> None:
         super().__init__()
         self._serving = serving
         # Not the model itself: what TensorFlow stores of an attribute, it would look for when it loads.

@@ -14,7 +14,7 @@ def deliver(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
     """Return `dataset` as `strategy`'s devices take it: prefetched to GPUs, in the dtype it has.
 
     On one device batches stay as they are. On several each gets an equal share of every batch, and sample weights
-    are added that make weighted means over all replicas those of the undivided batch; see `share_out`.
+    are added that make weighted means over all replicas those of the undivided batch; see `split_over_replicas`.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def deliver(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
     n_replicas = strategy.num_replicas_in_sync
     if n_replicas == 1:
         return prefetch_to_gpu(dataset)
-    shares = dataset.map(lambda *batch: share_out(batch, n_replicas)).unbatch()
+    shares = dataset.map(lambda *batch: split_over_replicas(batch, n_replicas)).unbatch()
     return strategy.distribute_datasets_from_function(lambda context: shares)
 
 
@@ -41,7 +41,7 @@ def prefetch_to_gpu(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.apply(tf.data.experimental.prefetch_to_device(gpus[0].name)) if gpus else dataset
 
 
-def share_out(batch: tuple[tf.Tensor, ...], n_replicas: int) -> tuple[tf.Tensor, ...]:
+def split_over_replicas(batch: tuple[tf.Tensor, ...], n_replicas: int) -> tuple[tf.Tensor, ...]:
     """Return tensors with an axis of replicas in front, and a weight for each example.
 
     Of n examples each replica gets n // n_replicas of its own, with weight 1. What is left over, which is less than
@@ -72,7 +72,7 @@ def share_out(batch: tuple[tf.Tensor, ...], n_replicas: int) -> tuple[tf.Tensor,
     return *map(share, batch), tf.concat(weights, axis=1)
 
 
-class MeasuredFunction:
+class TimedFunction:
     """A train or test function of Keras's that fetches its batch on the host, so that waiting for it can be timed.
 
     Keras's own fetches inside the compiled step, where waiting cannot be told from computing.

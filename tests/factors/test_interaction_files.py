@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cs_keras.errors import ConfigError, DataError, StorageError
-from cs_keras.factors.listening import read_interactions
+from cs_keras.factors.interaction_files import read_interactions
 
 TEXT = "user_id,track_id,plays\nu2,007,3\nu1,é,1\nu2,é,2\nu2,007,4\n"
 

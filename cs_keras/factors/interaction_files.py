@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.factors.interactions import Interactions, Tally
+from cs_keras.factors.interactions import Interactions, RowCounts
 from cs_keras.factors.tables import TableFile, open_table
 
 PLAYLIST_COLUMNS = (
@@ -170,7 +170,7 @@ def _count_pairs(
     matrix = scipy.sparse.csr_matrix(
         (heard[order], (rows[order], columns[order])), shape=(len(playlist_ids), len(track_ids))
     )
-    tally = Tally(
+    tally = RowCounts(
         n_rows=len(counts),
         n_merged_rows=len(heard) - matrix.nnz,
         n_zero_rows=len(counts) - len(heard),

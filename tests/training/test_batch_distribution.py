@@ -9,7 +9,7 @@ from cs_keras.data.batches import ArrayBatches, TrainingBatches, prediction_batc
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.models.spec import TrainingConfig
-from cs_keras.training.delivery import MeasuredFunction, deliver, prefetch_to_gpu, share_out
+from cs_keras.training.batch_distribution import TimedFunction, deliver, prefetch_to_gpu, split_over_replicas
 from cs_keras.training.fit import fit
 from tests.data.small import write_small
 
@@ -35,7 +35,7 @@ def build(units=8):
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 7])
 def test_shares_are_equal_and_their_weighted_mean_is_that_of_the_batch(n, n_replicas):
     batch = (tf.constant(random(n, 3, 2).astype(np.float16)), tf.range(1.0, n + 1))
-    x, y, weights = share_out(batch, n_replicas)
+    x, y, weights = split_over_replicas(batch, n_replicas)
     n_share = n // n_replicas + n % n_replicas
     assert x.shape == (n_replicas, n_share, 3, 2) and x.dtype == tf.float16
     assert y.shape == weights.shape == (n_replicas, n_share)
@@ -163,7 +163,7 @@ def test_waiting_is_told_from_computing():
         (x,) = next(batches)
         return {"loss": tf.reduce_max(sleep(0.06)(x))}
 
-    measured = MeasuredFunction(step, ONE_DEVICE)
+    measured = TimedFunction(step, ONE_DEVICE)
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False
     dataset = tf.data.Dataset.from_tensors(tf.ones((4, 10), tf.float16)).repeat().map(sleep(0.02))
