@@ -51,6 +51,7 @@ EXTRAS_REQUIRE = {
         "import-linter>=2.3",
         "mypy>=1.15",
         "pytest>=8.3",
+        "pytest-timeout>=2.4",
         "pytest-xdist>=3.6",
         "ruff>=0.11",
         "spotipy>=2.26,<3",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import SMALL, run
+from tests.command_line import SMALL, run
 from tests.data.small import change_table
 
 RATE = 22050

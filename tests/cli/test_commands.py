@@ -17,7 +17,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.models import MODEL_FILES, load_model
 from cs_keras.training.predict import apply_to_tracks, predict_tracks
-from tests.cli.conftest import SMALL, run
+from tests.command_line import SMALL, run
 
 RECORDINGS = Path(
     os.environ.get("CS_KERAS_RECORDINGS", Path(__file__).parents[3] / "shared" / "data" / "audio")

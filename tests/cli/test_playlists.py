@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from tests.cli.conftest import SMALL, run
 from tests.cli.test_commands import RECORDINGS, imported_by
+from tests.command_line import SMALL, run
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import soundfile
 
 from cs_keras.playlists.formats import restore
 from cs_keras.playlists.read import read_ids, read_m3u
-from tests.cli.conftest import SMALL, run
 from tests.cli.test_commands import RECORDINGS
+from tests.command_line import SMALL, run
 
 pytestmark = [
     pytest.mark.slow,

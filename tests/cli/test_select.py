@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cs_keras.factors.store import load_factors
-from tests.cli.conftest import run
+from tests.command_line import run
 from tests.pipelines.planted import RANK, draw_interactions, write_planted
 
 SEARCH = ("--select", "--ranks", f"4,{RANK}", "--alphas", 5, "--regularizations", "1,10", "--iterations", 3)

@@ -5,7 +5,7 @@ import soundfile
 from cs_keras.errors import DataError
 from cs_keras.models.choi_tagger import TAGS, build_tagger, tag
 from cs_keras.models.choi_weights import FRAMES, read_tag_layer
-from tests.cli.conftest import run
+from tests.command_line import run
 from tests.models import choi_numpy
 from tests.models.test_choi import sound
 

@@ -16,10 +16,9 @@ from upath import UPath
 from cs_keras.runs import read_npz
 from cs_keras.storage import remote
 from cs_keras.storage.location import list_files, locate, remove, write_bytes
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 from tests.storage.servers import BUCKET, FaultyProxy, emulator, reached_through
 
-__all__ = ["demo"]  # the fixture
 URL = f"gs://{BUCKET}/demo"
 FILES = ("dataset.json", "tracks.parquet", "interactions.npz")
 FAULTS = (

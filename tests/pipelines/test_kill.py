@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 
-__all__ = ["demo"]  # the fixture
 TIMEOUT_S = 120
 CLOCKS = {"seconds", "sequences_per_s", "mb_per_s", "input_wait_share"}
 COMMAND = [sys.executable, "-c", "from cs_keras.cli import main; main()"]

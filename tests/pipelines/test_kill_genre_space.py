@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.conftest import run
+from tests.command_line import run
 from tests.pipelines.planted_genres import FACTORS, QUICK, true_labels, write_listening, write_sounds
 from tests.pipelines.test_kill import kill_when, results
 

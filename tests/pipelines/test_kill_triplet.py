@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 from tests.pipelines.test_kill import epochs_done, kill_when, results
 
-__all__ = ["demo"]  # the fixture
 pytestmark = pytest.mark.slow
 SETTINGS = [
     *SMALL,

@@ -8,11 +8,10 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.runs import read_json
-from tests.cli.conftest import demo, run
+from tests.command_line import run
 from tests.tuning.studies import UPSTREAM, records
 from tuning.study import open_study, read_study
 
-__all__ = ["demo"]  # the fixture
 pytestmark = pytest.mark.filterwarnings(UPSTREAM)
 OBJECTIVE = ("--objective", "val_ndcg@3")  # the small dataset has four validation tracks
 

@@ -18,11 +18,10 @@ from cs_keras.progress import SilentProgress
 from pipelines.beam.parts import make_parts
 from pipelines.dataset.build import ShardPlan
 from pipelines.dataset.ingest import IngestConfig, PlannedPart, ShardMaker
-from tests.cli.conftest import demo, run
+from tests.command_line import run
 from tests.pipelines.makers import KilledShardMaker, Note, NoteMaker
 from tests.pipelines.test_kill import kill_when
 
-__all__ = ["demo"]  # the fixture
 IN_PROCESSES = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 FLAGS = ["--runner=DirectRunner", *IN_PROCESSES]
 NOTES = [Note(name) for name in ("a", "b", "troubled", "c", "d", "e")]

@@ -33,10 +33,9 @@ from cs_keras.factors.scaling import Scaler
 from cs_keras.factors.store import Factors, load_factors, save_factors
 from pipelines.dataset.check import CheckResult, check_dataset
 from pipelines.dataset.repair import ingest_command, repair_dataset
-from tests.cli.conftest import demo, run
+from tests.command_line import run
 from tests.data.small import change_document, track_row
 
-__all__ = ["demo"]  # the fixture
 AUDIO = AudioConfig()
 N_FRAMES = 100  # 84 words of a fingerprint: enough to compare
 FOLDS = {0: ("a0", "a1"), 3: ("b0", "b1"), 7: ("c0", "c1"), 8: ("d0", "d1")}

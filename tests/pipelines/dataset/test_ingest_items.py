@@ -16,7 +16,7 @@ from cs_keras.errors import AudioError, ConfigError, CsKerasError, DataError
 from pipelines.dataset.check import check_dataset
 from pipelines.dataset.ingest_items import ingest_items, read_items
 from pipelines.dataset.repair import repair_dataset
-from tests.cli.conftest import run
+from tests.command_line import run
 from tests.data.small import change_document, change_table, track_row, write_small
 
 HEADER = "track_id,artist,title,genres,tempo\n"

@@ -12,9 +12,8 @@ from sklearn.svm import SVC
 
 from cs_keras.data.dataset import Dataset
 from pipelines.inference.track_vectors import write_vectors
-from tests.cli.conftest import demo, run
+from tests.command_line import run
 
-__all__ = ["demo"]  # the fixture
 N = 60
 LABELS = ("=jazz", "[bold]rock", "hip\nhop")
 

@@ -9,7 +9,7 @@ import pytest
 from cs_keras.data.dataset import Dataset
 from cs_keras.runs import read_json, write_json, write_npz
 from pipelines.factors.fit import open_factors
-from tests.cli.conftest import run
+from tests.command_line import run
 from tests.pipelines.planted_items import write_items
 
 QUICK = [

@@ -29,9 +29,8 @@ from pipelines.inference.predict_tracks import hear
 from pipelines.inference.prediction_blocks import Recordings
 from pipelines.inference.trained_run import read_run, track_function
 from pipelines.training.run_artifacts import SIGNATURE_FILE
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 
-__all__ = ["demo"]  # the fixture
 MODELS = ("bot", "cnn-bn")
 RTOL = 1e-5
 

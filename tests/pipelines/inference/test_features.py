@@ -24,10 +24,9 @@ from pipelines.inference.features import at_layer
 from pipelines.inference.predict import Predicted, predict_dataset, predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 from tests.pipelines.inference.test_predict import interrupt, load, tone
 
-__all__ = ["demo"]  # the fixture
 DEFAULTS = {
     "bot": "bot_regressor/dense_1",
     "cnn-bn": "dense_1",

@@ -17,9 +17,8 @@ from cs_keras.progress import SilentProgress
 from pipelines.inference.inspect_run import inspect_run
 from pipelines.inference.inspection_file import INSPECTION_FILE, is_inspected, why_not, write_inspection
 from reports.html.inspection import Inspection, read_inspection
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 
-__all__ = ["demo"]  # the fixture
 MODELS = ("bot", "cnn-bn", "lstm")
 
 

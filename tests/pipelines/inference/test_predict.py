@@ -26,12 +26,11 @@ from pipelines.inference.predict import Predicted, predict_dataset, predict_reco
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run
 from pipelines.training.run_artifacts import SIGNATURE_FILE, read_signature, write_signature
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 from tests.pipelines.beam.test_beam import BY_BEAM
 from tests.pipelines.test_kill import kill_when
 from tests.storage.servers import BUCKET, emulator, reached_through
 
-__all__ = ["demo"]  # the fixture
 MODELS = ("bot", "cnn-bn", "lstm", "triplet", "choi-features")
 RATE = 22050
 

@@ -19,7 +19,7 @@ from pipelines.factors.fit import open_factors
 from pipelines.inference.predict_items import open_encoding, predict_items
 from pipelines.inference.trained_run import read_run, track_function
 from pipelines.training.attribute_files import read_attributes
-from tests.cli.conftest import run
+from tests.command_line import run
 from tests.pipelines.planted_items import Planted, write_items
 
 FACTORS = ["--factors", 16, "--alpha", 5, "--regularization", 1]  # which the planted listening bears

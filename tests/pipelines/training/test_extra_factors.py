@@ -13,9 +13,8 @@ from cs_keras.runs import read_json, read_npz
 from pipelines.factors.fit import open_factors
 from pipelines.training.model_file import MODEL_FILE
 from pipelines.training.targets import make_task, make_training_targets, open_extra_factors
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 
-__all__ = ["demo"]  # the fixture
 NAMED = '--set=training.extra_factors=["other"]'
 
 

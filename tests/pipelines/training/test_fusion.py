@@ -20,7 +20,7 @@ from pipelines.run_baselines import run_baselines
 from pipelines.training.procedures.fusion import join_vectors
 from pipelines.training.procedures.track_vectors import TrackVectors
 from pipelines.training.run_config import resolve, resolve_branch
-from tests.cli.conftest import run
+from tests.command_line import run
 from tests.pipelines.planted_evidence import AUDIO, Planted, write_evidence
 
 N_TRACKS = 1500

@@ -15,7 +15,7 @@ from cs_keras.runs import read_json
 from pipelines.inference.trained_run import read_run, track_function
 from pipelines.training.requirements import choose_attributes, choose_models, require_input
 from pipelines.training.run_config import identity, resolve
-from tests.cli.conftest import run
+from tests.command_line import run
 from tests.pipelines.planted_genres import (
     FACTORS,
     GENRES,

@@ -15,9 +15,8 @@ from cs_keras.factors.store import load_factors
 from cs_keras.models import load_model
 from cs_keras.runs import read_json
 from pipelines.factors.fit import FactorsConfig, WmfConfig, make_factors
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 
-__all__ = ["demo"]  # the fixture
 MODELS = ("bot", "cnn-bn", "triplet", "choi-features", "multiscale-gaussian")
 
 

@@ -9,9 +9,7 @@ import pytest
 from cs_keras.data.dataset import Dataset
 from cs_keras.models import load_model
 from pipelines.inference.trained_run import read_run, track_function
-from tests.cli.conftest import SMALL, dataset, demo, run
-
-__all__ = ["dataset", "demo"]  # the fixtures
+from tests.command_line import SMALL, run
 
 
 def train(folder: Path, runs: Path, model: str, *settings: str) -> int:

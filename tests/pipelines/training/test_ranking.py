@@ -11,9 +11,7 @@ from pipelines.evaluation.reference import make_reference
 from pipelines.factors.fit import open_factors
 from pipelines.factors.interactions import open_interactions
 from pipelines.run_baselines import run_baselines
-from tests.cli.conftest import demo
 
-__all__ = ["demo"]  # the fixture
 SETTINGS = {
     "model": {"n_centroids": 12, "n_components": 4, "n_relevant": 3, "ranking": {"epochs": 3}},
     "evaluation": {"n_permutations": 9, "n_bootstrap": 10, "ks": (3,)},

@@ -6,9 +6,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.models import load_model
 from cs_keras.runs import read_json
 from pipelines.training.run_config import identity, resolve
-from tests.cli.conftest import SMALL, demo, run
-
-__all__ = ["demo"]  # the fixture
+from tests.command_line import SMALL, run
 
 
 def test_the_number_of_devices_is_no_part_of_a_runs_identity():

@@ -13,9 +13,7 @@ import pipelines.training.procedures.codebook
 from cs_keras.errors import StorageError
 from cs_keras.progress import SilentProgress
 from pipelines.training.shared_cache import SHARED_FOLDER, shared_work
-from tests.cli.conftest import SMALL, demo, run
-
-__all__ = ["demo"]  # the fixture
+from tests.command_line import SMALL, run
 
 
 class GenrePredictions(SilentProgress):

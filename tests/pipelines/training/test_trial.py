@@ -17,9 +17,7 @@ from cs_keras.errors import ConfigError, CsKerasError, DataError
 from cs_keras.runs import read_json, read_npz
 from pipelines.training.attribute_files import AttributeFile
 from pipelines.training.trial import Execution, check_search, run_execution
-from tests.cli.conftest import dataset, demo
 
-__all__ = ["dataset", "demo"]  # the fixtures
 EPOCHS = 4
 OBJECTIVE = "val_ndcg@3"  # there are four validation tracks, and many playlists
 CHANGES: dict[str, dict[str, Any]] = {

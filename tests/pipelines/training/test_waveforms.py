@@ -20,9 +20,8 @@ from cs_keras.errors import ConfigError, DataError
 from pipelines.dataset.check import check_dataset
 from pipelines.dataset.ingest import IngestConfig, ingest
 from pipelines.dataset.repair import ingest_command
-from tests.cli.conftest import SMALL, demo, run
+from tests.command_line import SMALL, run
 
-__all__ = ["demo"]  # the fixture
 RATE = 22050
 AUDIO = AudioConfig(content="waveform")
 SETTINGS = IngestConfig(AUDIO, fold_by="track", shard_mb=1)

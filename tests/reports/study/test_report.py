@@ -21,7 +21,7 @@ from reports.study.scales import parameter_scale, score_scale
 from reports.study.tables import make_study_sections
 from reports.study.write import write_study_report
 from reports.tables.table import Section, Table
-from tests.cli.conftest import run
+from tests.command_line import run
 from tests.reports.study.study_folders import (
     SPACE,
     draw,

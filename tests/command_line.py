@@ -1,5 +1,4 @@
-import shutil
-from pathlib import Path
+"""The command line in this process, and settings with which every model of it trains in a second or two."""
 
 import pytest
 
@@ -37,17 +36,3 @@ def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as exit_:
         main([str(argument) for argument in arguments])
     return int(exit_.value.code or 0)
-
-
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small demo dataset; tests that change it take `dataset` instead."""
-    folder = tmp_path_factory.mktemp("demo") / "demo"
-    assert run("demo-data", folder, "--tracks", 60, "--artists", 30, "--playlists", 200) == 0
-    return folder
-
-
-@pytest.fixture
-def dataset(demo: Path, tmp_path: Path) -> Path:
-    """A copy of the small demo dataset without its sources."""
-    return Path(shutil.copytree(demo, tmp_path / "dataset", ignore=shutil.ignore_patterns("source")))
