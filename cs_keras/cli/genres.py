@@ -55,7 +55,7 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
         for line in composition_bars(findings.accuracy, composition):
             click.echo(_printable(line))
     if out is not None:
-        from reports.html.genre_figures import write_genre_figures
+        from reports.formats.genre_figures import write_genre_figures
 
         written = [*write_report(sections, out, FORMATS), *write_genre_figures(findings, out)]
         click.echo(f"Written: {', '.join(map(str, written))}", err=True)

@@ -1,10 +1,9 @@
 """Tables as LaTeX for documents that load booktabs."""
 
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from reports.formats.markdown_csv import printable, seed_cells
+from reports.formats.text import printable
 from reports.tables.table import NOT_AVAILABLE, Cell, Column, Section, Table
 
 LATEX = {
@@ -53,7 +52,7 @@ def _latex_lines(section: Section, table: Table) -> Iterator[str]:
     aligned = "".join(column.align[0] for column in columns)
     yield rf"\makebox[\linewidth][c]{{\begin{{tabular}}{{{aligned}}}"  # a wide one reaches into both margins
     yield r"\toprule"
-    yield from _latex_groups(columns)
+    yield from _latex_groups(table)
     yield _latex_line(map(_latex_header, columns))
     yield r"\midrule"
     yield from _latex_rows(table, len(columns))
@@ -65,16 +64,16 @@ def _latex_lines(section: Section, table: Table) -> Iterator[str]:
     yield r"\end{table}"
 
 
-def _latex_groups(columns: Sequence[Column]) -> Iterator[str]:
+def _latex_groups(table: Table) -> Iterator[str]:
     """Yield the line above the headers that names groups of columns, and the rules below the names, if any."""
     cells, rules, end = [], [], 0
-    for group, members in itertools.groupby(columns, key=lambda column: column.group):
-        begin, end = end + 1, end + len(list(members))
+    for group, width in table.column_groups:
+        begin, end = end + 1, end + width
         if group:
-            cells.append(rf"\multicolumn{{{end - begin + 1}}}{{c}}{{{escape_latex(group)}}}")
+            cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group)}}}")
             rules.append(rf"\cmidrule(l){{{begin}-{end}}}")
         else:
-            cells += [""] * (end - begin + 1)
+            cells += [""] * width
     if rules:
         yield _latex_line(cells)
         yield "".join(rules)
@@ -86,7 +85,7 @@ def _latex_rows(table: Table, n_columns: int) -> Iterator[str]:
             yield r"\midrule"
         if row.heading:
             yield _latex_line([rf"\multicolumn{{{n_columns}}}{{l}}{{\emph{{{escape_latex(row.heading)}}}}}"])
-        stubs = [escape_latex(row.name), *seed_cells(table, row)]
+        stubs = [escape_latex(row.name), *table.seed_cells(row)]
         yield _latex_line([*stubs, *map(_latex_cell, row.cells)])
         if any(cell and cell.detail for cell in row.cells):
             yield _latex_line([*[""] * len(stubs), *map(_latex_detail, row.cells)])

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.cells import cell_len
 
 from cs_keras.playlists.formats import neutralise
-from reports.runs.labels import name_seeds
-from reports.tables.table import NOT_AVAILABLE, Cell, Column, Row, Section, Table
+from reports.formats.text import printable
+from reports.tables.table import NOT_AVAILABLE, Cell, Column, Section, Table
 
 CSV_FIELDS = (
     *("section", "table", "family", "row", "seed", "column"),
@@ -56,16 +56,6 @@ def escape_markdown(text: str) -> str:
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def printable(text: str) -> str:
-    """Return text without line breaks, terminal controls and marks that reorder it: spaces in their stead."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def seed_cells(table: Table, row: Row) -> list[str]:
-    """Return the cells between the name and the numbers."""
-    return [name_seeds(row.seeds)] if table.shows_seeds else []
-
-
 def _csv_values(cell: Cell | None) -> tuple[float | str | None, ...]:
     if cell is None:
         return (None,) * 6
@@ -83,7 +73,7 @@ def _markdown_lines(table: Table) -> Iterator[str]:
         if row.heading:
             lines.append([f"**{escape_markdown(row.heading)}**", *[""] * (len(columns) - 1)])
         name = escape_markdown(row.name)
-        lines.append([name, *seed_cells(table, row), *map(_markdown_cell, row.cells)])
+        lines.append([name, *table.seed_cells(row), *map(_markdown_cell, row.cells)])
     widths = [max(3, *map(cell_len, cells)) for cells in zip(*lines, strict=True)]
     padded = [
         [_pad(text, width, column) for text, width, column in zip(line, widths, columns, strict=True)]

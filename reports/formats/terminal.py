@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from reports.formats.markdown_csv import printable, seed_cells
+from reports.formats.text import printable
 from reports.tables.table import NOT_AVAILABLE, Cell, Column, Section, Table
 
 UNLIMITED = 10_000  # characters, to measure how wide a table would be
@@ -67,7 +67,7 @@ def _rich_table(table: Table) -> RichTable:
             shown.add_section()
         if row.heading:
             shown.add_row(Text(printable(row.heading), style="italic"))
-        shown.add_row(Text(printable(row.name)), *seed_cells(table, row), *own)
+        shown.add_row(Text(printable(row.name)), *table.seed_cells(row), *own)
     return shown
 
 

@@ -8,11 +8,10 @@ from cs_keras.errors import CsKerasError, DataError
 from cs_keras.factors.store import load_factors
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location
-from reports.html.group import rank_runs
-from reports.html.page import write_page
+from reports.html.page import Source, write_page
 from reports.html.runs import folders_of, list_folders
-from reports.html.source import Source
 from reports.html.spaces import Space, Spaces
+from reports.html.summary import rank_runs
 from reports.runs.collect import Collected
 from reports.tables.table import Section
 

@@ -1,27 +1,79 @@
-"""The charts of a page: the ladder from chance to ceiling, overlap against k, and how training went."""
+"""Charts of a page: gap ladder, overlap against list length, losses by epoch, R² and values of the factors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
-from reports.html.figures import COLOURS, INK, MARKERS, label
-from reports.html.points import Point, ceiling_point, model_points, reference_points
-from reports.html.runs import Epoch
+from reports.html.factors import UNSCALABLE, Matrix, evaluated_factors, factor_r2
+from reports.html.figures import COLOURS, INK, MARKERS, Picture, draw_picture, label
+from reports.html.runs import Epoch, Folders, Predictions, folders_of, read_history
+from reports.html.spaces import Space
+from reports.html.summary import Point, ceiling_point, find_best_model, model_points, reference_points
 from reports.runs.collect import Group
 from reports.tables.notes import Kind
+from reports.tables.overlap import TITLES
 
 BAR_HEIGHT = 0.24  # inches
-PANEL = (2.3, 1.7)  # inches, of one model's losses
+PANEL = (2.3, 1.7)  # inches for the losses of one model
 N_ACROSS = 4
-N_TOLD = len(COLOURS) - 1  # models that overlap against k tells apart; the others are grey
+N_COLOURED = len(COLOURS) - 1  # models with a colour of their own; others are grey
 GREY = COLOURS[-1]
-MODEL, YARDSTICK, CEILING = COLOURS[0], GREY, COLOURS[1]
+MODEL, REFERENCE, CEILING = COLOURS[0], GREY, COLOURS[1]
+N_BINS = 60
+TAIL = 0.1  # percent of the values at each end that a histogram leaves out
+
+
+def overlap_pictures(group: Group, name: str) -> Iterator[Picture]:
+    """Yield the ladder and overlap against list length for each kind of list; `name` starts their ids."""
+    for kind, title in TITLES.items():
+        best = find_best_model(group, kind)
+        ladder = ladder_figure(group, kind, best.best.k) if best else None
+        if ladder:
+            caption = (
+                f"{title}: from chance (dashed) up to the refit ceiling, where it was measured. Hatched: reference "
+                "predictors without audio. Lines: 95% interval or, of several seeds, one standard deviation."
+            )
+            yield draw_picture(ladder, f"{name}-{kind}-ladder", caption)
+        lengths = overlap_figure(group, kind)
+        if lengths:
+            caption = (
+                f"{title} against list length. Bands: chance with two standard deviations, and the refit ceiling "
+                "with its interval, where it was measured. Thin grey lines: other models."
+            )
+            yield draw_picture(lengths, f"{name}-{kind}-lengths", caption)
+
+
+def losses_pictures(group: Group, folders: Folders, name: str) -> Iterator[Picture]:
+    """Yield the losses of the models by epoch, if any run recorded them."""
+    histories = {run.label: [read_history(path) for path in folders_of(run, folders)] for run in group.runs}
+    losses = losses_figure(histories)
+    if losses:
+        yield draw_picture(
+            losses, f"{name}-losses", "Training and validation loss by epoch; one line per seed."
+        )
+
+
+def factor_pictures(models: Mapping[str, Predictions], space: Space, name: str) -> Iterator[Picture]:
+    """Yield R² by factor and the distribution of values, for at least one model, the best first."""
+    if not models:
+        return
+    if space.factors.scaler.kind != UNSCALABLE:
+        caption = "R² of each factor on test tracks; below the dashed line the factor's mean would be better."
+        yield draw_picture(r2_figure(models, space), f"{name}-r2", caption)
+    best = next(iter(models))
+    caption = (
+        "Values of all factors before and after scaling, of all tracks with factors, and predicted values."
+    )
+    yield draw_picture(spread_figure(best, models[best], space), f"{name}-spread", caption)
 
 
 def ladder_figure(group: Group, kind: Kind, k: int) -> Figure | None:
-    """Draw each predictor's overlap as a bar from chance: what is below it points left. None if there are none."""
+    """Draw each predictor's overlap as a bar that starts at chance; None if there are no predictors."""
     points = sorted(
         (*model_points(group, kind, k), *reference_points(group, kind, k)), key=lambda point: point.value
     )
@@ -56,7 +108,7 @@ def ladder_figure(group: Group, kind: Kind, k: int) -> Figure | None:
 def _bar_colour(point: Point) -> str:
     if point.is_ceiling:
         return CEILING
-    return MODEL if point.is_model else YARDSTICK
+    return MODEL if point.is_model else REFERENCE
 
 
 def overlap_figure(group: Group, kind: Kind) -> Figure | None:
@@ -69,12 +121,12 @@ def overlap_figure(group: Group, kind: Kind) -> Figure | None:
     axes = figure.add_subplot()
     _draw_bands(axes, group, kind, {k: by_k[k][0].chance for k in ks})
     ranked = [point.name for point in by_k[ks[0]]]
-    for place, name in reversed(list(enumerate(ranked))):
+    for rank, name in reversed(list(enumerate(ranked))):
         points = [point for k in ks for point in by_k[k] if point.name == name]
         x, values = [point.k for point in points], [point.value for point in points]
-        if place < N_TOLD:
-            (line,) = axes.plot(x, values, marker=MARKERS[place], markersize=5, label=label(name))
-            line.set(color=COLOURS[place], zorder=3)
+        if rank < N_COLOURED:
+            (line,) = axes.plot(x, values, marker=MARKERS[rank], markersize=5, label=label(name))
+            line.set(color=COLOURS[rank], zorder=3)
         else:
             axes.plot(x, values, color=GREY, linewidth=0.8, alpha=0.6)
     axes.set_xscale("log")
@@ -105,20 +157,19 @@ def _draw_bands(axes: Axes, group: Group, kind: Kind, chance: Mapping[int, float
 
 
 def losses_figure(histories: Mapping[str, Sequence[Sequence[Epoch]]]) -> Figure | None:
-    """Draw the train and validation loss of each model, one line a seed; None where no run kept its epochs."""
-    kept = {name: [seed for seed in seeds if seed] for name, seeds in histories.items()}
-    kept = {name: seeds for name, seeds in kept.items() if seeds}
-    if not kept:
+    """Draw the train and validation loss of each model, one line per seed; None if no run recorded epochs."""
+    saved = {name: [seed for seed in seeds if seed] for name, seeds in histories.items() if any(seeds)}
+    if not saved:
         return None
-    n_across = min(N_ACROSS, len(kept))
-    n_down = -(-len(kept) // n_across)
+    n_across = min(N_ACROSS, len(saved))
+    n_down = -(-len(saved) // n_across)
     size = (max(4.0, PANEL[0] * n_across), PANEL[1] * n_down + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(n_down, n_across, squeeze=False).ravel().tolist()
-    for axes, (name, seeds) in zip(panels, kept.items(), strict=False):
+    for axes, (name, seeds) in zip(panels, saved.items(), strict=False):
         _draw_losses(axes, seeds)
         axes.set_title(label(name), fontsize="small")
-    for axes in panels[len(kept) :]:
+    for axes in panels[len(saved) :]:
         axes.set_axis_off()
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
@@ -127,14 +178,53 @@ def losses_figure(histories: Mapping[str, Sequence[Sequence[Epoch]]]) -> Figure 
 def _draw_losses(axes: Axes, seeds: Sequence[Sequence[Epoch]]) -> None:
     for number, history in enumerate(seeds):
         x = [epoch.epoch for epoch in history]
-        marker = "o" if len(x) == 1 else ""
+        style: dict[str, Any] = {"marker": "o" if len(x) == 1 else "", "linewidth": 1.2}
         train, validation = ("train", "validation") if not number else ("", "")
-        loss = [epoch.loss for epoch in history]
-        axes.plot(x, loss, marker=marker, color=COLOURS[0], linewidth=1.2, label=train)
-        if all(epoch.val_loss is not None for epoch in history):
-            val = [epoch.val_loss or 0.0 for epoch in history]
-            axes.plot(
-                x, val, marker=marker, color=COLOURS[4], linestyle="--", linewidth=1.2, label=validation
-            )
+        axes.plot(x, [epoch.loss for epoch in history], color=COLOURS[0], label=train, **style)
+        values = [epoch.val_loss for epoch in history if epoch.val_loss is not None]
+        if len(values) == len(x):
+            axes.plot(x, values, color=COLOURS[4], linestyle="--", label=validation, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize="x-small")
+
+
+def r2_figure(models: Mapping[str, Predictions], space: Space) -> Figure:
+    """Draw the R² of each factor on test tracks, the best models first; factors by decreasing variance."""
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    spread = space.factors.item_factors[space.factors.has_factors].var(axis=0)
+    order = np.argsort(-spread, kind="stable")
+    for (name, predictions), marker, colour in zip(models.items(), MARKERS, COLOURS, strict=False):
+        values = factor_r2(*evaluated_factors(predictions, space))[order]
+        x = np.arange(1, len(values) + 1)
+        axes.plot(x, values, marker, color=colour, markersize=4, label=label(name))
+    axes.axhline(0, color=INK, linewidth=1, linestyle="--")
+    axes.set(xlabel="factor, by decreasing variance", ylabel="R² (test)")
+    figure.legend(loc="outside right upper", fontsize="small")
+    return figure
+
+
+def spread_figure(name: str, predictions: Predictions, space: Space) -> Figure:
+    """Draw histograms of all factors before and after scaling, and of a model's predictions for test tracks."""
+    scaler = space.factors.scaler
+    true = space.factors.item_factors[space.factors.has_factors]
+    rows = space.rows(predictions.track_ids)
+    predicted = predictions.scaled_factors[space.tracks.in_split("test")[rows]]
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    before, after = figure.subplots(1, 2)
+    targets = scaler.transform(true)
+    before.hist(true.ravel(), _bins(true), color=COLOURS[0], density=True)
+    bins = _bins(targets)
+    after.hist(targets.ravel(), bins, color=COLOURS[0], density=True, label="targets")
+    inside = np.clip(predicted.ravel(), bins[0], bins[-1])
+    after.hist(inside, bins, histtype="step", color=COLOURS[4], density=True, label=f"{label(name)}, test")
+    before.set(title="before scaling", xlabel="factor value", ylabel="density", yticks=[])
+    after.set(title=f"after scaling ({scaler.kind})", xlabel="target", yticks=[])
+    figure.legend(*after.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _bins(values: Matrix) -> npt.NDArray[np.float64]:
+    """Return the edges of bins without the tails, or of a single bin for values that are all equal."""
+    low, high = np.percentile(values, [TAIL, 100 - TAIL])
+    return np.linspace(low, high, N_BINS + 1) if low < high else np.array([low - 0.5, low + 0.5])

@@ -1,19 +1,20 @@
-"""Pictures inside a page: SVG that takes the page's own text colour, so that it is as clear on dark as on light."""
+"""Matplotlib figures as SVG inside a page, in the page's own text colour: readable in light and dark mode."""
 
 import io
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
+from xml.etree import ElementTree
 
 import matplotlib.style
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from reports.formats.html_markup import Markup, element
-from reports.formats.markdown_csv import printable
 from reports.formats.plot_style import STYLE, plain
+from reports.formats.text import shorten
 
-INK = "#010203"  # stands for the page's text colour
+INK = "#010203"  # replaced by the page's text colour
 COLOURS = (
     "#0072B2",
     "#E69F00",
@@ -24,10 +25,9 @@ COLOURS = (
     "#8C6D31",
     "#7F7F7F",
 )  # Okabe, Ito
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # so that colour alone tells nothing apart
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one a colour, for readers who do not distinguish colours
 MAX_LABEL = 44  # characters
 MISSING = "\N{WHITE SQUARE}"
-
 PAGE_STYLE = {
     **STYLE,
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), INK),
@@ -38,39 +38,52 @@ PAGE_STYLE = {
     "grid.alpha": 0.15,
 }
 METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+XLINK = "http://www.w3.org/1999/xlink"
+
+ElementTree.register_namespace("", "http://www.w3.org/2000/svg")  # HTML knows SVG elements without a prefix
+ElementTree.register_namespace("xlink", XLINK)
+
+
+class Picture(NamedTuple):
+    """A figure of a page: its id, its caption, and the SVG element."""
+
+    name: str
+    caption: str
+    svg: Markup
 
 
 @contextmanager
 def page_style() -> Iterator[None]:
-    """Draw in the page's style, whatever the user's own settings are."""
+    """Draw in the page's style, independent of the user's matplotlib settings."""
     with matplotlib.style.context(["default", PAGE_STYLE]):
         yield
 
 
 def label(text: str) -> str:
-    """Return a name that the font can draw, short, and that is not taken for mathematics."""
-    shown = printable(text)
-    shown = shown if len(shown) <= MAX_LABEL else f"{shown[: MAX_LABEL - 1]}…"
+    """Return a short name without mathematics; characters that the font lacks become squares."""
     known = get_font(findfont(FontProperties())).get_charmap()
+    shown = shorten(text, MAX_LABEL)
     return plain("".join(character if ord(character) in known else MISSING for character in shown))
 
 
-def figure_html(figure: Figure, name: str, caption: str) -> Markup:
-    """Return a figure drawn inside `page_style`, with its caption; `name` is its id, a word of its own."""
-    file = io.StringIO()
+def draw_picture(figure: Figure, name: str, caption: str) -> Picture:
+    """Render a figure that was drawn inside `page_style`; `name` must be unique on the page."""
+    file = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(file, format="svg", metadata=METADATA, transparent=True)
-    picture = _inline(file.getvalue(), name, caption)
-    scroll = element("div", picture, class_="scroll", role="region", aria_label=caption, tabindex="0")
-    return element("figure", scroll, element("figcaption", caption), id=name)
+    return Picture(name, caption, _inline(file.getvalue(), name, caption))
 
 
-def _inline(svg: str, name: str, caption: str) -> Markup:
-    """Return SVG to stand inside HTML: ids of its own, our text colour, no fixed size."""
-    body = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", body)
-    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)  # of names
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    label = str(element("svg", role="img", aria_label=caption)).removesuffix("></svg>")
-    return Markup(re.sub(r"<svg\b", lambda _: label, body, count=1).strip())
+def _inline(svg: bytes, name: str, caption: str) -> Markup:
+    """Return the SVG element with ids that are unique on the page, an accessible label and no comments."""
+    root = ElementTree.fromstring(svg)
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            if key == "id":
+                value = f"{name}-{value}"
+            elif key == f"{{{XLINK}}}href" and value.startswith("#"):
+                value = f"#{name}-{value[1:]}"
+            element.set(key, value.replace("url(#", f"url(#{name}-").replace(INK, "currentColor"))
+    root.set("role", "img")
+    root.set("aria-label", caption)
+    return Markup(ElementTree.tostring(root, encoding="unicode"))

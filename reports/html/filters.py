@@ -1,76 +1,86 @@
-"""What a network listens for: its first filters, what they make of a track, and the tracks they answer to."""
+"""The inside of a network on a page: its first filters, their feature maps, and the tracks that activate units."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.formats.html import notes_html, table_html
-from reports.formats.html_markup import Markup, element, shorten
-from reports.html.figures import figure_html
+from reports.formats.text import shorten
+from reports.html.figures import Picture, draw_picture
 from reports.html.inspection import Inspection, Units
 from reports.html.spaces import Space, brief, describe_tracks
 from reports.tables.table import Cell, Column, Row, Table
 
-N_KERNELS = 64  # drawn
+N_KERNELS = 64  # filters that are drawn
 N_ROWS = 16  # units in a table
-LONG = 16  # frames or mel bands from which on a kernel takes more room on that axis
+LONG = 16  # frames or mel bands from which on a kernel gets more room on that axis
 SHORT_SIDE, LONG_SIDE = 0.42, 1.7  # inches
 WIDTH = 8.0
 MAP_COLUMNS = 3
 DIVERGING, INPUT, ACTIVATION = "PuOr_r", "magma", "viridis"
-
+IMAGE = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
 COLUMNS = (
-    Column("most at one moment", "moment", align="left"),
-    Column("most on average", "mean", align="left"),
+    Column("highest at one moment", "moment", align="left"),
+    Column("highest on average", "mean", align="left"),
 )
-TELLING = (
-    "first the one whose mean activation differs most, then always the one that adds most to those before"
-)
-GLIMPSE = (
-    "After Dieleman 2014. Only validation and test tracks were heard: the network was not trained on them."
-)
+SOURCE_NOTE = "After Dieleman 2014. Validation and test tracks only: the network was not trained on them."
 
 
-def inspection_html(model: str, inspection: Inspection, space: Space | None, name: str) -> Iterator[Markup]:
-    """Yield the part of a page that shows what a network listens for.
+class InspectionPart(NamedTuple):
+    """The part of a page about the inside of a network; parts that a network lacks are empty."""
+
+    heading: str
+    notes: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    filters: Table | None
+    other_filters: Table | None
+    units: Table | None
+
+
+def describe_inspection(model: str, inspection: Inspection, space: Space | None, name: str) -> InspectionPart:
+    """Return the figures and tables of a network's filters and units.
 
     Parameters
     ----------
     model
         Label of the run.
     inspection
-        Of its first seed.
+        Inspection of its first seed.
     space
-        What a dataset knows of the tracks; without it they are shown by their ids.
+        The dataset's tracks; without it tracks are shown by their ids.
     name
-        Begins the ids on the page.
+        Start of the ids on the page.
     """
     ids = inspection.track_ids
     tracks = describe_tracks(space, space.rows(ids)) if space else [brief(one) for one in ids.tolist()]
-    yield element("h3", f"What {shorten(model)} listens for")
-    yield notes_html((_heard(inspection), GLIMPSE))
+    filters: Table | None = None
+    other_filters: Table | None = None
+    units: Table | None = None
     if len(inspection.filters):
-        yield element("div", *_pictures(inspection, tracks, name), class_="pictures")
-        ranked = inspection.filters.order.tolist()
-        title = f"Tracks that filters of {inspection.filters.layer} answer to most"
-        table = _table(title, inspection.filters, ranked[:N_ROWS], tracks, "filter")
-        yield table_html(_with_notes(table, _filter_notes(inspection)), f"{name}-filters")
+        ranked, layer = inspection.filters.order.tolist(), inspection.filters.layer
+        title = f"Tracks with the highest activations of filters of {layer}"
+        notes = _filter_notes(inspection)
+        filters = _table(title, inspection.filters, ranked[:N_ROWS], tracks, "filter", notes)
         if len(ranked) > N_ROWS:
-            others = _table("The other filters", inspection.filters, ranked[N_ROWS:], tracks, "filter")
-            summary = element("summary", f"The other {len(ranked) - N_ROWS} filters")
-            yield element("details", summary, table_html(others, f"{name}-other-filters"))
+            title = f"The other {len(ranked) - N_ROWS} filters"
+            other_filters = _table(title, inspection.filters, ranked[N_ROWS:], tracks, "filter")
     if len(inspection.units):
-        title = f"Tracks that units of the last hidden layer ({inspection.units.layer}) answer to most"
-        table = _table(title, inspection.units, inspection.units.order[:N_ROWS].tolist(), tracks, "unit")
-        yield table_html(_with_notes(table, _unit_notes(inspection)), f"{name}-units")
+        ranked, layer = inspection.units.order[:N_ROWS].tolist(), inspection.units.layer
+        title = f"Tracks with the highest activations of units of the last hidden layer ({layer})"
+        units = _table(title, inspection.units, ranked, tracks, "unit", _unit_notes(inspection))
+    pictures = tuple(_pictures(inspection, tracks, name)) if filters else ()
+    heading = f"What activates {shorten(model)}"
+    return InspectionPart(
+        heading, (_tracks_note(inspection), SOURCE_NOTE), pictures, filters, other_filters, units
+    )
 
 
 def kernels_figure(inspection: Inspection) -> Figure:
-    """Draw filters of the first layer, time from left to right and pitch upwards, all on one scale of colours.
+    """Draw filters of the first layer on one colour scale, time from left to right and frequency upwards.
 
-    Of more than there is room for, those that tell most about tracks.
+    At most `N_KERNELS` are drawn, those that distinguish tracks best.
     """
     chosen = sorted(inspection.filters.order[:N_KERNELS].tolist())
     _, n_frames, n_mels = inspection.kernels.shape
@@ -81,8 +91,8 @@ def kernels_figure(inspection: Inspection) -> Figure:
     panels = figure.subplots(n_down, n_across, squeeze=False).ravel().tolist()
     limit = float(np.abs(inspection.kernels[chosen]).max()) or 1.0
     for axes, number in zip(panels, chosen, strict=False):
-        picture = axes.imshow(inspection.kernels[number].T, cmap=DIVERGING, vmin=-limit, vmax=limit, **_IMAGE)
-        _title(axes, str(number + 1))
+        picture = axes.imshow(inspection.kernels[number].T, cmap=DIVERGING, vmin=-limit, vmax=limit, **IMAGE)
+        _set_title(axes, str(number + 1))
         axes.set(xticks=[], yticks=[])
     for axes in panels[len(chosen) :]:
         axes.set_axis_off()
@@ -93,7 +103,7 @@ def kernels_figure(inspection: Inspection) -> Figure:
 
 
 def maps_figure(inspection: Inspection) -> Figure:
-    """Draw the spectrogram that a network was given beside what some filters make of it, each on its own scale."""
+    """Draw an input spectrogram next to the feature maps of some filters, each on its own colour scale."""
     example = inspection.example
     n_panels = 1 + len(example.filters)
     n_down = -(-n_panels // MAP_COLUMNS)
@@ -101,11 +111,11 @@ def maps_figure(inspection: Inspection) -> Figure:
     grid = figure.subplots(n_down, MAP_COLUMNS, squeeze=False, sharex=True, sharey=True)
     panels = grid.ravel().tolist()
     area = (0, inspection.window_s, 0, example.mel.shape[1])
-    panels[0].imshow(example.mel.T, cmap=INPUT, extent=area, **_IMAGE)
-    _title(panels[0], "input (dB)")
-    for place, (axes, number) in enumerate(zip(panels[1:], example.filters.tolist(), strict=False)):
-        axes.imshow(example.maps[..., place].T, cmap=ACTIVATION, extent=area, **_IMAGE)
-        _title(axes, f"filter {number + 1}")
+    panels[0].imshow(example.mel.T, cmap=INPUT, extent=area, **IMAGE)
+    _set_title(panels[0], "input (dB)")
+    for i, (axes, number) in enumerate(zip(panels[1:], example.filters.tolist(), strict=False)):
+        axes.imshow(example.maps[..., i].T, cmap=ACTIVATION, extent=area, **IMAGE)
+        _set_title(axes, f"filter {number + 1}")
     for axes in panels:
         axes.tick_params(labelsize="x-small")
         axes.grid(visible=False)
@@ -116,84 +126,78 @@ def maps_figure(inspection: Inspection) -> Figure:
     return figure
 
 
-_IMAGE = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
-
-
-def _title(axes: Axes, text: str) -> None:
+def _set_title(axes: Axes, text: str) -> None:
     axes.set_title(text, fontsize="x-small", pad=2)
     axes.grid(visible=False)
 
 
-def _pictures(inspection: Inspection, tracks: Sequence[str], name: str) -> Iterator[Markup]:
+def _pictures(inspection: Inspection, tracks: Sequence[str], name: str) -> Iterator[Picture]:
     n, n_frames, n_mels = inspection.kernels.shape
     drawn = (
-        "the filters" if n <= N_KERNELS else f"the {N_KERNELS} of {n:,} filters that tell most about tracks"
+        "all filters" if n <= N_KERNELS else f"the {N_KERNELS} of {n:,} filters that distinguish tracks best"
     )
-    yield figure_html(
+    yield draw_picture(
         kernels_figure(inspection),
         f"{name}-kernels",
         f"The first convolution, {inspection.filters.layer}: {drawn}, {n_frames} frames × {n_mels} mel bands each. "
-        "Time runs to the right, pitch upwards; what is multiplied by positive weights excites a filter.",
+        "Time from left to right, frequency upwards; input at positive weights activates a filter.",
     )
     example = inspection.example
     shown = tracks[inspection.track_ids.tolist().index(example.track_id)]
-    yield figure_html(
+    yield draw_picture(
         maps_figure(inspection),
         f"{name}-activations",
-        f"{shown}, {inspection.window_s:.1f} s from {_time(example.start_s)}: the spectrogram, and what "
-        "filters make of it, each on its own scale: those that tell most about tracks.",
+        f"{shown}, {inspection.window_s:.1f} s from {_format_time(example.start_s)}: the spectrogram and the "
+        "feature maps of the filters that distinguish tracks best, each on its own colour scale.",
     )
 
 
-def _table(title: str, units: Units, chosen: Sequence[int], tracks: Sequence[str], stub: str) -> Table:
+def _table(
+    title: str,
+    units: Units,
+    chosen: Sequence[int],
+    tracks: Sequence[str],
+    stub: str,
+    notes: tuple[str, ...] = (),
+) -> Table:
     rows = []
     for unit in chosen:
-        moments = [
-            f"{tracks[row]}, {_time(seconds)}"
-            for row, seconds in zip(
-                units.moment_track[unit].tolist(), units.moment_s[unit].tolist(), strict=True
-            )
-        ]
-        means = [tracks[row] for row in units.mean_track[unit].tolist()]
-        rows.append(Row(f"{stub} {unit + 1}", (), tuple(_cell(names) for names in (moments, means))))
-    return Table(title, COLUMNS, tuple(rows), (), stub)
+        moments = zip(units.moment_track[unit].tolist(), units.moment_s[unit].tolist(), strict=True)
+        at_moments = [f"{tracks[row]}, {_format_time(seconds)}" for row, seconds in moments]
+        on_average = [tracks[row] for row in units.mean_track[unit].tolist()]
+        cells = (Cell(names[0], None, detail="\n".join(names[1:])) for names in (at_moments, on_average))
+        rows.append(Row(f"{stub} {unit + 1}", (), tuple(cells)))
+    return Table(title, COLUMNS, tuple(rows), notes, stub)
 
 
-def _cell(names: Sequence[str]) -> Cell:
-    """Return a cell of several tracks, one a line."""
-    return Cell(names[0], None, detail="\n".join(names[1:]))
-
-
-def _with_notes(table: Table, notes: tuple[str, ...]) -> Table:
-    return Table(table.title, table.columns, table.rows, notes, table.stub)
-
-
-def _heard(inspection: Inspection) -> str:
+def _tracks_note(inspection: Inspection) -> str:
     n, windows = len(inspection.track_ids), inspection.n_windows
-    which = (
-        f"all {n:,}" if n == inspection.n_tracks else f"{n:,} of {inspection.n_tracks:,}, drawn at random,"
+    which = f"all {n:,}" if n == inspection.n_tracks else f"a random {n:,} of {inspection.n_tracks:,}"
+    parts = f"{windows} windows" if windows > 1 else "one window"
+    return (
+        f"Over {which} validation and test tracks, at most {parts} of {inspection.window_s:.1f} s per track."
     )
-    parts = f"{windows} windows" if windows > 1 else "a window"
-    return f"Over {which} validation and test tracks, at most {parts} of {inspection.window_s:.1f} s of each."
 
 
 def _filter_notes(inspection: Inspection) -> tuple[str, ...]:
     return (
-        f"Filters in the order of what they tell about tracks: {TELLING}. Of each the "
-        f"{inspection.filters.mean_track.shape[1]} tracks that activate it most, with the second at which they do.",
-        "Where a filter reaches over the edge of a window it is not counted.",
+        "Filters are ordered by how well they distinguish tracks: the first has the largest variance of its mean "
+        "activation, each next one adds most to those before it. Listed are the "
+        f"{inspection.filters.mean_track.shape[1]} tracks with the highest activation, and its time.",
+        "Positions where a filter extends over the edge of a window are not counted.",
     )
 
 
 def _unit_notes(inspection: Inspection) -> tuple[str, ...]:
     n = len(inspection.units)
-    shown = f"{N_ROWS} of {n:,} units, those that tell most about tracks" if n > N_ROWS else "All units"
-    others = " All units: inspection.npz of the run." if n > N_ROWS else ""
+    window = f"A moment is a window of {inspection.window_s:.1f} s; its start is shown."
+    if n <= N_ROWS:
+        return (f"All units. {window}",)
     return (
-        f"{shown}. A unit's moment is a window of {inspection.window_s:.1f} s; told is where it begins.{others}",
+        f"{N_ROWS} of {n:,} units, those that distinguish tracks best. {window} inspection.npz of the run has all.",
     )
 
 
-def _time(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds * 10), 600)
     return f"{minutes}:{rest / 10:04.1f}"

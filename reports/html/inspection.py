@@ -1,4 +1,4 @@
-"""What pages show of the inside of a network: ``inspection.npz`` of a run, checked and typed."""
+"""The inside of a network as ``inspection.npz`` of a run records it, checked and typed."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,18 +18,18 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """Units of one layer and the tracks that each answers to most, the first the most.
+    """Units of one layer and the tracks with the highest activation of each, in decreasing order.
 
     Attributes
     ----------
     layer : str
-        Name of the layer; empty where the network has none of the kind.
+        Name of the layer; empty if the network has no such layer.
     order : ndarray of int64, shape (n_units,)
-        Units, those first that together tell most about tracks by their mean activation.
+        Units, those first that together distinguish tracks best by their mean activation.
     moment_track, moment_value, moment_s : ndarray, shape (n_units, k)
-        By the highest activation at one moment: rows of ``track_ids``, the activation, and seconds.
+        Highest activation at one moment: rows of ``track_ids``, activations, and times in seconds.
     mean_track, mean_value : ndarray, shape (n_units, k)
-        By the mean activation.
+        Highest mean activation: rows of ``track_ids``, and activations.
     """
 
     layer: str
@@ -46,15 +46,15 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One window of one track, and what some filters make of it.
+    """One window of one track, and its feature maps.
 
     Attributes
     ----------
     track_id : str
     start_s : float
-        Where in the track the window begins.
+        Start of the window in the track, in seconds.
     mel : ndarray of float32, shape (frames, n_mels)
-        Decibels.
+        Mel spectrogram in dB.
     filters : ndarray of int64, shape (n_shown,)
         Numbers of the filters.
     maps : ndarray of float32, shape (n_steps, n_mels, n_shown)
@@ -69,19 +69,19 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What a run's network listens for.
+    """Filters and units of a run's network, and the tracks that activate them.
 
     Attributes
     ----------
-    track_ids : ndarray of str, shape (n_heard,)
-        Validation and test tracks that the network was run over.
+    track_ids : ndarray of str, shape (n_inspected,)
+        Validation and test tracks that were passed through the network.
     n_tracks, n_windows : int
-        How many such tracks there are, and windows of each that were heard at most.
+        Number of validation and test tracks, and maximum number of windows per track.
     window_s : float
-        Length of a window.
+        Length of a window in seconds.
     kernels : ndarray of float32, shape (n_filters, n_frames, n_mels)
     filters, units : Units
-        Of the first convolution, and of the last hidden dense layer.
+        Units of the first convolution, and of the last hidden dense layer.
     example : Example
     """
 
@@ -96,14 +96,14 @@ class Inspection:
 
 
 def read_inspection(folder: Path) -> Inspection | None:
-    """Read what a run's network listens for; None where that was not looked into, or by another release.
+    """Read the inspection of a run's network; None if there is none, or one of another release.
 
     Raises
     ------
     StorageError
         When the file is there and cannot be read, or lacks an array.
     DataError
-        When its arrays do not fit each other.
+        When shapes of its arrays do not match.
     """
     path = folder / INSPECTION_FILE
     if not path.exists() or int(read_npz(path, "version")["version"]) != INSPECTION_VERSION:
@@ -147,4 +147,6 @@ def _check(inspection: Inspection, path: Path) -> None:
             not rows.size or 0 <= rows.min() <= rows.max() < len(inspection.track_ids) for rows in tracks
         ]
     if not all(fits):
-        raise DataError(f"{path} holds arrays that do not fit each other; remove it, and it is made again.")
+        raise DataError(
+            f"{path} has arrays whose shapes do not match. Remove it to inspect the network again."
+        )

@@ -1,4 +1,4 @@
-"""The map of a model's tracks: where it puts them in two dimensions, and who their neighbours are."""
+"""The map of a model's tracks: a t-SNE embedding of the predicted factors, and the neighbours of each track."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,49 +12,49 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from cs_keras.evaluation.search.topk import Metric, top_k_similar
-from reports.formats.html_markup import shorten
+from reports.formats.text import shorten
 from reports.html.factors import cosine_distances
 from reports.html.figures import COLOURS, MARKERS, label
 from reports.html.runs import Predictions
 from reports.html.spaces import Space, fold_column, text_column
 
 Matrix = npt.NDArray[np.float32]
-Lists = list[list[int] | None]  # rows of each track's neighbours, the nearest first
+Lists = list[list[int] | None]  # rows of each track's neighbours, nearest first; None without factors
 
-LEAST_TRACKS = 5  # fewer make no map
+LEAST_TRACKS = 5  # minimum for a map
 N_NEIGHBOURS = 10
 PERPLEXITY = 30.0
 SEED = 0
-N_DIMENSIONS = 50  # of t-SNE's input, as its authors take: more cost time and tell it little
-N_FEW = 2_000  # tracks up to which threads would mostly wait for each other
-N_MANY = 5_000  # tracks from which on t-SNE stops at half its usual steps
+N_DIMENSIONS = 50  # principal components that t-SNE gets, as in van der Maaten & Hinton 2008
+N_FEW = 2_000  # tracks up to which one thread is faster than several
+N_MANY = 5_000  # tracks from which on t-SNE takes half the usual number of steps
 N_STEPS = 1_000
-N_VECTORS = 2_000  # points that a picture keeps apart; more become one image
+N_VECTORS = 2_000  # points up to which a figure is drawn as vectors; more are rasterised
 OTHERS = "others"
 
 
 @dataclass(frozen=True, eq=False)
 class TrackMap:
-    """Tracks that a model was not trained on, as it places them.
+    """Positions and neighbours of the tracks that a model was not trained on.
 
     Attributes
     ----------
     model : str
         Label of the run.
-    places : ndarray of float32, shape (n_tracks, 2)
+    positions : ndarray of float32, shape (n_tracks, 2)
         t-SNE of the predicted factors.
     predicted, true : list of list of int or None
-        Neighbours among the tracks of the map under predicted and true factors; None of a track without factors.
+        Neighbours among the tracks of the map by predicted and true factors; None for a track without factors.
     names : dict of str to list of str
-        ``id`` and, where a dataset names them, ``title`` and ``artist``.
+        ``id`` and, with a dataset, ``title`` and ``artist``.
     kinds : dict of str to list of str
-        What to colour tracks by: ``genre``, ``artist``, ``fold``.
+        Categories for colours: ``genre``, ``artist``, ``fold``.
     error : list of float or None
         Cosine distance of predicted and true factors; empty without a dataset.
     """
 
     model: str
-    places: Matrix
+    positions: Matrix
     predicted: Lists
     true: Lists
     names: dict[str, list[str]]
@@ -62,37 +62,37 @@ class TrackMap:
     error: list[float | None] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
 
 def make_map(model: str, predictions: Predictions, space: Space | None, metric: str) -> TrackMap | None:
-    """Return the map of a model's predictions; None for too few tracks or if all are predicted alike.
+    """Return the map of a model's predictions; None for too few tracks, or if all predictions are equal.
 
     Parameters
     ----------
     model
         Label of the run.
     predictions
-        Of its first seed.
+        Predictions of its first seed.
     space
-        What a dataset knows of the tracks; without it there are no names and no true neighbours.
+        The dataset's tracks and factors; without them there are no names and no true neighbours.
     metric : {"cosine", "euclidean"}
-        By which neighbours are the nearest.
+        Similarity of neighbours.
     """
     factors = predictions.factors
     if len(factors) < LEAST_TRACKS or not np.ptp(factors, axis=0).any():
         return None
-    places = _embed(factors, metric)
+    positions = _embed(factors, metric)
     lists = _neighbours(factors, np.ones(len(factors), np.bool_), metric)
     names = {"id": [shorten(track_id) for track_id in predictions.track_ids.tolist()]}
     if space is None:
-        return TrackMap(model, places, lists, [], names)
+        return TrackMap(model, positions, lists, [], names)
     rows = space.rows(predictions.track_ids)
     known, true = space.factors.has_factors[rows], space.factors.item_factors[rows]
     distances = np.where(known, cosine_distances(true, factors), np.nan).round(4).tolist()
     return TrackMap(
         model,
-        places,
+        positions,
         lists,
         _neighbours(true, known, metric),
         {**names, **{column: text_column(space, rows, column) for column in ("title", "artist")}},
@@ -106,32 +106,32 @@ def make_map(model: str, predictions: Predictions, space: Space | None, metric: 
 
 
 def map_script(track_map: TrackMap) -> str:
-    """Return a script that hands the map to the page: a page opened from disk may read no other kind of file."""
+    """Return a script that passes the map to the page: a page opened from disk can load no other kind of file."""
     content: dict[str, Any] = {
         "model": shorten(track_map.model),
-        "x": track_map.places[:, 0].round(3).tolist(),
-        "y": track_map.places[:, 1].round(3).tolist(),
+        "x": track_map.positions[:, 0].round(3).tolist(),
+        "y": track_map.positions[:, 1].round(3).tolist(),
         "names": track_map.names,
         "kinds": track_map.kinds,
         "error": track_map.error,
         "predicted": track_map.predicted,
         "true": track_map.true,
     }
-    # ASCII only, and no "<": whatever a name holds, it can end neither the text nor the script.
+    # ASCII only and no "<", so that no name can end the string or the script element.
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f"(window.trackMaps ??= []).push({text});\n"
 
 
 def map_figure(track_map: TrackMap) -> Figure:
-    """Draw the map for who has no scripts: by genre where there are any."""
+    """Draw the map for browsers without scripts, coloured by genre if genres are known."""
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.add_subplot()
     kinds = np.array(_frequent(track_map.kinds.get("genre", [""] * len(track_map))))
     names = [name for name in dict.fromkeys(sorted(kinds.tolist())) if name != OTHERS]
-    for place, name in enumerate([*names, *([OTHERS] if OTHERS in kinds else [])]):
-        x, y = track_map.places[kinds == name].T
-        points = axes.scatter(x, y, s=14, marker=MARKERS[place], linewidths=0, label=label(name))
-        points.set(color=COLOURS[place], rasterized=len(track_map) > N_VECTORS)
+    for i, name in enumerate([*names, *([OTHERS] if OTHERS in kinds else [])]):
+        x, y = track_map.positions[kinds == name].T
+        points = axes.scatter(x, y, s=14, marker=MARKERS[i], linewidths=0, label=label(name))
+        points.set(color=COLOURS[i], rasterized=len(track_map) > N_VECTORS)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     if len(names) > 1:
@@ -140,10 +140,7 @@ def map_figure(track_map: TrackMap) -> Figure:
 
 
 def _embed(factors: Matrix, metric: str) -> Matrix:
-    """Return t-SNE places, float32 of shape (n, 2); of directions where it is the angle that counts.
-
-    After van der Maaten & Hinton 2008: of many dimensions, t-SNE is given the principal components.
-    """
+    """Return t-SNE positions, float32 of shape (n, 2); for cosine similarity of factors at unit norm."""
     if metric == "cosine":
         norms = np.linalg.norm(factors, axis=1, keepdims=True)
         factors = factors / np.where(norms > 0, norms, 1)
@@ -173,9 +170,9 @@ def _neighbours(factors: Matrix, known: npt.NDArray[np.bool_], metric: str) -> L
 
 
 def _frequent(kinds: list[str]) -> list[str]:
-    """Return kinds with all but the most frequent called others, so that there is a colour for each."""
+    """Return kinds, the rarest replaced by others if there are more kinds than colours."""
     values, counts = np.unique(kinds, return_counts=True)
     if len(values) <= len(COLOURS):
         return kinds
-    kept = set(values[np.argsort(-counts, kind="stable")][: len(COLOURS) - 1].tolist())
-    return [kind if kind in kept else OTHERS for kind in kinds]
+    frequent = set(values[np.argsort(-counts, kind="stable")][: len(COLOURS) - 1].tolist())
+    return [kind if kind in frequent else OTHERS for kind in kinds]

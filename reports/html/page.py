@@ -1,37 +1,70 @@
-"""A report as one folder that any browser opens from disk: summary, tables, pictures, and a map of the tracks."""
+"""The HTML report: one folder that a browser opens from disk, with summary, tables, figures and a map of tracks."""
 
 import importlib.resources
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cs_keras.runs import atomic_write
-from reports.formats.html import notes_html
-from reports.formats.html_markup import Markup, element
-from reports.html.figures import page_style
-from reports.html.group import GroupPage, make_group_page
-from reports.html.map import map_script
-from reports.html.runs import list_folders
-from reports.html.source import Source
+from reports.html.charts import factor_pictures, losses_pictures, overlap_pictures
+from reports.html.factors import factors_table, failures_table
+from reports.html.figures import draw_picture, page_style
+from reports.html.filters import describe_inspection
+from reports.html.inspection import read_inspection
+from reports.html.map import make_map, map_figure, map_script
+from reports.html.runs import Folders, Predictions, folders_of, list_folders, read_predictions
+from reports.html.spaces import Spaces
+from reports.html.summary import best_models, rank_runs
+from reports.html.templates import ENVIRONMENT
+from reports.runs.collect import Collected, Group
 from reports.tables.table import Section
 
 PAGE_FILE = "index.html"
 ASSETS = ("report.css", "report.js")
 MAP_ASSET = "map.js"
 PLOTLY = "plotly.min.js"
-TITLE = "How well sound alone places a new track"
+TITLE = "How well audio alone predicts the factors of a new track"
+MAP_NOTES = (
+    "t-SNE of the factors that the model predicts for validation and test tracks: small distances are meaningful, "
+    "large ones are not. Neighbours are the nearest among the tracks of the map.",
+    "Drag to move, scroll or pinch to zoom, click a track for its neighbours, or find it by name.",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Input of a page.
+
+    Attributes
+    ----------
+    collected : Collected
+        Runs, as `reports.runs.collect.collect_runs` returns them.
+    runs : Path
+        Folder of the runs.
+    spaces : mapping of str to Space
+        Tracks and factors of datasets, by the digest of the data that runs name; may be empty.
+    uninspected : mapping of Path to str
+        By run folder, why a network has no inspection.
+    """
+
+    collected: Collected
+    runs: Path
+    spaces: Spaces
+    uninspected: Mapping[Path, str] = field(default_factory=dict)
 
 
 def write_page(sections: tuple[Section, ...], source: Source, out: Path) -> list[Path]:
-    """Write a page and what it needs; the same runs give the same bytes.
+    """Write a page and its assets; the same runs give the same bytes.
 
     Parameters
     ----------
     sections
-        As `reports.tables.all_tables.make_sections` returns them for ``source.collected``.
+        Tables, as `reports.tables.all_tables.make_sections` returns them for ``source.collected``.
     source
         Runs, and what is known of their tracks.
     out
-        Folder for the files; it is made if need be.
+        Folder for the files; created if it does not exist.
 
     Returns
     -------
@@ -41,66 +74,82 @@ def write_page(sections: tuple[Section, ...], source: Source, out: Path) -> list
     Raises
     ------
     StorageError, DataError
-        When a file of a run cannot be read, or one of the page not be written.
+        When a file of a run cannot be read, or a file of the page cannot be written.
     """
-    files = dict(_files(sections, source))
+    folders = list_folders(source.runs)
+    with page_style():
+        groups = [
+            _describe_group(group, section, source, folders, f"g{number}")
+            for number, (group, section) in enumerate(zip(source.collected.groups, sections, strict=True), 1)
+        ]
+    maps = [group["map"] for group in groups if group["map"]]
+    scripts = {f"map-{number}.js": map_script(track_map) for number, track_map in enumerate(maps, 1)}
+    page = ENVIRONMENT.get_template("page.html.j2").render(
+        title=TITLE,
+        scripts=[ASSETS[1], *((PLOTLY, *scripts, MAP_ASSET) if maps else ())],
+        groups=groups,
+        map_notes=MAP_NOTES,
+        left_out=source.collected.left_out,
+    )
+    assets = (*ASSETS, MAP_ASSET, PLOTLY) if maps else ASSETS
+    files = {PAGE_FILE: page, **{name: read_asset(name) for name in assets}, **scripts}
     for name, text in files.items():
         with atomic_write(out / name, "w") as file:
             file.write(text)
     return [out / name for name in files]
 
 
-def _files(sections: tuple[Section, ...], source: Source) -> Iterator[tuple[str, str]]:
-    folders, collected = list_folders(source.runs), source.collected
-    with page_style():
-        pages = [
-            make_group_page(group, section, source, folders, f"g{number}")
-            for number, (group, section) in enumerate(zip(collected.groups, sections, strict=True), 1)
-        ]
-    maps = [page.track_map for page in pages if page.track_map]
-    scripts = {f"map-{number}.js": map_script(own) for number, own in enumerate(maps, 1)}
-    names = [*ASSETS, MAP_ASSET] if maps else [*ASSETS]
-    loaded = [name for name in (ASSETS[1], *([PLOTLY, *scripts, MAP_ASSET] if maps else []))]
-    yield PAGE_FILE, _page(sections, pages, collected.left_out, loaded)
-    yield from ((name, read_asset(name)) for name in names)
-    yield from scripts.items()
-    if maps:
-        yield PLOTLY, read_asset(PLOTLY)
-
-
 def read_asset(name: str) -> str:
-    """Return a style sheet or script of ours, or Plotly's."""
+    """Read one of our style sheets and scripts, or Plotly's script."""
     package, folder = ("plotly", "package_data") if name == PLOTLY else ("reports", "assets")
     return (importlib.resources.files(package) / folder / name).read_text(encoding="utf-8")
 
 
-def _page(
-    sections: tuple[Section, ...], pages: list[GroupPage], left_out: tuple[str, ...], scripts: list[str]
-) -> str:
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", TITLE),
-        element("link", rel="stylesheet", href=ASSETS[0]),
-        element("link", rel="icon", href="data:,"),  # else a browser looks for one
-        *(element("script", src=name, defer=True) for name in scripts),
-    )
-    body = element(
-        "body",
-        element("header", element("h1", TITLE), *_navigation(sections)),
-        element("main", *(page.content for page in pages), *_left_out(left_out)),
-    )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+def _describe_group(
+    group: Group, section: Section, source: Source, folders: Folders, name: str
+) -> dict[str, Any]:
+    """Return a group of runs as the template needs it; `name` is its id on the page."""
+    space = source.spaces.get(group.data_digest)
+    predicted = read_models(group, folders)
+    best = next(iter(predicted), None)
+    track_map = make_map(best, predicted[best], space, group.judging.metric) if best else None
+    tables = list(section.tables)
+    pictures = [*overlap_pictures(group, name), *losses_pictures(group, folders, name)]
+    if space and best:
+        failures = failures_table(predicted, space, min(group.judging.ks), group.judging.metric)
+        tables += [failures] if failures else []
+        tables.append(factors_table(best, predicted[best], space))
+        pictures += factor_pictures(predicted, space, name)
+    described = {
+        "id": name,
+        "section": section,
+        "best": best_models(group),
+        "tables": tables,
+        "pictures": pictures,
+        "map": track_map,
+        **_describe_best_inspection(group, source, folders, f"{name}-inside"),
+    }
+    if track_map:
+        caption = f"Positions of {len(track_map):,} tracks as predicted by {track_map.model}."
+        described["map_picture"] = draw_picture(map_figure(track_map), f"{name}-map", caption)
+    return described
 
 
-def _navigation(sections: tuple[Section, ...]) -> Iterator[Markup]:
-    """Yield links to the groups, if there are several."""
-    if len(sections) > 1:
-        links = (element("a", one.heading, href=f"#g{number}") for number, one in enumerate(sections, 1))
-        yield element("nav", element("ul", *(element("li", link) for link in links)), aria_label="Data")
+def read_models(group: Group, folders: Folders) -> dict[str, Predictions]:
+    """Read the saved predictions of each model's first seed, those of the best model first."""
+    read = {run.label: read_predictions(folders_of(run, folders)[0]) for run in rank_runs(group)}
+    return {label: predictions for label, predictions in read.items() if predictions}
 
 
-def _left_out(reasons: tuple[str, ...]) -> Iterator[Markup]:
-    if reasons:
-        yield element("section", element("h2", "Left out of the report"), notes_html(reasons))
+def _describe_best_inspection(group: Group, source: Source, folders: Folders, name: str) -> dict[str, Any]:
+    """Return the inspection of the best network that has one, and why better ones have none."""
+    reasons: list[str] = []
+    for run in rank_runs(group):
+        folder = folders_of(run, folders)[0]
+        if folder in source.uninspected:
+            reasons.append(f"{run.label}: {source.uninspected[folder]}")
+        elif inspection := read_inspection(folder):
+            space = source.spaces.get(group.data_digest)
+            part = describe_inspection(run.label, inspection, space, name)
+            return {"inspection": part, "uninspected": reasons}
+    return {"inspection": None, "uninspected": reasons}

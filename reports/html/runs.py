@@ -1,7 +1,7 @@
-"""What pages show of a run beyond its ``evaluation.json``: the course of its training, and its predictions."""
+"""Files of a run that only pages show: losses by epoch, and predictions."""
 
+import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from reports.runs.json_schema import to_record
 METRICS_FILE = "metrics.jsonl"
 PREDICTIONS_FILE = "predictions.npz"
 
-Folders = tuple[tuple[Evaluation, Path], ...]  # what each run folder holds
+Folders = tuple[tuple[Evaluation, Path], ...]  # evaluation and path of each run folder
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a run predicted for the tracks that it was not trained on.
+    """Factors that a run predicted for the validation and test tracks.
 
     Attributes
     ----------
     track_ids : ndarray of str, shape (n_tracks,)
     factors, scaled_factors : ndarray of float32, shape (n_tracks, n_factors)
-        In the original space, and as the model gives them.
+        In the original factor space, and scaled as the output of the model.
     """
 
     track_ids: npt.NDArray[np.str_]
@@ -46,24 +46,28 @@ class Predictions:
 
 
 def list_folders(runs: Path) -> Folders:
-    """Return the finished run folders that can be read; the report has said why others cannot."""
-    return tuple(_readable(find_runs(runs)[0]))
+    """Return the finished run folders that can be read; `collect_runs` reports the others."""
+    readable = []
+    for folder in find_runs(runs)[0]:
+        with contextlib.suppress(CsKerasError):
+            readable.append((read_evaluation(folder), folder))
+    return tuple(readable)
 
 
 def folders_of(run: Run, folders: Folders) -> list[Path]:
-    """Return the folder of each seed of a run. Copies of one run hold the same, so that any of them will do."""
+    """Return the folder of each seed of a run; of identical copies the first."""
     return [next(path for own, path in folders if own == evaluation) for evaluation in run.evaluations]
 
 
 def read_history(folder: Path) -> tuple[Epoch, ...]:
-    """Read the losses of each epoch; none where the run kept none.
+    """Read the losses of each epoch; empty if the run did not record them.
 
     Raises
     ------
     StorageError
         When the file is there and cannot be read.
     DataError
-        When a line of it is no record of an epoch.
+        When a line is not the record of an epoch.
     """
     path = folder / METRICS_FILE
     try:
@@ -81,31 +85,20 @@ def read_history(folder: Path) -> tuple[Epoch, ...]:
 
 
 def read_predictions(folder: Path) -> Predictions | None:
-    """Read what a run predicted; None where it kept nothing.
+    """Read the predictions of a run; None if none were saved.
 
     Raises
     ------
     StorageError
         When the file is there and cannot be read, or lacks an array.
     DataError
-        When its arrays are not of one length.
+        When its arrays differ in length.
     """
     path = folder / PREDICTIONS_FILE
     if not path.exists():
         return None
     arrays = read_npz(path, "track_ids", "factors", "scaled_factors")
     if len({len(array) for array in arrays.values()}) != 1:
-        raise DataError(f"{path}: expected as many tracks in every array. Received: {_shapes(arrays)}.")
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"{path}: expected arrays of one length. Received: {shapes}.")
     return Predictions(**arrays)
-
-
-def _readable(folders: tuple[Path, ...]) -> Iterator[tuple[Evaluation, Path]]:
-    for folder in folders:
-        try:
-            yield read_evaluation(folder), folder
-        except CsKerasError:
-            continue
-
-
-def _shapes(arrays: dict[str, npt.NDArray[np.generic]]) -> str:
-    return ", ".join(f"{name} {array.shape}" for name, array in arrays.items())

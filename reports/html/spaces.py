@@ -1,6 +1,6 @@
-"""What a dataset knows of the tracks that runs predicted: names, and where they truly lie."""
+"""Titles, artists, genres and true factors of the tracks of a dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from cs_keras.data.folds import SPLITS
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import DataError
 from cs_keras.factors.store import Factors
-from reports.formats.html_markup import shorten
+from reports.formats.text import shorten
 
 NAMELESS = "unknown"
 MAX_NAME = 60  # characters of a name where several share a cell
@@ -36,32 +36,26 @@ Spaces = Mapping[str, Space]  # by the digest of the data that runs name
 
 
 def text_column(space: Space, rows: npt.NDArray[np.int64], column: str) -> list[str]:
-    """Return a column of the track table, each value short enough to show; `genres` gives the first one."""
+    """Return a shortened text column of the track table; for `genres` the first genre of each track."""
     if column == "genres":
-        genres = space.tracks.table[column].to_pylist()
-        values = [(one or [""])[0] or "" for one in genres]
+        values = [(one or [""])[0] or "" for one in space.tracks.table[column].to_pylist()]
     else:
         values = space.tracks.strings(column)
     return [shorten(values[row]) or NAMELESS for row in rows.tolist()]
 
 
 def describe_tracks(space: Space, rows: npt.NDArray[np.int64]) -> list[str]:
-    """Return what to call each track where several share a cell: title, artist and genre."""
-    columns = (text_column(space, rows, column) for column in ("title", "artist", "genres"))
-    return [
-        f"{brief(title)} – {brief(artist)} ({brief(genre)})"
-        for title, artist, genre in zip(*columns, strict=True)
-    ]
+    """Return title, artist and genre of each track, short enough for several to share a cell."""
+    columns = (map(brief, text_column(space, rows, name)) for name in ("title", "artist", "genres"))
+    return [f"{title} – {artist} ({genre})" for title, artist, genre in zip(*columns, strict=True)]
 
 
 def brief(name: str) -> str:
-    """Return a name of no more characters than there is room for where several share a cell."""
-    shown = shorten(name)
-    return shown if len(shown) <= MAX_NAME else f"{shown[: MAX_NAME - 1]}…"
+    """Return a name short enough for several to share a cell."""
+    return shorten(name, MAX_NAME)
 
 
 def fold_column(space: Space, rows: npt.NDArray[np.int64]) -> list[str]:
-    """Return the fold of each track and the split it belongs to, such as ``fold 9 (test)``."""
+    """Return the fold of each track and its split, such as ``fold 9 (test)``."""
     split_of = {fold: split for split, folds in SPLITS.items() for fold in folds}
-    folds: Sequence[int] = space.tracks.numbers("fold")[rows].tolist()
-    return [f"fold {fold} ({split_of[fold]})" for fold in folds]
+    return [f"fold {fold} ({split_of[fold]})" for fold in space.tracks.numbers("fold")[rows].tolist()]

@@ -1,8 +1,11 @@
 """What a table is, in no format yet: columns, cells and rows, and the sentences around them."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from reports.runs.labels import name_seeds
 
 NOT_AVAILABLE = "n/a"
 SIGNIFICANT = "*"
@@ -96,7 +99,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, with sentences that say what they are; `stub` says what a row is."""
+    """Rows of numbers with the notes below them; `stub` is the header of the first column."""
 
     title: str
     columns: tuple[Column, ...]
@@ -106,15 +109,35 @@ class Table:
 
     @property
     def shows_seeds(self) -> bool:
-        """Whether rows differ in their seeds or have several, so that they must be told."""
+        """Whether there is a column of seeds: rows differ in their seeds, or have several."""
         seeds = {row.seeds for row in self.rows if row.seeds}
         return len(seeds) > 1 or any(len(own) > 1 for own in seeds)
 
     @property
     def stubs(self) -> tuple[Column, ...]:
-        """Columns that name a row: predictor and, where they must be told, seeds."""
+        """Columns that identify a row: its name and, if shown, its seeds."""
         name, seeds = Column(self.stub, "row", align="left"), Column("seeds", "seed")
         return (name, seeds) if self.shows_seeds else (name,)
+
+    @property
+    def width(self) -> int:
+        """Number of columns, those that identify a row included."""
+        return len(self.stubs) + len(self.columns)
+
+    @property
+    def column_groups(self) -> list[tuple[str, int]]:
+        """Name and number of columns of each group of neighbouring columns, from left to right."""
+        columns = (*self.stubs, *self.columns)
+        grouped = itertools.groupby(columns, key=lambda column: column.group)
+        return [(group, len(list(members))) for group, members in grouped]
+
+    def seed_cells(self, row: Row) -> list[str]:
+        """Return the text of the column of seeds; no cell if it is not shown."""
+        return [name_seeds(row.seeds)] if self.shows_seeds else []
+
+    def is_numeric(self, column: int) -> bool:
+        """Return whether any row has a number in a column."""
+        return any((cell := row.cells[column]) and cell.value is not None for row in self.rows)
 
     def part(self, group: str) -> "Table":
         """Return the columns of one group as a table of its own, without notes.

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from reports.html.page import write_page
-from reports.html.source import Source
+from reports.html.page import TITLE, Source, write_page
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
 from tests.reports.conftest import HOSTILE, MakeRun
@@ -109,6 +108,11 @@ def test_the_map_lists_neighbours_and_names_stay_text(page: Path) -> None:
     assert len(predicted) == len(true) == 10
     assert found["heading"] == f"Neighbours of {TITLES[0]} – {TITLES[1]}"
     assert len(found["hits"]) == 8 and all("🎧 headphones" in name for name in found["hits"])
-    assert found["coloured"] == {"genre": 40, "artist": 40, "fold": 40, "error": 39}  # one has no listening
+    assert found["coloured"] == {
+        "genre": 40,
+        "artist": 40,
+        "fold": 40,
+        "error": 39,
+    }  # one has no interactions
     assert "<script" not in found["hover"] and "<img" not in found["hover"]
-    assert found["title"] == "How well sound alone places a new track" and found["images"] == 0
+    assert found["title"] == TITLE and found["images"] == 0

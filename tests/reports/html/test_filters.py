@@ -1,4 +1,4 @@
-"""What a network listens for, on a page: tracks in their order, pictures of any shape of filter, names as text."""
+"""Filters and units of a network on a page: tracks in order, figures for any shape of filter, names as text."""
 
 from pathlib import Path
 
@@ -7,12 +7,11 @@ import pytest
 
 from cs_keras.errors import DataError, StorageError
 from cs_keras.runs import read_npz
-from reports.formats.html_markup import join
 from reports.html.figures import page_style
-from reports.html.filters import inspection_html, kernels_figure, maps_figure
+from reports.html.filters import describe_inspection, kernels_figure, maps_figure
 from reports.html.inspection import Inspection, read_inspection
-from reports.html.page import write_page
-from reports.html.source import Source
+from reports.html.page import Source, write_page
+from reports.html.templates import ENVIRONMENT
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
 from tests.reports.conftest import HOSTILE, MakeRun
@@ -30,10 +29,12 @@ def read(folder: Path, **changes: np.ndarray) -> Inspection:
 def html_of(inspection: Inspection, with_names: bool = True) -> Parsed:
     space = make_space() if with_names else None
     with page_style():
-        return Parsed(join(*inspection_html(HOSTILE[0], inspection, space, "g1-inside")))
+        part = describe_inspection(HOSTILE[0], inspection, space, "g1-inside")
+    macros = ENVIRONMENT.get_template("macros.html.j2").module
+    return Parsed(macros.inspection(part, "g1-inside"))  # type: ignore[attr-defined]
 
 
-def test_each_unit_names_the_tracks_that_it_answers_to_the_first_the_most(tmp_path: Path) -> None:
+def test_each_unit_lists_tracks_by_decreasing_activation(tmp_path: Path) -> None:
     parsed = html_of(read(tmp_path), with_names=False)
     rows = {row[0]: row[1:] for row in parsed.rows}
     assert list(rows)[1:4] == ["filter 3", "filter 2", "filter 1"]  # in the order of the file
@@ -68,7 +69,7 @@ def test_more_units_than_a_table_holds_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 3), (3, 4, 128), (3, 256, 4), (3, 1, 1)])
-def test_a_filter_is_drawn_with_time_to_the_right_and_pitch_upwards(
+def test_a_filter_is_drawn_with_time_to_the_right_and_frequency_upwards(
     shape: tuple[int, ...], tmp_path: Path
 ) -> None:
     kernels = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
@@ -79,7 +80,7 @@ def test_a_filter_is_drawn_with_time_to_the_right_and_pitch_upwards(
         assert image.origin == "lower" and image.get_clim() == (-np.abs(kernels).max(), np.abs(kernels).max())
 
 
-def test_the_input_stands_beside_what_filters_make_of_it(tmp_path: Path) -> None:
+def test_the_input_is_drawn_next_to_feature_maps(tmp_path: Path) -> None:
     inspection = read(tmp_path)
     panels = [axes for axes in maps_figure(inspection).axes if axes.images]
     assert [axes.get_title() for axes in panels] == ["input (dB)", "filter 1", "filter 3"]
@@ -101,7 +102,7 @@ def test_networks_without_filters_show_their_units_alone(tmp_path: Path) -> None
     assert [row[0] for row in parsed.rows] == ["unit", "unit 4", "unit 3", "unit 2", "unit 1"]
 
 
-def test_files_of_other_releases_are_passed_over_and_damaged_ones_named(tmp_path: Path) -> None:
+def test_files_of_other_releases_are_skipped_and_damaged_ones_named(tmp_path: Path) -> None:
     assert read_inspection(tmp_path) is None
     keep_inspection(tmp_path, None, version=np.array(2))
     assert read_inspection(tmp_path) is None
@@ -113,14 +114,14 @@ def test_files_of_other_releases_are_passed_over_and_damaged_ones_named(tmp_path
         {"units_moment_s": np.zeros((4, 3), np.float32)},
     ):
         keep_inspection(tmp_path, None, **changes)
-        with pytest.raises(DataError, match="inspection.npz holds arrays that do not fit each other"):
+        with pytest.raises(DataError, match="inspection.npz has arrays whose shapes do not match"):
             read_inspection(tmp_path)
     (tmp_path / "inspection.npz").write_bytes(b"PK")
     with pytest.raises(StorageError, match="inspection.npz is not a whole npz"):
         read_inspection(tmp_path)
 
 
-def test_the_best_network_that_was_looked_into_is_shown_and_why_better_ones_were_not(
+def test_the_best_inspected_network_is_shown_and_why_better_ones_are_not(
     runs: Path, make_run: MakeRun, tmp_path: Path
 ) -> None:
     space = make_space()
@@ -135,6 +136,6 @@ def test_the_best_network_that_was_looked_into_is_shown_and_why_better_ones_were
     collected = collect_runs(runs)
     source = Source(collected, runs, {DIGEST: space}, {best: "it has <no> filters"})
     text = write_page(make_sections(collected), source, tmp_path / "page")[0].read_text()
-    assert "What cnn listens for" in text and "other_layer" not in text
+    assert "What activates cnn" in text and "other_layer" not in text
     assert "bot: it has &lt;no&gt; filters" in text
     assert str(read_npz(second / "inspection.npz", "filters_layer")["filters_layer"]) in text

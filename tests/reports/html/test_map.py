@@ -5,8 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist, cosine
 from sklearn.metrics import r2_score
 
-from reports.html.factors import cosine_distances, factor_r2
-from reports.html.failures import failures_table
+from reports.html.factors import cosine_distances, factor_r2, failures_table
 from reports.html.map import TrackMap, make_map, map_script
 from reports.html.runs import Predictions
 from reports.html.spaces import Space
@@ -43,7 +42,7 @@ def test_neighbours_are_those_of_a_full_sort(
 ) -> None:
     assert track_map.predicted == nearest(predictions.factors, 10)
     assert track_map.true[:-1] == nearest(space.factors.item_factors[:-1], 10)
-    assert track_map.true[-1] is None and track_map.error[-1] is None  # without listening
+    assert track_map.true[-1] is None and track_map.error[-1] is None  # without interactions
 
 
 def test_error_and_r2_are_those_of_scipy_and_scikit_learn(space: Space, predictions: Predictions) -> None:
@@ -80,7 +79,7 @@ def test_predictions_all_alike_make_no_map(space: Space) -> None:
 def test_the_worst_tracks_come_first(space: Space, predictions: Predictions) -> None:
     table = failures_table({"cnn": predictions}, space, 3, "cosine")
     assert table
-    test = np.arange(1, N_TRACKS - 1, 2)  # fold 9, but for the last, which has no listening
+    test = np.arange(1, N_TRACKS - 1, 2)  # fold 9, but for the last, which has no interactions
     true, predicted = nearest(space.factors.item_factors[test], 3), nearest(predictions.factors[test], 3)
     n_found = sorted(len(set(a) & set(b)) for a, b in zip(true, predicted, strict=True))
     found = [row.cells[2].value for row in table.rows if row.cells[2]]

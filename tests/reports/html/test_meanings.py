@@ -6,7 +6,7 @@ from sklearn.metrics import r2_score
 
 from cs_keras.data.schema import make_tracks
 from cs_keras.factors.scaling import fit_scaler
-from reports.html.meanings import N_COUNTED, meanings_table
+from reports.html.factors import N_COUNTED, factors_table
 from reports.html.runs import Predictions
 from reports.html.spaces import Space
 from tests.reports.html.runs_made import N_TRACKS, make_space
@@ -16,7 +16,7 @@ N_FACTORS = 25
 
 @pytest.fixture
 def space() -> Space:
-    """Ascending values of factor 7 are those of the tracks' numbers; the last track is without listening."""
+    """Ascending values of factor 7 are those of the tracks' numbers; the last track has no interactions."""
     plain = make_space(tuple(f"Title {i}" for i in range(N_TRACKS)))
     rows = plain.tracks.table.to_pylist()
     for number, row in enumerate(rows):
@@ -37,10 +37,10 @@ def predict(space: Space) -> Predictions:
     return Predictions(space.tracks.ids, factors, space.factors.scaler.transform(factors))
 
 
-def test_factors_stand_by_r2_with_the_tracks_at_their_ends(space: Space) -> None:
+def test_factors_are_ranked_by_r2_with_the_tracks_at_their_ends(space: Space) -> None:
     predictions = predict(space)
-    table = meanings_table("cnn", predictions, space)
-    test = np.arange(1, N_TRACKS - 1, 2)  # fold 9, but for the last, which has no listening
+    table = factors_table("cnn", predictions, space)
+    test = np.arange(1, N_TRACKS - 1, 2)  # fold 9, but for the last, which has no interactions
     true, predicted = space.factors.item_factors[test], predictions.factors[test]
     r2 = r2_score(true, predicted, multioutput="raw_values")
     expected = np.argsort(-r2, kind="stable")[:20]
@@ -59,11 +59,11 @@ def test_factors_stand_by_r2_with_the_tracks_at_their_ends(space: Space) -> None
     assert high.detail.split("\n")[0] == "Title 38 – Title 39 (high)"
 
 
-def test_where_r2_means_nothing_factors_stand_by_how_much_they_vary(space: Space) -> None:
+def test_where_r2_is_not_defined_factors_are_ranked_by_variance(space: Space) -> None:
     factors = space.factors
     scaler = fit_scaler("unit_norm", factors.item_factors[:-1])
     unscaled = Space(space.tracks, type(factors)(**{**vars(factors), "scaler": scaler}))
-    table = meanings_table("cnn", predict(space), unscaled)
+    table = factors_table("cnn", predict(space), unscaled)
     spread = factors.item_factors[:-1].var(axis=0)
     assert [row.name for row in table.rows] == [f"factor {i + 1}" for i in np.argsort(-spread)[:20]]
-    assert all(row.cells[0] is None for row in table.rows) and "that vary most" in table.notes[0]
+    assert all(row.cells[0] is None for row in table.rows) and "with the largest variance" in table.notes[0]

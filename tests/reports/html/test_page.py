@@ -7,9 +7,8 @@ import pytest
 
 from cs_keras.errors import DataError, StorageError
 from reports.html.figures import label
-from reports.html.page import write_page
+from reports.html.page import Source, write_page
 from reports.html.runs import read_history
-from reports.html.source import Source
 from reports.runs.collect import Collected, collect_runs
 from reports.tables.all_tables import make_sections
 from tests.reports.conftest import HOSTILE, MakeRun

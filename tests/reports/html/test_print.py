@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from reports.html.page import write_page
-from reports.html.source import Source
+from reports.html.page import Source, write_page
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
 from tests.reports.conftest import HOSTILE, MakeRun

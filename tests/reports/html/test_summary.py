@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from reports.formats.html_markup import element
-from reports.html.summary import find_standing, sentence, summary_html
+from reports.html.summary import find_best_model
 from reports.runs.collect import Group, collect_runs
 from tests.reports.conftest import MakeRun
 
@@ -38,48 +37,48 @@ def group(make_run: MakeRun, runs: Path) -> Group:
     return collect_runs(runs).groups[0]
 
 
-def test_the_best_model_is_placed_between_chance_and_ceiling(group: Group) -> None:
-    standing = find_standing(group, "similarity")
-    assert standing and standing.best.name == "lstm" and standing.best.k == K
-    assert standing.gap_closed == pytest.approx((0.4 - 0.1) / (0.7 - 0.1))
-    assert standing.p == pytest.approx(0.04) and standing.is_significant  # 0.02 for each of two models
-    words = sentence(standing)
+def test_the_best_model_is_compared_with_chance_and_ceiling(group: Group) -> None:
+    found = find_best_model(group, "similarity")
+    assert found and found.best.name == "lstm" and found.best.k == K
+    assert found.gap_closed == pytest.approx((0.4 - 0.1) / (0.7 - 0.1))
+    assert found.p == pytest.approx(0.04) and found.is_significant  # 0.02 for each of two models
+    words = found.sentence
     assert (
-        "finds 40.0% of a track's nearest tracks (top 5). That is 4.00 × chance (10.0%): told from chance"
+        "finds 40.0% of a track's nearest tracks (top 5). That is 4.00 × chance (10.0%): significantly above chance"
         in words
     )
-    assert "finds 70.0%: the model closes 50% of the gap" in words and "hears nothing" not in words
+    assert "finds 70.0%: the model closes 50% of the gap" in words and "without audio" not in words
 
 
 def test_correction_can_take_significance_away(group: Group, make_run: MakeRun, runs: Path) -> None:
     change(make_run("2024-05-01-bot-0123456789", model="bot"), overlap=0.2, low=0.1, high=0.3)
-    standing = find_standing(collect_runs(runs).groups[0], "similarity")
-    assert standing and standing.p == pytest.approx(0.06) and not standing.is_significant
-    assert "not told from chance (p = 0.060, after correction for 3 models)" in sentence(standing)
+    found = find_best_model(collect_runs(runs).groups[0], "similarity")
+    assert found and found.p == pytest.approx(0.06) and not found.is_significant
+    assert "not significantly above chance (p = 0.060, after correction for 3 models)" in found.sentence
 
 
 def test_tied_lists_are_no_best_model(runs: Path, make_run: MakeRun) -> None:
     change(make_run(ks=(K,), noise=0.1), flagged=True)
     group = collect_runs(runs).groups[0]
-    assert find_standing(group, "similarity") is None and find_standing(group, "dot") is not None
+    assert find_best_model(group, "similarity") is None and find_best_model(group, "dot") is not None
 
 
-def test_without_a_second_fit_it_says_so(make_run: MakeRun, runs: Path) -> None:
+def test_without_a_refit_it_says_so(make_run: MakeRun, runs: Path) -> None:
     path = make_run(n_playlists=0) / "evaluation.json"
     content = json.loads(path.read_text())
     content["references"].pop("second-fit", None)
     path.write_text(json.dumps(content))
     (group,) = collect_runs(runs).groups
-    standing = find_standing(group, "similarity")
-    assert standing and standing.gap_closed is None
-    assert "No ceiling was measured" in sentence(standing) and "the only model" in sentence(standing)
-    assert element("dd", element("bdi", "n/a")) in summary_html(group)
+    found = find_best_model(group, "similarity")
+    assert found and found.gap_closed is None
+    assert "No ceiling was measured" in found.sentence and "the only model" in found.sentence
+    assert found.facts["ceiling"] == found.facts["gap closed"] == "n/a"
 
 
-def test_what_hears_nothing_and_does_as_well_is_named(make_run: MakeRun, runs: Path) -> None:
+def test_a_reference_predictor_that_does_as_well_is_named(make_run: MakeRun, runs: Path) -> None:
     run = make_run()
     for overlap, how in ((0.2, "about as well"), (0.01, "better")):
         change(run, overlap=overlap, low=0.0, high=0.3)
-        standing = find_standing(collect_runs(runs).groups[0], "similarity")
-        assert standing and standing.rival
-        assert f"hears nothing and does {how}: {standing.rival.name}, " in sentence(standing)
+        found = find_best_model(collect_runs(runs).groups[0], "similarity")
+        assert found and found.rival
+        assert f"without audio does {how}: {found.rival.name}, " in found.sentence

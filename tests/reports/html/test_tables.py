@@ -1,9 +1,10 @@
 from html.parser import HTMLParser
 
 import pytest
+from markupsafe import Markup
 
-from reports.formats.html import table_html
-from reports.formats.html_markup import element, join, shorten
+from reports.formats.text import shorten
+from reports.html.templates import ENVIRONMENT
 from reports.tables.table import Cell, Column, Row, Section, Table
 from tests.reports.conftest import HOSTILE
 
@@ -22,6 +23,11 @@ TABLE = Table(
     ),
     ("A note.",),
 )
+
+
+def table_html(table: Table, name: str) -> Markup:
+    macros = ENVIRONMENT.get_template("macros.html.j2").module
+    return macros.table(table, name)  # type: ignore[attr-defined]
 
 
 class Parsed(HTMLParser):
@@ -96,11 +102,11 @@ def test_names_stay_text(name: str) -> None:
 
 
 def test_markup_is_escaped_once() -> None:
-    assert element("b", join("<", element("i", "&"))) == "<b>&lt;<i>&amp;</i></b>"
-    assert (
-        element("td", data_value=0.0, hidden=False, defer=True, class_=None)
-        == '<td data-value="0.0" defer></td>'
-    )
+    html = table_html(TABLE, "t")
+    assert "<caption>A &amp; B</caption>" in html and 'aria-label="A &amp; B"' in html
+    template = ENVIRONMENT.from_string('<b title="{{ a }}">{{ a }}{{ b }}</b>')
+    rendered = template.render(a='<"\n', b=Markup("<i>&amp;</i>"))
+    assert rendered == '<b title="&lt;&#34; ">&lt;&#34; <i>&amp;</i></b>'
 
 
 def test_long_names_are_cut() -> None:
