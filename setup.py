@@ -39,6 +39,7 @@ INSTALL_REQUIRES = [
     "rich>=13.9",
     "matplotlib>=3.9",
     "plotly>=6.0,<7",
+    "msgspec>=0.19,<1",
     "numpy>=1.26.4,<2",
 ]
 

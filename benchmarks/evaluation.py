@@ -28,7 +28,7 @@ TRACKS_OF_ARTIST = 8
 N_TRAIN = 39_666  # of the thesis's size; they serve the artist mean alone
 NOISE, NOISE_OF_SECOND = 1.0, 0.5  # in deviations of a factor
 ALLOWED_GB = 4.0
-FUNCTIONS = {  # of pipelines.evaluation.evaluator and evaluate_record, by part
+FUNCTIONS = {  # of pipelines.evaluation.evaluator and evaluation_record, by part
     "rank_reference": "lists",
     "rank_predicted": "lists",
     "compare_lists": "overlap, permutations",
@@ -102,28 +102,28 @@ def _start(size: Size) -> None:
 def measure(size: Size) -> None:
     """Evaluate a model and all reference_predictors, and print seconds and memory as JSON."""
     from cs_keras.cli.console import Console
-    from pipelines.evaluation import evaluation_json as evaluate_record
-    from pipelines.evaluation import evaluator as judge
-    from pipelines.training.run_config import EvaluationConfig
+    from cs_keras.run_files.evaluation import MODEL
+    from cs_keras.run_files.settings import EvaluationConfig
+    from pipelines.evaluation import evaluation_record, evaluator
 
     reference, predictions = make_inputs(size)
     inputs_gb = _resident_gb()
     clock: collections.Counter[str] = collections.Counter()
     for name, part in FUNCTIONS.items():
-        setattr(judge, name, _timed(clock, part, getattr(judge, name)))
-    for name in ("ladder_values", "ranking_values"):
-        setattr(evaluate_record, name, _timed(clock, INTERVALS, getattr(evaluate_record, name)))
+        setattr(evaluator, name, _timed(clock, part, getattr(evaluator, name)))
+    for name in ("make_ladders", "make_ranking"):
+        setattr(evaluation_record, name, _timed(clock, INTERVALS, getattr(evaluation_record, name)))
 
     settings = EvaluationConfig(n_permutations=size.permutations, max_queries=size.queries)
     start, cpu = time.perf_counter(), time.process_time()
-    one = judge.Evaluator(reference, settings, 0, Console())
+    one = evaluator.Evaluator(reference, settings, 0, Console())
     assert one.lists
     before = time.perf_counter()
-    judged = one.judge(predictions.pop())
+    evaluated = one.evaluate(predictions.pop())
     one_model = time.perf_counter() - before
-    found = {evaluate_record.MODEL: judged, **one.reference_predictors}
-    evaluate_record.ladder_values(one, found)
-    evaluate_record.ranking_values(one, found)
+    found = {MODEL: evaluated, **one.reference_predictors}
+    evaluation_record.make_ladders(one, found)
+    evaluation_record.make_ranking(one, found)
     seconds = time.perf_counter() - start
     clock[THE_REST] = seconds - clock.total()
     record = {

@@ -14,7 +14,9 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import CsKerasError
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.runs import digest, finish_run, is_done, locked, open_run, write_json
+from cs_keras.run_files.names import ERROR_LOG, FAILURE_FILE
+from cs_keras.run_files.settings import Failure, write_failure
+from cs_keras.runs import digest, finish_run, is_done, locked, open_run
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from pipelines.evaluation.evaluate import evaluate
@@ -30,8 +32,6 @@ from pipelines.training.train import clean_up, train
 
 # Smaller datasets are verified whole before they are trained on; of others each frame when it is first read.
 VERIFIED_BYTES = 1 << 33
-FAILURE_FILE = "failure.json"  # of a run whose last attempt failed: the model and the reason
-ERROR_LOG = "error.log"
 FAILURES = (
     CsKerasError,
     tf.errors.OpError,
@@ -97,12 +97,12 @@ def run_baselines(
     data_digest = digest([dataset.digest, factors.digest])
     extras = [open_extra_factors(dataset, factors, run.training) for run in configs]
     reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
-    judges: dict[Any, Evaluator] = {}
+    evaluators: dict[Any, Evaluator] = {}
     finished, failed = [], {}
     verified = False
     for run, extra in zip(configs, extras, strict=True):
         key = (run.evaluation, run.seed)
-        judge = judges.setdefault(key, Evaluator(reference, run.evaluation, run.seed))
+        evaluator = evaluators.setdefault(key, Evaluator(reference, run.evaluation, run.seed))
         settings = identity(run, attributes_digest(run, dataset.tracks, given), extra)
         folder = open_run(runs, run.key, settings, data_digest)
         if is_done(folder):
@@ -119,8 +119,8 @@ def run_baselines(
             with locked(folder), _remembering_failure(run.key, folder):
                 write_signature(folder, dataset.info, factors.scaler)
                 train(run, task, factors, folder, progress)
-                progress.log(f"{run.key}: judging {len(reference.rows['test'])} test tracks")
-                evaluate(run, judge, dataset, factors, folder)
+                progress.log(f"{run.key}: evaluating {len(reference.rows['test'])} test tracks")
+                evaluate(run.key, evaluator, dataset, factors, folder)
         except FAILURES as error:
             failed[run.key] = _reason(error, folder)
             progress.log(f"{run.key}: failed: {failed[run.key]}")
@@ -134,15 +134,14 @@ def run_baselines(
 @contextlib.contextmanager
 def _remembering_failure(key: str, folder: Path) -> Iterator[None]:
     """Leave the reason in ``failure.json``, for reports, when what is done inside fails; an earlier one goes."""
-    path = folder / FAILURE_FILE
-    path.unlink(missing_ok=True)
+    (folder / FAILURE_FILE).unlink(missing_ok=True)
     try:
         yield
     except FAILURES as error:
         with contextlib.suppress(OSError):  # the disk itself may be what failed
             if not isinstance(error, CsKerasError):  # unforeseen: keep what a bug report needs
                 (folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
-            write_json(path, {"model": key, "reason": _reason(error, folder)})
+            write_failure(folder, Failure(key, _reason(error, folder)))
         raise
 
 

@@ -23,17 +23,17 @@ from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, compa
 from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
+from cs_keras.run_files.names import METRICS_FILE, PREDICTIONS_FILE
 from cs_keras.runs import digest, locked, read_json, read_npz, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
-from cs_keras.training.fit import METRICS_FILE
 from pipelines.factors.fit import open_factors
 from pipelines.factors.interactions import open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import RunConfig, identity, resolve
 from pipelines.training.targets import Task, make_task, open_extra_factors
-from pipelines.training.train import PREDICTIONS_FILE, clean_up, train
+from pipelines.training.train import clean_up, train
 
 STUDY_FILE = "size-study.json"
 BY = ("random", "popularity")

@@ -22,9 +22,9 @@ def command(run: Any, out: Path) -> None:
     from cs_keras.cli.console import quiet_tensorflow
 
     quiet_tensorflow()
+    from cs_keras.run_files.names import MODEL_FILE
     from pipelines.inference.export import EXPORT_FILE, SAVED_MODEL, export
     from pipelines.inference.trained_run import read_run
-    from pipelines.training.model_file import MODEL_FILE
 
     export(read_run(run), out)
     click.echo(f"{out}: {SAVED_MODEL}, {MODEL_FILE} and {EXPORT_FILE}; both models give the run's factors.")

@@ -1,6 +1,5 @@
 """Any number per query, group by group: for whom a model works."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,28 +9,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_count, check_scores
 from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.statistics.significance import bootstrap_interval
-
-
-@dataclass(frozen=True)
-class GroupMean:
-    """The mean of one group.
-
-    Attributes
-    ----------
-    group : int, str or bool
-        What its queries are labelled with.
-    n : int
-        Queries in it.
-    mean : float
-    low, high : float or None
-        95 % bootstrap interval over its queries; None for a single one.
-    """
-
-    group: Any
-    n: int
-    mean: float
-    low: float | None
-    high: float | None
+from cs_keras.run_files.evaluation import GroupMean
 
 
 def measure_group_means(values: npt.ArrayLike, groups: npt.ArrayLike, seed: int = 0) -> list[GroupMean]:

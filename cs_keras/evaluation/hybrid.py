@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.overlap import OverlapAtK
+from cs_keras.run_files.evaluation import OverlapAtK
 
 FloatArray = npt.NDArray[np.float32]
 

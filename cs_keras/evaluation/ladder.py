@@ -7,7 +7,6 @@ both moves both.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from cs_keras.errors import ConfigError
 from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resample_models
+from cs_keras.run_files.evaluation import GapShare, Rung
 
 REFERENCE = 1.0
 
@@ -29,37 +29,6 @@ class Verdict(StrEnum):
     BELOW_CEILING = "above chance, below the ceiling"
     AT_CEILING = "not significantly different from the ceiling"
     ABOVE_CEILING = "above the ceiling: check for leakage"
-
-
-@dataclass(frozen=True)
-class GapShare:
-    """Share of a gap closed: below 0 under chance, above 1 over the top. `low` and `high` are its interval."""
-
-    share: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One model's place.
-
-    Attributes
-    ----------
-    name : str
-    value, low, high : float
-        Mean over queries and seeds, and its interval.
-    to_ceiling : GapShare or None
-        None without a ceiling, or if it is not clearly above chance.
-    to_reference : GapShare
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    to_ceiling: GapShare | None
-    to_reference: GapShare
 
 
 def gap_closed(

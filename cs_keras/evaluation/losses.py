@@ -1,33 +1,13 @@
 """How far predicted factors lie from reference factors, track by track: the quantities models are trained on."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.checks import check_factors, check_same_shape
 from cs_keras.evaluation.search.search import blocks
+from cs_keras.run_files.evaluation import RegressionLosses
 
 ROWS_PER_BLOCK = 2**14  # in float64 at a time: 26 MB of 200 factors
-
-
-@dataclass(frozen=True)
-class RegressionLosses:
-    """Losses of a factor prediction.
-
-    Attributes
-    ----------
-    mse : float
-        Mean squared error over tracks and factors.
-    r2 : float or None
-        Share of the reference's variance explained; None if the reference has none.
-    cosine_distance : float
-        Mean over tracks of 1 - cosine, from 0 to 2.
-    """
-
-    mse: float
-    r2: float | None
-    cosine_distance: float
 
 
 def measure_regression_losses(reference: npt.ArrayLike, predicted: npt.ArrayLike) -> RegressionLosses:

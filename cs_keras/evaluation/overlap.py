@@ -4,7 +4,7 @@ For every query, take the k best tracks by the reference and the k best by the p
 they have in common, averaged over the queries. Queries are the tracks (similarity) or playlists (dot product).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,50 +17,11 @@ from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.search.topk import Metric, TopK, top_k_dot, top_k_ranking, top_k_similar
 from cs_keras.evaluation.statistics.permutation_test import check_comparable, permutation_test
 from cs_keras.evaluation.statistics.significance import bootstrap_interval, chance
+from cs_keras.run_files.evaluation import OverlapAtK
 
 KS = (10, 50, 100, 500)
 MAX_QUERIES = 20_000
 FLAGGED_TIED_SHARE = 0.01
-
-
-@dataclass(frozen=True)
-class OverlapAtK:
-    """Overlap at one list length; everything but the counts is None where k exceeds the candidates.
-
-    Attributes
-    ----------
-    k : int
-    available : bool
-        Whether there are k candidates.
-    overlap : float or None
-        Mean share of common tracks, from 0 to 1.
-    chance, chance_sd : float or None
-        Mean overlap of random lists, and its spread if queries were independent.
-    low, high : float or None
-        95 % bootstrap interval of `overlap` over queries.
-    p_value, null_mean : float or None
-        Of the permutation test that deals predictions to random tracks.
-    n_queries, n_candidates : int
-        Queries averaged over, and tracks that compete for a list.
-    tied_share : float or None
-        Share of predicted lists whose members hang on a tie.
-    flagged : bool or None
-        Whether that is more than 1 %: the overlap then owes something to row order.
-    """
-
-    k: int
-    available: bool
-    overlap: float | None
-    chance: float | None
-    chance_sd: float | None
-    low: float | None
-    high: float | None
-    p_value: float | None
-    null_mean: float | None
-    n_queries: int
-    n_candidates: int
-    tied_share: float | None
-    flagged: bool | None
 
 
 def rank_reference(

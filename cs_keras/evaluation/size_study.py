@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.checks import check_factors, check_same_shape
-from cs_keras.evaluation.overlap import OverlapAtK, evaluate_overlap
+from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.statistics.comparison import Comparison, compare_with
 from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.run_files.evaluation import OverlapAtK
 
 SMALL, LARGE = SIZES = ("small", "large")
 FloatArray = npt.NDArray[np.float32]

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from cs_keras.errors import ConfigError, CsKerasError
 from cs_keras.models.spec import TrainingConfig
+from cs_keras.run_files.names import METRICS_FILE
 from cs_keras.runs import atomic_write
 from cs_keras.training.batch_distribution import TimedFunction, deliver
 from cs_keras.training.checkpoints import Checkpoints, Epoch, best_epoch
@@ -22,7 +23,6 @@ from cs_keras.training.losses import Objective, make_loss, penalize_kernels
 from cs_keras.training.optimizer import AverageWhileValidating, make_optimizer
 
 MEAN_LOSS = "mean_loss"
-METRICS_FILE = "metrics.jsonl"
 
 
 class Batches(Protocol):

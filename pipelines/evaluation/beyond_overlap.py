@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from cs_keras.evaluation.beyond_accuracy import artist_repetition, measure_exposure, popularity_ratio
 from cs_keras.evaluation.group_ranking import measure_group_ndcg
-from cs_keras.evaluation.groups import GroupMean, measure_group_means
+from cs_keras.evaluation.groups import measure_group_means
 from cs_keras.evaluation.labels.cohesion import genre_matrix, measure_cohesion
 from cs_keras.evaluation.search.topk import TopK
+from cs_keras.run_files.evaluation import GroupMeans
 from pipelines.evaluation.reference import Kind, Reference
 
 Lists = Mapping[Kind, TopK]
-Means = dict[str, list[GroupMean]]  # by what tracks are grouped by: popularity, artist
 Beyond = dict[str, float | None]
 
 
@@ -90,15 +90,15 @@ def measure_beyond(lists: Lists, catalogue: Catalogue) -> Beyond:
     return found
 
 
-def overlap_by_group(overlaps: npt.NDArray[Any], lists: TopK, catalogue: Catalogue, seed: int) -> Means:
+def overlap_by_group(overlaps: npt.NDArray[Any], lists: TopK, catalogue: Catalogue, seed: int) -> GroupMeans:
     """Return the mean overlap of each group of test tracks, `overlaps` being those of the tracks that ask."""
     return {
-        name: measure_group_means(overlaps, labels[lists.queries], seed)
+        name: tuple(measure_group_means(overlaps, labels[lists.queries], seed))
         for name, labels in catalogue.groups.items()
     }
 
 
-def ranking_by_group(lists: TopK, held_out: Any, catalogue: Catalogue, seed: int) -> Means:
+def ranking_by_group(lists: TopK, held_out: Any, catalogue: Catalogue, seed: int) -> GroupMeans:
     """Return the mean nDCG of each group of test tracks, over the playlists that hold any of it.
 
     Parameters
@@ -116,5 +116,5 @@ def ranking_by_group(lists: TopK, held_out: Any, catalogue: Catalogue, seed: int
         values = np.concatenate(list(found.values()))
         of = np.repeat(list(found), len(lists.queries))
         defined = ~np.isnan(values)
-        means[name] = measure_group_means(values[defined], of[defined], seed)
+        means[name] = tuple(measure_group_means(values[defined], of[defined], seed))
     return means

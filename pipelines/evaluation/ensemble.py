@@ -16,6 +16,10 @@ from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
+from cs_keras.run_files.evaluation import read_evaluation
+from cs_keras.run_files.names import CONFIG_FILE, PREDICTIONS_FILE
+from cs_keras.run_files.settings import EvaluationConfig
+from cs_keras.run_files.training import Training, read_training, write_training
 from cs_keras.runs import (
     DONE,
     digest,
@@ -24,19 +28,16 @@ from cs_keras.runs import (
     locked,
     open_run,
     read_json,
-    write_json,
     write_npz,
 )
 from cs_keras.storage.location import Location
-from pipelines.evaluation.evaluate import EVALUATION_FILE, evaluate, read_predictions
+from pipelines.evaluation.evaluate import evaluate, read_predictions
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Kind, Reference, Scores, make_reference
 from pipelines.factors.fit import open_factors
 from pipelines.factors.interactions import open_interactions
 from pipelines.training.run_artifacts import write_signature
-from pipelines.training.run_config import EvaluationConfig
 from pipelines.training.targets import Matrix
-from pipelines.training.train import PREDICTIONS_FILE, TRAINING_FILE
 
 WAYS = ("mean", "ranks")
 
@@ -100,7 +101,7 @@ def combine_runs(
     settings = [_read_settings(run) for run in members.values()]
     _require_alike(runs, members, settings)
     dataset = Dataset(dataset_folder, reading)
-    name = read_json(runs[0] / EVALUATION_FILE)["factors"]["name"]
+    name = read_evaluation(runs[0]).factors.name
     factors = open_factors(dataset_folder, dataset.tracks, name)
     data_digest = digest([dataset.digest, factors.digest])
     if data_digest != settings[0]["data_digest"]:
@@ -120,9 +121,9 @@ def combine_runs(
     with locked(folder):
         write_signature(folder, dataset.info, factors.scaler)
         scores = _write_predictions(ensemble, list(members.values()), dataset, factors, reference, folder)
-        progress.log(f"{ensemble.key}: judging {len(reference.rows['test'])} test tracks")
-        judge = Evaluator(reference, ensemble.evaluation, ensemble.seed, progress)
-        evaluate(ensemble, judge, dataset, factors, folder, scores)
+        progress.log(f"{ensemble.key}: evaluating {len(reference.rows['test'])} test tracks")
+        evaluator = Evaluator(reference, ensemble.evaluation, ensemble.seed, progress)
+        evaluate(ensemble.key, evaluator, dataset, factors, folder, scores)
     done = finish_run(folder)
     progress.log(f"{ensemble.key}: done, in {done}")
     return done
@@ -134,10 +135,10 @@ def _read_settings(run: Path) -> dict[str, Any]:
             f"{run} is not a finished run: expected a run folder with a file {DONE}, as `cs-keras run-baselines` "
             "leaves it."
         )
-    settings = read_json(run / "config.json")
+    settings = read_json(run / CONFIG_FILE)
     missing = [name for name in ("data_digest", "evaluation", "seed") if name not in settings]
     if missing:
-        raise DataError(f"{run / 'config.json'} lacks {', '.join(missing)}.")
+        raise DataError(f"{run / CONFIG_FILE} lacks {', '.join(missing)}.")
     return dict(settings)
 
 
@@ -173,7 +174,7 @@ def _write_predictions(
         factors=factors.scaler.inverse(scaled),
         scaled_factors=scaled,
     )
-    write_json(folder / TRAINING_FILE, _summary(ensemble, runs))
+    write_training(folder, _sum_training(ensemble, runs))
     if ensemble.by == "mean":
         return None
     members = [
@@ -198,20 +199,19 @@ def _fuse(members: Sequence[tuple[Matrix, Matrix | None]], factors: Factors, met
     return lambda kind, rows: np.asarray(score_of(kind)(rows))
 
 
-def _summary(ensemble: EnsembleConfig, runs: Sequence[Path]) -> dict[str, Any]:
-    """Return what ``training.json`` holds: nothing is trained, so it adds up what was."""
-    trained = [read_json(run / TRAINING_FILE) for run in runs]
+def _sum_training(ensemble: EnsembleConfig, runs: Sequence[Path]) -> Training:
+    """Return the sum of the members' training: the ensemble itself is not trained."""
+    trained = [read_training(run) for run in runs]
     how = (
         "the mean of scaled predicted factors"
         if ensemble.by == "mean"
         else "reciprocal rank fusion of lists; its losses are those of the mean of scaled predicted factors"
     )
-    return {
-        "parameters": sum(one["parameters"] for one in trained),
-        "n_train_tracks": max(one["n_train_tracks"] for one in trained),
-        "epochs": 0,
-        "best_epoch": 0,
-        "seconds": sum(one["seconds"] for one in trained),
-        "notes": [f"it combines {', '.join(ensemble.members)}: {how}"],
-        "history": [],
-    }
+    return Training(
+        parameters=sum(one.parameters for one in trained),
+        n_train_tracks=max(one.n_train_tracks for one in trained),
+        epochs=0,
+        best_epoch=0,
+        seconds=sum(one.seconds for one in trained),
+        notes=(f"it combines {', '.join(ensemble.members)}: {how}",),
+    )

@@ -1,9 +1,8 @@
-"""Predictions against reference factors: a run's ``evaluation.json`` and ``queries.npz``."""
+"""Evaluation of predictions against reference factors: a run's ``evaluation.json`` and ``queries.npz``."""
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,54 +13,56 @@ from cs_keras.errors import StorageError
 from cs_keras.evaluation.losses import measure_regression_losses
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.store import Factors
-from cs_keras.runs import read_json, read_npz, write_json, write_npz
-from pipelines.evaluation.evaluation_json import (
+from cs_keras.run_files.evaluation import (
     MODEL,
-    beyond_values,
-    group_values,
-    ladder_values,
-    overlap_values,
-    query_values,
-    ranking_values,
+    Evaluation,
+    FactorsRecord,
+    RegressionLosses,
+    SplitLosses,
+    TrackCounts,
+    UnusedTracks,
+    read_evaluation,
+    write_evaluation,
+)
+from cs_keras.run_files.names import EVALUATION_FILE, PREDICTIONS_FILE
+from cs_keras.run_files.queries import write_queries
+from cs_keras.run_files.training import read_training
+from cs_keras.runs import read_npz
+from pipelines.evaluation.evaluation_record import (
+    make_beyond,
+    make_groups,
+    make_ladders,
+    make_queries,
+    make_ranking,
 )
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Predictor, Rows, Scores
-from pipelines.training.run_config import EvaluationConfig
-from pipelines.training.train import PREDICTIONS_FILE, TRAINING_FILE
 
-EVALUATION_FILE = "evaluation.json"
-QUERIES_FILE = "queries.npz"
-SCHEMA_VERSION = 2  # 1 had no more than losses and overlaps
 Matrix = npt.NDArray[np.float32]
 
 
-class Judged(Protocol):
-    """What of a run's settings its judgement depends on; see `pipelines.training.run_config.RunConfig`."""
-
-    @property
-    def key(self) -> str:
-        """What the row is called."""
-
-    @property
-    def evaluation(self) -> EvaluationConfig:
-        """How predictions are judged."""
-
-    @property
-    def seed(self) -> int:
-        """Of permutations and bootstrap."""
-
-
 def evaluate(
-    run: Judged,
-    judge: Evaluator,
+    key: str,
+    evaluator: Evaluator,
     dataset: Dataset,
     factors: Factors,
     folder: Path,
     scores: Scores | None = None,
-) -> dict[str, Any]:
-    """Evaluate the predictions of a run folder, unless that is done, and return what ``evaluation.json`` holds.
+) -> Evaluation:
+    """Evaluate the predictions of a run folder, unless that is done, and write the results there.
 
-    With `scores`, rankings are by these, and losses alone by the predictions; see `Predictor`.
+    Parameters
+    ----------
+    key
+        Model key of the run.
+    evaluator
+        With the run's evaluation settings and seed.
+    dataset, factors
+        Those of the predictions.
+    folder
+        Run folder with ``predictions.npz`` and ``training.json``.
+    scores
+        Scores to rank by instead of the predictions, which then decide the losses only; see `Predictor`.
 
     Raises
     ------
@@ -70,91 +71,84 @@ def evaluate(
     DataError
         When they are not of this dataset's tracks.
     """
-    path = folder / EVALUATION_FILE
-    if path.exists():
-        done: dict[str, Any] = read_json(path)
-        return done
-    rows = judge.reference.rows
-    judged_rows = {split: rows[split] for split in ("validation", "test")}
-    scaled, of_space = read_predictions(folder / PREDICTIONS_FILE, dataset.tracks, judged_rows)
-    places = None if of_space is None else of_space["test"]
-    losses = {split: split_losses(factors, rows[split], values) for split, values in scaled.items()}
-    of_mean = {split: mean_losses(factors, rows["train"], rows[split]) for split in scaled}
-    # Nothing holds the predictions on while the reference predictors, which may be as large, are evaluated.
-    judged = judge.judge(
-        Predictor(factors.scaler.inverse(scaled.pop("test")), factors.playlist_factors, places, scores),
-        run.key,
+    if (folder / EVALUATION_FILE).exists():
+        return read_evaluation(folder)
+    rows = evaluator.reference.rows
+    splits = ("validation", "test")
+    scaled, positions = read_predictions(
+        folder / PREDICTIONS_FILE, dataset.tracks, {split: rows[split] for split in splits}
     )
-    found = {MODEL: judged, **judge.reference_predictors}
-    training = read_json(folder / TRAINING_FILE)
-    result = {
-        "schema_version": SCHEMA_VERSION,
-        "model": run.key,
-        "seed": run.seed,
-        "training": {name: value for name, value in training.items() if name != "history"},
-        "n_tracks": {split: len(own) for split, own in rows.items()},
-        "n_playlists": len(factors.playlist_ids),
-        "left_out": _left_out(dataset, factors),
-        "factors": _describe(factors),
-        "losses": losses,
-        "mean_predictor": of_mean,
-        "metric": run.evaluation.metric,
-        "n_known_artists": int(np.count_nonzero(judge.reference.artist_known)),
-        "overlap": overlap_values(found[MODEL]),
-        "references": {
-            name: overlap_values(one) for name, one in judge.reference_predictors.items() if one.overlap
-        },
-        "ladder": ladder_values(judge, found),
-        "ranking": ranking_values(judge, found),
-        "beyond_accuracy": beyond_values(judge, found),
-        "groups": group_values(judge, found),
-    }
-    write_npz(folder / QUERIES_FILE, **query_values(judge, found))
-    write_json(path, result)  # last: its presence says that all is judged
+    losses = SplitLosses(*(split_losses(factors, rows[split], scaled[split]) for split in splits))
+    of_mean = SplitLosses(*(mean_losses(factors, rows["train"], rows[split]) for split in splits))
+    # Evaluate the model before the reference predictors, which may be as large, and release its predictions.
+    model = evaluator.evaluate(
+        Predictor(
+            factors.scaler.inverse(scaled.pop("test")),
+            factors.playlist_factors,
+            None if positions is None else positions["test"],
+            scores,
+        ),
+        key,
+    )
+    references = evaluator.reference_predictors
+    evaluations = {MODEL: model, **references}
+    result = Evaluation(
+        model=key,
+        seed=evaluator.seed,
+        training=dataclasses.replace(read_training(folder), history=()),
+        n_tracks=TrackCounts(**{split: len(own) for split, own in rows.items()}),
+        n_playlists=len(factors.playlist_ids),
+        left_out=UnusedTracks(
+            recordings=tuple(dataclasses.asdict(entry) for entry in dataset.info.left_out),
+            n_tracks_without_interactions=int((~factors.has_factors).sum()),
+            n_unknown_tracks=factors.quality.get("n_unknown_tracks", 0),
+        ),
+        factors=FactorsRecord(
+            name=factors.name,
+            n_factors=factors.item_factors.shape[1],
+            protocol=factors.protocol,
+            scaling=factors.scaler.kind,
+            config=None if factors.config is None else dict(factors.config),
+            quality=dict(factors.quality),
+        ),
+        losses=losses,
+        mean_predictor=of_mean,
+        metric=evaluator.settings.metric,
+        n_known_artists=int(np.count_nonzero(evaluator.reference.artist_known)),
+        overlap=model.overlap,
+        references={name: one.overlap for name, one in references.items() if one.overlap},
+        ladder=make_ladders(evaluator, evaluations),
+        ranking=make_ranking(evaluator, evaluations),
+        beyond_accuracy=make_beyond(evaluator, evaluations),
+        groups=make_groups(evaluator, evaluations),
+    )
+    write_queries(folder, make_queries(evaluator, evaluations))
+    write_evaluation(folder, result)  # last: its presence says that the evaluation is complete
     return result
 
 
-def split_losses(factors: Factors, rows: Rows, scaled: Matrix) -> dict[str, Any]:
+def split_losses(factors: Factors, rows: Rows, scaled: Matrix) -> RegressionLosses:
     """Return losses of predicted scaled factors of some tracks.
 
-    The MSE is of scaled factors, as in training, the others of factors scaled back; where the scaling took the
-    norm away and cannot bring it back, R² is not available.
+    The MSE is of scaled factors, as in training, the others of factors scaled back; R² is None where the scaling
+    took the norm away and cannot bring it back.
     """
     scaler, reference = factors.scaler, factors.item_factors[rows]
-    losses = dataclasses.asdict(measure_regression_losses(reference, scaler.inverse(scaled)))
-    losses["mse"] = measure_regression_losses(scaler.transform(reference), scaled).mse
-    return losses if scaler.kind != "unit_norm" else {**losses, "r2": None}
+    losses = measure_regression_losses(reference, scaler.inverse(scaled))
+    mse = measure_regression_losses(scaler.transform(reference), scaled).mse
+    return dataclasses.replace(losses, mse=mse, r2=None if scaler.kind == "unit_norm" else losses.r2)
 
 
-def mean_losses(factors: Factors, train: Rows, rows: Rows) -> dict[str, Any]:
+def mean_losses(factors: Factors, train: Rows, rows: Rows) -> RegressionLosses:
     """Return the losses of predicting the train tracks' mean scaled factors for every track of `rows`."""
     mean = factors.scaler.transform(factors.item_factors[train]).mean(axis=0)
     return split_losses(factors, rows, mean_predictor(mean, len(rows)))
 
 
-def _left_out(dataset: Dataset, factors: Factors) -> dict[str, Any]:
-    return {
-        "recordings": [dataclasses.asdict(entry) for entry in dataset.info.left_out],
-        "n_tracks_without_interactions": int((~factors.has_factors).sum()),
-        "n_unknown_tracks": factors.quality.get("n_unknown_tracks", 0),
-    }
-
-
-def _describe(factors: Factors) -> dict[str, Any]:
-    return {
-        "name": factors.name,
-        "n_factors": factors.item_factors.shape[1],
-        "protocol": factors.protocol,
-        "scaling": factors.scaler.kind,
-        "config": factors.config and dict(factors.config),
-        "quality": dict(factors.quality),
-    }
-
-
 def read_predictions(
     path: Path, tracks: Tracks, rows: Mapping[str, Rows]
 ) -> tuple[dict[str, Matrix], dict[str, Matrix] | None]:
-    """Return scaled predictions of tracks, and places where a run has them, both as `rows` names and orders them.
+    """Return scaled predictions of the tracks in `rows`, by split, and their positions where a run has them.
 
     Raises
     ------
@@ -168,8 +162,8 @@ def read_predictions(
         inside = {name: [row_of[ids[row]] for row in own.tolist()] for name, own in rows.items()}
     except KeyError as error:
         raise StorageError(f"{path} lacks a prediction of track {error}; delete the run folder.") from error
-    scaled, places = (
+    scaled, positions = (
         {name: stored[values][own] for name, own in inside.items()} if values in stored else None
         for values in ("scaled_factors", "places")
     )
-    return scaled or {}, places
+    return scaled or {}, positions

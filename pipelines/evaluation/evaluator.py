@@ -1,38 +1,30 @@
-"""How good predictors of the test tracks' factors are, in every respect, and on the same queries for all."""
+"""Evaluation of predictors of the test tracks' factors, all on the same queries."""
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.evaluation.overlap import (
-    OverlapAtK,
-    compare_lists,
-    not_available,
-    rank_predicted,
-    rank_reference,
-)
+from cs_keras.evaluation.overlap import compare_lists, not_available, rank_predicted, rank_reference
 from cs_keras.evaluation.rank_fusion import rank_held_out_by_score, top_k_scored
 from cs_keras.evaluation.ranking import RankMetrics, measure_ranks, rank_metrics
 from cs_keras.evaluation.search.intersection import count_shared
 from cs_keras.evaluation.search.topk import TopK
 from cs_keras.progress import Progress, SilentProgress
+from cs_keras.run_files.evaluation import REFERENCE, GroupMeans, OverlapAtK, Overlaps
+from cs_keras.run_files.settings import EvaluationConfig
 from pipelines.evaluation.beyond_overlap import (
     Beyond,
     Catalogue,
     Lists,
-    Means,
     measure_beyond,
     overlap_by_group,
     ranking_by_group,
 )
 from pipelines.evaluation.reference import Kind, Predictor, Reference
-from pipelines.evaluation.reference_predictors import REFERENCE, make_reference_predictors
-
-if TYPE_CHECKING:  # whose module takes TensorFlow in; judging needs none
-    from pipelines.training.run_config import EvaluationConfig
+from pipelines.evaluation.reference_predictors import make_reference_predictors
 
 SAMPLE_SEED = 0  # of the queries, so that runs of any seed share them and can be compared pair by pair
 MAP_LENGTH = 500  # of mAP@500, the measure of the Million Song Dataset Challenge
@@ -42,49 +34,49 @@ Shared = dict[Kind, dict[int, npt.NDArray[np.int64]]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PredictorEvaluation:
-    """What was found of one predictor.
+    """The evaluation of one predictor.
 
     Attributes
     ----------
     overlap
         By kind of list, a row for each list length; empty for the reference itself.
     shared
-        By kind of list and list length, how many tracks of its list each query has from the reference's too,
+        By kind of list and list length, the number of tracks that each query's list shares with the reference's,
         shape (n_queries,), int64.
     ranking
-        How well playlists find the test tracks they hold; None without listening.
+        Ranking metrics on held-out interactions; None without interactions.
     beyond
-        Numbers beyond accuracy, by name.
+        Metrics beyond accuracy, by name.
     groups
         ``overlap`` (similarity) and ``ndcg`` of groups of tracks.
     """
 
-    overlap: dict[Kind, list[OverlapAtK]]
+    overlap: Overlaps
     shared: Shared
     ranking: RankMetrics | None
     beyond: Beyond
-    groups: dict[str, Means]
+    groups: dict[str, GroupMeans]
 
 
 class Evaluator:
-    """Judges predictors by one reference; what they have in common is computed once.
+    """Evaluates predictors against one reference; what they share is computed once.
 
     Parameters
     ----------
     reference
         See `pipelines.evaluation.reference.make_reference`.
     settings
-        List lengths, metric, permutations. Groups and numbers beyond accuracy are of the first list length.
+        List lengths, metric, permutations. Groups and metrics beyond accuracy use the first list length.
     seed
-        Of permutations, bootstrap and the random predictor.
+        Seed of permutations, bootstrap and the random predictor.
     progress
-        Where to report.
+        Receives the progress.
     """
 
     def __init__(
         self,
         reference: Reference,
-        settings: "EvaluationConfig",
+        settings: EvaluationConfig,
         seed: int,
         progress: Progress | None = None,
     ) -> None:
@@ -93,52 +85,52 @@ class Evaluator:
 
     @functools.cached_property
     def lists(self) -> dict[Kind, TopK]:
-        """The reference's lists, of each kind that there are any of."""
+        """The reference's lists, by kind."""
         own = self.reference.own
-        asking: dict[Kind, Any] = {"similarity": None} if len(own.items) > 1 else {}
+        queries: dict[Kind, Any] = {"similarity": None} if len(own.items) > 1 else {}
         if len(own.playlists):
-            asking["dot"] = own.playlists
+            queries["dot"] = own.playlists
         lists: dict[Kind, TopK] = {}
-        with self._progress.task("rank by the reference", len(asking)) as advance:
-            for kind, playlists in asking.items():
+        with self._progress.task("rank by the reference", len(queries)) as advance:
+            for kind, playlists in queries.items():
                 lists[kind] = self._rank_reference(playlists)
                 advance(1)
         return lists
 
     @functools.cached_property
     def reference_predictors(self) -> dict[str, PredictorEvaluation]:
-        """What every model is held beside, by name; the reference itself comes last."""
-        found = {
-            name: self.judge(predictor, name)
+        """Evaluations of the predictors that every model is compared with, by name; the reference is last."""
+        evaluations = {
+            name: self.evaluate(predictor, name)
             for name, predictor in make_reference_predictors(self.reference, self.seed)
         }
-        with self._progress.task(f"judge the {REFERENCE}", 2) as advance:
+        with self._progress.task(f"evaluate the {REFERENCE}", 2) as advance:
             ranking = self._ranking(self.reference.own)
             advance(1)
             beyond, groups = self._beyond(self.lists), self._groups(self.lists, {})
             advance(1)
-        found[REFERENCE] = PredictorEvaluation({}, {}, ranking, beyond, groups)
-        return found
+        evaluations[REFERENCE] = PredictorEvaluation({}, {}, ranking, beyond, groups)
+        return evaluations
 
-    def judge(self, predictor: Predictor, name: str = "predictions") -> PredictorEvaluation:
-        """Return what is found of factors of the test tracks, or of one score each.
+    def evaluate(self, predictor: Predictor, name: str = "predictions") -> PredictorEvaluation:
+        """Evaluate factors of the test tracks, or one score for each.
 
         Parameters
         ----------
         predictor
-            What to judge.
+            Factors or scores.
         name
-            What progress calls it.
+            Name of the predictor in progress messages.
 
         Raises
         ------
         DataError
-            When they are not of these tracks or not finite.
+            When the predictor is of other tracks or not finite.
         """
         kinds = [kind for kind in self.lists if kind == "dot" or not predictor.is_ranking]
         lists: dict[Kind, TopK] = {}
-        overlap: dict[Kind, list[OverlapAtK]] = {}
-        with self._progress.task(f"judge {name}", 2 * len(kinds) + 2) as advance:
+        overlap: Overlaps = {}
+        with self._progress.task(f"evaluate {name}", 2 * len(kinds) + 2) as advance:
             for kind in kinds:
                 lists[kind] = _rank(kind, self.lists[kind], predictor)
                 advance(1)
@@ -146,17 +138,17 @@ class Evaluator:
                 advance(1)
             ranking = self._ranking(predictor)
             advance(1)
-            shared = {kind: self._shared(kind, found) for kind, found in lists.items()}
+            shared = {kind: self._shared(kind, own) for kind, own in lists.items()}
             beyond, groups = self._beyond(lists), self._groups(lists, shared)
             advance(1)
         if "similarity" not in self.lists and not predictor.is_ranking:
             # A single track is similar to no other.
-            overlap["similarity"] = [not_available(k, 1, 0) for k in self.settings.ks]
+            overlap["similarity"] = tuple(not_available(k, 1, 0) for k in self.settings.ks)
         return PredictorEvaluation(overlap, shared, ranking, beyond, groups)
 
     @functools.cached_property
     def catalogue(self) -> Catalogue:
-        """The test tracks as groups, artists and popularity tell them apart."""
+        """Groups, artists, genres and popularity of the test tracks."""
         return Catalogue.of(self.reference)
 
     def first_k(self, kind: Kind) -> int | None:
@@ -166,7 +158,7 @@ class Evaluator:
 
     @functools.cached_property
     def held_out(self) -> Any:
-        """Which test tracks the playlists that ask hold: csr_matrix, shape (n_queries, n_test); None if unknown."""
+        """Test tracks in each query playlist: csr_matrix, shape (n_queries, n_test); None if unknown."""
         if self.reference.listening is None or "dot" not in self.lists:
             return None
         held_out = self.reference.listening[self.lists["dot"].queries]
@@ -182,20 +174,21 @@ class Evaluator:
             seed=SAMPLE_SEED,
         )
 
-    def _overlap(self, kind: Kind, found: TopK) -> list[OverlapAtK]:
-        return compare_lists(
+    def _overlap(self, kind: Kind, predicted: TopK) -> tuple[OverlapAtK, ...]:
+        rows = compare_lists(
             self.lists[kind],
-            found,
+            predicted,
             self.settings.ks,
             n_permutations=self.settings.n_permutations,
             n_bootstrap=self.settings.n_bootstrap,
             seed=self.seed,
         )
+        return tuple(rows)
 
-    def _shared(self, kind: Kind, found: TopK) -> dict[int, npt.NDArray[np.int64]]:
+    def _shared(self, kind: Kind, predicted: TopK) -> dict[int, npt.NDArray[np.int64]]:
         own = self.lists[kind]
         ks = tuple(k for k in dict.fromkeys(self.settings.ks) if k <= own.n_candidates)
-        return dict(zip(ks, count_shared(own.indices, found.indices, ks, own.n_items), strict=True))
+        return dict(zip(ks, count_shared(own.indices, predicted.indices, ks, own.n_items), strict=True))
 
     def _ranking(self, predictor: Predictor) -> RankMetrics | None:
         if self.held_out is None:
@@ -203,18 +196,18 @@ class Evaluator:
         queries, ks = self.lists["dot"].queries, tuple(dict.fromkeys((*self.settings.ks, MAP_LENGTH)))
         score = predictor.scores
         if score is not None:
-            found = rank_held_out_by_score(lambda rows: score("dot", queries[rows]), self.held_out)
-            return measure_ranks(found, ks)
+            ranks = rank_held_out_by_score(lambda rows: score("dot", queries[rows]), self.held_out)
+            return measure_ranks(ranks, ks)
         playlists, items = predictor.playlists[queries], predictor.items
         if predictor.is_ranking:
             playlists, items = np.ones((len(playlists), 1), np.float32), items[:, np.newaxis]
         return rank_metrics(playlists, items, self.held_out, ks=ks)
 
     def _beyond(self, lists: Lists) -> Beyond:
-        first = {kind: found.prefix(k) for kind, found in lists.items() if (k := self.first_k(kind))}
+        first = {kind: own.prefix(k) for kind, own in lists.items() if (k := self.first_k(kind))}
         return measure_beyond(first, self.catalogue)
 
-    def _groups(self, lists: Lists, shared: Shared) -> dict[str, Means]:
+    def _groups(self, lists: Lists, shared: Shared) -> dict[str, GroupMeans]:
         means = {}
         if "similarity" in shared and (k := self.first_k("similarity")):
             overlaps = shared["similarity"][k] / k

@@ -10,11 +10,10 @@ import numpy.typing as npt
 from cs_keras.errors import DataError, StorageError
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreFindings, evaluate_genres
 from cs_keras.factors.arrays import check_ids, read_arrays, require_arrays
+from cs_keras.run_files.names import GENRES_FILE, TRAINING_FILE
 from cs_keras.runs import DONE, read_json
 from cs_keras.storage.location import Location, is_file
 
-GENRES_FILE = "genres.npz"  # of `pipelines.training.procedures.genre_space`, which imports TensorFlow
-TRAINING_FILE = "training.json"  # of `pipelines.training.train`, likewise
 _ARRAYS = ("track_ids", "genres", "probabilities", "is_test", "label_rows", "labels")
 
 Ids = npt.NDArray[np.str_]

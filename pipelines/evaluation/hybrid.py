@@ -24,10 +24,11 @@ from cs_keras.evaluation.hybrid import (
     split_interactions,
     switch_factors,
 )
-from cs_keras.evaluation.overlap import OverlapAtK, compare_lists, rank_predicted, rank_reference
+from cs_keras.evaluation.overlap import compare_lists, rank_predicted, rank_reference
 from cs_keras.evaluation.search.topk import TopK
 from cs_keras.factors.store import Factors
 from cs_keras.factors.wmf import WmfConfig, fold_in_items
+from cs_keras.run_files.evaluation import OverlapAtK
 from cs_keras.storage.location import Location
 from pipelines.factors.interactions import open_interactions
 from pipelines.recommend.catalogue import Catalogue, open_catalogue, require_dataset

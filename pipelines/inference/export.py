@@ -16,10 +16,10 @@ from cs_keras import config
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.layers.plain import plain_model
 from cs_keras.models.spec import POOLED_BETWEEN, WHOLE_TRACKS, stored_bytes
+from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.runs import TEMPORARY, environment, require_space, write_json
 from cs_keras.training.serving_model import ServingConfig, ServingModel
 from pipelines.inference.trained_run import TrainedRun, load_run_model, require_audio
-from pipelines.training.model_file import MODEL_FILE
 
 EXPORT_VERSION = 1
 SAVED_MODEL = "saved_model"

@@ -18,6 +18,7 @@ from cs_keras.errors import DataError
 from cs_keras.models import load_model
 from cs_keras.models.taps import TappedModel, tap_model
 from cs_keras.progress import Progress
+from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.runs import Array
 from cs_keras.training.activations import (
     FILTERS,
@@ -31,7 +32,6 @@ from cs_keras.training.activations import (
 )
 from pipelines.inference.inspection_file import is_inspected, why_not, write_inspection
 from pipelines.inference.trained_run import read_run
-from pipelines.training.model_file import MODEL_FILE
 
 MAX_TRACKS = 500
 MAX_FRAMES = 512_000  # of all tracks together: 2,000 windows of the usual length

@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from cs_keras.errors import CsKerasError
+from cs_keras.run_files.names import CONFIG_FILE, INSPECTION_FILE
 from cs_keras.runs import Array, read_json, read_npz, write_npz
 
-INSPECTION_FILE = "inspection.npz"
 INSPECTION_VERSION = 1
-CONFIG_FILE = "config.json"
 REASONS = {  # by the procedure of a run
     "codebook": "it counts sounds over whole tracks, so that it has no filters and knows no moments",
     "ranking": "it counts sounds over whole tracks, so that it has no filters and knows no moments",

@@ -14,6 +14,7 @@ from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import DataError, StorageError
 from cs_keras.models.spec import NEEDS
 from cs_keras.progress import Progress, SilentProgress
+from cs_keras.run_files.names import BRANCH_FILE, BRANCHES_FOLDER
 from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location, is_file, is_folder
 from cs_keras.training.hidden_layers import build_hidden_model
@@ -24,8 +25,8 @@ from pipelines.inference.prediction_blocks import DatasetTracks, remove_parts
 from pipelines.inference.track_vectors import check_suffix, write_vectors
 from pipelines.inference.trained_run import TrainedRun, load_run_model, no_dataset
 from pipelines.training.attribute_files import read_attributes
-from pipelines.training.procedures.branches import BRANCH_FILE, apply_to_vectors
-from pipelines.training.procedures.fusion import BRANCHES_FOLDER, join_vectors
+from pipelines.training.procedures.branches import apply_to_vectors
+from pipelines.training.procedures.fusion import join_vectors
 from pipelines.training.procedures.track_vectors import TrackVectors
 from pipelines.training.targets import Rows
 

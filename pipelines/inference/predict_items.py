@@ -10,6 +10,7 @@ from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.data.attributes.encoding import Encoding, read_encoding
 from cs_keras.errors import DataError, StorageError
 from cs_keras.progress import Progress, SilentProgress
+from cs_keras.run_files.names import ATTRIBUTES_FILE
 from cs_keras.runs import read_json
 from cs_keras.storage.location import Location, is_folder
 from pipelines.inference.predict import Predicted
@@ -22,7 +23,6 @@ from pipelines.inference.trained_run import (
     require_sound,
 )
 from pipelines.training.attribute_files import read_attributes
-from pipelines.training.procedures.attributes import ATTRIBUTES_FILE
 
 BATCH_ITEMS = 256
 

@@ -17,11 +17,11 @@ from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import load_model
 from cs_keras.models.spec import ANY, NEEDS, POOLED_BETWEEN, WHOLE_TRACKS
+from cs_keras.run_files.names import MODEL_FILE, SIGNATURE_FILE
 from cs_keras.runs import DONE, digest, read_json
 from cs_keras.storage.location import Location, is_file, is_remote, read_bytes
 from cs_keras.training.hidden_layers import build_hidden_model
-from pipelines.training.model_file import MODEL_FILE
-from pipelines.training.run_artifacts import SIGNATURE_FILE, Signature, read_signature
+from pipelines.training.run_artifacts import Signature, read_signature
 
 Matrix = npt.NDArray[np.float32]
 

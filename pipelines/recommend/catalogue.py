@@ -14,10 +14,9 @@ from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.arrays import read_arrays, require_arrays
 from cs_keras.factors.store import Factors, load_factors
 from cs_keras.playlists.entries import Entry
+from cs_keras.run_files.names import PREDICTIONS_FILE
 from cs_keras.runs import DONE, digest, read_json
 from cs_keras.storage.location import Location, is_file
-
-PREDICTIONS_FILE = "predictions.npz"  # of `pipelines.training.train`, which imports TensorFlow
 
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]

@@ -1,20 +1,23 @@
 """What goes into a run's model and what comes out of it: so that a run folder can be used without its dataset."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.schema import DatasetInfo
-from cs_keras.errors import ConfigError, DataError
+from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.scaling import Scaler
-from cs_keras.runs import read_json, write_json
+from cs_keras.models.spec import stored_bytes
+from cs_keras.run_files.names import SIGNATURE_FILE
+from cs_keras.runs import read_json, require_space, write_json
 from cs_keras.storage.location import Location, is_file
 
-SIGNATURE_FILE = "signature.json"
 SIGNATURE_VERSION = 1
 
 
@@ -88,3 +91,21 @@ def _scaler(document: Any) -> Scaler:
     if offset.ndim != 1 or offset.shape != scale.shape:
         raise ValueError(f"offset and scale have shapes {offset.shape} and {scale.shape}")
     return Scaler(document["kind"], offset, scale)
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write what predicts: without the optimizer, which is twice as large and of which Keras cannot load all.
+
+    Raises
+    ------
+    StorageError
+        When it cannot be written.
+    """
+    bare = keras.Model(model.input, model.output, name=model.name)
+    temporary = path.with_name(f"partial-{path.name}")
+    require_space(path.parent, 2 * stored_bytes(bare))  # Keras writes weights apart before it packs them
+    try:
+        bare.save(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f"Cannot write {path}: {error}.") from error

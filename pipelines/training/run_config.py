@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cs_keras import config
-from cs_keras.config import check_choice, check_range
+from cs_keras.config import check_range
 from cs_keras.errors import ConfigError
 from cs_keras.factors.store import Factors
 from cs_keras.models import check_key, get_baseline
 from cs_keras.models.spec import Baseline
+from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.training.execution import ExecutionConfig
 
 SEPARABLE = ("mse", "unit_mse")  # losses in which no output depends on another
@@ -22,38 +23,6 @@ COMMON = (
     "train_fraction",
 )  # a branch has them of the run that it belongs to
 HEARING = ("sequence", "front_end", "augment")
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
-    """How predictions are judged.
-
-    Attributes
-    ----------
-    ks
-        List lengths of the overlap.
-    metric
-        Of track-to-track similarity: ``cosine`` or ``euclidean``.
-    n_permutations, n_bootstrap
-        Of the permutation test and of the bootstrap interval.
-    max_queries
-        Most tracks or playlists to average over; more are sampled.
-    """
-
-    ks: tuple[int, ...] = (10, 50, 100, 500)
-    metric: str = "cosine"
-    n_permutations: int = 999
-    n_bootstrap: int = 1000
-    max_queries: int = 20_000
-
-    def __post_init__(self) -> None:
-        check_choice("evaluation.metric", self.metric, ("cosine", "euclidean"))
-        for name in ("n_permutations", "n_bootstrap", "max_queries"):
-            check_range(f"evaluation.{name}", getattr(self, name), 1)
-        if not self.ks:
-            raise ConfigError("evaluation.ks must name at least one list length. Received: none.")
-        for k in self.ks:
-            check_range("evaluation.ks", k, 1)
 
 
 @dataclasses.dataclass(frozen=True)

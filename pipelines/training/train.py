@@ -10,18 +10,20 @@ from cs_keras.factors.store import Factors
 from cs_keras.models import model_module
 from cs_keras.models.spec import trainable_parameters
 from cs_keras.progress import Progress
-from cs_keras.runs import write_json, write_npz
-from pipelines.training.model_file import MODEL_FILE, save_model
+from cs_keras.run_files.names import (
+    CLASSIFIER_FOLDER,
+    EMBEDDING_FOLDER,
+    MODEL_FILE,
+    PREDICTIONS_FILE,
+    WORK_FOLDER,
+)
+from cs_keras.run_files.training import Training, write_training
+from cs_keras.runs import write_npz
 from pipelines.training.procedures import PROCEDURES, Job, Trained
-from pipelines.training.procedures.genre_space import CLASSIFIER_FOLDER
-from pipelines.training.procedures.job import WORK_FOLDER
-from pipelines.training.procedures.triplet import EMBEDDING_FOLDER
 from pipelines.training.requirements import require_input
+from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig
 from pipelines.training.targets import Task, make_training_targets
-
-TRAINING_FILE = "training.json"
-PREDICTIONS_FILE = "predictions.npz"
 
 
 def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: Progress) -> None:
@@ -48,7 +50,7 @@ def train(run: RunConfig, task: Task, factors: Factors, folder: Path, progress: 
     lesson = make_training_targets(task, factors, run.training)
     trained = run_procedure(Job(run, task, lesson, factors, folder, folder.parent, progress))
     save_model(trained.model, folder / MODEL_FILE)
-    write_json(folder / TRAINING_FILE, _summary(trained, task, notes))
+    write_training(folder, _summarise(trained, task, notes))
     write_npz(
         folder / PREDICTIONS_FILE,
         track_ids=task.dataset.tracks.ids[task.unseen],
@@ -93,16 +95,17 @@ def _extra_note(task: Task) -> tuple[str, ...]:
     return (f"it also learnt the factors {', '.join(told)}, which it does not predict",)
 
 
-def _summary(trained: Trained, task: Task, notes: tuple[str, ...]) -> dict[str, object]:
-    fitted, before = trained.fitted, {"embedding": trained.embedding, "classifier": trained.classifier}
-    return {
-        "parameters": trainable_parameters(trained.model),
-        "n_train_tracks": len(task.train) if trained.n_train_tracks is None else trained.n_train_tracks,
-        "epochs": len(fitted.history),
-        "best_epoch": fitted.best_epoch,
-        "seconds": trained.seconds,
-        "notes": [*notes, *trained.notes],
-        **{name: dict(one) for name, one in before.items() if one},
-        **({"branches": dict(trained.branches)} if trained.branches else {}),
-        "history": fitted.history,
-    }
+def _summarise(trained: Trained, task: Task, notes: tuple[str, ...]) -> Training:
+    fitted = trained.fitted
+    return Training(
+        parameters=trainable_parameters(trained.model),
+        n_train_tracks=len(task.train) if trained.n_train_tracks is None else trained.n_train_tracks,
+        epochs=len(fitted.history),
+        best_epoch=fitted.best_epoch,
+        seconds=trained.seconds,
+        notes=(*notes, *trained.notes),
+        embedding=trained.embedding,
+        classifier=trained.classifier,
+        branches=trained.branches,
+        history=tuple(fitted.history),
+    )

@@ -29,18 +29,17 @@ from cs_keras.factors.store import Factors
 from cs_keras.models import model_module
 from cs_keras.models.spec import architecture, trainable_parameters
 from cs_keras.progress import Progress, SilentProgress
+from cs_keras.run_files.names import CLASSIFIER_FOLDER, EMBEDDING_FOLDER, METRICS_FILE, WORK_FOLDER
 from cs_keras.runs import digest, locked, write_json, write_npz
 from cs_keras.storage.location import Location, is_file
 from cs_keras.storage.remote import configure
 from cs_keras.training.checkpoints import Epoch
-from cs_keras.training.fit import METRICS_FILE, DivergenceError, MemoryExhaustedError
+from cs_keras.training.fit import DivergenceError, MemoryExhaustedError
 from cs_keras.training.losses import make_loss
 from pipelines.factors.fit import open_factors
 from pipelines.training.attribute_files import AttributeFile
 from pipelines.training.procedures import Job
-from pipelines.training.procedures.genre_space import CLASSIFIER_FOLDER
-from pipelines.training.procedures.job import WORK_FOLDER, Watch
-from pipelines.training.procedures.triplet import EMBEDDING_FOLDER
+from pipelines.training.procedures.job import Watch
 from pipelines.training.requirements import require_inputs
 from pipelines.training.run_config import RunConfig, resolve
 from pipelines.training.targets import (

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
+from cs_keras.run_files.names import INSPECTION_FILE
 from cs_keras.runs import read_npz
 
-INSPECTION_FILE = "inspection.npz"
 INSPECTION_VERSION = 1
 
 Matrix = npt.NDArray[np.float32]

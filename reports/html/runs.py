@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import CsKerasError, DataError, StorageError
+from cs_keras.run_files.evaluation import Evaluation, read_evaluation
+from cs_keras.run_files.names import METRICS_FILE, PREDICTIONS_FILE
+from cs_keras.run_files.records import to_record
 from cs_keras.runs import read_npz
 from reports.runs.collect import Run, find_runs
-from reports.runs.evaluation_json import Evaluation, read_evaluation
-from reports.runs.json_schema import to_record
-
-METRICS_FILE = "metrics.jsonl"
-PREDICTIONS_FILE = "predictions.npz"
 
 Folders = tuple[tuple[Evaluation, Path], ...]  # evaluation and path of each run folder
 

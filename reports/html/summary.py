@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cs_keras.evaluation.overlap import OverlapAtK
+from cs_keras.run_files.evaluation import REFIT_CEILING, OverlapAtK
 from reports.runs.collect import Group, Run
 from reports.runs.labels import name_predictor
 from reports.tables.notes import Kind
@@ -12,7 +12,6 @@ from reports.tables.numbers import format_p
 from reports.tables.overlap import TITLES
 
 ALPHA = 0.05  # significance level, after correction for the number of models
-CEILING = "second-fit"  # key of the refit ceiling in evaluation.json
 LISTS: dict[Kind, str] = {"similarity": "a track's nearest tracks", "dot": "a playlist's best tracks"}
 
 
@@ -59,7 +58,7 @@ def reference_points(group: Group, kind: Kind, k: int) -> list[Point]:
     for name, overlaps in group.first.references.items():
         point = _point(name_predictor(name), [one for one in overlaps.get(kind, ()) if one.k == k])
         if point:
-            points.append(replace(point, is_ceiling=name == CEILING))
+            points.append(replace(point, is_ceiling=name == REFIT_CEILING))
     return points
 
 

@@ -6,23 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cs_keras.errors import CsKerasError, DataError, StorageError
+from cs_keras.run_files.evaluation import Evaluation, read_evaluation
+from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE
+from cs_keras.run_files.queries import Queries, read_queries
+from cs_keras.run_files.settings import EvaluationConfig, Failure, RunSettings, read_failure, read_settings
 from cs_keras.runs import PARTIAL, is_done
-from reports.runs.evaluation_json import (
-    CONFIG_FILE,
-    FAILURE_FILE,
-    Evaluation,
-    EvaluationSettings,
-    Failure,
-    Settings,
-    read_evaluation,
-    read_failure,
-    read_settings,
-)
 from reports.runs.folders import is_study
 from reports.runs.labels import label_variants
-from reports.runs.queries import Queries, read_queries
 
-Key = tuple[str, EvaluationSettings]  # runs that have it in common can be compared
+Key = tuple[str, EvaluationConfig]  # runs that have it in common can be compared
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Group:
     """Runs that can be compared: at least one finished, on the same tracks and factors, judged alike."""
 
     data_digest: str
-    judging: EvaluationSettings
+    judging: EvaluationConfig
     entries: tuple[Run | FailedRun, ...]
 
     @property
@@ -108,7 +100,7 @@ class _Found:
     """A run folder and what it holds."""
 
     folder: Path
-    settings: Settings
+    settings: RunSettings
     result: Evaluation | Failure
     queries: Queries | None
 

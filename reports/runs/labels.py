@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from cs_keras.run_files.evaluation import ARTIST_MEAN, POPULARITY, RANDOM, REFERENCE, REFIT_CEILING
+
 FAMILIES = {
     "bot": "Bag of Tones",
     "mlr": "Bag of Tones",
@@ -21,11 +23,11 @@ FAMILIES = {
 }
 OTHERS = "Others"
 PREDICTORS = {
-    "random": "random factors",
-    "one-ranking": "one ranking for all",
-    "artist-mean": "artist mean",
-    "second-fit": "second fit (ceiling)",
-    "reference": "reference",
+    RANDOM: "random factors",
+    POPULARITY: "popularity ranking (oracle)",
+    ARTIST_MEAN: "artist mean",
+    REFIT_CEILING: "refit ceiling",
+    REFERENCE: "reference",
 }
 MAX_SETTINGS = 3  # told in a label; of runs that differ in more the label is a hash
 MAX_LENGTH = 60  # characters of settings in a label

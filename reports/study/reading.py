@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import CsKerasError, DataError
+from cs_keras.run_files.records import check_version, mismatch, to_record
 from cs_keras.runs import read_json, read_npz
 from reports.runs.folders import STUDY_FILE
-from reports.runs.json_schema import check_version, mismatch, to_record
 from reports.study.records import BEST_FILE, Parameter, Study, StudySettings, Trial
 
 TRIAL_FILE = "trial.json"
@@ -119,7 +119,7 @@ class _Space:
 
 def _read_settings(path: Path) -> tuple[StudySettings, list[Parameter]]:
     content = read_json(path)
-    check_version(content, path, SCHEMA_VERSION)
+    check_version(content, path, (SCHEMA_VERSION,))
     settings = to_record(StudySettings, content, path)
     if settings.direction not in ("min", "max"):
         raise mismatch(path, "direction", "min or max", settings.direction)
@@ -157,7 +157,7 @@ def _read_trials(
 def _read_trial(folder: Path, parameters: Mapping[str, Parameter]) -> Trial:
     path = folder / TRIAL_FILE
     content = read_json(path)
-    check_version(content, path, SCHEMA_VERSION)
+    check_version(content, path, (SCHEMA_VERSION,))
     trial = to_record(Trial, content, path)
     if trial.trial != folder.name:
         raise mismatch(path, "trial", f"{folder.name}, as its folder is called", trial.trial)

@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from cs_keras.evaluation.statistics.comparison import Comparison, compare_all
 from cs_keras.evaluation.statistics.resampling import Resampling
+from cs_keras.run_files.evaluation import MODEL
+from cs_keras.run_files.queries import NDCG
 from reports.runs.collect import Group, Run
 from reports.runs.labels import family_of
-from reports.runs.queries import MODEL, NDCG
 from reports.tables.table import (
     PAIRED_P,
     SIGNIFICANT,
@@ -63,8 +64,8 @@ def query_values(group: Group, measure: str) -> dict[str, Values]:
         found = [own for own in run.queries if own and MODEL in own.values.get(measure, {})]
         if not found or len(found) < len(run.evaluations):
             continue
-        shared = found[0].asked[kind] if shared is None else shared
-        if all(np.array_equal(own.asked[kind], shared) for own in found):
+        shared = found[0].rows[kind] if shared is None else shared
+        if all(np.array_equal(own.rows[kind], shared) for own in found):
             values[run.label] = np.array([own.values[measure][MODEL] for own in found])
     return values
 

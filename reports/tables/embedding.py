@@ -1,9 +1,10 @@
 """The table of triplet embeddings: the other half of the thesis's table 6.5, with the line of collapse."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from cs_keras.run_files.training import EmbeddingTraining
 from reports.runs.collect import Group, Run
-from reports.runs.evaluation_json import EmbeddingEpoch, EmbeddingRecord
 from reports.runs.labels import family_of
 from reports.tables import notes
 from reports.tables import published as reported
@@ -41,7 +42,7 @@ def embedding_table(group: Group) -> Table:
     return reported.beside(table, reported.EMBEDDING_COLUMNS, [*above, *theirs], reported.EMBEDDING_NOTE)
 
 
-def _records(run: Run) -> list[EmbeddingRecord]:
+def _records(run: Run) -> list[EmbeddingTraining]:
     """Return how the embedding of each seed was trained, if all have one."""
     records = [evaluation.training.embedding for evaluation in run.evaluations]
     known = [record for record in records if record and record.history]
@@ -53,11 +54,11 @@ def _collapsed(margin: float) -> Row:
     return Row(f"collapsed, margin {margin:g}", (), (loss, loss, None, spread))
 
 
-def _cells(epochs: Sequence[EmbeddingEpoch]) -> tuple[Cell | None, ...]:
+def _cells(epochs: Sequence[Mapping[str, Any]]) -> tuple[Cell | None, ...]:
     """Return the cells of one epoch, of one or several seeds."""
     return (
-        mean_cell([epoch.loss for epoch in epochs], format_loss),
-        mean_cell([epoch.val_loss for epoch in epochs], format_loss),
-        mean_cell([epoch.active_share for epoch in epochs], lambda share: f"{share:.1%}"),
-        mean_cell([epoch.embedding_spread for epoch in epochs], format_loss),
+        mean_cell([epoch["loss"] for epoch in epochs], format_loss),
+        mean_cell([epoch.get("val_loss") for epoch in epochs], format_loss),
+        mean_cell([epoch.get("active_share") for epoch in epochs], lambda share: f"{share:.1%}"),
+        mean_cell([epoch.get("embedding_spread") for epoch in epochs], format_loss),
     )

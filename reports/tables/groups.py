@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
+from cs_keras.run_files.evaluation import MODEL, GroupMeans, GroupsRecord, MeanRecord
 from reports.runs.collect import Group
-from reports.runs.evaluation_json import GroupMeans, GroupsRecord, MeanRecord
 from reports.runs.labels import family_of, name_predictor
-from reports.runs.queries import MODEL
 from reports.tables.notes import n_queries_note
 from reports.tables.numbers import count_cell, share_cell
 from reports.tables.table import Cell, Column, Row, Table, arrange

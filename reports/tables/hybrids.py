@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from cs_keras.evaluation.hybrid import DOT, KINDS, LISTENING, PREDICTORS, SIMILARITY, SOUND, HybridResults
-from cs_keras.evaluation.overlap import OverlapAtK
+from cs_keras.run_files.evaluation import OverlapAtK
 from reports.tables.numbers import format_share
 from reports.tables.table import SIGNIFICANT, SIGNIFICANT_P, TIED, Cell, Column, Row, Section, Table
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.evaluation.ladder import GapShare, Rung, Verdict, build_ladder, decide_verdict
-from cs_keras.evaluation.overlap import OverlapAtK
+from cs_keras.evaluation.ladder import Verdict, build_ladder, decide_verdict
 from cs_keras.evaluation.statistics.comparison import holm
 from cs_keras.evaluation.statistics.resampling import Resampling
+from cs_keras.run_files.evaluation import REFIT_CEILING, GapShare, OverlapAtK, Rung
 from reports.runs.collect import Group
 from reports.runs.labels import family_of, name_predictor
 from reports.tables.comparison import query_values
@@ -16,7 +16,6 @@ from reports.tables.notes import UNKEPT, Kind, unsaved_labels
 from reports.tables.numbers import format_share
 from reports.tables.table import Cell, Column, Row, Table
 
-CEILING = "second-fit"
 MODEL, OTHER = (
     "model ",
     "other ",
@@ -68,7 +67,7 @@ def _rungs(group: Group, kind: Kind, k: int, chance: float) -> Rungs:
     kept = group.kept.values[measure]
     others: Mapping[str, Values] = {name: kept[name] for name in group.first.references if name in kept}
     values = {**{f"{OTHER}{name}": own for name, own in others.items()}, **models}
-    rungs = build_ladder(values, chance, others.get(CEILING), Resampling(group.judging.n_bootstrap))
+    rungs = build_ladder(values, chance, others.get(REFIT_CEILING), Resampling(group.judging.n_bootstrap))
     return {rung.name: rung for rung in rungs}
 
 

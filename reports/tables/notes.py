@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from cs_keras.evaluation.overlap import FLAGGED_TIED_SHARE
 from cs_keras.factors.quality import describe_agreement, warn_of_noise
+from cs_keras.run_files.evaluation import POPULARITY, RANDOM, REFIT_CEILING, UnusedTracks
 from reports.runs.collect import Group
-from reports.runs.evaluation_json import LeftOut
 from reports.tables.table import PAIRED_P, SIGNIFICANT_P
 
 Kind = Literal["similarity", "dot"]
@@ -19,11 +19,11 @@ PROTOCOLS = {
     "given": "ready-made, so what listening they saw is not known",
 }
 REFERENCES = {
-    "random": "Random factors: drawn from a normal of the reference's mean and deviation in each factor.",
-    "one-ranking": "One ranking for all: the same list for every playlist, by the mean playlist's dot product with "
-    "the reference factors.",
-    "second-fit": "Second fit (ceiling): the same listening fitted with another seed, its own playlists asking: a "
-    "model of one fit can hardly be asked for more.",
+    RANDOM: "Random factors: drawn from a normal of the reference's mean and deviation in each factor.",
+    POPULARITY: "Popularity ranking (oracle): the same list for every playlist, by the mean playlist's dot product "
+    "with the reference factors.",
+    REFIT_CEILING: "Refit ceiling: the same interactions factorised with another seed, with its own playlists; a "
+    "model trained on one fit can hardly reach more.",
 }
 N_NAMED = 10  # recordings named in a note
 STRONG = "Bold: the best of several models"
@@ -64,7 +64,7 @@ def _ceiling_notes(quality: Mapping[str, Any]) -> Iterator[str]:
         yield f"Beware: {warning[0].lower()}{warning[1:]}"
 
 
-def _left_out_notes(left_out: LeftOut) -> Iterator[str]:
+def _left_out_notes(left_out: UnusedTracks) -> Iterator[str]:
     """Say what could not be used, and name the first recordings of it."""
     names = [str(recording.get("track_id")) for recording in left_out.recordings]
     if names:

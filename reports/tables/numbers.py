@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from reports.runs.evaluation_json import MeanRecord
+from cs_keras.run_files.evaluation import MeanRecord
 from reports.tables.table import Cell
 
 LEAST_MSE = 1e-3  # below which four decimals would lose digits that tell models apart

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from cs_keras.evaluation.overlap import OverlapAtK
+from cs_keras.run_files.evaluation import OverlapAtK
 from reports.runs.collect import Group, Run
 from reports.runs.labels import family_of, name_predictor
 from reports.tables import notes

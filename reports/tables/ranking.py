@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from cs_keras.run_files.evaluation import MODEL, BeyondRecord, Evaluation, RankingRecord
 from reports.runs.collect import Group
-from reports.runs.evaluation_json import BeyondRecord, Evaluation, RankingRecord
 from reports.runs.labels import family_of, name_predictor
-from reports.runs.queries import MODEL
 from reports.tables import published_ranking as reported_ranking
 from reports.tables.comparison import PairedComparisons, emphasise
 from reports.tables.notes import PROTOCOLS, n_queries_note

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from cs_keras.run_files.evaluation import SplitLosses
 from reports.runs.collect import FailedRun, Group, Run
-from reports.runs.evaluation_json import SplitLosses
 from reports.runs.labels import family_of
 from reports.tables import notes
 from reports.tables import published as reported

@@ -4,12 +4,13 @@ import pytest
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.agreement import measure_agreement
 from cs_keras.evaluation.fits import Fit
-from cs_keras.evaluation.ladder import GapShare, Verdict, build_ladder, decide_verdict, gap_closed
+from cs_keras.evaluation.ladder import Verdict, build_ladder, decide_verdict, gap_closed
 from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import top_k_similar
 from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.run_files.evaluation import GapShare
 
 
 def test_shares_as_by_hand():

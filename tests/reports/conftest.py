@@ -1,27 +1,36 @@
 """Run folders as training and evaluation leave them, from small factors and predictions of known quality."""
 
-import dataclasses
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import scipy.sparse
 
 from cs_keras.evaluation.losses import measure_regression_losses
 from cs_keras.evaluation.reference_predictors import mean_predictor
-from cs_keras.runs import DONE, read_json, write_json, write_npz
-from pipelines.evaluation.evaluation_json import (
+from cs_keras.run_files.evaluation import (
     MODEL,
-    beyond_values,
-    group_values,
-    ladder_values,
-    overlap_values,
-    query_values,
-    ranking_values,
+    Evaluation,
+    FactorsRecord,
+    SplitLosses,
+    TrackCounts,
+    UnusedTracks,
+)
+from cs_keras.run_files.queries import Queries, write_queries
+from cs_keras.run_files.training import Training
+from cs_keras.runs import DONE, read_json, write_json
+from pipelines.evaluation.evaluation_record import (
+    make_beyond,
+    make_groups,
+    make_ladders,
+    make_queries,
+    make_ranking,
 )
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Predictor, Reference
@@ -47,8 +56,8 @@ MakeRun = Callable[..., Path]
 
 
 @functools.cache
-def make_judge(n_tracks: int, n_playlists: int, ks: tuple[int, ...], seed: int) -> Evaluator:
-    """Return the judge of a small catalogue, of which every third test track is by an artist trained on."""
+def make_evaluator(n_tracks: int, n_playlists: int, ks: tuple[int, ...], seed: int) -> Evaluator:
+    """Return the evaluator of a small catalogue, of which every third test track is by an artist trained on."""
     random = np.random.default_rng(7)
     reference = random.standard_normal((n_tracks, N_FACTORS)).astype(np.float32)
     playlists = random.standard_normal((n_playlists, N_FACTORS)).astype(np.float32)
@@ -80,59 +89,36 @@ def make_evaluation(
     n_tracks: int = 60,
     n_playlists: int = 20,
     ks: tuple[int, ...] = (5, 10, 100),
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], Queries]:
     """Evaluate the reference with so much noise added, 0 being a perfect model; return both files' content."""
-    judge = make_judge(n_tracks, n_playlists, ks, seed)
-    own = judge.reference.own
+    evaluator = make_evaluator(n_tracks, n_playlists, ks, seed)
+    own = evaluator.reference.own
     drawn = np.random.default_rng(seed).standard_normal(own.items.shape)
     predicted = (own.items + noise * drawn).astype(np.float32)
-    found = {MODEL: judge.judge(Predictor(predicted, own.playlists)), **judge.reference_predictors}
-    losses = dataclasses.asdict(measure_regression_losses(own.items, predicted))
-    mean = dataclasses.asdict(
-        measure_regression_losses(own.items, mean_predictor(own.items.mean(axis=0), n_tracks))
+    references = evaluator.reference_predictors
+    evaluations = {MODEL: evaluator.evaluate(Predictor(predicted, own.playlists)), **references}
+    losses = measure_regression_losses(own.items, predicted)
+    mean = measure_regression_losses(own.items, mean_predictor(own.items.mean(axis=0), n_tracks))
+    config = {"factors": N_FACTORS, "alpha": 40.0, "regularization": 0.01, "iterations": 15, "seed": 0}
+    evaluation = Evaluation(
+        model=model,
+        seed=seed,
+        training=Training(8_566_216, n_train_tracks=300, epochs=5, best_epoch=4, seconds=125.5),
+        n_tracks=TrackCounts(train=300, validation=n_tracks, test=n_tracks),
+        n_playlists=n_playlists,
+        left_out=UnusedTracks((), 0, 0),
+        factors=FactorsRecord("wmf", N_FACTORS, "strict", "standardize", config, quality={}),
+        losses=SplitLosses(losses, losses),
+        mean_predictor=SplitLosses(mean, mean),
+        n_known_artists=int(evaluator.reference.artist_known.sum()),
+        overlap=evaluations[MODEL].overlap,
+        references={name: one.overlap for name, one in references.items() if one.overlap},
+        ladder=make_ladders(evaluator, evaluations),
+        ranking=make_ranking(evaluator, evaluations),
+        beyond_accuracy=make_beyond(evaluator, evaluations),
+        groups=make_groups(evaluator, evaluations),
     )
-    evaluation = {
-        "schema_version": 2,
-        "model": model,
-        "seed": seed,
-        "training": {
-            "parameters": 8_566_216,
-            "n_train_tracks": 300,
-            "epochs": 5,
-            "best_epoch": 4,
-            "seconds": 125.5,
-        },
-        "n_tracks": {"train": 300, "validation": n_tracks, "test": n_tracks},
-        "n_playlists": n_playlists,
-        "left_out": {"recordings": [], "n_tracks_without_interactions": 0, "n_unknown_tracks": 0},
-        "factors": {
-            "name": "wmf",
-            "n_factors": N_FACTORS,
-            "protocol": "strict",
-            "scaling": "standardize",
-            "config": {
-                "factors": N_FACTORS,
-                "alpha": 40.0,
-                "regularization": 0.01,
-                "iterations": 15,
-                "seed": 0,
-            },
-            "quality": {},
-        },
-        "losses": {"validation": losses, "test": losses},
-        "mean_predictor": {"validation": mean, "test": mean},
-        "metric": "cosine",
-        "n_known_artists": int(judge.reference.artist_known.sum()),
-        "overlap": overlap_values(found[MODEL]),
-        "references": {
-            name: overlap_values(one) for name, one in judge.reference_predictors.items() if one.overlap
-        },
-        "ladder": ladder_values(judge, found),
-        "ranking": ranking_values(judge, found),
-        "beyond_accuracy": beyond_values(judge, found),
-        "groups": group_values(judge, found),
-    }
-    return evaluation, query_values(judge, found)
+    return json.loads(msgspec.json.encode(evaluation)), make_queries(evaluator, evaluations)
 
 
 def make_old(run: Path) -> None:
@@ -141,7 +127,7 @@ def make_old(run: Path) -> None:
     evaluation = read_json(run / "evaluation.json")
     for name in ("n_known_artists", "ladder", "ranking", "beyond_accuracy", "groups"):
         del evaluation[name]
-    for name in ("artist-mean", "second-fit"):
+    for name in ("artist-mean", "refit-ceiling"):
         del evaluation["references"][name]
     write_json(run / "evaluation.json", {**evaluation, "schema_version": 1})
 
@@ -171,7 +157,7 @@ def make_run(runs: Path) -> MakeRun:
         run = runs / name
         run.mkdir()
         write_json(run / "evaluation.json", evaluation)
-        write_npz(run / "queries.npz", **queries)
+        write_queries(run, queries)
         write_json(
             run / "config.json",
             {

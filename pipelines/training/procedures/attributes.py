@@ -6,14 +6,13 @@ from cs_keras.data.attributes.encoding import Encoding, fit_encoding
 from cs_keras.data.attributes.table import Attributes
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.models.attributes import build_regressor
+from cs_keras.run_files.names import ATTRIBUTES_FILE
 from cs_keras.runs import write_json
 from cs_keras.training.execution import dtype_policy
 from pipelines.training.procedures.job import Job, Trained
 from pipelines.training.procedures.track_vectors import TrackVectors, regress
 from pipelines.training.requirements import choose_attributes
 from pipelines.training.targets import Rows, Task
-
-ATTRIBUTES_FILE = "attributes.json"  # the encoding, so that items that are in no dataset can be predicted
 
 
 def train_attributes(job: Job) -> Trained:

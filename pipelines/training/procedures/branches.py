@@ -20,20 +20,18 @@ from cs_keras.errors import ConfigError
 from cs_keras.models import load_model
 from cs_keras.models.spec import WHOLE_TRACKS, Baseline, require_waveforms, trainable_parameters
 from cs_keras.progress import Progress
+from cs_keras.run_files.names import ATTRIBUTES_FILE, BRANCH_FILE, MODEL_FILE, VECTORS_FILE, WORK_FOLDER
 from cs_keras.runs import digest, read_json, read_npz, write_json, write_npz
 from cs_keras.training.hidden_layers import build_hidden_model, choose_default_layer, hidden_layers
 from cs_keras.training.predict import apply_to_tracks, predict_tracks
-from pipelines.training.model_file import MODEL_FILE, save_model
-from pipelines.training.procedures.attributes import ATTRIBUTES_FILE
-from pipelines.training.procedures.job import WORK_FOLDER, Job, Trained
+from pipelines.training.procedures.job import Job, Trained
 from pipelines.training.procedures.track_vectors import TrackVectors
 from pipelines.training.requirements import attributes_digest, choose_attributes
+from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
 from pipelines.training.targets import Matrix, Rows, Task, make_training_targets
 
-BRANCH_FILE = "branch.json"  # what a branch is, and how well it was trained
-VECTORS_FILE = "vectors.npz"
 BATCH_ITEMS = 256
 
 Procedures = Mapping[str, Callable[[Job], Trained]]

@@ -14,12 +14,13 @@ from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.labels.attribute_estimates import EstimateQuality, measure_estimates
 from cs_keras.models import estimated_attributes, load_model
 from cs_keras.models.regressors import join_stages
+from cs_keras.run_files.names import MODEL_FILE, WORK_FOLDER
 from cs_keras.runs import digest, read_json, read_npz, write_json, write_npz
 from cs_keras.training.execution import dtype_policy
-from pipelines.training.model_file import MODEL_FILE, save_model
-from pipelines.training.procedures.job import WORK_FOLDER, Job, Trained
+from pipelines.training.procedures.job import Job, Trained
 from pipelines.training.procedures.regression import train_regression
 from pipelines.training.procedures.track_vectors import TrackVectors, regress
+from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
 from pipelines.training.targets import Matrix, Rows, Task, TrainingTargets

@@ -9,16 +9,13 @@ import keras
 import numpy as np
 
 from cs_keras.models import fusion, get_baseline
+from cs_keras.run_files.names import ATTRIBUTES_FILE, BRANCH_FILE, BRANCHES_FOLDER, MODEL_FILE
 from cs_keras.training.execution import dtype_policy
-from pipelines.training.model_file import MODEL_FILE
-from pipelines.training.procedures.attributes import ATTRIBUTES_FILE
-from pipelines.training.procedures.branches import BRANCH_FILE, Branch, Procedures, train_branch
+from pipelines.training.procedures.branches import Branch, Procedures, train_branch
 from pipelines.training.procedures.job import Job, Trained
 from pipelines.training.procedures.track_vectors import TrackVectors, regress
 from pipelines.training.requirements import has_input
 from pipelines.training.targets import Matrix, Rows
-
-BRANCHES_FOLDER = "branches"
 
 
 def train_fusion(job: Job, procedures: Procedures) -> Trained:
@@ -51,7 +48,7 @@ def train_fusion(job: Job, procedures: Procedures) -> Trained:
         regressed.predicted,
         (*notes, *_missing(job, unseen), *regressed.notes),
         n_train_tracks=len(train.rows),
-        branches={branch.key: branch.summary for branch in branches},
+        branches={branch.key: dict(branch.summary) for branch in branches},
     )
 
 

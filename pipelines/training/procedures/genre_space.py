@@ -5,7 +5,6 @@ told of them, to judge it by later; nothing that is learnt depends on them.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +17,8 @@ from cs_keras.data.windows import prediction_windows
 from cs_keras.errors import DataError
 from cs_keras.models import genre_space
 from cs_keras.models.regressors import join_stages
+from cs_keras.run_files.names import CLASSIFIER_FOLDER, GENRES_FILE
+from cs_keras.run_files.training import ClassifierTraining
 from cs_keras.runs import write_npz
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.execution import dtype_policy
@@ -27,9 +28,6 @@ from cs_keras.training.predict import predict_tracks
 from pipelines.training.procedures.job import Job, Trained, kept, speed
 from pipelines.training.procedures.track_vectors import TrackVectors, regress
 from pipelines.training.targets import Matrix, Rows
-
-CLASSIFIER_FOLDER = "classifier"  # of its metrics; its checkpoints lie there too until the run is finished
-GENRES_FILE = "genres.npz"  # what is told of unseen tracks
 
 
 def train_genre_space(job: Job) -> Trained:
@@ -160,12 +158,12 @@ def _texts(values: Iterable[str]) -> npt.NDArray[np.str_]:
     return np.array(list(values), np.str_)
 
 
-def _summary(train: Rows, targets: GenreTargets, fitted: FitResult) -> dict[str, Any]:
-    return {
-        "genres": dict(targets.counts),
-        "n_train_tracks": int(np.count_nonzero(targets.has[train])),
-        "best_epoch": fitted.best_epoch,
-        "accuracy": fitted.history[fitted.best_epoch - 1]["val_accuracy"],
-        "seconds": fitted.seconds,
-        "history": fitted.history,
-    }
+def _summary(train: Rows, targets: GenreTargets, fitted: FitResult) -> ClassifierTraining:
+    return ClassifierTraining(
+        genres=dict(targets.counts),
+        n_train_tracks=int(np.count_nonzero(targets.has[train])),
+        best_epoch=fitted.best_epoch,
+        accuracy=fitted.history[fitted.best_epoch - 1]["val_accuracy"],
+        seconds=fitted.seconds,
+        history=tuple(fitted.history),
+    )

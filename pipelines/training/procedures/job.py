@@ -1,7 +1,7 @@
 """What every procedure is given and gives back, and the fit that all of them end with."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,13 @@ import tensorflow as tf
 
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress
+from cs_keras.run_files.names import WORK_FOLDER
+from cs_keras.run_files.training import ClassifierTraining, EmbeddingTraining
 from cs_keras.runs import read_npz, write_npz
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.fit import Batches, FitResult, fit
 from pipelines.training.run_config import RunConfig
 from pipelines.training.targets import Matrix, Task, TrainingTargets
-
-WORK_FOLDER = "checkpoint"  # what a resumed run needs and a finished one does not
-
 
 Watch = Callable[[int, Epoch], None]
 
@@ -81,14 +80,14 @@ class Trained:
     notes
         What a reader of the results must know, a sentence each without its full stop.
     embedding
-        Margin and history of the embedding's fit, JSON-ready, where there is one.
+        Training of the embedding, where there is one.
     n_train_tracks
         Train tracks that were learnt from; None for all of the task's.
     places
         Where unseen tracks lie in a space of the model's own, in which similar ones are near by Euclidean distance,
         shape (n_unseen, n), float32; None where similarity is that of factors.
     classifier
-        Genres, validation accuracy and history of a classifier's fit, JSON-ready, where there is one.
+        Training of the genre classifier, where there is one.
     branches
         By model key, what is told of other models that were trained first, JSON-ready, where there are any.
     """
@@ -97,17 +96,18 @@ class Trained:
     fitted: FitResult
     predicted: Matrix
     notes: tuple[str, ...] = ()
-    embedding: Mapping[str, Any] | None = None
+    embedding: EmbeddingTraining | None = None
     n_train_tracks: int | None = None
     places: Matrix | None = None
-    classifier: Mapping[str, Any] | None = None
-    branches: Mapping[str, Mapping[str, Any]] | None = None
+    classifier: ClassifierTraining | None = None
+    branches: dict[str, dict[str, Any]] | None = None
 
     @property
     def seconds(self) -> float:
         """Time spent in epochs, those of what comes before the factors too."""
-        before = (self.embedding, self.classifier, *(self.branches or {}).values())
-        return self.fitted.seconds + sum(float(first["seconds"]) for first in before if first)
+        before = [first.seconds for first in (self.embedding, self.classifier) if first]
+        branches = [float(branch["seconds"]) for branch in (self.branches or {}).values()]
+        return self.fitted.seconds + sum(before) + sum(branches)
 
 
 def fit_to_factors(

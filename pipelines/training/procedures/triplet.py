@@ -10,6 +10,8 @@ import keras
 from cs_keras.data.batches import TrainingBatches
 from cs_keras.errors import DataError
 from cs_keras.models import triplet
+from cs_keras.run_files.names import EMBEDDING_FOLDER
+from cs_keras.run_files.training import EmbeddingTraining
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.fit import FitResult, fit
@@ -20,7 +22,6 @@ from pipelines.training.procedures.features import hear, train_on_sequences
 from pipelines.training.procedures.job import Job, Trained, speed
 from pipelines.training.targets import Rows
 
-EMBEDDING_FOLDER = "embedding"  # of its metrics; its checkpoints lie there too until the run is finished
 COLLAPSED_SPREAD = 0.01  # of 1 at most; a hundredth is embeddings within about 8 degrees of their mean
 
 
@@ -38,12 +39,9 @@ def train_triplet(job: Job) -> Trained:
         notes = (f"the embedding collapsed: its spread is {spread:.4f}, and 0 is a single point",)
         job.progress.log(f"{run.key}: {notes[0]}")
     fitted, predicted = train_on_sequences(job, regressor, *hear(job, embedding, job.work))
-    summary = {
-        "margin": run.model.margin,
-        "best_epoch": embedded.best_epoch,
-        "seconds": embedded.seconds,
-        "history": embedded.history,
-    }
+    summary = EmbeddingTraining(
+        run.model.margin, tuple(embedded.history), embedded.best_epoch, embedded.seconds
+    )
     return Trained(model, fitted, predicted, notes, summary)
 
 

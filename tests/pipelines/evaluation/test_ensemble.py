@@ -60,11 +60,12 @@ def members(dataset: Path) -> tuple[Path, Path]:
 def judge_again(folder: Path, dataset: Path) -> None:
     """Evaluate what lies in a run folder now, as the ensemble of one run and itself would be."""
     from cs_keras import config
+    from cs_keras.run_files.settings import EvaluationConfig
     from pipelines.evaluation.evaluate import evaluate
     from pipelines.evaluation.evaluator import Evaluator
     from pipelines.evaluation.reference import make_reference
     from pipelines.factors.interactions import open_interactions
-    from pipelines.training.run_config import EvaluationConfig, resolve
+    from pipelines.training.run_config import resolve
 
     settings = read_json(folder / "config.json")
     data = Dataset(dataset)

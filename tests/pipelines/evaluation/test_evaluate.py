@@ -1,4 +1,4 @@
-"""What a judge says of predictions whose worth is known."""
+"""What a evaluator says of predictions whose worth is known."""
 
 import contextlib
 import dataclasses
@@ -19,18 +19,18 @@ from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
+from cs_keras.run_files.evaluation import MODEL, GapShare, RankingRecord
+from cs_keras.run_files.settings import EvaluationConfig
 from pipelines.evaluation.evaluate import mean_losses, split_losses
-from pipelines.evaluation.evaluation_json import (
-    MODEL,
-    beyond_values,
-    group_values,
-    ladder_values,
-    query_values,
-    ranking_values,
+from pipelines.evaluation.evaluation_record import (
+    make_beyond,
+    make_groups,
+    make_ladders,
+    make_queries,
+    make_ranking,
 )
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Predictor, make_reference
-from pipelines.training.run_config import EvaluationConfig
 
 SETTINGS = EvaluationConfig(ks=(5, 20, 500), n_permutations=199, n_bootstrap=100)
 N_TRAIN, N_TEST, N_PLAYLISTS, N_FACTORS = 40, 60, 50, 5
@@ -84,22 +84,22 @@ def make_listening() -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix(RANDOM.random((N_PLAYLISTS, N_TRAIN + 4 + N_TEST)) < 0.1, dtype=np.float32)
 
 
-def make_judge(listening: Any = None, **arguments: Any) -> Evaluator:
+def make_evaluator(listening: Any = None, **arguments: Any) -> Evaluator:
     return Evaluator(make_reference(*make_catalogue(**arguments), listening), SETTINGS, seed=0)
 
 
 @pytest.fixture(scope="module")
-def judge() -> Evaluator:
-    return make_judge(make_listening())
+def evaluator() -> Evaluator:
+    return make_evaluator(make_listening())
 
 
-def verdicts(judge: Evaluator, items: npt.NDArray[Any]) -> dict[str, str]:
+def verdicts(evaluator: Evaluator, items: npt.NDArray[Any]) -> dict[str, str]:
     """Return what is said of a prediction's shortest lists, by kind."""
-    own = judge.reference.own
-    found = {MODEL: judge.judge(Predictor(items, own.playlists)), **judge.reference_predictors}
+    own = evaluator.reference.own
+    found = {MODEL: evaluator.evaluate(Predictor(items, own.playlists)), **evaluator.reference_predictors}
     return {
-        kind: next(rung["verdict"] for rung in ladders[0]["rungs"] if rung["name"] == MODEL)
-        for kind, ladders in ladder_values(judge, found).items()
+        kind: next(rung.verdict for rung in ladders[0].rungs if rung.name == MODEL)
+        for kind, ladders in make_ladders(evaluator, found).items()
     }
 
 
@@ -116,62 +116,65 @@ def verdicts(judge: Evaluator, items: npt.NDArray[Any]) -> dict[str, str]:
     ids=["noise", "mean", "reference and noise", "reference", "turned reference"],
 )
 def test_verdicts_on_predictions_of_known_worth(
-    judge: Evaluator, prediction: Any, similarity: Verdict, dot: Verdict
+    evaluator: Evaluator, prediction: Any, similarity: Verdict, dot: Verdict
 ) -> None:
-    items = prediction(judge.reference.own.items).astype(np.float32)
-    assert verdicts(judge, items) == {"similarity": similarity, "dot": dot}
+    items = prediction(evaluator.reference.own.items).astype(np.float32)
+    assert verdicts(evaluator, items) == {"similarity": similarity, "dot": dot}
 
 
-def test_a_second_fit_is_the_ceiling_with_its_own_playlists(judge: Evaluator) -> None:
-    own, second = judge.reference.own, judge.reference.second
+def test_a_second_fit_is_the_ceiling_with_its_own_playlists(evaluator: Evaluator) -> None:
+    own, second = evaluator.reference.own, evaluator.reference.second
     assert second is not None
-    found = {MODEL: judge.judge(second), **judge.reference_predictors}
-    for ladders in ladder_values(judge, found).values():
-        rung = next(rung for rung in ladders[0]["rungs"] if rung["name"] == MODEL)
-        assert rung["to_ceiling"] == {"share": 1, "low": 1, "high": 1}
-        assert rung["verdict"] == Verdict.AT_CEILING
+    found = {MODEL: evaluator.evaluate(second), **evaluator.reference_predictors}
+    for ladders in make_ladders(evaluator, found).values():
+        rung = next(rung for rung in ladders[0].rungs if rung.name == MODEL)
+        assert rung.to_ceiling == GapShare(1, 1, 1)
+        assert rung.verdict == Verdict.AT_CEILING
     turned = ortho_group.rvs(N_FACTORS, random_state=0)
-    whole = judge.judge(Predictor((own.items @ turned).astype(np.float32), (own.playlists @ turned)))
+    whole = evaluator.evaluate(Predictor((own.items @ turned).astype(np.float32), (own.playlists @ turned)))
     assert [row.overlap for row in whole.overlap["dot"] if row.available] == [1, 1]
 
 
 def test_without_a_second_fit_there_is_no_share_of_a_gap() -> None:
-    judge = make_judge(second_item_factors=None, second_playlist_factors=None)
-    found = {MODEL: judge.judge(judge.reference.own), **judge.reference_predictors}
-    assert set(found) == {"model", "random", "one-ranking", "artist-mean", "reference"}
-    rungs = ladder_values(judge, found)["dot"][0]["rungs"]
-    assert {rung["to_ceiling"] for rung in rungs} == {None}
-    assert rungs[-1]["name"] == MODEL and rungs[-1]["to_reference"]["share"] == 1
+    evaluator = make_evaluator(second_item_factors=None, second_playlist_factors=None)
+    found = {MODEL: evaluator.evaluate(evaluator.reference.own), **evaluator.reference_predictors}
+    assert set(found) == {"model", "random", "popularity-ranking", "artist-mean", "reference"}
+    rungs = make_ladders(evaluator, found)["dot"][0].rungs
+    assert {rung.to_ceiling for rung in rungs} == {None}
+    assert rungs[-1].name == MODEL and rungs[-1].to_reference.share == 1
 
 
-def test_overlaps_are_those_of_the_evaluation(judge: Evaluator) -> None:
-    own, predicted = judge.reference.own, noisy(judge.reference.own.items, 1)
-    found = judge.judge(Predictor(predicted, own.playlists))
+def test_overlaps_are_those_of_the_evaluation(evaluator: Evaluator) -> None:
+    own, predicted = evaluator.reference.own, noisy(evaluator.reference.own.items, 1)
+    found = evaluator.evaluate(Predictor(predicted, own.playlists))
     expected = evaluate_overlap(own.items, predicted, ks=SETTINGS.ks, n_permutations=199, n_bootstrap=100)
-    assert found.overlap["similarity"] == expected
+    assert found.overlap["similarity"] == tuple(expected)
     assert not found.overlap["dot"][2].available  # 500 of 60 tracks
     for row in expected[:2]:
         assert (found.shared["similarity"][row.k] / row.k).mean() == row.overlap
 
 
-def test_ranking_is_that_of_the_evaluation(judge: Evaluator) -> None:
-    own, reference = judge.reference.own, judge.reference
-    found = {MODEL: judge.judge(Predictor(noisy(own.items, 1), own.playlists)), **judge.reference_predictors}
-    values = ranking_values(judge, found)
+def test_ranking_is_that_of_the_evaluation(evaluator: Evaluator) -> None:
+    own, reference = evaluator.reference.own, evaluator.reference
+    found = {
+        MODEL: evaluator.evaluate(Predictor(noisy(own.items, 1), own.playlists)),
+        **evaluator.reference_predictors,
+    }
+    values = make_ranking(evaluator, found)
     assert values is not None
     expected = rank_metrics(own.playlists, own.items, reference.listening, ks=(5, 20, 500))
-    means = {name: own and own["mean"] for name, own in values["predictors"]["reference"].items()}
+    means = {name: own and own.mean for name, own in values.predictors["reference"].items()}
     assert means == {name: mean for name, mean in expected.means().items() if "precision" not in name}
     assert means["map@500"] is None  # no 500 candidates
-    assert values["n_playlists"] + values["n_left_out"] == N_PLAYLISTS
-    assert values["predictors"]["one-ranking"]["auc"]["mean"] != pytest.approx(0.5, abs=1e-9)  # it ranks
+    assert values.n_playlists + values.n_left_out == N_PLAYLISTS
+    assert auc_of(values, "popularity-ranking") != pytest.approx(0.5, abs=1e-9)  # it ranks
 
 
 def test_popularity_ranks_alike_for_all() -> None:
-    judge = make_judge(make_listening())
-    scores = judge.reference.popularity
+    evaluator = make_evaluator(make_listening())
+    scores = evaluator.reference.popularity
     assert scores is not None
-    found = judge.judge(Predictor(scores.astype(float), judge.reference.own.playlists))
+    found = evaluator.evaluate(Predictor(scores.astype(float), evaluator.reference.own.playlists))
     assert found.beyond["coverage"] == 5 / N_TEST and "hubness" not in found.beyond
     listed = np.sort(scores)[::-1][:5]
     assert found.beyond["popularity"] == pytest.approx(listed.mean() / scores.mean())
@@ -181,41 +184,43 @@ def test_cohesion_is_that_of_lists_among_test_tracks() -> None:
     tracks, factors = make_catalogue()
     genres = [[["even", "odd"][i % 2]] if i % 3 else [] for i in range(len(tracks))]
     column = tracks.table.schema.get_field_index("genres")
-    judge = Evaluator(
+    evaluator = Evaluator(
         make_reference(Tracks(tracks.table.set_column(column, "genres", [genres])), factors), SETTINGS, 0
     )
     test = N_TRAIN + 4 + np.arange(N_TEST)
     parity = np.where(test % 3, test % 2, np.nan)
     places = np.nan_to_num(parity, nan=0.5)[:, np.newaxis] + np.zeros((1, 2))  # whose nearest share its genre
-    own = judge.reference.own
-    found = judge.judge(Predictor(own.items, own.playlists, places.astype(np.float32))).beyond
+    own = evaluator.reference.own
+    found = evaluator.evaluate(Predictor(own.items, own.playlists, places.astype(np.float32))).beyond
     assert found["shared_genre"] == 1 and found["genre_entropy"] is not None and found["genre_entropy"] < 0.5
-    of_reference = judge.reference_predictors["reference"].beyond
+    of_reference = evaluator.reference_predictors["reference"].beyond
     chance = np.mean([np.mean(np.delete(parity, i) == parity[i]) for i in np.flatnonzero(test % 3)])
     assert of_reference["shared_genre"] == pytest.approx(chance, abs=0.1)  # factors are drawn at random
     assert of_reference["genre_entropy"] is not None and of_reference["genre_entropy"] > 0.5
-    assert of_reference["diversity"] < judge.reference_predictors["random"].beyond["diversity"]
-    assert make_judge().reference_predictors["reference"].beyond["shared_genre"] is None
+    assert of_reference["diversity"] < evaluator.reference_predictors["random"].beyond["diversity"]
+    assert make_evaluator().reference_predictors["reference"].beyond["shared_genre"] is None
 
 
-def test_groups_part_the_test_tracks(judge: Evaluator) -> None:
+def test_groups_part_the_test_tracks(evaluator: Evaluator) -> None:
     found = {
-        MODEL: judge.judge(Predictor(noisy(judge.reference.own.items, 1), judge.reference.own.playlists))
+        MODEL: evaluator.evaluate(
+            Predictor(noisy(evaluator.reference.own.items, 1), evaluator.reference.own.playlists)
+        )
     }
-    values = group_values(judge, {**found, **judge.reference_predictors})
-    assert {name: sum(one["n"] for one in sizes) for name, sizes in values["sizes"].items()} == {
+    values = make_groups(evaluator, {**found, **evaluator.reference_predictors})
+    assert {name: sum(one.n for one in sizes) for name, sizes in values.sizes.items()} == {
         "popularity": N_TEST,
         "artist": N_TEST,
     }
-    known = {one["group"]: one["n"] for one in values["sizes"]["artist"]}
+    known = {one.group: one.n for one in values.sizes["artist"]}
     assert known == {"known": N_TEST // 2, "new": N_TEST // 2}
-    overlap = values["predictors"][MODEL]["overlap"]["artist"]
+    overlap = values.predictors[MODEL]["overlap"]["artist"]
     of_all = found[MODEL].overlap["similarity"][0].overlap
-    assert np.average(
-        [one["mean"] for one in overlap], weights=[one["n"] for one in overlap]
-    ) == pytest.approx(of_all)
-    assert "overlap" not in values["predictors"]["reference"]
-    assert beyond_values(judge, found)["k"] == values["k"] == 5
+    assert np.average([one.mean for one in overlap], weights=[one.n for one in overlap]) == pytest.approx(
+        of_all
+    )
+    assert "overlap" not in values.predictors["reference"]
+    assert make_beyond(evaluator, found).k == values.k == 5
 
 
 def test_artist_means_are_left_out_where_no_artist_is_known() -> None:
@@ -223,24 +228,28 @@ def test_artist_means_are_left_out_where_no_artist_is_known() -> None:
     nobody = tracks.table.set_column(
         tracks.table.schema.get_field_index("artist"), "artist", [[""] * len(tracks)]
     )
-    judge = Evaluator(make_reference(Tracks(nobody), factors), SETTINGS, seed=0)
-    assert "artist-mean" not in judge.reference_predictors
-    assert not judge.reference.artist_known.any()
+    evaluator = Evaluator(make_reference(Tracks(nobody), factors), SETTINGS, seed=0)
+    assert "artist-mean" not in evaluator.reference_predictors
+    assert not evaluator.reference.artist_known.any()
 
 
-def test_what_was_found_query_by_query_gives_the_means(judge: Evaluator) -> None:
-    own = judge.reference.own
-    found = {MODEL: judge.judge(Predictor(noisy(own.items, 1), own.playlists)), **judge.reference_predictors}
-    arrays = query_values(judge, found)
+def test_what_was_found_query_by_query_gives_the_means(evaluator: Evaluator) -> None:
+    own = evaluator.reference.own
+    found = {
+        MODEL: evaluator.evaluate(Predictor(noisy(own.items, 1), own.playlists)),
+        **evaluator.reference_predictors,
+    }
+    queries = make_queries(evaluator, found)
     for kind, rows in found[MODEL].overlap.items():
-        shared = arrays[f"{kind}@5/model"]
-        assert shared.dtype == np.uint8 and len(shared) == len(arrays[f"{kind}/queries"])
-        assert (shared / 5).mean() == rows[0].overlap
-    values = ranking_values(judge, found)
+        shares = queries.values[f"{kind}@5"]["model"]
+        assert len(shares) == len(queries.rows[kind])
+        assert shares.mean() == rows[0].overlap
+    values = make_ranking(evaluator, found)
     assert values is not None
-    assert arrays["ndcg@5/model"].mean() == values["predictors"][MODEL]["ndcg@5"]["mean"]
-    assert len(arrays["ndcg/queries"]) == values["n_playlists"]
-    assert not any(name.startswith("similarity@500") for name in arrays)
+    ndcg = values.predictors[MODEL]["ndcg@5"]
+    assert ndcg is not None and queries.values["ndcg@5"]["model"].mean() == ndcg.mean
+    assert len(queries.rows["ndcg"]) == values.n_playlists
+    assert "similarity@500" not in queries.values
 
 
 def test_runs_of_all_seeds_ask_the_same_queries() -> None:
@@ -254,22 +263,28 @@ def test_sampled_queries_are_all_that_is_asked_for() -> None:
     """Every part is what the sampled tracks and playlists give, and says how many there were."""
     listening = make_listening()
     reference = make_reference(*make_catalogue(), listening)
-    judge = Evaluator(reference, dataclasses.replace(SETTINGS, max_queries=7), seed=0)
-    own, asked = reference.own, judge.lists["dot"].queries
+    evaluator = Evaluator(reference, dataclasses.replace(SETTINGS, max_queries=7), seed=0)
+    own, asked = reference.own, evaluator.lists["dot"].queries
     predicted = noisy(own.items, 1)
-    found = {MODEL: judge.judge(Predictor(predicted, own.playlists)), **judge.reference_predictors}
+    found = {MODEL: evaluator.evaluate(Predictor(predicted, own.playlists)), **evaluator.reference_predictors}
     for rows in found[MODEL].overlap.values():
         assert {row.n_queries for row in rows} == {7}
-    ranking, groups = ranking_values(judge, found), group_values(judge, found)["predictors"][MODEL]
-    assert ranking is not None and ranking["n_playlists"] + ranking["n_left_out"] == 7
+    ranking, groups = make_ranking(evaluator, found), make_groups(evaluator, found).predictors[MODEL]
+    assert ranking is not None and ranking.n_playlists + ranking.n_left_out == 7
     alone = rank_metrics(own.playlists[asked], predicted, reference.listening[asked], ks=SETTINGS.ks).means()
-    assert ranking["predictors"][MODEL]["auc"]["mean"] == alone["auc"]
+    assert auc_of(ranking, MODEL) == alone["auc"]
     best = np.argsort(-own.playlists[asked] @ predicted.T, axis=1)[:, :5]
-    beyond = beyond_values(judge, found)["predictors"][MODEL]
+    beyond = make_beyond(evaluator, found).predictors[MODEL]
     assert beyond["coverage"] == len(np.unique(best)) / N_TEST
     assert beyond["never_reached"] >= 1 - 7 * 5 / N_TEST  # seven tracks can list no more
-    assert sum(one["n"] for one in groups["overlap"]["popularity"]) == 7
-    assert all(1 <= one["n"] <= 7 for means in groups["ndcg"].values() for one in means)
+    assert sum(one.n for one in groups["overlap"]["popularity"]) == 7
+    assert all(1 <= one.n <= 7 for means in groups["ndcg"].values() for one in means)
+
+
+def auc_of(ranking: RankingRecord, predictor: str) -> float:
+    mean = ranking.predictors[predictor]["auc"]
+    assert mean is not None
+    return mean.mean
 
 
 class Lines:
@@ -294,14 +309,14 @@ class Lines:
 def test_judging_tells_how_far_it_is() -> None:
     lines = Lines()
     reference = make_reference(*make_catalogue(), make_listening())
-    judge = Evaluator(reference, SETTINGS, 0, lines)
-    assert judge.reference_predictors
-    judge.judge(reference.own, "cnn")
+    evaluator = Evaluator(reference, SETTINGS, 0, lines)
+    assert evaluator.reference_predictors
+    evaluator.evaluate(reference.own, "cnn")
     assert list(lines.tasks) == [
         "rank by the reference",
-        *(f"judge {name}" for name in ("random", "one-ranking", "artist-mean", "second-fit")),
-        "judge the reference",
-        "judge cnn",
+        *(f"evaluate {name}" for name in ("random", "popularity-ranking", "artist-mean", "refit-ceiling")),
+        "evaluate the reference",
+        "evaluate cnn",
     ]
     assert all(done == total > 0 for done, total in lines.tasks.values())
 
@@ -312,34 +327,34 @@ def test_mse_is_that_of_the_targets_trained_on(scaling: str) -> None:
     rows = make_reference(tracks, factors).rows["test"]
     targets = factors.scaler.transform(factors.item_factors[rows])
     off_by_half = split_losses(factors, rows, targets + 0.5)
-    assert off_by_half["mse"] == pytest.approx(0.25, rel=1e-5)  # float32 additions
-    assert split_losses(factors, rows, targets)["mse"] == 0
+    assert off_by_half.mse == pytest.approx(0.25, rel=1e-5)  # float32 additions
+    assert split_losses(factors, rows, targets).mse == 0
 
 
 def test_unit_norm_targets_have_no_r2_and_keep_their_cosine() -> None:
     tracks, factors = make_catalogue("unit_norm")
     rows = make_reference(tracks, factors).rows["test"]
     losses = split_losses(factors, rows, factors.scaler.transform(factors.item_factors[rows]))
-    assert losses["r2"] is None
-    assert losses["cosine_distance"] == pytest.approx(0, abs=1e-6)  # float32 lengths
+    assert losses.r2 is None
+    assert losses.cosine_distance == pytest.approx(0, abs=1e-6)  # float32 lengths
 
 
 def test_mean_predictor_scores_one_on_the_tracks_it_is_the_mean_of() -> None:
     tracks, factors = make_catalogue()
     train = make_reference(tracks, factors).rows["train"]
     losses = mean_losses(factors, train, train)
-    assert losses["mse"] == pytest.approx(1, rel=1e-5)  # float32 sums of 200 squares
-    assert losses["r2"] == pytest.approx(0, abs=1e-5)
+    assert losses.mse == pytest.approx(1, rel=1e-5)  # float32 sums of 200 squares
+    assert losses.r2 == pytest.approx(0, abs=1e-5)
 
 
 def test_a_single_test_track_has_no_similarity_lists() -> None:
-    judge = make_judge(n_test=1)
-    found = judge.judge(judge.reference.own)
+    evaluator = make_evaluator(n_test=1)
+    found = evaluator.evaluate(evaluator.reference.own)
     assert [row.available for row in found.overlap["similarity"]] == [False] * 3
     assert [row.available for row in found.overlap["dot"]] == [False] * 3
-    assert "similarity" not in judge.reference_predictors["one-ranking"].overlap
+    assert "similarity" not in evaluator.reference_predictors["popularity-ranking"].overlap
 
 
 def test_no_test_track_with_factors_is_told() -> None:
     with pytest.raises(DataError, match="No test track has listening"):
-        make_judge(n_test=0)
+        make_evaluator(n_test=0)

@@ -16,13 +16,13 @@ from cs_keras.evaluation.ladder import Verdict
 from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
-from cs_keras.runs import DONE, read_json, write_json, write_npz
-from pipelines.evaluation.evaluate import EVALUATION_FILE, evaluate
-from pipelines.evaluation.evaluation_json import MODEL
+from cs_keras.run_files.evaluation import MODEL, read_evaluation
+from cs_keras.run_files.names import PREDICTIONS_FILE, TRAINING_FILE
+from cs_keras.run_files.settings import EvaluationConfig
+from cs_keras.runs import DONE, write_json, write_npz
+from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference
-from pipelines.training.run_config import EvaluationConfig
-from pipelines.training.train import PREDICTIONS_FILE, TRAINING_FILE
 from reports.runs.collect import Group, collect_runs
 from reports.tables.ladder import ladder_table
 from reports.tables.table import Table
@@ -80,12 +80,12 @@ def make_predictions(factors: Factors, truth: Matrix) -> dict[str, Matrix]:
     return {name: np.asarray(rows, dtype=np.float32) for name, rows in predictions.items()}
 
 
-def judge_all(runs: Path) -> None:
+def evaluate_all(runs: Path) -> None:
     """Evaluate predictions of known worth, each into a run folder, as the main job would."""
     tracks, factors, truth = make_catalogue()
     held = np.random.default_rng(7).random((N_PLAYLISTS, len(tracks))) < 0.1
     listening = scipy.sparse.csr_matrix(held, dtype=np.float32)
-    judge = Evaluator(make_reference(tracks, factors, listening), SETTINGS, seed=0)
+    evaluator = Evaluator(make_reference(tracks, factors, listening), SETTINGS, seed=0)
     dataset: Any = SimpleNamespace(tracks=tracks, info=SimpleNamespace(left_out=()))
     training = {"parameters": 1, "n_train_tracks": N_TRAIN, "epochs": 1, "best_epoch": 1, "seconds": 1.0}
     for name, rows in make_predictions(factors, truth).items():
@@ -95,15 +95,14 @@ def judge_all(runs: Path) -> None:
         write_json(folder / TRAINING_FILE, training)
         settings = {name: getattr(SETTINGS, name) for name in SETTINGS.__dataclass_fields__}
         write_json(folder / "config.json", {"seed": 0, "data_digest": "d" * 64, "evaluation": settings})
-        run: Any = SimpleNamespace(key=name, seed=0, evaluation=SETTINGS)
-        evaluate(run, judge, dataset, factors, folder)
+        evaluate(name, evaluator, dataset, factors, folder)
         (folder / DONE).touch()
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    judge_all(folder)
+    evaluate_all(folder)
     return folder
 
 
@@ -167,7 +166,7 @@ def test_the_ceiling_is_what_two_fits_share_however_they_are_turned(
     tables: dict[str, Table], kind: str
 ) -> None:
     overlap = column(tables[kind], "overlap@10")
-    second, third = overlap["second fit (ceiling)"], overlap["third fit"]
+    second, third = overlap["refit ceiling"], overlap["third fit"]
     assert second.low < third.value < second.high and third.low < second.value < third.high
     assert column(tables[kind], "gap_to_ceiling@10")["noise 0.1"].value > 1  # as only a leak could be
 
@@ -179,6 +178,7 @@ def test_a_run_says_of_itself_what_the_report_says(
     for kind, table in tables.items():
         said = column(table, "verdict")
         for run in group.runs:
-            rungs = read_json(runs / run.label / EVALUATION_FILE)["ladder"][kind][0]["rungs"]
-            own = next(rung["verdict"] for rung in rungs if rung["name"] == MODEL)
+            ladders = read_evaluation(runs / run.label).ladder
+            assert ladders is not None
+            own = next(rung.verdict for rung in ladders[kind][0].rungs if rung.name == MODEL)
             assert own == said[run.label].remark

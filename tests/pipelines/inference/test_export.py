@@ -23,12 +23,12 @@ from cs_keras.layers.stochastic_pooling import StochasticPooling1D
 from cs_keras.models import MODEL_FILES, get_baseline, model_module
 from cs_keras.models.spec import AugmentConfig, architecture, required_audio
 from cs_keras.progress import SilentProgress
+from cs_keras.run_files.names import SIGNATURE_FILE
 from cs_keras.training.serving_model import window_starts
 from pipelines.inference.export import export
 from pipelines.inference.predict_tracks import hear
 from pipelines.inference.prediction_blocks import Recordings
 from pipelines.inference.trained_run import read_run, track_function
-from pipelines.training.run_artifacts import SIGNATURE_FILE
 from tests.command_line import SMALL, run
 
 MODELS = ("bot", "cnn-bn")

@@ -14,8 +14,9 @@ from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import DataError, StorageError
 from cs_keras.models import load_model
 from cs_keras.progress import SilentProgress
+from cs_keras.run_files.names import INSPECTION_FILE
 from pipelines.inference.inspect_run import inspect_run
-from pipelines.inference.inspection_file import INSPECTION_FILE, is_inspected, why_not, write_inspection
+from pipelines.inference.inspection_file import is_inspected, why_not, write_inspection
 from reports.html.inspection import Inspection, read_inspection
 from tests.command_line import SMALL, run
 

@@ -20,12 +20,13 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.schema import DatasetInfo
 from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.scaling import Scaler
+from cs_keras.run_files.names import SIGNATURE_FILE
 from cs_keras.storage.location import Location, list_files, locate, write_bytes
 from pipelines.factors.fit import open_factors
 from pipelines.inference.predict import Predicted, predict_dataset, predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run
-from pipelines.training.run_artifacts import SIGNATURE_FILE, read_signature, write_signature
+from pipelines.training.run_artifacts import read_signature, write_signature
 from tests.command_line import SMALL, run
 from tests.pipelines.beam.test_beam import BY_BEAM
 from tests.pipelines.test_kill import kill_when

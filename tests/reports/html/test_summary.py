@@ -23,7 +23,7 @@ def give_ceiling(run: Path, overlap: float) -> None:
     path = run / "evaluation.json"
     content = json.loads(path.read_text())
     ceiling = {**content["overlap"]["similarity"][0], "overlap": overlap, "low": overlap, "high": overlap}
-    content["references"]["second-fit"] = {"similarity": [ceiling]}
+    content["references"]["refit-ceiling"] = {"similarity": [ceiling]}
     path.write_text(json.dumps(content))
 
 
@@ -66,7 +66,7 @@ def test_tied_lists_are_no_best_model(runs: Path, make_run: MakeRun) -> None:
 def test_without_a_refit_it_says_so(make_run: MakeRun, runs: Path) -> None:
     path = make_run(n_playlists=0) / "evaluation.json"
     content = json.loads(path.read_text())
-    content["references"].pop("second-fit", None)
+    content["references"].pop("refit-ceiling", None)
     path.write_text(json.dumps(content))
     (group,) = collect_runs(runs).groups
     found = find_best_model(group, "similarity")

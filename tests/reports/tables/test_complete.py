@@ -13,7 +13,7 @@ from cs_keras.evaluation.statistics.comparison import compare_all
 from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.runs import read_json, write_json
 from reports.runs.collect import collect_runs
-from tests.reports.conftest import SETTINGS, MakeRun, make_judge, make_old
+from tests.reports.conftest import SETTINGS, MakeRun, make_evaluator, make_old
 from tests.reports.tables.test_tables import cell_of, only_section, row_of, strong, table_of
 
 KS = (5, 10, 100)
@@ -31,10 +31,10 @@ def test_the_ladder_rises_from_chance_to_the_reference(runs: Path, make_run: Mak
     table = table_of(runs, "Gap ladder by similarity")
     names = [row.name for row in table.rows]
     assert names[-1] == "reference" and names.index("chance") < names.index("bot") < names.index("cnn")
-    assert names.index("cnn") < names.index("second fit (ceiling)") < names.index("lstm")
+    assert names.index("cnn") < names.index("refit ceiling") < names.index("lstm")
     values = [cell_of(table, name, "overlap@5") for name in names]
     assert [cell.value for cell in values if cell] == sorted(cell.value for cell in values if cell)
-    own, ceiling = (shares(folder, "similarity@5", name) for name in ("model", "second-fit"))
+    own, ceiling = (shares(folder, "similarity@5", name) for name in ("model", "refit-ceiling"))
     expected = gap_closed(own, 5 / 59, ceiling, RESAMPLING)
     cell = cell_of(table, "lstm", "gap_to_ceiling@5")
     assert (
@@ -55,7 +55,7 @@ def test_the_ladder_rises_from_chance_to_the_reference(runs: Path, make_run: Mak
 def test_several_seeds_widen_the_ladder(runs: Path, make_run: MakeRun) -> None:
     folders = [make_run(f"2024-05-01-cnn-{seed:010}", seed=seed, noise=2) for seed in range(3)]
     values = np.array([shares(folder, "dot@5") for folder in folders])
-    ceiling = shares(folders[0], "dot@5", "second-fit")
+    ceiling = shares(folders[0], "dot@5", "refit-ceiling")
     expected = gap_closed(values, 5 / 60, ceiling, RESAMPLING)
     cell = cell_of(table_of(runs, "Gap ladder by dot product"), "cnn", "gap_to_ceiling@5")
     assert expected and cell and (cell.value, cell.low) == (expected.share, expected.low)
@@ -63,7 +63,7 @@ def test_several_seeds_widen_the_ladder(runs: Path, make_run: MakeRun) -> None:
 
 def test_ranking_is_that_of_the_evaluation(make_run: MakeRun) -> None:
     table = table_of(make_run(noise=0), "Held-out listening found")
-    own = make_judge(60, 20, KS, 0).reference
+    own = make_evaluator(60, 20, KS, 0).reference
     expected = rank_metrics(own.own.playlists, own.own.items, own.listening, ks=(5, 10)).means()
     for name in ("ndcg@5", "ndcg@10", "recall@5", "auc"):
         for row in ("cnn", "reference"):  # without noise they are the same
@@ -84,9 +84,9 @@ def test_beyond_accuracy_stands_beside_the_reference(make_run: MakeRun) -> None:
     table = table_of(make_run(noise=0), "Beyond accuracy, k = 5")
     for column in table.columns:
         assert cell_of(table, "cnn", column.key) == cell_of(table, "reference", column.key)
-    one = cell_of(table, "one ranking for all", "coverage")
+    one = cell_of(table, "popularity ranking (oracle)", "coverage")
     assert one is not None and one.value == 5 / 60
-    assert cell_of(table, "one ranking for all", "hubness") is None
+    assert cell_of(table, "popularity ranking (oracle)", "hubness") is None
 
 
 def test_cohesion_stands_beside_the_reference(make_run: MakeRun) -> None:
@@ -102,7 +102,7 @@ def test_cohesion_stands_beside_the_reference(make_run: MakeRun) -> None:
     assert cell_of(table, "cnn", "shared_genre") is None  # no genres are known
     random, own = (cell_of(table, name, "diversity") for name in ("random factors", "reference"))
     assert random and own and random.value is not None and own.value is not None and random.value > own.value
-    assert cell_of(table, "one ranking for all", "diversity") is None
+    assert cell_of(table, "popularity ranking (oracle)", "diversity") is None
 
 
 def test_runs_that_knew_no_cohesion_are_read(make_run: MakeRun) -> None:
@@ -119,7 +119,7 @@ def test_runs_that_knew_no_cohesion_are_read(make_run: MakeRun) -> None:
 def test_groups_are_those_of_the_tracks(make_run: MakeRun) -> None:
     folder = make_run()
     table = table_of(folder, "Overlap by similarity of groups, k = 5")
-    labels = make_judge(60, 20, KS, 0).reference.groups["artist"]
+    labels = make_evaluator(60, 20, KS, 0).reference.groups["artist"]
     for one in measure_group_means(shares(folder, "similarity@5"), labels):
         cell = cell_of(table, "cnn", f"overlap@5_artist_{one.group}")
         count = cell_of(table, "test tracks", f"overlap@5_artist_{one.group}")
@@ -183,7 +183,7 @@ def test_old_runs_alone_have_the_tables_they_had(make_run: MakeRun) -> None:
 def test_ready_made_factors_without_a_second_fit_have_no_ceiling(make_run: MakeRun) -> None:
     run = make_run()
     evaluation = read_json(run / "evaluation.json")
-    del evaluation["references"]["second-fit"]
+    del evaluation["references"]["refit-ceiling"]
     write_json(run / "evaluation.json", evaluation)
     table = table_of(run, "Gap ladder by dot product")
     assert [column.key for column in table.columns] == ["overlap@5", "gap_to_reference@5", "verdict"]

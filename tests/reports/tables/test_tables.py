@@ -62,8 +62,8 @@ def test_rows_begin_with_what_knows_no_sound(make_run: MakeRun) -> None:
     tables = only_section(run).tables[:3]
     assert [[row.name for row in table.rows] for table in tables] == [
         ["mean predictor", "cnn"],
-        ["chance", "random factors", "artist mean", "second fit (ceiling)", "cnn"],
-        ["chance", "random factors", "one ranking for all", "artist mean", "second fit (ceiling)", "cnn"],
+        ["chance", "random factors", "artist mean", "refit ceiling", "cnn"],
+        ["chance", "random factors", "popularity ranking (oracle)", "artist mean", "refit ceiling", "cnn"],
     ]
     for table in tables:
         *others, model = table.rows
@@ -247,7 +247,7 @@ def test_notes_say_what_was_measured_on_what(make_run: MakeRun) -> None:
         "n/a:",
     ):
         assert part in similarity
-    for part in ("dot product", "20 of 20 playlists; 60 tracks", "One ranking for all"):
+    for part in ("dot product", "20 of 20 playlists; 60 tracks", "Popularity ranking (oracle)"):
         assert part in dot
 
 

@@ -1,0 +1,304 @@
+"""``evaluation.json``: the results of a run's model and of the reference predictors on the same test tracks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cs_keras.run_files.names import EVALUATION_FILE
+from cs_keras.run_files.records import check_version, to_record, write_record
+from cs_keras.run_files.training import Training
+from cs_keras.runs import read_json
+from cs_keras.storage.location import Location
+
+SCHEMA_VERSION = 3  # 1 had losses and overlaps only; 2 had the names that RENAMED lists
+VERSIONS = (1, 2, SCHEMA_VERSION)
+
+# Predictors: the run's own model and those that every model is compared with.
+MODEL = "model"
+RANDOM = "random"
+POPULARITY = "popularity-ranking"
+ARTIST_MEAN = "artist-mean"
+REFIT_CEILING = "refit-ceiling"
+REFERENCE = "reference"
+RENAMED = {
+    "one-ranking": POPULARITY,
+    "second-fit": REFIT_CEILING,
+    "n_tracks_without_listening": "n_tracks_without_interactions",
+}
+
+
+@dataclass(frozen=True)
+class OverlapAtK:
+    """Overlap at one list length; everything but the counts is None where k exceeds the candidates.
+
+    Attributes
+    ----------
+    k : int
+    available : bool
+        Whether there are k candidates.
+    overlap : float or None
+        Mean share of common tracks, from 0 to 1.
+    chance, chance_sd : float or None
+        Mean overlap of random lists, and its spread if queries were independent.
+    low, high : float or None
+        95 % bootstrap interval of `overlap` over queries.
+    p_value, null_mean : float or None
+        Of the permutation test that assigns predictions to random tracks.
+    n_queries, n_candidates : int
+        Queries averaged over, and tracks that compete for a list.
+    tied_share : float or None
+        Share of predicted lists whose members depend on a tie.
+    flagged : bool or None
+        Whether that is more than 1 %: row order then decides part of the overlap.
+    """
+
+    k: int
+    available: bool
+    overlap: float | None
+    chance: float | None
+    chance_sd: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    null_mean: float | None
+    n_queries: int
+    n_candidates: int
+    tied_share: float | None
+    flagged: bool | None
+
+
+@dataclass(frozen=True)
+class RegressionLosses:
+    """Losses of a factor prediction.
+
+    Attributes
+    ----------
+    mse : float
+        Mean squared error over tracks and factors.
+    r2 : float or None
+        Share of the reference's variance explained; None if the reference has none.
+    cosine_distance : float
+        Mean over tracks of 1 - cosine, from 0 to 2.
+    """
+
+    mse: float
+    r2: float | None
+    cosine_distance: float
+
+
+@dataclass(frozen=True)
+class GroupMean:
+    """The mean of one group of queries.
+
+    Attributes
+    ----------
+    group : int, str or bool
+        Label of its queries.
+    n : int
+        Queries in it.
+    mean : float
+    low, high : float or None
+        95 % bootstrap interval over its queries; None for a single one.
+    """
+
+    group: Any
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class GapShare:
+    """Share of a gap closed: below 0 under chance, above 1 over the top. `low` and `high` are its interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One predictor's position on the ladder from chance to the reference.
+
+    Attributes
+    ----------
+    name : str
+    value, low, high : float
+        Mean overlap over queries and seeds, and its interval.
+    to_ceiling : GapShare or None
+        None without a ceiling, or if it is not clearly above chance.
+    to_reference : GapShare
+    verdict : str
+        Conclusion that the result allows, see `cs_keras.evaluation.ladder.Verdict`; empty before it is drawn.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    to_ceiling: GapShare | None
+    to_reference: GapShare
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Predictors between chance and the reference at one list length, from the lowest overlap to the highest."""
+
+    k: int
+    chance: float
+    rungs: tuple[Rung, ...]
+
+
+Overlaps = dict[str, tuple[OverlapAtK, ...]]  # by "similarity" and, where there are playlists, "dot"
+GroupMeans = dict[str, tuple[GroupMean, ...]]  # by what tracks are grouped by: "popularity" or "artist"
+
+
+@dataclass(frozen=True)
+class TrackCounts:
+    """Tracks with reference factors in each split."""
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class FactorsRecord:
+    """Predicted factors, how they were fitted (`config` is None for imported ones), and their quality."""
+
+    name: str
+    n_factors: int
+    protocol: str
+    scaling: str
+    config: dict[str, Any] | None
+    quality: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SplitLosses:
+    """Losses on each split: the MSE of scaled factors, the others in the original factor space."""
+
+    validation: RegressionLosses
+    test: RegressionLosses
+
+
+@dataclass(frozen=True)
+class UnusedTracks:
+    """What could not be used: recordings as (track_id, reason) objects, and tracks on one side only."""
+
+    recordings: tuple[dict[str, Any], ...]
+    n_tracks_without_interactions: int
+    n_unknown_tracks: int
+
+
+@dataclass(frozen=True)
+class MeanRecord:
+    """A mean over playlists with its bootstrap interval, from 0 to 1."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RankingRecord:
+    """Ranking metrics on held-out interactions, by predictor and name; None for a metric that is not available.
+
+    Attributes
+    ----------
+    n_playlists, n_left_out
+        Query playlists with test tracks, which are averaged over, and those without.
+    n_candidates
+        Test tracks that are ranked.
+    """
+
+    n_playlists: int
+    n_left_out: int
+    n_candidates: int
+    predictors: dict[str, dict[str, MeanRecord | None]]
+
+
+@dataclass(frozen=True)
+class BeyondRecord:
+    """Metrics beyond accuracy by predictor and name, of lists of length k."""
+
+    k: int
+    predictors: dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class GroupSize:
+    """How many test tracks a group has."""
+
+    group: Any
+    n: int
+
+
+@dataclass(frozen=True)
+class GroupsRecord:
+    """Means of groups of test tracks, at list length k, by predictor and measure (``overlap``, ``ndcg``)."""
+
+    k: int
+    sizes: dict[str, tuple[GroupSize, ...]]
+    predictors: dict[str, dict[str, GroupMeans]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The results of a model, and those of the reference predictors that use no audio."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    seed: int
+    training: Training
+    n_tracks: TrackCounts
+    n_playlists: int
+    left_out: UnusedTracks
+    factors: FactorsRecord
+    losses: SplitLosses
+    mean_predictor: SplitLosses
+    metric: str = "cosine"
+    n_known_artists: int | None = None
+    overlap: Overlaps
+    references: dict[str, Overlaps]
+    ladder: dict[str, tuple[Ladder, ...]] | None = None
+    ranking: RankingRecord | None = None
+    beyond_accuracy: BeyondRecord | None = None
+    groups: GroupsRecord | None = None
+
+
+def write_evaluation(run: Location, evaluation: Evaluation) -> None:
+    """Write ``evaluation.json`` of a run."""
+    write_record(run / EVALUATION_FILE, evaluation)
+
+
+def read_evaluation(run: Location) -> Evaluation:
+    """Read ``evaluation.json`` of a run, of this release or an earlier one.
+
+    Raises
+    ------
+    StorageError
+        When the file cannot be read or is not JSON.
+    DataError
+        When it is of another schema version, or lacks a value or holds one of another type.
+    """
+    path = run / EVALUATION_FILE
+    content = read_json(path)
+    check_version(content, path, VERSIONS)
+    return to_record(Evaluation, _rename(content), path)
+
+
+def stored_name(predictor: str, schema_version: int) -> str:
+    """Return what files of a run of that schema version call a predictor."""
+    before = {new: old for old, new in RENAMED.items()}
+    return predictor if schema_version == SCHEMA_VERSION else before.get(predictor, predictor)
+
+
+def _rename(content: Any) -> Any:
+    """Return what an earlier release wrote with the names of today."""
+    if isinstance(content, dict):
+        return {RENAMED.get(key, key): _rename(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_rename(value) for value in content]
+    return RENAMED.get(content, content) if isinstance(content, str) else content

@@ -1,0 +1,100 @@
+"""``config.json`` and ``failure.json``: the settings of a run, and why its last attempt failed."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cs_keras.config import check_choice, check_range
+from cs_keras.errors import ConfigError
+from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE
+from cs_keras.run_files.records import read_record, to_record, write_record
+from cs_keras.runs import read_json
+from cs_keras.storage.location import Location
+
+
+@dataclass(frozen=True, order=True)
+class EvaluationConfig:
+    """How predictions are evaluated.
+
+    Attributes
+    ----------
+    ks
+        List lengths of the overlap.
+    metric
+        Of track-to-track similarity: ``cosine`` or ``euclidean``.
+    n_permutations, n_bootstrap
+        Of the permutation test and of the bootstrap interval.
+    max_queries
+        Most tracks or playlists to average over; more are sampled.
+    """
+
+    ks: tuple[int, ...] = (10, 50, 100, 500)
+    metric: str = "cosine"
+    n_permutations: int = 999
+    n_bootstrap: int = 1000
+    max_queries: int = 20_000
+
+    def __post_init__(self) -> None:
+        check_choice("evaluation.metric", self.metric, ("cosine", "euclidean"))
+        for name in ("n_permutations", "n_bootstrap", "max_queries"):
+            check_range(f"evaluation.{name}", getattr(self, name), 1)
+        if not self.ks:
+            raise ConfigError("evaluation.ks must be at least one list length. Received: none.")
+        for k in self.ks:
+            check_range("evaluation.ks", k, 1)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """A run's settings: data and evaluation decide which runs can be compared, `others` distinguish them.
+
+    Attributes
+    ----------
+    seed
+        None where the file names none.
+    others
+        All other settings as text, by dotted path, such as ``("training.epochs", "5")``; sorted.
+    """
+
+    data_digest: str
+    evaluation: EvaluationConfig
+    seed: int | None = None
+    others: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a model was not trained to the end."""
+
+    model: str
+    reason: str
+
+
+def read_settings(run: Location) -> RunSettings:
+    """Read ``config.json`` of a run, finished or not; errors as for `cs_keras.run_files.records.read_record`."""
+    path = run / CONFIG_FILE
+    content = read_json(path)
+    settings = to_record(RunSettings, content, path)
+    names = [field.name for field in dataclasses.fields(RunSettings)]
+    others = _flatten({name: value for name, value in content.items() if name not in names})
+    return dataclasses.replace(settings, others=tuple(sorted(others)))
+
+
+def write_failure(run: Location, failure: Failure) -> None:
+    """Write ``failure.json`` of a run."""
+    write_record(run / FAILURE_FILE, failure)
+
+
+def read_failure(run: Location) -> Failure:
+    """Read ``failure.json`` of a run; errors as for `cs_keras.run_files.records.read_record`."""
+    return read_record(run / FAILURE_FILE, Failure)
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,82 @@
+"""``training.json``: how the model of a run was trained."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cs_keras.run_files.names import TRAINING_FILE
+from cs_keras.run_files.records import read_record, write_record
+from cs_keras.storage.location import Location
+
+History = tuple[dict[str, Any], ...]  # metrics by name, of each epoch
+
+
+@dataclass(frozen=True)
+class EmbeddingTraining:
+    """How a triplet embedding was trained; an embedding that is the same for every track scores `margin`."""
+
+    margin: float
+    history: History
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(epoch.get("loss"), int | float) for epoch in self.history):
+            raise ValueError("training.embedding.history must have a loss for every epoch.")
+
+
+@dataclass(frozen=True)
+class ClassifierTraining:
+    """How a genre classifier was trained: train tracks of each genre and with any, and how well it does."""
+
+    genres: dict[str, int]
+    n_train_tracks: int
+    best_epoch: int
+    accuracy: float
+    seconds: float
+    history: History
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model was trained.
+
+    Attributes
+    ----------
+    parameters
+        Trainable parameters.
+    n_train_tracks
+        Train tracks that were used.
+    epochs, best_epoch
+        Epochs of the fit to factors, and which of them the weights are from, counted from 1.
+    seconds
+        Time spent in all epochs.
+    notes
+        What a reader of the results must know, a sentence each without its full stop.
+    embedding, classifier
+        Training of a triplet embedding or of a genre classifier, where there was one.
+    branches
+        Summary of each model that was trained first, by model key.
+    history
+        Metrics of each epoch of the fit to factors; empty in ``evaluation.json``.
+    """
+
+    parameters: int
+    n_train_tracks: int
+    epochs: int
+    best_epoch: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+    embedding: EmbeddingTraining | None = None
+    classifier: ClassifierTraining | None = None
+    branches: dict[str, dict[str, Any]] | None = None
+    history: History = ()
+
+
+def write_training(run: Location, training: Training) -> None:
+    """Write ``training.json`` of a run."""
+    write_record(run / TRAINING_FILE, training)
+
+
+def read_training(run: Location) -> Training:
+    """Read ``training.json`` of a run; errors as for `cs_keras.run_files.records.read_record`."""
+    return read_record(run / TRAINING_FILE, Training)
