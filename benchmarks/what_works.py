@@ -46,7 +46,7 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "windows of 15 s": HALVES,
         "windows of 15 s, SVM": (*HALVES, "model.regressor=svm"),
         "windows of 15 s, ridge": (*HALVES, "model.regressor=ridge"),
-        "windows of 15 s, ridge of more penalty": (*HALVES, "model.regressor=ridge", "model.penalty=300"),
+        "windows of 15 s, ridge with a larger penalty": (*HALVES, "model.regressor=ridge", "model.penalty=300"),
     },
     "triplet": {"as the thesis": (), "masks in time and frequency": MASKS},
 }

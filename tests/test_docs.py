@@ -113,3 +113,19 @@ def test_commands_have_the_options_shown(document: Path) -> None:
         options = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
         unknown = options - known_options(words)
         assert not unknown, f"{code}: {sorted(unknown)}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_names_in_code_style_are_in_the_sources(document: Path) -> None:
+    codes = code_of(document.read_text(encoding="utf-8"))
+    names = {
+        code.rpartition(".")[2] for code in codes if re.fullmatch(r"(\w+\.)*[a-z0-9]+(_[a-z0-9]+)+", code)
+    }
+    assert not names - words_of_sources()
+
+
+@cache
+def words_of_sources() -> frozenset[str]:
+    """Return all words of the sources and their tests."""
+    paths = [path for package in PACKAGES.split("|") for path in (ROOT / package).rglob("*.py")]
+    return frozenset().union(*(re.findall(r"\w+", path.read_text(encoding="utf-8")) for path in paths))

@@ -34,8 +34,6 @@ PENDING: tuple[str, ...] = (
     "reports/",
     "tests/",
     "tuning/",
-    "CHANGELOG.md",
-    "README.md",
 )
 
 
