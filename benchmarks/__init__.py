@@ -1,1 +1,1 @@
-"""Speed of the parts that users wait for, beside what the machine or another library does with the same work."""
+"""Benchmarks: speed of the slow parts, compared with other libraries that do the same work."""

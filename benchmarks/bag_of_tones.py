@@ -1,4 +1,4 @@
-"""Whole tracks to Bag of Tones histograms, beside librosa with scikit-learn, and beside a bare product."""
+"""Bag of Tones histograms of whole tracks, compared with librosa plus scikit-learn and with a matrix product."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,8 +19,8 @@ from cs_keras.training.predict import whole_track_function
 
 TOPIC = "bag of tones"
 TRACK_PATCHES = 40  # four minutes
-SQUARE = 2048  # rows of a product that fills the processor
-LEAST_AGREEMENT = 0.98  # frames halfway between two centroids go to either
+SQUARE = 2048  # rows and columns of a matrix product that uses all cores
+LEAST_AGREEMENT = 0.98  # frames halfway between two centroids may be assigned to either
 
 
 def measure(settings: Settings) -> Iterator[Line]:
@@ -43,7 +43,9 @@ def measure(settings: Settings) -> Iterator[Line]:
     ours, theirs = histogram(tracks[0]), peer(transposed[0])
     agreement = np.minimum(ours, theirs).sum() / theirs.sum()
     if agreement < LEAST_AGREEMENT:
-        raise RuntimeError(f"The two histograms share {agreement:.1%}: they are not of the same thing.")
+        raise RuntimeError(
+            f"The two histograms overlap by {agreement:.1%}; expected at least {LEAST_AGREEMENT:.0%}."
+        )
     turns = (lambda: [histogram(track) for track in tracks], lambda: [peer(track) for track in transposed])
     seconds = best_seconds(turns, settings.repeats)
     rates = [len(tracks) / s for s in seconds]
@@ -52,7 +54,7 @@ def measure(settings: Settings) -> Iterator[Line]:
 
 
 def _track(seed: int) -> np.ndarray:
-    """Return magnitudes, shape (n_frames, n_bins), float16 as shards hold them; no two frames are alike."""
+    """Return magnitudes, shape (n_frames, n_bins), float16 as in shards; no two frames are equal."""
     loudness = np.random.default_rng(seed).lognormal(size=(TRACK_PATCHES * FRAMES, 1)).astype(np.float32)
     return (magnitudes(TRACK_PATCHES, seed).reshape(-1, AUDIO.n_bins) * loudness).astype(np.float16)
 
@@ -66,7 +68,7 @@ def _kmeans(frames: np.ndarray, centroids: np.ndarray) -> MiniBatchKMeans:
 
 
 def _by_librosa(magnitude: np.ndarray, n_mels: int, n_mfcc: int, kmeans: MiniBatchKMeans) -> np.ndarray:
-    """Return the histogram, shape (n_centroids,), of magnitudes as librosa has them, (n_bins, n_frames)."""
+    """Return the histogram, shape (n_centroids,), of magnitudes in librosa's orientation, (n_bins, n_frames)."""
     mel = librosa.feature.melspectrogram(S=magnitude, sr=AUDIO.sample_rate, n_fft=AUDIO.n_fft, n_mels=n_mels)
     mel_db = librosa.power_to_db(mel, amin=1e-10, top_db=80.0)
     stages = [librosa.feature.mfcc(S=mel_db, n_mfcc=n_mfcc)]
@@ -78,7 +80,7 @@ def _by_librosa(magnitude: np.ndarray, n_mels: int, n_mfcc: int, kmeans: MiniBat
 
 
 def _assignment(frames: np.ndarray, centroids: np.ndarray, repeats: int) -> Iterator[Line]:
-    """The assignment's multiplications, beside those of a product that the machine is best at."""
+    """Compare the multiplications of the assignment with those of a square matrix product, the fastest known."""
     x, c = tf.constant(frames), tf.constant(centroids)
     nearest = tf.function(assign)
     square = np.random.default_rng(0).random((SQUARE, SQUARE), np.float32)

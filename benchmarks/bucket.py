@@ -1,4 +1,4 @@
-"""Random windows from a bucket: beside raw concurrent range requests to the same server; and from the cache."""
+"""Random windows from a bucket, compared with raw concurrent requests to the same server, and from the cache."""
 
 import asyncio
 import itertools
@@ -33,16 +33,16 @@ FRAME_BYTES = AUDIO.n_bins * 2
 def measure(settings: Settings) -> Iterator[Line]:
     files = write_files(settings.workspace / "bucket" / "data", min(settings.loader_mb, 512))
     with _server(files.dataset.parent) as port:
-        place = locate("gs://bench/data")
+        location = locate("gs://bench/data")
         ranges = _ranges(files)
-        kept = ReadConfig(cache=CacheConfig(settings.workspace / "cache"))
+        cached = ReadConfig(cache=CacheConfig(settings.workspace / "cache"))
 
         def from_cache() -> float:
-            return _windows(place, kept)
+            return _windows(location, cached)
 
         from_cache()
         turns = (
-            lambda: _windows(place, ReadConfig()),
+            lambda: _windows(location, ReadConfig()),
             lambda: asyncio.run(_raw(port, ranges)),
             from_cache,
             lambda: _windows(files.dataset, ReadConfig()),
@@ -73,9 +73,9 @@ def _server(folder: Path) -> Iterator[int]:
                 os.environ["STORAGE_EMULATOR_HOST"] = before
 
 
-def _windows(place: Location, reading: ReadConfig) -> float:
-    """Return the seconds for an epoch's first batches, once the headers are known."""
-    dataset = Dataset(place, reading)
+def _windows(location: Location, reading: ReadConfig) -> float:
+    """Return the seconds for an epoch's first batches, after the headers have been read."""
+    dataset = Dataset(location, reading)
     dataset.locate_windows(_chosen(dataset), SEQUENCE.frames)
     endless = iter(batches_of(dataset).from_epoch(0))
     start = time.perf_counter()
@@ -91,7 +91,7 @@ def _chosen(dataset: Dataset) -> Windows:
 
 
 def _ranges(files: Files) -> list[tuple[str, int, int]]:
-    """Return object and bytes, from the first to the last, of each of the same windows."""
+    """Return the object, first byte and last byte of each of the same windows."""
     dataset, ranges = Dataset(files.dataset), []
     paths, _, first, last = dataset.locate_windows(_chosen(dataset), SEQUENCE.frames)
     offsets = {path: read_shard(Path(path.decode())).offset for path in set(paths.tolist())}
@@ -103,14 +103,14 @@ def _ranges(files: Files) -> list[tuple[str, int, int]]:
 
 
 async def _raw(port: int, ranges: list[tuple[str, int, int]]) -> float:
-    """Fetch ranges, as many at a time as our reader, and do nothing with them."""
-    at_a_time = asyncio.Semaphore(IN_FLIGHT)
+    """Fetch ranges with as many concurrent requests as our reader, and ignore the bytes; return the seconds."""
+    limit = asyncio.Semaphore(IN_FLIGHT)
 
     async with aiohttp.ClientSession() as session:
 
         async def fetch(name: str, start: int, last: int) -> None:
             url = f"http://127.0.0.1:{port}/download/storage/v1/b/bench/o/{quote(name, safe='')}?alt=media"
-            async with at_a_time, session.get(url, headers={"Range": f"bytes={start}-{last}"}) as answer:
+            async with limit, session.get(url, headers={"Range": f"bytes={start}-{last}"}) as answer:
                 assert len(await answer.read()) == last - start + 1
 
         start = time.perf_counter()

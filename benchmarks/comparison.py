@@ -1,4 +1,4 @@
-"""One measured line: our rate, the rate of a peer that does the same work in turns with us, and their ratio."""
+"""Measured rates: ours, that of a peer doing the same work in alternation, and their ratio."""
 
 import dataclasses
 import gc
@@ -9,20 +9,20 @@ from collections.abc import Callable, Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Two rates of the same work, measured in turns.
+    """Two rates of the same work, measured in alternation.
 
     Attributes
     ----------
     topic, what
-        Where the line belongs, and what was done.
+        The benchmark module, and a description of the work.
     ours, peer
-        Work done in a unit of time by each; more is better.
+        Work per unit of time; higher is better.
     unit
-        Of both.
+        Unit of both rates.
     peer_name
-        Who the peer is.
+        Name of the peer.
     target
-        Least ratio of ours to the peer's; None where there is none.
+        Minimum ratio of our rate to the peer's; None if there is none.
     """
 
     topic: str
@@ -44,7 +44,7 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class NotMeasured:
-    """A line that this machine cannot give, and why."""
+    """A comparison that cannot be measured on this machine, and the reason."""
 
     topic: str
     what: str
@@ -56,20 +56,20 @@ Turn = Callable[[], object]
 
 
 def best_seconds(turns: Sequence[Turn], repeats: int, warm_up: bool = True) -> list[float]:
-    """Return each turn's shortest time: for work in memory, where all that disturbs only ever adds.
+    """Return the minimum time of each turn, in seconds: for work in memory, where disturbances only add time.
 
-    Turns alternate, so that a slower minute of the machine meets all of them; a first round warms up.
+    Turns alternate, so that a busy minute of the machine affects all of them; the first round is a warm-up.
     """
     return [min(times) for times in _seconds(turns, repeats, warm_up)]
 
 
 def median_seconds(turns: Sequence[Turn], repeats: int) -> list[float]:
-    """Return each turn's median time: for a disk, whose luck goes both ways. Turns alternate."""
+    """Return the median time of each turn, in seconds: for disks, whose times vary both ways. Turns alternate."""
     return [statistics.median(times) for times in _seconds(turns, repeats, warm_up=False)]
 
 
 def _seconds(turns: Sequence[Turn], repeats: int, warm_up: bool) -> list[list[float]]:
-    """Time turns; one that returns a float has timed itself, to leave its preparations out."""
+    """Measure turns; a turn that returns a float has measured itself, to exclude its preparation."""
     times: list[list[float]] = [[] for _ in turns]
     for number in range(repeats + warm_up):
         for turn, taken in zip(turns, times, strict=True):

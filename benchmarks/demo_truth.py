@@ -1,8 +1,8 @@
-"""What can be predicted from the demo data's sound, by construction: similarity overlap at 10 on held-out artists.
+"""Upper bounds on the demo data: overlap by similarity at 10 on held-out artists, from true style or features.
 
     python benchmarks/demo_truth.py DIR
 
-writes the default demo data into DIR (or uses what is there) and prints the tables of docs/demo-data.md.
+writes the default demo data into DIR (or reuses it) and prints the tables of docs/demo-data.md.
 """
 
 import argparse
@@ -44,21 +44,21 @@ def main() -> None:
     print_synthesis_time()
     start = time.perf_counter()
     write_demo_source(directory)
-    print(f"demo data written or found whole in {time.perf_counter() - start:.1f} s\n")
+    print(f"demo data written or verified in {time.perf_counter() - start:.1f} s\n")
     with open(directory / "tracks.csv", newline="", encoding="utf-8") as file:
         tracks = list(csv.DictReader(file))
     truth = read_npz(directory / "truth.npz", "track_ids", "style", "social")
-    listening = align(read_interactions(directory / "listening.csv"), truth["track_ids"])
+    interactions = align(read_interactions(directory / "listening.csv"), truth["track_ids"])
     artists = [track["artist"] for track in tracks]
     features = {
         "genre": LabelBinarizer().fit_transform([track["genres"] for track in tracks]),
         "MFCC mean and deviation": np.stack([mfcc_statistics(directory / track["path"]) for track in tracks]),
         "true style": truth["style"],
-        "true social side": truth["social"],
-        "true style and social side": np.hstack([truth["style"], truth["social"]]),
+        "true social factors": truth["social"],
+        "true style and social factors": np.hstack([truth["style"], truth["social"]]),
     }
     for settings in WMF_SETTINGS:
-        print_table(listening.user_items, features, artists, settings)
+        print_table(interactions.user_items, features, artists, settings)
 
 
 def print_synthesis_time(n_tracks: int = 48) -> None:
@@ -67,11 +67,11 @@ def print_synthesis_time(n_tracks: int = 48) -> None:
     start = time.process_time()
     for index in range(0, config.n_tracks, config.n_tracks // n_tracks):
         render_track(catalogue, index, config)
-    print(f"{1000 * (time.process_time() - start) / n_tracks:.0f} ms of CPU to render a 16 s track")
+    print(f"{1000 * (time.process_time() - start) / n_tracks:.0f} ms of CPU time to render a 16 s track")
 
 
 def mfcc_statistics(path: Path) -> np.ndarray:
-    """Mean and standard deviation over time of 20 MFCCs, and the deviation of their slopes; shape (60,)."""
+    """Return mean and standard deviation over time of 20 MFCCs, and the deviation of their deltas, shape (60,)."""
     samples, sample_rate = librosa.load(path, sr=None)
     mfcc = librosa.feature.mfcc(y=samples, sr=sample_rate)
     return np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1), librosa.feature.delta(mfcc).std(axis=1)])
@@ -86,7 +86,9 @@ def print_table(user_items, features: dict[str, np.ndarray], artists: list[str],
         for name, values in features.items():
             predicted = predict(name, values, item_factors, train, test)
             rows.setdefault(name, []).append(overlap(item_factors[test], predicted))
-        rows.setdefault("ceiling: another seed", []).append(overlap(item_factors[test], other_seed[test]))
+        rows.setdefault("refit ceiling: another seed", []).append(
+            overlap(item_factors[test], other_seed[test])
+        )
     n_test = len(item_factors) / N_FOLDS
     print(
         f"| factors {settings.factors}, alpha {settings.alpha:g}, regularization {settings.regularization:g} "

@@ -2,11 +2,10 @@
 
     python -m benchmarks.evaluation [--tracks N --queries N --factors 200 --playlists N --permutations 100]
 
-Without sizes it takes the standard ones: the thesis's with 100 permutations and with the 999 of the default
-settings, and a million tracks with 10,000 queries of each kind. Factors and listening are synthetic, the judge is
-the real one, with every part of it: both overlaps with their permutations, held-out listening, what lists do to the
-catalogue, groups, and the gap ladder. It works in a process of its own, whose seconds are printed part by part, and
-the peak of its resident memory.
+Without options it measures three sizes: the thesis's with 100 permutations and with the default 999, and a million
+tracks with 10,000 queries of each kind. Factors and interactions are synthetic. The evaluation is complete: both
+overlaps with their permutation tests, ranking metrics, metrics beyond accuracy, groups, and the gap ladder. It runs
+in a process of its own; printed are the seconds of each part and the peak of resident memory.
 """
 
 import argparse
@@ -25,25 +24,25 @@ import scipy.sparse
 
 HELD_BY_PLAYLIST = 13  # test tracks: a fifth of a playlist of 66
 TRACKS_OF_ARTIST = 8
-N_TRAIN = 39_666  # of the thesis's size; they serve the artist mean alone
-NOISE, NOISE_OF_SECOND = 1.0, 0.5  # in deviations of a factor
+N_TRAIN = 39_666  # as in the thesis; only the artist mean uses them
+NOISE, REFIT_NOISE = 1.0, 0.5  # in standard deviations of a factor
 ALLOWED_GB = 4.0
 FUNCTIONS = {  # of pipelines.evaluation.evaluator and evaluation_record, by part
     "rank_reference": "lists",
     "rank_predicted": "lists",
     "compare_lists": "overlap, permutations",
-    "rank_metrics": "held-out listening",
+    "rank_metrics": "ranking metrics",
     "measure_beyond": "beyond accuracy, groups",
     "overlap_by_group": "beyond accuracy, groups",
     "ranking_by_group": "beyond accuracy, groups",
 }
 INTERVALS = "ladder, intervals"
-THE_REST = "making reference predictors, the rest"
+OTHER = "reference predictors, other"
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much is judged; `queries` of each kind at most."""
+    """Size of an evaluation; `queries` is the maximum of each kind."""
 
     tracks: int
     queries: int
@@ -77,7 +76,7 @@ def main() -> None:
 
 
 def _start(size: Size) -> None:
-    """Evaluate in a process of its own and print what it found out about itself."""
+    """Evaluate in a process of its own, and print its times and its peak memory."""
     options = [f"--{name}={value}" for name, value in dataclasses.asdict(size).items()]
     command = [sys.executable, "-m", "benchmarks.evaluation", "--child", *options]
     print(
@@ -93,14 +92,14 @@ def _start(size: Size) -> None:
     peak = found["peak_gb"]
     print(
         f"  {'one more model':<28} {found['one_model']:>8,.1f} s\n"
-        f"  peak memory {peak:.2f} GB, {found['inputs_gb']:.2f} GB of it factors and listening "
+        f"  peak memory {peak:.2f} GB, {found['inputs_gb']:.2f} GB of it factors and interactions "
         f"({ALLOWED_GB:.0f} GB allowed): {'met' if peak <= ALLOWED_GB else 'MISSED'}",
         flush=True,
     )
 
 
 def measure(size: Size) -> None:
-    """Evaluate a model and all reference_predictors, and print seconds and memory as JSON."""
+    """Evaluate a model and all reference predictors, and print seconds and memory as JSON."""
     from cs_keras.cli.console import Console
     from cs_keras.run_files.evaluation import MODEL
     from cs_keras.run_files.settings import EvaluationConfig
@@ -125,7 +124,7 @@ def measure(size: Size) -> None:
     evaluation_record.make_ladders(one, found)
     evaluation_record.make_ranking(one, found)
     seconds = time.perf_counter() - start
-    clock[THE_REST] = seconds - clock.total()
+    clock[OTHER] = seconds - clock.total()
     record = {
         "seconds": clock,
         "one_model": one_model,
@@ -137,9 +136,9 @@ def measure(size: Size) -> None:
 
 
 def make_inputs(size: Size) -> tuple[Any, list[Any]]:
-    """Return a reference of synthetic tracks with a second fit and listening, and a model's predictions.
+    """Return a synthetic reference with a refit and interactions, and a model's predictions.
 
-    These come in a list, for whoever takes them out of it to be the last to hold them.
+    The predictions are in a list, so that the caller can remove the last reference to them.
     """
     from pipelines.evaluation.reference import Predictor, Reference
 
@@ -149,15 +148,15 @@ def make_inputs(size: Size) -> tuple[Any, list[Any]]:
     popularity = 1 / np.arange(1, size.tracks + 1) ** 0.5
     held = rng.choice(size.tracks, (size.playlists, HELD_BY_PLAYLIST), p=popularity / popularity.sum())
     rows = np.repeat(np.arange(size.playlists), HELD_BY_PLAYLIST)
-    listening = scipy.sparse.csr_matrix(
+    interactions = scipy.sparse.csr_matrix(
         (np.ones(held.size, np.float32), (rows, held.ravel())), (size.playlists, size.tracks)
     )
     artists = rng.permutation(size.tracks) // TRACKS_OF_ARTIST
     reference = Reference(
         rows={"train": np.arange(N_TRAIN), "test": np.arange(size.tracks)},
         own=Predictor(items, playlists),
-        second=Predictor(_noisy(items, NOISE_OF_SECOND, rng), _noisy(playlists, NOISE_OF_SECOND, rng)),
-        listening=listening,
+        second=Predictor(_noisy(items, REFIT_NOISE, rng), _noisy(playlists, REFIT_NOISE, rng)),
+        listening=interactions,
         artists=np.char.mod("artist %d", artists),
         train_artists=np.char.mod(
             "artist %d", rng.integers(size.tracks // TRACKS_OF_ARTIST * 2, size=N_TRAIN)

@@ -1,4 +1,4 @@
-"""Magnitudes to decibel mel bands: the front end beside a bare product and logarithm, and beside librosa."""
+"""Magnitudes to decibel mel bands: the front end compared with a plain product and logarithm, and with librosa."""
 
 import functools
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TOPIC = "front end"
 AUDIO = AudioConfig()
 FRAMES = 256
 BATCH_SIZE = 32
-FLOOR = 1e-3  # of the noise: well within the dynamic range, which the bare product does without
+FLOOR = 1e-3  # minimum of the noise: within the dynamic range, which the plain product does not apply
 TOLERANCE_DB = 0.01  # float32 logarithms of three libraries, summed over 513 bins
 
 
@@ -28,7 +28,7 @@ def measure(settings: Settings) -> Iterator[Line]:
 
 
 def magnitudes(n: int, seed: int) -> np.ndarray:
-    """Return noise with the fall of music towards high frequencies, shape (n, frames, n_bins), float32."""
+    """Return noise with a falling spectrum as in music, shape (n, frames, n_bins), float32."""
     rng = np.random.default_rng(seed)
     slope = 10.0 / (1 + np.arange(AUDIO.n_bins, dtype=np.float32))
     return (rng.random((n, FRAMES, AUDIO.n_bins), np.float32) + FLOOR) * slope
@@ -66,7 +66,7 @@ def _one_order(order: str, batches: list[np.ndarray], repeats: int) -> Iterator[
 def _bare(
     order: str, filterbank: np.ndarray, config: FrontEndConfig
 ) -> tf.types.experimental.GenericFunction:
-    """Return the least that must be computed: one product and one logarithm, without the dynamic range."""
+    """Return the minimal computation: one product and one logarithm, without limiting the dynamic range."""
     weights = tf.constant(filterbank.T)
     scale = tf.constant(10 / np.log(10), tf.float32)
 
@@ -82,9 +82,9 @@ def _bare(
 
 
 def _by_librosa(order: str, batch: np.ndarray, config: FrontEndConfig) -> np.ndarray:
-    """Return decibel mel bands, shape (n, n_mels, frames), of magnitudes as librosa has them, (n, n_bins, frames).
+    """Return decibel mel bands, shape (n, n_mels, frames), of magnitudes, shape (n, n_bins, frames), by librosa.
 
-    A batch at a time, so that the filterbank is made once for all of it; the dynamic range is each patch's own.
+    The mel filterbank is computed once per batch; the dynamic range is that of each patch.
     """
     mel = functools.partial(
         librosa.feature.melspectrogram, sr=AUDIO.sample_rate, n_fft=AUDIO.n_fft, n_mels=config.n_mels

@@ -1,4 +1,4 @@
-"""Recordings to shards, beside their own duration; and one decoder beside the other."""
+"""Recordings to shards, compared with their duration; and libsndfile compared with tensorflow-io."""
 
 import shutil
 import time
@@ -25,23 +25,23 @@ TRACK_S = 60
 N_SYNTHESISED = 4
 DECODED_S = 120.0  # of each format, for the decoders
 
-Sound = tuple[np.ndarray, int]
+Clip = tuple[np.ndarray, int]
 
 
 def measure(settings: Settings) -> Iterator[Line]:
     folder = settings.workspace / "recordings"
     given = _given(settings.recordings)
-    sounds = [soundfile.read(path, dtype="float32") for paths in given.values() for path in paths]
-    sounds = sounds or [_synthesise(seed) for seed in range(N_SYNTHESISED)]
+    clips = [soundfile.read(path, dtype="float32") for paths in given.values() for path in paths]
+    clips = clips or [_synthesise(seed) for seed in range(N_SYNTHESISED)]
     for suffix in FORMATS:
-        paths = given.get(suffix) or _encode(sounds, suffix, folder)
+        paths = given.get(suffix) or _encode(clips, suffix, folder)
         origin = "" if suffix in given else " (encoded here)"
         yield _ingest(suffix + origin, paths, folder / f"many-{suffix}", settings)
         yield from _decoders(suffix + origin, paths, settings.repeats)
 
 
 def _given(folder: Path) -> dict[str, list[Path]]:
-    """Return the recordings there are of each format, without those that ingest would leave out."""
+    """Return the usable recordings of each format."""
     found = {suffix: sorted(folder.glob(f"*.{suffix}")) for suffix in FORMATS} if folder.is_dir() else {}
     usable = {suffix: [path for path in paths if _is_usable(path)] for suffix, paths in found.items()}
     return {suffix: paths for suffix, paths in usable.items() if paths}
@@ -55,7 +55,7 @@ def _is_usable(path: Path) -> bool:
     return True
 
 
-def _synthesise(seed: int) -> Sound:
+def _synthesise(seed: int) -> Clip:
     """Return a stereo track: gliding tones, a beat of noise, and a little hiss."""
     rng = np.random.default_rng(seed)
     t = np.arange(TRACK_S * SAMPLE_RATE) / SAMPLE_RATE
@@ -70,10 +70,10 @@ def _synthesise(seed: int) -> Sound:
     return np.clip(np.stack(sides, axis=1), -1, 1).astype(np.float32), SAMPLE_RATE
 
 
-def _encode(sounds: list[Sound], suffix: str, folder: Path) -> list[Path]:
+def _encode(clips: list[Clip], suffix: str, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{number}.{suffix}" for number in range(len(sounds))]
-    for path, (samples, rate) in zip(paths, sounds, strict=True):
+    paths = [folder / f"{number}.{suffix}" for number in range(len(clips))]
+    for path, (samples, rate) in zip(paths, clips, strict=True):
         with soundfile.SoundFile(path, "w", rate, samples.shape[1]) as file:
             for start in range(
                 0, len(samples), rate
@@ -83,7 +83,7 @@ def _encode(sounds: list[Sound], suffix: str, folder: Path) -> list[Path]:
 
 
 def _ingest(what: str, paths: list[Path], folder: Path, settings: Settings) -> Line:
-    """Ingest copies of the recordings until there are minutes enough for what is done once to weigh little."""
+    """Ingest copies of the recordings, enough minutes of them to make one-time costs negligible."""
     folder.mkdir(parents=True)
     recordings: list[Recording] = []
     duration_s = 0.0
@@ -95,16 +95,16 @@ def _ingest(what: str, paths: list[Path], folder: Path, settings: Settings) -> L
         recordings.append(Recording(copy, copy.stem, duration_s=seconds))
         duration_s += seconds
     best = np.inf
-    for number in range(max(2, settings.repeats // 2)):  # the first also wakes TensorFlow
+    for number in range(max(2, settings.repeats // 2)):  # the first includes the start of TensorFlow
         out = folder / f"dataset-{number}"
         start = time.process_time()  # of all threads, so a core's
         done = ingest(recordings, out, IngestConfig(fold_by="track"))
         best = min(best, time.process_time() - start)
         shutil.rmtree(out)
         if done.left_out:
-            raise RuntimeError(f"A recording was left out: {done.left_out[0].reason}")
+            raise RuntimeError(f"A recording was skipped: {done.left_out[0].reason}")
     shutil.rmtree(folder)
-    return Comparison(TOPIC, f"{what}, a core's", duration_s / best, 1.0, "s of sound/s", "real time", 100.0)
+    return Comparison(TOPIC, f"{what}, a core's", duration_s / best, 1.0, "s of audio/s", "real time", 100.0)
 
 
 def _decoders(what: str, paths: list[Path], repeats: int) -> Iterator[Line]:
@@ -122,4 +122,4 @@ def _decoders(what: str, paths: list[Path], repeats: int) -> Iterator[Line]:
         lambda: [decode(path, "tfio") for path in chosen],
     )
     rates = [duration_s / seconds for seconds in best_seconds(turns, max(2, repeats // 2))]
-    yield Comparison(TOPIC, name, *rates, "s of sound/s", "tensorflow-io")
+    yield Comparison(TOPIC, name, *rates, "s of audio/s", "tensorflow-io")

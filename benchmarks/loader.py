@@ -1,4 +1,4 @@
-"""Random windows as tf.data batches: beside a plain copy, a sequential read, patches in HDF5, and tensorflow-io."""
+"""Random windows as tf.data batches, compared with copies, sequential reads, HDF5 patches and tensorflow-io."""
 
 import dataclasses
 import functools
@@ -30,19 +30,19 @@ AUDIO = AudioConfig()
 SEQUENCE = SequenceConfig()
 BATCH_SIZE = 32
 SEED = 0
-TRACK_FRAMES = 40 * SEQUENCE.frames  # four minutes, and whole patches, so that both hold the same
+TRACK_FRAMES = (
+    40 * SEQUENCE.frames
+)  # four minutes, and whole patches, so that both formats hold the same frames
 SHARD_MB = 128
 WARM_BATCHES = 512  # 4 GB
 TFIO_BATCHES = 128
-COLD_SHARE = (
-    0.5  # of an epoch: crops of a whole one meet many pages twice, and the second time they are cached
-)
+COLD_SHARE = 0.5  # of an epoch: a whole epoch reads many pages twice, the second time from the cache
 READ_BYTES = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """The same frames three times: as a dataset, as one of float32 for tensorflow-io, and as patches."""
+    """The same frames in three formats: a float16 dataset, a float32 dataset for tensorflow-io, and patches."""
 
     dataset: Path
     dataset_float32: Path
@@ -52,7 +52,7 @@ class Files:
 
 
 class Patches(keras.utils.PyDataset):
-    """Shuffled batches of (513, 256) float32 patches from HDF5, as one would write it with h5py."""
+    """Shuffled batches of (513, 256) float32 patches from HDF5 by h5py."""
 
     def __init__(self, path: Path, targets: np.ndarray) -> None:
         super().__init__()
@@ -85,9 +85,9 @@ def write_files(folder: Path, megabytes: int) -> Files:
     noise = (
         np.random.default_rng(SEED).random((2 * TRACK_FRAMES, AUDIO.n_bins), np.float32).astype(np.float16)
     )
-    places = {"float16": folder, "float32": folder / "float32"}
-    for place in places.values():
-        place.mkdir(parents=True)
+    folders = {"float16": folder, "float32": folder / "float32"}
+    for one in folders.values():
+        one.mkdir(parents=True)
     rows, shards, patches = [], [], folder / "patches.h5"
     with h5py.File(patches, "w") as file:
         shape = (n_tracks * in_track, AUDIO.n_bins, SEQUENCE.frames)
@@ -99,23 +99,23 @@ def write_files(folder: Path, megabytes: int) -> Files:
             ]
             name = f"shards/part-{len(shards):05d}.h5"
             shards.append(folder / name)
-            for dtype, place in places.items():
-                write_shard(place / name, tracks, AUDIO, dtype)
+            for dtype, one in folders.items():
+                write_shard(one / name, tracks, AUDIO, dtype)
             for number, (track_id, frames) in enumerate(tracks):
                 rows.append(_row(track_id, name, number * TRACK_FRAMES))
                 windows = frames.reshape(in_track, SEQUENCE.frames, AUDIO.n_bins).astype(np.float32)
                 at = (first + number) * in_track
                 features[at : at + in_track] = windows.transpose(0, 2, 1)
-    for dtype, place in places.items():
-        write_dataset(place, DatasetInfo(AUDIO, dtype), make_tracks(rows))
+    for dtype, one in folders.items():
+        write_dataset(one, DatasetInfo(AUDIO, dtype), make_tracks(rows))
     page_cache.sync([*shards, patches])
-    return Files(folder, places["float32"], shards, patches, shape[0])
+    return Files(folder, folders["float32"], shards, patches, shape[0])
 
 
 def warm(files: Files, repeats: int) -> Iterator[Line]:
-    """All in the page cache, over and over: what is left is the copying, and the way to TensorFlow."""
+    """Measure reads from the page cache: the cost of copying and of the transfer to TensorFlow."""
     dataset = Dataset(files.dataset)
-    dataset.verify()  # as frames are after their first use
+    dataset.verify()  # as after the first epoch
     endless = iter(batches_of(dataset).from_epoch(0))
     windows = epoch_windows(dataset)
     paths, shapes, first, _ = dataset.locate_windows(windows, SEQUENCE.frames)
@@ -124,7 +124,7 @@ def warm(files: Files, repeats: int) -> Iterator[Line]:
     buffer = np.empty((BATCH_SIZE, SEQUENCE.frames, AUDIO.n_bins), np.float16)
 
     def ours() -> float:
-        for _ in itertools.islice(endless, WARM_BATCHES // 4):  # what was fetched ahead during others' turns
+        for _ in itertools.islice(endless, WARM_BATCHES // 4):  # skip what was prefetched during other turns
             pass
         start = time.perf_counter()
         for _ in itertools.islice(endless, WARM_BATCHES):
@@ -162,7 +162,7 @@ def warm(files: Files, repeats: int) -> Iterator[Line]:
     first_rate = files.n_patches // BATCH_SIZE * BATCH_SIZE / seconds[3]
     yield Comparison(TOPIC, "warm windows", rate, patch_rate, "windows/s", "PyDataset, h5py", 1.0)
     yield Comparison(
-        TOPIC, "warm, compared with checksums", first_rate, patch_rate, "windows/s", "PyDataset, h5py"
+        TOPIC, "warm, verified by checksums", first_rate, patch_rate, "windows/s", "PyDataset, h5py"
     )
     if len(turns) > 4:
         tfio_rate = TFIO_BATCHES * BATCH_SIZE / seconds[4]
@@ -170,7 +170,7 @@ def warm(files: Files, repeats: int) -> Iterator[Line]:
 
 
 def _by_tfio(files: Files) -> Callable[[], float]:
-    """Return a turn of the reader that the command line calls tfio."""
+    """Return a turn of `--reader tfio`."""
     reading = ReadConfig(reader="tfio")
     endless = iter(batches_of(Dataset(files.dataset_float32, reading)).from_epoch(0))
 
@@ -191,11 +191,11 @@ def _memory_map(path: bytes, shape: np.ndarray) -> np.ndarray:
 
 
 def cold(files: Files, repeats: int) -> Iterator[Line]:
-    """Nothing in the page cache: what is left is the disk, and how it is asked."""
-    _let_go(files.shards)
+    """Measure reads with an empty page cache: the cost of the disk."""
+    _drop_from_cache(files.shards)
     share = page_cache.cached_share(files.shards)
     if share > 0.01:
-        reason = f"{share:.0%} of the files stay in the page cache; give --workspace on a disk"
+        reason = f"{share:.0%} of the files stay in the page cache; set --workspace to a folder on a disk"
         yield NotMeasured(TOPIC, "cold windows", reason)
         return
     n_batches = max(1, int(files.n_patches * COLD_SHARE / BATCH_SIZE))
@@ -230,8 +230,8 @@ def cold(files: Files, repeats: int) -> Iterator[Line]:
 
 
 def _cold_windows(files: Files, n_batches: int) -> float:
-    _let_go(files.shards)
-    endless = iter(batches_of(Dataset(files.dataset)).from_epoch(0))  # opens no shard before it is asked
+    _drop_from_cache(files.shards)
+    endless = iter(batches_of(Dataset(files.dataset)).from_epoch(0))  # opens shards on demand
     start = time.perf_counter()
     for _ in itertools.islice(endless, n_batches):
         pass
@@ -239,7 +239,7 @@ def _cold_windows(files: Files, n_batches: int) -> float:
 
 
 def _cold_sequential(files: Files) -> float:
-    _let_go(files.shards)
+    _drop_from_cache(files.shards)
     buffer = bytearray(READ_BYTES)
     start = time.perf_counter()
     for path in files.shards:
@@ -251,7 +251,7 @@ def _cold_sequential(files: Files) -> float:
 
 
 def _cold_patches(files: Files, n_batches: int) -> float:
-    _let_go([files.patches])
+    _drop_from_cache([files.patches])
     patches = Patches(files.patches, _targets(files.n_patches))
     start = time.perf_counter()
     for index in range(n_batches):
@@ -261,9 +261,9 @@ def _cold_patches(files: Files, n_batches: int) -> float:
     return seconds
 
 
-def _let_go(paths: list[Path]) -> None:
-    """Drop files from the page cache, and first what holds their pages: memory maps of former turns."""
-    keras.backend.clear_session()  # TensorFlow keeps the functions that its pipelines call until then
+def _drop_from_cache(paths: list[Path]) -> None:
+    """Drop files from the page cache, after releasing the memory maps of earlier turns, which hold pages."""
+    keras.backend.clear_session()  # or TensorFlow keeps the functions of its pipelines
     gc.collect()
     page_cache.drop(paths)
 
@@ -278,13 +278,13 @@ def _targets(n: int) -> np.ndarray:
 
 
 def epoch_windows(dataset: Dataset) -> Windows:
-    """Return the crops of epoch 0, as `TrainingBatches` draws them."""
+    """Return the crops of epoch 0 that `TrainingBatches` draws."""
     rng = np.random.default_rng([SEED, 0])
     return training_windows(np.arange(len(dataset)), dataset.n_frames, SEQUENCE, AUDIO, rng)
 
 
 def _distinct_frames(files: Files, n_batches: int) -> int:
-    """Count the frames that the first batches of an epoch need from the disk, each once."""
+    """Count the distinct frames that the first batches of an epoch read."""
     dataset = Dataset(files.dataset)
     windows = epoch_windows(dataset)
     needed = np.zeros((len(dataset), TRACK_FRAMES), bool)
@@ -294,5 +294,5 @@ def _distinct_frames(files: Files, n_batches: int) -> int:
 
 
 def _row(track_id: str, shard: str, first_frame: int) -> dict[str, object]:
-    place = {"fold": 0, "shard": shard, "first_frame": first_frame, "n_frames": TRACK_FRAMES}
-    return {"track_id": track_id, "artist": "", "duration_s": 0.0, "genres": [], **place}
+    columns = {"fold": 0, "shard": shard, "first_frame": first_frame, "n_frames": TRACK_FRAMES}
+    return {"track_id": track_id, "artist": "", "duration_s": 0.0, "genres": [], **columns}

@@ -1,9 +1,9 @@
-"""The map of a page at the size of the thesis's test set: how long it takes to make, and to answer in a browser.
+"""The map of a page at the size of the thesis's test set: the time to compute it, and its response times.
 
     python -m benchmarks.page [--tracks 11333] [--factors 200]
 
-Factors are drawn around forty centres, tracks' names are made up. Where Chromium is installed, the map is opened in
-it, drawn by WebGL and, with WebGL turned off, as SVG; what it draws is read back before the clock is stopped.
+Factors are drawn around forty centres, names of tracks are generated. If Chromium is installed, it draws the map by
+WebGL and, with WebGL disabled, as SVG; the pixels are read back before the time is taken.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def main() -> None:
     track_map = make_map("model", predictions, space, "cosine")
     took, busy = time.perf_counter() - start, time.process_time() - busy
     if track_map is None:
-        raise SystemExit("So few tracks make no map.")
+        raise SystemExit("These tracks are too few for a map.")
     script = map_script(track_map)
     print(
         f"map of {arguments.tracks:,} tracks, {arguments.factors} factors: {took:.0f} s, {busy:.0f} s of processor "
@@ -84,7 +84,7 @@ def main() -> None:
         flush=True,
     )
     if CHROMIUM is None:
-        raise SystemExit("No Chromium is installed, so nothing was drawn.")
+        raise SystemExit("Chromium is not installed; nothing was drawn.")
     for name, options in DRAWING.items():
         with tempfile.TemporaryDirectory(prefix="cs-keras-page-") as folder:
             write(Path(folder), script)
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def make_space(n_tracks: int, n_factors: int) -> tuple[Space, Predictions]:
-    """Return tracks of two folds with true factors around the centres of genres, and predictions beside them."""
+    """Return tracks of two folds with true factors around the centres of genres, and predictions."""
     rng = np.random.default_rng(0)
     genres = rng.integers(0, N_GENRES, n_tracks)
     true = rng.standard_normal((N_GENRES, n_factors), np.float32)[genres]
@@ -131,7 +131,7 @@ def make_space(n_tracks: int, n_factors: int) -> tuple[Space, Predictions]:
 
 
 def write(folder: Path, script: str) -> None:
-    """Write a page that holds nothing but the map, and the probe."""
+    """Write a page that consists of the map and the probe."""
     texts = {name: read_asset(name) for name in (*ASSETS, PLOTLY, MAP_ASSET)}
     texts |= {"map-1.js": script, "began.js": "window.began = performance.now();", "probe.js": PROBE}
     scripts = "".join(f'<script src="{name}" defer></script>' for name in SCRIPTS)
@@ -144,7 +144,7 @@ def write(folder: Path, script: str) -> None:
 
 
 def probe(folder: Path, options: tuple[str, ...]) -> dict[str, object]:
-    """Return what the probe found in a browser."""
+    """Open the page in a browser and return the measurements of the probe."""
     profile = f"--user-data-dir={folder / 'profile'}"
     command = [str(CHROMIUM), *OPTIONS, *options, profile, (folder / "index.html").as_uri()]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)

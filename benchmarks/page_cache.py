@@ -1,4 +1,4 @@
-"""The operating system's cache of file contents: dropping it, and seeing whether it is gone."""
+"""The operating system's page cache: drop files from it, and measure how much of a file it holds."""
 
 import ctypes
 import mmap
@@ -10,21 +10,21 @@ import numpy as np
 
 
 def sync(paths: Iterable[Path]) -> None:
-    """Bring files to the disk: only clean pages can be dropped."""
+    """Write files to the disk: only clean pages can be dropped."""
     for path in paths:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
 
 
 def drop(paths: Iterable[Path]) -> None:
-    """Drop the cached pages of files; those that a process maps stay."""
+    """Drop the cached pages of files, except pages that a process has mapped."""
     for path in paths:
         with open(path, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def cached_share(paths: Iterable[Path]) -> float:
-    """Return the share of the files' pages that is in the cache."""
+    """Return the share of the files' pages that are in the cache."""
     flags = np.concatenate([_in_core(path) for path in paths])
     return float(flags.mean())
 

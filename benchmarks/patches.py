@@ -1,11 +1,10 @@
-"""Patches against whole tracks: how much nearer to a track's factors the mean over its sequences is than one.
+"""Patches against whole tracks: the error of predictions from one, some or all sequences of a track.
 
     python -m benchmarks.patches RUN DATASET [--factors NAME]
 
-RUN is a finished run of a network that goes from sequences to factors. Printed is the cosine distance of predicted
-and reference factors, the mean over test tracks with a 95 % bootstrap interval, by the number of a track's
-sequences, drawn at random, whose predictions are averaged. Nieto (2017) reports 0.25 for patches and 0.21 for whole
-tracks.
+RUN is a finished run of a network that predicts factors from sequences. It prints the cosine distance of predicted
+and reference factors, as a mean over test tracks with a 95 % bootstrap interval, by the number of randomly drawn
+sequences of a track whose predictions are averaged. Nieto (2017) reports 0.25 for patches, 0.21 for whole tracks.
 """
 
 import argparse
@@ -28,9 +27,9 @@ PROCEDURES = ("regression", "triplet")
 def mean_of_some(
     outputs: npt.NDArray[np.float32], starts: npt.NDArray[np.int64], n: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Return for each track the mean of `n` of its outputs, or of all if it has fewer, shape (n_tracks, n_factors).
+    """Return the mean of `n` outputs of each track, or of all if it has fewer, shape (n_tracks, n_factors).
 
-    Outputs of a track stand together; `starts` has the row of each one's first.
+    Outputs of a track are in consecutive rows; `starts` holds the first row of each track.
     """
     groups = np.split(outputs.astype(np.float64), starts[1:])
     return np.array([own[rng.permutation(len(own))[:n]].mean(axis=0) for own in groups])
@@ -47,7 +46,7 @@ def main() -> None:
     run, dataset = read_run(arguments.run), Dataset(arguments.dataset)
     if run.procedure not in PROCEDURES:
         raise SystemExit(
-            f"Expected a run that goes from sequences to factors. Received: one of {run.procedure}."
+            f"Expected a run that predicts factors from sequences. Received: a run of {run.procedure}."
         )
     factors = open_factors(arguments.dataset, dataset.tracks, arguments.factors)
     rows = np.flatnonzero(dataset.tracks.in_split("test") & factors.has_factors)

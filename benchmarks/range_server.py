@@ -1,4 +1,4 @@
-"""A folder served as Google Cloud Storage serves a bucket, as fast as Python can: reads, sizes and listings only.
+"""A fast local server with the API of Google Cloud Storage: reads, sizes and listings of one folder.
 
     python -m benchmarks.range_server FOLDER
 
@@ -56,9 +56,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _content(self, path: Path) -> None:
         size = path.stat().st_size
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        start, end = (int(asked[1]), min(int(asked[2]) + 1, size)) if asked else (0, size)
-        self._head(206 if asked else 200, end - start, "application/octet-stream")
+        requested = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        start, end = (int(requested[1]), min(int(requested[2]) + 1, size)) if requested else (0, size)
+        self._head(206 if requested else 200, end - start, "application/octet-stream")
         self.wfile.flush()
         with open(path, "rb") as file:
             while start < end:

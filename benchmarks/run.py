@@ -1,9 +1,9 @@
-"""Measure speed, as ratios to peers that do the same work in the same run.
+"""Measure speed, as ratios to other libraries that do the same work in the same run.
 
     python -m benchmarks.run [--only TOPIC ...]
 
-prints a table and writes build/bench.json. Rates are for orientation; the ratios are what another machine would
-repeat. A target that is missed is marked, and fails the command only with --strict.
+prints a table and writes build/bench.json. Rates depend on the machine; ratios are comparable between machines.
+Missed targets are marked; with --strict they make the command fail.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.comparison import Comparison, Line
 from benchmarks.settings import Settings
 
 TOPICS = ("loader", "bucket", "front_end", "bag_of_tones", "ingest", "top_k", "sweep")
-HEADER = ("what", "ours", "peer", "unit", "against", "ratio", "target", "")
+HEADER = ("what", "ours", "peer", "unit", "compared with", "ratio", "target", "")
 WIDTHS = (40, 8, 8, 12, 30, 6, 6, 6)
 
 
@@ -53,9 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="+", choices=TOPICS, metavar="TOPIC", help=", ".join(TOPICS))
-    parser.add_argument(
-        "--json", type=Path, default=Path("build/bench.json"), help="file to write the numbers to"
-    )
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="output file")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
     for field in dataclasses.fields(Settings):
         default = None if field.name == "workspace" else field.default

@@ -1,10 +1,10 @@
-"""The reference thesis's dataset at its size, made of holes, and what reading and training on it take.
+"""Reading and training on a dataset of the reference thesis's size, in sparse files.
 
     python -m benchmarks.scale [--tracks 53202] [--batches 20000]
 
-Shards are sparse files: what a reader sees is real, headers, checksums and lengths, but magnitudes take no space.
-Random windows are read from it for as many batches as asked; then the peak memory of a process that trains on it is
-compared with that of one that trains on the demo dataset.
+Shards are sparse files: headers, checksums and lengths are real, but magnitudes take no space. The benchmark reads
+random windows for the given number of batches. Then it compares the peak memory of a process that trains on this
+dataset with that of one that trains on the demo dataset.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from cs_keras.data.shards import BLOCK_FRAMES, write_header
 
 AUDIO = AudioConfig()
 FRAME_BYTES = AUDIO.n_bins * 2
-PATCHES = 2_235_781 / 53_202  # of a track, on average, in the thesis's dataset
+PATCHES = 2_235_781 / 53_202  # mean per track in the thesis's dataset
 PATCH_FRAMES = 256
 SHARD_FRAMES = 128_000_000 // FRAME_BYTES
 N_FACTORS = 200
@@ -83,7 +83,7 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def write_sparse(folder: Path, n_tracks: int) -> int:
-    """Write a dataset whose magnitudes are holes, with factors, and return the bytes that they would take."""
+    """Write a dataset of sparse shards, with factors, and return the size of its magnitudes in bytes."""
     from cs_keras.factors.scaling import fit_scaler
     from cs_keras.factors.store import Factors, save_factors
 
@@ -117,12 +117,12 @@ def write_sparse(folder: Path, n_tracks: int) -> int:
 
 
 def read(folder: Path, n_batches: int) -> None:
-    """Read random batches, watching memory and what is asked of the disk."""
-    asked: collections.Counter[int] = collections.Counter()
+    """Read random batches, and print memory and the sizes of reads."""
+    sizes: collections.Counter[int] = collections.Counter()
     preadv = os.preadv
 
     def counting(descriptor: int, buffers: list[memoryview], offset: int) -> int:
-        asked[sum(map(len, buffers))] += 1
+        sizes[sum(map(len, buffers))] += 1
         return preadv(descriptor, buffers, offset)
 
     os.preadv = counting
@@ -154,14 +154,14 @@ def read(folder: Path, n_batches: int) -> None:
                 f"{_resident_mb():>7,.0f} MB resident  {len(os.listdir('/proc/self/fd')):>4} open files",
                 flush=True,
             )
-    print(_describe(asked))
+    print(_describe(sizes))
 
 
-def _describe(asked: collections.Counter[int]) -> str:
-    """Return how many reads there were, and of what."""
+def _describe(sizes: collections.Counter[int]) -> str:
+    """Return the number of reads and the share of each kind."""
     window, block = PATCH_FRAMES * FRAME_BYTES, BLOCK_FRAMES * FRAME_BYTES
     shares = collections.Counter[str]()
-    for n_bytes, count in asked.items():
+    for n_bytes, count in sizes.items():
         whole_blocks = n_bytes % block == 0 and window <= n_bytes <= window + block
         kind = "the blocks that hold one" if whole_blocks else "something else"
         shares["exactly a window" if n_bytes == window else kind] += count
@@ -184,7 +184,7 @@ def train(folder: Path) -> None:
     dataset = Dataset(folder)
     task = make_task(dataset, open_factors(folder, dataset.tracks), 1.0)
     batches = TrainingBatches(dataset, task.train, task.targets, baseline.sequence, BATCH_SIZE, 0)
-    batches.steps_per_epoch = min(batches.steps_per_epoch, TRAINED_STEPS)  # an epoch would take a night
+    batches.steps_per_epoch = min(batches.steps_per_epoch, TRAINED_STEPS)  # a whole epoch takes hours
     inputs, windows = prediction_batches(dataset, task.validation[:8], baseline.sequence, BATCH_SIZE)
     outputs = tf.data.Dataset.from_tensor_slices(task.targets[windows.row]).batch(BATCH_SIZE)
     model = build(baseline, task.targets.shape[1], dataset.info.audio)
@@ -195,7 +195,7 @@ def train(folder: Path) -> None:
 
 
 def _child(what: str, folder: Path, *options: str) -> float:
-    """Run a part of this in a process of its own; return the peak that it prints, if it does."""
+    """Run one part in a process of its own; return the peak memory that it prints, or 0."""
     command = [sys.executable, "-m", "benchmarks.scale", "--child", what, "--dataset", str(folder), *options]
     peak = 0.0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -210,7 +210,7 @@ def _child(what: str, folder: Path, *options: str) -> float:
 
 
 def _write_holes(path: Path, tracks: np.ndarray, lengths: np.ndarray) -> str:
-    """Write a shard of silence without writing it, and return what stands for its checksum."""
+    """Write a sparse shard of zeros, and return a replacement for its checksum."""
     n_frames = int(lengths.sum())
     zeros = bytes(BLOCK_FRAMES * FRAME_BYTES)
     blocks = np.full(-(-n_frames // BLOCK_FRAMES), crc32(zeros), np.uint32)
@@ -238,14 +238,14 @@ def _write_holes(path: Path, tracks: np.ndarray, lengths: np.ndarray) -> str:
 
 
 def _pack(tracks: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """Return tracks in groups of a shard each."""
+    """Group tracks by shard."""
     shard = np.cumsum(lengths[tracks]) // SHARD_FRAMES
     return np.split(tracks, np.flatnonzero(np.diff(shard)) + 1)
 
 
 def _row(track: int, fold: int, name: str, first_frame: int, n_frames: int) -> dict[str, object]:
-    place = {"fold": fold, "shard": name, "first_frame": first_frame, "n_frames": n_frames}
-    return {"track_id": _track_id(track), "artist": "", "duration_s": 0.0, "genres": [], **place}
+    columns = {"fold": fold, "shard": name, "first_frame": first_frame, "n_frames": n_frames}
+    return {"track_id": _track_id(track), "artist": "", "duration_s": 0.0, "genres": [], **columns}
 
 
 def _track_id(track: int) -> str:

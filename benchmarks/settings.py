@@ -1,4 +1,4 @@
-"""Sizes of the work; the defaults take some minutes on two cores."""
+"""Sizes of the benchmarks; the defaults take some minutes on two cores."""
 
 import dataclasses
 from pathlib import Path
@@ -6,28 +6,28 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What `python -m benchmarks.run` can change.
+    """Options of `python -m benchmarks.run`.
 
     Attributes
     ----------
     workspace
-        Folder for datasets and recordings made here and removed at the end: on a disk, for cold reads.
+        Folder for temporary datasets and recordings; on a disk, for cold reads.
     recordings
-        Folder of recordings to ingest; tracks are synthesised where it does not exist.
+        Folder of recordings to ingest; tracks are synthesised if it does not exist.
     repeats
-        Turns of each contestant.
+        Repetitions of each measurement.
     loader_mb
-        Megabytes of float16 frames to read windows from; the peer's float32 patches take twice as much.
+        Megabytes of float16 frames from which windows are read; the peer's float32 patches take twice as much.
     patches
-        Sequences of 256 frames that the front end is given.
+        Number of sequences of 256 frames for the front end.
     tracks
-        Whole tracks for the Bag of Tones.
+        Number of whole tracks for Bag of Tones.
     ingest_minutes
-        Minutes of sound to ingest of each format.
+        Minutes of audio to ingest per format.
     items, factors, k
-        Tracks to rank, width of their factors, and length of the lists.
+        Number of tracks to rank, number of their factors, and length of the lists.
     playlists, permutations
-        Of the overlap.
+        Number of playlists and of permutations of the overlap.
     """
 
     workspace: Path

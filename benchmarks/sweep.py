@@ -1,4 +1,4 @@
-"""Two workers beside one: a study whose trials wait and do not compute, so that only the search limits them."""
+"""Two workers compared with one, on a study whose trials sleep, so that only the search limits the speed."""
 
 import json
 import shutil
@@ -17,8 +17,8 @@ from tuning.study import Search, Study, open_study
 
 TOPIC = "sweep"
 N_TRIALS = 12
-TRIAL_S = 10.0  # longer than it takes a worker to start
-MOST = 0.65  # of one worker's time
+TRIAL_S = 10.0  # longer than the start of a worker
+MAX_TIME_RATIO = 0.65  # of one worker's time
 
 
 def measure(settings: Settings) -> Iterator[Line]:
@@ -26,14 +26,14 @@ def measure(settings: Settings) -> Iterator[Line]:
         *(_search(settings.workspace / f"study-{n}", n_workers=n) for n in (2, 1)), strict=True
     )
     if tried[0] != tried[1]:
-        raise RuntimeError("Two workers have tried other points than one.")
+        raise RuntimeError("Two workers tried other points than one worker.")
     rates = [60 * N_TRIALS / s for s in seconds]
     what = f"{N_TRIALS} trials of {TRIAL_S:.0f} s, two workers"
-    yield Comparison(TOPIC, what, rates[0], rates[1], "trials/min", "one worker", 1 / MOST)
+    yield Comparison(TOPIC, what, rates[0], rates[1], "trials/min", "one worker", 1 / MAX_TIME_RATIO)
 
 
 def _search(folder: Path, n_workers: int) -> tuple[float, set[str]]:
-    """Return the seconds of a whole search, its processes' start included, and the points that it tried."""
+    """Return the seconds of a whole search, including the start of its processes, and the points that it tried."""
     wish = Search("bot", max_trials=N_TRIALS)
     plan = make_plan(wish, {}, {}, ("training.learning_rate", "training.batch_size"))
     study = Study(folder, wish, "dataset", "wmf", "", plan.base, plan.space, plan.points)

@@ -1,4 +1,4 @@
-"""Exact top-k lists, beside faiss and NumPy; and the whole overlap with its permutations."""
+"""Exact top-k lists, compared with faiss and NumPy; and the whole overlap with its permutation test."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from cs_keras.evaluation.search.topk import top_k_similar
 
 TOPIC = "top-k"
 BLOCK_SIZE = 1024
-LEAST_AGREEMENT = 0.999  # float32 scores order what lies closer than their rounding at will
+LEAST_AGREEMENT = 0.999  # float32 scores cannot order items whose scores differ by less than rounding
 
 
 def measure(settings: Settings) -> Iterator[Line]:
@@ -31,7 +31,7 @@ def measure(settings: Settings) -> Iterator[Line]:
         for turn in (top_k_similar(reference, k).indices[:1], _by_faiss(reference, k)[:1])
     ]
     if len(lists[0] & lists[1]) < LEAST_AGREEMENT * k - 1:
-        raise RuntimeError("The lists differ: they are not of the same thing.")
+        raise RuntimeError("The lists of faiss and of top_k_similar differ.")
     seconds = best_seconds(turns, max(2, settings.repeats // 2))
     rates = [settings.items / s for s in seconds]
     what = f"{settings.items:,} lists of {k}"
@@ -40,21 +40,19 @@ def measure(settings: Settings) -> Iterator[Line]:
 
     predicted = reference + rng.standard_normal(shape, np.float32)
     playlists = rng.standard_normal((settings.playlists, settings.factors), np.float32)
-    for name, asking in (("similarity", None), ("dot product", playlists)):
+    for name, queries in (("similarity", None), ("dot product", playlists)):
         seconds = best_seconds(
             (
-                lambda asking=asking: evaluate_overlap(
-                    reference, predicted, n_permutations=settings.permutations, playlist_factors=asking
+                lambda queries=queries: evaluate_overlap(
+                    reference, predicted, n_permutations=settings.permutations, playlist_factors=queries
                 ),
-                lambda asking=asking: [_search(rows, asking, k) for rows in (reference, predicted)],
+                lambda queries=queries: [_search(rows, queries, k) for rows in (reference, predicted)],
             ),
             repeats=1,
             warm_up=False,
         )
         what = f"overlap by {name}, {settings.permutations} perm."
-        yield Comparison(
-            TOPIC, what, *(60 / s for s in seconds), "runs/min", "faiss, two lists, nothing else"
-        )
+        yield Comparison(TOPIC, what, *(60 / s for s in seconds), "runs/min", "faiss, two top-k only")
 
 
 def _search(factors: np.ndarray, playlists: np.ndarray | None, k: int) -> np.ndarray:
@@ -88,5 +86,5 @@ def _unit(factors: np.ndarray) -> np.ndarray:
 
 
 def _without_own(found: np.ndarray) -> np.ndarray:
-    """Return the lists without the row that asked, which is its own nearest."""
+    """Return the lists without the query itself, which is always its nearest neighbour."""
     return found[:, 1:]

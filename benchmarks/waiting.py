@@ -1,4 +1,4 @@
-"""A trainer that waits; apart from `benchmarks.sweep`, so that the process of a trial starts at once."""
+"""A trainer that sleeps; a module of its own, so that the process of a trial imports little."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ from tuning.order import OUTCOME_FILE, Order
 
 @dataclasses.dataclass(frozen=True)
 class Waiting:
-    """Does nothing for a while."""
+    """A trainer that sleeps and reports a fixed score."""
 
     seconds: float
 

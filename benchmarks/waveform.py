@@ -1,4 +1,4 @@
-"""What a dataset of waveforms costs: the noise of float16, and bytes beside magnitudes.
+"""The noise of float16 waveforms, and their size compared with magnitudes.
 
 python -m benchmarks.waveform AUDIO...
 """
@@ -17,7 +17,7 @@ AUDIO = AudioConfig(content="waveform")
 
 
 def noise_ratio_db(exact: np.ndarray, stored: np.ndarray) -> float:
-    """Return how far below `exact` lies what `stored` differs from it by, in decibels of power."""
+    """Return the signal-to-noise ratio of `stored` as an approximation of `exact`, in dB."""
     noise = np.square(stored.astype(np.float64) - exact).mean()
     return float(10 * np.log10(np.square(exact, dtype=np.float64).mean() / noise))
 
@@ -32,14 +32,12 @@ def main() -> None:
         exact, half = exact_of(samples), half_of(samples)
         of_samples.append(noise_ratio_db(exact, half))
         of_magnitudes.append(noise_ratio_db(magnitude_frames(exact, AUDIO), magnitude_frames(half, AUDIO)))
-    for name, ratios in (("samples", of_samples), ("magnitudes of them", of_magnitudes)):
+    for name, ratios in (("samples", of_samples), ("their magnitudes", of_magnitudes)):
         print(
             f"float16, {name}: signal to noise {np.median(ratios):.1f} dB, "
             f"{min(ratios):.1f} to {max(ratios):.1f} dB in {len(ratios)} recordings"
         )
-    print(
-        f"bytes: {AUDIO.frame_size / AUDIO.n_bins:.3f} of what magnitudes take, at {AUDIO.hop_length} samples a hop"
-    )
+    print(f"bytes: {AUDIO.frame_size / AUDIO.n_bins:.3f} of magnitudes, at {AUDIO.hop_length} samples a hop")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""What makes networks win on the demo data: each step's effect on test tracks, over several seeds.
+"""The effect of settings on the demo data's test tracks, over several seeds.
 
     python -m benchmarks.what_works DATASET OUT [--weights FILE] [--seeds 3]
 
-trains what is not in OUT yet and prints the tables of docs/what-works.md. Overlap is by similarity at 10. Intervals
-are bootstrapped over test tracks and seeds together; `closed` is the share of the gap from chance to the reference.
+trains the runs that are missing in OUT and prints the tables of docs/what-works.md. Overlap is by similarity at 10.
+Intervals come from a bootstrap over test tracks and seeds; `closed` is the share of the gap from chance to the
+reference.
 """
 
 import argparse
@@ -30,7 +31,7 @@ POOLED = (*SHORT, "model.time_pooling=mean_max")
 SCHEDULE = ("training.schedule=cosine", "training.learning_rate=3e-4")
 MASKS = ("augment.n_time_masks=2", "augment.n_mel_masks=2")
 HALVES = ("sequence.frames=640",)  # of a demo track
-# By model, each step's settings, the thesis's or the paper's own first; the last are those of the family's best.
+# Settings of each step by model: those of the thesis or paper first, those of the best variant last.
 STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "cnn-bn": {
         "as the thesis": (),
@@ -46,12 +47,16 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "windows of 15 s": HALVES,
         "windows of 15 s, SVM": (*HALVES, "model.regressor=svm"),
         "windows of 15 s, ridge": (*HALVES, "model.regressor=ridge"),
-        "windows of 15 s, ridge with a larger penalty": (*HALVES, "model.regressor=ridge", "model.penalty=300"),
+        "windows of 15 s, ridge with a larger penalty": (
+            *HALVES,
+            "model.regressor=ridge",
+            "model.penalty=300",
+        ),
     },
     "triplet": {"as the thesis": (), "masks in time and frequency": MASKS},
 }
 BOT = "bot"
-BESIDE = {"dieleman": ("cnn-bn", "dieleman", "dieleman-3s")}  # whole models, held against the first of them
+COMPARED = {"dieleman": ("cnn-bn", "dieleman", "dieleman-3s")}  # models compared with the first of them
 
 
 def main() -> None:
@@ -60,7 +65,9 @@ def main() -> None:
     )
     parser.add_argument("dataset", type=locate)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--weights", type=Path, help="of Choi's tagger; without them its rows are left out")
+    parser.add_argument(
+        "--weights", type=Path, help="weights of Choi's tagger; without them its rows are omitted"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -72,13 +79,13 @@ def main() -> None:
             continue
         values = {name: score.of_seeds(key, sets, arguments) for name, sets in steps.items()}
         _print(key, values, bot, score.chance)
-    for name, keys in BESIDE.items():
+    for name, keys in COMPARED.items():
         values = {key: score.of_seeds(key, (), arguments) for key in keys}
         _print(name, values, bot, score.chance)
 
 
 class Score:
-    """Overlap of runs' predictions for the test tracks of a dataset, track by track."""
+    """The overlap of runs' predictions for each test track of a dataset."""
 
     def __init__(self, folder: Any) -> None:
         from cs_keras.data.dataset import Dataset
@@ -92,7 +99,7 @@ class Score:
         self.chance = K / self._lists.n_candidates
 
     def of_seeds(self, key: str, sets: tuple[str, ...], arguments: argparse.Namespace) -> Any:
-        """Return the overlap of each test track, shape (n_seeds, n_tracks), training what is not there."""
+        """Return the overlap of each test track, shape (n_seeds, n_tracks); train missing runs."""
         from pipelines.run_baselines import run_baselines
 
         changes = config.parse_overrides(sets)
