@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from cs_keras.data.windows import SequenceConfig
 from cs_keras.models import MODEL_FILES, load_model
 from cs_keras.training.predict import apply_to_tracks, predict_tracks
 from tests.command_line import SMALL, run
+from tests.conftest import TrainDemo
 
 RECORDINGS = Path(
     os.environ.get("CS_KERAS_RECORDINGS", Path(__file__).parents[3] / "shared" / "data" / "audio")
@@ -52,8 +54,11 @@ def test_report_needs_no_tensorflow(demo: Path, finished: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(demo: Path, train_demo: TrainDemo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
+    for model in ("bot", "cnn-bn", "lstm"):
+        trained = train_demo(model)
+        shutil.copytree(trained, runs / trained.name)
     assert run("run-baselines", demo, "--out", runs, *SMALL) == 0
     return runs
 

@@ -13,15 +13,13 @@ import pytest
 import soundfile
 
 from tests.cli.test_commands import RECORDINGS, imported_by
-from tests.command_line import SMALL, run
+from tests.command_line import run
+from tests.conftest import TrainDemo
 
 
 @pytest.fixture(scope="module")
-def trained(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs = tmp_path_factory.mktemp("runs")
-    assert run("run-baselines", demo, "--models", "cnn-bn", "--out", runs, *SMALL) == 0
-    (folder,) = runs.glob("????-*")
-    return folder
+def trained(train_demo: TrainDemo) -> Path:
+    return train_demo("cnn-bn")
 
 
 @pytest.fixture(scope="module")

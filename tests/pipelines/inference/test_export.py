@@ -29,7 +29,8 @@ from pipelines.inference.export import export
 from pipelines.inference.predict_tracks import hear
 from pipelines.inference.prediction_blocks import Recordings
 from pipelines.inference.trained_run import read_run, track_function
-from tests.command_line import SMALL, run
+from tests.command_line import run
+from tests.conftest import TrainDemo
 
 MODELS = ("bot", "cnn-bn")
 RTOL = 1e-5
@@ -76,10 +77,8 @@ np.savez(out, **found)
 
 
 @pytest.fixture(scope="module")
-def runs(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("runs")
-    assert run("run-baselines", demo, "--models", ",".join(MODELS), "--out", folder, *SMALL) == 0
-    return {model: next(folder.glob(f"????-??-??-{model}-*")) for model in MODELS}
+def runs(train_demo: TrainDemo) -> dict[str, Path]:
+    return {model: train_demo(model) for model in MODELS}
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ from pipelines.inference.features import at_layer
 from pipelines.inference.predict import Predicted, predict_dataset, predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run
-from tests.command_line import SMALL, run
+from tests.command_line import run
+from tests.conftest import TrainDemo
 from tests.pipelines.inference.test_predict import interrupt, load, tone
 
 DEFAULTS = {
@@ -34,14 +35,12 @@ DEFAULTS = {
     "triplet": "triplet_regressor/dense_1",
     "choi-features": "choi-features_features/features",
 }
-RIDGE = '--set=models.choi-features.model.regressor="ridge"'
 
 
 @pytest.fixture(scope="module")
-def runs(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("runs")
-    assert run("run-baselines", demo, "--models", ",".join(DEFAULTS), "--out", folder, *SMALL, RIDGE) == 0
-    return {model: next(folder.glob(f"????-??-??-{model}-*")) for model in DEFAULTS}
+def runs(train_demo: TrainDemo) -> dict[str, Path]:
+    options = {"choi-features": ["--set=models.choi-features.model.regressor=ridge"]}
+    return {model: train_demo(model, *options.get(model, [])) for model in DEFAULTS}
 
 
 def last_steps(model: keras.Model, features: np.ndarray) -> np.ndarray:

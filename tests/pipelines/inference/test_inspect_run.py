@@ -18,16 +18,15 @@ from cs_keras.run_files.names import INSPECTION_FILE
 from pipelines.inference.inspect_run import inspect_run
 from pipelines.inference.inspection_file import is_inspected, why_not, write_inspection
 from reports.html.inspection import Inspection, read_inspection
-from tests.command_line import SMALL, run
+from tests.command_line import run
+from tests.conftest import TrainDemo
 
 MODELS = ("bot", "cnn-bn", "lstm")
 
 
 @pytest.fixture(scope="module")
-def runs(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("runs")
-    assert run("run-baselines", demo, "--models", ",".join(MODELS), "--out", folder, *SMALL) == 0
-    return {model: next(folder.glob(f"????-??-??-{model}-*")) for model in MODELS}
+def runs(train_demo: TrainDemo) -> dict[str, Path]:
+    return {model: train_demo(model) for model in MODELS}
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run
 from pipelines.training.run_artifacts import read_signature, write_signature
 from tests.command_line import SMALL, run
+from tests.conftest import TrainDemo
 from tests.pipelines.beam.test_beam import BY_BEAM
 from tests.pipelines.test_kill import kill_when
 from tests.storage.servers import BUCKET, emulator, reached_through
@@ -37,10 +38,8 @@ RATE = 22050
 
 
 @pytest.fixture(scope="module")
-def runs(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("runs")
-    assert run("run-baselines", demo, "--models", ",".join(MODELS), "--out", folder, *SMALL) == 0
-    return {model: next(folder.glob(f"????-??-??-{model}-*")) for model in MODELS}
+def runs(train_demo: TrainDemo) -> dict[str, Path]:
+    return {model: train_demo(model) for model in MODELS}
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
