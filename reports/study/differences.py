@@ -1,4 +1,4 @@
-"""How far each trial lies from the best one, and whether the validation tracks can tell the two apart."""
+"""Differences between each trial and the best one, with paired bootstrap intervals over validation queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Float64Array = npt.NDArray[np.float64]
 
 N_RESAMPLES = 2_000
 LEVEL = 0.95
-BLOCK_ENTRIES = 2**23  # counts held at a time: 64 MB
-MIN_QUERIES = 2  # that two trials share, for an interval of their difference
+BLOCK_ENTRIES = 2**23  # counts in memory at a time: 64 MB
+MIN_QUERIES = 2  # queries that two trials must share for an interval
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of a trial's objective less that of the best, over the queries that both have, and its interval."""
+    """Mean objective of a trial minus that of the best, over shared queries, with its interval."""
 
     mean: float
     low: float
@@ -28,21 +28,21 @@ class Difference:
     n_queries: int
 
     @property
-    def matters(self) -> bool:
-        """Whether the interval leaves 0 out."""
+    def is_significant(self) -> bool:
+        """Whether the interval excludes 0."""
         return not self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences by trial, without those of trials `left_out` for a reason."""
+    """Differences by trial, and why those of other trials are missing."""
 
     by_trial: dict[str, Difference]
     left_out: tuple[str, ...] = ()
 
 
 def compare_trials(study: Study) -> Differences:
-    """Compare each completed trial with the best, over the validation tracks or playlists of both."""
+    """Compare each completed trial with the best over the validation tracks or playlists of both."""
     queries: dict[str, Float64Array] = {}
     left_out = []
     for trial in study.ranked:
@@ -51,7 +51,7 @@ def compare_trials(study: Study) -> Differences:
             n_expected = len(next(iter(queries.values()), values))
             if len(values) != n_expected:
                 raise DataError(
-                    f"Trial {trial.trial} cannot be compared: expected {n_expected} queries, as of the best. "
+                    f"Cannot compare trial {trial.trial}: expected {n_expected} queries, as in the best trial. "
                     f"Received: {len(values)}."
                 )
             queries[trial.trial] = values
@@ -67,22 +67,22 @@ def compare_trials(study: Study) -> Differences:
 def paired_differences(
     per_query: Sequence[Float64Array], seed: int = 0, n_resamples: int = N_RESAMPLES
 ) -> list[Difference | None]:
-    """Return the mean difference of each trial to the first, with its paired percentile bootstrap interval.
+    """Return each trial's mean difference to the first, with a paired percentile bootstrap interval.
 
     Parameters
     ----------
     per_query
-        An array for each trial, shape (n_queries,), float64: rows are the same queries in all. NaN where the
-        objective is not defined; a pair leaves such a row out.
+        One float64 array per trial, shape (n_queries,), of the same queries; NaN where the objective is not
+        defined. Pairs exclude such queries.
     seed
-        Of the resamples, which all pairs share.
+        Seed of the resamples, which all pairs share.
     n_resamples
-        Samples of n_queries, drawn with replacement.
+        Number of samples of n_queries, drawn with replacement.
 
     Returns
     -------
     list of Difference or None
-        None where fewer than two queries are defined for both.
+        None where fewer than `MIN_QUERIES` queries are defined for both.
     """
     differences = np.stack([values - per_query[0] for values in per_query], axis=1)
     defined = np.isfinite(differences)
@@ -102,19 +102,15 @@ def paired_differences(
 def _resample(
     differences: Float64Array, defined: npt.NDArray[np.bool_], n_resamples: int, seed: int
 ) -> Float64Array:
-    """Return the mean differences of each resample, shape (n_resamples, n_trials); NaN where none was drawn."""
+    """Return the mean differences of each resample, shape (n_resamples, n_trials); NaN where none is defined."""
     n_queries, n_trials = differences.shape
     random = np.random.default_rng(seed)
     means = np.empty((n_resamples, n_trials))
     n_rows = max(1, BLOCK_ENTRIES // n_queries)
     for start in range(0, n_resamples, n_rows):
         block = means[start : start + n_rows]
-        drawn = np.stack([_draw(random, n_queries) for _ in block])
-        n_drawn = drawn @ defined.astype(np.float64)
-        block[:] = np.where(n_drawn > 0, drawn @ differences / np.maximum(n_drawn, 1), np.nan)
+        drawn = (random.integers(n_queries, size=n_queries) for _ in block)
+        counts = np.stack([np.bincount(rows, minlength=n_queries) for rows in drawn]).astype(np.float64)
+        n_drawn = counts @ defined.astype(np.float64)
+        block[:] = np.where(n_drawn > 0, counts @ differences / np.maximum(n_drawn, 1), np.nan)
     return means
-
-
-def _draw(random: np.random.Generator, n_queries: int) -> Float64Array:
-    """Return how often each query is drawn."""
-    return np.bincount(random.integers(n_queries, size=n_queries), minlength=n_queries).astype(np.float64)

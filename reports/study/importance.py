@@ -1,10 +1,9 @@
-"""How much each parameter of a search matters: a random forest from parameters to score, judged out of bag.
+"""Hyperparameter importance: permutation importance of a random forest that predicts scores from parameters.
 
-Permutation importance is Breiman's (2001, Machine Learning 45, section 10); here trials are out of bag of a whole
-forest and not of a tree, so that resamples of the trials also give intervals.
+Permutation importance after Breiman (2001, Machine Learning 45, section 10), measured on held-out settings.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +14,18 @@ from reports.study.records import Parameter, Study, Trial, score_of
 
 Float64Array = npt.NDArray[np.float64]
 
-MIN_TRIALS = 10  # of different settings; fewer say nothing
-N_RESAMPLES = 100
+MIN_TRIALS = 10  # different settings
+N_RESAMPLES = 100  # random splits into fitted and held-out settings
+HELD_OUT = 1 / 3
 N_TREES = 30
-N_SHUFFLES = 5  # of each parameter in each resample
+N_SHUFFLES = 5  # per parameter and split
 LEVEL = 0.95
-FENCE = 3.0  # interquartile ranges below the first quartile, as Tukey's outer fence: worse ones count as this
+FENCE = 3.0  # interquartile ranges below the first quartile (Tukey's outer fence)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over resamples and the interval that holds 95 % of them."""
+    """Mean over random splits, and the interval with 95% of them."""
 
     mean: float
     low: float
@@ -34,16 +34,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Importance:
-    """What a forest learnt of a study.
+    """Importance of the parameters of a study.
 
     Attributes
     ----------
     explained : Estimate
-        Share of the variance of the score that it predicts out of bag (R²); below 0 if worse than the mean.
+        R² of the forest on held-out settings; negative if it is worse than the mean score.
     by_parameter : dict
-        How much of `explained` is lost when a parameter is shuffled; the most important first.
+        Decrease of `explained` when a parameter is permuted; the most important first.
     n_settings : int
-        Different settings that it learnt from.
+        Number of different settings.
     """
 
     explained: Estimate
@@ -51,95 +51,98 @@ class Importance:
     n_settings: int
 
 
-def count_settings(study: Study) -> int:
-    """Return how many different settings completed: trials that go on where others stopped count once."""
-    return len(set(_groups(study.ranked)))
-
-
 def study_importance(study: Study) -> Importance | None:
-    """Return how much each varied parameter matters to the score.
+    """Estimate the importance of each parameter that varies.
 
     Returns
     -------
     Importance, optional
-        The same for the same trials and seed. None when fewer than `MIN_TRIALS` settings completed, or none of
-        the parameters, or not the score, varies.
+        The same for the same trials and seed. None when fewer than `MIN_TRIALS` settings completed, or when no
+        parameter or no score varies.
     """
     trials = sorted(study.ranked, key=lambda trial: (len(trial.trial), trial.trial))
     scores = np.array([score_of(trial) for trial in trials], dtype=np.float64)
-    if count_settings(study) < MIN_TRIALS or not study.varied or np.ptp(scores) == 0:
+    n_settings = count_settings(study)
+    if n_settings < MIN_TRIALS or not study.varied or np.ptp(scores) == 0:
         return None
-    codes = [encode(parameter, trials) for parameter in study.varied]
-    scores = clip_outliers(study.sign * scores)
-    losses = measure_losses(codes, scores, _groups(trials), study.settings.seed)
-    shares: Float64Array = losses / np.var(scores)
-    lost = {
-        parameter.name: _estimate(shares[:, i] - shares[:, 0]) for i, parameter in enumerate(study.varied, 1)
+    table = np.column_stack([encode(parameter, trials) for parameter in study.varied])
+    targets = clip_outliers(study.sign * scores)
+    explained, losses = measure_importance(table, targets, _groups(trials), study.settings.seed)
+    estimates = {
+        parameter.name: _estimate(values) for parameter, values in zip(study.varied, losses.T, strict=True)
     }
-    ordered = dict(sorted(lost.items(), key=lambda item: -item[1].mean))
-    return Importance(_estimate(1.0 - shares[:, 0]), ordered, count_settings(study))
+    ordered = dict(sorted(estimates.items(), key=lambda item: -item[1].mean))
+    return Importance(_estimate(explained), ordered, n_settings)
+
+
+def count_settings(study: Study) -> int:
+    """Return the number of different settings that completed; trials that continue others count once."""
+    return len(set(_groups(study.ranked)))
 
 
 def encode(parameter: Parameter, trials: Sequence[Trial]) -> Float64Array:
-    """Return a parameter as columns for a forest, where it is not active as a level of its own.
+    """Return a parameter as numbers for a forest, float64, shape (n_trials,).
 
-    Returns
-    -------
-    numpy.ndarray, shape (n_trials, n_columns), float64
-        A number as itself or its logarithm, ordered levels by their place; unordered ones a column each.
+    A number is itself or its logarithm, a level its index. Inactive parameters are below all other values.
     """
     values = [trial.parameters.get(parameter.name) for trial in trials]
-    if parameter.levels and not parameter.ordered:
-        return np.array([[float(value == level) for level in parameter.levels] for value in values])
     if parameter.levels:
-        places = [-1.0 if value is None else parameter.levels.index(value) for value in values]
-        return np.array(places)[:, None]
+        return np.array([-1.0 if value is None else parameter.levels.index(value) for value in values])
     numbers = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     numbers = np.log10(numbers) if parameter.log else numbers
     known = numbers[np.isfinite(numbers)]
     inactive = known.min() - max(np.ptp(known), 1.0) if known.size else 0.0
-    return np.where(np.isnan(numbers), inactive, numbers)[:, None]
+    return np.where(np.isnan(numbers), inactive, numbers)
 
 
 def clip_outliers(scores: Float64Array) -> Float64Array:
-    """Return scores, of which higher ones are better, the worst raised to Tukey's outer fence if there is one."""
+    """Return scores (higher is better) with outliers raised to Tukey's outer fence."""
     first, third = np.quantile(scores, [0.25, 0.75])
     return np.maximum(scores, first - FENCE * (third - first)) if third > first else scores
 
 
-def measure_losses(
-    codes: Sequence[Float64Array], scores: Float64Array, groups: Sequence[int], seed: int
-) -> Float64Array:
-    """Return the squared error of forests on trials that they did not see, whole and with each parameter shuffled.
+def measure_importance(
+    table: Float64Array, scores: Float64Array, groups: Sequence[int], seed: int
+) -> tuple[Float64Array, Float64Array]:
+    """Fit forests on random splits, and permute each parameter of the held-out trials.
 
     Parameters
     ----------
-    codes
-        Columns of each parameter, shape (n_trials, n_columns), float64.
+    table
+        Encoded parameters, shape (n_trials, n_parameters), float64.
     scores
         Shape (n_trials,), float64.
     groups
-        A number for each trial: those that share it are seen or not seen together.
+        A number for each trial; trials with the same number are held out together.
     seed
-        Of resamples, forests and shuffles.
+        Seed of the splits, forests and permutations.
 
     Returns
     -------
-    numpy.ndarray, shape (n_resamples, 1 + n_parameters), float64
-        Mean squared errors; the first column of the trials as they are.
+    explained : numpy.ndarray, shape (n_splits,), float64
+        R² on held-out trials, relative to the variance of all scores.
+    losses : numpy.ndarray, shape (n_splits, n_parameters), float64
+        Decrease of `explained` when a parameter is permuted.
     """
     from sklearn.ensemble import RandomForestRegressor  # takes a second to import
+    from sklearn.inspection import permutation_importance
+    from sklearn.model_selection import GroupShuffleSplit
 
-    random = np.random.default_rng(seed)
-    table, losses = np.hstack(codes), []
-    for seen, unseen in _resamples(np.asarray(groups), random):
-        forest = RandomForestRegressor(N_TREES, random_state=int(random.integers(2**31)))
-        forest.fit(table[seen], scores[seen])
-        shuffled = list(_shuffle([columns[unseen] for columns in codes], random))
-        predicted = forest.predict(np.vstack([table[unseen], *shuffled])).reshape(-1, len(unseen))
-        errors = np.mean((predicted - scores[unseen]) ** 2, axis=1)
-        losses.append([errors[0], *errors[1:].reshape(len(codes), N_SHUFFLES).mean(axis=1)])
-    return np.array(losses)
+    variance, errors, losses = np.var(scores), [], []
+    splits = GroupShuffleSplit(N_RESAMPLES, test_size=HELD_OUT, random_state=seed)
+    for number, (fitted, held_out) in enumerate(splits.split(table, scores, groups)):
+        forest = RandomForestRegressor(N_TREES, random_state=seed + number).fit(table[fitted], scores[fitted])
+        errors.append(np.mean((forest.predict(table[held_out]) - scores[held_out]) ** 2))
+        found = permutation_importance(
+            forest,
+            table[held_out],
+            scores[held_out],
+            scoring="neg_mean_squared_error",
+            n_repeats=N_SHUFFLES,
+            random_state=seed + number,
+        )
+        losses.append(found.importances_mean)
+    return 1.0 - np.array(errors) / variance, np.array(losses) / variance
 
 
 def _groups(trials: Sequence[Trial]) -> list[int]:
@@ -150,25 +153,6 @@ def _groups(trials: Sequence[Trial]) -> list[int]:
     ]
     numbers = {one: number for number, one in enumerate(dict.fromkeys(settings))}
     return [numbers[one] for one in settings]
-
-
-def _resamples(
-    groups: npt.NDArray[np.int64], random: np.random.Generator
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Yield the rows of groups drawn with replacement, repeated as drawn, and the rows of those not drawn."""
-    n_groups = groups.max() + 1
-    for _ in range(N_RESAMPLES):
-        times = np.bincount(random.integers(n_groups, size=n_groups), minlength=n_groups)[groups]
-        unseen = np.flatnonzero(times == 0)
-        if len(unseen) > 1:  # one row cannot be shuffled
-            yield np.repeat(np.arange(len(groups)), times), unseen
-
-
-def _shuffle(codes: Sequence[Float64Array], random: np.random.Generator) -> Iterator[Float64Array]:
-    """Yield the table with one parameter's rows shuffled, `N_SHUFFLES` times for each parameter."""
-    for i, columns in enumerate(codes):
-        for _ in range(N_SHUFFLES):
-            yield np.hstack([*codes[:i], random.permutation(columns), *codes[i + 1 :]])
 
 
 def _estimate(values: Float64Array) -> Estimate:

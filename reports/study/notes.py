@@ -1,4 +1,4 @@
-"""The sentences around the tables of a study."""
+"""Notes of the tables of a study."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,11 @@ from reports.study.reading import HYPERBAND_EPOCHS
 from reports.study.records import Study, Trial
 
 ALIKE = "†"
-N_NAMED = 5  # trials that failed for one reason
+N_NAMED = 5  # trials listed for one reason of failure
 
 
 def heading(study: Study) -> str:
-    """Return the line above a study's tables: what was searched, on which data."""
+    """Return the line above a study's tables: model, data and factors."""
     settings = study.settings
     return (
         f"Study of {settings.model} on {settings.dataset}, data {settings.data_digest[:10]}, "
@@ -22,86 +22,36 @@ def heading(study: Study) -> str:
     )
 
 
-def section_notes(study: Study, importance: Importance | None) -> tuple[str, ...]:
-    """Return what holds for a study as a whole, and why it has no table of importance if it has none."""
-    settings = study.settings
-    ended, failed = len(study.trials), len(study.failed)
+def section_notes(study: Study, importance: Importance | None) -> Iterator[str]:
+    """Yield the counts of a study and, if it has no importance, the reason."""
+    settings, n_failed, n_settings = study.settings, len(study.failed), count_settings(study)
     unread = f", {len(study.left_out)} unreadable" if study.left_out else ""
-    going = f", {study.n_open} not ended" if study.n_open else ""
-    return (
-        f"Search: {settings.tuner}, seed {settings.seed}. Trials: {ended - failed} completed, {failed} failed"
-        f"{unread}{going}; {_executions(settings.executions)} of each.",
-        *([] if importance else [_unweighed(study)]),
+    running = f", {study.n_open} not ended" if study.n_open else ""
+    executions = f"{settings.executions} execution{'s' if settings.executions > 1 else ''}"
+    yield (
+        f"Search: {settings.tuner}, seed {settings.seed}. Trials: {len(study.trials) - n_failed} completed, "
+        f"{n_failed} failed{unread}{running}; {executions} of each."
     )
-
-
-def trials_notes(study: Study, differences: Differences, n_shown: int) -> tuple[str, ...]:
-    """Return the notes of the table of trials."""
-    completed = study.ranked
-    told = [_score_note(study)]
-    if n_shown < len(completed):
-        told.insert(0, f"The best {n_shown} of {len(completed)} completed trials; tables.csv has all.")
-    if len(differences.by_trial) > 1:
-        told += _difference_notes(differences, len(completed))
-    told.append("Epochs and time: of one training; it stops early, and time varies from run to run.")
-    return tuple(told)
-
-
-def parameter_notes(study: Study) -> tuple[str, ...]:
-    """Return the note of the tables of parameters."""
-    told = ["Parameters that differ between trials. Inactive: others leave it without effect."]
-    if HYPERBAND_EPOCHS in study.varied:
-        told.append(
-            f"{HYPERBAND_EPOCHS.name}: epochs that Hyperband allotted; a low score may mean little training."
-        )
-    return tuple(told)
-
-
-def importance_notes(importance: Importance) -> tuple[str, ...]:
-    """Return the notes of the table of importance, first whether it means anything."""
-    told = [
-        "Explained: share of the variance of the score that a random forest predicts of trials that it did not "
-        f"see (R²), learnt from {importance.n_settings} settings.",
-        "Importance: how much of that is lost when the parameter's values are shuffled between those trials; it "
-        "can exceed what is explained.",
-        f"Mean over {N_FORESTS} bootstrap resamples of the trials; in brackets: the interval that holds 95% of "
-        f"them. Scores more than {FENCE:g} interquartile ranges worse than the worst quarter begins count as that "
-        "far.",
-    ]
-    if importance.explained.mean <= 0:
-        told.insert(0, "The forest predicts no better than the mean score: these importances mean nothing.")
-    elif importance.explained.low <= 0:
-        told.insert(0, "What is explained may be chance: its interval holds 0.")
-    return tuple(told)
-
-
-def failure_notes(failed: Sequence[Trial]) -> tuple[str, ...]:
-    """Return each reason once, with the trials that failed for it."""
-    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for trial in failed:
-        alike[trial.cause or "", (trial.reason or "").rstrip(".")].append(trial.trial)
-    return tuple(f"{cause}: {reason} ({_named(trials)})." for (cause, reason), trials in alike.items())
-
-
-def _executions(n: int) -> str:
-    return f"{n} execution{'s' if n > 1 else ''}"
-
-
-def _unweighed(study: Study) -> str:
-    n_settings = count_settings(study)
-    if n_settings < MIN_TRIALS:
-        return (
-            f"Importance of parameters: too few trials to tell; {n_settings} settings completed, expected at least "
+    if importance is None and n_settings < MIN_TRIALS:
+        yield (
+            f"Hyperparameter importance: too few trials; {n_settings} settings completed, expected at least "
             f"{MIN_TRIALS}."
         )
-    return "Importance of parameters: nothing to tell, as all scores or all parameters are the same."
+    elif importance is None:
+        yield "Hyperparameter importance: not defined, because all scores or all parameters are equal."
 
 
-def _score_note(study: Study) -> str:
+def trials_notes(study: Study, differences: Differences, n_shown: int) -> Iterator[str]:
+    """Yield the notes of the table of trials."""
+    settings, n_completed = study.settings, len(study.ranked)
+    if n_shown < n_completed:
+        yield f"The best {n_shown} of {n_completed} completed trials; tables.csv has all."
     better = "higher" if study.sign > 0 else "lower"
-    several = study.settings.executions > 1
-    mean = "; mean over executions, ± their sample standard deviation" if several else ""
-    return f"Score: {study.settings.objective}, {better} is better{mean}. Bold: the best."
+    mean = "; mean over executions, ± their sample standard deviation" if settings.executions > 1 else ""
+    yield f"Score: {settings.objective}, {better} is better{mean}. Bold: the best."
+    if len(differences.by_trial) > 1:
+        yield from _difference_notes(differences, n_completed)
+    yield "Epochs and time: of one training, with early stopping; time varies from run to run."
 
 
 def _difference_notes(differences: Differences, n_completed: int) -> Iterator[str]:
@@ -112,14 +62,47 @@ def _difference_notes(differences: Differences, n_completed: int) -> Iterator[st
         f"Difference to the best: mean over {n_queries} validation tracks or playlists. In brackets: 95% paired "
         f"bootstrap interval over them ({N_RESAMPLES:,} resamples)."
     )
-    if not all(one.matters for one in others):
-        yield f"{ALIKE} The interval holds 0: this validation does not tell the trial from the best."
+    if not all(one.is_significant for one in others):
+        yield f"{ALIKE} Not significantly different from the best: the interval includes 0."
     yield (
-        "Each interval stands alone: none is corrected for the number of trials, nor for the best being picked of "
-        f"{n_completed}, which flatters it. Chance in training is not in them: more executions show it."
+        "Intervals are not corrected for the number of trials, nor for selecting the best of "
+        f"{n_completed}, which is an optimistic choice. They exclude the variance of training: more executions "
+        "show it."
     )
 
 
-def _named(trials: Sequence[str]) -> str:
-    more = f" and {len(trials) - N_NAMED} more" if len(trials) > N_NAMED else ""
-    return f"{', '.join(trials[:N_NAMED])}{more}"
+def parameter_notes(study: Study) -> Iterator[str]:
+    """Yield the notes of the tables of parameters."""
+    yield "Parameters that differ between trials. Inactive: without effect given the other parameters."
+    if HYPERBAND_EPOCHS in study.varied:
+        yield f"{HYPERBAND_EPOCHS.name}: epochs that Hyperband assigned; a low score may mean short training."
+
+
+def importance_notes(importance: Importance) -> Iterator[str]:
+    """Yield the notes of the table of importance, a warning first where it is not meaningful."""
+    if importance.explained.mean <= 0:
+        yield "The forest predicts no better than the mean score: these importances are meaningless."
+    elif importance.explained.low <= 0:
+        yield "The forest may explain nothing: the interval of R² includes 0."
+    yield (
+        "Explained: R² on held-out trials of a random forest that predicts scores from parameters, relative to the "
+        f"variance of all scores; {importance.n_settings} settings."
+    )
+    yield (
+        "Importance: decrease of that R² when the parameter is permuted between held-out trials (permutation "
+        "importance); it can exceed what is explained."
+    )
+    yield (
+        f"Mean over {N_FORESTS} random splits of the settings; in brackets: the interval with 95% of them. Scores "
+        f"more than {FENCE:g} interquartile ranges worse than the worst quartile are clipped to that."
+    )
+
+
+def failure_notes(failed: Sequence[Trial]) -> Iterator[str]:
+    """Yield each reason once, with the trials that failed for it."""
+    trials_by_reason: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for trial in failed:
+        trials_by_reason[trial.cause or "", (trial.reason or "").rstrip(".")].append(trial.trial)
+    for (cause, reason), trials in trials_by_reason.items():
+        more = f" and {len(trials) - N_NAMED} more" if len(trials) > N_NAMED else ""
+        yield f"{cause}: {reason} ({', '.join(trials[:N_NAMED])}{more})."

@@ -1,64 +1,86 @@
-"""Plots of the trials of a study: their history, what parameters matter, and what time buys."""
+"""Plots of a study: scores by trial, time and parameter, all parameters at once, and their importance."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from reports.formats.plot_style import BLUE, GREY, ORANGE, RED, plain
 from reports.study.importance import Importance
-from reports.study.records import Study, Trial, score_of
-from reports.study.scales import ScoreScale, score_scale, title
+from reports.study.records import Parameter, Study, Trial, score_of
+from reports.study.scales import INACTIVE_POSITION, ParameterScale, ScoreScale, parameter_scale, score_scale
 
 BAR_HEIGHT = 0.28  # inches for a parameter
-NAME_SIZE = (36.0, 14.0)  # pixels that the number of a trial takes, across and up
-UNITS = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))  # from so many seconds on, of so many
-LOG_FROM = 10.0  # ratio of the longest time to the shortest
+NAME_SIZE = (36.0, 14.0)  # width and height of the number of a trial in pixels
+UNITS = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))  # minimum in s, length in s, name
+LOG_FROM = 10.0  # ratio of the longest to the shortest time from which on the axis is logarithmic
+N_COLUMNS = 4  # of the plot by parameter
+PANEL = (2.5, 2.2)  # inches
+MAX_LABELS = 18  # characters of the ticks of a panel; longer ones are rotated
+MAX_AXES = 10  # parallel axes next to each other; more continue below
+AXIS_WIDTH, MIN_WIDTH = 1.0, 6.0  # inches
+BLOCK_HEIGHT = 4.5  # inches of a block of parallel axes, names included
+AXIS_SHARE = 0.65  # share of that height without the names
+LIGHTEST = 0.9  # end of the colour map: its yellow is invisible on white
+N_SCORE_TICKS = 5
+CROWD = 100  # lines from which on they are thinner
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+
+
+def study_figures(study: Study, importance: Importance | None) -> Iterator[tuple[str, Figure]]:
+    """Yield the plots for which a study has enough trials, with their file names."""
+    if not study.ranked:
+        return
+    yield "history", history_figure(study)
+    yield "time", time_figure(study)
+    if study.varied:
+        yield "parallel", parallel_figure(study)
+        yield "slices", slices_figure(study)
+    if importance:
+        yield "importance", importance_figure(study, importance)
+
+
+def _title(study: Study, what: str) -> str:
+    return plain(f"{what}: {study.settings.model} on {study.settings.dataset}")
 
 
 def history_figure(study: Study) -> Figure:
-    """Draw the score of each trial in order, the best so far, and which failed."""
+    """Draw the score of each trial in order, the best so far, and failed trials."""
     scale, figure = score_scale(study), Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
-    places = {trial.trial: place for place, trial in enumerate(study.trials)}
-    completed = sorted(study.ranked, key=lambda trial: places[trial.trial])
-    x = [places[trial.trial] for trial in completed]
+    numbers = {trial.trial: number for number, trial in enumerate(study.trials)}
+    completed = sorted(study.ranked, key=lambda trial: numbers[trial.trial])
+    x = [numbers[trial.trial] for trial in completed]
     scores = study.sign * np.array([score_of(trial) for trial in completed])
     best = [scale.clip(score) for score in study.sign * np.maximum.accumulate(scores)]
-    axes.plot(
-        [*x, len(places) - 1], [*best, best[-1]], drawstyle="steps-post", color=ORANGE, label="best so far"
-    )
-    _draw_spread(axes, completed, places, scale)
+    x_best, y_best = [*x, len(numbers) - 1], [*best, best[-1]]
+    axes.plot(x_best, y_best, drawstyle="steps-post", color=ORANGE, label="best so far")
+    for trial in (one for one in completed if one.spread is not None):
+        score, spread = score_of(trial), trial.spread or 0.0
+        low, high = scale.clip(score - spread), scale.clip(score + spread)
+        axes.vlines(numbers[trial.trial], low, high, color=BLUE, alpha=0.4, linewidth=1)
     y = [scale.clip(score_of(trial)) for trial in completed]
     axes.plot(x, y, "o", color=BLUE, markersize=4, alpha=0.8, label="trial")
     if study.failed:
-        failed = [places[trial.trial] for trial in study.failed]
+        failed = [numbers[trial.trial] for trial in study.failed]
         axes.plot(failed, [scale.beyond] * len(failed), "x", color=RED, markersize=5, label="failed")
-    names = list(places)
+    names = list(numbers)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names[int(x)] if 0 <= x < len(names) else ""))
-    axes.set(xlabel="trial", ylabel=scale.label, title=title(study, "Score by trial"))
+    axes.set(xlabel="trial", ylabel=scale.label, title=_title(study, "Score by trial"))
     scale.fit(axes)
     figure.legend(loc="outside lower right", ncols=3)
     return figure
 
 
-def _draw_spread(axes: Axes, trials: Sequence[Trial], places: dict[str, int], scale: ScoreScale) -> None:
-    """Draw a line over one standard deviation on either side of each score of several executions."""
-    for trial in trials:
-        if trial.spread is not None:
-            ends = (score_of(trial) - trial.spread, score_of(trial) + trial.spread)
-            low, high = map(scale.clip, ends)
-            axes.vlines(places[trial.trial], low, high, color=BLUE, alpha=0.4, linewidth=1)
-
-
 def importance_figure(study: Study, importance: Importance) -> Figure:
-    """Draw how much each parameter matters, the most important at the top, with its interval."""
+    """Draw the importance of each parameter with its interval, the most important at the top."""
     estimates = importance.by_parameter
-    height = 1.4 + BAR_HEIGHT * len(estimates)
-    figure = Figure(figsize=(7, height), layout="constrained")
+    figure = Figure(figsize=(7, 1.4 + BAR_HEIGHT * len(estimates)), layout="constrained")
     axes = figure.add_subplot()
     y = np.arange(len(estimates))
     means = np.array([estimate.mean for estimate in estimates.values()])
@@ -70,29 +92,29 @@ def importance_figure(study: Study, importance: Importance) -> Figure:
     axes.set_ylim(len(estimates) - 0.5, -0.5)
     explained = importance.explained
     axes.set(
-        xlabel="share of the score's variance lost when shuffled; mean and 95% interval",
-        title=f"{title(study, 'Importance')}\nexplained out of bag: R² = {explained.mean:.2f} "
-        f"[{explained.low:.2f}, {explained.high:.2f}] of {importance.n_settings} settings",
+        xlabel="decrease of R² when permuted; mean and 95% interval",
+        title=f"{_title(study, 'Hyperparameter importance')}\nheld-out R² = {explained.mean:.2f} "
+        f"[{explained.low:.2f}, {explained.high:.2f}], {importance.n_settings} settings",
     )
     return figure
 
 
 def time_figure(study: Study) -> Figure:
-    """Draw the time of one training against the score, and the front of trials that none beats in both."""
+    """Draw the time of one training against the score, with the Pareto front."""
     scale, figure = score_scale(study), Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    size, unit = _unit(max(trial.seconds for trial in study.ranked))
+    times = [trial.seconds for trial in study.ranked]
+    size, unit = next((size, name) for least, size, name in UNITS if max(times) >= least)
     front = pareto_front(study)
     for trials, colour, label in ((study.ranked, BLUE, "trial"), (front, ORANGE, "best for its time")):
         x = [trial.seconds / size for trial in trials]
         y = [scale.clip(score_of(trial)) for trial in trials]
         line = "o-" if trials is front else "o"
         axes.plot(x, y, line, drawstyle="steps-post", color=colour, markersize=4, label=label)
-    times = [trial.seconds for trial in study.ranked]
     if min(times) > 0 and max(times) / min(times) > LOG_FROM:
         axes.set_xscale("log")
     axes.set(
-        xlabel=f"time of one training ({unit})", ylabel=scale.label, title=title(study, "Time against score")
+        xlabel=f"time of one training ({unit})", ylabel=scale.label, title=_title(study, "Score by time")
     )
     scale.fit(axes)
     _name_front(axes, front, scale, size)
@@ -101,26 +123,26 @@ def time_figure(study: Study) -> Figure:
 
 
 def pareto_front(study: Study) -> list[Trial]:
-    """Return the completed trials that no other beats in time without losing score, the fastest first."""
+    """Return the completed trials with the best score for their time, the fastest first."""
     front: list[Trial] = []
-    for trial in sorted(study.ranked, key=lambda trial: trial.seconds):  # of equal times the best first
+    for trial in sorted(study.ranked, key=lambda trial: trial.seconds):  # ties: the best score first
         if not front or study.sign * score_of(trial) > study.sign * score_of(front[-1]):
             front.append(trial)
     return front
 
 
 def _name_front(axes: Axes, front: Sequence[Trial], scale: ScoreScale, size: float) -> None:
-    """Write the numbers of the trials of the front beside them, the best first, where they do not collide."""
+    """Write the numbers of the trials of the front next to them, the best first, where they do not collide."""
     named: list[tuple[float, float]] = []
     for trial in reversed(front):
-        place = (trial.seconds / size, scale.clip(score_of(trial)))
-        x, y = axes.transData.transform(place)
+        position = (trial.seconds / size, scale.clip(score_of(trial)))
+        x, y = axes.transData.transform(position)
         if all(abs(x - at[0]) > NAME_SIZE[0] or abs(y - at[1]) > NAME_SIZE[1] for at in named):
             named.append((x, y))
             axes.annotate(
                 trial.trial,
-                place,
-                (-4, 3 * scale.sign),  # on the side where no trial can lie
+                position,
+                (-4, 3 * scale.sign),  # on the side where no trial can be
                 textcoords="offset points",
                 fontsize="small",
                 horizontalalignment="right",
@@ -128,6 +150,85 @@ def _name_front(axes: Axes, front: Sequence[Trial], scale: ScoreScale, size: flo
             )
 
 
-def _unit(seconds: float) -> tuple[float, str]:
-    """Return the seconds of a unit that suits a time, and its name."""
-    return next((size, name) for least, size, name in UNITS if seconds >= least)
+def slices_figure(study: Study) -> Figure:
+    """Draw the score against each parameter that varies, with the failed trials below."""
+    scale, n_panels = score_scale(study), len(study.varied)
+    n_columns = min(N_COLUMNS, n_panels)
+    n_rows = -(-n_panels // n_columns)
+    size = (max(5.0, PANEL[0] * n_columns), 0.9 + PANEL[1] * n_rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
+    for axes, parameter in zip(panels, study.varied, strict=False):
+        _draw_slice(axes, parameter, study, scale)
+    for axes in panels[n_panels:]:
+        axes.remove()
+    figure.suptitle(_title(study, "Score by parameter"), fontsize="medium")
+    figure.supylabel(scale.label, fontsize="medium")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
+    return figure
+
+
+def _draw_slice(axes: Axes, parameter: Parameter, study: Study, scale: ScoreScale) -> None:
+    own = parameter_scale(parameter, study)
+    x, y = own.jitter(study.ranked), [scale.clip(score_of(trial)) for trial in study.ranked]
+    axes.plot(x, y, "o", color=BLUE, markersize=3, alpha=0.6, markeredgewidth=0, label="trial")
+    if study.failed:
+        beyond = [scale.beyond] * len(study.failed)
+        axes.plot(own.jitter(study.failed), beyond, "x", color=RED, markersize=4, label="failed")
+    axes.plot(x[:1], y[:1], "o", color=ORANGE, markersize=6, label="best")
+    axes.set_xticks(*zip(*own.ticks, strict=True))
+    if sum(len(label) + 1 for _, label in own.ticks) > MAX_LABELS:
+        axes.tick_params("x", rotation=30)
+    axes.set_xlim(min(own.ticks[0][0], 0) - 0.1, 1.1)
+    axes.set_title(plain(parameter.name) + (" (log)" if parameter.log else ""))
+    scale.fit(axes)
+
+
+def parallel_figure(study: Study) -> Figure:
+    """Draw parallel coordinates: a line for each completed trial through its parameters to its score."""
+    scales = [parameter_scale(parameter, study) for parameter in study.varied]
+    blocks = [scales[start : start + MAX_AXES] for start in range(0, len(scales), MAX_AXES)]
+    width = max(MIN_WIDTH, AXIS_WIDTH * (len(blocks[0]) + 2))
+    figure = Figure(figsize=(width, BLOCK_HEIGHT * len(blocks)))
+    for number, block in enumerate(blocks, 1):
+        axes = figure.add_axes((0.03, 1 - number / len(blocks), 0.94, AXIS_SHARE / len(blocks)))
+        _draw_block(axes, block, study)
+        axes.set_xlim(-0.1, len(blocks[0]) + 0.5)
+        if number == 1:
+            legend = f"red: the best, trial {study.ranked[0].trial}; others: the better the darker"
+            axes.set_title(f"{_title(study, 'Parameters and score')}\n{legend}", loc="left", pad=90)
+    return figure
+
+
+def _draw_block(axes: Axes, scales: Sequence[ParameterScale], study: Study) -> None:
+    """Draw the lines of all trials through some parameters."""
+    scale, crowded = score_scale(study), len(study.ranked) > CROWD
+    shares = [scale.share(score_of(trial)) for trial in study.ranked]
+    positions = zip(*(own.jitter(study.ranked) for own in scales), shares, strict=True)
+    best, *others = [list(enumerate(line)) for line in positions]
+    distances = [share if study.sign < 0 else 1 - share for share in shares[1:]]
+    colours = [colormaps["viridis"](LIGHTEST * distance) for distance in distances]
+    collection = LineCollection(
+        others[::-1],  # better trials above worse ones
+        colors=colours[::-1],
+        linewidths=0.6 if crowded else 1.0,
+        alpha=0.5 if crowded else 0.7,
+    )
+    axes.add_collection(collection)
+    axes.plot(*zip(*best, strict=True), color=RED, linewidth=2)
+    for x, own in enumerate(scales):
+        _draw_axis(axes, x, own.parameter.name + (" (log)" if own.parameter.log else ""), own.ticks)
+    ends = np.linspace(scale.low, scale.high, N_SCORE_TICKS)
+    ticks = [(i / (N_SCORE_TICKS - 1), f"{score:.3g}") for i, score in enumerate(ends.tolist())]
+    _draw_axis(axes, len(scales), study.settings.objective, ticks)
+    axes.set_ylim(INACTIVE_POSITION - 0.05, 1.05)
+    axes.set_axis_off()
+
+
+def _draw_axis(axes: Axes, x: float, name: str, ticks: Sequence[tuple[float, str]]) -> None:
+    """Draw a vertical axis with its name above and its ticks on the right."""
+    axes.vlines(x, min(0.0, ticks[0][0]), 1.0, color="black", linewidth=1, zorder=3)
+    for y, label in ticks:
+        axes.plot([x, x + 0.04], [y, y], color="black", linewidth=1, zorder=3)
+        axes.text(x + 0.07, y, label, va="center", fontsize="small", zorder=4, bbox=LABEL_BOX)
+    axes.text(x, 1.07, plain(name), rotation=30, ha="left", va="bottom", rotation_mode="anchor")

@@ -1,4 +1,4 @@
-"""The report of a study, on disk or behind a URL, and the command that trains its winner."""
+"""The report of a study: tables, plots as PNG and SVG, and the command that trains the best trial."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,14 +7,16 @@ from pathlib import Path
 from cs_keras.runs import atomic_write
 from cs_keras.storage.location import Location, is_remote
 from cs_keras.storage.mirror import mirrored
-from reports.study.analysis import analyse_study
+from reports.formats.files import FORMATS, write_report
+from reports.formats.plot_style import METADATA, save_figure, style
+from reports.study.plots import study_figures
 from reports.study.reading import STUDY_FILES, read_study
 from reports.study.records import BEST_FILE, Study
-from reports.study.tables import make_study_sections
-from reports.study.write import write_study_report
+from reports.study.tables import N_SHOWN, Analysis, analyse_study, make_study_sections
 from reports.tables.table import Section
 
-DEFAULT_FACTORS = "wmf"  # of run-baselines
+DEFAULT_FACTORS = "wmf"  # default of run-baselines
+FULL_FORMAT = "csv"  # has all trials, other formats the best
 
 
 def report_study(
@@ -50,3 +52,39 @@ def training_command(study: Study, best: Path) -> str:
     for name, values in (settings.attributes or {}).items():
         words += [word for value in values for word in (name, value)]
     return shlex.join([*words, "--config", str(best)])
+
+
+def write_study_report(analysis: Analysis, out: Path, formats: Sequence[str] = tuple(FORMATS)) -> list[Path]:
+    """Write the tables and plots of a study; the same study gives the same bytes.
+
+    Parameters
+    ----------
+    analysis
+        Study, as `reports.study.tables.analyse_study` returns it.
+    out
+        Folder for the files; created if it does not exist.
+    formats
+        Formats of tables, any of ``md``, ``csv`` and ``latex``: csv has all trials, the others the best of them.
+
+    Returns
+    -------
+    list of Path
+        The files, a table for each of `formats` first.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown format.
+    StorageError
+        When a file cannot be written.
+    """
+    written = []
+    for name in formats:
+        n_shown = None if name == FULL_FORMAT else N_SHOWN
+        written += write_report(make_study_sections(analysis, n_shown), out, [name])
+    with style():
+        for name, figure in study_figures(analysis.study, analysis.importance):
+            for kind in METADATA:
+                written.append(out / f"{name}.{kind}")
+                save_figure(figure, written[-1])
+    return written

@@ -1,4 +1,4 @@
-"""The tables of a study: trials, their parameters, what each parameter matters, and what failed."""
+"""The tables of a study: trials, their parameters, hyperparameter importance, and failures."""
 
 import dataclasses
 from collections import Counter
@@ -7,20 +7,33 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from reports.study import notes
-from reports.study.analysis import Analysis
-from reports.study.differences import Difference
-from reports.study.importance import Estimate, Importance
+from reports.study.differences import Difference, Differences, compare_trials
+from reports.study.importance import Estimate, Importance, study_importance
 from reports.study.records import Parameter, Study, Trial, score_of
 from reports.tables.numbers import count_cell, format_loss, mean_cell, seconds_cell
 from reports.tables.table import Cell, Column, Row, Section, Table
 
-N_SHOWN = 20  # trials, to people; files for programs hold all
-MAX_WIDTH = 96  # characters of a table of parameters, which goes on in another
+N_SHOWN = 20  # trials in tables for people
+MAX_WIDTH = 96  # characters of a table of parameters, which continues in another
 INACTIVE = "inactive"
 
 
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """A study with statistics that its tables and plots share."""
+
+    study: Study
+    differences: Differences
+    importance: Importance | None
+
+
+def analyse_study(study: Study) -> Analysis:
+    """Compare the trials of a study, and estimate the importance of its parameters."""
+    return Analysis(study, compare_trials(study), study_importance(study))
+
+
 def make_study_sections(analysis: Analysis, n_shown: int | None = N_SHOWN) -> tuple[Section, ...]:
-    """Return the tables of a study, with the best `n_shown` trials; None: with all of them."""
+    """Return the tables of a study with the best `n_shown` trials; None: with all of them."""
     study = analysis.study
     shown = study.ranked[:n_shown]
     tables = [_trials_table(analysis, shown), *_parameter_tables(study, shown)] if shown else []
@@ -28,12 +41,12 @@ def make_study_sections(analysis: Analysis, n_shown: int | None = N_SHOWN) -> tu
         tables.append(_importance_table(analysis.importance))
     if study.failed:
         tables.append(_failures_table(study.failed))
-    return (Section(notes.heading(study), notes.section_notes(study, analysis.importance), tuple(tables)),)
+    section_notes = tuple(notes.section_notes(study, analysis.importance))
+    return (Section(notes.heading(study), section_notes, tuple(tables)),)
 
 
 def _trials_table(analysis: Analysis, shown: Sequence[Trial]) -> Table:
-    study = analysis.study
-    objective = study.settings.objective
+    objective = analysis.study.settings.objective
     columns = (
         Column("rank", "rank"),
         Column(f"score\n{objective}", objective),
@@ -43,19 +56,16 @@ def _trials_table(analysis: Analysis, shown: Sequence[Trial]) -> Table:
         Column("epochs", "epochs"),
         Column("time\n(min:s)", "seconds"),
     )
-    rows = [
-        Row(trial.trial, (), (Cell(f"{rank}", rank), *_cells(trial, rank, analysis)))
-        for rank, trial in enumerate(shown, 1)
-    ]
-    told = notes.trials_notes(study, analysis.differences, len(shown))
-    return Table("Trials", columns, tuple(rows), told, stub="trial")
+    rows = [Row(trial.trial, (), _trial_cells(trial, rank, analysis)) for rank, trial in enumerate(shown, 1)]
+    own_notes = tuple(notes.trials_notes(analysis.study, analysis.differences, len(shown)))
+    return Table("Trials", columns, tuple(rows), own_notes, stub="trial")
 
 
-def _cells(trial: Trial, rank: int, analysis: Analysis) -> tuple[Cell | None, ...]:
-    """Return the cells behind the rank."""
+def _trial_cells(trial: Trial, rank: int, analysis: Analysis) -> tuple[Cell | None, ...]:
     executions = trial.executions
     losses = mean_cell([one.metrics.get("val_loss") for one in executions], format_loss)
     return (
+        Cell(f"{rank}", rank),
         _score_cell(trial, strong=rank == 1),
         _difference_cell(analysis.differences.by_trial.get(trial.trial), is_best=rank == 1),
         *([] if analysis.study.settings.objective == "val_loss" else [losses]),
@@ -72,12 +82,10 @@ def _score_cell(trial: Trial, strong: bool = False) -> Cell:
 
 
 def _difference_cell(difference: Difference | None, is_best: bool) -> Cell | None:
-    if difference is None:
-        return None
-    if is_best:
-        return Cell("best", 0.0)
+    if difference is None or is_best:
+        return Cell("best", 0.0) if difference else None
     low, high = difference.low, difference.high
-    marks = "" if difference.matters else notes.ALIKE
+    marks = "" if difference.is_significant else notes.ALIKE
     interval = f"[{_signed(low)}, {_signed(high)}]"
     return Cell(_signed(difference.mean), difference.mean, marks, interval, low=low, high=high)
 
@@ -87,7 +95,7 @@ def _signed(value: float) -> str:
 
 
 def _parameter_tables(study: Study, shown: Sequence[Trial]) -> list[Table]:
-    """Return the varied parameters of trials beside their scores, in as many tables as their width needs."""
+    """Return scores and varied parameters of trials, in as many tables as their width needs."""
     score = Column("score", study.settings.objective)
     blocks: list[list[tuple[Column, list[Cell]]]] = []
     left = 0
@@ -100,17 +108,14 @@ def _parameter_tables(study: Study, shown: Sequence[Trial]) -> list[Table]:
             left = MAX_WIDTH
         blocks[-1].append((column, cells))
         left -= width
-    tables = []
+    scores = [dataclasses.replace(_score_cell(trial), detail="") for trial in shown]
+    own_notes, tables = tuple(notes.parameter_notes(study)), []
     for number, block in enumerate(blocks, 1):
         columns, values = zip(*block, strict=True)
-        rows = [
-            Row(trial.trial, (), (dataclasses.replace(_score_cell(trial), detail=""), *own))
-            for trial, own in zip(shown, zip(*values, strict=True), strict=True)
-        ]
+        cells_by_trial = zip(shown, scores, *values, strict=True)
+        rows = tuple(Row(trial.trial, (), tuple(cells)) for trial, *cells in cells_by_trial)
         title = f"Parameters ({number} of {len(blocks)})" if len(blocks) > 1 else "Parameters"
-        tables.append(
-            Table(title, (score, *columns), tuple(rows), notes.parameter_notes(study), stub="trial")
-        )
+        tables.append(Table(title, (score, *columns), rows, own_notes, stub="trial"))
     return tables
 
 
@@ -126,13 +131,10 @@ def _value_cell(parameter: Parameter, trial: Trial) -> Cell:
 
 def _importance_table(importance: Importance) -> Table:
     columns = (Column("importance", "importance"),)
-    rows = tuple(
-        Row(name, (), (_estimate_cell(estimate),)) for name, estimate in importance.by_parameter.items()
-    )
+    rows = (Row(name, (), (_estimate_cell(one),)) for name, one in importance.by_parameter.items())
     explained = Row("explained (R²)", (), (_estimate_cell(importance.explained),), rule_above=True)
-    return Table(
-        "Importance", columns, (*rows, explained), notes.importance_notes(importance), stub="parameter"
-    )
+    own_notes = tuple(notes.importance_notes(importance))
+    return Table("Hyperparameter importance", columns, (*rows, explained), own_notes, stub="parameter")
 
 
 def _estimate_cell(estimate: Estimate) -> Cell:
@@ -144,4 +146,4 @@ def _failures_table(failed: Sequence[Trial]) -> Table:
     columns = (Column("trials", "n_failed"),)
     counts = Counter(trial.cause or "" for trial in failed)
     rows = tuple(Row(cause, (), (count_cell([n]),)) for cause, n in counts.most_common())
-    return Table("Failed trials", columns, rows, notes.failure_notes(failed), stub="cause")
+    return Table("Failed trials", columns, rows, tuple(notes.failure_notes(failed)), stub="cause")

@@ -25,13 +25,13 @@ def test_the_interval_is_that_of_scipy_over_pairs() -> None:
 
 def test_what_all_tracks_share_does_not_widen_it() -> None:
     _, found = paired_differences([TRACKS, TRACKS - 0.01])
-    assert found is not None and found.matters
+    assert found is not None and found.is_significant
     assert (found.low, found.high) == pytest.approx((-0.01, -0.01))
 
 
 def test_an_equal_trial_does_not_differ() -> None:
     best, same = paired_differences([TRACKS, TRACKS.copy()])
-    assert best == same and same is not None and not same.matters and same.mean == 0
+    assert best == same and same is not None and not same.is_significant and same.mean == 0
 
 
 def test_undefined_queries_are_left_out_of_their_pair_alone() -> None:
@@ -71,4 +71,4 @@ def test_executions_are_averaged_and_misfits_left_out(tmp_path: Path) -> None:
     assert set(found.by_trial) == {"0000", "0001"}
     missing, misfit = found.left_out  # as they are ranked
     assert missing.startswith("There is no file") and "0003" in missing
-    assert misfit == "Trial 0002 cannot be compared: expected 3 queries, as of the best. Received: 2."
+    assert misfit == "Cannot compare trial 0002: expected 3 queries, as in the best trial. Received: 2."

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports.study.importance import clip_outliers, count_settings, encode
+from reports.study.importance import clip_outliers, count_settings, encode, measure_importance
 from reports.study.importance import study_importance as weigh
 from reports.study.reading import read_study
 from reports.study.records import Parameter, Trial
@@ -24,6 +24,20 @@ def test_the_only_parameter_that_matters_comes_first(tmp_path: Path) -> None:
     assert name == "training.learning_rate" and rate.low > 0.5
     assert len(others) == len(SPACE) - 1
     assert all(one.low <= 0.005 and one.high < 0.05 for _, one in others)
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_permuting_a_step_function_costs_twice_its_variance() -> None:
+    random = np.random.default_rng(0)
+    table = random.random((400, 2))
+    scores = np.where(
+        table[:, 0] > 0.5, 1.0, 0.0
+    )  # variance 1/4; permuted, half of the values are wrong by 1
+    explained, losses = measure_importance(table, scores, range(400), seed=0)
+    assert explained.mean() == pytest.approx(1, abs=0.05)  # errors at the step alone
+    assert losses.mean(axis=0) == pytest.approx(
+        [2, 0], abs=0.15
+    )  # 1/2 over 1/4; 133 trials held out, 5 splits
 
 
 def test_noise_explains_nothing(tmp_path: Path) -> None:
@@ -87,18 +101,18 @@ def test_continued_trials_count_once(tmp_path: Path) -> None:
     assert study.varied[-1].name == "hyperband.epochs"
 
 
-def test_numbers_are_coded_by_their_scale_and_levels_by_their_place() -> None:
+def test_numbers_are_coded_by_their_scale_and_levels_by_their_index() -> None:
     log, linear = Parameter("x", log=True), Parameter("x")
-    assert encode(log, trials_with(1e-3, 0.1))[:, 0] == pytest.approx([-3, -1])
-    assert encode(linear, trials_with(2, 5)).tolist() == [[2], [5]]
-    assert encode(Parameter("x", (10, 20, 40)), trials_with(40, 10)).tolist() == [[2], [0]]
+    assert encode(log, trials_with(1e-3, 0.1)) == pytest.approx([-3, -1])
+    assert encode(linear, trials_with(2, 5)).tolist() == [2, 5]
+    assert encode(Parameter("x", (10, 20, 40)), trials_with(40, 10)).tolist() == [2, 0]
     named = Parameter("x", ("a", "b", "c"), ordered=False)
-    assert encode(named, trials_with("c", None, "a")).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
+    assert encode(named, trials_with("c", None, "a")).tolist() == [2, -1, 0]
 
 
 @pytest.mark.parametrize("parameter", [Parameter("x"), Parameter("x", log=True), Parameter("x", (1, 2, 3))])
 def test_inactive_is_a_level_below_all_others(parameter: Parameter) -> None:
-    inactive, *known = encode(parameter, trials_with(None, 1, 2, 3))[:, 0]
+    inactive, *known = encode(parameter, trials_with(None, 1, 2, 3))
     assert inactive < min(known)
 
 

@@ -13,13 +13,12 @@ from rich.console import Console
 from cs_keras.errors import StorageError
 from cs_keras.storage.location import locate, write_bytes
 from reports.formats.terminal import to_rich
-from reports.study.analysis import Analysis, analyse_study
 from reports.study.differences import compare_trials
 from reports.study.plots import pareto_front
 from reports.study.reading import read_study
+from reports.study.report import write_study_report
 from reports.study.scales import parameter_scale, score_scale
-from reports.study.tables import make_study_sections
-from reports.study.write import write_study_report
+from reports.study.tables import Analysis, analyse_study, make_study_sections
 from reports.tables.table import Section, Table
 from tests.command_line import run
 from tests.reports.study.study_folders import (
@@ -51,7 +50,7 @@ def printed(sections: tuple[Section, ...], width: int = 110) -> str:
     return console.file.getvalue()
 
 
-def test_trials_are_listed_best_first_with_their_figures(tmp_path: Path) -> None:
+def test_trials_are_listed_best_first_with_their_metrics(tmp_path: Path) -> None:
     write_settings(tmp_path, executions=2)
     write_trial(tmp_path, 0, [[0.2, 0.3], [0.4, 0.5]])
     write_trial(tmp_path, 1, [[0.8, 0.6], [0.8, 0.6]], n_weights=None)
@@ -73,7 +72,7 @@ def test_trials_are_listed_best_first_with_their_figures(tmp_path: Path) -> None
     assert best.cells[2] and best.cells[2].text == "best" and best.cells[4] is None
 
 
-def test_only_what_cannot_be_told_from_the_best_is_marked(tmp_path: Path) -> None:
+def test_only_trials_not_significantly_different_from_the_best_are_marked(tmp_path: Path) -> None:
     write_settings(tmp_path)
     tracks = np.linspace(0.1, 0.5, 50)
     for number, worse in enumerate((0.0, 0.001, 0.05)):
@@ -81,10 +80,10 @@ def test_only_what_cannot_be_told_from_the_best_is_marked(tmp_path: Path) -> Non
     table = tables_of(tmp_path)["Trials"]
     assert [row.cells[2].marks for row in table.rows if row.cells[2]] == ["", "†", ""]
     assert any(note.startswith("†") for note in table.notes)
-    assert any("none is corrected for the number of trials" in note for note in table.notes)
+    assert any("not corrected for the number of trials" in note for note in table.notes)
 
 
-def test_people_see_the_best_twenty_and_programs_all(tmp_path: Path) -> None:
+def test_markdown_has_the_best_twenty_trials_and_csv_all(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", 30)
     analysis = Analysis(read_study(study), compare_trials(read_study(study)), None)
     md, table = write_study_report(analysis, tmp_path / "out", ["md", "csv"])[:2]
@@ -106,7 +105,7 @@ def test_parameters_that_do_not_vary_are_not_listed_and_inactive_ones_are_named(
     assert [row.cells[1].text for row in table.rows if row.cells[1]] == ["0.25", "inactive"]
 
 
-def test_many_parameters_go_on_in_another_table(tmp_path: Path) -> None:
+def test_many_parameters_continue_in_another_table(tmp_path: Path) -> None:
     space = [
         {**entry, "config": {**entry["config"], "name": f"{entry['config']['name']}_{i}"}}
         for i in range(5)
@@ -120,7 +119,7 @@ def test_many_parameters_go_on_in_another_table(tmp_path: Path) -> None:
     assert max(map(len, printed(sections).splitlines())) <= 110
 
 
-def test_failures_are_counted_by_cause_and_reasons_told_once(tmp_path: Path) -> None:
+def test_failures_are_counted_by_cause_and_reasons_listed_once(tmp_path: Path) -> None:
     write_settings(tmp_path)
     for number in range(7):
         write_failed(tmp_path, number, "diverged", "the loss is no number", {})
@@ -155,7 +154,7 @@ def test_the_smallest_studies_have_plots(tmp_path: Path, n_trials: int) -> None:
     assert ("slices" in {path.stem for path in written}) == bool(study.varied)
 
 
-def test_one_completed_trial_beside_a_failed_one_has_plots(tmp_path: Path) -> None:
+def test_one_completed_and_one_failed_trial_have_plots(tmp_path: Path) -> None:
     write_settings(tmp_path)
     write_trial(tmp_path, 0, [[0.5, 0.6]], parameters={"model.layers": 2})
     write_failed(tmp_path, 1, "memory", "8 GB are needed", {"model.dropout": 0.5})
@@ -163,7 +162,7 @@ def test_one_completed_trial_beside_a_failed_one_has_plots(tmp_path: Path) -> No
     assert {path.stem for path in written} == {"history", "time", "parallel", "slices"}
 
 
-def test_names_with_dollars_are_no_mathematics(tmp_path: Path) -> None:
+def test_names_with_dollars_are_not_mathematics(tmp_path: Path) -> None:
     space = [
         {"class_name": "Choice", "config": {"name": "a$b_{c$", "values": ["$x^", "|"], "ordered": False}}
     ]
@@ -175,7 +174,7 @@ def test_names_with_dollars_are_no_mathematics(tmp_path: Path) -> None:
     assert {path.stem for path in plots} == {"history", "time", "parallel", "slices"}
 
 
-def test_nothing_beats_a_trial_of_the_front_in_time_and_score(tmp_path: Path) -> None:
+def test_no_trial_dominates_one_of_the_pareto_front(tmp_path: Path) -> None:
     for direction in ("max", "min"):
         study = read_study(write_study(tmp_path / direction, 30, direction=direction))
         points = {trial.trial: (-trial.seconds, study.sign * (trial.score or 0.0)) for trial in study.ranked}
@@ -187,12 +186,12 @@ def test_nothing_beats_a_trial_of_the_front_in_time_and_score(tmp_path: Path) ->
         assert {trial.trial for trial in pareto_front(study)} == expected
 
 
-def test_far_worse_scores_lie_at_the_edge_and_failures_beyond(tmp_path: Path) -> None:
+def test_outliers_are_at_the_edge_and_failures_beyond(tmp_path: Path) -> None:
     write_settings(tmp_path, objective="val_loss", direction="min")
     for number, loss in enumerate((0.5, 0.6, 0.7, 0.8, 900.0)):
         write_trial(tmp_path, number, [[loss, loss]])
     scale = score_scale(read_study(tmp_path))
-    assert "1 far worse at the edge" in scale.label and scale.low == 0.5 and scale.high < 2
+    assert "1 outlier at the edge" in scale.label and scale.low == 0.5 and scale.high < 2
     assert scale.clip(900.0) == scale.high < scale.beyond
 
 
@@ -219,7 +218,7 @@ def test_the_command_prints_the_tables_and_how_to_train_the_best(
     (study / "trials" / "0001" / "trial.json").write_text("{")
     assert run("report", study, "--format", "md") == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Study of cnn-bn on gs://bucket/demo") and "Importance" in out
+    assert out.startswith("Study of cnn-bn on gs://bucket/demo") and "Hyperparameter importance" in out
     command = "cs-keras run-baselines gs://bucket/demo --models cnn-bn --factors halves --config"
     assert out.rstrip().endswith(f"{command} '{study}/best.toml'")
     assert "Left out of the report:" in err and "0001" in err
@@ -263,7 +262,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 def test_studies_need_neither_tensorflow_nor_pyplot() -> None:
     heavy = {"tensorflow", "keras", "keras_tuner", "tuning", "pipelines", "matplotlib.pyplot"}
-    program = f"import reports.study.write, sys; sys.exit(bool({heavy!r} & set(sys.modules)))"
+    program = f"import reports.study.report, sys; sys.exit(bool({heavy!r} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
