@@ -62,12 +62,13 @@ def command(
     from cs_keras.audio.settings import AudioConfig
     from cs_keras.cli.console import Console
     from cs_keras.data.patches.read import PatchFormat
-    from pipelines.dataset.import_patches import ImportConfig, import_patches, read_descriptions
+    from pipelines.dataset.import_patches import ImportConfig, import_patches
+    from pipelines.dataset.ingest_items import read_items
 
     audio = AudioConfig(sample_rate, n_fft, hop_length, window, mixdown)
     expected = PatchFormat(layout, patches_name, index_name)
-    settings = ImportConfig(audio, dtype, fold_by, expected, shard_mb, append)
-    descriptions = read_descriptions(table, encoding) if table else {}
+    settings = ImportConfig(audio, dtype, fold_by, shard_mb, append, expected)
+    descriptions = read_items(table, encoding) if table else []
     console = Console()
     done = import_patches(files, out, settings, descriptions, console)
     dataset = done.dataset

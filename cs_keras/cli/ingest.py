@@ -97,7 +97,7 @@ def command(
     from cs_keras.data.catalogue import describe_recordings, find_audio, read_catalogue
     from pipelines.dataset.ingest import IngestConfig, ingest
 
-    settings = IngestConfig(settings_audio, dtype, fold_by, decoder, shard_mb, workers, append)
+    settings = IngestConfig(settings_audio, dtype, fold_by, shard_mb, append, decoder, workers)
     listed = read_catalogue(table, encoding) if table else []
     paths = {recording.path for recording in listed}
     others = [

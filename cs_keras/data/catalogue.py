@@ -4,12 +4,12 @@ import csv
 import dataclasses
 import io
 import os
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.audio.tags import read_tags
+from cs_keras.data.schema import is_valid_id
 from cs_keras.errors import DataError, StorageError
 
 COLUMNS = ("path", "track_id", "artist", "title", "album", "isrc", "genres")
@@ -95,13 +95,18 @@ def check_unique(recordings: Sequence[Recording], where: str) -> None:
             value = getattr(recording, name)
             if value in seen:
                 raise DataError(
-                    f"{where}: {name} {str(value)!r} stands twice, for {seen[value].path} and {recording.path}; "
+                    f"{where}: {name} {str(value)!r} occurs twice, for {seen[value].path} and {recording.path}; "
                     "give each recording its own id by --tracks, or name the folder that holds both."
                 )
             seen[value] = recording
     for recording in recordings:
-        if not recording.track_id or any(unicodedata.category(c) in ("Cc", "Cs") for c in recording.track_id):
+        if not is_valid_id(recording.track_id):
             raise DataError(f"{where}: track_id {recording.track_id!r} is empty or has control characters.")
+
+
+def split_genres(text: str) -> tuple[str, ...]:
+    """Return genres that ``|`` or ``;`` separate."""
+    return tuple(name.strip() for name in text.replace(";", "|").split("|") if name.strip())
 
 
 def _read_rows(path: Path, encoding: str | None) -> list[tuple[int, dict[str, str]]]:
@@ -143,7 +148,7 @@ def _from_row(table: Path, line: int, row: dict[str, str]) -> Recording:
     if not Path(name).name or "\0" in name:
         raise DataError(f"{table}, line {line}: the column 'path' must name a file. Received: {name!r}.")
     tagged = _from_tags(table.parent / name, row.get("track_id") or _id_from(Path(name)))
-    genres = tuple(g.strip() for g in row.get("genres", "").replace(";", "|").split("|") if g.strip())
+    genres = split_genres(row.get("genres", ""))
     given = {column: row[column] for column in ("artist", "title", "album", "isrc") if row.get(column)}
     return dataclasses.replace(tagged, genres=genres or tagged.genres, **given)  # type: ignore[arg-type]
 

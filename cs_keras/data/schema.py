@@ -4,7 +4,8 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -142,10 +143,10 @@ def make_tracks(rows: Iterable[Mapping[str, Any]]) -> Tracks:
     Raises
     ------
     DataError
-        When an id stands twice or is empty.
+        When an id occurs twice or is empty.
     """
     tracks = Tracks(pa.Table.from_pylist([dict(row) for row in rows], schema=TRACK_SCHEMA))
-    _check_ids(tracks.strings("track_id"), TRACKS_FILE)
+    check_ids(tracks.strings("track_id"), TRACKS_FILE)
     return tracks
 
 
@@ -241,7 +242,7 @@ def read_tracks(folder: Location) -> Tracks:
         tracks = Tracks(table.select(TRACK_SCHEMA.names).cast(TRACK_SCHEMA))
     except pa.ArrowException as error:
         raise DataError(f"{path} has a column of the wrong type: {error}.") from error
-    _check_ids(tracks.strings("track_id"), path)
+    check_ids(tracks.strings("track_id"), path)
     for name in ("fold", "first_frame", "n_frames"):
         if tracks.table[name].null_count:
             raise DataError(f"{path}: column {name!r} has empty cells.")
@@ -349,11 +350,17 @@ def _checksum(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _check_ids(ids: list[str], where: object) -> None:
+def is_valid_id(text: str) -> bool:
+    """Return whether text can be a track id: it is not empty and has no control characters."""
+    return bool(text) and not any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
+
+
+def check_ids(ids: Sequence[str], where: object) -> None:
+    """Raise DataError when an id is empty or occurs twice; the message names the row, from 1, of `where`."""
     seen: set[str] = set()
     for row, track_id in enumerate(ids, 1):
         if not track_id:
             raise DataError(f"{where}: row {row} has no track_id.")
         if track_id in seen:
-            raise DataError(f"{where}: track_id {track_id!r} stands twice; ids must be unique.")
+            raise DataError(f"{where}: track_id {track_id!r} occurs twice; ids must be unique.")
         seen.add(track_id)

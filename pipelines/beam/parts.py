@@ -25,7 +25,7 @@ from cs_keras.progress import Advance, Progress
 from pipelines.beam.protocols import PartMaker, PartT
 
 ATTEMPTS = 3  # before lost workers count as a failure: what kills them may be the part itself
-LOOKS = 32  # into files at a time: in a bucket each is a wait, not work
+PARALLEL_READS = 32  # files at a time: in a bucket each is mostly waiting
 POLL_S = 5.0  # between two looks at which parts there are
 LOCAL_RUNNER = "--runner=DirectRunner"
 
@@ -103,7 +103,7 @@ def missing_parts(parts: Sequence[PartT], maker: PartMaker[PartT]) -> list[PartT
     """Return the parts that have no file yet, or one that is not whole."""
     there = set(maker.names())  # one listing, so that only these are looked into
     known = [part for part in parts if part.name in there]
-    with ThreadPoolExecutor(LOOKS) as pool:
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
         made = {part.name for part, whole in zip(known, pool.map(maker.is_made, known), strict=True) if whole}
     return [part for part in parts if part.name not in made]
 

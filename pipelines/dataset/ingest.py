@@ -1,65 +1,48 @@
-"""Recordings to a dataset folder: decode, make frames, write shards; what is already whole is not redone."""
+"""Ingest recordings into a dataset folder: decode, make frames, write shards; complete shards are not redone."""
 
 import dataclasses
 import functools
 import os
 import socket
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from cs_keras import config
 from cs_keras.audio.decode import load_mono
 from cs_keras.audio.file_checksum import file_checksum
-from cs_keras.audio.settings import AudioConfig
 from cs_keras.audio.waveform import Frames, Samples, frame_extractor
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.catalogue import Recording, check_unique
-from cs_keras.data.schema import SHARDS_FOLDER, DatasetInfo
+from cs_keras.data.schema import SHARDS_FOLDER
 from cs_keras.data.shards import Shard, read_shard, write_shard
 from cs_keras.errors import AudioError, CsKerasError, StorageError
 from cs_keras.progress import Advance, Progress, SilentProgress
 from cs_keras.runs import digest, remove_temporaries
 from cs_keras.storage.location import Location, list_files
-from pipelines.beam.parts import LOOKS, make_parts
-from pipelines.dataset.build import FillConfig, IngestResult, ShardPlan, fill_dataset, read_if_whole
+from pipelines.beam.parts import PARALLEL_READS, make_parts
+from pipelines.dataset.build import FillConfig, IngestResult, fill_dataset, read_if_complete
+from pipelines.dataset.shard_plan import ShardPlan
 
 
 @dataclasses.dataclass(frozen=True)
-class IngestConfig:
-    """Settings of an ingest.
+class IngestConfig(FillConfig):
+    """Settings of an ingest; see `FillConfig` for the others.
 
     Attributes
     ----------
-    audio
-        What a frame is, and what magnitudes are made with.
-    dtype
-        Of the frames on disk: ``float16`` or ``float32``.
-    fold_by
-        What a fold keeps together: ``artist`` or ``track``.
     decoder
         See `cs_keras.audio.decode.decode`.
-    shard_mb
-        Megabytes a shard is planned for; the largest part of the work that a kill can cost, for each worker.
     workers
         Shards made at a time; 0 is one for each processor core.
-    append
-        Add to a dataset that is already whole.
     """
 
-    audio: AudioConfig = AudioConfig()
-    dtype: str = "float16"
-    fold_by: str = "artist"
     decoder: str = "auto"
-    shard_mb: int = 128
     workers: int = 0
-    append: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("dtype", self.dtype, ("float16", "float32"))
-        check_choice("folds", self.fold_by, ("artist", "track"))
+        super().__post_init__()
         check_choice("decoder", self.decoder, ("auto", "soundfile", "tfio", "librosa"))
-        check_range("shard_mb", self.shard_mb, 1, 4096)
         check_range("workers", self.workers, 0)
 
 
@@ -72,19 +55,19 @@ def ingest(
 ) -> IngestResult:
     """Bring `recordings` into the dataset `out`.
 
-    Shards are made in parallel, each whole or not at all; ``dataset.json`` comes last. Called again after a
-    kill, it keeps the shards that are there and makes the others: the files end up with the same bytes.
+    Shards are made in parallel and written atomically; ``dataset.json`` comes last. Called again after a kill, the
+    ingest keeps complete shards and makes the others: the files end up with the same bytes.
 
     Parameters
     ----------
     recordings
-        With ids and files that differ.
+        With distinct ids and files.
     out
         Dataset folder to make or add to.
     settings
-        What the dataset is to be.
+        See `IngestConfig`.
     progress
-        Where to report.
+        Reports recordings that are done.
     beam
         Options of Apache Beam, ``--runner=`` first: its workers make the shards. They must see the recordings at
         the same paths as this process.
@@ -92,63 +75,44 @@ def ingest(
     Raises
     ------
     ConfigError
-        When `out` holds a dataset with other settings, or one to which nothing may be added without ``append``.
+        When `out` holds a dataset with other settings, or is complete and ``append`` is not set.
     DataError
-        When ids or files stand twice, or fewer than three recordings can be used.
+        When an id or file occurs twice, or fewer than three recordings can be used.
     StorageError
         When files cannot be read or written.
     """
     progress = progress or SilentProgress()
     check_unique(recordings, "The recordings to ingest")
-    info = DatasetInfo(settings.audio, settings.dtype, settings.fold_by)
-    plan = FillConfig(info, settings.shard_mb, settings.append)
+    make = functools.partial(_make_shards_by_beam, flags=beam) if beam else _make_shards
 
-    def make_shards(parts: Sequence[ShardPlan]) -> list[Shard]:
-        make = functools.partial(_make_shards_by_beam, flags=beam) if beam else _make_shards
-        shards = make(parts, out, settings, progress)
+    def make_shards(plans: Sequence[ShardPlan]) -> list[Shard]:
+        shards = make(plans, out, settings, progress)
         for track_id, reason in ((i, why) for shard in shards for i, why in shard.left_out.items()):
             progress.log(f"left out {track_id}: {reason}")
         return shards
 
-    return fill_dataset(recordings, out, plan, make_shards)
+    return fill_dataset(recordings, out, settings, make_shards)
 
 
 def _make_shards(
-    parts: Sequence[ShardPlan], out: Location, settings: IngestConfig, progress: Progress
+    plans: Sequence[ShardPlan], out: Location, settings: IngestConfig, progress: Progress
 ) -> list[Shard]:
-    make_frames = frame_extractor(settings.audio, settings.dtype)
+    extract = frame_extractor(settings.audio, settings.dtype)
     stop = threading.Event()
-    done: dict[str, Shard] = {}
-    total = sum(len(part.recordings) for part in parts)
+    total = sum(len(plan.recordings) for plan in plans)
     with (
         progress.task("ingest", total) as advance,
         ThreadPoolExecutor(settings.workers or len(os.sched_getaffinity(0))) as pool,
     ):
-        futures = {
-            pool.submit(_make_shard, part, out, settings, make_frames, advance, stop): part.name
-            for part in parts
-        }
+        futures = [pool.submit(_make_shard, plan, out, settings, extract, advance, stop) for plan in plans]
         try:
-            for future in as_completed(futures):
-                done[futures[future]] = future.result()
+            for future in as_completed(futures):  # the first error stops the others
+                future.result()
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return [done[part.name] for part in parts]
-
-
-@dataclasses.dataclass(frozen=True)
-class PlannedPart:
-    """A part, and the digest of what goes into it as whoever planned it saw the recordings."""
-
-    part: ShardPlan
-    plan: str
-
-    @property
-    def name(self) -> str:
-        """Name of the shard in the dataset."""
-        return self.part.name
+    return [future.result() for future in futures]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,77 +124,80 @@ class ShardMaker:
     out
         Dataset folder.
     settings
-        What the dataset is to be.
+        See `IngestConfig`.
+    digests
+        Digest of each plan, by its name, as the planning process saw the recordings.
     """
 
     out: Location
     settings: IngestConfig
+    digests: Mapping[str, str]
 
     def names(self) -> Collection[str]:
-        """Return the names of the shards there are."""
+        """Return the names of existing shards."""
         return [f"{SHARDS_FOLDER}/{name}" for name in list_files(self.out / SHARDS_FOLDER)]
 
-    def is_made(self, part: PlannedPart) -> bool:
-        """Tell whether a shard is whole and made by its plan."""
-        return read_if_whole(self.out / part.name, part.plan) is not None
+    def is_made(self, part: ShardPlan) -> bool:
+        """Return whether a shard is complete and made by its plan."""
+        return read_if_complete(self.out / part.name, self.digests[part.name]) is not None
 
-    def open(self) -> Callable[[PlannedPart], None]:
-        """Return a function that makes one shard, unless it is whole."""
-        make_frames = frame_extractor(self.settings.audio, self.settings.dtype)
+    def open(self) -> Callable[[ShardPlan], None]:
+        """Return a function that makes one shard, unless it is complete."""
+        extract = frame_extractor(self.settings.audio, self.settings.dtype)
 
-        def make(planned: PlannedPart) -> None:
-            if _plan_digest(planned.part, self.settings) != planned.plan:
+        def make(plan: ShardPlan) -> None:
+            if _plan_digest(plan, self.settings) != self.digests[plan.name]:
                 raise StorageError(
-                    f"The worker {socket.gethostname()} does not see the recordings of {planned.name} that this "
+                    f"The worker {socket.gethostname()} does not see the recordings of {plan.name} that this "
                     "command saw: expected the same files at the same paths, as on a shared file system."
                 )
-            _make_shard(planned.part, self.out, self.settings, make_frames, lambda n: None, threading.Event())
+            _make_shard(plan, self.out, self.settings, extract, lambda n: None, threading.Event())
 
         return make
 
 
 def _make_shards_by_beam(
-    parts: Sequence[ShardPlan],
+    plans: Sequence[ShardPlan],
     out: Location,
     settings: IngestConfig,
     progress: Progress,
     flags: Sequence[str],
 ) -> list[Shard]:
-    planned = [PlannedPart(part, _plan_digest(part, settings)) for part in parts]
-    make_parts(planned, ShardMaker(out, settings), flags, "ingest, in shards", progress)
+    maker = ShardMaker(out, settings, {plan.name: _plan_digest(plan, settings) for plan in plans})
+    make_parts(plans, maker, flags, "ingest, in shards", progress)
     remove_temporaries(out / SHARDS_FOLDER)  # of workers that were killed while they wrote
-    with ThreadPoolExecutor(LOOKS) as pool:
-        return list(pool.map(lambda part: read_shard(out / part.name), parts))
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+        return list(pool.map(lambda plan: read_shard(out / plan.name), plans))
 
 
 def _make_shard(
-    part: ShardPlan,
+    plan: ShardPlan,
     out: Location,
     settings: IngestConfig,
-    make_frames: Callable[[Samples], Frames],
+    extract: Callable[[Samples], Frames],
     advance: Advance,
     stop: threading.Event,
 ) -> Shard:
-    path, plan = out / part.name, _plan_digest(part, settings)
-    whole = read_if_whole(path, plan)
-    if whole:
-        advance(len(part.recordings))
-        return whole
+    path, plan_digest = out / plan.name, _plan_digest(plan, settings)
+    complete = read_if_complete(path, plan_digest)
+    if complete:
+        advance(len(plan.recordings))
+        return complete
     tracks, left_out = [], {}
-    for recording in part.recordings:
+    for recording in plan.recordings:
         if stop.is_set():
             raise CsKerasError("Ingest was stopped.")
         try:
             samples = load_mono(recording.path, settings.audio, settings.decoder)
-            tracks.append((recording.track_id, make_frames(samples)))
+            tracks.append((recording.track_id, extract(samples)))
         except AudioError as error:
             left_out[recording.track_id] = str(error)
         advance(1)
-    write_shard(path, tracks, settings.audio, settings.dtype, {"plan": plan}, left_out)
+    write_shard(path, tracks, settings.audio, settings.dtype, {"plan": plan_digest}, left_out)
     return read_shard(path)
 
 
-def _plan_digest(part: ShardPlan, settings: IngestConfig) -> str:
-    """Identify a shard by what goes into it; a recording that has changed makes another shard."""
-    files = [[r.track_id, r.path.name, *file_checksum(r.path)] for r in part.recordings]
+def _plan_digest(plan: ShardPlan, settings: IngestConfig) -> str:
+    """Identify a shard by its input; a recording that has changed makes another shard."""
+    files = [[r.track_id, r.path.name, *file_checksum(r.path)] for r in plan.recordings]
     return digest([config.to_dict(settings.audio), settings.dtype, settings.decoder, files])

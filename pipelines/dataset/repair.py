@@ -1,4 +1,4 @@
-"""A dataset's tables made again from its shards, and the command that makes damaged shards again."""
+"""Rebuild a dataset's tables from its shards; give the command that replaces damaged shards."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -29,24 +29,25 @@ from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import load_factors
 from cs_keras.runs import atomic_write, remove_temporaries
 from cs_keras.storage.location import Location, is_file, is_folder, read_bytes
-from pipelines.dataset.check import check_tables, shards_on_disk, temporaries, try_read
+from pipelines.dataset.check import check_tables, temporaries
+from pipelines.dataset.shard_check import shards_on_disk, try_read
 
 OLD_SUFFIX = ".old"
 
 
 def repair_dataset(dataset: Location) -> list[str]:
-    """Rebuild what can be rebuilt and tell what was done, one sentence each.
+    """Rebuild tables from the shards and return what was done, one sentence each.
 
-    Temporaries that killed writers left are removed; positions in ``tracks.parquet`` are taken from the shards;
-    a lost ``dataset.json`` is made again from what the shards say. The files that are replaced stay beside the new
-    ones as ``.old``. No shard is touched. Nobody may be writing to the dataset.
+    Temporary files of killed writers are removed; positions in ``tracks.parquet`` are taken from the shards; a
+    lost ``dataset.json`` is rebuilt from the shards. Replaced files are saved as ``.old``. No shard is changed. No
+    process may be writing to the dataset.
 
     Raises
     ------
     StorageError
         When the folder does not exist or cannot be written to.
     DataError
-        When the shards do not say enough.
+        When no shard has the audio settings, or a shard's name lacks its fold.
     """
     if not is_folder(dataset):
         raise StorageError(f"There is no folder {dataset}.")
@@ -72,7 +73,7 @@ def repair_dataset(dataset: Location) -> list[str]:
 
 
 def ingest_command(dataset: Location) -> str:
-    """Return the command that makes the dataset's shards, with those settings that are not the defaults."""
+    """Return the command that makes the dataset's shards, with the settings that are not defaults."""
     try:
         info = read_info(dataset)
     except CsKerasError:
@@ -88,7 +89,7 @@ def ingest_command(dataset: Location) -> str:
 
 
 def _salvage(dataset: Location) -> list[Row]:
-    """Return the rows of a track table that can be read though it is not valid, the first of each id."""
+    """Return the rows of a track table that is readable but invalid, the first of each id."""
     try:
         table = (
             pq.read_table(pa.BufferReader(read_bytes(dataset / TRACKS_FILE)))
@@ -110,7 +111,7 @@ def _salvage(dataset: Location) -> list[Row]:
 
 
 def _known_order(dataset: Location) -> list[str]:
-    """Return track ids as the listening or factors order them, so that these fit a rebuilt table."""
+    """Return track ids in the order of the interactions or factors, so that these fit a rebuilt table."""
     loaders: list[Any] = [(dataset / INTERACTIONS_FILE, load_interactions)]
     loaders += [(factors_path(dataset, name), load_factors) for name in factors_names(dataset)]
     for path, load in loaders:
@@ -128,8 +129,8 @@ def _describe_repair(info: DatasetInfo | None, rows: Sequence[Row], rebuilt: Seq
     after = {row["track_id"]: row for row in rebuilt}
     counts = {
         "added": len(after.keys() - before.keys()),
-        "taken out, because no shard holds them": len(before.keys() - after.keys()),
-        "moved to where their shard has them": sum(
+        "removed, because no shard holds them": len(before.keys() - after.keys()),
+        "moved to their position in the shard": sum(
             before[i] != after[i] for i in before.keys() & after.keys()
         ),
     }
@@ -137,8 +138,8 @@ def _describe_repair(info: DatasetInfo | None, rows: Sequence[Row], rebuilt: Seq
     if counts["added"]:
         done.append(
             f"{TRACKS_FILE}: artist, title, album, isrc and genres of added tracks are lost; delete {DATASET_FILE} "
-            "and repeat the ingest to have them again"
+            "and repeat the ingest to restore them"
         )
     if info is None:
-        done.append(f"{DATASET_FILE}: made again from what the shards say")
+        done.append(f"{DATASET_FILE}: rebuilt from the shards")
     return done or [f"{DATASET_FILE} and {TRACKS_FILE}: brought into agreement"]

@@ -45,7 +45,7 @@ def read_labels(path: Path) -> Labelled:
     StorageError
         When it cannot be read.
     DataError
-        When a column is missing, an id stands twice, or a track has no label or no fold.
+        When a column is missing, an id occurs twice, or a track has no label or no fold.
     """
     columns = _read(path, (ID, LABEL), (FOLD, ARTIST))
     ids = columns[ID]
@@ -98,7 +98,7 @@ def _read(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[st
     seen: set[str] = set()
     for track_id in columns[ID]:
         if track_id in seen:
-            raise DataError(f"{path}: track_id {track_id!r} stands twice; ids must be unique.")
+            raise DataError(f"{path}: track_id {track_id!r} occurs twice; ids must be unique.")
         seen.add(track_id)
     return columns
 

@@ -19,7 +19,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.errors import DataError, StorageError
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location, is_folder
-from pipelines.beam.parts import LOOKS, make_parts, missing_parts
+from pipelines.beam.parts import PARALLEL_READS, make_parts, missing_parts
 from pipelines.inference.prediction_blocks import (
     Block,
     BlockMaker,
@@ -242,7 +242,7 @@ def _make_here(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -
 
 def _gather(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> Outputs:
     """Return what the files of the blocks hold, in the order of the tracks."""
-    with ThreadPoolExecutor(LOOKS) as pool:
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
         parts = list(pool.map(maker.read, blocks))
     ids, scaled, left_out, reasons = (
         np.concatenate([part[name] for part in parts])

@@ -197,8 +197,8 @@ CASES: dict[str, Case] = {
     "tracks.csv without paths": ingest_case("artist,title\na,b\n", "no column 'path'", "artist, title"),
     "ragged tracks.csv": ingest_case("path,artist\naudio/good-0.wav\n", "line 2", "1 values"),
     "empty path": ingest_case("path,artist\n,somebody\n", "line 2", "'path' is empty"),
-    "duplicated id": ingest_case("path,track_id\na.wav,x\nb.wav,x\n", "'x' stands twice"),
-    "duplicated file": ingest_case("path,track_id\na.wav,x\na.wav,y\n", "a.wav", "stands twice"),
+    "duplicated id": ingest_case("path,track_id\na.wav,x\nb.wav,x\n", "'x' occurs twice"),
+    "duplicated file": ingest_case("path,track_id\na.wav,x\na.wav,y\n", "a.wav", "occurs twice"),
     "latin-1 tracks.csv": ingest_case(
         "path,artist\na.wav,Bj\xf6rk\n".encode("latin-1"), "--encoding latin-1"
     ),
@@ -285,7 +285,7 @@ CASES: dict[str, Case] = {
     "missing track table": baselines_case("tracks.parquet", spoil=lambda d: (d / "tracks.parquet").unlink()),
     "truncated track table": baselines_case("tracks.parquet", spoil=lambda d: truncate(d / "tracks.parquet")),
     "track twice in the table": baselines_case(
-        "stands twice", spoil=lambda d: change_table(d, lambda rows: rows.append(rows[0]))
+        "occurs twice", spoil=lambda d: change_table(d, lambda rows: rows.append(rows[0]))
     ),
     "impossible fold": baselines_case(
         "fold 12", spoil=lambda d: change_table(d, lambda rows: rows[0].update(fold=12))

@@ -89,9 +89,9 @@ class TestCatalogue:
             ("path,artist\na.mp3,A\nb.mp3\n", "line 3: 1 values where the header names 2"),
             ("path,artist\na.mp3,A,x\n", "line 2: 3 values where the header names 2"),
             ("path,artist\n,A\n", "line 2: the column 'path' is empty"),
-            ("path,track_id\na.mp3,1\nb.mp3,1\n", "track_id '1' stands twice"),
-            ("path,track_id\na.mp3,1\na.mp3,2\n", "path '.*a.mp3' stands twice"),
-            ("path\na.mp3\na.flac\n", "track_id 'a' stands twice"),
+            ("path,track_id\na.mp3,1\nb.mp3,1\n", "track_id '1' occurs twice"),
+            ("path,track_id\na.mp3,1\na.mp3,2\n", "path '.*a.mp3' occurs twice"),
+            ("path\na.mp3\na.flac\n", "track_id 'a' occurs twice"),
             (f"path\n{'x' * 200_000}\n", "line 2: field larger than field limit"),
         ],
     )
@@ -149,7 +149,7 @@ def test_recordings_are_described_by_their_tags_or_their_names(tmp_path):
 def test_two_recordings_may_not_share_an_id_or_a_file(tmp_path):
     a, b = Recording(tmp_path / "a", "1"), Recording(tmp_path / "b", "2")
     check_unique([a, b], "Here")
-    with pytest.raises(DataError, match="Here: track_id '1' stands twice"):
+    with pytest.raises(DataError, match="Here: track_id '1' occurs twice"):
         check_unique([a, Recording(tmp_path / "b", "1")], "Here")
-    with pytest.raises(DataError, match="Here: path '.*a' stands twice"):
+    with pytest.raises(DataError, match="Here: path '.*a' occurs twice"):
         check_unique([a, Recording(tmp_path / "a", "2")], "Here")

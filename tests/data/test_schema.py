@@ -69,7 +69,7 @@ def test_a_dataset_whose_json_is_not_there_yet_is_none(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("twice", "message"),
     [
-        (["a", "a"], "track_id 'a' stands twice"),
+        (["a", "a"], "track_id 'a' occurs twice"),
         (["a", ""], "row 2 has no track_id"),
         ([None], "row 1 has no track_id"),
     ],
@@ -92,7 +92,7 @@ class TestAlteredTable:
             read_tracks(folder)
 
     def test_an_id_that_stands_twice(self, tmp_path):
-        self.refuse(tmp_path, "track_id 'a' stands twice", track_id=["a", "b", "a"])
+        self.refuse(tmp_path, "track_id 'a' occurs twice", track_id=["a", "b", "a"])
 
     @pytest.mark.parametrize("fold", [-1, 10])
     def test_a_fold_there_is_not(self, tmp_path, fold):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cs_keras.errors import StorageError
-from pipelines.dataset.ingest import PlannedPart, ShardMaker
+from pipelines.dataset.ingest import ShardMaker
+from pipelines.dataset.shard_plan import ShardPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +48,10 @@ class NoteMaker:
 class KilledShardMaker(ShardMaker):
     """Its worker is killed at the third shard that any of them makes, once."""
 
-    def open(self) -> Callable[[PlannedPart], None]:
+    def open(self) -> Callable[[ShardPlan], None]:
         make = super().open()
 
-        def make_or_die(part: PlannedPart) -> None:
+        def make_or_die(part: ShardPlan) -> None:
             if len(self.names()) >= 2 and _first(Path(str(self.out)).parent):
                 befall("killed")
             make(part)

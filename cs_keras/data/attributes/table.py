@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.data.attributes.columns import Column, LabelColumn, NumericColumn
-from cs_keras.data.schema import TRACK_SCHEMA, Tracks
+from cs_keras.data.schema import TRACK_SCHEMA, Tracks, check_ids
 from cs_keras.errors import DataError
 
 GENRES = "genres"
@@ -96,7 +96,7 @@ def make_table(ids: Sequence[str], columns: Mapping[str, Column], where: str) ->
     Raises
     ------
     DataError
-        When an id stands twice or is empty, or there are no items or no columns.
+        When an id occurs twice or is empty, or there are no items or no columns.
     """
     if not columns:
         raise DataError(
@@ -104,13 +104,7 @@ def make_table(ids: Sequence[str], columns: Mapping[str, Column], where: str) ->
         )
     if not len(ids):
         raise DataError(f"{where} holds no items: it has columns but no rows.")
-    seen: set[str] = set()
-    for row, item_id in enumerate(ids, 1):
-        if not item_id:
-            raise DataError(f"{where}: row {row} has no id.")
-        if item_id in seen:
-            raise DataError(f"{where}: id {item_id!r} stands twice; an item has one row of attributes.")
-        seen.add(item_id)
+    check_ids(ids, where)
     return AttributeTable(np.array(ids, np.str_), columns, where)
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset: each check takes what was read and returns findings, none if all is well."""
+"""Checks of a dataset: each takes what was read and returns findings, none if all is correct."""
 
 import json
 from collections import Counter, defaultdict
@@ -20,22 +20,22 @@ from cs_keras.data.shards import Frames, Shard, ShardTrack, verify_track
 Severity = Literal["error", "notice"]
 Row = dict[str, Any]
 
-# re a full-scale sine: below the softest noise that ingest lets pass, which peaks at -80 dB
+# re a full-scale sine; ingest accepts noise that peaks at -80 dB
 SILENCE_DB = -120.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence about what was found.
+    """A defect or a notice, in one sentence.
 
     Attributes
     ----------
     severity
-        ``error`` where the dataset is not as it must be, ``notice`` where somebody should know.
+        ``error`` for a defect, ``notice`` for what a user should know.
     where
-        The file, as named in the dataset folder.
+        Name of the file in the dataset folder.
     message
-        What is wrong, what was expected, what is there.
+        What is wrong, what was expected, what was found.
     """
 
     severity: Severity
@@ -48,16 +48,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Leakage:
-    """What two splits share.
+    """Artists, albums and recordings that two splits share.
 
     Attributes
     ----------
     splits
-        Names of the two.
+        Names of the two splits.
     artists, albums
-        Names found in both; an album is one of the same artist.
+        Names in both; albums count by artist.
     duplicates
-        Pairs of near-duplicate recordings, one in each.
+        Number of pairs of near-duplicate recordings, one in each split.
     """
 
     splits: tuple[str, str]
@@ -82,7 +82,7 @@ def check_document(info: DatasetInfo, tracks: Tracks, n_tracks: object, where: s
 
 
 def check_folds(info: DatasetInfo, tracks: Tracks, where: str) -> list[Finding]:
-    """Check that no split is empty, that groups are whole, and that hashed folds are the hash's.
+    """Check that no split is empty, that each group has one fold, and that hashed folds equal the hash.
 
     Appending keeps the folds of known groups; hashed ones follow the hash as well. Folds that were given with the
     data need not keep groups together.
@@ -108,19 +108,19 @@ def check_folds(info: DatasetInfo, tracks: Tracks, where: str) -> list[Finding]:
             misplaced.append(key)
     unknown = {f"track:{track_id}" for track_id in tracks.ids.tolist()} & set(misplaced)
     sentences += [
-        f"{fold_by} {key!r} is in fold {_listed(folds_of[key])}; its hash says {hash_fold(key)}."
+        f"{fold_by} {key!r} is in fold {_listed(folds_of[key])}; its hash gives {hash_fold(key)}."
         for key in misplaced
         if key not in unknown
     ]
     if unknown:
         sentences.append(
-            f"{len(unknown)} tracks without an artist are not in their hash's folds: lost artists?"
+            f"{len(unknown)} tracks without an artist are not in the folds of their hashes: lost artists?"
         )
     return errors(where, sentences)
 
 
 def check_parameters(info: DatasetInfo, shard: Shard, where: str) -> list[Finding]:
-    """Check that the shard `where` is the one that ``dataset.json`` records, with its audio settings and dtype."""
+    """Check checksums, audio settings and dtype of the shard `where` against ``dataset.json``."""
     sentences = []
     made, wanted = shard_audio(shard), config.to_dict(info.audio)
     if made != wanted:
@@ -142,17 +142,17 @@ def check_parameters(info: DatasetInfo, shard: Shard, where: str) -> list[Findin
 
 
 def check_layout(shard: Shard, rows: Sequence[Row], where: str) -> list[Finding]:
-    """Check a shard's own track table: against `rows`, the table's rows for it, and against its frames."""
+    """Check a shard's own track table against `rows`, the table's rows for it, and against its frames."""
     inside = {track.track_id: (track.first_frame, track.n_frames) for track in shard.tracks}
     listed = {row["track_id"]: (row["first_frame"], row["n_frames"]) for row in rows}
     sentences = []
     for track_id, (first, n) in listed.items():
         if track_id not in inside:
-            sentences.append(f"track {track_id!r} is not in it; the table says frame {first}, {n} frames.")
+            sentences.append(f"track {track_id!r} is not in it; the table has {n} frames from frame {first}.")
         elif inside[track_id] != (first, n):
             there = inside[track_id]
             sentences.append(
-                f"track {track_id!r} is {there[1]} frames from frame {there[0]}; the table says {n} from {first}."
+                f"track {track_id!r} is {there[1]} frames from frame {there[0]}; the table has {n} from {first}."
             )
     sentences += [
         f"track {track_id!r} is in it and not in the table." for track_id in inside if track_id not in listed
@@ -169,13 +169,13 @@ def check_frames(track: ShardTrack, frames: Frames, audio: AudioConfig, where: s
     Parameters
     ----------
     track
-        Its entry in the shard.
+        Entry of the shard's track table.
     frames
         As stored, shape (n_frames, frame_size), float16 or float32.
     audio
-        What they are.
+        Settings of the frames.
     where
-        The shard.
+        Name of the shard.
     """
     what, silence = "sample" if audio.holds_waveforms else "magnitude", silent_level(audio)
     sentences = []
@@ -198,20 +198,20 @@ def check_frames(track: ShardTrack, frames: Frames, audio: AudioConfig, where: s
 
 
 def is_finite_magnitude(frames: Frames) -> bool:
-    """Tell whether all values are finite and not negative.
+    """Return whether all values are finite and not negative.
 
-    Floats that are not negative are ordered as their bit patterns are, and infinity, NaN and all negative ones come
-    after: one integer maximum tells, twenty times as fast as `numpy.isfinite` on float16.
+    Bit patterns order non-negative floats as their values, with infinity, NaN and negative ones last: an integer
+    maximum decides, twenty times as fast as `numpy.isfinite` on float16.
     """
     bits = np.dtype(f"u{frames.dtype.itemsize}")
     infinity = np.array(np.inf, frames.dtype).view(bits)
     return bool(frames.view(bits).max(initial=0) < infinity) or bool(
-        np.isfinite(frames).all() and (frames >= 0).all()  # -0.0 is as good as 0
+        np.isfinite(frames).all() and (frames >= 0).all()  # -0.0 counts as 0
     )
 
 
 def silent_level(audio: AudioConfig) -> float:
-    """Return what a sine at `SILENCE_DB` reaches: its amplitude, or that times half the sum of the window."""
+    """Return the level of a sine at `SILENCE_DB`: its amplitude, or that times half the sum of the window."""
     amplitude = float(10 ** (SILENCE_DB / 20))
     if audio.holds_waveforms:
         return amplitude
@@ -220,7 +220,7 @@ def silent_level(audio: AudioConfig) -> float:
 
 
 def shard_audio(shard: Shard) -> dict[str, Any] | None:
-    """Return the audio settings that a shard was made with; None when it does not say."""
+    """Return the audio settings that a shard was made with; None if it has none."""
     try:
         audio = json.loads(shard.attributes["audio"])
     except (KeyError, TypeError, ValueError):
@@ -229,7 +229,7 @@ def shard_audio(shard: Shard) -> dict[str, Any] | None:
 
 
 def check_duplicates(tracks: Tracks, pairs: Iterable[tuple[int, int, float]], where: str) -> list[Finding]:
-    """Report near-duplicates: an error where they are in different splits, else a notice.
+    """Report near-duplicates: an error if they are in different splits, else a notice.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def check_duplicates(tracks: Tracks, pairs: Iterable[tuple[int, int, float]], wh
     pairs
         Two rows of it and the bit error rate of their fingerprints.
     where
-        The track table's file.
+        Name of the track table's file.
     """
     names, ids = split_names(tracks), tracks.ids
     findings = []
@@ -256,7 +256,7 @@ def check_duplicates(tracks: Tracks, pairs: Iterable[tuple[int, int, float]], wh
 
 
 def measure_leakage(tracks: Tracks, pairs: Iterable[tuple[int, int, float]] = ()) -> list[Leakage]:
-    """Count what each two splits share; `pairs` as in `check_duplicates`."""
+    """Measure what each pair of splits shares; `pairs` as in `check_duplicates`."""
     names, ids = split_names(tracks), tracks.strings("track_id")
     artists = group_keys(ids, tracks.strings("artist"), "artist")
     albums = [" ".join(album.split()).casefold() for album in tracks.strings("album")]
@@ -285,7 +285,7 @@ def split_names(tracks: Tracks) -> npt.NDArray[np.str_]:
 
 
 def _gaps(shard: Shard) -> list[str]:
-    """Tell where tracks overlap, and which frames belong to none."""
+    """Report tracks that overlap, and frames without a track."""
     sentences, end, before = [], 0, ""
     for track in sorted(shard.tracks, key=lambda track: (track.first_frame, track.n_frames)):
         if track.first_frame < end:

@@ -1,17 +1,18 @@
-"""Near-duplicate audio from stored magnitudes alone: one recording at another level, offset or bit rate.
+"""Audio fingerprints: find copies of one recording at another level, offset or bit rate from stored magnitudes.
 
-Each frame becomes a word of up to 32 bits, the signs of differences of band energies along frequency and time
-(J. Haitsma & T. Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002, eq. 1). As there, energies are
-of Hann windows of 0.37 s, here summed over stored frames; the bands reach up to 5 kHz instead of 2 kHz, because the
-bins of a short transform are too wide for 33 bands below that. Two recordings are near-duplicates when, aligned, at
-most 30 % of their bits differ. Section 4.2 there allows 35 %; but different demo tracks, which share drum sounds,
-come down to 33 %, while copies with noise at 20 dB, an offset or a low bit rate stay below 26 %.
+Each frame becomes a word (sub-fingerprint) of up to 32 bits, the signs of differences of band energies along
+frequency and time (J. Haitsma & T. Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002, eq. 1). As
+there, energies are of Hann windows of 0.37 s, here summed over stored frames; the bands reach up to 5 kHz instead
+of 2 kHz, because the bins of a short transform are too wide for 33 bands below that. Two recordings are
+near-duplicates when, aligned, at most 30 % of their bits differ. Section 4.2 there allows 35 %; but different demo
+tracks, which share drum sounds, come down to 33 %, while copies with noise at 20 dB, an offset or a low bit rate
+stay below 26 %.
 
-Comparing all pairs is out of reach, so each track keeps a sketch: the words with the smallest hashes (A. Broder,
-"On the resemblance and containment of documents", 1997). Which words these are does not depend on where the sound
-starts. Tracks whose sketches share words at one lag are candidates; only those are compared bit by bit. For n
-tracks the sketches take 8 · SKETCH_WORDS · n bytes, and the search sorts SKETCH_WORDS · n words once (7 s, 1.5 GB
-for 53,000 tracks). Copies that are cut in the middle, sped up or transposed are not found.
+Comparing all pairs is too slow, so each track has a MinHash: its words with the smallest hashes (A. Broder, "On the
+resemblance and containment of documents", 1997), which do not depend on where the audio starts. Tracks whose
+MinHashes share words at one lag are candidates; only those are compared bit by bit. For n tracks MinHashes take
+8 · MIN_HASH_WORDS · n bytes, and the search sorts MIN_HASH_WORDS · n words once (7 s, 1.5 GB for 53,000 tracks).
+Copies that are cut in the middle, sped up or transposed are not found.
 """
 
 from collections.abc import Sequence
@@ -28,12 +29,12 @@ Words = npt.NDArray[np.uint32]
 Integers = npt.NDArray[np.int64]
 
 MAX_BANDS = 33
-MIN_BITS = 16  # shorter words, of a short transform, say too little
+MIN_BITS = 16  # shorter words, of a short transform, are not distinctive enough
 LOW_HZ, HIGH_HZ = 300.0, 5000.0
 WINDOW_S = 0.37
 SILENCE_DB = -60.0  # against the track's loudest window; quieter windows hold dither and coding noise
-SKETCH_WORDS = 512
-MIN_SHARED_WORDS = 3  # at one lag; 2 would find ten times as many candidates, nearly all in vain
+MIN_HASH_WORDS = 512
+MIN_SHARED_WORDS = 3  # at one lag; 2 would give ten times as many candidates, nearly all of them wrong
 MAX_LAGS = 4  # tried for two tracks; music that repeats itself agrees with itself at many
 MAX_NEIGHBOURS = 4  # tracks with a word that one is paired with: a word that many have costs no more
 MIN_OVERLAP_WORDS = 64  # 1.5 s at the default audio settings
@@ -42,13 +43,13 @@ SILENT_WORD = np.uint32(0)
 
 
 @dataclass(frozen=True, eq=False)
-class Sketch:
-    """A few words of a track and where they first stand.
+class MinHash:
+    """The words of a track with the smallest hashes, and where they first occur.
 
     Attributes
     ----------
     words
-        Distinct, shape (n_words,), uint32; at most `SKETCH_WORDS`.
+        Distinct, shape (n_words,), uint32; at most `MIN_HASH_WORDS`.
     frames
         Frame of each, shape (n_words,), int32.
     """
@@ -59,7 +60,7 @@ class Sketch:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Two tracks that share words: frame t of row `first` sounds like frame t + `lag` of row `second`."""
+    """Two tracks that share words: frame t of row `first` matches frame t + `lag` of row `second`."""
 
     first: int
     second: int
@@ -115,23 +116,23 @@ def extract_words(magnitudes: npt.NDArray[Any], audio: AudioConfig) -> Words:
     return np.asarray(words, np.uint32)
 
 
-def make_sketch(words: Words) -> Sketch:
-    """Keep the words of smallest hash; `SILENT_WORD` is never among them."""
+def min_hash(words: Words) -> MinHash:
+    """Return the MinHash of a track's words; `SILENT_WORD` is never part of it."""
     distinct, frames = np.unique(words, return_index=True)
     distinct, frames = distinct[distinct != SILENT_WORD], frames[distinct != SILENT_WORD]
-    smallest = np.argsort(_mix(distinct), kind="stable")[:SKETCH_WORDS]
-    return Sketch(distinct[smallest], frames[smallest].astype(np.int32))
+    smallest = np.argsort(_mix(distinct), kind="stable")[:MIN_HASH_WORDS]
+    return MinHash(distinct[smallest], frames[smallest].astype(np.int32))
 
 
-def find_candidates(sketches: Sequence[Sketch]) -> list[Candidate]:
-    """Return pairs of sketches with at least `MIN_SHARED_WORDS` words in common at one lag.
+def find_candidates(hashes: Sequence[MinHash]) -> list[Candidate]:
+    """Return pairs of tracks with at least `MIN_SHARED_WORDS` words in common at one lag.
 
-    Lags that differ by one frame count as one, because the same sound may fall between frames. Sorted by rows, at
+    Lags that differ by one frame count as one, because the same audio may fall between frames. Sorted by rows, at
     most `MAX_LAGS` for two rows, the commonest first.
     """
-    words = np.concatenate([np.zeros(0, np.uint32), *(sketch.words for sketch in sketches)])
-    frames = np.concatenate([np.zeros(0, np.int32), *(sketch.frames for sketch in sketches)])
-    rows = np.repeat(np.arange(len(sketches), dtype=np.int32), [len(sketch.words) for sketch in sketches])
+    words = np.concatenate([np.zeros(0, np.uint32), *(one.words for one in hashes)])
+    frames = np.concatenate([np.zeros(0, np.int32), *(one.frames for one in hashes)])
+    rows = np.repeat(np.arange(len(hashes), dtype=np.int32), [len(one.words) for one in hashes])
     order = np.argsort(words, kind="stable")  # within a word, rows ascend
     words, frames, rows = words[order], frames[order], rows[order]
     shared = []
@@ -150,7 +151,7 @@ def bit_error_rate(first: Words, second: Words, lag: int, n_bits: int) -> float:
         Of `extract_words`, shape (n_words,) each.
     lag
         Word t of `first` is compared with word t + `lag` of `second`, and with its neighbours on either side,
-        because the same sound may fall between frames; the best of the three counts.
+        because the same audio may fall between frames; the best of the three counts.
     n_bits
         Of a word (`word_bits`).
 

@@ -1,4 +1,4 @@
-"""The tables of a dataset, made again from what its shards say of themselves."""
+"""Rebuild the tables of a dataset from its shards."""
 
 import re
 from collections import defaultdict
@@ -16,27 +16,27 @@ from cs_keras.errors import DataError
 def rebuild_rows(
     rows: Sequence[Row], shards: Mapping[str, Shard], audio: AudioConfig, order: Sequence[str] = ()
 ) -> list[Row]:
-    """Return the rows of the track table with positions as the shards have them.
+    """Return the rows of the track table with their positions in the shards.
 
-    A row keeps its description; its position comes from the shard that holds the track. One whose shard cannot be
-    read stays as it is, because the shard can be made again; one that its shard does not hold goes.
+    A row keeps its description; its position comes from the shard that holds the track. Rows of unreadable shards
+    stay, because ingest can replace the shard; rows of tracks that their shard does not hold are removed.
 
     Parameters
     ----------
     rows
-        Of the old track table; none when it is lost.
+        Rows of the old track table; none when it is lost.
     shards
-        Those that can be read, by their name in the dataset. Those that `rows` do not name are left alone, unless
-        there are no rows: they may be the beginning of an append.
+        Readable shards, by their name in the dataset. Those that `rows` do not name are ignored, unless there are
+        no rows: they may belong to an interrupted append.
     audio
-        What the frames are.
+        Settings of the frames.
     order
-        Track ids in the order that rows without a table had.
+        Track ids in the order of the lost table, as far as known.
     """
     named = {row["shard"] for row in rows}
     used = {name: shard for name, shard in sorted(shards.items()) if name in named or not rows}
     held = {track.track_id: (name, track) for name, shard in used.items() for track in shard.tracks}
-    kept = [
+    rebuilt = [
         {**row, **_position(*held[row["track_id"]])} if row["track_id"] in held else row
         for row in rows
         if row["track_id"] in held or row["shard"] not in shards
@@ -44,23 +44,23 @@ def rebuild_rows(
     known = {row["track_id"] for row in rows}
     rank = {track_id: i for i, track_id in enumerate(order)}
     new = sorted((i for i in held if i not in known), key=lambda i: rank.get(i, len(rank)))
-    return kept + [_undescribed(*held[track_id], audio) for track_id in new]
+    return rebuilt + [_undescribed(*held[track_id], audio) for track_id in new]
 
 
 def infer_info(rows: Sequence[Row], shards: Mapping[str, Shard]) -> DatasetInfo:
-    """Return ``dataset.json`` as the shards and the folds of `rows` imply it.
+    """Infer ``dataset.json`` from the shards and the folds of `rows`.
 
     Raises
     ------
     DataError
-        When no shard says what it was made with, and there are tracks with sound.
+        When no shard has audio settings, and there are tracks with audio.
     """
     made = next((audio for audio in map(shard_audio, shards.values()) if audio), None)
     if made is None and rows and not any(row["shard"] for row in rows):
         fold_by, fold_assignment = infer_assignment(rows)
         return DatasetInfo(fold_by=fold_by, fold_assignment=fold_assignment)
     if made is None:
-        raise DataError("No shard can be read that says which audio settings the dataset was made with.")
+        raise DataError("No readable shard has the audio settings of the dataset.")
     fold_by, fold_assignment = infer_assignment(rows)
     named = sorted({row["shard"] for row in rows})
     return DatasetInfo(
@@ -77,7 +77,7 @@ def infer_info(rows: Sequence[Row], shards: Mapping[str, Shard]) -> DatasetInfo:
 
 
 def infer_assignment(rows: Sequence[Row]) -> tuple[str, str]:
-    """Return ``fold_by`` and ``fold_assignment`` under which the rows have the folds they have."""
+    """Infer ``fold_by`` and ``fold_assignment`` from the folds of rows."""
     ids, artists = [row["track_id"] for row in rows], [row["artist"] or "" for row in rows]
     folds = [row["fold"] for row in rows]
     keys = {fold_by: group_keys(ids, artists, fold_by) for fold_by in ("artist", "track")}
@@ -92,16 +92,16 @@ def infer_assignment(rows: Sequence[Row]) -> tuple[str, str]:
 
 
 def fold_of(shard: str) -> int:
-    """Return the fold that a shard's name in the dataset says it is of.
+    """Return the fold in a shard's name in the dataset.
 
     Raises
     ------
     DataError
-        When it says none.
+        When it has none.
     """
     found = re.search(r"fold-0(\d)/", shard)
     if found is None:
-        raise DataError(f"Shard {shard} does not say its fold: expected a folder fold-00 to fold-09.")
+        raise DataError(f"Shard {shard} has no fold in its name: expected a folder fold-00 to fold-09.")
     return int(found[1])
 
 

@@ -1,6 +1,5 @@
 """Which arrays of a patch file are what, and which rows each track fills: found without reading a patch."""
 
-import unicodedata
 from typing import Any
 
 import h5py
@@ -8,6 +7,7 @@ import numpy as np
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.patches.read import PatchFile, PatchFormat, PatchTrack, open_hdf5
+from cs_keras.data.schema import is_valid_id
 from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.storage.file_views import gc_paused
 
@@ -136,7 +136,7 @@ def _as_text(url: str, value: Any, row: int) -> str:
         text = value.decode() if isinstance(value, bytes) else str(value)
     except UnicodeDecodeError as error:
         raise DataError(f"{url}: the id of row {row} is not UTF-8 text. Received: {value!r}.") from error
-    if not text or any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+    if not is_valid_id(text):
         raise DataError(f"{url}: the id of row {row}, {text!r}, is empty or has control characters.")
     return text
 

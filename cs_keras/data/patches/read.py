@@ -98,7 +98,7 @@ class PatchFile:
         """Rows of all tracks."""
         return sum(track.n_rows for track in self.tracks)
 
-    def can_be(self, track: PatchTrack, n_frames: int) -> bool:
+    def can_have(self, track: PatchTrack, n_frames: int) -> bool:
         """Tell whether `n_frames` may be left of `track` when padding, at most one row, is dropped."""
         padding = track.n_rows * self.frames_per_row - n_frames
         return 0 <= padding <= (self.frames_per_row if len(self.row_shape) == 2 else 0)

@@ -123,7 +123,7 @@ class TestKinds:
 class TestTable:
     @pytest.mark.parametrize(
         ("ids", "message"),
-        [(["a", "a"], "id 'a' stands twice"), (["a", ""], "row 2 has no id"), ([], "no items")],
+        [(["a", "a"], "id 'a' occurs twice"), (["a", ""], "row 2 has no track_id"), ([], "no items")],
     )
     def test_ids_must_be_there_and_unique(self, ids, message):
         with pytest.raises(DataError, match=f"f.csv.*{message}"):

@@ -12,15 +12,15 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.demo import DemoConfig, draw_catalogue, synthesise
 from cs_keras.data.integrity.fingerprint import (
     MAX_BIT_ERROR_RATE,
+    MIN_HASH_WORDS,
     SILENT_WORD,
-    SKETCH_WORDS,
     Candidate,
-    Sketch,
+    MinHash,
     band_edges,
     bit_error_rate,
     extract_words,
     find_candidates,
-    make_sketch,
+    min_hash,
     word_bits,
 )
 
@@ -42,7 +42,7 @@ def words_of(samples: np.ndarray) -> np.ndarray:
 
 def rate_between(one: np.ndarray, other: np.ndarray) -> float:
     """Bit error rate as the search finds it; 1 where it finds no candidate."""
-    candidates = find_candidates([make_sketch(one), make_sketch(other)])
+    candidates = find_candidates([min_hash(one), min_hash(other)])
     return min((bit_error_rate(one, other, found.lag, BITS) for found in candidates), default=1.0)
 
 
@@ -86,7 +86,7 @@ def test_treated_copy_is_found(treatment: str, tracks: list[np.ndarray]) -> None
 
 def test_different_tracks_are_not_near_duplicates(tracks: list[np.ndarray]) -> None:
     words = [words_of(track) for track in tracks]
-    for found in find_candidates([make_sketch(each) for each in words]):
+    for found in find_candidates([min_hash(each) for each in words]):
         assert bit_error_rate(words[found.first], words[found.second], found.lag, BITS) > MAX_BIT_ERROR_RATE
 
 
@@ -115,7 +115,7 @@ def test_bands_of_a_short_transform_are_fewer() -> None:
 def test_silence_has_no_sketch_and_no_duplicate() -> None:
     silence = extract_words(np.zeros((200, AUDIO.n_bins), np.float16), AUDIO)
     assert (silence == SILENT_WORD).all()
-    assert len(make_sketch(silence).words) == 0
+    assert len(min_hash(silence).words) == 0
     assert bit_error_rate(silence, silence, 0, BITS) == 1.0
 
 
@@ -123,7 +123,7 @@ def test_silence_has_no_sketch_and_no_duplicate() -> None:
 def test_short_tracks_have_few_words(n_frames: int) -> None:
     words = extract_words(np.ones((n_frames, AUDIO.n_bins), np.float16), AUDIO)
     assert len(words) == max(0, n_frames - 16)
-    assert find_candidates([make_sketch(words)] * 2) == []
+    assert find_candidates([min_hash(words)] * 2) == []
 
 
 def random_words(n: int, seed: int = 0) -> np.ndarray:
@@ -143,21 +143,21 @@ def test_bit_error_rate_counts_bits() -> None:
 
 def test_sketch_does_not_depend_on_where_the_sound_starts() -> None:
     words = random_words(5000)
-    early, late = make_sketch(words), make_sketch(np.concatenate([np.zeros(7, np.uint32), words]))
-    assert len(early.words) == SKETCH_WORDS
+    early, late = min_hash(words), min_hash(np.concatenate([np.zeros(7, np.uint32), words]))
+    assert len(early.words) == MIN_HASH_WORDS
     assert early.words.tolist() == late.words.tolist()
     assert (late.frames - early.frames == 7).all()
 
 
 def test_search_equals_comparing_all_pairs() -> None:
     """Planted copies are found with their lag, and nothing else is."""
-    sketches = [make_sketch(random_words(1000, seed)) for seed in range(40)]
-    sketches += [Sketch(sketches[i].words, sketches[i].frames + np.int32(3 + i)) for i in (4, 17)]
+    sketches = [min_hash(random_words(1000, seed)) for seed in range(40)]
+    sketches += [MinHash(sketches[i].words, sketches[i].frames + np.int32(3 + i)) for i in (4, 17)]
     assert find_candidates(sketches) == [Candidate(4, 40, 7), Candidate(17, 41, 20)]
 
 
 def test_a_word_that_everybody_has_costs_no_more() -> None:
-    everywhere = Sketch(np.array([5], np.uint32), np.array([0], np.int32))
+    everywhere = MinHash(np.array([5], np.uint32), np.array([0], np.int32))
     assert find_candidates([everywhere] * 2000) == []
 
 

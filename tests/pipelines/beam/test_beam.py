@@ -16,8 +16,8 @@ from cs_keras.data.catalogue import Recording
 from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.progress import SilentProgress
 from pipelines.beam.parts import make_parts
-from pipelines.dataset.build import ShardPlan
-from pipelines.dataset.ingest import IngestConfig, PlannedPart, ShardMaker
+from pipelines.dataset.ingest import IngestConfig, ShardMaker
+from pipelines.dataset.shard_plan import ShardPlan
 from tests.command_line import run
 from tests.pipelines.makers import KilledShardMaker, Note, NoteMaker
 from tests.pipelines.test_kill import kill_when
@@ -132,9 +132,9 @@ def test_beam_that_is_not_installed_is_named(folder: Path, monkeypatch: pytest.M
 def test_a_worker_that_sees_other_recordings_makes_nothing(tmp_path: Path) -> None:
     part = ShardPlan("shards/fold-00/part-00000.h5", 0, (Recording(tmp_path / "not-mounted.wav", "x"),))
     settings = IngestConfig(AudioConfig())
-    planned = PlannedPart(part, "the digest of what the command saw")
+    maker = ShardMaker(tmp_path, settings, {part.name: "the digest of what the command saw"})
     with pytest.raises(StorageError, match="does not see the recordings of shards/fold-00/part-00000.h5"):
-        ShardMaker(tmp_path, settings).open()(planned)
+        maker.open()(part)
     assert not list(tmp_path.iterdir())
 
 

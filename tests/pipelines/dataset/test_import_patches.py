@@ -19,7 +19,8 @@ from cs_keras.data.schema import read_info, read_tracks
 from cs_keras.data.shards import read_shard
 from cs_keras.errors import ConfigError, DataError, StorageError
 from pipelines.dataset import import_patches as step
-from pipelines.dataset.import_patches import ImportConfig, import_patches, read_descriptions
+from pipelines.dataset.import_patches import ImportConfig, import_patches
+from pipelines.dataset.ingest_items import read_items
 from tests.command_line import run
 from tests.data.patches.test_read import AUDIO, STORAGE, TRACKS, known, write_thesis
 
@@ -90,7 +91,7 @@ def test_folds_are_those_that_an_ingest_would_give(tmp_path):
         + "".join(f"{i};{a};T {i};folk|pop\n" for i, a in artists.items())
         + "other;x;y;\n"
     )
-    descriptions = read_descriptions(table)
+    descriptions = read_items(table)
     done = import_patches(urls, tmp_path / "out", ImportConfig(AUDIO), descriptions)
     tracks = read_tracks(tmp_path / "out")
     ids = tracks.strings("track_id")
@@ -262,7 +263,7 @@ def test_more_files_can_be_appended(tmp_path):
     urls, frames = write_files(tmp_path / "in")
     import_patches(urls[:9], tmp_path / "out", SETTINGS)
     before = content(tmp_path / "out" / "shards")
-    with pytest.raises(ConfigError, match="3 of the recordings are not in it .*add them with --append"):
+    with pytest.raises(ConfigError, match="3 of the given ones are not in it .*add them with --append"):
         import_patches(urls, tmp_path / "out", SETTINGS)
     import_patches(urls[9:], tmp_path / "out", ImportConfig(AUDIO, fold_by="track", append=True))
     holds(tmp_path / "out", frames)
@@ -276,7 +277,7 @@ def test_more_files_can_be_appended(tmp_path):
             "path,artist\na,b\n",
             r"no column 'track_id'. Columns understood: track_id, .* Received: path, artist",
         ),
-        ("track_id,artist\na,b\na,c\n", "track_id 'a' stands twice"),
+        ("track_id,artist\na,b\na,c\n", "track_id 'a' occurs twice"),
         ("track_id,artist\na\n", "row 1 has 1 fields; expected 2"),
         ("", "the file is empty"),
     ],
@@ -284,7 +285,7 @@ def test_more_files_can_be_appended(tmp_path):
 def test_a_table_that_is_not_as_it_must_be_is_told(tmp_path, text, message):
     (tmp_path / "tracks.csv").write_text(text)
     with pytest.raises(DataError, match=message):
-        read_descriptions(tmp_path / "tracks.csv")
+        read_items(tmp_path / "tracks.csv")
 
 
 def test_the_command_line(tmp_path, capsys):
@@ -332,6 +333,6 @@ def test_index_and_features_files_by_their_names(tmp_path):
         file["index"] = list(frames)
     with fsspec.open("memory://features.h5", "wb") as out:
         out.write(buffer.getvalue())
-    settings = ImportConfig(AUDIO, "float32", "track", PatchFormat("index-features"))
+    settings = ImportConfig(AUDIO, "float32", "track", format=PatchFormat("index-features"))
     import_patches(["memory://features.h5"], tmp_path / "out", settings)
     holds(tmp_path / "out", frames, "float32")

@@ -96,7 +96,7 @@ def test_new_recordings_need_append(tmp_path: Path) -> None:
     made, out = recordings(tmp_path, 13), tmp_path / "out"
     ingest(made[:12], out, BY_TRACK)
     before = contents(out)
-    with pytest.raises(ConfigError, match=r"1 of the recordings are not in it \(first: 't12'\); .* --append"):
+    with pytest.raises(ConfigError, match=r"1 of the given ones are not in it \(first: 't12'\); .* --append"):
         ingest(made, out, BY_TRACK)
     assert contents(out) == before
 

@@ -58,12 +58,14 @@ def test_items_are_added_and_move_nothing(tmp_path: Path) -> None:
     ingest_items(read_items(write(tmp_path, many())), out, "artist")
     before = read_tracks(out)
     more = read_items(write(tmp_path, many(40, 40)))
-    with pytest.raises(ConfigError, match=r"holds a dataset of 60 items, and 20 of these.*'i60'.*--append"):
+    with pytest.raises(
+        ConfigError, match=r"holds a dataset of 60 tracks, and 20 of the given.*'i60'.*--append"
+    ):
         ingest_items(more, out, "artist")
     done = ingest_items(more, out, "artist", append=True)
     assert (done.n_tracks, done.n_new) == (80, 20)
     assert read_tracks(out).table.slice(0, 60).equals(before.table)
-    with pytest.raises(ConfigError, match="made with fold_by = artist; this command asks for track"):
+    with pytest.raises(ConfigError, match="made with fold_by = artist; this command has fold_by = track"):
         ingest_items(more, out, "track", append=True)
 
 
@@ -75,7 +77,7 @@ def test_items_may_be_artists(tmp_path: Path) -> None:
     assert folds == [hash_fold(f"artist {i}") for i in range(50)]
 
 
-def test_few_artists_are_dealt(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_few_artists_are_assigned_round_robin(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     table = write(tmp_path, "a,x,,,\nb,y,,,\nc,z,,,\nd,z,,,\n")
     assert run("ingest", "--no-audio", "--tracks", table, "--out", tmp_path / "out") == 0
     assert "round-robin by artist" in capfd.readouterr().out
@@ -97,7 +99,7 @@ def test_a_typed_table_may_have_lists_and_numbers(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("title\nx\n", "no column 'track_id'. Columns understood: track_id, artist"),
-        ("track_id\na\na\n", "track_id 'a' stands twice"),
+        ("track_id\na\na\n", "track_id 'a' occurs twice"),
         ("track_id,artist\n,x\n", "track_id '' is empty or has control characters"),
         ("track_id\n", "lists no items|no rows"),
         ("", "empty"),
@@ -137,7 +139,7 @@ def test_a_dataset_of_recordings_is_left_alone(tmp_path: Path) -> None:
     out = write_small(tmp_path / "out", [3, 5, 2], folds=[0, 7, 9])
     before = digest_of(out)
     with pytest.raises(
-        ConfigError, match="holds 3 recordings; items without any go into a dataset of their own"
+        ConfigError, match="holds 3 recordings; items without audio need a dataset of their own"
     ):
         ingest_items(read_items(write(tmp_path, many())), out, "artist", append=True)
     assert digest_of(out) == before
@@ -195,7 +197,7 @@ def test_a_lost_document_of_items_is_made_again(tmp_path: Path) -> None:
     info = read_info(out)
     assert infer_info(read_tracks(out).table.to_pylist(), {}) == info
     (out / "dataset.json").unlink()
-    assert repair_dataset(out) == ["dataset.json: made again from what the shards say"]
+    assert repair_dataset(out) == ["dataset.json: rebuilt from the shards"]
     assert read_info(out) == info and not check_dataset(out).errors
 
 

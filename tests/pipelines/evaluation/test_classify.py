@@ -118,7 +118,7 @@ def unlabelled(path: Path) -> None:
     [
         (lambda path: write_labels(path, N + 2), [], 1, "2 of 62 tracks, the first of them 't60'"),
         (lambda path: write_labels(path, 9), [], 1, "for 10 folds"),
-        (repeated, [], 1, "'t0' stands twice"),
+        (repeated, [], 1, "'t0' occurs twice"),
         (unlabelled, [], 1, "track 't0' has no label"),
         (lambda path: path.write_text("track_id,genre\nt0,x\n"), [], 1, "columns track_id and label"),
         (lambda path: path.unlink(), [], 1, "no such file"),

@@ -88,8 +88,8 @@ def test_arrays_are_one_attribute_of_many_numbers(ids_name: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "options", "error", "message"),
     [
-        ("track_id,x\na,1\na,2\n", {}, DataError, "id 'a' stands twice"),
-        ("track_id,x\n,1\n", {}, DataError, "row 1 has no id"),
+        ("track_id,x\na,1\na,2\n", {}, DataError, "id 'a' occurs twice"),
+        ("track_id,x\n,1\n", {}, DataError, "row 1 has no track_id"),
         ("track_id,x\n", {}, DataError, "no items|no rows"),
         ("track_id,title\na,One\n", {}, DataError, "holds no attributes"),
         ("track_id,x,x\na,1,2\n", {}, DataError, "the header names column 'x' more than once"),
@@ -131,7 +131,7 @@ IDS = np.array(["a", "b"])
         ({"ids": IDS, "features": np.array([[1], [np.inf]])}, "row 2: 'features' must be finite"),
         ({"ids": IDS, "features": np.ones((2, 0))}, "holds no attributes"),
         ({"ids": np.array([0.5, 1.5]), "features": np.ones((2, 1))}, "ids must be text or integers"),
-        ({"ids": np.array(["a", "a"]), "features": np.ones((2, 1))}, "id 'a' stands twice"),
+        ({"ids": np.array(["a", "a"]), "features": np.ones((2, 1))}, "id 'a' occurs twice"),
         ({"ids": np.array(["a", "b"], object), "features": np.ones((2, 1))}, "pickled"),
     ],
 )
