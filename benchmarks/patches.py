@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from cs_keras.data.batches import dataset_errors, prediction_batches
 from cs_keras.data.dataset import Dataset
-from cs_keras.evaluation.size_study import cosine_distances
-from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.evaluation.losses import measure_cosine_distances
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 from cs_keras.storage.location import locate
 from pipelines.factors.fit import open_factors
 from pipelines.inference.trained_run import load_run_model, read_run
@@ -60,7 +60,9 @@ def main() -> None:
     reference = factors.item_factors[windows.row[starts]]
     print(f"{len(starts)} test tracks, {len(outputs)} sequences of {run.sequence.frames} frames")
     for n in (*(count for count in COUNTS if count < most), most):
-        distances = cosine_distances(reference, mean_of_some(outputs, starts, n, np.random.default_rng(0)))
+        distances = measure_cosine_distances(
+            reference, mean_of_some(outputs, starts, n, np.random.default_rng(0))
+        )
         interval = bootstrap_interval(distances, seed=0)
         name = f"{n} of a track's" if n < most else "all of a track's"
         print(f"{name:<18} {distances.mean():.4f} ({interval[0]:.4f} to {interval[1]:.4f})")

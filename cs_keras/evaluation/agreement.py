@@ -23,7 +23,7 @@ from cs_keras.evaluation.search.intersection import count_shared
 from cs_keras.evaluation.search.metric_rows import squared_lengths
 from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.search.topk import Metric, TopK, top_k_dot, top_k_similar
-from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Overlap of lists from predicted factors with lists from reference factors, with what it takes to judge it.
+"""Overlap of lists from predicted factors with lists from reference factors, with chance level and intervals.
 
 For every query, take the k best tracks by the reference and the k best by the prediction: the overlap is the share
 they have in common, averaged over the queries. Queries are the tracks (similarity) or playlists (dot product).
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_count, check_factors, check_ks, check_same_shape
-from cs_keras.evaluation.search.intersection import count_shared
+from cs_keras.evaluation.search.intersection import chance_overlap, count_shared
 from cs_keras.evaluation.search.metric_rows import squared_lengths
 from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.search.topk import Metric, TopK, top_k_dot, top_k_ranking, top_k_similar
 from cs_keras.evaluation.statistics.permutation_test import check_comparable, permutation_test
-from cs_keras.evaluation.statistics.significance import bootstrap_interval, chance
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 from cs_keras.run_files.evaluation import OverlapAtK
 
 KS = (10, 50, 100, 500)
@@ -33,11 +33,11 @@ def rank_reference(
     max_queries: int = MAX_QUERIES,
     seed: int = 0,
 ) -> TopK:
-    """Return the reference's lists, to be made once for all the models that are held against it.
+    """Return the reference's lists, computed once for all models evaluated against it.
 
-    Queries whose reference order is undefined are left out (and so not counted in `n_queries`): playlists of
-    zeros, and by cosine tracks whose reference row is zero. Such tracks stay candidates. A prediction of zeros is
-    no reason to leave a query out: it is the model's own, and its list is tied.
+    Queries without a defined reference order are left out (and not counted in `n_queries`): playlists of zeros, and
+    by cosine tracks whose reference row is zero. Such tracks stay candidates. A prediction of zeros does not
+    exclude a query; its list is tied.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ def rank_reference(
     ks : tuple of int
         The lists are as long as the largest of these that has enough candidates.
     metric : {"cosine", "euclidean"}
-        Similarity; without effect if playlists ask.
+        Similarity; ignored if the queries are playlists.
     playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
         If given, the queries are playlists, by dot product.
     max_queries : int
-        If there are more queries, as many are sampled by `seed`.
+        A larger number of queries is sampled down to this, by `seed`.
     seed : int
 
     Returns
@@ -59,15 +59,17 @@ def rank_reference(
     Raises
     ------
     ConfigError
-        A list length or `max_queries` no positive whole number, or an unknown metric.
+        A list length or `max_queries` is not a positive whole number, or the metric is unknown.
     DataError
-        Factors that are not finite matrices of one width, no query left, or similarity of a single track.
+        Factors are not finite matrices of one width, no query is left, or there is a single track.
     """
     reference = check_factors("reference factors", reference)
     if playlist_factors is None:
         k = _longest(ks, len(reference) - 1)
-        asking = squared_lengths(reference) > 0 if metric == "cosine" else np.ones(len(reference), dtype=bool)
-        queries = _sample(np.flatnonzero(asking), max_queries, seed)
+        is_query = (
+            squared_lengths(reference) > 0 if metric == "cosine" else np.ones(len(reference), dtype=bool)
+        )
+        queries = _sample(np.flatnonzero(is_query), max_queries, seed)
         return top_k_similar(reference, k, metric=metric, queries=queries)
     playlists = check_factors("playlist factors", playlist_factors)
     queries = _sample(np.flatnonzero(squared_lengths(playlists)), max_queries, seed)
@@ -87,28 +89,28 @@ def evaluate_overlap(
     max_queries: int = MAX_QUERIES,
     reference_lists: TopK | None = None,
 ) -> list[OverlapAtK]:
-    """Evaluate how far a prediction ranks tracks as the reference does.
+    """Evaluate the overlap between lists from predicted and from reference factors.
 
     Parameters
     ----------
     reference : array_like, shape (n_tracks, n_factors), float32
     predicted : array_like, shape (n_tracks, n_factors), float32, or (n_tracks,)
-        Row i belongs to the track of reference row i. With playlists also one score a track, which ranks the
-        tracks the same for all of them.
+        Row i belongs to the track of reference row i. With playlists also one score a track: one ranking for all
+        playlists.
     ks : tuple of int
         List lengths. One that exceeds the candidates is reported as not available, never clipped.
     metric : {"cosine", "euclidean"}
-        Similarity; without effect if playlists ask.
+        Similarity; ignored if the queries are playlists.
     n_permutations, n_bootstrap : int
-        Of the permutation test and the bootstrap interval.
+        Permutations of the test and resamples of the bootstrap interval.
     seed : int
-        Of the two, and of the sample of queries.
+        Seed of both, and of the sample of queries.
     playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
         If given, the queries are playlists, by dot product; else the tracks, by similarity.
     max_queries : int
-        If there are more queries, as many are sampled.
+        A larger number of queries is sampled down to this.
     reference_lists : TopK, optional
-        What `rank_reference` returns for the same reference, playlists and metric; saves ranking it again.
+        Result of `rank_reference` for the same reference, playlists and metric; saves ranking it again.
 
     Returns
     -------
@@ -118,10 +120,10 @@ def evaluate_overlap(
     Raises
     ------
     ConfigError
-        A setting out of range.
+        A setting is out of range.
     DataError
-        Factors that do not match or are not finite, no query with a defined reference order (see
-        `rank_reference`), or `reference_lists` of another reference.
+        Factors do not match or are not finite, no query has a defined reference order (see `rank_reference`), or
+        `reference_lists` are of another reference.
     """
     reference = check_factors("reference factors", reference)
     ks = check_ks(ks)
@@ -155,28 +157,28 @@ def rank_predicted(
     playlist_factors: npt.ArrayLike | None = None,
     metric: Metric | None = None,
 ) -> TopK:
-    """Return lists of a prediction for the queries of the reference's lists, as long as these.
+    """Return lists of a prediction for the queries of the reference's lists, of the same length.
 
     Parameters
     ----------
     lists : TopK
-        Of `rank_reference`.
+        Result of `rank_reference`.
     predicted : array_like, shape (n_tracks, n_factors), float32, or (n_tracks,)
-        Of any number of factors; with playlists also one score a track.
+        Any number of factors; with playlists also one score a track.
     playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
-        If `lists` are those of playlists.
+        If the queries of `lists` are playlists.
     metric : {"cosine", "euclidean"}, optional
-        Of tracks by the prediction, where it is not the reference's: places of another space may have their own.
+        Similarity in the predicted space, if it differs from the reference's.
 
     Returns
     -------
     TopK
-        It says of itself what `lists` does, so that the two can be compared.
+        Labelled with the metric of `lists`, so that the two can be compared.
 
     Raises
     ------
     DataError
-        Factors that are not finite matrices of one width, or of other tracks than `lists`.
+        Factors are not finite matrices of one width, or are of other tracks than `lists`.
     """
     if playlist_factors is not None and np.ndim(predicted) == 1:
         found = top_k_ranking(predicted, lists.k, lists.queries)
@@ -206,7 +208,7 @@ def compare_lists(
     ks : tuple of int
         List lengths; those longer than the candidates are not available.
     n_permutations, n_bootstrap, seed : int
-        Of the permutation test and the bootstrap interval.
+        As for `evaluate_overlap`.
 
     Returns
     -------
@@ -216,9 +218,9 @@ def compare_lists(
     Raises
     ------
     ConfigError
-        A setting out of range.
+        A setting is out of range.
     DataError
-        Lists that cannot be compared, or are shorter than they must be.
+        Lists cannot be compared, or are too short.
     """
     available = tuple(k for k in ks if k <= reference.n_candidates)
     n_queries, n_candidates = len(reference.queries), reference.n_candidates
@@ -227,15 +229,15 @@ def compare_lists(
         shared = count_shared(reference.indices, predicted.indices, available, reference.n_items)
         tests = permutation_test(reference, predicted, available, n_permutations=n_permutations, seed=seed)
         for k, counts, test in zip(available, shared, tests, strict=True):
-            by_chance = chance(k, n_candidates, n_queries)
+            chance, chance_sd = chance_overlap(k, n_candidates, n_queries)
             low, high = bootstrap_interval(counts / k, n_bootstrap, seed=seed)
             tied_share = float(predicted.prefix(k).tied.mean())
             results[k] = OverlapAtK(
                 k=k,
                 available=True,
                 overlap=float((counts / k).mean()),
-                chance=by_chance.mean,
-                chance_sd=by_chance.sd,
+                chance=chance,
+                chance_sd=chance_sd,
                 low=low,
                 high=high,
                 p_value=test.p_value,
@@ -249,7 +251,7 @@ def compare_lists(
 
 
 def not_available(k: int, n_queries: int, n_candidates: int) -> OverlapAtK:
-    """Return what is said of lists that are longer than there are candidates."""
+    """Return the result for lists longer than the number of candidates."""
     nothing = dict.fromkeys(
         ("overlap", "chance", "chance_sd", "low", "high", "p_value", "null_mean", "tied_share", "flagged")
     )
@@ -265,7 +267,7 @@ def _sample(rows: Int64Array, max_rows: int, seed: int) -> Int64Array:
     """Return at most `max_rows` of some rows, in order, drawn without replacement if there are more."""
     if not len(rows):
         raise DataError(
-            "there is nothing to ask for: expected at least one playlist or track whose factors are not all zero. "
+            "there are no queries: expected at least one playlist or track whose factors are not all zero. "
             "Received: none."
         )
     if len(rows) <= check_count("max_queries", max_rows):

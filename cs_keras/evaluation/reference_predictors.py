@@ -1,4 +1,4 @@
-"""Predictors that know nothing of a track's sound: the rows a model's score must be held beside."""
+"""Reference predictors that use no audio: random factors, the mean, popularity, and the artist mean."""
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ def random_predictor(reference: npt.ArrayLike, seed: int) -> FloatArray:
 def mean_predictor(train_mean: npt.ArrayLike, n_tracks: int) -> FloatArray:
     """Return the same factors, the mean of the training tracks, for every track.
 
-    Every list from it is one long tie, so its overlap is that of row order: it belongs in the loss table.
+    All its lists are tied, so its overlap is that of row order: use it for losses only.
 
     Parameters
     ----------
@@ -68,10 +68,10 @@ def mean_predictor(train_mean: npt.ArrayLike, n_tracks: int) -> FloatArray:
 def score_by_popularity(reference: npt.ArrayLike, playlist_factors: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return one score a track: the mean over playlists of the reference's dot product with the track.
 
-    It shows how much of the dot-product overlap a single ranking for everybody reaches, such as popularity. It
-    knows the reference, so no trained popularity model should be expected to beat it by much; but it is not the
-    best of all single rankings for every k. Give the scores to `evaluate_overlap` as the prediction: collinear
-    factors would not do, since playlists at an obtuse angle to the mean would see the ranking reversed.
+    This popularity ranking (an oracle, since it uses the reference) shows how much of the dot-product overlap one
+    ranking for all playlists reaches. It is not the best single ranking for every k. Pass the scores to
+    `evaluate_overlap` as the prediction; collinear factors would reverse the ranking for playlists at an obtuse
+    angle to the mean.
 
     Parameters
     ----------
@@ -96,3 +96,42 @@ def score_by_popularity(reference: npt.ArrayLike, playlist_factors: npt.ArrayLik
     for block in blocks(len(scores), ROWS_PER_BLOCK):
         scores[block] = (reference[block] * mean_playlist).sum(axis=1)
     return scores
+
+
+def predict_artist_means(
+    train_factors: npt.ArrayLike, train_artists: npt.ArrayLike, artists: npt.ArrayLike
+) -> FloatArray:
+    """Predict for each track the mean factors of its artist's training tracks.
+
+    Tracks of an artist without training tracks get the mean of all training tracks, so they tie with each other;
+    with folds by artist, that is every track.
+
+    Parameters
+    ----------
+    train_factors : array_like, shape (n_train_tracks, n_factors), float32
+    train_artists : array_like, shape (n_train_tracks,), str or int
+    artists : array_like, shape (n_tracks,), of the same kind
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_tracks, n_factors), float32
+
+    Raises
+    ------
+    DataError
+        Not a finite factor matrix, or not one artist for each of its rows.
+    """
+    factors = check_factors("train factors", train_factors).astype(np.float64)
+    names, codes = np.unique(train_artists, return_inverse=True)
+    if np.shape(train_artists) != (len(factors),):
+        raise DataError(
+            f"artists do not match: expected one for each of {len(factors)} training tracks. "
+            f"Received: shape {np.shape(train_artists)}."
+        )
+    sums = np.zeros((len(names), factors.shape[1]))
+    np.add.at(sums, codes, factors)
+    means = np.vstack((sums / np.bincount(codes)[:, np.newaxis], factors.mean(axis=0))).astype(np.float32)
+    wanted = np.asarray(artists)
+    found = np.searchsorted(names, wanted).clip(max=len(names) - 1)
+    rows = np.where(names[found] == wanted, found, len(names))  # the last row is the mean of all
+    return np.asarray(means[rows])

@@ -1,26 +1,21 @@
-"""What a larger catalogue to learn from is worth, and how hard a larger one is to place."""
+"""Metrics of a size study: two training sizes, each evaluated on two test sizes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from cs_keras.evaluation.checks import check_factors, check_same_shape
+from cs_keras.evaluation.checks import FloatArray
+from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.overlap import evaluate_overlap
-from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.statistics.comparison import Comparison, compare_with
-from cs_keras.evaluation.statistics.resampling import Resampling
-from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.evaluation.statistics.resampling import Resampling, bootstrap_interval
 from cs_keras.run_files.evaluation import OverlapAtK
 
 SMALL, LARGE = SIZES = ("small", "large")
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class SizeResult:
-    """How well a model places a set of test tracks.
+    """Metrics of one model on one set of test tracks.
 
     Attributes
     ----------
@@ -38,7 +33,7 @@ class SizeResult:
 
 @dataclass(frozen=True)
 class SizeStudy:
-    """Two models, one trained on part of the tracks of the other, on two sets of test tracks, one within the other.
+    """Results of two models, one trained on part of the other's tracks, on two nested sets of test tracks.
 
     Attributes
     ----------
@@ -49,9 +44,9 @@ class SizeStudy:
     n_train, n_test : mapping of str to int
         Tracks, by size.
     results : mapping of (str, str) to SizeResult
-        By the size trained on and the size tested on.
+        By training size and test size.
     gains : mapping of str to Comparison
-        By the size tested on: cosine distance of the model of the small set less that of the large set, per track.
+        By test size: cosine distance of the small model minus that of the large one, per track.
     k : int
         List length of overlaps.
     """
@@ -65,34 +60,10 @@ class SizeStudy:
     k: int
 
 
-def cosine_distances(reference: npt.ArrayLike, predicted: npt.ArrayLike) -> Float64Array:
-    """Return 1 - cosine for each track; a row of zeros has no direction, so its distance is 1.
-
-    Parameters
-    ----------
-    reference, predicted : array_like, shape (n_tracks, n_factors), float32
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_tracks,), float64
-
-    Raises
-    ------
-    DataError
-        Not two finite factor matrices of one shape.
-    """
-    reference = check_factors("reference factors", reference)
-    predicted = check_factors("predicted factors", predicted)
-    check_same_shape(reference, predicted)
-    truth, guess = reference.astype(np.float64), predicted.astype(np.float64)
-    lengths = np.linalg.norm(truth, axis=1) * np.linalg.norm(guess, axis=1)
-    return np.asarray(1 - (truth * guess).sum(axis=1) / np.where(lengths > 0, lengths, 1))
-
-
 def evaluate_size(
     reference: FloatArray, predicted: FloatArray, k: int, resampling: Resampling, max_queries: int
 ) -> SizeResult:
-    """Return how well predictions place some tracks, each among them all.
+    """Evaluate predictions of some test tracks, with lists among these tracks.
 
     Parameters
     ----------
@@ -100,11 +71,11 @@ def evaluate_size(
     k : int
         List length.
     resampling : Resampling
-        Of intervals and tests.
+        Settings of intervals and tests.
     max_queries : int
-        Most tracks whose lists are compared; of more a sample is.
+        Tracks whose lists are compared at most; a larger set is sampled.
     """
-    distances = cosine_distances(reference, predicted)
+    distances = measure_cosine_distances(reference, predicted)
     low, high = bootstrap_interval(distances, resampling.n_bootstrap, resampling.level, resampling.seed)
     (overlap,) = evaluate_overlap(
         reference,
@@ -121,15 +92,10 @@ def evaluate_size(
 def compare_sizes(
     reference: FloatArray, predicted: Mapping[str, FloatArray], resampling: Resampling
 ) -> Comparison:
-    """Return by how much the model of the large set lies nearer than that of the small one, track by track.
+    """Compare the cosine distances of the two models, track by track: small minus large.
 
-    Parameters
-    ----------
-    reference : ndarray of float32, shape (n_tracks, n_factors)
-    predicted : mapping of str to ndarray, shape (n_tracks, n_factors)
-        By the size that a model was trained on.
-    resampling : Resampling
+    `predicted` holds factors of the shape of `reference`, (n_tracks, n_factors), by training size.
     """
-    distances = {size: cosine_distances(reference, predicted[size]) for size in SIZES}
-    (found,) = compare_with(distances, LARGE, resampling)
-    return found
+    distances = {size: measure_cosine_distances(reference, predicted[size]) for size in SIZES}
+    (comparison,) = compare_with(distances, LARGE, resampling)
+    return comparison

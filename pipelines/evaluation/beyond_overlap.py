@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.beyond_accuracy import artist_repetition, measure_exposure, popularity_ratio
-from cs_keras.evaluation.group_ranking import measure_group_ndcg
-from cs_keras.evaluation.groups import measure_group_means
+from cs_keras.evaluation.groups import measure_group_means, measure_group_ndcg
 from cs_keras.evaluation.labels.cohesion import genre_matrix, measure_cohesion
 from cs_keras.evaluation.search.topk import TopK
 from cs_keras.run_files.evaluation import GroupMeans

@@ -11,13 +11,15 @@ import numpy.typing as npt
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.labels.classification import (
     MAJORITY,
-    Classified,
-    bootstrap_interval,
-    classify,
-    confusion,
+    CrossValidation,
+    Integers,
+    LabelledTracks,
+    bootstrap_accuracy,
     corrected_interval,
+    count_confusions,
+    cross_validate,
+    make_folds,
 )
-from cs_keras.evaluation.labels.classification_folds import Examples, Integers, make_folds
 from cs_keras.factors.arrays import check_ids, read_arrays, require_arrays
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location
@@ -139,7 +141,7 @@ def classify_features(
     for head in (MAJORITY, *heads):
         with progress.task(f"{head}: folds", n_fits) as advance:
             results[head] = _summary(
-                examples, classify(examples, folds, head, config.seed, advance), config.seed
+                examples, cross_validate(examples, folds, head, config.seed, advance), config.seed
             )
     names, counts = np.unique(examples.labels, return_counts=True)
     return {
@@ -154,7 +156,7 @@ def classify_features(
     }
 
 
-def _examples(table: FeatureTable, labelled: Labelled) -> tuple[list[str], Examples]:
+def _examples(table: FeatureTable, labelled: Labelled) -> tuple[list[str], LabelledTracks]:
     row_of = {track_id: row for row, track_id in enumerate(table.ids.tolist())}
     ids = [track_id for track_id in labelled.labels if track_id in row_of]
     n_missing = len(labelled.labels) - len(ids)
@@ -168,7 +170,7 @@ def _examples(table: FeatureTable, labelled: Labelled) -> tuple[list[str], Examp
         raise DataError(f"None of the tracks of {table.source} has a label in {labelled.source}.")
     rows = [row_of[track_id] for track_id in ids]
     labels = np.array([labelled.labels[track_id] for track_id in ids], np.str_)
-    return ids, Examples(table.matrix[rows], labels, _groups(ids, labelled.artists))
+    return ids, LabelledTracks(table.matrix[rows], labels, _groups(ids, labelled.artists))
 
 
 def _groups(ids: Sequence[str], artists: dict[str, str] | None) -> Integers:
@@ -180,7 +182,7 @@ def _groups(ids: Sequence[str], artists: dict[str, str] | None) -> Integers:
 
 
 def _folds(
-    ids: Sequence[str], examples: Examples, labelled: Labelled, config: FoldsConfig
+    ids: Sequence[str], examples: LabelledTracks, labelled: Labelled, config: FoldsConfig
 ) -> tuple[Integers, str]:
     """Return the fold of each track, shape (n_repeats, n), and where folds are from."""
     given = read_folds(config.folds) if isinstance(config.folds, Path) else None
@@ -204,13 +206,13 @@ def _folds(
     return numbers[np.newaxis].astype(np.int64), "given"
 
 
-def _summary(examples: Examples, classified: Classified, seed: int) -> dict[str, Any]:
+def _summary(examples: LabelledTracks, classified: CrossValidation, seed: int) -> dict[str, Any]:
     summary = {
         "accuracy": float(np.mean(classified.predicted == examples.labels)),
-        "interval_tracks": bootstrap_interval(examples, classified, seed),
+        "interval_tracks": bootstrap_accuracy(examples, classified, seed),
         "fold_accuracy": classified.fold_accuracy.tolist(),
         "settings": list(classified.settings),
-        "confusion": confusion(examples, classified).tolist(),
+        "confusion": count_confusions(examples, classified).tolist(),
     }
     if len(classified.predicted) > 1:
         summary["interval_repeats"] = corrected_interval(classified)

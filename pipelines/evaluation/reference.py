@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cs_keras.data.genres import track_genres
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import DataError
-from cs_keras.evaluation.groups import assign_popularity_groups, find_known_artists
+from cs_keras.evaluation.groups import assign_popularity_groups
 from cs_keras.factors.store import Factors
 
 Matrix = npt.NDArray[np.float32]
@@ -90,7 +90,7 @@ class Reference:
     @property
     def artist_known(self) -> npt.NDArray[np.bool_]:
         """Whether the artist of each test track made a train track, shape (n_test,)."""
-        return find_known_artists(self.artists, self.train_artists)
+        return np.isin(self.artists, self.train_artists)
 
     @property
     def groups(self) -> dict[str, npt.NDArray[Any]]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
-from cs_keras.evaluation.artist_mean import predict_artist_means
-from cs_keras.evaluation.reference_predictors import random_predictor, score_by_popularity
+from cs_keras.evaluation.reference_predictors import (
+    predict_artist_means,
+    random_predictor,
+    score_by_popularity,
+)
 from cs_keras.run_files.evaluation import ARTIST_MEAN, POPULARITY, RANDOM, REFIT_CEILING
 from pipelines.evaluation.reference import Predictor, Reference
 

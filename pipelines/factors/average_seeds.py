@@ -13,7 +13,7 @@ import scipy.sparse
 
 from cs_keras.data.schema import INTERACTIONS_FILE, factors_path, read_tracks
 from cs_keras.evaluation.fits import Fit, average_fits
-from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.scaling import fit_scaler

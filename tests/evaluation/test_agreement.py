@@ -8,7 +8,7 @@ from cs_keras.evaluation.agreement import measure_agreement
 from cs_keras.evaluation.fits import Fit, average_fits, find_rotation
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import top_k_similar
-from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+import scipy.sparse
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.groups import assign_popularity_groups, find_known_artists, measure_group_means
-from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.evaluation.groups import assign_popularity_groups, measure_group_means, measure_group_ndcg
+from cs_keras.evaluation.ranking import ndcg_at_k
+from cs_keras.evaluation.search.topk import top_k_dot
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 
 
 def test_means_of_groups(random):
@@ -38,10 +41,6 @@ def test_popularity_groups_of_different_counts_are_even(random):
     assert sizes.sum() == 103 and sizes.max() - sizes.min() <= 1
 
 
-def test_artists_known():
-    np.testing.assert_array_equal(find_known_artists(["x", "y", "x"], ["x", "z"]), [True, False, True])
-
-
 def test_bad_input_is_named():
     with pytest.raises(DataError, match=r"each of the 2 values. Received: shape \(3,\)"):
         measure_group_means([0.0, 1.0], [0, 1, 1])
@@ -49,3 +48,29 @@ def test_bad_input_is_named():
         measure_group_means([0.0, np.nan], [0, 1])
     with pytest.raises(ConfigError, match="n_groups"):
         assign_popularity_groups([1, 2], 0)
+
+
+RANDOM = np.random.default_rng(0)
+PLAYLISTS = RANDOM.standard_normal((40, 5)).astype(np.float32)
+ITEMS = RANDOM.standard_normal((30, 5)).astype(np.float32)
+HELD_OUT = scipy.sparse.csr_matrix(RANDOM.random((40, 30)) < 0.1, dtype=np.float32)
+
+
+@pytest.mark.parametrize("k", [1, 7, 30])
+def test_each_group_is_the_ndcg_of_its_own_columns(k: int) -> None:
+    groups = RANDOM.integers(0, 3, 30)
+    found = measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, k), HELD_OUT, groups)
+    assert list(found) == [0, 1, 2]
+    for label, values in found.items():
+        columns = HELD_OUT.multiply((groups == label)[np.newaxis]).tocsr()
+        np.testing.assert_allclose(values, ndcg_at_k(PLAYLISTS, ITEMS, columns, k), rtol=1e-12)
+
+
+def test_one_group_is_the_ordinary_ndcg() -> None:
+    found = measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, 10), HELD_OUT, np.ones(30, dtype=bool))
+    np.testing.assert_allclose(found[True], ndcg_at_k(PLAYLISTS, ITEMS, HELD_OUT, 10), rtol=1e-12)
+
+
+def test_what_does_not_match_is_told() -> None:
+    with pytest.raises(DataError, match=r"expected shapes \(40, 30\) and \(30,\)"):
+        measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, 3), HELD_OUT, np.ones(29))

@@ -9,7 +9,7 @@ from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import top_k_similar
-from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 from cs_keras.run_files.evaluation import GapShare
 
 

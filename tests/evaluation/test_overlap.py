@@ -97,7 +97,7 @@ def test_queries_without_a_reference_order_are_left_out(reference, playlists):
     predicted[20:60] = 0  # the model's own fault: counted, and seen
     row = evaluate_overlap(reference, predicted, ks=(5,), **FEW)[0]
     assert row.n_queries == 148 and row.flagged
-    with pytest.raises(DataError, match="nothing to ask for"):
+    with pytest.raises(DataError, match="there are no queries"):
         evaluate_overlap(0 * reference, reference, ks=(5,), **FEW)
 
 

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor, score_by_popularity
+from cs_keras.evaluation.reference_predictors import (
+    mean_predictor,
+    predict_artist_means,
+    random_predictor,
+    score_by_popularity,
+)
+
+TRAIN = np.array([[1, 0], [3, 0], [0, 8]], dtype=np.float32)
 
 
 def test_random_predictor_has_the_reference_moments(random):
@@ -33,3 +40,15 @@ def test_one_ranking_scores_are_mean_dot_products(random):
     np.testing.assert_allclose(score_by_popularity(reference, playlists), expected, atol=1e-6)
     with pytest.raises(DataError, match="Received: 4 and 3"):
         score_by_popularity(reference[:, :3], playlists)
+
+
+def test_known_artists_get_their_mean_and_others_that_of_all() -> None:
+    found = predict_artist_means(TRAIN, ["b", "b", "d"], ["d", "a", "b", "z", "c"])
+    of_all = [4 / 3, 8 / 3]
+    np.testing.assert_allclose(found, [[0, 8], of_all, [2, 0], of_all, of_all], rtol=1e-6)  # float32
+    assert found.dtype == np.float32
+
+
+def test_artists_must_match_the_tracks() -> None:
+    with pytest.raises(DataError, match="expected one for each of 3 training tracks"):
+        predict_artist_means(TRAIN, ["b", "b"], ["b"])

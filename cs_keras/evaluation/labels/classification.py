@@ -1,10 +1,12 @@
-"""Heads on features: how well a support vector machine tells labelled tracks apart that it was not fitted on.
+"""Cross-validated support vector machines on features: how well they separate labelled tracks.
 
-The way to judge features that were learnt for something else (van den Oord, Dieleman & Schrauwen 2014; Choi et al.
-2017). Scaling, the choice of settings and the machine itself see the training folds alone.
+The usual evaluation of features learnt for another task (van den Oord, Dieleman & Schrauwen 2014; Choi et al.
+2017). Scaling, the choice of settings and the classifier see the training folds alone. Folds have similar shares of
+each label, and tracks of one group (an artist) stay in one fold.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,47 +14,73 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from sklearn.dummy import DummyClassifier
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from cs_keras.config import check_choice
 from cs_keras.errors import DataError
-from cs_keras.evaluation.labels.classification_folds import (
-    Examples,
-    Integers,
-    check_folds,
-    group_counts,
-    split,
-)
-from cs_keras.evaluation.statistics.resampling import Resampling, resample_means
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
+
+Integers = npt.NDArray[np.int64]
 
 HEADS = ("linear", "rbf")
 MAJORITY = "majority"
 INNER_FOLDS = 3
-PENALTIES = (
-    0.1,
-    1.0,
-    10.0,
-    100.0,
-    1000.0,
-)  # of `linear` divided by the number of features, so that all sizes fit
+PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of `linear` divided by the number of features, to suit any size
 GAMMAS = (0.1, 1.0, 10.0)  # divided by the number of features: 1 is scikit-learn's "scale"
 CACHE_MB = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Classified:
-    """What one head said of every track while its fold was held out.
+class LabelledTracks:
+    """Features and labels of tracks.
+
+    Attributes
+    ----------
+    features : ndarray, shape (n, n_features), float
+    labels : ndarray of str, shape (n,)
+    groups : ndarray of int64, shape (n,)
+        Tracks of one group, such as an artist, share a fold; a distinct number for each unknown one.
+
+    Raises
+    ------
+    DataError
+        Shapes do not match, features are not finite, or there are fewer than two labels.
+    """
+
+    features: npt.NDArray[np.floating[Any]]
+    labels: npt.NDArray[np.str_]
+    groups: Integers
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or len({len(self.features), len(self.labels), len(self.groups)}) != 1:
+            raise DataError(
+                f"expected features of shape ({len(self.labels)}, n_features). Received: {self.features.shape}."
+            )
+        if not np.isfinite(self.features).all():
+            raise DataError("features must be finite numbers; some are not.")
+        if len(self.classes) < 2:
+            raise DataError(f"expected at least two labels. Received: {', '.join(self.classes)}.")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Distinct labels, sorted."""
+        return tuple(np.unique(self.labels).tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """Predictions of one classifier for every track, from fits without the track's fold.
 
     Attributes
     ----------
     predicted : ndarray of str, shape (n_repeats, n)
     fold_accuracy : ndarray, shape (n_repeats, n_folds)
-        Share of a held-out fold's tracks that are told right.
+        Share of a held-out fold's tracks that are classified correctly.
     settings : tuple of dict
-        Chosen in each fold, repeat after repeat; empty ones where there is nothing to choose.
+        Chosen in each fold, one repeat after another; empty where there is nothing to choose.
     """
 
     predicted: npt.NDArray[np.str_]
@@ -60,39 +88,62 @@ class Classified:
     settings: tuple[dict[str, float], ...]
 
 
-def classify(
-    examples: Examples,
+def make_folds(examples: LabelledTracks, n_folds: int, n_repeats: int, seed: int) -> Integers:
+    """Assign tracks to folds with similar shares of each label, whole groups together; shape (n_repeats, n).
+
+    Raises
+    ------
+    DataError
+        A label has fewer groups than there are folds.
+    """
+    counts = _count_groups(examples, np.arange(len(examples.labels)))
+    rarest = min(counts, key=lambda label: counts[label])
+    if counts[rarest] < n_folds:
+        raise DataError(
+            f"too few examples of {rarest!r} for {n_folds} folds: expected as many tracks (or artists, where "
+            f"known) of each label. Received: {counts[rarest]}."
+        )
+    folds = np.empty((n_repeats, len(examples.labels)), np.int64)
+    for repeat, row in enumerate(folds):
+        for number, (_, test) in enumerate(_split(examples, n_folds, seed + repeat)):
+            row[test] = number
+    return folds
+
+
+def cross_validate(
+    examples: LabelledTracks,
     folds: Integers,
     head: str,
     seed: int = 0,
     on_fold: Callable[[int], None] = lambda n_folds: None,
-) -> Classified:
-    """Fit a head without each fold in turn, and let it say the labels of that fold's tracks.
+) -> CrossValidation:
+    """Fit a classifier without each fold in turn and predict the labels of that fold's tracks.
 
     Parameters
     ----------
     examples
-        Of n tracks.
+        n tracks.
     folds : ndarray of int64, shape (n_repeats, n)
-        Of `make_folds`, or given; each row holds numbers from 0, all of them.
+        From `make_folds` or elsewhere; each row holds all numbers from 0 to its largest.
     head : {"linear", "rbf", "majority"}
-        A support vector machine (scikit-learn's SVC, one against one) on features of mean 0 and variance 1. Its C,
-        and the gamma of ``rbf``, are those of the best accuracy in a cross-validation inside the training folds. Or
-        whichever label is commonest in the training folds.
+        A support vector machine (scikit-learn's SVC, one against one) on features of mean 0 and variance 1, whose
+        C, and gamma for ``rbf``, have the best accuracy in a cross-validation inside the training folds; or the
+        most frequent label of the training folds.
     seed : int
-        Of the folds inside.
+        Seed of the inner folds.
     on_fold
         Called with 1 after each fold.
 
     Raises
     ------
     ConfigError
-        There is no such head.
+        The head is unknown.
     DataError
-        See `check_folds`.
+        A row has one fold only, or an empty one; or outside some fold a label has fewer than two tracks, or
+        artists.
     """
     check_choice("head", head, (*HEADS, MAJORITY))
-    check_folds(examples, folds)
+    _check_folds(examples, folds)
     predicted = np.empty((len(folds), len(examples.labels)), examples.labels.dtype)
     accuracy, settings = np.empty((len(folds), int(folds.max()) + 1)), []
     for repeat, row in enumerate(folds):
@@ -103,36 +154,37 @@ def classify(
             accuracy[repeat, number] = np.mean(predicted[repeat, test] == examples.labels[test])
             settings.append(chosen)
             on_fold(1)
-    return Classified(predicted, accuracy, tuple(settings))
+    return CrossValidation(predicted, accuracy, tuple(settings))
 
 
-def confusion(examples: Examples, classified: Classified) -> Integers:
-    """Return how often a label (row) was taken for each (column), over all repeats; shape (n, n) for n labels."""
-    place = {label: number for number, label in enumerate(examples.classes)}
-    counts = np.zeros((len(place), len(place)), np.int64)
-    truth = [place[label] for label in examples.labels.tolist()]
-    for row in classified.predicted:
-        np.add.at(counts, (truth, [place[label] for label in row.tolist()]), 1)
+def count_confusions(examples: LabelledTracks, result: CrossValidation) -> Integers:
+    """Return the confusion matrix over all repeats, true label (row) by predicted label (column)."""
+    counts = np.zeros((len(examples.classes),) * 2, np.int64)
+    truth = np.searchsorted(examples.classes, examples.labels)
+    for row in result.predicted:
+        np.add.at(counts, (truth, np.searchsorted(examples.classes, row)), 1)
     return counts
 
 
-def bootstrap_interval(examples: Examples, classified: Classified, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % interval of the mean accuracy, for tracks drawn anew: percentiles of a bootstrap.
+def bootstrap_accuracy(
+    examples: LabelledTracks, result: CrossValidation, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of the mean accuracy over tracks.
 
-    Tracks of one artist are alike, and drawn one by one all the same; what other folds would give it cannot tell.
+    Tracks are drawn one by one although those of one artist are alike, and the variation between folds is not
+    covered.
     """
-    resampling = Resampling(seed=seed)
-    is_right = np.mean(classified.predicted == examples.labels, axis=0, keepdims=True, dtype=np.float64)
-    return resampling.interval(resample_means(is_right, resampling.n_bootstrap, resampling.seed)[0])
+    is_correct = np.mean(result.predicted == examples.labels, axis=0, dtype=np.float64)
+    return bootstrap_interval(is_correct, seed=seed)
 
 
-def corrected_interval(classified: Classified) -> tuple[float, float]:
-    """Return the 95 % interval of the mean accuracy over repeated folds, whose training tracks are mostly the same.
+def corrected_interval(result: CrossValidation) -> tuple[float, float]:
+    """Return the 95 % interval of the mean accuracy over repeated folds, which share most training tracks.
 
     Student's t with the variance (1 / J + n_test / n_train) s², for J held-out folds whose accuracies have variance
     s²: Nadeau and Bengio 2003, "Inference for the generalization error", section 4.2.
     """
-    accuracy = classified.fold_accuracy
+    accuracy = result.fold_accuracy
     n_folds = accuracy.shape[1]
     variance = (1 / accuracy.size + 1 / (n_folds - 1)) * accuracy.var(ddof=1)
     margin = stats.t.ppf(0.975, accuracy.size - 1) * np.sqrt(variance)
@@ -140,20 +192,53 @@ def corrected_interval(classified: Classified) -> tuple[float, float]:
     return float(mean - margin), float(mean + margin)
 
 
-def _fit(examples: Examples, train: Integers, head: str, seed: int) -> tuple[Any, dict[str, float]]:
-    """Return a fitted head, and the settings that were chosen for it; `train` holds rows."""
+def _check_folds(examples: LabelledTracks, folds: Integers) -> None:
+    """Raise `DataError` unless every training part can be split again, to choose settings."""
+    for row in folds:
+        if row.max() < 1:
+            raise DataError("expected at least two folds. Received: one.")
+        for number in range(row.max() + 1):
+            if number not in row:
+                raise DataError(f"fold {number + 1} of {row.max() + 1} is empty: there are too few artists.")
+            counts = _count_groups(examples, np.flatnonzero(row != number))
+            for label in examples.classes:
+                if counts[label] < 2:
+                    raise DataError(
+                        f"too few examples of {label!r}: expected two tracks (or artists, where known) outside "
+                        f"fold {number + 1}. Received: {counts[label]}."
+                    )
+
+
+def _split(examples: LabelledTracks, n_folds: int, seed: int) -> Iterator[tuple[Integers, Integers]]:
+    """Yield train and test rows, whole groups together, with similar shares of each label."""
+    rows, labels = examples.features, examples.labels
+    if len(np.unique(examples.groups)) < len(labels):
+        grouped = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        yield from grouped.split(rows, labels, examples.groups)
+    else:
+        yield from StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(rows, labels)
+
+
+def _count_groups(examples: LabelledTracks, rows: Integers | Sequence[int]) -> Counter[str]:
+    """Return the number of groups of each label among `rows`."""
+    pairs = set(zip(examples.labels[rows].tolist(), examples.groups[rows].tolist(), strict=True))
+    return Counter(label for label, _ in pairs)
+
+
+def _fit(examples: LabelledTracks, train: Integers, head: str, seed: int) -> tuple[Any, dict[str, float]]:
+    """Return a classifier fitted on the rows `train`, and its chosen settings."""
     features, labels = examples.features[train], examples.labels[train]
     if head == MAJORITY:
         return DummyClassifier(strategy="most_frequent").fit(features, labels), {}
-    inside = Examples(features, labels, examples.groups[train])
-    n_folds = min(INNER_FOLDS, *group_counts(inside, np.arange(len(train))).values())
-    splits = list(split(inside, n_folds, seed))
+    inner = LabelledTracks(features, labels, examples.groups[train])
+    n_folds = min(INNER_FOLDS, *_count_groups(inner, np.arange(len(train))).values())
+    splits = list(_split(inner, n_folds, seed))
     if any(len(np.unique(labels[rows])) < 2 for rows, _ in splits):
         raise DataError("too few artists to choose settings: without some of them a single label is left.")
     n_features = features.shape[1]
     grid = {"svm__C": [C / n_features if head == "linear" else C for C in PENALTIES]}
     if head == "rbf":
         grid["svm__gamma"] = [gamma / n_features for gamma in GAMMAS]
-    machine = Pipeline([("scale", StandardScaler()), ("svm", SVC(kernel=head, cache_size=CACHE_MB))])
-    search = GridSearchCV(machine, grid, cv=splits, error_score="raise").fit(features, labels)
+    pipeline = Pipeline([("scale", StandardScaler()), ("svm", SVC(kernel=head, cache_size=CACHE_MB))])
+    search = GridSearchCV(pipeline, grid, cv=splits, error_score="raise").fit(features, labels)
     return search, {name.removeprefix("svm__"): float(value) for name, value in search.best_params_.items()}

@@ -1,7 +1,7 @@
-"""How many items two sets of lists share, for every prefix length at once.
+"""Items that two sets of lists share, for every prefix length at once, and how many random lists share.
 
-An item at place i of one list and place j of the other (from 0) is shared by the first k of both as soon as
-k > max(i, j). A table of the places in one list therefore answers for every k with a single look-up per item.
+An item at rank i of one list and rank j of the other (from 0) is shared by the first k of both as soon as
+k > max(i, j). A table of the ranks in one list therefore answers for every k with a single look-up per item.
 """
 
 from typing import Any
@@ -9,12 +9,42 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.errors import DataError
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.evaluation.checks import check_count
+from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.search.search import Int64Array, blocks
 
 IntArray = npt.NDArray[np.integer[Any]]
 
-TABLE_ENTRIES = 2**22  # of places held at a time: 8 MB for lists of up to 65,535
+TABLE_ENTRIES = 2**22  # ranks held at a time: 8 MB for lists of up to 65,535
+
+
+def chance_overlap(k: int, n_candidates: int, n_queries: int = 1) -> tuple[float, float]:
+    """Return the mean overlap of random lists and its standard deviation, shares from 0 to 1.
+
+    The number of common items of two lists is hypergeometric: k draws without replacement from `n_candidates`, k
+    of them hits. The standard deviation takes the lists of different queries as independent; real ones share
+    popular tracks, so their spread is wider, as `permutation_test` measures it.
+
+    Parameters
+    ----------
+    k : int
+        Length of the lists, at most `n_candidates`.
+    n_candidates : int
+    n_queries : int
+        Lists averaged over.
+
+    Raises
+    ------
+    ConfigError
+        Not positive whole numbers, or k above `n_candidates`.
+    """
+    k, n_candidates = check_count("k", k), check_count("n_candidates", n_candidates)
+    if k > n_candidates:
+        raise ConfigError(f"k is out of range: expected at most {n_candidates} candidates. Received: {k}.")
+    share = k / n_candidates
+    variance = share * (1 - share) * (n_candidates - k) / (k * max(n_candidates - 1, 1))
+    return share, float(np.sqrt(variance / check_count("n_queries", n_queries)))
 
 
 def count_shared(lists: IntArray, others: IntArray, ks: tuple[int, ...], n_items: int) -> Int64Array:
@@ -39,15 +69,15 @@ def count_shared(lists: IntArray, others: IntArray, ks: tuple[int, ...], n_items
     for block in blocks(n_queries, block_size):
         rows = np.arange(block.stop - block.start)[:, np.newaxis]
         table[rows, others[block]] = np.arange(longest)
-        places = table.reshape(-1).take(lists[block] + rows * n_items)
+        ranks = table.reshape(-1).take(lists[block] + rows * n_items)
         for counts, k in zip(shared, ks, strict=True):
-            counts[block] = np.count_nonzero(places[:, :k] < k, axis=1)
-        table[rows, others[block]] = longest  # as it was: to fill it anew would take longer than all else
+            counts[block] = np.count_nonzero(ranks[:, :k] < k, axis=1)
+        table[rows, others[block]] = longest  # reset these entries only: refilling the table is far slower
     return shared
 
 
-def list_overlap(reference_lists: npt.ArrayLike, predicted_lists: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return the share of each reference list that the predicted list holds too, in any order.
+def list_overlap(reference_lists: npt.ArrayLike, predicted_lists: npt.ArrayLike) -> Float64Array:
+    """Return the share of each reference list that the predicted list also holds, in any order.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
-"""Whether models differ: paired over the queries they share, over the seeds of each, and over many pairs.
+"""Paired comparison of models over the queries they share and the seeds of each.
 
 The difference is of means over queries and seeds. Its interval resamples both (see `resampling`). The p-value is
-that of sign flips over queries (see `sign_flips`), of values averaged over seeds, and so speaks of these fits;
-whether other seeds would agree is what the interval is for. Holm's correction makes the p-values hold for all
-comparisons at once, whatever their dependence.
+from random sign flips over queries, of values averaged over seeds, so it concerns these fits only; the interval
+covers other seeds as well. Holm's correction makes the p-values hold for all comparisons at once, whatever their
+dependence.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -16,25 +16,29 @@ import numpy.typing as npt
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_scores
 from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.search.search import blocks
 from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resample_models
-from cs_keras.evaluation.statistics.sign_flips import sign_flip_p_values
+
+BATCH_ENTRIES = 2**23  # signs held at a time: 67 MB as float64
+MAX_EXACT_QUERIES = 16  # up to here all sign patterns are enumerated, at most 65,536
+ROUNDING = 1e-12  # sums this close, relative to the sum of absolute values, are equal: overlaps often tie
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model against another.
+    """One model compared with another.
 
     Attributes
     ----------
     model, other : str
     difference : float
-        Mean of `model` less that of `other`.
+        Mean of `model` minus mean of `other`.
     low, high : float
         Bootstrap interval of `difference` over queries and seeds.
     p_value : float
-        Of the two-sided sign-flip test over queries.
+        Two-sided sign-flip test over queries.
     p_holm : float
-        The same, corrected for all the comparisons it was made with.
+        The same, corrected for all comparisons of the same call.
     n_queries : int
     """
 
@@ -67,7 +71,7 @@ def compare_all(
     Raises
     ------
     DataError
-        Fewer than two models, values that are not finite, or of different queries.
+        There are fewer than two models, or values are not finite or of different queries.
     """
     return _compare(values, list(combinations(values, 2)), resampling or Resampling())
 
@@ -75,24 +79,12 @@ def compare_all(
 def compare_with(
     values: Mapping[str, npt.ArrayLike], baseline: str, resampling: Resampling | None = None
 ) -> list[Comparison]:
-    """Compare every other model with one that was chosen beforehand.
-
-    Parameters
-    ----------
-    values : mapping of str to array_like, shape (n_queries,) or (n_seeds, n_queries), float
-    baseline : str
-        One of them. For the best by these very values, `compare_best_with_others`.
-    resampling : Resampling, optional
+    """Compare every other model with a baseline chosen in advance; arguments and errors as in `compare_all`.
 
     Returns
     -------
     list of Comparison
-        Each model less the baseline, corrected for their number.
-
-    Raises
-    ------
-    DataError
-        An unknown baseline, no other model, values that are not finite, or of different queries.
+        Each model minus the baseline, corrected for their number.
     """
     if baseline not in values:
         raise DataError(
@@ -100,38 +92,6 @@ def compare_with(
         )
     pairs = [(name, baseline) for name in values if name != baseline]
     return _compare(values, pairs, resampling or Resampling())
-
-
-def compare_best_with_others(
-    values: Mapping[str, npt.ArrayLike], resampling: Resampling | None = None
-) -> list[Comparison]:
-    """Compare the model of the largest mean with every other.
-
-    Which one that is, these values have decided: any pair could have come to be tested. So the correction is that
-    of all pairs.
-
-    Parameters
-    ----------
-    values : mapping of str to array_like, shape (n_queries,) or (n_seeds, n_queries), float
-    resampling : Resampling, optional
-
-    Returns
-    -------
-    list of Comparison
-        The best less each of the others, in their order.
-
-    Raises
-    ------
-    DataError
-        Fewer than two models, values that are not finite, or of different queries.
-    """
-    comparisons = compare_all(values, resampling)
-    means = {name: model.mean() for name, model in check_models(values).items()}
-    best = max(means, key=means.__getitem__)
-    turned = [
-        row if row.model == best else _turn(row) for row in comparisons if best in (row.model, row.other)
-    ]
-    return turned
 
 
 def holm(p_values: npt.ArrayLike) -> Float64Array:
@@ -147,7 +107,7 @@ def holm(p_values: npt.ArrayLike) -> Float64Array:
     Returns
     -------
     numpy.ndarray, shape (n_comparisons,), float64
-        At most 1. Rejecting those up to alpha rejects any true hypothesis with probability alpha at most.
+        At most 1. Rejecting those up to alpha rejects any true hypothesis with probability at most alpha.
 
     Raises
     ------
@@ -165,6 +125,45 @@ def holm(p_values: npt.ArrayLike) -> Float64Array:
     return np.minimum(corrected, 1)
 
 
+def sign_flip_p_values(differences: Float64Array, resampling: Resampling) -> Float64Array:
+    """Return two-sided p-values of mean differences, under the null hypothesis that each sign is random.
+
+    Parameters
+    ----------
+    differences : numpy.ndarray, shape (n_comparisons, n_queries), float64
+        Finite differences of two models, query by query.
+    resampling : Resampling
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_comparisons,), float64
+        Share of sign patterns whose mean is as far from 0, the same patterns for every row: all of them for up to
+        16 queries, else `n_permutations` random ones and the observed one.
+    """
+    least = np.abs(differences.sum(axis=1)) - ROUNDING * np.abs(differences).sum(axis=1)
+    if differences.shape[1] <= MAX_EXACT_QUERIES:
+        return np.asarray((np.abs(_all_flipped_sums(differences)) >= least[:, np.newaxis]).mean(axis=1))
+    n_reached = np.zeros(len(differences), dtype=np.int64)
+    random = np.random.default_rng(resampling.seed)
+    n_queries, n_permutations = differences.shape[1], resampling.n_permutations
+    for block in blocks(n_permutations, max(1, BATCH_ENTRIES // n_queries)):
+        # Bits from whole words a row, so that the drawn signs do not depend on the block size.
+        shape = (block.stop - block.start, -(-n_queries // 32))
+        words = random.integers(0, 2**32, size=shape, dtype=np.uint32)
+        flipped = np.unpackbits(words.view(np.uint8), axis=1, count=n_queries)
+        sums = differences.sum(axis=1) - 2 * (flipped @ differences.T)
+        n_reached += np.count_nonzero(np.abs(sums) >= least, axis=0)
+    return (1 + n_reached) / (1 + n_permutations)
+
+
+def _all_flipped_sums(differences: Float64Array) -> Float64Array:
+    """Return the sum under every pattern of signs: shape (n_comparisons, 2**n_queries), float64."""
+    sums = np.zeros((len(differences), 1))
+    for column in differences.T:
+        sums = np.hstack((sums + column[:, np.newaxis], sums - column[:, np.newaxis]))
+    return sums
+
+
 def _compare(
     values: Mapping[str, npt.ArrayLike], pairs: list[tuple[str, str]], resampling: Resampling
 ) -> list[Comparison]:
@@ -174,13 +173,8 @@ def _compare(
         raise DataError(
             f"there is nothing to compare: expected at least two models. Received: {len(models)}."
         )
-    resampled = dict(
-        zip(
-            models,
-            resample_models(list(models.values()), resampling.n_bootstrap, resampling.seed),
-            strict=True,
-        )
-    )
+    drawn = resample_models(list(models.values()), resampling.n_bootstrap, resampling.seed)
+    resampled = dict(zip(models, drawn, strict=True))
     means = {name: model.mean(axis=0) for name, model in models.items()}
     differences = np.array([means[model] - means[other] for model, other in pairs])
     p_values = sign_flip_p_values(differences, resampling)
@@ -197,9 +191,3 @@ def _compare(
         )
         for (model, other), difference, p_value, p_holm in rows
     ]
-
-
-def _turn(row: Comparison) -> Comparison:
-    return replace(
-        row, model=row.other, other=row.model, difference=-row.difference, low=-row.high, high=-row.low
-    )

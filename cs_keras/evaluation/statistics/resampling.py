@@ -1,9 +1,9 @@
-"""Bootstrap of means over queries, and over seeds, of models that share their queries.
+"""Bootstrap intervals of means over queries, and over the seeds of models that share their queries.
 
 A model trained with several seeds has values of shape (n_seeds, n_queries). A resample draws queries, the same for
-all models, and each model's seeds: it moves as another sample of queries and another training would. As every
-bootstrap, it sees only (n_seeds - 1) / n_seeds of the variance between seeds, so intervals from two or three seeds
-are too narrow; with one seed they say nothing about training.
+all models, and each model's seeds, so the spread covers another sample of queries and another training. Like every
+bootstrap, it covers only (n_seeds - 1) / n_seeds of the variance between seeds: intervals from two or three seeds
+are too narrow, and one seed carries no information about training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.checks import check_count
+from cs_keras.evaluation.checks import check_count, check_scores
 from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.search.search import blocks
 
@@ -27,9 +27,9 @@ class Resampling:
     Parameters
     ----------
     n_bootstrap : int
-        Resamples behind an interval.
+        Resamples per interval.
     n_permutations : int
-        Sign flips behind a p-value, where they are too many to take them all.
+        Random sign patterns per p-value, where there are too many patterns to enumerate.
     level : float
         Share of the resampled values inside an interval, between 0 and 1.
     seed : int
@@ -37,7 +37,7 @@ class Resampling:
     Raises
     ------
     ConfigError
-        A number out of range.
+        A number is out of range.
     """
 
     n_bootstrap: int = 1000
@@ -54,33 +54,52 @@ class Resampling:
             )
 
     def interval(self, resampled: Float64Array) -> tuple[float, float]:
-        """Return the interval of resampled values, shape (n_bootstrap,), as much left out on either side."""
+        """Return the central interval of resampled values, shape (n_bootstrap,)."""
         low, high = np.quantile(resampled, [(1 - self.level) / 2, (1 + self.level) / 2])
         return float(low), float(high)
 
 
-def check_models(values: Mapping[str, npt.ArrayLike]) -> dict[str, Float64Array]:
-    """Return the values of each model as float64 of shape (n_seeds, n_queries).
+def bootstrap_interval(
+    per_query: npt.ArrayLike, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a mean over queries.
 
     Parameters
     ----------
-    values : mapping of str to array_like, shape (n_queries,) or (n_seeds, n_queries), float
-        The number of seeds may differ.
+    per_query : array_like, shape (n_queries,), float
+    n_resamples, level, seed
+        See `Resampling`.
 
     Returns
     -------
-    dict of str to numpy.ndarray
+    low, high : float
 
     Raises
     ------
     DataError
-        No models, values that are not finite numbers of such a shape, or models of different queries.
+        Values are not finite numbers of shape (n_queries,).
+    ConfigError
+        `n_resamples` is not a positive whole number, or `level` not between 0 and 1.
+    """
+    values = check_scores(per_query)
+    settings = Resampling(n_resamples, level=level, seed=seed)
+    return settings.interval(resample_means(values[np.newaxis], n_resamples, seed)[0])
+
+
+def check_models(values: Mapping[str, npt.ArrayLike]) -> dict[str, Float64Array]:
+    """Return the values of each model as float64 of shape (n_seeds, n_queries); numbers of seeds may differ.
+
+    Raises
+    ------
+    DataError
+        There are no models, values are not finite numbers of shape (n_queries,) or (n_seeds, n_queries), or models
+        have different queries.
     """
     models = {name: _check_values(name, array) for name, array in values.items()}
     if len({array.shape[1] for array in models.values()}) != 1:
         counts = {name: array.shape[1] for name, array in models.items()}
         raise DataError(
-            "models can be compared on the same queries only: expected as many values of each, one model at least. "
+            "models need the same queries: expected as many values of each, one model at least. "
             f"Received: {counts}."
         )
     return models
@@ -92,8 +111,7 @@ def resample_means(values: Float64Array, n_resamples: int, seed: int) -> Float64
     Parameters
     ----------
     values : numpy.ndarray, shape (n_rows, n_queries), float64
-    n_resamples : int
-    seed : int
+    n_resamples, seed : int
 
     Returns
     -------
@@ -115,16 +133,17 @@ def resample_models(models: Sequence[Float64Array], n_resamples: int, seed: int)
     Parameters
     ----------
     models : sequence of numpy.ndarray, each of shape (n_seeds, n_queries), float64
-        The queries are common; the seeds of one have nothing to do with those of another.
-    n_resamples : int
-    seed : int
+        Queries are shared; seeds of different models are independent.
+    n_resamples, seed : int
 
     Returns
     -------
     numpy.ndarray, shape (n_models, n_resamples), float64
     """
     by_seed = resample_means(np.vstack(models), n_resamples, seed)
-    random = np.random.default_rng([seed, 1])  # a stream of its own: the queries do not depend on the seeds
+    random = np.random.default_rng(
+        [seed, 1]
+    )  # a separate stream: the drawn queries do not depend on the seeds
     means = np.empty((len(models), n_resamples))
     ends = np.cumsum([len(model) for model in models])
     for row, seeds in zip(means, np.split(by_seed, ends[:-1]), strict=True):
@@ -136,12 +155,8 @@ def resample_models(models: Sequence[Float64Array], n_resamples: int, seed: int)
 
 def _check_values(name: str, values: npt.ArrayLike) -> Float64Array:
     array = np.asarray(values)
-    if (
-        array.ndim not in (1, 2)
-        or not array.size
-        or array.dtype.kind not in "iufb"
-        or not np.isfinite(array).all()
-    ):
+    is_numeric = array.dtype.kind in "iufb" and array.ndim in (1, 2) and array.size > 0
+    if not is_numeric or not np.isfinite(array).all():
         raise DataError(
             f"the values of {name} cannot be compared: expected one finite number a query, shape (n_queries,) "
             f"or (n_seeds, n_queries). Received: shape {array.shape}, dtype {array.dtype}."

@@ -14,22 +14,23 @@ from cs_keras.evaluation.labels.classification import (
     GAMMAS,
     MAJORITY,
     PENALTIES,
-    Classified,
-    bootstrap_interval,
-    classify,
-    confusion,
+    CrossValidation,
+    LabelledTracks,
+    bootstrap_accuracy,
     corrected_interval,
+    count_confusions,
+    cross_validate,
+    make_folds,
 )
-from cs_keras.evaluation.labels.classification_folds import Examples, make_folds
 
 
-def clouds(n: int = 90, n_features: int = 6, distance: float = 1.5, seed: int = 0) -> Examples:
+def clouds(n: int = 90, n_features: int = 6, distance: float = 1.5, seed: int = 0) -> LabelledTracks:
     """Three overlapping Gaussian clouds, on scales that differ a thousandfold."""
     rng = np.random.default_rng(seed)
     labels = np.array(["a", "b", "c"])[rng.permutation(np.arange(n) % 3)]
     centres = distance * rng.standard_normal((3, n_features))
     features = centres[np.unique(labels, return_inverse=True)[1]] + rng.standard_normal((n, n_features))
-    return Examples(features * 10.0 ** np.linspace(-1, 2, n_features), labels, np.arange(n))
+    return LabelledTracks(features * 10.0 ** np.linspace(-1, 2, n_features), labels, np.arange(n))
 
 
 @pytest.mark.parametrize("head", ["linear", "rbf"])
@@ -46,7 +47,7 @@ def test_accuracies_are_those_of_scikit_learn(head: str) -> None:
     )
     outer = StratifiedKFold(5, shuffle=True, random_state=7)
     expected = cross_val_score(search, examples.features, examples.labels, cv=outer)
-    received = classify(examples, make_folds(examples, 5, 1, 7), head, 7)
+    received = cross_validate(examples, make_folds(examples, 5, 1, 7), head, 7)
     assert 0.5 < expected.mean() < 1
     assert np.array_equal(received.fold_accuracy, [expected])
     assert set(received.settings[0]) == ({"C"} if head == "linear" else {"C", "gamma"})
@@ -54,9 +55,9 @@ def test_accuracies_are_those_of_scikit_learn(head: str) -> None:
 
 def test_the_majority_is_that_of_the_other_folds() -> None:
     labels = np.array([*"aaaaabbbbb"])
-    examples = Examples(np.zeros((10, 1)), labels, np.arange(10))
+    examples = LabelledTracks(np.zeros((10, 1)), labels, np.arange(10))
     folds = np.array([[0, 0, 0, 1, 1, 0, 0, 1, 1, 1]])
-    received = classify(examples, folds, MAJORITY)
+    received = cross_validate(examples, folds, MAJORITY)
     for fold, expected in enumerate("ba"):
         (winner, n), *_ = Counter(labels[folds[0] != fold].tolist()).most_common()
         assert (winner, n) == (expected, 3)
@@ -72,8 +73,8 @@ def test_what_is_held_out_reaches_nothing() -> None:
     labels[held_out] = np.roll(labels[held_out], 1)
     odd = np.flatnonzero(held_out)[0]
     features[odd] *= 1e6
-    expected = classify(examples, folds, "rbf")
-    received = classify(Examples(features, labels, examples.groups), folds, "rbf")
+    expected = cross_validate(examples, folds, "rbf")
+    received = cross_validate(LabelledTracks(features, labels, examples.groups), folds, "rbf")
     assert received.settings[0] == expected.settings[0]
     others = held_out & (np.arange(len(labels)) != odd)
     assert np.array_equal(received.predicted[0, others], expected.predicted[0, others])
@@ -84,10 +85,10 @@ def test_shuffled_labels_are_told_no_better_than_by_the_majority(head: str) -> N
     rng = np.random.default_rng(3)
     examples = clouds(n=150, distance=3.0)
     folds = make_folds(examples, 5, 1, 0)
-    assert classify(examples, folds, head).fold_accuracy.mean() > 0.95
-    shuffled = Examples(examples.features, rng.permutation(examples.labels), examples.groups)
+    assert cross_validate(examples, folds, head).fold_accuracy.mean() > 0.95
+    shuffled = LabelledTracks(examples.features, rng.permutation(examples.labels), examples.groups)
     folds = make_folds(shuffled, 5, 1, 0)
-    accuracy = classify(shuffled, folds, head).fold_accuracy.mean()
+    accuracy = cross_validate(shuffled, folds, head).fold_accuracy.mean()
     # A third is right by luck: 0.333 with standard deviation 0.038 over 150 tracks; three of these.
     assert abs(accuracy - 1 / 3) < 0.115
 
@@ -100,22 +101,22 @@ def test_artists_are_not_recognised_for_their_labels() -> None:
         artists
     ]  # of artists, and nothing to hear of it
     features = voices[artists] + rng.standard_normal((160, 30))
-    apart, mixed = Examples(features, labels, artists), Examples(features, labels, np.arange(160))
+    apart, mixed = LabelledTracks(features, labels, artists), LabelledTracks(features, labels, np.arange(160))
     folds = make_folds(apart, 5, 2, 0)
     for row in folds:
         assert all(len(np.unique(row[artists == artist])) == 1 for artist in range(40))
         assert set(row) == set(range(5))
     assert not np.array_equal(*folds)
-    assert classify(mixed, make_folds(mixed, 5, 1, 0), "rbf").fold_accuracy.mean() > 0.9
+    assert cross_validate(mixed, make_folds(mixed, 5, 1, 0), "rbf").fold_accuracy.mean() > 0.9
     # 40 independent artists: 0.5 with standard deviation 0.08.
-    assert abs(classify(apart, folds[:1], "rbf").fold_accuracy.mean() - 0.5) < 0.25
+    assert abs(cross_validate(apart, folds[:1], "rbf").fold_accuracy.mean() - 0.5) < 0.25
 
 
 def test_confusion_counts_every_track_in_every_repeat() -> None:
     examples = clouds()
     folds = make_folds(examples, 3, 2, 0)
-    received = classify(examples, folds, "linear")
-    counts = confusion(examples, received)
+    received = cross_validate(examples, folds, "linear")
+    counts = count_confusions(examples, received)
     for row, truth in enumerate("abc"):
         for column, said in enumerate("abc"):
             chosen = examples.labels == truth
@@ -127,32 +128,32 @@ def test_confusion_counts_every_track_in_every_repeat() -> None:
 def test_intervals() -> None:
     accuracy = np.array([[0.8, 0.9], [0.7, 0.6]])
     predicted = np.tile(["a", "b"], (1, 200))
-    received = Classified(predicted, accuracy, ())
+    received = CrossValidation(predicted, accuracy, ())
     # Mean 0.75, s² = 0.05 / 3, J = 4, as many test tracks as train tracks: t(0.975, 3) = 3.18245.
     margin = 3.18245 * np.sqrt((1 / 4 + 1) * 0.05 / 3)
     assert corrected_interval(received) == pytest.approx((0.75 - margin, 0.75 + margin), abs=1e-5)
-    examples = Examples(np.zeros((400, 1)), np.repeat(["a", "b"], 200), np.arange(400))
-    low, high = bootstrap_interval(examples, received)
+    examples = LabelledTracks(np.zeros((400, 1)), np.repeat(["a", "b"], 200), np.arange(400))
+    low, high = bootstrap_accuracy(examples, received)
     # Half of 400 are right: normal approximation, and the noise of 1,000 resamples.
     assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.008)
 
 
 def test_what_cannot_be_judged_is_refused() -> None:
     numbers = np.zeros((6, 2))
-    with pytest.raises(DataError, match="two labels or more"):
-        Examples(numbers, np.array(["a"] * 6), np.arange(6))
+    with pytest.raises(DataError, match="at least two labels"):
+        LabelledTracks(numbers, np.array(["a"] * 6), np.arange(6))
     with pytest.raises(DataError, match="shape"):
-        Examples(numbers, np.array(["a"] * 5), np.arange(5))
+        LabelledTracks(numbers, np.array(["a"] * 5), np.arange(5))
     with pytest.raises(DataError, match="finite"):
-        Examples(np.full((2, 1), np.nan), np.array(["a", "b"]), np.arange(2))
-    examples = Examples(numbers, np.array([*"aaaabb"]), np.arange(6))
+        LabelledTracks(np.full((2, 1), np.nan), np.array(["a", "b"]), np.arange(2))
+    examples = LabelledTracks(numbers, np.array([*"aaaabb"]), np.arange(6))
     with pytest.raises(DataError, match=r"of 'b' for 3 folds.*Received: 2"):
         make_folds(examples, 3, 1, 0)
     with pytest.raises(DataError, match=r"of 'b'.*outside fold 1. Received: 1"):
-        classify(examples, np.array([[0, 0, 1, 1, 0, 1]]), "linear")
-    with pytest.raises(DataError, match="two folds or more"):
-        classify(examples, np.zeros((1, 6), np.int64), "linear")
+        cross_validate(examples, np.array([[0, 0, 1, 1, 0, 1]]), "linear")
+    with pytest.raises(DataError, match="at least two folds"):
+        cross_validate(examples, np.zeros((1, 6), np.int64), "linear")
     with pytest.raises(DataError, match="fold 2 of 3 is empty"):
-        classify(examples, np.array([[0, 0, 2, 2, 2, 2]]), MAJORITY)
+        cross_validate(examples, np.array([[0, 0, 2, 2, 2, 2]]), MAJORITY)
     with pytest.raises(ConfigError, match="head must be one of"):
-        classify(examples, np.array([[0, 0, 1, 1, 0, 1]]), "forest")
+        cross_validate(examples, np.array([[0, 0, 1, 1, 0, 1]]), "forest")

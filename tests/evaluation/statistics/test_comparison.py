@@ -5,16 +5,24 @@ import pytest
 from scipy.stats import permutation_test
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.statistics import resampling, sign_flips
+from cs_keras.evaluation.statistics import comparison, resampling
 from cs_keras.evaluation.statistics.comparison import (
     compare_all,
-    compare_best_with_others,
     compare_with,
     holm,
+    sign_flip_p_values,
 )
-from cs_keras.evaluation.statistics.resampling import Resampling, resample_means, resample_models
-from cs_keras.evaluation.statistics.sign_flips import sign_flip_test
-from cs_keras.evaluation.statistics.significance import bootstrap_interval
+from cs_keras.evaluation.statistics.resampling import (
+    Resampling,
+    bootstrap_interval,
+    resample_means,
+    resample_models,
+)
+
+
+def sign_flip_test(differences, resampling=None):
+    (p_value,) = sign_flip_p_values(np.asarray(differences)[np.newaxis], resampling or Resampling())
+    return p_value
 
 
 def scipy_p_value(differences, n_resamples):
@@ -48,7 +56,7 @@ def test_random_sign_flips_as_scipy(random):
 def test_exact_and_random_sign_flips_agree(random, monkeypatch):
     differences = random.standard_normal(16) + 0.3
     exact = sign_flip_test(differences)
-    monkeypatch.setattr(sign_flips, "MAX_EXACT_QUERIES", 15)
+    monkeypatch.setattr(comparison, "MAX_EXACT_QUERIES", 15)
     drawn = sign_flip_test(differences, Resampling(n_permutations=20_000))
     assert drawn == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 20_000))
 
@@ -57,7 +65,7 @@ def test_sign_flips_do_not_depend_on_blocks(random, monkeypatch):
     differences = random.integers(-3, 4, 50) / 10 + 0.02  # sums tie often
     expected = sign_flip_test(differences)
     for entries in (1, 777, 5000):
-        monkeypatch.setattr(sign_flips, "BATCH_ENTRIES", entries)
+        monkeypatch.setattr(comparison, "BATCH_ENTRIES", entries)
         assert sign_flip_test(differences) == expected
 
 
@@ -132,19 +140,14 @@ def test_equal_models_are_not_told_apart_and_others_are(random):
     assert all(row.p_holm >= row.p_value and row.low <= row.difference <= row.high for row in rows.values())
 
 
-def test_with_best_and_with_a_baseline(random):
+def test_with_a_baseline(random):
     queries = random.random(100)
     values = {"a": queries, "best": queries + 0.1 * random.random((2, 100)), "c": random.random(100) - 0.2}
-    rows = compare_best_with_others(values)
-    assert [(row.model, row.other) for row in rows] == [("best", "a"), ("best", "c")]
+    rows = compare_with(values, "c")
+    assert [(row.model, row.other) for row in rows] == [("a", "c"), ("best", "c")]
     pairs = {(row.model, row.other): row for row in compare_all(values)}
-    turned = pairs["a", "best"]
-    assert (rows[0].difference, rows[0].low, rows[0].high) == (-turned.difference, -turned.high, -turned.low)
-    assert rows[0].p_holm == turned.p_holm and rows[1] == pairs["best", "c"]
-    held = compare_with(values, "c")
-    assert [(row.model, row.other) for row in held] == [("a", "c"), ("best", "c")]
-    assert held[1].difference == rows[1].difference
-    np.testing.assert_allclose([row.p_holm for row in held], holm([row.p_value for row in held]))
+    assert rows[1].difference == pairs["best", "c"].difference
+    np.testing.assert_allclose([row.p_holm for row in rows], holm([row.p_value for row in rows]))
 
 
 def test_bad_input_is_named(random):

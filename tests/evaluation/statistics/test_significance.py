@@ -3,25 +3,25 @@ import pytest
 from scipy import stats
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.search.intersection import list_overlap
+from cs_keras.evaluation.search.intersection import chance_overlap, list_overlap
 from cs_keras.evaluation.search.topk import top_k_dot, top_k_similar
 from cs_keras.evaluation.statistics import permutation_test as permutations
 from cs_keras.evaluation.statistics import resampling
 from cs_keras.evaluation.statistics.permutation_test import permutation_test
-from cs_keras.evaluation.statistics.significance import bootstrap_interval, chance
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 
 
 @pytest.mark.parametrize("k, n_candidates, n_queries", [(10, 100, 1), (500, 11_332, 11_333)])
 def test_chance_as_hypergeometric(k, n_candidates, n_queries):
     expected = stats.hypergeom(n_candidates, k, k)
-    found = chance(k, n_candidates, n_queries)
-    assert found.mean == pytest.approx(expected.mean() / k, rel=1e-12)
-    assert found.sd == pytest.approx(expected.std() / k / np.sqrt(n_queries), rel=1e-12)
+    mean, sd = chance_overlap(k, n_candidates, n_queries)
+    assert mean == pytest.approx(expected.mean() / k, rel=1e-12)
+    assert sd == pytest.approx(expected.std() / k / np.sqrt(n_queries), rel=1e-12)
 
 
 def test_chance_is_certain_if_all_candidates_are_in_the_list():
-    assert (chance(7, 7, 3).mean, chance(7, 7, 3).sd) == (1, 0)
-    assert (chance(1, 1).mean, chance(1, 1).sd) == (1, 0)
+    assert chance_overlap(7, 7, 3) == (1, 0)
+    assert chance_overlap(1, 1) == (1, 0)
 
 
 def test_bootstrap_interval_as_scipy(random):
@@ -51,13 +51,15 @@ def test_relabelled_lists_as_lists_of_permuted_factors(random, queries):
     lists = top_k_similar(reference, 8, queries=queries)
     found = top_k_similar(predicted, 8, queries=queries)
     counts = permutations._null_counts(lists, found, ks, 20, seed=4)
-    deals = permutations._deals(lists, np.random.default_rng(4))
+    drawn = permutations._draw_permutations(lists, np.random.default_rng(4))
     for count in counts:
-        items, _ = next(deals)
+        items, _ = next(drawn)
         np.testing.assert_array_equal(np.sort(items), np.arange(40))
-        dealt = top_k_similar(predicted[items], 8, queries=queries)
+        permuted = top_k_similar(predicted[items], 8, queries=queries)
         for k, shared in zip(ks, count, strict=True):
-            assert shared == round(list_overlap(lists.prefix(k).indices, dealt.prefix(k).indices).sum() * k)
+            assert shared == round(
+                list_overlap(lists.prefix(k).indices, permuted.prefix(k).indices).sum() * k
+            )
 
 
 def test_relabelled_lists_as_lists_of_permuted_factors_by_dot_product(random):
@@ -65,11 +67,11 @@ def test_relabelled_lists_as_lists_of_permuted_factors_by_dot_product(random):
     reference, predicted = random.standard_normal((2, 40, 6))
     lists, found = top_k_dot(playlists, reference, 8), top_k_dot(playlists, predicted, 8)
     counts = permutations._null_counts(lists, found, (8,), 20, seed=4)
-    deals = permutations._deals(lists, np.random.default_rng(4))
+    drawn = permutations._draw_permutations(lists, np.random.default_rng(4))
     for (shared,) in counts:
-        items, _ = next(deals)
-        dealt = top_k_dot(playlists, predicted[items], 8)
-        assert shared == round(list_overlap(lists.indices, dealt.indices).sum() * 8)
+        items, _ = next(drawn)
+        permuted = top_k_dot(playlists, predicted[items], 8)
+        assert shared == round(list_overlap(lists.indices, permuted.indices).sum() * 8)
 
 
 def test_permutations_do_not_depend_on_how_many_are_held_at_a_time(random, monkeypatch):
@@ -82,9 +84,9 @@ def test_permutations_do_not_depend_on_how_many_are_held_at_a_time(random, monke
     ]
     expected = [permutations._null_counts(*pair, (3, 8), 20, seed=4) for pair in pairs]
     monkeypatch.setattr(permutations, "LEAST_QUERIES", 1)
-    for deals, dealt, listed in ((7, 10_000, 10_000), (64, 100, 130), (64, 1, 1)):
-        monkeypatch.setattr(permutations, "DEALS", deals)
-        monkeypatch.setattr(permutations, "DEALT_ENTRIES", dealt)
+    for batch, permuted, listed in ((7, 10_000, 10_000), (64, 100, 130), (64, 1, 1)):
+        monkeypatch.setattr(permutations, "BATCH_PERMUTATIONS", batch)
+        monkeypatch.setattr(permutations, "PERMUTED_ENTRIES", permuted)
         monkeypatch.setattr(permutations, "LISTED_ENTRIES", listed)
         for pair, counts in zip(pairs, expected, strict=True):
             np.testing.assert_array_equal(permutations._null_counts(*pair, (3, 8), 20, seed=4), counts)
@@ -124,6 +126,6 @@ def test_lists_that_cannot_be_compared_are_named(random):
     with pytest.raises(ConfigError, match="n_permutations"):
         permutation_test(lists, lists, (5,), n_permutations=0)
     with pytest.raises(ConfigError, match="at most 4"):
-        chance(5, 4)
+        chance_overlap(5, 4)
     with pytest.raises(ConfigError, match="level"):
         bootstrap_interval([0.1], level=95)

@@ -133,7 +133,7 @@ def unlabelled(path: Path) -> None:
             1,
             "leave out --repeats",
         ),
-        (lambda path: write_labels(path, fold=[0] * N), [], 1, "two folds or more"),
+        (lambda path: write_labels(path, fold=[0] * N), [], 1, "at least two folds"),
         (lambda path: write_labels(path, artist=[i % 3 for i in range(N)]), ["--folds", 2], 1, "Received: 1"),
     ],
 )
