@@ -1,11 +1,11 @@
-"""The errors a user can meet: one root, so that the command line can tell them from defects.
+"""Errors for users; their common root distinguishes them from defects of the program.
 
-Each message is one sentence that says what was wrong, what was expected and what was received.
+Each message is one sentence: what was wrong, what was expected, and what was received.
 """
 
 
 class CsKerasError(Exception):
-    """Root of every error that is the input's, the settings' or the machine's fault."""
+    """Root of all errors that are caused by input, settings or the machine."""
 
 
 class ConfigError(CsKerasError, ValueError):

@@ -1,4 +1,4 @@
-"""How long work reports itself without printing: whoever calls it decides what is shown."""
+"""Progress of long computations, reported without printing: the caller decides what to show."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -9,22 +9,22 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """What a step tells its caller while it works."""
+    """Receives messages and progress from a step."""
 
     def log(self, line: str) -> None:
-        """Tell one finished fact."""
+        """Report one line about finished work."""
 
     def task(self, description: str, total: int) -> AbstractContextManager[Advance]:
-        """Begin work of `total` units; the function it gives is called with units as they are done."""
+        """Begin work of `total` units; call the returned function with the number of units done since."""
 
 
 class SilentProgress:
-    """Tells nobody."""
+    """Ignores all messages."""
 
     def log(self, line: str) -> None:
         """Do nothing."""
 
     @contextlib.contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
-        """Give a function that does nothing."""
+        """Return a function that does nothing."""
         yield lambda n: None

@@ -40,7 +40,7 @@ def atomic_write(path: Location, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on leaving without an error it takes the name `path`.
 
     What goes to a bucket is collected in memory and sent whole. The disk is not waited for: a rename outlives any
-    kill, and after a power cut checksums tell what was lost.
+    kill, and after a power failure checksums detect lost data.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def remove_temporaries(folder: Location) -> None:
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a file of that name is a killed writer's."""
+    """Return whether a file of that name is a killed writer's."""
     return _TEMPORARY_NAME.fullmatch(name) is not None
 
 
@@ -246,7 +246,7 @@ def _lock(path: Path, on_wait: Callable[[], None] | None) -> IO[str]:
 
 
 def is_done(run: Path) -> bool:
-    """Tell whether `run` is finished."""
+    """Return whether `run` is finished."""
     return run.suffix != PARTIAL and (run / DONE).exists()
 
 

@@ -11,7 +11,7 @@ from cs_keras.errors import AudioError
 
 
 def available() -> bool:
-    """Tell whether tensorflow-io's native operations load with the TensorFlow installed here."""
+    """Return whether tensorflow-io's native operations load with the TensorFlow installed here."""
     try:
         import tensorflow_io
 

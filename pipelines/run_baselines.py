@@ -154,6 +154,6 @@ def _reason(error: Exception, folder: Path) -> str:
 
 
 def _is_verified_first(dataset: Dataset) -> bool:
-    """Tell whether reading everything takes seconds, or training would read it without comparing checksums."""
+    """Return whether reading everything takes seconds, or training would read it without comparing checksums."""
     small = not dataset.is_remote and dataset.n_bytes <= VERIFIED_BYTES
     return small or dataset.reading.reader == "tfio"

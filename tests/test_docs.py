@@ -24,9 +24,8 @@ def options_of(command: str) -> frozenset[str]:
     """Return the options of a command of the command line."""
     found = group.get_command(click.Context(group), command)
     assert found is not None, f"there is no command {command!r}"
-    return frozenset(
-        {"-h", "--help"}.union(*(parameter.opts + parameter.secondary_opts for parameter in found.params))
-    )
+    shown = [one for one in found.params if isinstance(one, click.Option) and not one.hidden]
+    return frozenset({"-h", "--help"}.union(*(option.opts + option.secondary_opts for option in shown)))
 
 
 def known_options(words: list[str]) -> frozenset[str]:

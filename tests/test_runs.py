@@ -149,7 +149,7 @@ class TestDigest:
         assert runs.digest({"b": None, "a": [1, 2.5]}) == expected
         assert runs.digest({"a": (1, 2.5), "b": None}) == expected
 
-    def test_it_tells_values_and_order_of_lists(self):
+    def test_it_depends_on_values_and_on_the_order_of_lists(self):
         values = [{"a": 1}, {"a": 2}, {"a": 1.0}, {"a": "1"}, {"b": 1}, {"a": [1, 2]}, {"a": [2, 1]}, None]
         assert len(set(map(runs.digest, values))) == len(values)
 

@@ -1,4 +1,4 @@
-"""Listening parted in two, to judge factors by what they were not fitted on."""
+"""Held-out interactions, to evaluate factors on interactions that they were not fitted on."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from cs_keras.errors import DataError
 def hold_out(
     user_items: scipy.sparse.csr_matrix, share: float, seed: int
 ) -> tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]:
-    """Part the tracks of each playlist at random.
+    """Split the tracks of each playlist at random.
 
     Parameters
     ----------

@@ -161,19 +161,19 @@ def _refuse_rows(is_bad: pa.ChunkedArray, what: str, path: str | os.PathLike[str
 def _count_pairs(
     playlists: pa.DictionaryArray, tracks: pa.DictionaryArray, counts: npt.NDArray[np.float64]
 ) -> Interactions:
-    is_heard = counts > 0
-    playlist_ids, rows = _sorted_codes(playlists, is_heard)
-    track_ids, columns = _sorted_codes(tracks, is_heard)
-    heard = counts[is_heard]
+    is_positive = counts > 0
+    playlist_ids, rows = _sorted_codes(playlists, is_positive)
+    track_ids, columns = _sorted_codes(tracks, is_positive)
+    positive = counts[is_positive]
     # Sorted by count too, so that rows to be merged are added in one order whatever the file's.
-    order = np.lexsort((heard, columns, rows))
+    order = np.lexsort((positive, columns, rows))
     matrix = scipy.sparse.csr_matrix(
-        (heard[order], (rows[order], columns[order])), shape=(len(playlist_ids), len(track_ids))
+        (positive[order], (rows[order], columns[order])), shape=(len(playlist_ids), len(track_ids))
     )
     tally = RowCounts(
         n_rows=len(counts),
-        n_merged_rows=len(heard) - matrix.nnz,
-        n_zero_rows=len(counts) - len(heard),
+        n_merged_rows=len(positive) - matrix.nnz,
+        n_zero_rows=len(counts) - len(positive),
     )
     return Interactions(playlist_ids, track_ids, matrix.astype(np.float32), tally)
 

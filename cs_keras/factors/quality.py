@@ -21,7 +21,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FactorQuality:
-    """Numbers that tell sound factors from useless ones.
+    """Metrics of how well factors describe the interactions.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class FactorQuality:
     rare_share: float
 
     def describe(self) -> str:
-        """Say it in one line."""
+        """Describe the metrics in one line."""
         return (
             f"explained preference {self.explained_preference:.4f}, rank {self.rank} and effective rank "
             f"{self.effective_rank:.1f} of {self.n_factors} factors, {self.rare_share:.1%} of tracks with fewer "
@@ -62,7 +62,7 @@ def describe_agreement(quality: Mapping[str, Any]) -> str:
         Of `cs_keras.factors.store.Factors`; ``ceiling`` holds a row of k and overlap for each list length, by
         ``similarity`` and ``dot``, of ``second_seed`` and ``halves``.
     """
-    ceiling, told = quality.get("ceiling", {}), []
+    ceiling, parts = quality.get("ceiling", {}), []
     for name in filter(ceiling.__contains__, REPEATS):
         first = {kind: ceiling[name][kind][0] for kind in KINDS}
         shares = [
@@ -71,8 +71,8 @@ def describe_agreement(quality: Mapping[str, Any]) -> str:
             if row["overlap"] is not None
         ]
         if shares:
-            told.append(f"{REPEATS[name]} on {' and '.join(shares)} of the top {first['similarity']['k']}")
-    return "; ".join(told)
+            parts.append(f"{REPEATS[name]} on {' and '.join(shares)} of the top {first['similarity']['k']}")
+    return "; ".join(parts)
 
 
 def warn_of_noise(quality: Mapping[str, Any]) -> str | None:

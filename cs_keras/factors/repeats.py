@@ -1,4 +1,4 @@
-"""The same fit again: with another seed, and on random halves of the playlists, to tell how firm factors are."""
+"""Repeated fits, with another seed and on random halves of the playlists, to measure the stability of factors."""
 
 from dataclasses import dataclass, replace
 
@@ -68,8 +68,8 @@ def fit_halves(
         A half has no listening to train tracks, or `fit_protocol` cannot fit it.
     """
     n_playlists = user_items.shape[0]
-    dealt = np.random.default_rng(config.seed).permutation(n_playlists)
-    first, second = (np.sort(half) for half in np.array_split(dealt, 2))
+    shuffled = np.random.default_rng(config.seed).permutation(n_playlists)
+    first, second = (np.sort(half) for half in np.array_split(shuffled, 2))
     return (
         _fit_half(user_items, first, is_train, config, protocol),
         _fit_half(user_items, second, is_train, config, protocol),
@@ -84,7 +84,7 @@ def _fit_half(
     protocol: Protocol,
 ) -> HalfFit:
     items = fit_protocol(user_items[half], is_train, config, protocol=protocol).item_factors
-    heard = is_train if protocol == "strict" else np.ones_like(is_train)
+    fitted = is_train if protocol == "strict" else np.ones_like(is_train)
     # Equation 4 is equation 5 with tracks and playlists exchanged.
-    playlists = fold_in_items(user_items[:, heard].T.tocsr(), items[heard], config)
+    playlists = fold_in_items(user_items[:, fitted].T.tocsr(), items[fitted], config)
     return HalfFit(items, playlists)

@@ -36,7 +36,7 @@ class TableFile(Protocol):
 def open_table(
     path: str | os.PathLike[str], *, encoding: str | None = None, delimiter: str | None = None
 ) -> TableFile:
-    """Look at the beginning of a file and tell how to read it.
+    """Detect the format of a table from the beginning of its file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a network hears: magnitudes as a dataset holds them, or made of its samples in the graph, by Kapre."""
+"""The audio input of networks: stored magnitudes, or magnitudes computed from samples by Kapre layers."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from cs_keras.audio.settings import AudioConfig
 
 
 def audio_input(frames: int | None, audio: AudioConfig) -> tuple[Any, Any]:
-    """Return a network's input and the magnitudes that it hears: the same tensor, unless the dataset holds samples.
+    """Return the input of a network and its magnitudes: the same tensor, unless the dataset holds samples.
 
     Parameters
     ----------
     frames
-        In a sequence; None for any number.
+        Frames of a sequence; None for any number.
     audio
-        What the dataset holds, and what magnitudes are made with.
+        Content of the dataset, and settings of the magnitudes.
 
     Returns
     -------

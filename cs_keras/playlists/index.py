@@ -168,7 +168,7 @@ def _widen(kind: Kind, index: Any, k: int) -> None:
 
 
 def _holds(index: Any, rows: FloatArray) -> bool:
-    """Tell whether a sample of an index's vectors is that of `rows`."""
+    """Return whether a sample of an index's vectors is that of `rows`."""
     sample = np.unique(np.linspace(0, len(rows) - 1, 1000).astype(np.int64)).tolist()
     if isinstance(index, faiss.IndexIVF):
         index.make_direct_map()

@@ -1,4 +1,4 @@
-"""Playlists to judge: m3u8 files of recordings, and tables of track ids."""
+"""Playlists as input: m3u8 files of recordings, and tables of track ids."""
 
 import csv
 import io

@@ -33,7 +33,7 @@ class Added:
 
 
 def has_credentials() -> bool:
-    """Tell whether the environment names an application of the service, as spotipy reads it."""
+    """Return whether the environment names an application of the service, as spotipy reads it."""
     return all(os.environ.get(name) for name in CREDENTIALS)
 
 

@@ -40,11 +40,11 @@ class PartialFile(io.RawIOBase):
         self.missing: tuple[int, int] | None = None
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True: the file can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that it can be positioned."""
+        """Return True: the file can be positioned."""
         return True
 
     def tell(self) -> int:

@@ -54,17 +54,17 @@ def locate(text: str) -> Location:
 
 
 def is_remote(location: Location) -> TypeIs[UPath]:
-    """Tell whether `location` is behind a URL."""
+    """Return whether `location` is behind a URL."""
     return not isinstance(location, Path)
 
 
 def is_file(location: Location) -> bool:
-    """Tell whether there is a file."""
+    """Return whether there is a file at `location`."""
     return _type_of(location) == "file"
 
 
 def is_folder(location: Location) -> bool:
-    """Tell whether there is a folder; a bucket has one where there is a file below it."""
+    """Return whether there is a folder at `location`; in a bucket, whether a file has this prefix."""
     return _type_of(location) == "directory"
 
 

@@ -194,7 +194,7 @@ class TestUnusable:
         self.refuse(path, "is too short: 0.39 s, where 16 frames, 0.39 s, are needed")
         assert len(load_mono(write(path, noise(needed)), AudioConfig())) == needed
 
-    def test_length_is_judged_after_resampling(self, tmp_path):
+    def test_length_is_checked_after_resampling(self, tmp_path):
         self.refuse(write(tmp_path / "a.wav", noise(10_000), 44100), "too short: 0.23 s")
 
     @pytest.mark.parametrize("decoder", ["soundfile", "librosa"])

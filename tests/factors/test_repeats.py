@@ -23,25 +23,25 @@ def test_the_second_seed_is_the_next_one():
     assert np.array_equal(begun_again.item_factors, first.item_factors)
 
 
-@pytest.mark.parametrize(("protocol", "heard"), [("strict", IS_TRAIN), ("thesis", np.ones(20, dtype=bool))])
-def test_all_playlists_are_placed_among_the_tracks_of_each_half(protocol, heard):
+@pytest.mark.parametrize(("protocol", "fitted"), [("strict", IS_TRAIN), ("thesis", np.ones(20, dtype=bool))])
+def test_all_playlists_are_folded_into_each_half(protocol, fitted):
     user_items = random_counts(41, 20)
     for half in fit_halves(user_items, IS_TRAIN, CONFIG, protocol):
         expected = solve_items(
-            user_items[:, heard].T.tocsr(), half.item_factors[heard], alpha=5.0, regularization=0.1
+            user_items[:, fitted].T.tocsr(), half.item_factors[fitted], alpha=5.0, regularization=0.1
         )
         # Solved in float32, by normal equations of condition up to about 1e3.
         np.testing.assert_allclose(half.playlist_factors, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_halves_share_no_playlist():
-    groups = scipy.sparse.csr_matrix(np.eye(12, dtype=np.float32))  # each track stands in one playlist alone
+    groups = scipy.sparse.csr_matrix(np.eye(12, dtype=np.float32))  # each track is in one playlist only
     halves = fit_halves(groups, np.ones(12, dtype=bool), CONFIG, "strict")
     placed = [half.item_factors.any(axis=1) for half in halves]
     assert placed[0].sum() == 6 and np.array_equal(placed[0], ~placed[1])
 
 
-def test_under_strict_a_test_tracks_listening_reaches_nothing_else():
+def test_under_strict_the_interactions_of_test_tracks_change_no_other_factors():
     user_items = random_counts(40, 20).toarray()
     changed = user_items.copy()
     changed[:, ~IS_TRAIN] = 1 - np.minimum(changed[:, ~IS_TRAIN], 1)
@@ -56,6 +56,6 @@ def test_under_strict_a_test_tracks_listening_reaches_nothing_else():
             assert not np.array_equal(old.item_factors[~IS_TRAIN], new.item_factors[~IS_TRAIN])
 
 
-def test_too_little_to_halve_is_told():
+def test_too_few_interactions_for_halves_are_an_error():
     with pytest.raises(DataError, match="expected listening to fit on"):
         fit_halves(random_counts(1, 20), IS_TRAIN, CONFIG, "strict")

@@ -77,7 +77,7 @@ def test_half_a_second_fit_is_refused(tmp_path):
         save_factors(tmp_path / "wmf.npz", wrong)
 
 
-def test_digest_tells_any_change():
+def test_any_change_changes_the_digest():
     factors = make_factors()
     changed = [
         make_factors(name="other"),

@@ -35,7 +35,7 @@ def stretches(hidden):
 
 
 @pytest.mark.parametrize("layer", [RandomGain(6.0), TimeStretch(0.2), SpectrogramMasks(2, 5, 2, 5)])
-def test_prediction_hears_what_there_is(layer):
+def test_prediction_is_not_augmented(layer):
     x = spectrograms() if isinstance(layer, SpectrogramMasks) else spectrograms()[..., 0]
     assert np.array_equal(layer(x), x)
     assert np.array_equal(layer(x, training=False), x)
@@ -83,7 +83,7 @@ def test_a_slower_sequence_begins_anywhere_that_leaves_enough():
 
 
 def test_stretched_frames_lie_on_straight_lines_between_frames():
-    """NumPy's interpolation at the places that a ramp, stretched alike, tells."""
+    """NumPy's interpolation at the positions that an equally stretched ramp contains."""
     x = np.random.default_rng(0).random((30, 40, 4)).astype(np.float32)
     x[..., 0] = np.arange(40)
     keras.utils.set_random_seed(0)
@@ -149,7 +149,7 @@ def test_every_trained_family_has_it_and_saves_it(key, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["bot", "choi-features"])
-def test_models_that_hear_once_refuse_it(key):
+def test_models_with_precomputed_input_refuse_it(key):
     with pytest.raises(ConfigError, match=f"what {key} hears is computed once"):
         config.replace(get_baseline(key), {"augment": {"gain_db": 3.0}})
     with pytest.raises(ConfigError, match=f"what {key} hears is computed once"):

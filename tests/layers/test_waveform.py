@@ -30,8 +30,8 @@ def music_like(n_samples, seed=0):
     return (0.2 * tones + 0.05 * random.standard_normal(n_samples)).clip(-1, 1).astype(np.float32)
 
 
-def heard(samples, audio, frames=None):
-    """What a network makes of one window of samples, shape (n_frames, n_bins)."""
+def magnitudes_of(samples, audio, frames=None):
+    """Return the magnitudes that a network computes from one window of samples, shape (n_frames, n_bins)."""
     waveform = WaveformFrames(audio, "float32")(samples)
     sound, magnitude = audio_input(frames, audio)
     return keras.Model(sound, magnitude)(waveform[np.newaxis], training=False).numpy()[0]
@@ -39,9 +39,9 @@ def heard(samples, audio, frames=None):
 
 @EVERY_AUDIO
 @pytest.mark.parametrize("frames", [None, 40])
-def test_it_hears_what_an_ingest_of_magnitudes_stores(audio, frames):
+def test_magnitudes_equal_those_that_ingest_stores(audio, frames):
     samples = music_like(40 * audio.hop_length)
-    found = heard(samples, audio, frames)
+    found = magnitudes_of(samples, audio, frames)
     as_stored = dataclasses.replace(audio, content="magnitude")
     expected = MagnitudeSpectrogram(as_stored, "float32")(samples)
     assert found.shape == (40, audio.n_bins)
@@ -62,7 +62,7 @@ def test_it_is_librosas_transform_of_samples_followed_by_silence(audio):
             center=False,
         )
     ).T
-    np.testing.assert_allclose(heard(samples, audio), expected[:40], atol=ATOL)
+    np.testing.assert_allclose(magnitudes_of(samples, audio), expected[:40], atol=ATOL)
 
 
 def test_magnitudes_pass_as_they_are():

@@ -51,6 +51,6 @@ def test_tables_that_cannot_be_used(content: str | bytes, expected: str, tmp_pat
         read_ids(write(tmp_path / "l.csv", content))
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="Cannot read"):
         read_m3u(tmp_path / "none.m3u8")

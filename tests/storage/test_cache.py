@@ -36,7 +36,7 @@ def test_sizes(text, n_bytes):
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "many", "1PB", "1e9"])
-def test_what_is_no_size_is_told(text):
+def test_an_invalid_size_is_an_error(text):
     with pytest.raises(ConfigError, match="such as 200GB"):
         parse_size(text)
 
@@ -133,7 +133,7 @@ for number in rng.integers(0, 40, 400).tolist():
     assert used(tmp_path) <= 22 * MB
 
 
-def test_a_folder_that_cannot_be_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="Cannot make cache folder"):
         Cache(CacheConfig(tmp_path / "file" / "cache"))

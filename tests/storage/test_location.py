@@ -32,7 +32,7 @@ def test_what_a_text_names():
     assert str(locate("memory://a/b") / "c.h5").endswith("a/b/c.h5")
 
 
-def test_urls_that_nothing_opens_are_told():
+def test_urls_of_unknown_protocols_are_errors():
     with pytest.raises(ConfigError, match="nothing here that opens nosuch://a"):
         locate("nosuch://a")
     with pytest.raises(ConfigError, match="s3fs"):
@@ -77,7 +77,7 @@ def test_a_write_that_fails_leaves_what_was_there(folder):
     assert location.list_files(folder) == ["a"]
 
 
-def test_content_that_is_refused_is_told(folder, monkeypatch):
+def test_rejected_content_is_an_error(folder, monkeypatch):
     monkeypatch.setattr("cs_keras.storage.remote.FIRST_WAIT_S", 0.001)
     write(folder / "a")
 

@@ -70,14 +70,14 @@ def test_what_may_pass_is_tried_again(failure):
     "failure",
     [HttpError({"code": 401, "message": "who?"}), OSError("Forbidden: bucket"), PermissionError("no")],
 )
-def test_what_will_not_pass_is_told_at_once(failure):
+def test_permanent_failures_are_reported_at_once(failure):
     place = Place(failure)
     with pytest.raises(StorageError, match=r"^gs://bucket/a: (who\?, 401|Forbidden: bucket|no)\.$"):
         fetch(place)
     assert len(place.reads) == 1
 
 
-def test_what_does_not_pass_is_told_with_the_number_of_attempts():
+def test_persistent_failures_are_reported_with_the_number_of_attempts():
     place = Place(*[HttpError({"code": 503, "message": "busy"})] * 9)
     with pytest.raises(StorageError, match=r"^gs://bucket/a: busy, 503 \(4 attempts\)\.$"):
         fetch(place, attempts=4)
