@@ -1,6 +1,6 @@
 """Time and memory of evaluating one model, at the reference thesis's size and at a million tracks.
 
-    python -m benchmarks.evaluation [--tracks N --queries N --factors 200 --playlists N --permutations 100]
+    python -m benchmarks.evaluation [--n-tracks N --n-queries N --n-factors 200 --n-playlists N --n-permutations N]
 
 Without options it measures three sizes: the thesis's with 100 permutations and with the default 999, and a million
 tracks with 10,000 queries of each kind. Factors and interactions are synthetic. The evaluation is complete: both
@@ -65,7 +65,9 @@ def main() -> None:
     )
     for field in dataclasses.fields(Size):
         default = getattr(THESIS, field.name)
-        parser.add_argument(f"--{field.name}", type=int, help=f"default: {default:,} if any size is given")
+        parser.add_argument(
+            f"--n-{field.name}", dest=field.name, type=int, help=f"default: {default:,} if any size is given"
+        )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = vars(parser.parse_args())
     is_child = arguments.pop("child")
@@ -77,7 +79,7 @@ def main() -> None:
 
 def _start(size: Size) -> None:
     """Evaluate in a process of its own, and print its times and its peak memory."""
-    options = [f"--{name}={value}" for name, value in dataclasses.asdict(size).items()]
+    options = [f"--n-{name}={value}" for name, value in dataclasses.asdict(size).items()]
     command = [sys.executable, "-m", "benchmarks.evaluation", "--child", *options]
     print(
         f"{size.tracks:,} tracks, {size.queries:,} queries of each kind at most, {size.factors} factors, "

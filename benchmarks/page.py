@@ -1,6 +1,6 @@
 """The map of a page at the size of the thesis's test set: the time to compute it, and its response times.
 
-    python -m benchmarks.page [--tracks 11333] [--factors 200]
+    python -m benchmarks.page [--n-tracks 11333] [--n-factors 200]
 
 Factors are drawn around forty centres, names of tracks are generated. If Chromium is installed, it draws the map by
 WebGL and, with WebGL disabled, as SVG; the pixels are read back before the time is taken.
@@ -68,10 +68,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tracks", type=int, default=11_333)
-    parser.add_argument("--factors", type=int, default=200)
+    parser.add_argument("--n-tracks", type=int, default=11_333)
+    parser.add_argument("--n-factors", type=int, default=200)
     arguments = parser.parse_args()
-    space, predictions = make_space(arguments.tracks, arguments.factors)
+    space, predictions = make_space(arguments.n_tracks, arguments.n_factors)
     start, busy = time.perf_counter(), time.process_time()
     track_map = make_map("model", predictions, space, "cosine")
     took, busy = time.perf_counter() - start, time.process_time() - busy
@@ -79,8 +79,8 @@ def main() -> None:
         raise SystemExit("These tracks are too few for a map.")
     script = map_script(track_map)
     print(
-        f"map of {arguments.tracks:,} tracks, {arguments.factors} factors: {took:.0f} s, {busy:.0f} s of processor "
-        f"time; {len(script) / 1e6:.1f} MB",
+        f"map of {arguments.n_tracks:,} tracks, {arguments.n_factors} factors: {took:.0f} s, {busy:.0f} s of "
+        f"processor time; {len(script) / 1e6:.1f} MB",
         flush=True,
     )
     if CHROMIUM is None:

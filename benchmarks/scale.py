@@ -1,6 +1,6 @@
 """Reading and training on a dataset of the reference thesis's size, in sparse files.
 
-    python -m benchmarks.scale [--tracks 53202] [--batches 20000]
+    python -m benchmarks.scale [--n-tracks 53202] [--batches 20000]
 
 Shards are sparse files: headers, checksums and lengths are real, but magnitudes take no space. The benchmark reads
 random windows for the given number of batches. Then it compares the peak memory of a process that trains on this
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tracks", type=int, default=53_202)
+    parser.add_argument("--n-tracks", type=int, default=53_202)
     parser.add_argument("--batches", type=int, default=20_000)
     parser.add_argument("--workspace", type=Path, help="folder for the sparse files")
     parser.add_argument("--child", choices=("read", "train"), help=argparse.SUPPRESS)
@@ -63,10 +63,10 @@ def compare(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="cs-keras-scale-", dir=arguments.workspace) as workspace:
         large, demo = Path(workspace) / "large", Path(workspace) / "demo"
         start = time.perf_counter()
-        n_bytes = write_sparse(large, arguments.tracks)
+        n_bytes = write_sparse(large, arguments.n_tracks)
         taken = sum(path.stat().st_blocks * 512 for path in large.rglob("*") if path.is_file())
         print(
-            f"{arguments.tracks:,} tracks, {n_bytes / 1e9:,.0f} GB of magnitudes that take {taken / MB:,.0f} MB; "
+            f"{arguments.n_tracks:,} tracks, {n_bytes / 1e9:,.0f} GB of magnitudes that take {taken / MB:,.0f} MB; "
             f"made in {time.perf_counter() - start:.0f} s",
             flush=True,
         )

@@ -31,7 +31,7 @@ def demo(shared_folders: SharedFolders) -> Path:
     from tests.command_line import run
 
     def make(folder: Path) -> None:
-        assert run("demo-data", folder, "--tracks", 60, "--artists", 30, "--playlists", 200) == 0
+        assert run("demo-data", folder, "--n-tracks", 60, "--n-artists", 30, "--n-playlists", 200) == 0
 
     return shared_folders.make_once("demo", make)
 

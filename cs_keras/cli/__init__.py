@@ -1,4 +1,4 @@
-"""The command line: a lazy click group, so that help answers without importing TensorFlow."""
+"""The command line: a click group that imports a command's module on use, since TensorFlow loads slowly."""
 
 import importlib
 import importlib.util
@@ -11,11 +11,7 @@ import click
 from cs_keras import __version__
 from cs_keras.errors import CsKerasError
 
-UPPER_PACKAGES = (
-    "pipelines",
-    "tuning",
-    "reports",
-)  # common names: another distribution may have brought one too
+UPPER_PACKAGES = ("pipelines", "tuning", "reports")  # common names, which another distribution may use too
 COMMANDS = (
     "run-baselines",
     "tune",
@@ -41,10 +37,10 @@ COMMANDS = (
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when the command is asked for."""
+    """A group that imports a command's module on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands, the main job first."""
+        """Return the names of all commands, the most important first."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -61,30 +57,30 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="cs-keras")
 def group() -> None:
-    """Measure how well the sound of a brand-new track, alone, places it where listeners would."""
+    """Predict collaborative-filtering factors of new tracks from audio, and evaluate the predictions."""
     _check_packages()
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; the exit status is 0 when done, 1 when it failed, 2 for wrong usage."""
+    """Run the command line and exit with status 0 on success, 1 on failure, 2 for wrong usage."""
     try:
         group.main(arguments, prog_name="cs-keras", standalone_mode=False)
-    except click.exceptions.Exit as request:
-        sys.exit(request.exit_code)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. What was finished is kept: the same command goes on from there.", err=True)
+        click.echo("Interrupted. Finished work is saved: the same command resumes.", err=True)
         sys.exit(1)
     except CsKerasError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
-    except OSError as error:  # what no step foresaw
+    except OSError as error:  # that no step expected
         click.echo(f"Error: {error.filename or 'a file'}: {error.strerror or error}.", err=True)
         sys.exit(1)
     except MemoryError:
-        click.echo("Error: the machine's memory is full.", err=True)
+        click.echo("Error: out of memory.", err=True)
         sys.exit(1)
     sys.exit(0)
 
@@ -96,6 +92,6 @@ def _check_packages() -> None:
         found = Path(spec.origin).parents[1] if spec and spec.origin else None
         if found != home:
             raise CsKerasError(
-                f"The package {name!r} of cs-keras is hidden by another of that name: expected it in {home}, found "
-                f"it in {found}; install cs-keras into an environment of its own."
+                f"The package {name!r} of cs-keras is shadowed by another of that name: expected it in {home}. "
+                f"Received: {found}. Install cs-keras into an environment of its own."
             )

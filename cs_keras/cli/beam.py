@@ -1,4 +1,4 @@
-"""Options of the commands that Apache Beam can spread over processes or machines."""
+"""``--runner`` for the commands that Apache Beam can distribute over processes or machines."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "Port
 
 
 class BeamCommand(click.Command):
-    """A command with ``--runner``; what follows ``--`` then is for Beam, and reaches it as it stands."""
+    """A command with ``--runner``, which passes the options after ``--`` to Beam unchanged."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Set Beam's options aside before click takes them for files."""
@@ -30,7 +30,7 @@ class BeamCommand(click.Command):
 runner_option = click.option(
     "--runner",
     type=click.Choice(RUNNERS),
-    help="Let Apache Beam do the work; its own options follow --, as in: -- --direct_num_workers=4 "
+    help="Run on Apache Beam; its own options follow --, as in: -- --direct_num_workers=4 "
     "--direct_running_mode=multi_processing",
 )
 
@@ -47,7 +47,5 @@ def beam_flags(runner: str | None) -> tuple[str, ...]:
         return ()
     options: list[Any] = click.get_current_context().meta[__name__]
     if any(option.partition("=")[0] == "--runner" for option in options):
-        raise ConfigError(
-            "Name the runner once: --runner stands before --, and Beam's other options after it."
-        )
+        raise ConfigError("Name the runner once: --runner goes before --, and Beam's other options after it.")
     return (f"--runner={runner}", *options)

@@ -1,10 +1,12 @@
-"""``cs-keras check``: whether a dataset is whole, and whether its test set leaks."""
+"""``cs-keras check``: the integrity of a dataset, and the leakage between its splits."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.paths import DATASET
+from cs_keras.cli.console import Console, count
+from cs_keras.cli.options import DATASET
+from cs_keras.errors import CsKerasError
 
 if TYPE_CHECKING:
     from pipelines.dataset.check import CheckResult
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("dataset", type=DATASET)
-@click.option("--repair", is_flag=True, help="First rebuild what can be rebuilt; no shard is touched.")
+@click.option(
+    "--repair", is_flag=True, help="First rebuild tables that can be rebuilt; shards stay as they are."
+)
 @click.option(
     "--audio-duplicates/--no-audio-duplicates",
     default=True,
@@ -20,12 +24,10 @@ if TYPE_CHECKING:
     help="Look for near-duplicate recordings.",
 )
 def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
-    """Read every file of a dataset and report what is wrong with it, and what its splits share.
+    """Check a dataset's files and the leakage between splits.
 
-    The exit status is 1 when there are errors; notices alone do not count.
+    Every file is read. The exit status is 1 when there are errors; notices alone do not count.
     """
-    from cs_keras.cli.console import Console
-    from cs_keras.errors import CsKerasError
     from pipelines.dataset.check import check_dataset
     from pipelines.dataset.repair import ingest_command, repair_dataset
 
@@ -35,38 +37,28 @@ def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
     result = check_dataset(dataset, Console(), audio_duplicates)
     for finding in result.findings:
         click.echo(f"{finding.severity}: {finding}")
-    for line in _leakage(result):
-        click.echo(line)
+    for shared in result.leakage:
+        click.echo(
+            f"{' and '.join(shared.splits)} share: {count(len(shared.artists), 'artist')}, "
+            f"{count(len(shared.albums), 'album')}, {count(shared.duplicates, 'near-duplicate pair')}."
+        )
     if result.damaged:
         click.echo(
-            f"To make damaged shards again, delete them ({', '.join(result.damaged)}) and repeat what made the "
-            f"dataset, such as `{ingest_command(dataset)}`, and then `cs-keras factors`."
+            f"To rebuild damaged shards, delete them ({', '.join(result.damaged)}) and repeat the command that "
+            f"made the dataset, such as `{ingest_command(dataset)}`, and then `cs-keras factors`."
         )
     if result.errors:
-        raise CsKerasError(f"{dataset} has {_count(len(result.errors), 'problem')}.")
+        raise CsKerasError(f"{dataset} has {count(len(result.errors), 'problem')}.")
     click.echo(_summary(dataset, result))
-
-
-def _leakage(result: "CheckResult") -> list[str]:
-    return [
-        f"{one} and {other} share: {_count(len(shared.artists), 'artist')}, "
-        f"{_count(len(shared.albums), 'album')}, {_count(shared.duplicates, 'near-duplicate pair')}."
-        for shared in result.leakage
-        for one, other in [shared.splits]
-    ]
 
 
 def _summary(dataset: Any, result: "CheckResult") -> str:
     factors = f"factors {', '.join(result.factors)}" if result.factors else "no factors yet"
     if not result.n_shards:
-        items = _count(result.n_tracks, "item")
-        return f"{dataset} is whole: {items} without sound, {factors}; folds and ids agree."
+        items = count(result.n_tracks, "item")
+        return f"{dataset} is whole: {items} without audio, {factors}; folds and ids agree."
     return (
-        f"{dataset} is whole: {_count(result.n_tracks, 'track')}, {result.n_frames:,} frames in "
-        f"{_count(result.n_shards, 'shard')}, {factors}; all checksums, positions, folds and ids agree, and every "
+        f"{dataset} is whole: {count(result.n_tracks, 'track')}, {result.n_frames:,} frames in "
+        f"{count(result.n_shards, 'shard')}, {factors}; all checksums, positions, folds and ids agree, and every "
         "magnitude is finite and not negative."
     )
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -1,68 +1,127 @@
-"""Progress for people: bars on a terminal, plain lines in a log."""
+"""Output of commands: progress on standard error, tables on standard output."""
 
 import contextlib
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
 
 from cs_keras.progress import Advance
 
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+
+    from reports.tables.table import Section
+
 LOG_INTERVAL_S = 30.0
+PAGE_WIDTH = 110  # characters of a line where output is not a terminal
 
 
 class Console:
-    """Reports to standard error, so that standard output holds results alone."""
+    """Reports progress on standard error: bars on a terminal, plain lines in a log."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
 
     def log(self, line: str) -> None:
-        """Tell one finished fact, with the seconds since the start."""
+        """Print a line with the seconds since the start."""
         line = "".join(
             c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line
-        )  # ids may hold anything
+        )  # ids hold anything
         print(f"[{time.monotonic() - self._began:6.1f} s] {line}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
-        """Show work of `total` units: a bar on a terminal, else a line now and then."""
-        if sys.stderr.isatty():
-            from rich.console import Console as RichConsole
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        """Show the progress of `total` units: a bar on a terminal, else a line every half a minute."""
+        if not sys.stderr.isatty():
+            yield self._log_lines(description, total)
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bars:
-                task = bars.add_task(description, total=total)
-                yield lambda n: bars.advance(task, n)
-        else:
-            yield _LogLines(self, description, total).advance
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bars:
+            task = bars.add_task(description, total=total)
+            yield lambda n: bars.advance(task, n)
 
+    def _log_lines(self, description: str, total: int) -> Advance:
+        done, last = 0, time.monotonic()
 
-class _LogLines:
-    """A line when work has gone on for a while, for logs."""
+        def advance(n: int) -> None:
+            nonlocal done, last
+            done += n
+            if time.monotonic() - last > LOG_INTERVAL_S:
+                last = time.monotonic()
+                self.log(f"{description}: {done} of {total}")
 
-    def __init__(self, console: Console, description: str, total: int) -> None:
-        self._console, self._description, self._total = console, description, total
-        self._done, self._last = 0, time.monotonic()
-
-    def advance(self, n: int) -> None:
-        self._done += n
-        if time.monotonic() - self._last > LOG_INTERVAL_S:
-            self._last = time.monotonic()
-            self._console.log(f"{self._description}: {self._done} of {self._total}")
+        return advance
 
 
 def quiet_tensorflow() -> None:
-    """Keep TensorFlow's notes and advice to programmers out of the output; its errors still show.
-
-    Call before importing it.
-    """
+    """Silence TensorFlow's notes to programmers, not its errors; call before importing it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def count(n: int, noun: str) -> str:
+    """Return ``1 track`` or ``2 tracks``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def open_page() -> "RichConsole":
+    """Return a rich console on standard output, which is `PAGE_WIDTH` wide for files and pipes."""
+    from rich.console import Console as RichConsole
+
+    page = RichConsole()
+    if not page.is_terminal:
+        page.width = max(page.width, PAGE_WIDTH)
+    return page
+
+
+def print_sections(sections: "Sequence[Section]") -> None:
+    """Print tables of reports with their headings and notes."""
+    from reports.formats.terminal import to_rich
+
+    open_page().print(to_rich(sections))
+
+
+def print_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
+) -> None:
+    """Print rows below a header; cells are text, never control codes or markup.
+
+    Columns named in `right` are aligned to the right.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from cs_keras.playlists.entries import printable
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    for name in header:
+        table.add_column(Text(name), overflow="fold", justify="right" if name in right else "left")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    page = open_page()
+    page.print(Text(printable(title), style="italic"))  # a title of the table would wrap at the table's width
+    page.print(table)
+
+
+def print_written(paths: Sequence[object]) -> None:
+    """Print the names of written files on standard error."""
+    click.echo(f"Written: {', '.join(map(str, paths))}", err=True)
+
+
+def show_sections(sections: "Sequence[Section]", out: Path | None) -> None:
+    """Print tables, and write them to the folder `out` as Markdown, CSV and LaTeX if there is one."""
+    print_sections(sections)
+    if out is not None:
+        from reports.formats.files import write_report
+
+        print_written(write_report(sections, out))

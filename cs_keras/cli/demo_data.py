@@ -4,32 +4,37 @@ from pathlib import Path
 
 import click
 
-from cs_keras.cli.paths import LOCAL_PATH
+from cs_keras.cli.console import Console, quiet_tensorflow
+from cs_keras.cli.options import LOCAL_PATH, renamed
 
 
 @click.command("demo-data")
 @click.argument("folder", metavar="DIR", type=LOCAL_PATH)
-@click.option("--tracks", "n_tracks", type=int, help="Tracks to synthesise.")
-@click.option("--artists", "n_artists", type=int, help="Artists they are by.")
-@click.option("--playlists", "n_playlists", type=int, help="Playlists to draw.")
-@click.option("--seed", type=int, help="Everything follows from it.")
-@click.option("--waveforms", is_flag=True, help="Keep samples, as ingest --waveforms does.")
+@click.option("--n-tracks", type=int, help="Number of tracks to synthesise.")
+@renamed(
+    "--tracks",
+    "--n-tracks",
+    "--tracks takes a tracks.csv; for the number of tracks to synthesise use --n-tracks.",
+)
+@click.option("--n-artists", type=int, help="Number of their artists.")
+@renamed("--artists", "--n-artists")
+@click.option("--n-playlists", type=int, help="Number of playlists to draw.")
+@renamed("--playlists", "--n-playlists")
+@click.option("--seed", type=int, help="Seed of music and playlists.")
+@click.option("--waveforms", is_flag=True, help="Store waveforms, as ingest --waveforms does.")
 def command(folder: Path, waveforms: bool, **changes: int | None) -> None:
-    """Synthesise music and playlists, and make them the dataset DIR.
+    """Synthesise music and playlists as a demo dataset.
 
-    DIR/source holds what real data would be: WAV files, tracks.csv and listening.csv, and besides them the
+    DIR/source holds the data that a user would have: WAV files, tracks.csv and listening.csv, and with them the
     generator's truth. The same settings give the same bytes.
     """
-    from cs_keras.cli.console import Console, quiet_tensorflow
-
     quiet_tensorflow()
     from cs_keras.audio.settings import AudioConfig
     from cs_keras.data.demo.config import DemoConfig
     from pipelines.demo import make_demo
 
     settings = DemoConfig(**{name: value for name, value in changes.items() if value is not None})
-    audio = AudioConfig(content="waveform" if waveforms else "magnitude")
-    make_demo(folder, settings, Console(), audio)
+    make_demo(folder, settings, Console(), AudioConfig(content="waveform" if waveforms else "magnitude"))
     click.echo(
         f"{folder}: {settings.n_tracks} tracks by {settings.n_artists} artists; its sources are in {folder}/source."
     )

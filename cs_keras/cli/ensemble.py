@@ -1,39 +1,38 @@
-"""``cs-keras ensemble``: several finished runs as one."""
+"""``cs-keras ensemble``: several finished runs as one predictor."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cs_keras.cli.options import read_config, reading_options
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
+from cs_keras.cli.console import Console, quiet_tensorflow
+from cs_keras.cli.options import DATASET, LOCAL_PATH, read_config, reading_options, renamed
 
 
 @click.command("ensemble")
 @click.argument("runs", nargs=-1, required=True, type=LOCAL_PATH, metavar="RUN RUN...")
-@click.option("--dataset", required=True, type=DATASET, help="What they were trained on.")
+@click.option("--dataset", required=True, type=DATASET, help="Dataset that the runs were trained on.")
 @click.option(
-    "--by",
+    "--combine",
     type=click.Choice(["mean", "ranks"]),
     default="mean",
     show_default=True,
-    help="Mean of scaled predicted factors, or reciprocal rank fusion of their lists.",
+    help="Mean of scaled predicted factors, or reciprocal rank fusion of lists.",
 )
-@click.option("--out", type=LOCAL_PATH, help="Folder for the run folder.  [default: that of the first RUN]")
+@renamed("--by", "--combine", "--by takes similarity or dot; for how to combine runs use --combine.")
+@click.option("--out", type=LOCAL_PATH, help="Parent of the run folder.  [default: that of the first RUN]")
 @reading_options
-def command(runs: tuple[Path, ...], dataset: Any, by: str, out: Path | None, **reading: Any) -> None:
-    """Evaluate several finished runs as one predictor, in a run folder that `report` shows beside theirs.
+def command(runs: tuple[Path, ...], dataset: Any, combine: str, out: Path | None, **reading: Any) -> None:
+    """Evaluate several finished runs as one predictor.
 
-    The runs must be of the same data and judged alike. By mean, the ensemble predicts the mean of what they
-    predict. By ranks, every list is the reciprocal rank fusion of their lists: a track's score is the sum of
-    1 / (60 + rank); its losses are those of the mean.
+    The result is a run folder, which `report` compares with the RUNs. They must have the same data and evaluation
+    settings. With mean, the ensemble predicts the mean of their predictions. With ranks, every list is the
+    reciprocal rank fusion of their lists: a track's score is the sum of 1 / (60 + rank); losses are those of the
+    mean.
     """
-    from cs_keras.cli.console import Console, quiet_tensorflow
-
     quiet_tensorflow()
     from pipelines.evaluation.ensemble import combine_runs
 
-    folder = combine_runs(
-        runs, dataset, out or runs[0].resolve().parent, by, Console(), read_config(**reading)
-    )
+    parent = out or runs[0].resolve().parent
+    folder = combine_runs(runs, dataset, parent, combine, Console(), read_config(**reading))
     click.echo(f"{folder}: an ensemble of {len(runs)} runs; `cs-keras report {folder.parent}` shows it.")

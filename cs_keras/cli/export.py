@@ -5,26 +5,26 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
+from cs_keras.cli.console import quiet_tensorflow
+from cs_keras.cli.options import DATASET, LOCAL_PATH
 
 
 @click.command("export")
 @click.argument("run", type=DATASET)
 @click.argument("out", type=LOCAL_PATH)
 def command(run: Any, out: Path) -> None:
-    """Write the model of RUN, a finished run folder, to the new folder OUT, in forms that need no cs-keras.
+    """Export a run's model for use without cs-keras.
 
-    OUT/saved_model, a TensorFlow SavedModel of whole recordings, gives the factors that `cs-keras predict` would
-    give, by its signatures: audio (mono samples at the sample rate the model was trained on), audio_at (the same
-    with their rate, which is refused when it is another), and frames (magnitudes). OUT/model.keras holds layers of
-    Keras alone and takes one sequence of magnitudes. OUT/export.json holds the audio settings.
+    OUT is a new folder. OUT/saved_model, a TensorFlow SavedModel of whole recordings, returns the factors that
+    `cs-keras predict` returns, by its signatures: audio (mono samples at the sample rate the model was trained
+    on), audio_at (the same with their sample rate, which must be the model's), and frames (magnitudes).
+    OUT/model.keras consists of layers of Keras alone and takes one sequence of magnitudes. OUT/export.json holds
+    the audio settings.
     """
-    from cs_keras.cli.console import quiet_tensorflow
-
     quiet_tensorflow()
     from cs_keras.run_files.names import MODEL_FILE
     from pipelines.inference.export import EXPORT_FILE, SAVED_MODEL, export
     from pipelines.inference.trained_run import read_run
 
     export(read_run(run), out)
-    click.echo(f"{out}: {SAVED_MODEL}, {MODEL_FILE} and {EXPORT_FILE}; both models give the run's factors.")
+    click.echo(f"{out}: {SAVED_MODEL}, {MODEL_FILE} and {EXPORT_FILE}; both models return the run's factors.")

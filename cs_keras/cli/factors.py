@@ -1,29 +1,64 @@
-"""``cs-keras factors``: listening data to collaborative-filtering factors."""
+"""``cs-keras factors``: interactions to collaborative-filtering factors, and the search for their settings."""
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from cs_keras.cli.paths import LOCAL_PATH
-from cs_keras.cli.selection import INTEGERS, SEARCH_OPTIONS, check_usage, make_by_selection, selection_options
+from cs_keras.cli.console import Console, print_sections, print_written
+from cs_keras.cli.options import FLOATS, INTEGERS, LOCAL_PATH, add_options, factors_renamed
+
+if TYPE_CHECKING:
+    from cs_keras.factors.interactions import RowCounts
+    from cs_keras.factors.store import Factors
+    from cs_keras.storage.location import Location
+    from pipelines.factors.fit import FactorsConfig
 
 SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
+GRID_OPTIONS = {"ranks": "factors", "alphas": "alpha", "regularizations": "regularization"}  # fields of Grid
+SEARCH_OPTIONS = {
+    **{name: f"--{name}" for name in GRID_OPTIONS},
+    "max_settings": "--max-settings",
+    "n_seeds": "--seeds",
+    "n_averaged": "--average",
+}
+FIT_OPTIONS = {"n_factors": "--ranks", "alpha": "--alphas", "regularization": "--regularizations"}
+
+selection_options = add_options(
+    click.option(
+        "--select",
+        is_flag=True,
+        help="Search settings first, and use those with the highest agreement between seeds among the best by "
+        "ranking metrics on held-out interactions. Measured settings are saved: the same command resumes.",
+    ),
+    click.option("--ranks", type=INTEGERS, help="Numbers of dimensions to try.  [default: 16,32,64]"),
+    click.option("--alphas", type=FLOATS, help="Values to try.  [default: 1,10,40]"),
+    click.option("--regularizations", type=FLOATS, help="Values to try.  [default: 0.01,1,10,100]"),
+    click.option(
+        "--max-settings", type=int, help="Number of settings to try, drawn at random.  [default: all]"
+    ),
+    click.option("--seeds", "n_seeds", type=int, help="Fits of each setting.  [default: 2]"),
+    click.option(
+        "--average",
+        "n_averaged",
+        type=int,
+        help="Seeds of the selected setting to average, if that significantly raises agreement.",
+    ),
+)
 
 
 @click.command("factors")
-@click.argument("sources", nargs=-1, metavar="[LISTENING] DATASET")
+@click.argument("sources", nargs=-1, metavar="[INTERACTIONS] DATASET")
 @click.option(
-    "--from-npz",
-    "given",
-    type=LOCAL_PATH,
-    help="Ready-made factors instead: ids, item_factors[, playlist_factors].",
+    "--from-npz", "given", type=LOCAL_PATH, help="Ready-made factors: ids, item_factors[, playlist_factors]."
 )
 @click.option("--name", default="wmf", show_default=True, help="Name of the factors in the dataset.")
-@click.option("--factors", "n_factors", type=int, default=200, show_default=True, help="Dimensions.")
+@click.option("--n-factors", type=int, default=200, show_default=True, help="Number of dimensions.")
+@factors_renamed
 @click.option("--alpha", type=float, default=40.0, show_default=True, help="Confidence is 1 + alpha * count.")
 @click.option("--regularization", type=float, default=0.01, show_default=True)
 @click.option("--iterations", type=INTEGERS, help="[default: 15; with --select 15,50]")
@@ -33,28 +68,30 @@ SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
     type=click.Choice(["strict", "thesis"]),
     default="strict",
     show_default=True,
-    help="strict: validation and test tracks' listening stays out of the fit.",
+    help="strict: interactions of validation and test tracks do not enter the fit.",
 )
 @click.option(
     "--scaling",
     type=click.Choice(SCALINGS),
     default="standardize",
     show_default=True,
-    help="Of the targets, fitted on train tracks.",
+    help="Scaling of the targets, fitted on train tracks.",
 )
 @click.option(
     "--ceiling/--no-ceiling",
     default=True,
     show_default=True,
-    help="Also fit with another seed and on halves of the playlists, to tell how firm the factors are: takes two "
+    help="Refit with another seed and on halves of the playlists, to measure the agreement between fits; takes two "
     "to three times as long again.",
 )
 @selection_options
 @click.option("--playlist-column", help="Column of playlist or user ids.  [default: guessed]")
 @click.option("--track-column", help="Column of track ids.  [default: guessed]")
-@click.option("--count-column", help="Column of counts.  [default: guessed; 1 a row where there is none]")
-@click.option("--encoding", help="Of a text file.  [default: UTF-8, or UTF-16 by its byte-order mark]")
-@click.option("--delimiter", help="Of a text file.  [default: guessed]")
+@click.option("--count-column", help="Column of counts.  [default: guessed; without one, 1 per row]")
+@click.option(
+    "--encoding", help="Encoding of a text file.  [default: UTF-8, or UTF-16 by its byte-order mark]"
+)
+@click.option("--delimiter", help="Delimiter of a text file.  [default: guessed]")
 def command(
     sources: tuple[str, ...],
     given: Path | None,
@@ -70,14 +107,15 @@ def command(
     select: bool,
     **options: Any,
 ) -> None:
-    """Fit factors to who listened to what, by weighted matrix factorisation (Hu, Koren & Volinsky 2008).
+    """Fit collaborative-filtering factors to interactions.
 
-    LISTENING is a CSV, TSV or Parquet file with a row for each playlist (or user) and track, and optionally a
-    count. With --from-npz there is no LISTENING.
+    INTERACTIONS is a CSV, TSV or Parquet file with a row for each playlist (or user) and track, and optionally a
+    count. The model is weighted matrix factorisation (Hu, Koren & Volinsky 2008). --from-npz replaces
+    INTERACTIONS.
     """
     if len(sources) != (1 if given else 2):
-        raise click.UsageError("Give LISTENING and DATASET, or --from-npz FILE and DATASET.")
-    check_usage(select, given)
+        raise click.UsageError("Give INTERACTIONS and DATASET, or --from-npz FILE and DATASET.")
+    _check_usage(select, given)
     from cs_keras.factors.wmf import WmfConfig
     from cs_keras.storage.location import locate
     from pipelines.factors.fit import FactorsConfig, import_factors, make_factors
@@ -86,31 +124,72 @@ def command(
     if given:
         with _warnings_as_lines():
             factors, unknown = import_factors(given, dataset, scaling, name)
-        n_left_out, examples = len(unknown), unknown[:5]
-        click.echo(f"{dataset}: factors {name!r} taken from {given}: {_size(factors)}.")
-    else:
-        search = {"iterations": iterations, **{name: options.pop(name) for name in SEARCH_OPTIONS}}
-        (n_iterations,) = iterations if iterations and not select else (WmfConfig.iterations,)
-        wmf = WmfConfig(n_factors, alpha, regularization, n_iterations, seed)
-        settings, listening = FactorsConfig(wmf, protocol, scaling, ceiling), LOCAL_PATH(sources[0])
-        with _warnings_as_lines():
-            if select:
-                factors, tally = make_by_selection(listening, dataset, settings, name, search, options)
-            else:
-                factors, tally = make_factors(listening, dataset, settings, name, **options)
-        n_left_out, examples = tally.n_unknown_tracks, tally.unknown_tracks
-        click.echo(f"{dataset}: factors {name!r} fitted by the {protocol} protocol: {_size(factors)}.")
-        click.echo(
-            f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}."
-        )
-        n_factors = factors.item_factors.shape[1]
-        if n_factors > min(len(factors.playlist_ids), int(factors.has_factors.sum())):
-            click.echo(f"Warning: {n_factors} factors are more than there are playlists or tracks.", err=True)
-        _print_quality(factors)
-    if n_left_out:
-        click.echo(
-            f"Left out: {n_left_out} tracks that the dataset does not hold (such as {', '.join(examples)})."
-        )
+        click.echo(f"{dataset}: factors {name!r} read from {given}: {_size(factors)}.")
+        _print_unknown(len(unknown), unknown)
+        return
+    search = {"iterations": iterations, **{option: options.pop(option) for option in SEARCH_OPTIONS}}
+    (n_iterations,) = iterations if iterations and not select else (WmfConfig.iterations,)
+    wmf = WmfConfig(n_factors, alpha, regularization, n_iterations, seed)
+    settings, listening = FactorsConfig(wmf, protocol, scaling, ceiling), LOCAL_PATH(sources[0])
+    with _warnings_as_lines():
+        if select:
+            factors, tally = _select(listening, dataset, settings, name, search, options)
+        else:
+            factors, tally = make_factors(listening, dataset, settings, name, **options)
+    click.echo(f"{dataset}: factors {name!r} fitted by the {protocol} protocol: {_size(factors)}.")
+    click.echo(f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}.")
+    _print_quality(factors)
+    _print_unknown(tally.n_unknown_tracks, tally.unknown_tracks)
+
+
+def _check_usage(select: bool, given: Path | None) -> None:
+    """Raise UsageError for options that would have no effect."""
+    context = click.get_current_context()
+    if given and select:
+        raise click.UsageError("--select fits factors; ready-made ones (--from-npz) cannot be searched.")
+    if select:
+        for name, instead in FIT_OPTIONS.items():
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"With --select give the values to try by {instead}.")
+        return
+    for name, option in SEARCH_OPTIONS.items():
+        if context.params[name] is not None:
+            raise click.UsageError(f"{option} needs --select.")
+    if len(context.params["iterations"] or ()) > 1:
+        raise click.UsageError("Several --iterations need --select.")
+
+
+def _select(
+    listening: Path,
+    dataset: "Location",
+    settings: "FactorsConfig",
+    name: str,
+    search: Mapping[str, Any],
+    reading: Mapping[str, Any],
+) -> "tuple[Factors, RowCounts]":
+    """Search settings, print the table, and fit factors by the recommended setting."""
+    from cs_keras.factors.grid import Grid
+    from pipelines.factors.select import (
+        SelectionConfig,
+        make_selected_factors,
+        select_factors,
+        selection_path,
+    )
+    from reports.formats.files import write_selection
+    from reports.tables.factor_selection import make_selection_section
+
+    given = {option: value for option, value in search.items() if value is not None}
+    fields = {**GRID_OPTIONS, "iterations": "iterations"}
+    values = {field: given.pop(option) for option, field in fields.items() if option in given}
+    config = SelectionConfig(Grid(**values), seed=settings.wmf.seed, **given)
+    console = Console()
+    selection = select_factors(listening, dataset, config, name, console, **reading)
+    path = selection_path(dataset, name).with_suffix(".md")
+    write_selection(path, selection)
+    print_sections([make_selection_section(selection)])
+    print_written([path])
+    console.log("fitting the recommended setting to all interactions")
+    return make_selected_factors(listening, dataset, selection, settings, name, **reading)
 
 
 @contextlib.contextmanager
@@ -122,17 +201,19 @@ def _warnings_as_lines() -> Iterator[None]:
         click.echo(f"Warning: {warning.message}", err=True)
 
 
-def _size(factors: Any) -> str:
-    n_tracks, n_without = len(factors.track_ids), int((~factors.has_factors).sum())
+def _size(factors: "Factors") -> str:
     return (
-        f"{n_tracks - n_without} of {n_tracks} tracks and {len(factors.playlist_ids)} playlists in "
-        f"{factors.item_factors.shape[1]} dimensions"
+        f"{int(factors.has_factors.sum())} of {len(factors.track_ids)} tracks and {len(factors.playlist_ids)} "
+        f"playlists in {factors.item_factors.shape[1]} dimensions"
     )
 
 
-def _print_quality(factors: Any) -> None:
+def _print_quality(factors: "Factors") -> None:
     from cs_keras.factors.quality import FactorQuality, describe_agreement, warn_of_noise
 
+    n_factors = factors.item_factors.shape[1]
+    if n_factors > min(len(factors.playlist_ids), int(factors.has_factors.sum())):
+        click.echo(f"Warning: {n_factors} factors are more than there are playlists or tracks.", err=True)
     values = {k: v for k, v in factors.quality.items() if k in FactorQuality.__dataclass_fields__}
     click.echo(f"Quality: {FactorQuality(**values).describe()}.")
     agreement, warning = describe_agreement(factors.quality), warn_of_noise(factors.quality)
@@ -140,3 +221,10 @@ def _print_quality(factors: Any) -> None:
         click.echo(f"Ceiling: {agreement} (test tracks).")
     if warning:
         click.echo(f"Warning: {warning}", err=True)
+
+
+def _print_unknown(n_unknown: int, examples: Sequence[str]) -> None:
+    if n_unknown:
+        click.echo(
+            f"Left out: {n_unknown} tracks that are not in the dataset (such as {', '.join(examples[:5])})."
+        )

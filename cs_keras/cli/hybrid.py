@@ -1,49 +1,46 @@
-"""``cs-keras hybrid``: a run's predictions and a little listening, alone and together."""
+"""``cs-keras hybrid``: audio against fold-in and hybrids of both, as interactions accrue."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cs_keras.cli.options import read_config, reading_options
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
-from cs_keras.cli.selection import INTEGERS
-from cs_keras.cli.tables import print_sections
-
-FORMATS = ("md", "csv", "latex")
+from cs_keras.cli.console import show_sections
+from cs_keras.cli.options import DATASET, INTEGERS, LOCAL_PATH, read_config, reading_options, renamed
 
 
 @click.command("hybrid")
 @click.argument("run", type=DATASET)
 @click.argument("dataset", type=DATASET)
 @click.option(
-    "--listens",
+    "--n-interactions",
     type=INTEGERS,
     default="0,1,2,5,10",
     show_default=True,
-    help="Playlists that a track is given; twice the most of them must hold a track for it to count.",
+    help="Playlist entries revealed per track; tracks with fewer than twice the largest are left out.",
 )
+@renamed("--listens", "--n-interactions")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="List length.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of which playlists are given.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of which entries are revealed.")
 @click.option("--out", type=LOCAL_PATH, help="Folder for the tables as Markdown, CSV and LaTeX.")
 @reading_options
 def command(
-    run: Any, dataset: Any, listens: tuple[int, ...], k: int, seed: int, out: Path | None, **reading: Any
+    run: Any,
+    dataset: Any,
+    n_interactions: tuple[int, ...],
+    k: int,
+    seed: int,
+    out: Path | None,
+    **reading: Any,
 ) -> None:
-    """How long sound is worth hearing: RUN's predictions beside a little listening to the same tracks.
+    """Compare audio, fold-in and hybrid as interactions accrue.
 
-    Each test track of DATASET, which RUN was trained on, is given a few of the playlists that hold it and judged by
-    all others: by sound alone, by folding in the few alone, and by both, switching from one to the other or
-    weighting them. Where to switch and how to weigh is chosen on validation tracks.
+    A few playlist entries of each test track of DATASET, which RUN was trained on, are revealed, and the others
+    are held out for evaluation. Compared are RUN's predictions from audio, fold-in of the revealed entries, and
+    hybrids that switch between both or weight them; switch point and weight are chosen on validation tracks.
     """
     from pipelines.evaluation.hybrid import HybridConfig, compare_hybrids
-    from reports.formats.files import write_report
     from reports.tables.hybrids import make_hybrids_section
 
-    config = HybridConfig(listens=tuple(sorted(set(listens))), k=k, seed=seed)
-    found = compare_hybrids(run, dataset, config, read_config(**reading))
-    sections = (make_hybrids_section(found),)
-    print_sections(sections)
-    if out is not None:
-        written = write_report(sections, out, FORMATS)
-        click.echo(f"Written: {', '.join(map(str, written))}", err=True)
+    config = HybridConfig(tuple(sorted(set(n_interactions))), k=k, seed=seed)
+    show_sections((make_hybrids_section(compare_hybrids(run, dataset, config, read_config(**reading))),), out)

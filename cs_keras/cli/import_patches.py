@@ -1,22 +1,19 @@
-"""``cs-keras import-patches``: magnitude spectrograms in HDF5 files of others to a dataset folder."""
+"""``cs-keras import-patches``: magnitude spectrograms in HDF5 files to a dataset folder."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cs_keras.cli.options import dataset_options
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
+from cs_keras.cli.console import Console
+from cs_keras.cli.options import DATASET, LOCAL_PATH, audio_config, dataset_options, folds_help, say_assigned
 
 
 @click.command("import-patches")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", required=True, type=DATASET, help="Dataset folder or URL to make or add to.")
 @click.option(
-    "--tracks",
-    "table",
-    type=LOCAL_PATH,
-    help="tracks.csv: track_id, artist, title, album, isrc, genres.",
+    "--tracks", "table", type=LOCAL_PATH, help="tracks.csv: track_id, artist, title, album, isrc, genres."
 )
 @click.option(
     "--layout",
@@ -25,61 +22,49 @@ from cs_keras.cli.paths import DATASET, LOCAL_PATH
     show_default=True,
     help="thesis: (patches, bins, frames); index-features: (rows, frames, bins) or (frames, bins).",
 )
-@click.option("--patches-name", help="Path of the patches inside the files.  [default: found by shape]")
-@click.option("--index-name", help="Path of the ids, one a row.  [default: found by shape]")
+@click.option("--patches-name", help="HDF5 path of the patches.  [default: found by shape]")
+@click.option("--index-name", help="HDF5 path of the ids, one per row.  [default: found by shape]")
 @click.option(
     "--folds",
     "fold_by",
     type=click.Choice(["artist", "track", "file"]),
     default="artist",
     show_default=True,
-    help="What a fold keeps together; file: ten files are folds 0 to 9 in the order named.",
+    help=f"{folds_help}; file: ten files are folds 0 to 9 in the order named.",
 )
 @dataset_options
 def command(
     files: tuple[str, ...],
     out: Any,
     table: Path | None,
-    append: bool,
     layout: str,
     patches_name: str | None,
     index_name: str | None,
     fold_by: str,
-    sample_rate: int,
-    n_fft: int,
-    hop_length: int,
-    window: str,
-    mixdown: str,
-    dtype: str,
-    shard_mb: int,
-    encoding: str | None,
+    **options: Any,
 ) -> None:
-    """Turn patches of magnitude spectrograms in HDF5 files into a dataset.
+    """Convert HDF5 files of magnitude patches to a dataset.
 
     FILE is a local path or a URL that fsspec opens (gs:// and others). Patches of a track are consecutive; the
-    zeros that fill up its last one are dropped. The same command goes on where it was stopped.
+    zero padding of its last one is dropped. After an interruption, the same command resumes.
     """
-    from cs_keras.audio.settings import AudioConfig
-    from cs_keras.cli.console import Console
     from cs_keras.data.patches.read import PatchFormat
     from pipelines.dataset.import_patches import ImportConfig, import_patches
     from pipelines.dataset.ingest_items import read_items
 
-    audio = AudioConfig(sample_rate, n_fft, hop_length, window, mixdown)
-    expected = PatchFormat(layout, patches_name, index_name)
-    settings = ImportConfig(audio, dtype, fold_by, shard_mb, append, expected)
-    descriptions = read_items(table, encoding) if table else []
+    patches = PatchFormat(layout, patches_name, index_name)
+    settings = ImportConfig(
+        audio_config(options), options["dtype"], fold_by, options["shard_mb"], options["append"], patches
+    )
+    descriptions = read_items(table, options["encoding"]) if table else []
     console = Console()
     done = import_patches(files, out, settings, descriptions, console)
     dataset = done.dataset
     if fold_by == "file":
         for fold, file in enumerate(files):
             console.log(f"fold {fold}: {file}")
-    elif dataset.fold_assignment.startswith("round-robin"):
-        console.log(
-            f"Too few artists for ten hashed folds: tracks were assigned to folds {dataset.fold_assignment}, "
-            "largest group first."
-        )
+    else:
+        say_assigned(console.log, dataset.fold_assignment)
     if table:
         console.log(
             f"{table} describes {done.n_described} of the {done.n_tracks} tracks in the files, and "

@@ -7,23 +7,29 @@ from typing import Any
 import click
 
 from cs_keras.cli.beam import BeamCommand, beam_flags, runner_option
-from cs_keras.cli.options import dataset_options
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
+from cs_keras.cli.console import Console, count, quiet_tensorflow
+from cs_keras.cli.options import (
+    DATASET,
+    LOCAL_PATH,
+    audio_config,
+    dataset_options,
+    decoder_option,
+    folds_help,
+    say_assigned,
+)
+from cs_keras.errors import ConfigError
+
+ITEM_OPTIONS = ("audio", "table", "no_audio", "out", "fold_by", "append", "encoding")  # valid with --no-audio
 
 
 @click.command("ingest", cls=BeamCommand)
 @click.argument("audio", nargs=-1, type=LOCAL_PATH)
-@click.option(
-    "--tracks",
-    "table",
-    type=LOCAL_PATH,
-    help="tracks.csv: one recording a row, with what is known about it.",
-)
+@click.option("--tracks", "table", type=LOCAL_PATH, help="tracks.csv: a recording and its metadata per row.")
 @click.option(
     "--no-audio",
     is_flag=True,
-    help="There are no recordings: --tracks lists items (track_id, artist, title, album, isrc, genres) that are "
-    "known by their attributes. Where items are artists, give --folds track.",
+    help="--tracks lists items (track_id, artist, title, album, isrc, genres) without recordings, described by "
+    "attributes. For items that are artists, give --folds track.",
 )
 @click.option("--out", required=True, type=DATASET, help="Dataset folder or URL to make or add to.")
 @click.option(
@@ -32,19 +38,17 @@ from cs_keras.cli.paths import DATASET, LOCAL_PATH
     type=click.Choice(["artist", "track"]),
     default="artist",
     show_default=True,
-    help="What a fold keeps together.",
+    help=f"{folds_help}.",
+)
+@decoder_option
+@click.option(
+    "--waveforms",
+    is_flag=True,
+    help="Store waveforms, for models that compute magnitudes themselves or take samples.",
 )
 @click.option(
-    "--decoder",
-    type=click.Choice(["auto", "soundfile", "tfio", "librosa"]),
-    default="auto",
-    show_default=True,
-    help="auto: whichever reads the file, the fastest first.",
+    "--workers", type=int, default=0, help="Shards written in parallel.  [default: processor cores]"
 )
-@click.option(
-    "--waveforms", is_flag=True, help="Keep samples, of which models make magnitudes themselves, or none."
-)
-@click.option("--workers", type=int, default=0, help="Shards made at a time.  [default: processor cores]")
 @runner_option
 @dataset_options
 def command(
@@ -52,35 +56,24 @@ def command(
     table: Path | None,
     no_audio: bool,
     out: Any,
-    append: bool,
     fold_by: str,
-    sample_rate: int,
-    n_fft: int,
-    hop_length: int,
-    window: str,
-    mixdown: str,
-    dtype: str,
     decoder: str,
     waveforms: bool,
-    shard_mb: int,
     workers: int,
     runner: str | None,
-    encoding: str | None,
+    **options: Any,
 ) -> None:
-    """Turn recordings (mp3, ogg, flac, wav and others) into a dataset of magnitude spectrograms, or of waveforms.
+    """Convert recordings to a dataset folder.
 
-    AUDIO are files and folders. With --tracks, its rows describe the recordings, paths being relative to the
-    table; otherwise the files' tags and names do. The same command goes on where it was stopped.
+    The dataset holds magnitude spectrograms, or waveforms. AUDIO are files (mp3, ogg, flac, wav and others) and
+    folders. Rows of --tracks describe recordings, with paths relative to the table; without it, the files' tags
+    and names do. After an interruption, the same command resumes.
 
-    With --runner, workers of Apache Beam make the shards, to the same bytes: each must see AUDIO at the same paths
-    (recordings are not read from URLs), and --out, which may be a URL.
+    With --runner, Apache Beam workers write the same bytes: each must see AUDIO at the same paths (recordings are
+    not read from URLs), and --out, which may be a URL.
     """
-    from cs_keras.audio.settings import AudioConfig
-    from cs_keras.cli.console import Console, quiet_tensorflow
-    from cs_keras.errors import ConfigError
-
     if no_audio:
-        _ingest_items(audio, table, out, fold_by, append, encoding)
+        _ingest_items(audio, table, out, fold_by, options["append"], options["encoding"])
         return
     if not audio and not table:
         raise ConfigError(
@@ -89,56 +82,46 @@ def command(
     flags = beam_flags(runner)
     if flags and workers:
         raise ConfigError(
-            "--workers is for this process; with --runner, Beam's options say how many there are."
+            "--workers is for this process; with --runner, Beam's options set the number of workers."
         )
-    content = "waveform" if waveforms else "magnitude"
-    settings_audio = AudioConfig(sample_rate, n_fft, hop_length, window, mixdown, content)
     quiet_tensorflow()
     from cs_keras.data.catalogue import describe_recordings, find_audio, read_catalogue
     from pipelines.dataset.ingest import IngestConfig, ingest
 
-    settings = IngestConfig(settings_audio, dtype, fold_by, shard_mb, append, decoder, workers)
-    listed = read_catalogue(table, encoding) if table else []
+    settings = IngestConfig(
+        audio_config(options, "waveform" if waveforms else "magnitude"),
+        options["dtype"],
+        fold_by,
+        options["shard_mb"],
+        options["append"],
+        decoder,
+        workers,
+    )
+    listed = read_catalogue(table, options["encoding"]) if table else []
     paths = {recording.path for recording in listed}
-    others = [
-        (path, track_id) for path, track_id in find_audio(audio) if Path(os.path.abspath(path)) not in paths
-    ]
+    others = [(path, name) for path, name in find_audio(audio) if Path(os.path.abspath(path)) not in paths]
     console = Console()
     result = ingest([*listed, *describe_recordings(others)], out, settings, console, flags)
-    if result.fold_assignment.startswith("round-robin"):
-        console.log(
-            f"Too few artists for ten hashed folds: tracks were assigned to folds {result.fold_assignment}, "
-            "largest group first."
-        )
+    say_assigned(console.log, result.fold_assignment)
     click.echo(
         f"{out}: {result.n_tracks} tracks, {result.n_new} of them new, "
-        f"{len(result.left_out)} recording{'' if len(result.left_out) == 1 else 's'} left out."
+        f"{count(len(result.left_out), 'recording')} left out."
     )
-
-
-OF_ITEMS = ("audio", "table", "no_audio", "out", "fold_by", "append", "encoding")
 
 
 def _ingest_items(
     audio: tuple[Path, ...], table: Path | None, out: Any, fold_by: str, append: bool, encoding: str | None
 ) -> None:
-    """Make a dataset of items that have no recordings; refuse what is said about recordings all the same."""
-    from cs_keras.errors import ConfigError
-
+    """Make a dataset of items without recordings; refuse options about recordings."""
     context = click.get_current_context()
-    given = click.core.ParameterSource.COMMANDLINE
-    others = [p for p in context.command.params if p.name not in OF_ITEMS]
-    for option in others:
-        if context.get_parameter_source(str(option.name)) == given:
-            raise ConfigError(f"{option.opts[-1]} is of recordings, and with --no-audio there are none.")
+    for option in context.command.params:
+        is_given = context.get_parameter_source(str(option.name)) == click.core.ParameterSource.COMMANDLINE
+        if is_given and option.name not in ITEM_OPTIONS:
+            raise ConfigError(f"{option.opts[-1]} is about recordings, and with --no-audio there are none.")
     if audio or table is None:
         raise ConfigError("With --no-audio, items come from a table alone: name it by --tracks.")
     from pipelines.dataset.ingest_items import ingest_items, read_items
 
     result = ingest_items(read_items(table, encoding), out, fold_by, append)
-    if result.fold_assignment.startswith("round-robin"):
-        click.echo(
-            f"Too few artists for ten hashed folds: items were assigned to folds {result.fold_assignment}, "
-            "largest group first."
-        )
-    click.echo(f"{out}: {result.n_tracks} items without sound, {result.n_new} of them new.")
+    say_assigned(click.echo, result.fold_assignment, "items")
+    click.echo(f"{out}: {result.n_tracks} items without audio, {result.n_new} of them new.")

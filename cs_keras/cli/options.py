@@ -1,137 +1,273 @@
-"""Options that several commands share."""
+"""Types of option values, and options that several commands share."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.paths import LOCAL_PATH
-from cs_keras.errors import ConfigError
+from cs_keras.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
+    from cs_keras.audio.settings import AudioConfig
     from cs_keras.data.reader import ReadConfig
+    from cs_keras.storage.location import Location
     from pipelines.training.attribute_files import AttributeFile
 
 Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
 
 
-def dataset_options(command: Command) -> Command:
-    """Add what says how a dataset's frames are made and stored."""
-    options = (
-        click.option("--append", is_flag=True, help="Add new tracks to a dataset that is already whole."),
-        click.option("--sample-rate", type=int, default=22050, show_default=True, help="Hz."),
-        click.option("--n-fft", type=int, default=1024, show_default=True, help="Samples in a window."),
-        click.option(
-            "--hop-length",
-            type=int,
-            default=512,
-            show_default=True,
-            help="Samples from one window to the next.",
-        ),
-        click.option("--window", type=click.Choice(["hann", "hamming"]), default="hann", show_default=True),
-        click.option(
-            "--mixdown",
-            type=click.Choice(["mean", "sum"]),
-            default="mean",
-            show_default=True,
-            help="How channels become one; the thesis's were summed.",
-        ),
-        click.option(
-            "--dtype",
-            type=click.Choice(["float16", "float32"]),
-            default="float16",
-            show_default=True,
-            help="Of the numbers on disk.",
-        ),
-        click.option("--shard-mb", type=int, default=128, show_default=True, help="Megabytes in a shard."),
-        click.option("--encoding", help="Of tracks.csv.  [default: UTF-8, or UTF-16 by its byte-order mark]"),
+class LocalPath(click.ParamType):  # type: ignore[type-arg]
+    """A path on this machine; a URL is refused, where a folder of that name would be made."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return `value` as a Path."""
+        if re.match(r"[a-z][a-z0-9+.-]+://", str(value), re.IGNORECASE):
+            raise ConfigError(f"Expected a path on this machine, not a URL. Received: {value}.")
+        return Path(value)
+
+
+class DatasetLocation(click.ParamType):  # type: ignore[type-arg]
+    """A folder: a path, or a URL such as ``gs://bucket/prefix``."""
+
+    name = "dataset"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Location":
+        """Return `value` as a Location."""
+        from cs_keras.storage.location import locate  # fsspec takes long to import
+
+        return locate(str(value))
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]
+    """Numbers separated by commas."""
+
+    name = "numbers"
+
+    def __init__(self, kind: Callable[[str], float]) -> None:
+        self._kind = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Return `value` as a tuple."""
+        try:
+            return tuple(map(self._kind, str(value).split(",")))
+        except ValueError:
+            whole = "whole numbers" if self._kind is int else "numbers"
+            self.fail(f"Expected {whole} separated by commas. Received: {value!r}.", param, ctx)
+
+
+LOCAL_PATH, DATASET = LocalPath(), DatasetLocation()
+INTEGERS, FLOATS = Numbers(int), Numbers(float)
+
+
+def add_options(*options: Decorator) -> Decorator:
+    """Return a decorator that adds several options to a command, listed in this order by its help."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def renamed(old: str, new: str, sentence: str = "") -> Decorator:
+    """Return a hidden option that refuses the spelling `old` and names the present one.
+
+    `sentence` is the answer where another command still has `old`, with another meaning.
+    """
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value is not None:
+            raise click.UsageError(sentence or f"No such option {old}; it is {new} now.", ctx)
+
+    return click.option(old, hidden=True, expose_value=False, is_eager=True, callback=refuse)
+
+
+factors_renamed = renamed(
+    "--factors",
+    "--n-factors",
+    "--factors takes a name of factors; for the number of dimensions use --n-factors.",
+)
+factors_option = click.option(
+    "--factors", "factors_name", help="Name of the dataset's factors to predict.  [default: wmf]"
+)
+settings_options = add_options(
+    click.option("--config", "config_file", type=LOCAL_PATH, help="TOML file of settings."),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting, such as training.epochs=10 or models.bot.seed=1; may be repeated.",
+    ),
+)
+split_option = click.option(
+    "--split",
+    type=click.Choice(["all", "train", "validation", "test"]),
+    help="Split of a dataset's tracks.  [default: all]",
+)
+decoder_option = click.option(
+    "--decoder",
+    type=click.Choice(["auto", "soundfile", "tfio", "librosa"]),
+    default="auto",
+    show_default=True,
+    help="Decoder of recordings; auto: the fastest that reads the file.",
+)
+folds_help = "Tracks that stay in one fold: all of an artist, or single tracks"
+
+dataset_options = add_options(
+    click.option("--append", is_flag=True, help="Add new tracks to a finished dataset."),
+    click.option("--sample-rate", type=int, default=22050, show_default=True, help="Sample rate in Hz."),
+    click.option("--n-fft", type=int, default=1024, show_default=True, help="Samples per window."),
+    click.option("--hop-length", type=int, default=512, show_default=True, help="Samples between windows."),
+    click.option("--window", type=click.Choice(["hann", "hamming"]), default="hann", show_default=True),
+    click.option(
+        "--mixdown",
+        type=click.Choice(["mean", "sum"]),
+        default="mean",
+        show_default=True,
+        help="Mono is the mean or the sum of channels; the thesis summed them.",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float16", "float32"]),
+        default="float16",
+        show_default=True,
+        help="Number format on disk.",
+    ),
+    click.option("--shard-mb", type=int, default=128, show_default=True, help="Megabytes per shard."),
+    click.option(
+        "--encoding", help="Encoding of tracks.csv.  [default: UTF-8, or UTF-16 by its byte-order mark]"
+    ),
+)
+
+
+def audio_config(options: Mapping[str, Any], content: str = "magnitude") -> "AudioConfig":
+    """Return the audio settings among the values of `dataset_options`."""
+    from cs_keras.audio.settings import AudioConfig
+
+    names = ("sample_rate", "n_fft", "hop_length", "window", "mixdown")
+    return AudioConfig(content=content, **{name: options[name] for name in names})
+
+
+def read_settings(config_file: Path | None, assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the nested settings of `settings_options`; those of ``--set`` win."""
+    from cs_keras import config
+
+    return config.merge(
+        config.load_toml(config_file) if config_file else {}, config.parse_overrides(assignments)
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
-def attribute_options(command: Command) -> Command:
-    """Add what says where attributes of tracks are, and how they are read; see `attribute_file`."""
-    options = (
-        click.option(
-            "--features",
-            type=LOCAL_PATH,
-            help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features.",
-        ),
-        click.option("--id-column", help="Of --features.  [default: track_id, or the first column]"),
-        click.option(
-            "--attribute",
-            "kinds",
-            multiple=True,
-            metavar="NAME=KIND",
-            help="Read a column of --features as numeric, categorical or labels (separated by |), or ignore it, "
-            "where the values would be taken otherwise.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+attribute_options = add_options(
+    click.option(
+        "--features",
+        type=LOCAL_PATH,
+        help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features.",
+    ),
+    click.option("--id-column", help="Id column of --features.  [default: track_id, or the first column]"),
+    click.option(
+        "--attribute",
+        "kinds",
+        multiple=True,
+        metavar="NAME=KIND",
+        help="Read a column of --features as numeric, categorical or labels (separated by |), or ignore it.  "
+        "[default: by its values]",
+    ),
+)
 
 
 def attribute_file(
     features: Path | None, id_column: str | None, kinds: tuple[str, ...]
 ) -> "AttributeFile | None":
-    """Return what `attribute_options` took, to be read; None without a file.
+    """Return the table that `attribute_options` name; None without ``--features``.
 
     Raises
     ------
     ConfigError
-        When there is no such kind, or no file that the others could be of.
+        When a kind does not exist, or there are options of a table and no table.
     """
     from pipelines.training.attribute_files import AttributeFile, parse_kinds
 
     if features is not None:
         return AttributeFile(features, parse_kinds(kinds), id_column)
     if id_column or kinds:
-        raise ConfigError("--id-column and --attribute are of --features, and there is none.")
+        raise ConfigError("--id-column and --attribute describe the table of --features, which is missing.")
     return None
 
 
-def reading_options(command: Command) -> Command:
-    """Add what says how a dataset behind a URL is read; see `read_config`."""
-    options = (
-        click.option(
-            "--reader",
-            type=click.Choice(["ranges", "tfio"]),
-            default="ranges",
-            show_default=True,
-            help="tfio: tensorflow-io, for local float32 shards.",
-        ),
-        click.option("--cache", type=LOCAL_PATH, help="Folder to keep what was read from a bucket."),
-        click.option("--cache-size", default="200GB", show_default=True, help="Limit of --cache."),
-        click.option("--in-flight", type=int, help="Requests to a bucket at a time.  [default: 32]"),
-        click.option(
-            "--timeout", type=float, help="Seconds until a request counts as stalled.  [default: 30]"
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+reading_options = add_options(
+    click.option(
+        "--reader",
+        type=click.Choice(["ranges", "tfio"]),
+        default="ranges",
+        show_default=True,
+        help="tfio: tensorflow-io, for local float32 shards.",
+    ),
+    click.option("--cache", type=LOCAL_PATH, help="Folder that caches what is read from a bucket."),
+    click.option("--cache-size", default="200GB", show_default=True, help="Limit of --cache."),
+    click.option("--in-flight", type=int, help="Concurrent requests to a bucket.  [default: 32]"),
+    click.option("--timeout", type=float, help="Seconds until a request counts as stalled.  [default: 30]"),
+)
 
 
 def read_config(
     reader: str, cache: Path | None, cache_size: str, in_flight: int | None, timeout: float | None
 ) -> "ReadConfig":
-    """Return the settings that `reading_options` took.
-
-    Raises
-    ------
-    ConfigError
-        When one of them is out of range.
-    """
+    """Return the values of `reading_options` as settings; raise ConfigError when one is out of range."""
     from cs_keras.data.reader import ReadConfig
     from cs_keras.storage.cache import CacheConfig, parse_size
     from cs_keras.storage.remote import RemoteConfig, configure
 
     given = {"in_flight": in_flight, "timeout_s": timeout}
     remote = RemoteConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    configure(remote)  # tables and headers are read before, and beside, what is given these settings
+    configure(remote)  # for tables and headers, which are read without these settings
     max_bytes = parse_size(cache_size)
     return ReadConfig(remote, CacheConfig(cache, max_bytes) if cache else None, reader)
+
+
+def find_sources(sources: Sequence[str], split: str | None) -> "tuple[Location | None, list[Path]]":
+    """Return the dataset among the arguments of a command, or None and the audio files and folders.
+
+    Raises
+    ------
+    ConfigError
+        When there is more than one dataset, or a split without a dataset.
+    StorageError
+        When recordings are behind a URL.
+    """
+    from cs_keras.data.schema import DATASET_FILE
+    from cs_keras.storage.location import is_file, locate
+
+    locations = [locate(source) for source in sources]
+    datasets = [location for location in locations if is_file(location / DATASET_FILE)]
+    if datasets and len(locations) > 1:
+        raise ConfigError(
+            f"Expected one dataset, or audio files and folders. Received: {len(locations)} names, among them the "
+            f"dataset {datasets[0]}."
+        )
+    if datasets:
+        return datasets[0], []
+    if split:
+        raise ConfigError(f"--split needs a dataset, and {sources[0]} is none.")
+    paths = []
+    for location in locations:
+        if not isinstance(location, Path):
+            raise StorageError(
+                f"{location} is not a cs-keras dataset, and recordings are read from this machine's paths only."
+            )
+        paths.append(location)
+    return None, paths
+
+
+def say_assigned(say: Callable[[str], Any], assignment: str, noun: str = "tracks") -> None:
+    """Report that folds were not assigned by hash, if so: `assignment` is as a dataset's folder records it."""
+    if assignment.startswith("round-robin"):
+        say(f"Too few artists for ten hashed folds: {noun} were assigned {assignment}, largest group first.")

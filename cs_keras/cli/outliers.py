@@ -1,47 +1,36 @@
-"""``cs-keras outliers``: tracks that sound unlike the rest of their playlist."""
+"""``cs-keras outliers``: tracks that are far from the rest of their playlist."""
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from cs_keras.cli.listing import make_export, show_table
-from cs_keras.cli.options import read_config, reading_options
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
-
-if TYPE_CHECKING:
-    from pipelines.recommend.outliers import PlaylistTrack
+from cs_keras.cli.console import Console, print_table, quiet_tensorflow
+from cs_keras.cli.listing import ListWriter
+from cs_keras.cli.options import DATASET, LOCAL_PATH, decoder_option, read_config, reading_options
+from cs_keras.errors import ConfigError
 
 
 @click.command("outliers")
 @click.argument("run", type=DATASET)
 @click.argument("playlists", nargs=-1, required=True, type=LOCAL_PATH, metavar="PLAYLIST|AUDIO...")
-@click.option("--dataset", type=DATASET, help="That RUN was trained on: for names and train tracks.")
+@click.option("--dataset", type=DATASET, help="Dataset that RUN was trained on: adds names and train tracks.")
 @click.option("--out", type=LOCAL_PATH, help="CSV or JSON file for the table.")
-@click.option(
-    "--decoder",
-    type=click.Choice(["auto", "soundfile", "tfio", "librosa"]),
-    default="auto",
-    show_default=True,
-    help="Of recordings.",
-)
+@decoder_option
 @reading_options
 def command(
     run: Any, playlists: tuple[Path, ...], dataset: Any, out: Path | None, decoder: str, **reading: Any
 ) -> None:
-    """Rank the tracks of each PLAYLIST by how little they sound like the rest of it, by RUN's model.
+    """Rank a playlist's tracks by their distance from the rest.
 
     PLAYLIST is an m3u8 file of recordings, or a CSV whose column track_id holds ids of tracks; AUDIO files and
-    folders are one playlist together. Distance: 1 - cosine of a track's predicted factors and the mean of the
-    others', each scaled to length 1. Score: 0.6745 (x - median) / MAD of the angle between the two, x; tracks above
-    3.5 count as outliers (Iglewicz & Hoaglin 1993) and have a star.
+    folders form one playlist. Factors are predicted by RUN's model. Distance: 1 - cosine of a track's predicted
+    factors and the mean of the others', each scaled to length 1. Score: 0.6745 (x - median) / MAD of the angle
+    between the two, x; tracks above 3.5 are outliers (Iglewicz & Hoaglin 1993) and have a star.
     """
-    from cs_keras.cli.console import Console, quiet_tensorflow
-    from cs_keras.errors import ConfigError
-
     if out and out.suffix.lower() not in (".csv", ".json"):
         raise ConfigError(f"--out must end in .csv or .json. Received: {out}.")
-    export = make_export(None, out, None, None)
     config = read_config(**reading)
     quiet_tensorflow()
     from pipelines.inference.trained_run import read_run
@@ -52,21 +41,29 @@ def command(
     catalogue, trained = open_catalogue(run, dataset, config), read_run(run)
     found = [(one.name, find_outliers(trained, catalogue, one, decoder, console)) for one in lists]
     for name, ranked in found:
-        show_table(f"{name}: the least alike first", ["track", "distance", "score", "outlier"], _rows(ranked))
-    if export:
-        measures = [_measures(name, one) for name, ranked in found for one in ranked]
+        rows = [
+            [
+                str(n),
+                one.entry.label,
+                f"{one.distance:.3g}",
+                f"{one.score:.2f}",
+                "*" if one.is_outlier else "",
+            ]
+            for n, one in enumerate(ranked, 1)
+        ]
+        header = ["", "track", "distance", "score", "outlier"]
+        print_table(f"{name}: the least similar first", header, rows, right=("", "distance", "score"))
+    if out:
+        measures = [
+            {
+                "playlist": name,
+                "distance": one.distance,
+                "score": one.score if math.isfinite(one.score) else None,  # JSON has no infinity
+                "is_outlier": one.is_outlier,
+            }
+            for name, ranked in found
+            for one in ranked
+        ]
         entries = [one.entry for _, ranked in found for one in ranked]
-        export.write(entries, measures, {"title": "Outliers", "run": str(run)})
-
-
-def _rows(ranked: "list[PlaylistTrack]") -> list[list[str]]:
-    return [
-        [one.entry.label, f"{one.distance:.3g}", f"{one.score:.2f}", "*" if one.is_outlier else ""]
-        for one in ranked
-    ]
-
-
-def _measures(name: str, one: "PlaylistTrack") -> dict[str, Any]:
-    """Return the columns of a file; a score that is infinite has no number in JSON, so it is left empty."""
-    score = one.score if abs(one.score) != float("inf") else None
-    return {"playlist": name, "distance": one.distance, "score": score, "is_outlier": one.is_outlier}
+        writer = ListWriter(out.suffix.lower().removeprefix("."), out)
+        writer.write(entries, measures, {"title": "Outliers", "run": str(run)})

@@ -1,4 +1,4 @@
-"""``cs-keras recommend``: lists of tracks to hear."""
+"""``cs-keras recommend``: lists of similar tracks, or of tracks for a playlist."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,36 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.listing import make_export, show_table
-from cs_keras.cli.options import read_config, reading_options
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
+from cs_keras.cli.console import Console, print_table, quiet_tensorflow
+from cs_keras.cli.listing import choose_writer
+from cs_keras.cli.options import DATASET, LOCAL_PATH, decoder_option, read_config, reading_options, renamed
+from cs_keras.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.recommend.recommend import RecommendedTrack
+
+RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
 
 
 @click.command("recommend")
 @click.argument("run", type=DATASET)
 @click.argument("seeds", nargs=-1, metavar="[TRACK|AUDIO...]")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="Tracks in the list.")
-@click.option("--dataset", type=DATASET, help="That RUN was trained on: names, train tracks, true factors.")
-@click.option(
-    "--playlist", metavar="ID", help="Tracks that this playlist lacks, instead of like TRACK or AUDIO."
-)
+@click.option("--dataset", type=DATASET, help="Dataset of RUN: adds names, train tracks and true factors.")
+@click.option("--playlist", metavar="ID", help="Continue this playlist, in place of TRACK or AUDIO.")
 @click.option(
     "--by",
     type=click.Choice(["similarity", "dot"]),
-    help="Cosine or dot product.  [default: similarity; with --playlist dot]",
+    help="Cosine similarity or dot product.  [default: similarity; with --playlist dot]",
 )
 @click.option(
     "--candidates",
     type=click.Choice(["all", "test"]),
     default="all",
     show_default=True,
-    help="all: new (validation and test) tracks where the model places them, train tracks where listeners did; "
+    help="all: new (validation and test) tracks by predicted factors, train tracks by their true ones; "
     "test: the test split alone.",
 )
-@click.option("--true", "show_true", is_flag=True, help="Show the list under reference factors beside it.")
+@click.option("--true", "show_true", is_flag=True, help="Also show the list by reference factors.")
 @click.option("--exclude-artist", is_flag=True, help="Leave out the artists of the seeds.")
 @click.option("--max-per-artist", type=int, metavar="N", help="At most N tracks by one artist.")
 @click.option(
@@ -44,32 +45,26 @@ if TYPE_CHECKING:
     type=float,
     default=0.0,
     show_default=True,
-    help="0 to 1: trade relevance for tracks unlike each other, by maximal marginal relevance (Carbonell & "
-    "Goldstein 1998, lambda = 1 - diversity) among the best 10 k, at least 100.",
+    help="0 to 1: trade relevance for diversity, by maximal marginal relevance (Carbonell & Goldstein 1998, "
+    "lambda = 1 - diversity) among the best 10 k, at least 100.",
 )
 @click.option(
-    "--export",
-    "form",
+    "--format",
     type=click.Choice(["m3u8", "csv", "json", "spotify"]),
-    help="What to write, instead of the table where it goes to standard output.  [default: by the suffix of --out]",
+    help="Format to write; on standard output it replaces the table.  [default: by the suffix of --out]",
 )
+@renamed("--export", "--format")
 @click.option("--out", type=LOCAL_PATH, help="File to write.  [default: standard output]")
-@click.option("--audio-root", type=LOCAL_PATH, help="Folder that was ingested, for the files of an m3u8.")
-@click.option("--tracks", type=LOCAL_PATH, help="tracks.csv that was ingested, for the files of an m3u8.")
-@click.option(
-    "--decoder",
-    type=click.Choice(["auto", "soundfile", "tfio", "librosa"]),
-    default="auto",
-    show_default=True,
-    help="Of AUDIO.",
-)
+@click.option("--audio-root", type=LOCAL_PATH, help="Folder that was ingested, for the paths of an m3u8.")
+@click.option("--tracks", type=LOCAL_PATH, help="tracks.csv that was ingested, for the paths of an m3u8.")
+@decoder_option
 @click.option(
     "--index",
     type=click.Choice(["exact", "hnsw", "ivf"]),
-    help="Of faiss.  [default: exact; ivf for more than a million tracks with --index-file]",
+    help="faiss index.  [default: exact; ivf for more than a million tracks with --index-file]",
 )
 @click.option(
-    "--index-file", type=LOCAL_PATH, help="Keep the index there; approximate ones take long to build."
+    "--index-file", type=LOCAL_PATH, help="File that saves the index; approximate ones are slow to build."
 )
 @reading_options
 def command(
@@ -80,7 +75,7 @@ def command(
     by: str | None,
     candidates: str,
     show_true: bool,
-    form: str | None,
+    format: str | None,
     out: Path | None,
     audio_root: Path | None,
     tracks: Path | None,
@@ -89,28 +84,25 @@ def command(
     index_file: Path | None,
     **options: Any,
 ) -> None:
-    """List the tracks nearest to a TRACK (an id) or AUDIO (a file or folder), or to all of several, by RUN's model.
+    """List tracks similar to tracks or recordings.
 
-    Several seeds count as the mean of their factors, each scaled to length 1. The list never holds a seed, nor a
-    second entry of the same recording (the same ISRC, or artist and title), nor what --playlist holds already.
-    By dot product, train tracks are at an advantage: predictions lie closer to the mean than reference factors do.
+    Seeds are TRACK ids and AUDIO files or folders; several count as the mean of their factors, each scaled to
+    length 1. RUN's model predicts the factors of audio. The list never holds a seed, nor a second entry of the
+    same recording (the same ISRC, or artist and title), nor tracks of --playlist. By dot product, train tracks
+    have an advantage: predictions are closer to the mean than reference factors.
 
-    Without --dataset the candidates are the tracks that RUN predicted, known by their ids. With --export spotify,
-    tracks are found by ISRC and put into a private playlist; without credentials (SPOTIPY_CLIENT_ID,
-    SPOTIPY_CLIENT_SECRET, SPOTIPY_REDIRECT_URI) what would be added is printed.
+    Without --dataset the candidates are the tracks that RUN predicted, known by their ids. With --format spotify,
+    tracks are found by ISRC and added to a private playlist; without credentials (SPOTIPY_CLIENT_ID,
+    SPOTIPY_CLIENT_SECRET, SPOTIPY_REDIRECT_URI) the tracks to add are printed.
     """
-    from cs_keras.cli.console import Console, quiet_tensorflow
-    from cs_keras.errors import ConfigError
     from cs_keras.playlists.rerank import Rules
 
     if bool(seeds) == (playlist is not None):
         raise click.UsageError("Name one or more of TRACK and AUDIO, or a playlist by --playlist.")
-    export = make_export(form, out, audio_root, tracks)
-    if export and show_true and out is None:
-        raise ConfigError("--true is shown in the table, which --export replaces; name a file by --out.")
-    rules = Rules(
-        **{name: options.pop(name) for name in ("k", "exclude_artist", "max_per_artist", "diversity")}
-    )
+    writer = choose_writer(format, out, audio_root, tracks)
+    if writer and show_true and out is None:
+        raise ConfigError("--true is shown in the table, which --format replaces; name a file by --out.")
+    rules = Rules(**{name: options.pop(name) for name in RULES})
     reading = read_config(**options)
     quiet_tensorflow()
     from pipelines.recommend.catalogue import open_catalogue
@@ -120,41 +112,41 @@ def command(
     search = SearchConfig(by or ("dot" if playlist else "similarity"), candidates, index, index_file)
     catalogue = open_catalogue(run, dataset, reading)
     if playlist is None:
-        question = query_tracks(catalogue, seeds, decoder, Console())
+        query = query_tracks(catalogue, seeds, decoder, Console())
     else:
-        question = query_playlist(catalogue, playlist)
-    listing = recommend(catalogue, question, search, rules)
+        query = query_playlist(catalogue, playlist)
+    listing = recommend(catalogue, query, search, rules)
     listed, true = listing.tracks, None
     if show_true:
-        true = recommend(catalogue, question, search, rules, by_interactions=True).tracks
+        true = recommend(catalogue, query, search, rules, by_interactions=True).tracks
     if listing.recall is not None:
         click.echo(
-            f"The approximate index finds {listing.recall:.1%} of the {rules.k} nearest, over a sample.",
+            f"The approximate index finds {listing.recall:.1%} of the {rules.k} nearest, on a sample.",
             err=True,
         )
     if len(listed) < rules.k:
         click.echo(f"There are {len(listed)} tracks to recommend, not {rules.k}.", err=True)
-    if export:
-        entries = [one.entry for one in listed]
+    if writer:
         measures = [{"score": one.score, "factors": one.factors} for one in listed]
-        about = {"title": question.title, "run": str(run), "by": search.by, "candidates": candidates}
-        export.write(entries, measures, about)
-    if out is not None or not export:
-        show_table(f"{question.title}, by {search.by}", *_columns(listed, true))
+        about = {"title": query.title, "run": str(run), "by": search.by, "candidates": candidates}
+        writer.write([one.entry for one in listed], measures, about)
+    if out is not None or not writer:
+        header, rows = _columns(listed, true)
+        print_table(f"{query.title}, by {search.by}", header, rows, right=("", "score"))
 
 
 def _columns(
     listed: "Sequence[RecommendedTrack]", true: "Sequence[RecommendedTrack] | None"
 ) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of the table; with a true list beside it, tracks that are in both have a star."""
+    """Return header and rows of the table; next to a true list, tracks in both have a star."""
     both = {one.entry.track_id for one in listed} & {one.entry.track_id for one in true or ()}
-    header, lists = ["track", "score", "factors"], [listed]
+    header, lists = ["", "track", "score", "factors"], [listed]
     if true is not None:
-        header, lists = [*header, "under reference factors", "score"], [listed, true]
+        header, lists = [*header, "by reference factors", "score"], [listed, true]
     rows = []
-    for pair in itertools.zip_longest(*lists):
-        row = [_cells(one, both) for one in pair]
-        rows.append([*row[0], *(cell for cells in row[1:] for cell in cells[:2])])
+    for number, (first, *rest) in enumerate(itertools.zip_longest(*lists), 1):
+        cells = (cell for one in rest for cell in _cells(one, both)[:2])
+        rows.append([str(number), *_cells(first, both), *cells])
     return header, rows
 
 

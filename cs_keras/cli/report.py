@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
-from cs_keras.cli.tables import print_sections
+from cs_keras.cli.console import Console, print_sections, print_written, quiet_tensorflow
+from cs_keras.cli.options import DATASET, LOCAL_PATH
 
 if TYPE_CHECKING:
     from cs_keras.storage.location import Location
@@ -39,8 +39,8 @@ def command(
     """Print and write the tables of runs, or of a study.
 
     For runs, html is a folder of pages with figures and a map of the tracks, which any browser opens from disk.
-    For a study, which may be behind a URL, the report has trials, hyperparameter importance,
-    plots (PNG and SVG), and the command that trains the winner.
+    For a study, which may be behind a URL, the report has trials, hyperparameter importance, plots (PNG and SVG),
+    and the command that trains the winner.
     """
     show_report(folder, out, formats or FORMATS, dataset)
 
@@ -59,14 +59,13 @@ def show_report(
     print_sections(report.sections)
     for reason in report.left_out:
         click.echo(f"Left out of the report: {reason}", err=True)
-    click.echo(f"Written: {', '.join(map(str, report.written))}", err=True)
+    print_written(report.written)
     if report.training_command:
         click.echo(f"To train the best:\n{report.training_command}")
 
 
 def _inspect(folder: Path, dataset: "Location") -> str | None:
     """Inspect the network of a run; TensorFlow is loaded only where that has not been done before."""
-    from cs_keras.cli.console import Console, quiet_tensorflow
     from cs_keras.data.dataset import Dataset
     from pipelines.inference.inspection_file import is_inspected, why_not
 

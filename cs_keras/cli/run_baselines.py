@@ -1,12 +1,23 @@
-"""``cs-keras run-baselines``: the main job."""
+"""``cs-keras run-baselines``: train and evaluate baselines."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cs_keras.cli.options import attribute_file, attribute_options, read_config, reading_options
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
+from cs_keras.cli.console import Console, quiet_tensorflow
+from cs_keras.cli.options import (
+    DATASET,
+    LOCAL_PATH,
+    attribute_file,
+    attribute_options,
+    factors_option,
+    read_config,
+    read_settings,
+    reading_options,
+    settings_options,
+)
+from cs_keras.errors import CsKerasError
 
 DEMO_FOLDER = Path("demo")
 
@@ -15,8 +26,8 @@ DEMO_FOLDER = Path("demo")
 @click.argument("dataset", required=False, type=DATASET)
 @click.option(
     "--models",
-    help="Model keys separated by commas, or all that can run on what there is.  [default: bot,cnn-bn,lstm, and "
-    "attributes with --features; without sound all that can run]",
+    help="Model keys separated by commas, or all that can run on the data.  [default: bot,cnn-bn,lstm, and "
+    "attributes with --features; without audio all that can run]",
 )
 @attribute_options
 @click.option(
@@ -27,17 +38,10 @@ DEMO_FOLDER = Path("demo")
     type=LOCAL_PATH,
     help="Folder for run folders and tables.",
 )
-@click.option("--factors", "factors_name", help="Which of the dataset's factors to predict.  [default: wmf]")
-@click.option("--config", "config_file", type=LOCAL_PATH, help="TOML file of settings.")
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="One setting, such as training.epochs=10 or models.bot.seed=1.",
-)
+@factors_option
+@settings_options
 @click.option("--train-fraction", type=float, help="Share of the train tracks to use.  [default: 1.0]")
-@click.option("--epochs", type=int, help="For every model.  [default: each model's own]")
+@click.option("--epochs", type=int, help="Epochs of every model.  [default: each model's own]")
 @click.option("--seed", type=int, help="[default: 0]")
 @click.option("--mixed-precision", is_flag=True, help="Compute in float16 on float32 variables.")
 @click.option("--jit", is_flag=True, help="Compile training and prediction with XLA; on one device.")
@@ -61,27 +65,27 @@ def command(
     devices: int | None,
     **reading: Any,
 ) -> None:
-    """Train baselines on a dataset and print how far their lists overlap the true ones.
+    """Train baselines on a dataset and print their metrics.
 
-    Without DATASET the built-in demo data are made and used. What is finished is not done again: the same command
-    goes on where it was stopped. Tables go to OUT/report as Markdown, CSV and LaTeX.
+    The metric is the overlap of predicted lists with the true ones. Without DATASET the built-in demo data are
+    made and used. Finished runs are reused: after an interruption, the same command resumes. Tables are written
+    to OUT/report as Markdown, CSV and LaTeX.
     """
     from cs_keras import config
-    from cs_keras.cli.console import Console, quiet_tensorflow
     from cs_keras.cli.report import show_report
-    from cs_keras.errors import CsKerasError
 
-    keys = _named(models)
+    keys = _split_keys(models)
     attributes = attribute_file(features, id_column, kinds)
-    changes = config.merge(
-        config.load_toml(config_file) if config_file else {}, config.parse_overrides(assignments)
-    )
-    given: dict[str, Any] = {"train_fraction": train_fraction, "seed": seed}
-    given["training"] = None if epochs is None else {"epochs": epochs}
+    changes = read_settings(config_file, assignments)
     policy = "mixed_float16" if mixed_precision else None
-    execution = {"dtype_policy": policy, "jit": jit or None, "devices": devices}
-    given["execution"] = {name: value for name, value in execution.items() if value is not None} or None
-    given = {name: value for name, value in given.items() if value is not None}
+    given = _without_none(
+        {
+            "train_fraction": train_fraction,
+            "seed": seed,
+            "training": _without_none({"epochs": epochs}),
+            "execution": _without_none({"dtype_policy": policy, "jit": jit or None, "devices": devices}),
+        }
+    )
     quiet_tensorflow()
     from pipelines.demo import make_demo
     from pipelines.run_baselines import run_baselines
@@ -103,8 +107,12 @@ def command(
         )
 
 
-def _named(models: str | None) -> list[str]:
-    """Return the models that are named one by one; none where the dataset decides."""
+def _without_none(values: dict[str, Any]) -> dict[str, Any] | None:
+    return {name: value for name, value in values.items() if value is not None} or None
+
+
+def _split_keys(models: str | None) -> list[str]:
+    """Return the models named one by one; none where the dataset decides."""
     from cs_keras.models import check_key
 
     if models is None or models == "all":
@@ -117,8 +125,8 @@ def _named(models: str | None) -> list[str]:
     return keys
 
 
-def _choose(models: str | None, dataset: Any, has_attributes: bool, console: Any) -> list[str]:
-    """Return the models that can run on a dataset, telling how many cannot."""
+def _choose(models: str | None, dataset: Any, has_attributes: bool, console: Console) -> list[str]:
+    """Return the models that can run on a dataset, and report the number of others."""
     from cs_keras.data.schema import read_info, read_tracks
     from pipelines.training.requirements import choose_models
 
@@ -126,6 +134,6 @@ def _choose(models: str | None, dataset: Any, has_attributes: bool, console: Any
     keys, unable = choose_models(models, read_tracks(dataset), has_attributes, audio)
     if unable:
         console.log(
-            f"models that can run on {dataset}: {', '.join(keys)}; {len(unable)} others need what it lacks"
+            f"models that can run on {dataset}: {', '.join(keys)}; {len(unable)} others need data that it lacks"
         )
     return keys

@@ -5,11 +5,19 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.options import attribute_file, attribute_options, read_config, reading_options
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
-from cs_keras.cli.tables import print_sections
-
-FORMATS = ("md", "csv", "latex")
+from cs_keras.cli.console import Console, quiet_tensorflow, show_sections
+from cs_keras.cli.options import (
+    DATASET,
+    LOCAL_PATH,
+    attribute_file,
+    attribute_options,
+    factors_option,
+    read_config,
+    read_settings,
+    reading_options,
+    renamed,
+    settings_options,
+)
 
 
 @click.command("size-study")
@@ -19,29 +27,31 @@ FORMATS = ("md", "csv", "latex")
     "--small", "share", type=float, default=0.1, show_default=True, help="Share of each split's tracks."
 )
 @click.option(
-    "--by",
+    "--small-by",
     type=click.Choice(["random", "popularity"]),
     default="random",
     show_default=True,
-    help="Which tracks are in the small set.",
+    help="Selection of the small set.",
+)
+@renamed(
+    "--by", "--small-by", "--by takes similarity or dot; for how to select the small set use --small-by."
 )
 @click.option(
     "--small-tracks",
     type=LOCAL_PATH,
-    help="CSV whose column track_id lists the small set, instead of a share.",
+    help="CSV whose column track_id lists the small set, in place of a share.",
 )
 @click.option("-k", "k", type=int, default=10, show_default=True, help="List length of overlaps.")
 @click.option("--out", type=LOCAL_PATH, help="Folder of the study.  [default: size-studies/MODEL]")
-@click.option("--factors", "factors_name", help="Which of the dataset's factors to predict.  [default: wmf]")
-@click.option("--config", "config_file", type=LOCAL_PATH, help="TOML file of settings.")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting.")
+@factors_option
+@settings_options
 @attribute_options
 @reading_options
 def command(
     model: str,
     dataset: Any,
     share: float,
-    by: str,
+    small_by: str,
     small_tracks: Path | None,
     k: int,
     out: Path | None,
@@ -53,24 +63,20 @@ def command(
     kinds: tuple[str, ...],
     **reading: Any,
 ) -> None:
-    """Train MODEL on few tracks of DATASET and on all of them, and test both on few and on all.
+    """Compare training on few tracks with training on all.
 
-    The 2 x 2 table tells what more tracks to learn from are worth, and whether a model of few is at a loss with
-    others than those. Tables go to OUT as Markdown, CSV and LaTeX; the same command goes on where it was stopped.
+    MODEL is trained on a small set of DATASET's tracks and on all of them, and both are tested on few and on all.
+    The 2 x 2 table shows the gain from more train tracks, and the loss of a model of few on other tracks. Tables
+    are written to OUT as Markdown, CSV and LaTeX; after an interruption, the same command resumes.
     """
-    from cs_keras import config
-    from cs_keras.cli.console import Console, quiet_tensorflow
     from cs_keras.models import check_key
 
     check_key(model)
     attributes = attribute_file(features, id_column, kinds)
-    changes = config.merge(
-        config.load_toml(config_file) if config_file else {}, config.parse_overrides(assignments)
-    )
+    changes = read_settings(config_file, assignments)
     quiet_tensorflow()
     from cs_keras.playlists.read import read_ids
     from pipelines.size_study import SizeConfig, study_size
-    from reports.formats.files import write_report
     from reports.tables.size_study import make_size_section
 
     ids = tuple(read_ids(small_tracks)) if small_tracks else ()
@@ -79,14 +85,11 @@ def command(
         dataset,
         model,
         folder,
-        SizeConfig(share, by, ids, k),
+        SizeConfig(share, small_by, ids, k),
         changes,
         factors_name,
         Console(),
         read_config(**reading),
         attributes.read() if attributes else None,
     )
-    sections = (make_size_section(study),)
-    print_sections(sections)
-    written = write_report(sections, folder, FORMATS)
-    click.echo(f"Written: {', '.join(map(str, written))}", err=True)
+    show_sections((make_size_section(study),), folder)

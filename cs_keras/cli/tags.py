@@ -1,10 +1,12 @@
-"""``cs-keras tags``: what a published tagger hears in recordings."""
+"""``cs-keras tags``: tags of recordings by a published tagger."""
 
 from pathlib import Path
 
 import click
 
-from cs_keras.cli.paths import LOCAL_PATH
+from cs_keras.cli.console import quiet_tensorflow
+from cs_keras.cli.options import LOCAL_PATH
+from cs_keras.errors import AudioError, CsKerasError
 
 
 @click.command("tags")
@@ -13,22 +15,19 @@ from cs_keras.cli.paths import LOCAL_PATH
     "--weights",
     required=True,
     type=LOCAL_PATH,
-    help="File of the tagger of Choi et al. 2017, second generation (model_best.hdf5).",
+    help="Weights of the tagger of Choi et al. 2017, second generation (model_best.hdf5).",
 )
 @click.option("-n", "n_tags", type=click.IntRange(1, 50), default=5, show_default=True, help="Tags to print.")
 def command(audio: tuple[Path, ...], weights: Path, n_tags: int) -> None:
-    """Print the tags that a music tagger finds most probable for each of AUDIO, files and folders.
+    """Print the most probable tags of recordings.
 
-    Each line is a recording, then its tags with their probabilities, the most probable first. Recordings that
-    cannot be used are named and left out; when none can, the exit status is 1.
+    AUDIO are files and folders. Each line is a recording, then its tags with their probabilities, the most
+    probable first. Unusable recordings are named and left out; if all are, the exit status is 1.
     """
-    from cs_keras.cli.console import quiet_tensorflow
-
     quiet_tensorflow()
     from cs_keras.audio.decode import load_mono
     from cs_keras.audio.spectrogram import MagnitudeSpectrogram
     from cs_keras.data.catalogue import find_audio
-    from cs_keras.errors import AudioError, CsKerasError
     from cs_keras.models.choi_tagger import TAGS, build_tagger, tag
     from cs_keras.models.choi_weights import AUDIO
 

@@ -1,25 +1,37 @@
 """``cs-keras tune``: search a model's settings."""
 
+import contextlib
 import dataclasses
 import re
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.options import attribute_file, attribute_options, read_config, reading_options
-from cs_keras.cli.paths import DATASET, LOCAL_PATH
+from cs_keras.cli.options import (
+    DATASET,
+    LOCAL_PATH,
+    attribute_file,
+    attribute_options,
+    read_config,
+    reading_options,
+    renamed,
+)
 from cs_keras.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from cs_keras.data.reader import ReadConfig
     from cs_keras.storage.location import Location
     from pipelines.training.attribute_files import AttributeFile
     from tuning.order import Order
     from tuning.search import Team
     from tuning.study import Search, Study
+    from tuning.view import Standing
 
 STUDIES = "studies"
 EXTRA_FACTORS = "training.extra_factors"
@@ -91,7 +103,14 @@ class Training:
 @click.option("--workers", type=int, help="Processes on this machine.  [default: one for each GPU, or one]")
 @click.option("--oracle", metavar="HOST:PORT", help="Where the chief listens, for workers on other machines.")
 @click.option("--role", type=click.Choice(["chief", "worker"]), help="What this process is, with --oracle.")
-@click.option("--name", help="Of this worker, which gets its trial back by it.  [default: host and process]")
+@click.option(
+    "--worker-name",
+    "name",
+    help="Name of this worker, which resumes its trial by it.  [default: host and process]",
+)
+@renamed(
+    "--name", "--worker-name", "--name is a name of factors; for the name of a worker use --worker-name."
+)
 @click.option(
     "--lease", type=float, default=60.0, show_default=True, help="Seconds until a worker counts as gone."
 )
@@ -99,10 +118,11 @@ class Training:
 @attribute_options
 @reading_options
 def command(model: str, dataset: Any, **given: Any) -> None:
-    """Search the settings of MODEL on DATASET, sound included, and print the table of trials.
+    """Search the hyperparameters of a model.
 
-    Trials are judged by validation tracks. The same command goes on where it was stopped; a higher budget goes on
-    where a lower one ended. What it finds is in STUDY/best.toml, for `cs-keras run-baselines --config`.
+    MODEL is trained on DATASET with settings of model, training and audio front end that the tuner draws, and
+    scored on validation tracks. After an interruption, or with a higher budget, the same command resumes. The
+    best settings are written to STUDY/best.toml, for `cs-keras run-baselines --config`.
     """
     from cs_keras.cli.console import quiet_tensorflow
     from cs_keras.models import check_key
@@ -186,7 +206,6 @@ def _seconds(text: str) -> float:
 def _search(study: "Study", reading: "ReadConfig", given: Mapping[str, Any]) -> None:
     """Begin the study or go on with it, then show what it found."""
     from cs_keras.cli.console import Console
-    from cs_keras.cli.live import live_view
     from cs_keras.cli.report import show_report
     from tuning.records import start_of
     from tuning.search import search
@@ -236,3 +255,31 @@ def _work(folder: "Location", dataset: str, reading: "ReadConfig", given: Mappin
     name = given["name"] or f"{socket.gethostname()}-{os.getpid()}"
     training = Training(dataset, study.factors, reading, given["attributes"], study.data_digest)
     work(study, training, Place(name, given["oracle"], given["work"]))
+
+
+@contextlib.contextmanager
+def live_view(objective: str) -> "Iterator[Callable[[Standing], None]]":
+    """Yield a function that shows the progress of a search in a table on the terminal, if there is one."""
+    if not sys.stderr.isatty():
+        yield lambda standing: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), transient=True, refresh_per_second=4) as live:
+        yield lambda standing: live.update(_table(standing, objective))
+
+
+def _table(standing: "Standing", objective: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False)
+    rows = {
+        "running": "  ".join(standing.running) or "-",
+        "done": f"{standing.done}, and {standing.failed} failed",
+        "best": f"{objective} {standing.best[0]:.4f}, trial {standing.best[1]}" if standing.best else "-",
+        "time": standing.time,
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table

@@ -195,7 +195,7 @@ def _folds(
         return make_folds(examples, n_folds, config.repeats, config.seed), kind
     if config.repeats > 1:
         raise ConfigError(
-            "folds that are given are the same every time: leave out --repeats, or give --folds N."
+            "Ready-made folds are the same in every repeat: leave out --repeats, or give --n-folds N."
         )
     missing = [track_id for track_id in ids if track_id not in given]
     if missing:

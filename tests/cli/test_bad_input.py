@@ -221,7 +221,7 @@ CASES: dict[str, Case] = {
         "playlist_id,track_id\np,x\n", "'who'", "playlist_id", options=("--playlist-column", "who")
     ),
     "zero factors": listening_case(
-        "playlist_id,track_id\np,demo00000\n", "factors", "0", options=("--factors", "0")
+        "playlist_id,track_id\np,demo00000\n", "factors", "0", options=("--n-factors", "0")
     ),
     "factors' name with a slash": listening_case(
         "playlist_id,track_id\n", "../x", options=("--name", "../x")

@@ -193,7 +193,7 @@ def test_appending_moves_nothing(demo: Path, tmp_path: Path) -> None:
 
 def test_minmax_warns(demo: Path, dataset: Path, capfd: pytest.CaptureFixture[str]) -> None:
     listening = demo / "source" / "listening.csv"
-    assert run("factors", listening, dataset, "--factors", 8, "--scaling", "minmax", "--name", "mm") == 0
+    assert run("factors", listening, dataset, "--n-factors", 8, "--scaling", "minmax", "--name", "mm") == 0
     assert "Warning" in capfd.readouterr().err
 
 
@@ -240,7 +240,7 @@ def test_real_recordings_go_all_the_way(tmp_path: Path, capfd: pytest.CaptureFix
     for split in (range(7), [7], [8, 9]):
         assert np.isin(folds, split).any()
 
-    assert run("factors", tmp_path / "listening.csv", out, "--factors", 8) == 0
+    assert run("factors", tmp_path / "listening.csv", out, "--n-factors", 8) == 0
     assert "Quality: explained preference" in capfd.readouterr().out
     assert run("run-baselines", out, "--out", tmp_path / "runs") == 0
     assert run("report", tmp_path / "runs", "--format", "md") == 0

@@ -37,7 +37,7 @@ def test_a_table_with_the_true_list_beside_it(
 ) -> None:
     assert run("recommend", trained, new_track(trained), "--dataset", demo, "-k", 3, "--true") == 0
     printed = capfd.readouterr().out
-    assert "under reference factors" in printed and re.search(r"^\s*3\s", printed, re.MULTILINE)
+    assert "by reference factors" in printed and re.search(r"^\s*3\s", printed, re.MULTILINE)
     assert not re.search(r"^\s*4\s", printed, re.MULTILINE)
 
 
@@ -61,13 +61,13 @@ def test_a_playlist_file_names_files_that_play(
             assert not os.path.isabs(path)
             assert round(soundfile.info(out.parent / path).duration) == int(information[8:].partition(",")[0])
     assert run("outliers", trained, out) == 0
-    assert "list.m3u8: the least alike first" in capfd.readouterr().out
+    assert "list.m3u8: the least similar first" in capfd.readouterr().out
 
 
 def test_what_is_exported_to_standard_output_is_that_alone(
     trained: Path, demo: Path, names: dict[str, dict[str, str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["recommend", trained, new_track(trained), "--dataset", demo, "-k", 5, "--export"]
+    arguments = ["recommend", trained, new_track(trained), "--dataset", demo, "-k", 5, "--format"]
     capfd.readouterr()
     assert run(*arguments, "json") == 0
     document = json.loads(capfd.readouterr().out)
@@ -85,7 +85,7 @@ def test_spotify_without_credentials_says_what_would_be_added(
     monkeypatch.delenv("SPOTIPY_CLIENT_ID", raising=False)
     capfd.readouterr()
     seed = new_track(trained)
-    assert run("recommend", trained, seed, "--dataset", demo, "-k", 2, "--export", "spotify") == 0
+    assert run("recommend", trained, seed, "--dataset", demo, "-k", 2, "--format", "spotify") == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].startswith("Nothing was added") and len(lines) == 3
     assert all(re.match(r"ZZCSK\d{7} ", line) for line in lines[1:])
@@ -98,7 +98,7 @@ def test_a_recording_is_not_recommended_to_itself(
     capfd.readouterr()
     found = {}
     for text in (seed, str(demo / "source" / "audio" / f"{seed}.wav")):
-        assert run("recommend", trained, text, "--dataset", demo, "-k", 59, "--export", "json") == 0
+        assert run("recommend", trained, text, "--dataset", demo, "-k", 59, "--format", "json") == 0
         found[text] = json.loads(capfd.readouterr().out)["tracks"]
     by_id, by_audio = found.values()
     assert seed not in {track["track_id"] for track in by_audio}
@@ -136,15 +136,15 @@ WRONG = {
     "no such track": (["nonsense"], 1, "neither an audio file nor"),
     "no such playlist": (["--playlist", "nobody"], 1, "no playlist 'nobody'"),
     "suffix": (["SEED", "--out", "list.txt"], 1, "must end in .m3u8, .csv, .json"),
-    "file for Spotify": (["SEED", "--export", "spotify", "--out", "x"], 1, "writes none"),
-    "true list in a file": (["SEED", "--export", "csv", "--true"], 1, "--true is shown in the table"),
-    "files without m3u8": (["SEED", "--audio-root", "."], 1, "add --export m3u8"),
+    "file for Spotify": (["SEED", "--format", "spotify", "--out", "x"], 1, "writes none"),
+    "true list in a file": (["SEED", "--format", "csv", "--true"], 1, "--true is shown in the table"),
+    "files without m3u8": (["SEED", "--audio-root", "."], 1, "add --format m3u8"),
     "two places of files": (
-        ["SEED", "--export", "m3u8", "--audio-root", ".", "--tracks", "x"],
+        ["SEED", "--format", "m3u8", "--audio-root", ".", "--tracks", "x"],
         1,
         "not both",
     ),
-    "no files": (["SEED", "--export", "m3u8"], 1, "--audio-root DIR"),
+    "no files": (["SEED", "--format", "m3u8"], 1, "--audio-root DIR"),
     "k": (["SEED", "-k", "0"], 1, "k must be at least 1"),
     "diversity": (["SEED", "--diversity", "2"], 1, "diversity must be 0 to 1"),
 }

@@ -73,7 +73,7 @@ def lists(demo: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("recommend")
     dataset, runs, out = folder / "dataset", folder / "runs", folder / "lists"
     assert run("ingest", "--tracks", source / "tracks.csv", "--out", dataset) == 0
-    assert run("factors", demo / "source" / "listening.csv", dataset, "--factors", 8) == 0
+    assert run("factors", demo / "source" / "listening.csv", dataset, "--n-factors", 8) == 0
     assert run("run-baselines", dataset, "--models", "cnn-bn", "--out", runs, *SMALL) == 0
     (trained,) = runs.glob("????-*")
     heard = sorted(path for path in RECORDINGS.iterdir() if path.suffix in (".ogg", ".mp3"))
@@ -195,7 +195,7 @@ def test_the_table_and_the_dry_run_show_every_track_on_a_line(
     numbered = [line for line in shown.splitlines() if re.match(r"\s*\d+\s", line)]
     assert len(numbered) == N_TRACKS
     assert "[red]markup[/red]" in shown and "\x1b" not in shown and "\u202e" not in shown
-    assert run(*command, "--export", "spotify") == 0
+    assert run(*command, "--format", "spotify") == 0
     first, *lines = capfd.readouterr().out.splitlines()
     assert first.startswith("Nothing was added") and len(lines) == N_TRACKS
     assert [line.split()[0] for line in lines] == [table[track_id]["isrc"] for track_id in ids]

@@ -41,13 +41,13 @@ def test_select_prints_a_table_and_makes_what_it_recommends(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--ranks", "8"), "--ranks is of a search: give --select too"),
-        (("--average", 2), "--average is of a search: give --select too"),
-        (("--iterations", "3,5"), "Several --iterations are of a search"),
+        (("--ranks", "8"), "--ranks needs --select"),
+        (("--average", 2), "--average needs --select"),
+        (("--iterations", "3,5"), "Several --iterations need --select"),
         (("--select", "--alpha", 3), "With --select give the values to try by --alphas"),
-        (("--select", "--factors", 3), "With --select give the values to try by --ranks"),
-        (("--select", "--ranks", "8,x"), "Expected whole numbers with commas between. Received: '8,x'"),
-        (("--select", "--alphas", ""), "Expected numbers with commas between. Received: ''"),
+        (("--select", "--n-factors", 3), "With --select give the values to try by --ranks"),
+        (("--select", "--ranks", "8,x"), "Expected whole numbers separated by commas. Received: '8,x'"),
+        (("--select", "--alphas", ""), "Expected numbers separated by commas. Received: ''"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(
@@ -80,7 +80,15 @@ def test_ready_made_factors_cannot_be_searched(planted: Path, capfd: pytest.Capt
 
 
 def test_one_fit_as_before(planted: Path) -> None:
-    arguments = (planted.parent / "listening.csv", planted, "--factors", 4, "--iterations", 2, "--no-ceiling")
+    arguments = (
+        planted.parent / "listening.csv",
+        planted,
+        "--n-factors",
+        4,
+        "--iterations",
+        2,
+        "--no-ceiling",
+    )
     assert run("factors", *arguments) == 0
     factors = load_factors(planted / "factors" / "wmf.npz")
     assert factors.config == {

@@ -55,6 +55,6 @@ def test_the_command_shows_counts_side_by_side(monkeypatch):
 
 def test_other_numbers_of_factors_are_not_compared(monkeypatch):
     monkeypatch.setattr("cs_keras.models.MODEL_FILES", {"cnn": "cnn"})
-    output = CliRunner().invoke(command, ["--params", "--factors", "3"], catch_exceptions=False).output
+    output = CliRunner().invoke(command, ["--params", "--n-factors", "3"], catch_exceptions=False).output
     lines = {line.split()[0]: line for line in output.splitlines() if line}
     assert lines["cnn"].split()[2:] == ["-", "-"]

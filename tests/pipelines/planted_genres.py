@@ -14,7 +14,7 @@ from tests.data.small import track_row
 AUDIO = AudioConfig(sample_rate=8000, n_fft=128, hop_length=64)  # 65 bins
 GENRES = ("Bass", "Middle", "Treble")
 N_TRACKS, N_FRAMES = 90, 40
-FACTORS = ["--factors", 4, "--alpha", 10, "--no-ceiling"]
+FACTORS = ["--n-factors", 4, "--alpha", 10, "--no-ceiling"]
 QUICK = [
     "--set=sequence.frames=16",
     "--set=front_end.n_mels=16",

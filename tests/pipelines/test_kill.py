@@ -131,7 +131,7 @@ def test_killed_ingest_keeps_whole_shards_and_ends_with_the_same_bytes(
 @pytest.mark.slow
 def test_killed_demo_data_ends_with_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["demo-data", out, "--tracks", 60, "--artists", 30, "--playlists", 200]
+    arguments = ["demo-data", out, "--n-tracks", 60, "--n-artists", 30, "--n-playlists", 200]
     kill_when(lambda: len(list(out.glob("source/audio/*.wav"))) >= 10, *arguments)
     assert run(*arguments) == 0
 

@@ -433,7 +433,7 @@ def test_command_names_what_makes_a_damaged_shard_again(
     assert failed.splitlines()[-1] == f"Error: {dataset} has 1 problem."
     (dataset / name).unlink()
     assert run("ingest", "--tracks", dataset / "source/tracks.csv", "--out", dataset) == 0
-    assert run("factors", dataset / "source/listening.csv", dataset, "--factors", 8) == 0
+    assert run("factors", dataset / "source/listening.csv", dataset, "--n-factors", 8) == 0
     assert run("check", dataset, "--repair", "--no-audio-duplicates") == 0
 
 

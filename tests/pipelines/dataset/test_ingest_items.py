@@ -39,7 +39,7 @@ def digest_of(folder: Path) -> dict[str, bytes]:
 def test_items_become_a_dataset(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out, table = tmp_path / "out", write(tmp_path, many())
     assert run("ingest", "--no-audio", "--tracks", table, "--out", out) == 0
-    assert "60 items without sound, 60 of them new" in capfd.readouterr().out
+    assert "60 items without audio, 60 of them new" in capfd.readouterr().out
     tracks = read_tracks(out)
     assert tracks.ids.tolist() == [f"i{i}" for i in range(60)]
     assert tracks.table["genres"].to_pylist() == [["pop", "rock"]] * 60
@@ -47,7 +47,7 @@ def test_items_become_a_dataset(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert not tracks.has_audio.any() and set(tracks.strings("shard")) == {""}
     assert (read_info(out).fold_by, read_info(out).fold_assignment) == ("artist", "hash")
     assert run("check", out) == 0
-    assert "is whole: 60 items without sound" in capfd.readouterr().out
+    assert "is whole: 60 items without audio" in capfd.readouterr().out
     before = digest_of(out)
     assert run("ingest", "--no-audio", "--tracks", table, "--out", out) == 0
     assert digest_of(out) == before
@@ -123,8 +123,8 @@ def test_two_items_are_too_few(tmp_path: Path) -> None:
     [
         (["x.wav", "--tracks", "items.csv"], "items come from a table alone"),
         ([], "items come from a table alone: name it by --tracks"),
-        (["--tracks", "items.csv", "--n-fft", "512"], "--n-fft is of recordings"),
-        (["--tracks", "items.csv", "--workers", "1"], "--workers is of recordings"),
+        (["--tracks", "items.csv", "--n-fft", "512"], "--n-fft is about recordings"),
+        (["--tracks", "items.csv", "--workers", "1"], "--workers is about recordings"),
     ],
 )
 def test_what_is_of_recordings_is_refused(

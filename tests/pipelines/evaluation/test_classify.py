@@ -42,7 +42,7 @@ def test_every_number_is_written_and_the_main_ones_shown(
     features: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     labels, out = write_labels(tmp_path / "labels.csv"), tmp_path / "out.json"
-    assert run("classify", features, labels, "--folds", 4, "--repeats", 2, "--out", out) == 0
+    assert run("classify", features, labels, "--n-folds", 4, "--repeats", 2, "--out", out) == 0
     document, shown = json.loads(out.read_text()), capfd.readouterr().out
     assert (document["layer"], document["run_digest"], document["n_features"]) == ("dense_1", "d", 8)
     assert document["classes"] == dict.fromkeys(sorted(LABELS), 20)
@@ -69,7 +69,7 @@ def test_given_folds_are_held_out_one_by_one(features: Path, tmp_path: Path) -> 
     plain = write_labels(tmp_path / "plain.csv")
     table = tmp_path / "folds.csv"
     table.write_text("\n".join(["fold,track_id", *(f"{fold},t{i}" for i, fold in enumerate(folds))]))
-    assert run("classify", features, plain, "--head", "rbf", "--folds", table, "--out", out) == 0
+    assert run("classify", features, plain, "--head", "rbf", "--fold-table", table, "--out", out) == 0
     assert json.loads(out.read_text())["heads"] == by_column["heads"]
     # scikit-learn, with each fold's own settings in turn.
     with np.load(features) as arrays:
@@ -86,7 +86,7 @@ def test_artists_are_never_parted(features: Path, tmp_path: Path) -> None:
     artists = [f"artist {i // 6}" if i < 54 else "" for i in range(N)]
     labels = write_labels(tmp_path / "labels.csv", artist=artists)
     out = tmp_path / "out.json"
-    assert run("classify", features, labels, "--folds", 3, "--head", "linear", "--out", out) == 0
+    assert run("classify", features, labels, "--n-folds", 3, "--head", "linear", "--out", out) == 0
     assert json.loads(out.read_text())["folds"]["kind"] == "stratified, artists never parted"
 
 
@@ -98,7 +98,7 @@ def test_genres_of_a_dataset(demo: Path, tmp_path: Path, capfd: pytest.CaptureFi
     matrix = np.array([[kinds[genres[row]], 1.0] for row in chosen], np.float32)  # as if heard without fail
     path = tmp_path / "features.npz"
     write_vectors(path, tracks.ids[chosen], {"features": matrix})
-    assert run("classify", path, "--dataset", demo, "--folds", 3, "--out", tmp_path / "out.json") == 0
+    assert run("classify", path, "--dataset", demo, "--n-folds", 3, "--out", tmp_path / "out.json") == 0
     document = json.loads((tmp_path / "out.json").read_text())
     assert document["n_tracks"] == len(chosen) and set(document["classes"]) == set(kinds)
     assert document["folds"]["kind"] == "stratified, artists never parted"
@@ -122,9 +122,9 @@ def unlabelled(path: Path) -> None:
         (unlabelled, [], 1, "track 't0' has no label"),
         (lambda path: path.write_text("track_id,genre\nt0,x\n"), [], 1, "columns track_id and label"),
         (lambda path: path.unlink(), [], 1, "no such file"),
-        (None, ["--folds", 1], 1, "folds must be at least 2"),
+        (None, ["--n-folds", 1], 1, "folds must be at least 2"),
         (None, ["--repeats", 0], 1, "repeats must be at least 1"),
-        (None, ["--folds", "missing.csv"], 1, "missing.csv"),
+        (None, ["--fold-table", "missing.csv"], 1, "missing.csv"),
         (None, ["--out", "x.csv"], 1, "must end in .json"),
         (None, ["--dataset", "demo"], 2, "either a table of LABELS or a dataset"),
         (
@@ -134,7 +134,12 @@ def unlabelled(path: Path) -> None:
             "leave out --repeats",
         ),
         (lambda path: write_labels(path, fold=[0] * N), [], 1, "at least two folds"),
-        (lambda path: write_labels(path, artist=[i % 3 for i in range(N)]), ["--folds", 2], 1, "Received: 1"),
+        (
+            lambda path: write_labels(path, artist=[i % 3 for i in range(N)]),
+            ["--n-folds", 2],
+            1,
+            "Received: 1",
+        ),
     ],
 )
 def test_bad_input_gets_one_sentence(

@@ -17,7 +17,7 @@ QUICK = [
     "--set=evaluation.n_bootstrap=100",
     "--set=evaluation.ks=[10, 50]",
 ]
-FACTORS = ["--factors", 16, "--alpha", 5, "--regularization", 1, "--no-ceiling"]
+FACTORS = ["--n-factors", 16, "--alpha", 5, "--regularization", 1, "--no-ceiling"]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def judge_again(folder: Path, dataset: Path) -> None:
 
 
 def ensemble(members: tuple[Path, ...], dataset: Path, by: str) -> Path:
-    assert run("ensemble", *members, "--dataset", dataset, "--by", by) == 0
+    assert run("ensemble", *members, "--dataset", dataset, "--combine", by) == 0
     (folder,) = members[0].parent.glob(f"????-??-??-ensemble-{by}-*")
     return folder
 

@@ -22,7 +22,7 @@ from pipelines.training.attribute_files import read_attributes
 from tests.command_line import run
 from tests.pipelines.planted_items import Planted, write_items
 
-FACTORS = ["--factors", 16, "--alpha", 5, "--regularization", 1]  # which the planted listening bears
+FACTORS = ["--n-factors", 16, "--alpha", 5, "--regularization", 1]  # which the planted listening bears
 QUICK = [
     "--set=evaluation.n_permutations=99",
     "--set=evaluation.n_bootstrap=100",
@@ -82,7 +82,7 @@ def began() -> float:
 @pytest.fixture(scope="module")
 def dataset(planted: Planted, began: float) -> Path:
     out = planted.items.parent / "dataset"
-    assert "1500 items without sound" in command(
+    assert "1500 items without audio" in command(
         "ingest", "--no-audio", "--tracks", planted.items, "--out", out
     )
     assert "Ceiling: another seed agrees" in command("factors", planted.listening, out, *FACTORS)
@@ -233,7 +233,7 @@ def test_what_a_model_of_attributes_takes_is_told(
     assert run("predict", trained.folder, planted.table, planted.table, "--out", out) == 1
     assert "Received: 2 files." in capfd.readouterr().err
     assert run("predict", trained.folder, planted.table, "--out", out, "--runner", "DirectRunner") == 1
-    assert "--runner is for a model that hears" in capfd.readouterr().err
+    assert "--runner is for a model that takes audio" in capfd.readouterr().err
     assert not out.exists()
     assert run("predict", trained.folder, planted.table, "--out", out) == 0
     assert "factors of 1500 tracks in 16 dimensions, 0 items left out" in capfd.readouterr().out
@@ -327,7 +327,7 @@ def test_models_that_hear_are_refused(tmp_path: Path, capfd: pytest.CaptureFixtu
     planted = write_items(tmp_path, n_items=60, n_plays=2400)
     out = tmp_path / "dataset"
     assert run("ingest", "--no-audio", "--tracks", planted.items, "--out", out) == 0
-    assert run("factors", planted.listening, out, "--factors", 4, "--no-ceiling") == 0
+    assert run("factors", planted.listening, out, "--n-factors", 4, "--no-ceiling") == 0
     capfd.readouterr()
     assert run("run-baselines", out, "--models", "genre-label,cnn-bn", "--out", tmp_path / "runs") == 1
     error = capfd.readouterr().err

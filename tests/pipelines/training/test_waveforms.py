@@ -122,7 +122,10 @@ def waveforms(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small demo dataset, of the same recordings and listening, as waveforms."""
     folder = tmp_path_factory.mktemp("waveforms") / "demo"
     shutil.copytree(demo / "source", folder / "source")
-    assert run("demo-data", folder, "--tracks", 60, "--artists", 30, "--playlists", 200, "--waveforms") == 0
+    assert (
+        run("demo-data", folder, "--n-tracks", 60, "--n-artists", 30, "--n-playlists", 200, "--waveforms")
+        == 0
+    )
     return folder
 
 
@@ -177,7 +180,7 @@ def test_exports_take_samples(key: str, runs: dict[str, Path], waveforms: Path, 
 def test_recommendations_of_samples(runs: dict[str, Path], waveforms: Path, tmp_path: Path) -> None:
     (song, *_) = sorted((waveforms / "source" / "audio").iterdir())
     assert (
-        run("recommend", runs["raw"], song, "-k", 3, "--export", "json", "--out", tmp_path / "list.json") == 0
+        run("recommend", runs["raw"], song, "-k", 3, "--format", "json", "--out", tmp_path / "list.json") == 0
     )
     assert (tmp_path / "list.json").stat().st_size
 
@@ -203,5 +206,7 @@ def test_another_content_is_refused(
 ) -> None:
     assert run("predict", runs["cnn-bn"], demo, "--out", tmp_path / "x.npz") == 1
     assert "expected content = waveform. Received: magnitude" in capfd.readouterr().err
-    assert run("demo-data", demo, "--tracks", 60, "--artists", 30, "--playlists", 200, "--waveforms") == 1
+    assert (
+        run("demo-data", demo, "--n-tracks", 60, "--n-artists", 30, "--n-playlists", 200, "--waveforms") == 1
+    )
     assert "was made with audio = " in capfd.readouterr().err
