@@ -5,7 +5,8 @@ import json
 import time
 from pathlib import Path
 
-from tuning.order import OUTCOME_FILE, Order
+from cs_keras.run_files.names import OUTCOME_FILE
+from tuning.order import Order
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, compa
 from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.run_files.names import METRICS_FILE, PREDICTIONS_FILE
+from cs_keras.run_files.names import METRICS_FILE, PREDICTIONS_FILE, SIZE_STUDY_FILE
 from cs_keras.runs import digest, locked, read_json, read_npz, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
@@ -35,7 +35,6 @@ from pipelines.training.run_config import RunConfig, identity, resolve
 from pipelines.training.targets import Task, make_task, open_extra_factors
 from pipelines.training.train import clean_up, train
 
-STUDY_FILE = "size-study.json"
 BY = ("random", "popularity")
 
 Flags = npt.NDArray[np.bool_]
@@ -184,7 +183,7 @@ def _tasks(task: Task, is_small: Flags) -> dict[str, Task]:
 
 
 def _open(out: Path, begun: Mapping[str, Any]) -> None:
-    path = out / STUDY_FILE
+    path = out / SIZE_STUDY_FILE
     learnt = (found for name in (METRICS_FILE, PREDICTIONS_FILE) for found in out.rglob(name))
     if path.exists() and read_json(path) != begun and any(learnt):
         raise ConfigError(

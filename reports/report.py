@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cs_keras.errors import ConfigError
+from cs_keras.run_files.study import is_study
 from cs_keras.storage.location import Location, is_remote
 from reports.formats.files import FORMATS, write_report
 from reports.runs.collect import collect_runs
-from reports.runs.folders import is_study
 from reports.tables.all_tables import make_sections
 from reports.tables.table import Section
 

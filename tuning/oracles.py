@@ -20,13 +20,14 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, Ran
 from sklearn.exceptions import ConvergenceWarning
 
 from cs_keras.errors import DataError
+from cs_keras.run_files.names import ORACLE_FILE
+from cs_keras.run_files.study import ExecutionOutcome, write_trial
 from cs_keras.runs import read_json, write_json
 from cs_keras.storage.location import is_file
-from tuning.records import make_record, write_plan, write_record
+from tuning.records import issue_plan, make_record
 from tuning.space import to_space
 from tuning.study import POINT, Study
 
-STATE_FILE = "oracle.json"
 MAX_LOSSES = 5  # of workers on one trial, after which it is taken for what kills them
 MAX_REPEATS = 200  # points drawn in a row that were tried before, after which a space counts as exhausted
 
@@ -69,7 +70,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         else:
             trial = super().create_trial(tuner_id)
         if trial.status == TrialStatus.RUNNING:
-            write_plan(self.study, trial.trial_id, trial.hyperparameters.values, self.seconds)
+            issue_plan(self.study, trial.trial_id, trial.hyperparameters.values, self.seconds)
         if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
             trial.status = TrialStatus.IDLE  # it may yet take over the trial of a worker that is lost
         self.is_exhausted = trial.status == TrialStatus.STOPPED
@@ -81,10 +82,10 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         if trial_id in self.end_order or record is None:
             return
         ended = self.trials[trial_id]
-        ended.status = TrialStatus.COMPLETED if record["status"] == "completed" else TrialStatus.FAILED
-        ended.message = record["reason"]
-        if record["status"] == "completed":
-            self.update_trial(trial_id, {self.objective.name: record["score"]})
+        ended.status = TrialStatus.COMPLETED if record.status == "completed" else TrialStatus.FAILED
+        ended.message = record.reason
+        if record.score is not None:
+            self.update_trial(trial_id, {self.objective.name: record.score})
         self._retry_queue = [waiting for waiting in self._retry_queue if waiting != trial_id]
         # Upstream does this once it has saved: a kill in between would leave it ended and under way, for good.
         self._take_from_worker(trial_id)
@@ -96,8 +97,9 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         trial = self.trials[trial_id]
         if self.study.read_trial(trial_id) is None and self._losses[trial_id] > MAX_LOSSES:
             reason = f"its worker was lost {MAX_LOSSES + 1} times"
-            lost = {"cause": "lost", "reason": reason, "n_weights": None}
-            write_record(self.study, make_record(self.study, trial_id, [lost], "", self.seconds))
+            lost = ExecutionOutcome(cause="lost", reason=reason)
+            record = make_record(self.study, trial_id, [lost], "", self.seconds)
+            write_trial(self.study.trial_folder(trial_id), record)
         self.end_by_record(trial_id)
         if self._take_from_worker(trial_id):
             trial.status = TrialStatus.INVALID  # until it is begun again
@@ -112,7 +114,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
             "seconds": self.seconds,
             "losses": self._losses,
         }
-        write_json(self.study.folder / STATE_FILE, state)
+        write_json(self.study.folder / ORACLE_FILE, state)
 
     def reload(self) -> None:
         """Go on where an earlier search was left, if there was one.
@@ -125,7 +127,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         DataError
             When the state is not as `save` writes it.
         """
-        path = self.study.folder / STATE_FILE
+        path = self.study.folder / ORACLE_FILE
         if not is_file(path):
             return
         saved = read_json(path)
@@ -154,7 +156,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         records = (
             [self.study.read_trial(trial_id) for trial_id in self.end_order] if search.max_epochs else []
         )
-        epochs = sum(e["epochs"] for record in records if record for e in record["executions"])
+        epochs = sum(e.epochs for record in records if record for e in record.executions)
         return (
             bool(search.max_trials and len(self.trials) >= search.max_trials)
             or bool(search.max_time_s and self.seconds >= search.max_time_s)

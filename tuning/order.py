@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-OUTCOME_FILE = "outcome.json"  # what a trainer leaves; see `Trainer`
-
 
 @dataclasses.dataclass(frozen=True)
 class Order:

@@ -175,9 +175,9 @@ def _tell(study: Study, oracle: DurableOracle, told: set[str], progress: Progres
         if record is None:
             continue
         came_out = (
-            f"{study.search.objective} {record['score']:.4f}"
-            if record["status"] == "completed"
-            else f"failed, {record['cause']}: {record['reason']}"
+            f"{study.search.objective} {record.score:.4f}"
+            if record.score is not None
+            else f"failed, {record.cause}: {record.reason}"
         )
         progress.log(f"trial {trial}: {came_out}; {standing(study, oracle).describe(study.search.objective)}")
         log_trial(study, record)  # last: by this a search that goes on knows that all of it was told

@@ -10,15 +10,14 @@ from cs_keras import config
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.evaluation.objective import SearchObjective, parse_objective
-from cs_keras.runs import read_json, write_json
+from cs_keras.run_files import study as run_files
+from cs_keras.run_files.names import STUDY_FILE, TRIAL_FILE
+from cs_keras.run_files.study import StudyRecord, TrialRecord
 from cs_keras.storage.location import Location, is_file
 
 TUNERS = ("random", "hyperband", "bayesian", "grid")
-STUDY_FILE = "study.json"
 DONE = "DONE"
-TRIAL_FILE = "trial.json"
 POINT = "point"  # the one parameter of a grid: the name of one of its points
-STUDY_VERSION = 1
 # What may be another when a study goes on: it decides how far to search, not what.
 BUDGET = ("max_trials", "max_epochs", "max_time_s")
 PLACES = ("dataset", "attributes")  # where data lie may be another as well: a digest says what they are
@@ -119,24 +118,25 @@ class Study:
         """Tell whether the search has come to its end."""
         return is_file(self.folder / DONE)
 
-    def read_trial(self, trial: str) -> dict[str, Any] | None:
+    def read_trial(self, trial: str) -> TrialRecord | None:
         """Return the record of a trial that has ended, None for others."""
-        path = self.trial_folder(trial) / TRIAL_FILE
-        return read_json(path) if is_file(path) else None
+        folder = self.trial_folder(trial)
+        return run_files.read_trial(folder) if is_file(folder / TRIAL_FILE) else None
 
     @functools.cached_property
-    def document(self) -> dict[str, Any]:
-        """What ``study.json`` holds."""
-        return {
-            "schema_version": STUDY_VERSION,
+    def record(self) -> StudyRecord:
+        """The content of ``study.json``."""
+        return StudyRecord(
             **config.to_dict(self.search),
-            "direction": self.search.goal.direction,
-            **{name: getattr(self, name) for name in ("dataset", "factors", "data_digest")},
-            "base": dict(self.base),
-            "space": self.space,
-            "points": dict(self.points),
-            "attributes": {name: list(values) for name, values in self.attributes.items()},
-        }
+            direction=self.search.goal.direction,
+            dataset=self.dataset,
+            factors=self.factors,
+            data_digest=self.data_digest,
+            base=dict(self.base),
+            space=self.space,
+            points={name: dict(settings) for name, settings in self.points.items()},
+            attributes={name: list(values) for name, values in self.attributes.items()},
+        )
 
 
 def needs_search(study: Study) -> bool:
@@ -160,11 +160,12 @@ def open_study(study: Study) -> None:
     """
     path = study.folder / STUDY_FILE
     if is_file(path):
-        begun = read_study(study.folder).document
-        for name, value in study.document.items():
-            if name not in (*BUDGET, *PLACES) and begun[name] != value:
+        begun = run_files.read_study(study.folder)
+        for name in (field.name for field in dataclasses.fields(StudyRecord)):
+            old, value = getattr(begun, name), getattr(study.record, name)
+            if name not in (*BUDGET, *PLACES) and old != value:
                 raise ConfigError(
-                    f"{study.folder} holds another study, whose {name} is {_short(begun[name])}: give this one a "
+                    f"{study.folder} holds another study, whose {name} is {_short(old)}: give this one a "
                     f"folder of its own (--study). Received: {_short(value)}."
                 )
     if isinstance(study.folder, Path):
@@ -172,7 +173,7 @@ def open_study(study: Study) -> None:
             study.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"Cannot make the folder {study.folder}: {error.strerror}.") from error
-    write_json(path, study.document)
+    run_files.write_study(study.folder, study.record)
 
 
 def read_study(folder: Location) -> Study:
@@ -190,18 +191,13 @@ def read_study(folder: Location) -> Study:
         raise StorageError(
             f"{folder} is not a study: expected a folder with {STUDY_FILE}, as `cs-keras tune` makes it."
         )
-    document = read_json(path)
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != STUDY_VERSION:
-        raise DataError(f"{path} has schema version {version!r}; this release reads {STUDY_VERSION}.")
-    names = [field.name for field in dataclasses.fields(Search)]
+    record = run_files.read_study(folder)
     try:
-        search = Search(**{name: document[name] for name in names})
-        rest = ("dataset", "factors", "data_digest", "base", "space", "points")
-        attributes = document.get("attributes", {})  # not in studies of earlier releases
-        return Study(folder, search, **{name: document[name] for name in rest}, attributes=attributes)
-    except (KeyError, TypeError, ConfigError) as error:
+        search = Search(**{field.name: getattr(record, field.name) for field in dataclasses.fields(Search)})
+    except ConfigError as error:
         raise DataError(f"{path} is not as `cs-keras tune` writes it: {error}.") from error
+    names = ("dataset", "factors", "data_digest", "base", "space", "points", "attributes")
+    return Study(folder, search, **{name: getattr(record, name) for name in names})
 
 
 def _short(value: Any) -> str:

@@ -55,7 +55,7 @@ def standing(study: Study, oracle: DurableOracle) -> Standing:
         tuple(sorted(trial.trial_id for trial in running)),
         len(ended) - failed,
         failed,
-        (best["score"], best["trial"]) if best else None,
+        (best.score, best.trial) if best and best.score is not None else None,
         oracle.seconds,
         _seconds_left(study, len(ended), oracle.seconds),
     )

@@ -4,35 +4,33 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from cs_keras.run_files.names import BEST_FILE
+from cs_keras.run_files.study import TrialRecord
 from cs_keras.runs import atomic_write
 from tuning.study import Study
 
-BEST_FILE = "best.toml"
 
-
-def find_best(study: Study, trials: list[str]) -> dict[str, Any] | None:
+def find_best(study: Study, trials: list[str]) -> TrialRecord | None:
     """Return the record of the best of the trials that have completed, None where none has.
 
     Of hyperband only trials with the most epochs compete: others were stopped on the way.
     """
-    records = [
-        record for record in map(study.read_trial, trials) if record and record["status"] == "completed"
-    ]
+    records = [record for record in map(study.read_trial, trials) if record and record.status == "completed"]
     longest = max((_epochs(record) for record in records), default=0)
     final = [record for record in records if _epochs(record) == longest]
     sign = -1 if study.search.goal.direction == "max" else 1
-    return min(final, key=lambda record: (sign * record["score"], record["trial"]), default=None)
+    return min(final, key=lambda record: (sign * (record.score or 0), record.trial), default=None)
 
 
-def write_best(study: Study, record: Mapping[str, Any]) -> None:
+def write_best(study: Study, record: TrialRecord) -> None:
     """Write the settings of a trial for ``cs-keras run-baselines --config``."""
     search = study.search
     heading = (
-        f"# Trial {record['trial']} of a search of {search.model}: {search.objective} {record['score']:.4f}, seed "
+        f"# Trial {record.trial} of a search of {search.model}: {search.objective} {record.score:.4f}, seed "
         f"{search.seed}.\n"
     )
     with atomic_write(study.folder / BEST_FILE, "w") as file:
-        file.write(heading + to_toml({"models": {search.model: record["settings"]}}))
+        file.write(heading + to_toml({"models": {search.model: record.settings}}))
 
 
 def to_toml(settings: Mapping[str, Any], path: str = "") -> str:
@@ -51,6 +49,5 @@ def to_toml(settings: Mapping[str, Any], path: str = "") -> str:
     )
 
 
-def _epochs(record: Mapping[str, Any]) -> int:
-    hyperband = record["hyperband"]
-    return int(hyperband["epochs"]) if hyperband else 0
+def _epochs(record: TrialRecord) -> int:
+    return record.hyperband.epochs if record.hyperband else 0

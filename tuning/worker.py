@@ -19,16 +19,25 @@ from keras_tuner.engine.trial import Trial
 from keras_tuner.oracles import RandomSearchOracle  # stands for the chief's
 
 from cs_keras.errors import CsKerasError, StorageError
-from cs_keras.runs import digest, read_json, write_json
+from cs_keras.run_files.names import METRICS_FILE, OUTCOME_FILE, VALIDATION_FILE
+from cs_keras.run_files.study import (
+    ExecutionOutcome,
+    TrialRecord,
+    read_outcome,
+    read_plan,
+    write_outcome,
+    write_trial,
+)
+from cs_keras.runs import digest
 from cs_keras.storage.location import Location, is_file, is_remote, read_bytes, write_bytes
-from tuning.order import OUTCOME_FILE, Order, Trainer
+from tuning.order import Order, Trainer
 from tuning.processes import Child
-from tuning.records import make_record, note_start, read_plan, settings_of, write_record
+from tuning.records import make_record, note_start, settings_of
 from tuning.study import Study
 
 TOLD_FILES = (
-    "validation.npz",
-    "metrics.jsonl",
+    VALIDATION_FILE,
+    METRICS_FILE,
     OUTCOME_FILE,
 )  # for reports; by the last the others are there
 BEAT_S = 2.0  # from one sign of life to the next
@@ -116,28 +125,28 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
             traceback.print_exc()
             raise errors.FatalError(f"{type(error).__name__}: {error}") from error
         # Of a failed one too, so that upstream prints no trace: the chief reads the record.
-        return {self._study.search.objective: math.nan if record["score"] is None else record["score"]}
+        return {self._study.search.objective: math.nan if record.score is None else record.score}
 
-    def _run(self, trial: str) -> dict[str, Any]:
+    def _run(self, trial: str) -> TrialRecord:
         began, study = time.monotonic(), self._study
-        plan = read_plan(study, trial)
+        plan = read_plan(study.trial_folder(trial))
         self._note_start(trial)
-        outcomes: list[dict[str, Any]] = []
-        while len(outcomes) < study.search.executions and not (outcomes and "cause" in outcomes[-1]):
+        outcomes: list[ExecutionOutcome] = []
+        while len(outcomes) < study.search.executions and not (outcomes and outcomes[-1].cause):
             outcomes.append(self._execute(trial, len(outcomes)))
         ended = study.read_trial(trial)
         if ended is not None:  # by another worker, who was taken for lost or took this one for it
             return ended
         ended_s = plan.issued_s + time.monotonic() - began
         record = make_record(study, trial, outcomes, self._place.name, ended_s)
-        write_record(study, record)
+        write_trial(study.trial_folder(trial), record)
         return record
 
-    def _execute(self, trial: str, number: int) -> dict[str, Any]:
+    def _execute(self, trial: str, number: int) -> ExecutionOutcome:
         """Return the outcome of one training, which may be there already."""
         told = self._study.trial_folder(trial) / f"execution-{number}"
         if is_file(told / OUTCOME_FILE):
-            return dict(read_json(told / OUTCOME_FILE))
+            return read_outcome(told)
         folder = self._folder(trial, number)
         order = self._order(trial, number)
         outcome = self._train(trial, order, folder)
@@ -147,7 +156,7 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
                     write_bytes(told / name, read_bytes(folder / name))
         return outcome
 
-    def _train(self, trial: str, order: Order, folder: Path) -> dict[str, Any]:
+    def _train(self, trial: str, order: Order, folder: Path) -> ExecutionOutcome:
         """Train in a process, telling the chief meanwhile that somebody is at it."""
         for _ in range(MAX_CRASHES + 1):
             kills_before = _memory_kills()
@@ -159,7 +168,7 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
                 child.kill()
             error = child.error
             if (folder / OUTCOME_FILE).exists():
-                return dict(read_json(folder / OUTCOME_FILE))
+                return read_outcome(folder)
             if child.exit_code == 1 and error:
                 raise CsKerasError(error)
             if _memory_kills() > kills_before:
@@ -171,13 +180,13 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
         )
         return self._failed(folder, "crashed", reason)
 
-    def _failed(self, folder: Path, cause: str, reason: str) -> dict[str, Any]:
-        outcome = {"cause": cause, "reason": reason.rstrip("."), "n_weights": None}
-        write_json(folder / OUTCOME_FILE, outcome)
+    def _failed(self, folder: Path, cause: str, reason: str) -> ExecutionOutcome:
+        outcome = ExecutionOutcome(cause=cause, reason=reason.rstrip("."))
+        write_outcome(folder, outcome)
         return outcome
 
     def _order(self, trial: str, number: int) -> Order:
-        study, plan = self._study, read_plan(self._study, trial)
+        study, plan = self._study, read_plan(self._study.trial_folder(trial))
         search = study.search
         changes = {**settings_of(study, plan.values), "seed": search.seed + number}
         earlier = self._folder(plan.continued, number) if plan.continued else None

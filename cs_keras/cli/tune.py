@@ -240,8 +240,9 @@ def _work(folder: "Location", dataset: str, reading: "ReadConfig", given: Mappin
     import os
     import socket
 
+    from cs_keras.run_files.names import STUDY_FILE
     from cs_keras.storage.location import is_file
-    from tuning.study import STUDY_FILE, read_study
+    from tuning.study import read_study
     from tuning.worker import Place, work
 
     deadline = time.monotonic() + WAIT_S

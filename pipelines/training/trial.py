@@ -29,8 +29,16 @@ from cs_keras.factors.store import Factors
 from cs_keras.models import model_module
 from cs_keras.models.spec import architecture, trainable_parameters
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.run_files.names import CLASSIFIER_FOLDER, EMBEDDING_FOLDER, METRICS_FILE, WORK_FOLDER
-from cs_keras.runs import digest, locked, write_json, write_npz
+from cs_keras.run_files.names import (
+    CLASSIFIER_FOLDER,
+    EMBEDDING_FOLDER,
+    METRICS_FILE,
+    OUTCOME_FILE,
+    VALIDATION_FILE,
+    WORK_FOLDER,
+)
+from cs_keras.run_files.study import ExecutionOutcome, write_outcome
+from cs_keras.runs import digest, locked, write_npz
 from cs_keras.storage.location import Location, is_file
 from cs_keras.storage.remote import configure
 from cs_keras.training.checkpoints import Epoch
@@ -51,8 +59,6 @@ from pipelines.training.targets import (
 )
 from pipelines.training.train import clean_up, run_procedure
 
-OUTCOME_FILE = "outcome.json"
-VALIDATION_FILE = "validation.npz"
 TOLD = ("val_loss", "val_overlap@10", "val_ndcg@50")  # of every trial, beside what the search is for
 EXPLODED = 100.0  # times the mean predictor's loss
 
@@ -151,12 +157,12 @@ def run_execution(execution: Execution, folder: Path, progress: Progress | None 
     with locked(folder, lambda: progress.log(f"waiting for another process that works on {folder}")):
         if not (folder / OUTCOME_FILE).exists():
             _take_over(execution.continued, folder)
-            write_json(folder / OUTCOME_FILE, _run(execution, folder, progress))
+            write_outcome(folder, _run(execution, folder, progress))
         if not execution.keep:
             clean_up(folder)
 
 
-def _run(execution: Execution, folder: Path, progress: Progress) -> dict[str, Any]:
+def _run(execution: Execution, folder: Path, progress: Progress) -> ExecutionOutcome:
     """Return the outcome; what is wrong with the data is raised, what is wrong with the trial is told."""
     dataset = Dataset(execution.dataset, execution.reading)
     factors = open_factors(execution.dataset, dataset.tracks, execution.factors_name)
@@ -196,9 +202,9 @@ _CAUSES: dict[type[Exception], Cause] = {
 }
 
 
-def _failure(cause: Cause, error: Exception, n_weights: int | None) -> dict[str, Any]:
+def _failure(cause: Cause, error: Exception, n_weights: int | None) -> ExecutionOutcome:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return {"cause": cause, "reason": line.rstrip("."), "n_weights": n_weights}
+    return ExecutionOutcome(cause=cause, reason=line.rstrip("."), n_weights=n_weights)
 
 
 def _count_weights(run: RunConfig, task: Task) -> int:
@@ -210,7 +216,7 @@ def _count_weights(run: RunConfig, task: Task) -> int:
 
 def _train(
     execution: Execution, run: RunConfig, task: Task, factors: Factors, folder: Path, progress: Progress
-) -> dict[str, Any]:
+) -> ExecutionOutcome:
     task = dataclasses.replace(task, unseen=task.validation)
     lesson = make_training_targets(task, factors, run.training)
     watch = _watch(run, task, lesson, folder, execution.prune_after)
@@ -229,13 +235,13 @@ def _train(
         if other != goal and _can_be_measured(other, validation):
             metrics[other.name] = float(np.nanmean(measure(other, validation, predicted, scaled)))
     fitted = trained.fitted
-    return {
-        "metrics": metrics,
-        "epochs": len(fitted.history),
-        "best_epoch": fitted.best_epoch,
-        "seconds": trained.seconds,
-        "n_weights": trainable_parameters(trained.model),
-    }
+    return ExecutionOutcome(
+        metrics=metrics,
+        epochs=len(fitted.history),
+        best_epoch=fitted.best_epoch,
+        seconds=trained.seconds,
+        n_weights=trainable_parameters(trained.model),
+    )
 
 
 def _watch(run: RunConfig, task: Task, lesson: TrainingTargets, folder: Path, prune_after: int) -> Watch:

@@ -10,8 +10,8 @@ from cs_keras.run_files.evaluation import Evaluation, read_evaluation
 from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE
 from cs_keras.run_files.queries import Queries, read_queries
 from cs_keras.run_files.settings import EvaluationConfig, Failure, RunSettings, read_failure, read_settings
+from cs_keras.run_files.study import is_study
 from cs_keras.runs import PARTIAL, is_done
-from reports.runs.folders import is_study
 from reports.runs.labels import label_variants
 
 Key = tuple[str, EvaluationConfig]  # runs that have it in common can be compared

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras.run_files.study import TrialRecord
 from reports.study.reading import HYPERBAND_EPOCHS
-from reports.study.records import Parameter, Study, Trial, score_of
+from reports.study.records import Parameter, Study, score_of
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -80,7 +81,7 @@ def count_settings(study: Study) -> int:
     return len(set(_groups(study.ranked)))
 
 
-def encode(parameter: Parameter, trials: Sequence[Trial]) -> Float64Array:
+def encode(parameter: Parameter, trials: Sequence[TrialRecord]) -> Float64Array:
     """Return a parameter as numbers for a forest, float64, shape (n_trials,).
 
     A number is itself or its logarithm, a level its index. Inactive parameters are below all other values.
@@ -145,7 +146,7 @@ def measure_importance(
     return 1.0 - np.array(errors) / variance, np.array(losses) / variance
 
 
-def _groups(trials: Sequence[Trial]) -> list[int]:
+def _groups(trials: Sequence[TrialRecord]) -> list[int]:
     """Return a number for each trial, the same for the same settings, however long they were trained."""
     settings = [
         frozenset((name, value) for name, value in trial.parameters.items() if name != HYPERBAND_EPOCHS.name)

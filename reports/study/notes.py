@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from cs_keras.run_files.study import TrialRecord
 from reports.study.differences import N_RESAMPLES, Differences
 from reports.study.importance import FENCE, MIN_TRIALS, Importance, count_settings
 from reports.study.importance import N_RESAMPLES as N_FORESTS
 from reports.study.reading import HYPERBAND_EPOCHS
-from reports.study.records import Study, Trial
+from reports.study.records import Study
 
 ALIKE = "†"
 N_NAMED = 5  # trials listed for one reason of failure
@@ -98,7 +99,7 @@ def importance_notes(importance: Importance) -> Iterator[str]:
     )
 
 
-def failure_notes(failed: Sequence[Trial]) -> Iterator[str]:
+def failure_notes(failed: Sequence[TrialRecord]) -> Iterator[str]:
     """Yield each reason once, with the trials that failed for it."""
     trials_by_reason: dict[tuple[str, str], list[str]] = defaultdict(list)
     for trial in failed:

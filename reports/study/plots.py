@@ -9,9 +9,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from cs_keras.run_files.study import TrialRecord
 from reports.formats.plot_style import BLUE, GREY, ORANGE, RED, plain
 from reports.study.importance import Importance
-from reports.study.records import Parameter, Study, Trial, score_of
+from reports.study.records import Parameter, Study, score_of
 from reports.study.scales import INACTIVE_POSITION, ParameterScale, ScoreScale, parameter_scale, score_scale
 
 BAR_HEIGHT = 0.28  # inches for a parameter
@@ -122,16 +123,16 @@ def time_figure(study: Study) -> Figure:
     return figure
 
 
-def pareto_front(study: Study) -> list[Trial]:
+def pareto_front(study: Study) -> list[TrialRecord]:
     """Return the completed trials with the best score for their time, the fastest first."""
-    front: list[Trial] = []
+    front: list[TrialRecord] = []
     for trial in sorted(study.ranked, key=lambda trial: trial.seconds):  # ties: the best score first
         if not front or study.sign * score_of(trial) > study.sign * score_of(front[-1]):
             front.append(trial)
     return front
 
 
-def _name_front(axes: Axes, front: Sequence[Trial], scale: ScoreScale, size: float) -> None:
+def _name_front(axes: Axes, front: Sequence[TrialRecord], scale: ScoreScale, size: float) -> None:
     """Write the numbers of the trials of the front next to them, the best first, where they do not collide."""
     named: list[tuple[float, float]] = []
     for trial in reversed(front):

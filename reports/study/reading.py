@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import CsKerasError, DataError
-from cs_keras.run_files.records import check_version, mismatch, to_record
-from cs_keras.runs import read_json, read_npz
-from reports.runs.folders import STUDY_FILE
-from reports.study.records import BEST_FILE, Parameter, Study, StudySettings, Trial
+from cs_keras.run_files import study as run_files
+from cs_keras.run_files.names import BEST_FILE, STUDY_FILE, TRIAL_FILE, VALIDATION_FILE
+from cs_keras.run_files.records import mismatch
+from cs_keras.run_files.study import TrialRecord, read_trial
+from cs_keras.runs import read_npz
+from reports.study.records import Parameter, Study
 
-TRIAL_FILE = "trial.json"
-QUERIES_FILE = "validation.npz"
 STUDY_FILES = (  # all that is read of a study
     STUDY_FILE,
     BEST_FILE,
     f"trials/*/{TRIAL_FILE}",
-    f"trials/*/execution-*/{QUERIES_FILE}",
+    f"trials/*/execution-*/{VALIDATION_FILE}",
 )
-SCHEMA_VERSION = 1
 HYPERBAND_EPOCHS = Parameter("hyperband.epochs", log=True)  # what Hyperband allots varies as a parameter does
 
 Float64Array = npt.NDArray[np.float64]
@@ -39,7 +37,8 @@ def read_study(folder: Path) -> Study:
     DataError
         When ``study.json``, or every ended trial, is not what this version reads, or no trial has ended.
     """
-    settings, parameters = _read_settings(folder / STUDY_FILE)
+    settings = run_files.read_study(folder)
+    parameters = [_parameter(i, entry, folder / STUDY_FILE) for i, entry in enumerate(settings.space)]
     folders = sorted(filter(Path.is_dir, folder.glob("trials/*")), key=lambda one: (len(one.name), one.name))
     ended = [one for one in folders if (one / TRIAL_FILE).exists()]
     if not ended:
@@ -56,7 +55,7 @@ def read_study(folder: Path) -> Study:
     return Study(folder, settings, tuple(parameters), tuple(trials), n_open, left_out)
 
 
-def read_queries(folder: Path, trial: Trial) -> Float64Array:
+def read_queries(folder: Path, trial: TrialRecord) -> Float64Array:
     """Read the objective of each validation track or playlist, the mean over a completed trial's executions.
 
     Parameters
@@ -80,7 +79,7 @@ def read_queries(folder: Path, trial: Trial) -> Float64Array:
     """
     executions: list[Float64Array] = []
     for number in range(len(trial.executions)):
-        path = folder / "trials" / trial.trial / f"execution-{number}" / QUERIES_FILE
+        path = folder / "trials" / trial.trial / f"execution-{number}" / VALIDATION_FILE
         values = read_npz(path, "per_query")["per_query"]
         if values.ndim != 1 or not values.size or values.dtype.kind != "f" or np.isinf(values).any():
             raise DataError(
@@ -93,58 +92,26 @@ def read_queries(folder: Path, trial: Trial) -> Float64Array:
     return np.asarray(np.mean(executions, axis=0), dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class _ParameterConfig:
-    """What matters here of a Keras Tuner hyperparameter."""
-
-    name: str
-    values: tuple[Any, ...] = ()
-    value: Any = None
-    ordered: bool = True
-    sampling: str | None = None
-
-
-@dataclass(frozen=True)
-class _SpaceEntry:
-    class_name: str
-    config: _ParameterConfig
-
-
-@dataclass(frozen=True)
-class _Space:
-    """What ``keras_tuner.HyperParameters.get_config()`` lists."""
-
-    space: tuple[_SpaceEntry, ...]
-
-
-def _read_settings(path: Path) -> tuple[StudySettings, list[Parameter]]:
-    content = read_json(path)
-    check_version(content, path, (SCHEMA_VERSION,))
-    settings = to_record(StudySettings, content, path)
-    if settings.direction not in ("min", "max"):
-        raise mismatch(path, "direction", "min or max", settings.direction)
-    return settings, [_parameter(entry, path) for entry in to_record(_Space, content, path).space]
-
-
-def _parameter(entry: _SpaceEntry, path: Path) -> Parameter:
-    config = entry.config
-    match entry.class_name:
-        case "Float" | "Int":
-            return Parameter(config.name, log=config.sampling == "log")
-        case "Boolean":
-            return Parameter(config.name, (False, True))
-        case "Fixed":
-            return Parameter(config.name, (config.value,))
-        case "Choice":
-            return Parameter(config.name, config.values, config.ordered)
-    raise mismatch(path, config.name, "a Choice, Float, Int, Boolean or Fixed", entry.class_name)
+def _parameter(number: int, entry: Any, path: Path) -> Parameter:
+    """Return an entry of Keras Tuner's search space as a parameter."""
+    match entry:
+        case {"class_name": "Float" | "Int", "config": {"name": str(name), **config}}:
+            return Parameter(name, log=config.get("sampling") == "log")
+        case {"class_name": "Boolean", "config": {"name": str(name)}}:
+            return Parameter(name, (False, True))
+        case {"class_name": "Fixed", "config": {"name": str(name), "value": value}}:
+            return Parameter(name, (value,))
+        case {"class_name": "Choice", "config": {"name": str(name), "values": [*values], **config}}:
+            return Parameter(name, tuple(values), config.get("ordered") is not False)
+    expected = "a Choice, Float, Int, Boolean or Fixed with a name and its values"
+    raise mismatch(path, f"space.{number}", expected, entry)
 
 
 def _read_trials(
     folders: Sequence[Path], parameters: Mapping[str, Parameter]
-) -> tuple[list[Trial], list[CsKerasError]]:
+) -> tuple[list[TrialRecord], list[CsKerasError]]:
     """Return the trials that could be read, and the errors of those that could not."""
-    trials: list[Trial] = []
+    trials: list[TrialRecord] = []
     errors: list[CsKerasError] = []
     for folder in folders:
         try:
@@ -154,30 +121,16 @@ def _read_trials(
     return trials, errors
 
 
-def _read_trial(folder: Path, parameters: Mapping[str, Parameter]) -> Trial:
-    path = folder / TRIAL_FILE
-    content = read_json(path)
-    check_version(content, path, (SCHEMA_VERSION,))
-    trial = to_record(Trial, content, path)
+def _read_trial(folder: Path, parameters: Mapping[str, Parameter]) -> TrialRecord:
+    path, trial = folder / TRIAL_FILE, read_trial(folder)
     if trial.trial != folder.name:
         raise mismatch(path, "trial", f"{folder.name}, as its folder is called", trial.trial)
-    _check_outcome(trial, path)
     for name, value in trial.parameters.items():
         _check_value(parameters.get(name), name, value, path)
     if trial.hyperband is None:
         return trial
     allotted = {HYPERBAND_EPOCHS.name: trial.hyperband.epochs}
     return dataclasses.replace(trial, parameters={**trial.parameters, **allotted})
-
-
-def _check_outcome(trial: Trial, path: Path) -> None:
-    """Raise DataError unless a completed trial has what it reached, and a failed one why it failed."""
-    needed = {"completed": ("score", "executions"), "failed": ("reason", "cause")}
-    if trial.status not in needed:
-        raise mismatch(path, "status", "completed or failed", trial.status)
-    for name in needed[trial.status]:
-        if getattr(trial, name) in (None, ()):
-            raise DataError(f"{path} lacks {name}, which a {trial.status} trial must have.")
 
 
 def _check_value(parameter: Parameter | None, name: str, value: Any, path: Path) -> None:

@@ -1,12 +1,11 @@
-"""A study: what was searched, and each trial that ended."""
+"""A study with its parameters and the trials that ended."""
 
-import statistics
 import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BEST_FILE = "best.toml"  # settings of the best trial
+from cs_keras.run_files.study import StudyRecord, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -30,70 +29,6 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Execution:
-    """One training of a trial; metrics are those of `best_epoch`, counted from 1."""
-
-    metrics: dict[str, float | None]
-    epochs: int
-    best_epoch: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Allotment:
-    """What Hyperband gave a trial."""
-
-    epochs: int
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial that ended: completed, with a score and executions, or failed, with a cause and a reason.
-
-    Attributes
-    ----------
-    parameters : dict
-        Text, numbers or truth values by name, of the parameters that were active.
-    score, spread : float, optional
-        Mean of the objective over executions and their sample standard deviation.
-    n_weights : int, optional
-        Trainable parameters of the model.
-    """
-
-    trial: str
-    status: str
-    parameters: dict[str, Any]
-    reason: str | None = None
-    cause: str | None = None
-    score: float | None = None
-    spread: float | None = None
-    executions: tuple[Execution, ...] = ()
-    n_weights: int | None = None
-    hyperband: Allotment | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Time of one training, the mean over executions."""
-        return statistics.fmean(execution.seconds for execution in self.executions)
-
-
-@dataclass(frozen=True)
-class StudySettings:
-    """What is searched, on which data and by what."""
-
-    model: str
-    dataset: str
-    data_digest: str
-    factors: str
-    tuner: str
-    objective: str
-    direction: str
-    executions: int
-    seed: int
-    attributes: dict[str, tuple[str, ...]] | None = None
-
-
-@dataclass(frozen=True)
 class Study:
     """A study folder: at least one ended trial, in order of their numbers.
 
@@ -106,20 +41,20 @@ class Study:
     """
 
     folder: Path
-    settings: StudySettings
+    settings: StudyRecord
     parameters: tuple[Parameter, ...]
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRecord, ...]
     n_open: int = 0
     left_out: tuple[str, ...] = ()
 
     @property
-    def ranked(self) -> tuple[Trial, ...]:
+    def ranked(self) -> tuple[TrialRecord, ...]:
         """The completed trials, best first."""
         completed = [trial for trial in self.trials if trial.status == "completed"]
         return tuple(sorted(completed, key=lambda trial: self.sign * score_of(trial), reverse=True))
 
     @property
-    def failed(self) -> tuple[Trial, ...]:
+    def failed(self) -> tuple[TrialRecord, ...]:
         """The failed trials, in order."""
         return tuple(trial for trial in self.trials if trial.status == "failed")
 
@@ -138,6 +73,6 @@ class Study:
         )
 
 
-def score_of(trial: Trial) -> float:
+def score_of(trial: TrialRecord) -> float:
     """Return the score of a completed trial."""
     return typing.cast(float, trial.score)

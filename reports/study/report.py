@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from cs_keras.run_files.names import BEST_FILE
 from cs_keras.runs import atomic_write
 from cs_keras.storage.location import Location, is_remote
 from cs_keras.storage.mirror import mirrored
@@ -11,7 +12,7 @@ from reports.formats.files import FORMATS, write_report
 from reports.formats.plot_style import METADATA, save_figure, style
 from reports.study.plots import study_figures
 from reports.study.reading import STUDY_FILES, read_study
-from reports.study.records import BEST_FILE, Study
+from reports.study.records import Study
 from reports.study.tables import N_SHOWN, Analysis, analyse_study, make_study_sections
 from reports.tables.table import Section
 

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from cs_keras.run_files.study import TrialRecord
 from reports.formats.plot_style import plain
 from reports.study.importance import clip_outliers
-from reports.study.records import Parameter, Study, Trial, score_of
+from reports.study.records import Parameter, Study, score_of
 
 MARGIN = 0.05  # share of the range of scores that is free above and below
 INACTIVE = "inactive"
@@ -65,7 +66,7 @@ class ParameterScale:
     high: float
     ticks: tuple[tuple[float, str], ...] = ()
 
-    def jitter(self, trials: Sequence[Trial]) -> list[float]:
+    def jitter(self, trials: Sequence[TrialRecord]) -> list[float]:
         """Return the positions of trials, shifted a little so that equal values do not overlap."""
         positions = [self.position(trial.parameters.get(self.parameter.name)) for trial in trials]
         gaps = np.diff(sorted(set(positions)))

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from cs_keras.run_files.study import TrialRecord
 from reports.study import notes
 from reports.study.differences import Difference, Differences, compare_trials
 from reports.study.importance import Estimate, Importance, study_importance
-from reports.study.records import Parameter, Study, Trial, score_of
+from reports.study.records import Parameter, Study, score_of
 from reports.tables.numbers import count_cell, format_loss, mean_cell, seconds_cell
 from reports.tables.table import Cell, Column, Row, Section, Table
 
@@ -45,7 +46,7 @@ def make_study_sections(analysis: Analysis, n_shown: int | None = N_SHOWN) -> tu
     return (Section(notes.heading(study), section_notes, tuple(tables)),)
 
 
-def _trials_table(analysis: Analysis, shown: Sequence[Trial]) -> Table:
+def _trials_table(analysis: Analysis, shown: Sequence[TrialRecord]) -> Table:
     objective = analysis.study.settings.objective
     columns = (
         Column("rank", "rank"),
@@ -61,7 +62,7 @@ def _trials_table(analysis: Analysis, shown: Sequence[Trial]) -> Table:
     return Table("Trials", columns, tuple(rows), own_notes, stub="trial")
 
 
-def _trial_cells(trial: Trial, rank: int, analysis: Analysis) -> tuple[Cell | None, ...]:
+def _trial_cells(trial: TrialRecord, rank: int, analysis: Analysis) -> tuple[Cell | None, ...]:
     executions = trial.executions
     losses = mean_cell([one.metrics.get("val_loss") for one in executions], format_loss)
     return (
@@ -75,7 +76,7 @@ def _trial_cells(trial: Trial, rank: int, analysis: Analysis) -> tuple[Cell | No
     )
 
 
-def _score_cell(trial: Trial, strong: bool = False) -> Cell:
+def _score_cell(trial: TrialRecord, strong: bool = False) -> Cell:
     score, spread = score_of(trial), trial.spread
     detail = "" if spread is None else f"± {format_loss(spread)}"
     return Cell(format_loss(score), score, detail=detail, sd=spread, strong=strong)
@@ -94,7 +95,7 @@ def _signed(value: float) -> str:
     return f"{value:+.3e}" if abs(value) >= 1e4 else f"{value:+z.4f}"
 
 
-def _parameter_tables(study: Study, shown: Sequence[Trial]) -> list[Table]:
+def _parameter_tables(study: Study, shown: Sequence[TrialRecord]) -> list[Table]:
     """Return scores and varied parameters of trials, in as many tables as their width needs."""
     score = Column("score", study.settings.objective)
     blocks: list[list[tuple[Column, list[Cell]]]] = []
@@ -119,7 +120,7 @@ def _parameter_tables(study: Study, shown: Sequence[Trial]) -> list[Table]:
     return tables
 
 
-def _value_cell(parameter: Parameter, trial: Trial) -> Cell:
+def _value_cell(parameter: Parameter, trial: TrialRecord) -> Cell:
     value = trial.parameters.get(parameter.name)
     if value is None:
         return Cell(INACTIVE, None, remark=INACTIVE)
@@ -142,7 +143,7 @@ def _estimate_cell(estimate: Estimate) -> Cell:
     return Cell(f"{estimate.mean:z.2f}", estimate.mean, detail=interval, low=estimate.low, high=estimate.high)
 
 
-def _failures_table(failed: Sequence[Trial]) -> Table:
+def _failures_table(failed: Sequence[TrialRecord]) -> Table:
     columns = (Column("trials", "n_failed"),)
     counts = Counter(trial.cause or "" for trial in failed)
     rows = tuple(Row(cause, (), (count_cell([n]),)) for cause, n in counts.most_common())

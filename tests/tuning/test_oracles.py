@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from cs_keras.errors import DataError
+from cs_keras.run_files.study import ExecutionOutcome, read_plan, write_trial
 from cs_keras.runs import read_json, write_json
 from tests.tuning.studies import UPSTREAM, grid_study, make_study, records, results
 from tests.tuning.trainers import score_of
 from tuning.oracles import DurableOracle, make_oracle
-from tuning.records import make_record, read_plan, settings_of, write_record
+from tuning.records import make_record, settings_of
 from tuning.study import Study, open_study
 
 pytestmark = pytest.mark.filterwarnings(UPSTREAM)
@@ -28,14 +29,16 @@ STUDIES: dict[str, Callable[[Path], Study]] = {
 
 def train(study: Study, trial: str, fails: bool = False) -> None:
     """Leave the record that a worker would."""
-    plan = read_plan(study, trial)
+    plan = read_plan(study.trial_folder(trial))
     epochs = plan.until or EPOCHS
     changes = {**settings_of(study, plan.values), "seed": 0}
-    outcome: dict[str, Any] = {"cause": "diverged", "reason": "it grew", "n_weights": None}
+    outcome = ExecutionOutcome(cause="diverged", reason="it grew")
     if not fails:
         metrics = {study.search.objective: score_of(changes, epochs)}
-        outcome = {"metrics": metrics, "epochs": epochs, "best_epoch": epochs, "seconds": 1.0, "n_weights": 7}
-    write_record(study, make_record(study, trial, [outcome], "here", 0.0))
+        outcome = ExecutionOutcome(
+            metrics=metrics, epochs=epochs, best_epoch=epochs, seconds=1.0, n_weights=7
+        )
+    write_trial(study.trial_folder(trial), make_record(study, trial, [outcome], "here", 0.0))
 
 
 def ask(oracle: DurableOracle, worker: str = "w") -> str | None:
@@ -50,7 +53,7 @@ def search(
     """Run trials one after another, and return the values of each."""
     values = []
     while len(values) < at_most and (trial := ask(oracle)) is not None:
-        values.append(dict(read_plan(oracle.study, trial).values))
+        values.append(dict(read_plan(oracle.study.trial_folder(trial)).values))
         train(oracle.study, trial, fails(trial))
         oracle.end_by_record(trial)
     return values
@@ -86,7 +89,7 @@ def test_a_kill_after_any_of_its_writes_changes_nothing(
         with monkeypatch.context() as patch:
             killing = kill_after(n_writes)
             patch.setattr("tuning.oracles.write_json", killing)
-            patch.setattr("tuning.records.write_json", killing)
+            patch.setattr("cs_keras.run_files.records.write_json", killing)
             try:
                 search(make_oracle(study, 2))
                 survived = True
@@ -147,11 +150,11 @@ def test_the_trial_of_a_lost_worker_goes_to_the_next_that_asks(tmp_path: Path) -
     study = STUDIES["random"](tmp_path)
     oracle = make_oracle(study, EPOCHS)
     assert [ask(oracle, worker) for worker in ("lost", "well")] == ["0000", "0001"]
-    values = read_plan(study, "0000").values
+    values = read_plan(study.trial_folder("0000")).values
     oracle.take_back("0000")
     oracle = make_oracle(study, EPOCHS)  # the chief is killed on top of it
     assert ask(oracle, "other") == "0000"
-    assert read_plan(study, "0000").values == values
+    assert read_plan(study.trial_folder("0000")).values == values
     train(study, "0000")
     oracle.end_by_record("0000")  # told by the lost worker, who was not: the other's is over, too
     assert list(oracle.ongoing_trials) == ["well"] and oracle.end_order == ["0000"]

@@ -11,6 +11,7 @@ import pytest
 from cs_keras import config
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import get_baseline
+from cs_keras.run_files.study import read_plan, read_trial
 from cs_keras.runs import read_json, write_json
 from pipelines.training.run_config import resolve
 from reports.study.reading import read_study as read_report
@@ -19,7 +20,7 @@ from tests.tuning.test_oracles import EPOCHS, ask, search
 from tuning.hparams import is_logged
 from tuning.oracles import make_oracle
 from tuning.plan import find_grid, make_plan
-from tuning.records import note_start, read_plan, settings_of, write_plan
+from tuning.records import issue_plan, note_start, settings_of
 from tuning.search import Team, _tell
 from tuning.study import DONE, Search, Study, needs_search, open_study, read_study
 from tuning.view import standing
@@ -30,7 +31,17 @@ pytestmark = pytest.mark.filterwarnings(UPSTREAM)
 
 def ended(study: Study, **record: Any) -> dict[str, Any]:
     """Put a trial that has ended on file."""
-    content = {"status": "completed", "score": 0.5, "hyperband": None, "settings": {}, **record}
+    execution = {"seed": 0, "metrics": {}, "epochs": 1, "best_epoch": 1, "seconds": 1.0}
+    content = {
+        "schema_version": 1,
+        "status": "completed",
+        "score": 0.5,
+        "executions": [execution],
+        "parameters": {},
+        "cause": "diverged",
+        "reason": "it grew",
+        **record,
+    }
     write_json(study.trial_folder(record["trial"]) / "trial.json", content)
     return content
 
@@ -39,7 +50,7 @@ def test_a_study_is_read_as_it_was_begun(tmp_path: Path) -> None:
     for study in (make_study(tmp_path / "random"), grid_study(tmp_path / "grid", "model.deltas=[0, 1]")):
         open_study(study)
         found = read_study(study.folder)
-        assert found.document == study.document == read_json(study.folder / "study.json")
+        assert found.record == study.record
         assert not study.is_done() and study.read_trial("0000") is None
     assert read_json(tmp_path / "random/study.json")["direction"] == "max"
 
@@ -90,9 +101,9 @@ def test_a_budget_may_be_another_and_then_the_search_goes_on(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ({"schema_version": 9}, "has schema version 9; this release reads 1"),
-        ([], "has schema version None"),
-        ({"schema_version": 1}, "is not as `cs-keras tune` writes it: 'model'"),
+        ({"schema_version": 9}, "expected schema_version 1. Received: 9"),
+        ([], "expected schema_version 1. Received: None"),
+        ({"schema_version": 1}, "study.json lacks model"),
     ],
 )
 def test_a_folder_that_is_no_study_is_told_in_a_sentence(content: Any, expected: str, tmp_path: Path) -> None:
@@ -137,7 +148,7 @@ def test_the_best_is_the_highest_or_lowest_and_the_first_of_equals(tmp_path: Pat
             ended(study, trial=trial, score=score)
         ended(study, trial="0005", status="failed", score=None)
         best = find_best(study, [*trials, "0005", "0006"])
-        assert best is not None and best["trial"] == expected
+        assert best is not None and best.trial == expected
 
 
 def test_of_hyperband_only_whole_trainings_compete(tmp_path: Path) -> None:
@@ -145,17 +156,19 @@ def test_of_hyperband_only_whole_trainings_compete(tmp_path: Path) -> None:
     for trial, score, epochs in (("0000", 0.9, 2), ("0001", 0.4, 4), ("0002", 0.3, 4)):
         ended(study, trial=trial, score=score, hyperband={"epochs": epochs})
     best = find_best(study, ["0000", "0001", "0002"])
-    assert best is not None and best["trial"] == "0001"
+    assert best is not None and best.trial == "0001"
 
 
 def test_the_best_settings_give_the_same_baseline_to_run_baselines(tmp_path: Path) -> None:
     sets = {"model": {"dense": [[64], [32, 16]]}, "training": {"patience": [1, 2]}}
     study = make_study(tmp_path, "random", sets, ("model.dense", "front_end.f_max", "training.patience"))
     search(make_oracle(study, EPOCHS))
-    for trial, record in records(tmp_path).items():
-        write_best(study, record)
+    for trial in records(tmp_path):
+        write_best(study, read_trial(study.trial_folder(trial)))
         given = tomllib.loads((tmp_path / "best.toml").read_text())
-        expected = config.replace(get_baseline("bot"), settings_of(study, read_plan(study, trial).values))
+        expected = config.replace(
+            get_baseline("bot"), settings_of(study, read_plan(study.trial_folder(trial)).values)
+        )
         run = resolve("bot", given)
         assert {f.name: getattr(run, f.name) for f in dataclasses.fields(expected)} == vars(expected)
     assert {record["settings"]["front_end"]["f_max"] for record in records(tmp_path).values()} >= {None}
@@ -181,9 +194,9 @@ def test_interruptions_are_all_starts_but_the_first(tmp_path: Path) -> None:
 
 def test_a_plan_that_is_issued_again_keeps_its_start(tmp_path: Path) -> None:
     study = make_study(tmp_path)
-    write_plan(study, "0000", {"model.deltas": 1}, 3.0)
-    write_plan(study, "0000", {"model.deltas": 1}, 8.0)
-    plan = read_plan(study, "0000")
+    issue_plan(study, "0000", {"model.deltas": 1}, 3.0)
+    issue_plan(study, "0000", {"model.deltas": 1}, 8.0)
+    plan = read_plan(study.trial_folder("0000"))
     assert (plan.started_s, plan.issued_s, plan.until, plan.continued) == (3.0, 8.0, None, None)
 
 

@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tuning.order import OUTCOME_FILE, Order
+from cs_keras.run_files.names import OUTCOME_FILE
+from tuning.order import Order
 
 LEDGER = "ledger.txt"
 

@@ -53,11 +53,11 @@ def members(dataset: Path) -> tuple[Path, Path]:
         made.append(folder)
     shutil.rmtree(first)
     for folder in made:
-        judge_again(folder, dataset)
+        evaluate_again(folder, dataset)
     return made[0], made[1]
 
 
-def judge_again(folder: Path, dataset: Path) -> None:
+def evaluate_again(folder: Path, dataset: Path) -> None:
     """Evaluate what lies in a run folder now, as the ensemble of one run and itself would be."""
     from cs_keras import config
     from cs_keras.run_files.settings import EvaluationConfig
@@ -65,7 +65,6 @@ def judge_again(folder: Path, dataset: Path) -> None:
     from pipelines.evaluation.evaluator import Evaluator
     from pipelines.evaluation.reference import make_reference
     from pipelines.factors.interactions import open_interactions
-    from pipelines.training.run_config import resolve
 
     settings = read_json(folder / "config.json")
     data = Dataset(dataset)
@@ -73,9 +72,8 @@ def judge_again(folder: Path, dataset: Path) -> None:
     evaluation = config.replace(EvaluationConfig(), settings["evaluation"])
     reference = make_reference(data.tracks, factors, open_interactions(dataset, factors))
     (folder / "evaluation.json").unlink()
-    changes = {"seed": settings["seed"], "evaluation": settings["evaluation"]}
-    judge = Evaluator(reference, evaluation, settings["seed"])
-    evaluate(resolve("genre-label-linear", changes), judge, data, factors, folder)
+    evaluator = Evaluator(reference, evaluation, settings["seed"])
+    evaluate("genre-label-linear", evaluator, data, factors, folder)
 
 
 def ensemble(members: tuple[Path, ...], dataset: Path, by: str) -> Path:

@@ -4,16 +4,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cs_keras.run_files.study import TrialRecord
 from reports.study.importance import clip_outliers, count_settings, encode, measure_importance
 from reports.study.importance import study_importance as weigh
 from reports.study.reading import read_study
-from reports.study.records import Parameter, Trial
+from reports.study.records import Parameter
 from tests.reports.study.study_folders import SPACE, draw, write_settings, write_study, write_trial
 
 
-def trials_with(*values: object) -> list[Trial]:
+def trials_with(*values: object) -> list[TrialRecord]:
+    parameters: list[dict[str, object]] = [{} if value is None else {"x": value} for value in values]
     return [
-        Trial(f"{i:04}", "completed", {} if value is None else {"x": value}) for i, value in enumerate(values)
+        TrialRecord(trial=f"{i:04}", status="failed", cause="lost", reason="lost", parameters=one)
+        for i, one in enumerate(parameters)
     ]
 
 

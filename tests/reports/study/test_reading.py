@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cs_keras.errors import DataError, StorageError
+from cs_keras.run_files.study import is_study
 from cs_keras.runs import write_npz
-from reports.runs.folders import is_study
 from reports.study.reading import read_queries, read_study
 from tests.reports.study.study_folders import SPACE, write_failed, write_settings, write_study, write_trial
 
@@ -66,10 +66,10 @@ def test_a_folder_without_study_is_none(tmp_path: Path) -> None:
         ({"direction": "up"}, "direction must be min or max. Received: 'up'"),
         ({"model": 3}, "model must be text. Received: 3"),
         ({"space": {}}, "space must be a list"),
-        ({"space": [{"class_name": "Choice"}]}, "lacks space.0.config"),
+        ({"space": [{"class_name": "Choice"}]}, "space.0 must be a Choice, .* Received: {'class_name'"),
         (
             {"space": [{"class_name": "Spin", "config": {"name": "x"}}]},
-            "x must be a Choice, .* Received: 'Spin'",
+            "space.0 must be a Choice, .* Received: .*'Spin'",
         ),
     ],
 )

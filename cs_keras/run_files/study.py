@@ -1,0 +1,228 @@
+"""``study.json``, ``plan.json``, ``outcome.json`` and ``trial.json``: a tuning study and its trials."""
+
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+from cs_keras.run_files.names import OUTCOME_FILE, PLAN_FILE, STUDY_FILE, TRIAL_FILE
+from cs_keras.run_files.records import read_record, write_record
+from cs_keras.storage.location import Location, is_file
+
+VERSIONS = (1,)
+HYPERBAND = "tuner/"  # begins the names of the values that Hyperband adds to a trial's
+_NEEDED = {"completed": ("score", "executions"), "failed": ("reason", "cause")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """What is searched, on which data and by which tuner.
+
+    Attributes
+    ----------
+    model, tuner, objective, max_trials, max_epochs, max_time_s, executions, seed, prune_after, factor
+        See `tuning.study.Search`.
+    direction
+        ``min`` or ``max`` of the objective.
+    dataset, factors, data_digest
+        Folder or URL of the dataset, name of its factors, and digest of both.
+    base
+        Settings that all trials share, laid over the model's own.
+    space
+        Search space, as ``keras_tuner.HyperParameters.get_config()["space"]`` gives it.
+    points
+        Settings of every trial of a grid by name; empty for other tuners.
+    attributes
+        Options of ``cs-keras run-baselines`` for the table of attributes, by name.
+    """
+
+    schema_version: int = VERSIONS[-1]
+    model: str
+    tuner: str
+    objective: str
+    max_trials: int = 0
+    max_epochs: int = 0
+    max_time_s: float = 0.0
+    executions: int
+    seed: int
+    prune_after: int = 0
+    factor: int = 3
+    direction: str
+    dataset: str
+    factors: str
+    data_digest: str
+    base: dict[str, Any]
+    space: list[dict[str, Any]]
+    points: dict[str, dict[str, Any]] = field(default_factory=dict)
+    attributes: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("min", "max"):
+            raise ValueError(f"direction must be min or max. Received: {self.direction!r}.")
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """The values of a trial and when it was given to a worker.
+
+    Attributes
+    ----------
+    values
+        Values of all parameters, and those that Hyperband adds.
+    started_s, issued_s
+        Seconds of searching when it was first, and last, given to a worker.
+    """
+
+    values: dict[str, Any]
+    started_s: float
+    issued_s: float
+
+    @property
+    def until(self) -> int | None:
+        """Epochs after which it stops; None for those of its settings."""
+        epochs = self.values.get(f"{HYPERBAND}epochs")
+        return None if epochs is None else int(epochs)
+
+    @property
+    def continued(self) -> str | None:
+        """The trial whose training it continues, if any."""
+        trial = self.values.get(f"{HYPERBAND}trial_id")
+        return None if trial is None else str(trial)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOutcome:
+    """The result of one training, or why it failed.
+
+    Attributes
+    ----------
+    metrics, epochs, best_epoch, seconds
+        Metrics of the best epoch (counted from 1), epochs and duration of a training that was completed.
+    n_weights
+        Trainable parameters; None where the model could not be built.
+    cause, reason
+        Kind of failure and a sentence about it; None of a training that was completed.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    epochs: int = 0
+    best_epoch: int = 0
+    seconds: float = 0.0
+    n_weights: int | None = None
+    cause: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ExecutionRecord:
+    """One training of a trial; metrics are those of `best_epoch`, counted from 1."""
+
+    seed: int
+    metrics: dict[str, float | None]
+    epochs: int
+    best_epoch: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class HyperbandRound:
+    """Epochs that Hyperband gave a trial, the trial that it continues, and its place in the schedule."""
+
+    epochs: int
+    bracket: int = 0
+    round: int = 0
+    from_trial: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """A trial that ended: completed, with a score and executions, or failed, with a cause and a reason.
+
+    Attributes
+    ----------
+    parameters
+        Text, numbers or truth values by name, of the parameters that were active.
+    settings
+        Nested settings, laid over the model's own.
+    score, spread
+        Mean of the objective over executions and their sample standard deviation.
+    n_weights
+        Trainable parameters of the model.
+    interruptions
+        After which epoch each interrupted training was resumed.
+    worker, started_s, ended_s
+        Name of the worker, and seconds of searching when the trial began and ended.
+    """
+
+    schema_version: int = VERSIONS[-1]
+    trial: str
+    status: str
+    reason: str | None = None
+    cause: str | None = None
+    parameters: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    score: float | None = None
+    spread: float | None = None
+    executions: tuple[ExecutionRecord, ...] = ()
+    n_weights: int | None = None
+    interruptions: tuple[str, ...] = ()
+    worker: str = ""
+    started_s: float = 0.0
+    ended_s: float = 0.0
+    hyperband: HyperbandRound | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in _NEEDED:
+            raise ValueError(f"status must be completed or failed. Received: {self.status!r}.")
+        for name in _NEEDED[self.status]:
+            if getattr(self, name) in (None, ()):
+                raise ValueError(f"the file lacks {name}, which a {self.status} trial must have.")
+
+    @property
+    def seconds(self) -> float:
+        """Mean duration of one training."""
+        return statistics.fmean(execution.seconds for execution in self.executions)
+
+
+def write_study(study: Location, record: StudyRecord) -> None:
+    """Write ``study.json``."""
+    write_record(study / STUDY_FILE, record)
+
+
+def read_study(study: Location) -> StudyRecord:
+    """Read ``study.json``; errors as for `cs_keras.run_files.records.read_record`."""
+    return read_record(study / STUDY_FILE, StudyRecord, VERSIONS)
+
+
+def is_study(folder: Location) -> bool:
+    """Return whether `folder`, local or behind a URL, is that of a study."""
+    return is_file(folder / STUDY_FILE)
+
+
+def write_plan(trial: Location, plan: TrialPlan) -> None:
+    """Write ``plan.json`` in the folder of a trial."""
+    write_record(trial / PLAN_FILE, plan)
+
+
+def read_plan(trial: Location) -> TrialPlan:
+    """Read ``plan.json`` in the folder of a trial; errors as for `cs_keras.run_files.records.read_record`."""
+    return read_record(trial / PLAN_FILE, TrialPlan)
+
+
+def write_outcome(execution: Location, outcome: ExecutionOutcome) -> None:
+    """Write ``outcome.json`` in the folder of an execution."""
+    write_record(execution / OUTCOME_FILE, outcome)
+
+
+def read_outcome(execution: Location) -> ExecutionOutcome:
+    """Read ``outcome.json`` of an execution; errors as for `cs_keras.run_files.records.read_record`."""
+    return read_record(execution / OUTCOME_FILE, ExecutionOutcome)
+
+
+def write_trial(trial: Location, record: TrialRecord) -> None:
+    """Write ``trial.json`` in the folder of a trial."""
+    write_record(trial / TRIAL_FILE, record)
+
+
+def read_trial(trial: Location) -> TrialRecord:
+    """Read ``trial.json`` of a trial; errors as for `cs_keras.run_files.records.read_record`."""
+    return read_record(trial / TRIAL_FILE, TrialRecord, VERSIONS)
