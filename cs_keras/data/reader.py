@@ -1,19 +1,18 @@
-"""Frames of shards as byte ranges, verified: from a disk by positioned reads, from a bucket by concurrent requests.
+"""Read frames of shards as verified byte ranges: positioned reads from a disk, concurrent requests from a bucket.
 
-Nothing is mapped into memory, so a process stays as small as what it holds, whatever it has read.
+Nothing is mapped into memory: a process holds only the frames in use, however much it has read.
 """
 
 import dataclasses
 import math
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from upath import UPath
 
 from cs_keras.config import check_choice
 from cs_keras.data.shards import BLOCK_FRAMES, Frames, Shard, blocks_of, first_altered, read_shard
@@ -25,8 +24,10 @@ from cs_keras.storage.open_files import OpenFile, OpenFiles
 from cs_keras.storage.remote import RemoteConfig
 
 ALIGNMENT = 64  # bytes; TensorFlow's own
-COALESCED_BLOCKS = 8  # fewer between two ranges cost less than another request: a quarter of a megabyte
-REQUEST_BLOCKS = 64  # two megabytes; longer ranges are fetched in parts, side by side
+COALESCED_BLOCKS = (
+    8  # a smaller gap between two ranges costs less than another request: a quarter of a megabyte
+)
+REQUEST_BLOCKS = 64  # two megabytes; longer ranges are fetched in parts, concurrently
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +37,12 @@ class ReadConfig:
     Attributes
     ----------
     remote
-        Requests at a time, tries, and time-out.
+        Concurrent requests, attempts, and time-out.
     cache
-        Where to keep frames of remote shards; None: nowhere.
+        Cache of frames of remote shards; None: no cache.
     reader
-        Of windows: ``ranges``, which is what this module does; or ``tfio``: tensorflow-io, which reads only local
-        float32 shards and compares no checksums.
+        Reader of windows: ``ranges``, this module; or ``tfio``: tensorflow-io, which reads only local float32
+        shards and compares no checksums.
     """
 
     remote: RemoteConfig = RemoteConfig()
@@ -54,7 +55,7 @@ class ReadConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FrameRange:
-    """Frames to be read: of which shard, from which on, and into what, shape (n_frames, frame_size), contiguous."""
+    """Frames to read: their shard, the first one, and a contiguous array for them, (n_frames, frame_size)."""
 
     shard: "OpenShard"
     first: int
@@ -62,37 +63,34 @@ class FrameRange:
 
 
 class OpenShard:
-    """A shard being read, and which of its blocks were found to be as they were written.
+    """A shard being read, with a flag for each block whose checksum was verified.
 
     Parameters
     ----------
     shard
         Its header.
-    kept
-        For a remote one, the local file that keeps its blocks.
+    cached
+        Local file that caches the blocks of a remote shard.
     """
 
-    def __init__(self, shard: Shard, kept: CachedFile | None = None) -> None:
-        self.header = dataclasses.replace(
-            shard, tracks=(), left_out={}
-        )  # a million tracks stay out of memory
-        self.kept = kept
+    def __init__(self, shard: Shard, cached: CachedFile | None = None) -> None:
+        self.header = dataclasses.replace(shard, tracks=(), left_out={})  # saves memory for a million tracks
+        self.cached = cached
         self.is_remote = is_remote(shard.path)
         self.verified = np.zeros(len(shard.block_crc32), np.bool_)
+        self.frame_bytes = shard.shape[1] * shard.dtype.itemsize
 
-    def range_of(self, first: int, n_frames: int) -> tuple[int, int]:
-        """Return the bytes of the file that hold these frames: the first, and the one after the last."""
-        frame_bytes = self.header.shape[1] * self.header.dtype.itemsize
-        start = (self.header.offset or 0) + first * frame_bytes
-        return start, start + n_frames * frame_bytes
+    def offset(self, frame: int) -> int:
+        """Return the byte of the file at which a frame begins."""
+        return (self.header.offset or 0) + frame * self.frame_bytes
 
     def empty_blocks(self, start: int, stop: int) -> Frames:
-        """Return room for the blocks from `start` to before `stop`."""
+        """Return an uninitialised array for the blocks from `start` to before `stop`."""
         n_frames = min(stop * BLOCK_FRAMES, self.header.shape[0]) - start * BLOCK_FRAMES
         return np.empty((n_frames, self.header.shape[1]), self.header.dtype)
 
     def altered(self, block: int) -> StorageError:
-        """Return the error that names the tracks in a block that is not as it was written."""
+        """Return the error that names the tracks in an altered block."""
         first, last = block * BLOCK_FRAMES, (block + 1) * BLOCK_FRAMES
         inside = [
             repr(track.track_id)
@@ -107,7 +105,7 @@ class OpenShard:
 
 
 class FrameReader:
-    """Reads stretches of frames; safe to use from several threads.
+    """Reads frame ranges; safe to use from several threads.
 
     Parameters
     ----------
@@ -118,7 +116,7 @@ class FrameReader:
     def __init__(self, config: ReadConfig) -> None:
         self._config = config
         self._cache = Cache(config.cache) if config.cache else None
-        self._descriptors = OpenFiles(os.O_RDONLY)
+        self._files = OpenFiles(os.O_RDONLY)
         self._lock = threading.Lock()
         self._requests: ThreadPoolExecutor | None = None
 
@@ -129,22 +127,22 @@ class FrameReader:
         identity = f"{shard.path} {shard.attributes['checksum']} {shard.dtype} {shard.shape}"
         return OpenShard(shard, self._cache.open(identity))
 
-    def read(self, stretches: Sequence[FrameRange]) -> None:
-        """Fill the stretches.
+    def read(self, ranges: Sequence[FrameRange]) -> None:
+        """Fill the arrays of `ranges`.
 
         Raises
         ------
         StorageError
-            When a shard cannot be read, or holds frames that are not as they were written.
+            When a shard cannot be read, or its frames do not have the checksums they were written with.
         """
-        local = [stretch for stretch in stretches if not stretch.shard.is_remote]
-        for stretch in local:
-            self._read_local(stretch)
-        if len(local) < len(stretches):
-            self._read_remote([stretch for stretch in stretches if stretch.shard.is_remote])
+        for wanted in ranges:
+            if not wanted.shard.is_remote:
+                self._read_local(wanted)
+        if any(wanted.shard.is_remote for wanted in ranges):
+            self._read_remote([wanted for wanted in ranges if wanted.shard.is_remote])
 
     def prefetch(self, shard: OpenShard, first: int, n_frames: int) -> None:
-        """Have the disk begin to read frames of a local shard: just those, and while others are being copied.
+        """Let the system begin to read frames of a local shard, while others are being copied.
 
         Raises
         ------
@@ -153,102 +151,77 @@ class FrameReader:
         """
         if hasattr(os, "posix_fadvise"):
             start, stop = blocks_of(first, n_frames)
-            begin, end = shard.range_of(start * BLOCK_FRAMES, (stop - start) * BLOCK_FRAMES)
-            descriptor = self._descriptor(shard)
-            os.posix_fadvise(descriptor.number, begin, end - begin, os.POSIX_FADV_WILLNEED)
+            begin, n_bytes = (
+                shard.offset(start * BLOCK_FRAMES),
+                (stop - start) * BLOCK_FRAMES * shard.frame_bytes,
+            )
+            os.posix_fadvise(self._file(shard).descriptor, begin, n_bytes, os.POSIX_FADV_WILLNEED)
 
-    def _read_local(self, stretch: FrameRange) -> None:
-        shard, first, out = stretch.shard, stretch.first, stretch.out
+    def pool(self) -> ThreadPoolExecutor:
+        """Return the threads that make requests."""
+        with self._lock:
+            self._requests = self._requests or ThreadPoolExecutor(self._config.remote.in_flight, "request")
+            return self._requests
+
+    def _read_local(self, wanted: FrameRange) -> None:
+        shard, first, out = wanted.shard, wanted.first, wanted.out
         start, stop = blocks_of(first, len(out))
         if shard.verified[start:stop].all():
-            _pread(self._descriptor(shard), shard, first, out)
+            _pread(self._file(shard), shard, first, out)
             return
         blocks = shard.empty_blocks(start, stop)
-        _pread(self._descriptor(shard), shard, start * BLOCK_FRAMES, blocks)
+        _pread(self._file(shard), shard, start * BLOCK_FRAMES, blocks)
         bad = first_altered(shard.header, start, blocks)
         if bad is not None:
             raise shard.altered(bad)
         shard.verified[start:stop] = True
         out[:] = blocks[first - start * BLOCK_FRAMES :][: len(out)]
 
-    def _descriptor(self, shard: OpenShard) -> OpenFile:
+    def _file(self, shard: OpenShard) -> OpenFile:
         try:
-            return self._descriptors.get(shard.header.path)  # type: ignore[arg-type]
+            return self._files.get(shard.header.path)  # type: ignore[arg-type]
         except OSError as error:
             raise StorageError(f"Cannot read {shard.header.path}: {error.strerror}.") from error
 
-    def _read_remote(self, stretches: Sequence[FrameRange]) -> None:
-        runs = [_Run(group) for group in coalesce(stretches)]
-        parts = [part for run in runs for part in run.parts()]
+    def _read_remote(self, ranges: Sequence[FrameRange]) -> None:
+        runs = []
+        for group in coalesce(ranges):
+            start = blocks_of(group[0].first, 1)[0]
+            stop = max(blocks_of(wanted.first, len(wanted.out))[1] for wanted in group)
+            runs.append((group, start, group[0].shard.empty_blocks(start, stop)))
+        n = REQUEST_BLOCKS * BLOCK_FRAMES
+        parts = [
+            (group[0].shard, start + i // BLOCK_FRAMES, blocks[i : i + n])
+            for group, start, blocks in runs
+            for i in range(0, len(blocks), n)
+        ]
         pool = self.pool()
-        requests = [pool.submit(self._fetch, *part) for part in parts if not _read_kept(*part)]
+        requests = [pool.submit(self._fetch, *part) for part in parts if not _read_cached(*part)]
         try:
             for request in requests:
                 request.result()
-        except BaseException:  # nobody waits for the others any more
+        except BaseException:  # the other results are not needed any more
             for request in requests:
                 request.cancel()
             raise
-        for run in runs:
-            run.assign_by_shard()
+        for group, start, blocks in runs:
+            for wanted in group:
+                wanted.out[:] = blocks[wanted.first - start * BLOCK_FRAMES :][: len(wanted.out)]
 
     def _fetch(self, shard: OpenShard, start: int, blocks: Frames) -> None:
-        bad: list[int] = []
-
-        def check(content: bytes) -> None:
-            frames = np.frombuffer(content, blocks.dtype).reshape(blocks.shape)
-            altered = first_altered(shard.header, start, frames)
-            if altered is not None:
-                bad.append(altered)
-                raise remote.BadResponseError("frames came that are not those that were written")
-
-        begin, end = shard.range_of(start * BLOCK_FRAMES, len(blocks))
-        path: Any = shard.header.path
-        try:
-            content = remote.fetch(path, begin, end, check, self._config.remote)
-        except FileNotFoundError as error:
-            raise StorageError(f"There is no shard {path}.") from error
-        except StorageError as error:
-            if isinstance(error.__cause__, remote.BadResponseError) and bad:
-                raise shard.altered(bad[-1]) from error
-            raise
-        blocks[:] = np.frombuffer(content, blocks.dtype).reshape(blocks.shape)
-        if shard.kept:
-            shard.kept.write(begin - (shard.header.offset or 0), memoryview(content))
-
-    def pool(self) -> ThreadPoolExecutor:
-        """Return the threads that make requests, as many as may be in flight."""
-        with self._lock:
-            self._requests = self._requests or ThreadPoolExecutor(self._config.remote.in_flight, "request")
-            return self._requests
-
-
-class _Run:
-    """Neighbouring stretches of one shard, fetched as the blocks from the first to the last of them."""
-
-    def __init__(self, stretches: Sequence[FrameRange]) -> None:
-        self._stretches, self._shard = stretches, stretches[0].shard
-        self._start = blocks_of(stretches[0].first, 1)[0]
-        stop = max(blocks_of(s.first, len(s.out))[1] for s in stretches)
-        self._blocks = self._shard.empty_blocks(self._start, stop)
-
-    def parts(self) -> Iterable[tuple[OpenShard, int, Frames]]:
-        """Yield what one request fetches: the shard, the first block, and room for it."""
-        n_frames = REQUEST_BLOCKS * BLOCK_FRAMES
-        for start in range(0, len(self._blocks), n_frames):
-            yield self._shard, self._start + start // BLOCK_FRAMES, self._blocks[start : start + n_frames]
-
-    def assign_by_shard(self) -> None:
-        """Copy to each stretch what it asked for."""
-        for stretch in self._stretches:
-            begin = stretch.first - self._start * BLOCK_FRAMES
-            stretch.out[:] = self._blocks[begin : begin + len(stretch.out)]
+        frames, bad = _fetch_blocks(shard, start, blocks, self._config.remote)
+        if bad is not None:
+            raise shard.altered(bad)
+        blocks[:] = frames
+        if shard.cached:
+            shard.cached.write(start * BLOCK_FRAMES * shard.frame_bytes, memoryview(blocks.data).cast("B"))
 
 
 def read_unverified(shard: Shard, first: int, n_frames: int) -> Frames:
-    """Return frames as they lie there now, shape (n_frames, frame_size), for whoever compares checksums itself.
+    """Return frames as stored now, shape (n_frames, frame_size), for callers that compare checksums.
 
-    What comes from a bucket and does not fit its checksums is asked for again, in case only the answer was altered.
+    Frames from a bucket that do not match their checksums are requested again, in case only the response was
+    altered.
 
     Raises
     ------
@@ -257,7 +230,11 @@ def read_unverified(shard: Shard, first: int, n_frames: int) -> Frames:
     """
     opened = OpenShard(shard)
     if is_remote(shard.path):
-        return _fetch_unverified(shard.path, opened, first, n_frames)
+        start, stop = blocks_of(first, n_frames)
+        blocks = opened.empty_blocks(start, stop)
+        if blocks.size:
+            blocks, _ = _fetch_blocks(opened, start, blocks)
+        return blocks[first - start * BLOCK_FRAMES :][:n_frames]
     out = np.empty((n_frames, shard.shape[1]), shard.dtype)
     try:
         _pread(OpenFile(shard.path, os.O_RDONLY), opened, first, out)
@@ -268,49 +245,26 @@ def read_unverified(shard: Shard, first: int, n_frames: int) -> Frames:
     return out
 
 
-def _fetch_unverified(path: UPath, shard: OpenShard, first: int, n_frames: int) -> Frames:
-    start, stop = blocks_of(first, n_frames)
-    blocks = shard.empty_blocks(start, stop)
-    came: list[bytes] = []
-
-    def check(content: bytes) -> None:
-        came[:] = [content]
-        if (
-            first_altered(shard.header, start, np.frombuffer(content, blocks.dtype).reshape(blocks.shape))
-            is not None
-        ):
-            raise remote.BadResponseError("frames came that are not those that were written")
-
-    if blocks.size:
-        try:
-            remote.fetch(path, *shard.range_of(start * BLOCK_FRAMES, len(blocks)), check)
-        except StorageError as error:
-            if not isinstance(error.__cause__, remote.BadResponseError) or not came:
-                raise
-        blocks = np.frombuffer(came[0], blocks.dtype).reshape(blocks.shape)
-    return blocks[first - start * BLOCK_FRAMES :][:n_frames]
-
-
-def coalesce(stretches: Sequence[FrameRange]) -> list[list[FrameRange]]:
-    """Return stretches grouped by what one read fetches: neighbours in a shard, with little between them."""
+def coalesce(ranges: Sequence[FrameRange]) -> list[list[FrameRange]]:
+    """Group ranges to fetch together: neighbours in a shard, with small gaps; empty ones are left out."""
     groups: list[list[FrameRange]] = []
     reached = 0
-    for stretch in sorted(stretches, key=lambda s: (id(s.shard), s.first)):
-        if not len(stretch.out):
+    for wanted in sorted(ranges, key=lambda r: (id(r.shard), r.first)):
+        if not len(wanted.out):
             continue
-        start, stop = blocks_of(stretch.first, len(stretch.out))
-        same = bool(groups) and groups[-1][0].shard is stretch.shard
+        start, stop = blocks_of(wanted.first, len(wanted.out))
+        same = bool(groups) and groups[-1][0].shard is wanted.shard
         if same and start <= reached + COALESCED_BLOCKS:
-            groups[-1].append(stretch)
+            groups[-1].append(wanted)
             reached = max(reached, stop)
         else:
-            groups.append([stretch])
+            groups.append([wanted])
             reached = stop
     return groups
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Frames:
-    """Return an array of any content at an address that TensorFlow takes over without copying: 64 bytes."""
+    """Return an uninitialised array at an address that TensorFlow uses without copying: a multiple of 64 bytes."""
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(n_bytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
@@ -318,22 +272,48 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Frames:
     return aligned
 
 
-def _pread(descriptor: OpenFile, shard: OpenShard, first: int, out: Frames) -> None:
-    """Fill `out` with frames from `first` on, without touching anything else of the file."""
-    start, _ = shard.range_of(first, len(out))
+def _fetch_blocks(
+    shard: OpenShard, start: int, blocks: Frames, settings: RemoteConfig | None = None
+) -> tuple[Frames, int | None]:
+    """Return frames of the shape of `blocks` from block `start` on, and the first altered block, if any."""
+    received: list[tuple[Frames, int | None]] = []
+
+    def check(content: bytes) -> None:
+        frames = np.frombuffer(content, blocks.dtype).reshape(blocks.shape)
+        received[:] = [(frames, first_altered(shard.header, start, frames))]
+        if received[0][1] is not None:
+            raise remote.BadResponseError(
+                "the received frames do not have the checksums they were written with"
+            )
+
+    path: Any = shard.header.path
+    begin = shard.offset(start * BLOCK_FRAMES)
+    try:
+        remote.fetch(path, begin, begin + len(blocks) * shard.frame_bytes, check, settings)
+    except FileNotFoundError as error:
+        raise StorageError(f"There is no shard {path}.") from error
+    except StorageError as error:
+        if not isinstance(error.__cause__, remote.BadResponseError) or not received:
+            raise
+    return received[0]
+
+
+def _pread(file: OpenFile, shard: OpenShard, first: int, out: Frames) -> None:
+    """Fill `out` with frames from `first` on, without reading anything else of the file."""
+    start = shard.offset(first)
     view = memoryview(out.data).cast("B") if out.size else memoryview(b"")
     while view:
-        n_read = os.preadv(descriptor.number, [view], start)
+        n_read = os.preadv(file.descriptor, [view], start)
         if not n_read:
             raise StorageError(f"{shard.header.path} has become shorter while it was read.")
         view, start = view[n_read:], start + n_read
 
 
-def _read_kept(shard: OpenShard, start: int, blocks: Frames) -> bool:
-    """Fill `blocks` from the kept file, if all of them are there and as they were written."""
-    if not shard.kept or not blocks.size:
+def _read_cached(shard: OpenShard, start: int, blocks: Frames) -> bool:
+    """Fill `blocks` from the cached file; return whether all of them were there with their checksums."""
+    if not shard.cached or not blocks.size:
         return False
-    begin, _ = shard.range_of(start * BLOCK_FRAMES, 0)
-    if not shard.kept.read(begin - (shard.header.offset or 0), memoryview(blocks.data).cast("B")):
+    offset = start * BLOCK_FRAMES * shard.frame_bytes
+    if not shard.cached.read(offset, memoryview(blocks.data).cast("B")):
         return False
     return first_altered(shard.header, start, blocks) is None

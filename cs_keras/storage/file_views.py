@@ -1,9 +1,9 @@
-"""How h5py reads remote files without waiting for itself.
+"""File views that let h5py read remote files without deadlocks.
 
-While h5py reads from a Python file it holds a lock, and whatever frees one of its objects needs that lock. If the
-read waits for the thread that runs fsspec's requests, and Python collects garbage on that thread, each waits for
-the other (https://docs.h5py.org/en/stable/high/file.html#python-file-like-objects). So a read of a `PartialFile`
-does not wait; and around calls that read files of any size `gc_paused` stands.
+While h5py reads from a Python file it holds a lock, and freeing any of its objects needs that lock. If the read
+waits for the thread that runs fsspec's requests, and Python collects garbage on that thread, each waits for the
+other (https://docs.h5py.org/en/stable/high/file.html#python-file-like-objects). So a read of a `PartialFile` never
+waits; calls that read whole files are wrapped in `gc_paused`.
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from cs_keras.storage import remote
 
 T = TypeVar("T")
 _LOCK = threading.Lock()
-_n_paused = 0  # calls inside `gc_paused` at this time, where garbage was collected before
+_n_paused = 0  # calls inside `gc_paused` at present, if garbage collection was enabled before
 
 
 class PartialFile(io.RawIOBase):
-    """Read-only, seekable view of a remote file, of which only some parts are held.
+    """Read-only, seekable view of a remote file of which some parts were fetched.
 
-    A read of what is not held raises OSError, and `missing` then says what it was.
+    A read of other bytes raises OSError and sets `missing` to their range.
 
     Parameters
     ----------
     n_bytes
-        The file's length.
+        Length of the file.
     parts
-        What is held: bytes by where they start.
+        Fetched bytes by their position.
     """
 
     def __init__(self, n_bytes: int, parts: dict[int, bytes]) -> None:
@@ -40,11 +40,11 @@ class PartialFile(io.RawIOBase):
         self.missing: tuple[int, int] | None = None
 
     def readable(self) -> bool:
-        """Return True: the file can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return True: the file can be positioned."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
@@ -68,29 +68,27 @@ class PartialFile(io.RawIOBase):
                 self._position = end
                 return end - start
         self.missing = start, end
-        raise OSError(f"bytes {start} to {end} are not here yet")
+        raise OSError(f"bytes {start} to {end} are not fetched yet")
 
 
 def read_incrementally(
     location: UPath, n_bytes: int, least_bytes: int, read: Callable[[PartialFile], T]
 ) -> T:
-    """Return what `read` makes of a remote file, calling it anew with each part that it turns out to need.
+    """Return `read` of a remote file, called again with each part that it lacks.
 
     Parameters
     ----------
-    location
-        The file.
-    n_bytes
-        Its length.
+    location, n_bytes
+        The file and its length.
     least_bytes
-        Of the head, which is fetched first, and of every other request that the file is long enough for.
+        Size of the head, which is fetched first, and smallest size of the other requests.
     read
-        Given the file; called once more than parts are fetched, so that it should need few.
+        Function of the file; called once for each part, so it should need few.
 
     Raises
     ------
     FileNotFoundError, StorageError
-        As `remote.fetch`; and what `read` raises when nothing is missing.
+        As `remote.fetch`; and errors of `read` when no part is missing.
     """
     parts: dict[int, bytes] = {}
     missing = (0, min(1, n_bytes))
@@ -111,7 +109,7 @@ def read_incrementally(
 
 @contextlib.contextmanager
 def gc_paused() -> Iterator[None]:
-    """Begin no collection of garbage, on any thread, while what is inside is done: for calls of h5py."""
+    """Pause garbage collection on all threads: a context for calls of h5py."""
     global _n_paused
     with _LOCK:
         _n_paused += gc.isenabled() or _n_paused > 0

@@ -1,4 +1,4 @@
-"""Files and folders on this machine or behind a URL: what the rest of the project asks of either."""
+"""Files and folders on this machine or behind a URL, with the same functions for both."""
 
 import contextlib
 import re
@@ -16,14 +16,14 @@ from cs_keras.storage import remote
 
 Location: TypeAlias = Path | UPath
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}", re.IGNORECASE)
-# Listings are not kept, because other processes write too; what is written is compared with what arrived.
+# Listings are not cached, because other processes write too; written files are verified by MD5.
 _OPTIONS = {"gs": {"consistency": "md5"}, "gcs": {"consistency": "md5"}}
 
 
 def locate(text: str) -> Location:
-    """Return the place that a path or URL names: `Path` for this machine's, `UPath` for what fsspec opens.
+    """Return a path or URL as `Path` on this machine, or as `UPath` for fsspec.
 
-    Credentials are the file system's own affair: for ``gs://`` Google's default credentials, none at all with
+    Credentials are those of the file system: for ``gs://`` Google's default credentials, none with
     ``FSSPEC_GS_TOKEN=anon``, an emulator with ``STORAGE_EMULATOR_HOST=http://HOST:PORT``.
 
     Raises
@@ -31,7 +31,7 @@ def locate(text: str) -> Location:
     ConfigError
         When there is no file system for the URL, or its package is not installed.
     StorageError
-        When its credentials cannot be had.
+        When there are no credentials.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
@@ -47,8 +47,8 @@ def locate(text: str) -> Location:
         location = UPath(f"{protocol}://{rest}", use_listings_cache=False, **_OPTIONS.get(protocol, {}))
         remote.disable_builtin_retries(location.fs)
     except (ImportError, ValueError) as error:
-        raise ConfigError(f"There is nothing here that opens {text}: {error}.") from error
-    except Exception as error:  # those of credentials, which differ by file system
+        raise ConfigError(f"Cannot open {text}: no file system is installed for it: {error}.") from error
+    except Exception as error:  # of credentials, which differ by file system
         raise StorageError(f"Cannot open {text}: {error}.") from error
     return location
 
@@ -59,23 +59,17 @@ def is_remote(location: Location) -> TypeIs[UPath]:
 
 
 def is_file(location: Location) -> bool:
-    """Return whether there is a file at `location`."""
+    """Return whether `location` is a file."""
     return _type_of(location) == "file"
 
 
 def is_folder(location: Location) -> bool:
-    """Return whether there is a folder at `location`; in a bucket, whether a file has this prefix."""
+    """Return whether `location` is a folder; in a bucket, whether a file is below it."""
     return _type_of(location) == "directory"
 
 
 def file_size(location: Location) -> int:
-    """Return a file's length in bytes.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
-    """
+    """Return a file's length in bytes; FileNotFoundError if there is none."""
     return int(remote.call(location, "info")["size"]) if is_remote(location) else location.stat().st_size
 
 
@@ -94,7 +88,7 @@ def read_bytes(location: Location, check: Callable[[bytes], None] = lambda conte
     FileNotFoundError
         When there is no such file.
     StorageError
-        When it cannot be read, or `check` refuses it.
+        When it cannot be read, or its content is wrong.
     """
     if is_remote(location):
         return remote.retry(lambda: _checked(remote.call_once(location, "cat_file"), check), location)
@@ -114,7 +108,7 @@ def _checked(content: bytes, check: Callable[[bytes], None]) -> bytes:
 
 
 def write_bytes(location: UPath, content: bytes) -> None:
-    """Write a remote file in one go: object stores show it whole or not at all.
+    """Write a remote file in one request, which object stores make atomic.
 
     Raises
     ------
@@ -132,22 +126,22 @@ def remove(location: Location) -> None:
     if not is_remote(location):
         location.unlink(missing_ok=True)
     else:
-        with contextlib.suppress(FileNotFoundError):  # also where it is gone and only the answer was lost
+        with contextlib.suppress(FileNotFoundError):  # also when it was removed and the response lost
             remote.call(location, "rm_file")
 
 
 def list_files(folder: Location) -> list[str]:
-    """Return the paths of all files below `folder`, relative to it, with slashes, sorted; none if there is none."""
+    """Return the paths of all files below `folder`, relative to it, with slashes, sorted."""
     return sorted(list_file_sizes(folder))
 
 
 def list_file_sizes(folder: Location) -> dict[str, int]:
-    """Return the length in bytes of each file below `folder` by its path relative to it: one listing."""
+    """Return the length in bytes of each file below `folder` by its relative path, from one listing."""
     if not is_remote(folder):
         root = folder
         sizes = {}
         for path in root.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # a writer's temporary that has its name by now
+            with contextlib.suppress(FileNotFoundError):  # a temporary file that was renamed
                 status = path.stat()
                 if stat.S_ISREG(status.st_mode):
                     sizes[path.relative_to(root).as_posix()] = status.st_size

@@ -1,4 +1,4 @@
-"""Small files of a remote folder, on this machine for as long as they are read."""
+"""Temporary local copies of small files of a remote folder."""
 
 import contextlib
 import tempfile
@@ -8,19 +8,19 @@ from pathlib import Path, PurePosixPath
 
 from cs_keras.storage.location import Location, is_remote, list_files, read_bytes
 
-IN_FLIGHT = 16  # requests at a time
+IN_FLIGHT = 16  # concurrent requests
 
 
 @contextlib.contextmanager
 def mirrored(folder: Location, *patterns: str) -> Iterator[Path]:
-    """Give a folder of this machine that holds files of `folder`; one of this machine is given itself.
+    """Yield a local folder with files of `folder`; a local `folder` itself.
 
     Parameters
     ----------
     folder
-        To read; it need not be there.
+        Folder to read; it need not exist.
     patterns
-        Which files, such as ``trials/*/trial.json``; see `pathlib.PurePath.match`.
+        Patterns of file names, such as ``trials/*/trial.json``; see `pathlib.PurePath.match`.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""Open files of which there are more than a process may have: those used last stay open."""
+"""Open files in a bounded number: the least recently used are closed."""
 
 import collections
 import os
@@ -9,24 +9,24 @@ MAX_OPEN = 256  # of the 1,024 that many systems allow a process
 
 
 class OpenFile:
-    """An open file that closes itself once nobody uses it: one thread may be reading when another lets go of it."""
+    """An open file that is closed when nothing refers to it: a thread may still read one that another closes."""
 
     def __init__(self, path: Path, flags: int) -> None:
-        self.number = -1
-        self.number = os.open(path, flags, 0o644)
+        self.descriptor = -1
+        self.descriptor = os.open(path, flags, 0o644)
 
     def __del__(self) -> None:
-        if self.number >= 0:
-            os.close(self.number)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
 
 class OpenFiles:
-    """Files opened when asked for, a bounded number at a time.
+    """Least-recently-used cache of open files.
 
     Parameters
     ----------
     flags
-        Of `os.open`.
+        Flags of `os.open`.
     """
 
     def __init__(self, flags: int) -> None:
@@ -35,13 +35,7 @@ class OpenFiles:
         self._lock = threading.Lock()
 
     def get(self, path: Path) -> OpenFile:
-        """Return `path`, open.
-
-        Raises
-        ------
-        OSError
-            When it cannot be opened.
-        """
+        """Return `path`, open; OSError when it cannot be opened."""
         with self._lock:
             if path not in self._open:
                 self._open[path] = OpenFile(path, self._flags)
@@ -51,9 +45,9 @@ class OpenFiles:
             return self._open[path]
 
     def close_deleted(self, path: Path | None = None) -> None:
-        """Close files whose names are gone, `path` or whichever there are, which frees the space they take."""
+        """Close `path`, or all files, whose names were deleted, which frees their disk space."""
         with self._lock:
             for name in [path] if path else list(self._open):
                 opened = self._open.get(name)
-                if opened and os.fstat(opened.number).st_nlink == 0:
+                if opened and os.fstat(opened.descriptor).st_nlink == 0:
                     del self._open[name]

@@ -1,4 +1,4 @@
-"""Operations on remote file systems that outlive what networks do: resets, stalls, cut answers, busy servers."""
+"""Operations on remote file systems, retried after resets, stalls, truncated responses and busy servers."""
 
 import dataclasses
 import json
@@ -20,26 +20,26 @@ from cs_keras.config import check_range
 from cs_keras.errors import CsKerasError, StorageError, UnreachableError
 
 T = TypeVar("T")
-BUSY = (408, 425, 429)  # HTTP statuses that ask to come again; so do those from 500 on
-SLOWEST_BYTES_PER_S = 1e5  # of one request among many: a transfer at this rate is not a stall
+BUSY = (408, 425, 429)  # HTTP statuses to retry; so are those from 500 on
+SLOWEST_BYTES_PER_S = 1e5  # of one request among many; a transfer at this rate is not stalled
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 20.0
 
-# gcsfs logs a traceback for each request that it gives up; here the error says it, once, in a sentence.
+# gcsfs logs a traceback for each failed request; the error has the same information in one sentence.
 logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
 
 @dataclasses.dataclass(frozen=True)
 class RemoteConfig:
-    """How hard to try.
+    """Settings of requests.
 
     Attributes
     ----------
     in_flight
-        Requests at a time.
+        Concurrent requests.
     attempts
-        Tries of one request before it counts as failed.
+        Attempts of a request before it fails.
     timeout_s
-        Seconds after which a request that has not answered is given up and tried again; large transfers get more.
+        Seconds after which a request without response is retried; large transfers get more.
     """
 
     in_flight: int = 32
@@ -52,44 +52,44 @@ class RemoteConfig:
         check_range("timeout_s", self.timeout_s, 0.01, 3600)
 
 
-DEFAULT = RemoteConfig()  # of this process; see `configure`
+DEFAULT = RemoteConfig()  # for this process; see `configure`
 
 
 class BadResponseError(Exception):
-    """An answer came and was not what was asked for: cut short, or with another checksum."""
+    """A response was truncated or has another checksum."""
 
 
 def configure(settings: RemoteConfig) -> None:
-    """Let `settings` hold for every request of this process that is given no others."""
+    """Set the default settings of requests for this process."""
     global DEFAULT
     DEFAULT = settings
 
 
 def disable_builtin_retries(system: Any) -> None:
-    """Leave trying again to `retry`: gcsfs's own waits would eat up a request's time and hide what went wrong."""
+    """Leave retries to `retry`: gcsfs's own waits would use up a request's time-out and hide the error."""
     retried: Any = getattr(type(system), "_request", None)
     if hasattr(retried, "__wrapped__"):
         system._request = types.MethodType(retried.__wrapped__, system)
 
 
 def call(location: UPath, operation: str, *arguments: Any, n_bytes: int = 0, **options: Any) -> Any:
-    """Run one operation of a location's file system, in time, and as often as it takes.
+    """Run one operation of a location's file system, with time-out and retries.
 
     Parameters
     ----------
     location
-        What it is about; its path is the first argument.
+        File or folder; its path is the operation's first argument.
     operation
         Name of the fsspec method, such as ``info``.
     n_bytes
-        To be transferred; gives large ones more time.
+        Size of the transfer, which extends the time-out.
 
     Raises
     ------
     FileNotFoundError
-        When there is nothing at `location`.
+        When `location` does not exist.
     StorageError
-        When it failed otherwise: `UnreachableError` unless what came was not what was written.
+        When all attempts failed: `UnreachableError`, unless the last response was bad.
     """
     return retry(lambda: call_once(location, operation, *arguments, n_bytes=n_bytes, **options), location)
 
@@ -101,14 +101,14 @@ def fetch(
     check: Callable[[bytes], None],
     settings: RemoteConfig | None = None,
 ) -> bytes:
-    """Return the bytes from `start` to before `end` of a remote file.
+    """Fetch the bytes from `start` to before `end` of a remote file.
 
     Parameters
     ----------
     check
-        Raises `BadResponseError` for bytes that are not the right ones: they are then asked for again.
+        Raises `BadResponseError` for wrong bytes, which are then requested again.
     settings
-        Tries and time-out.
+        Attempts and time-out.
 
     Raises
     ------
@@ -117,16 +117,16 @@ def fetch(
     """
     settings = settings or DEFAULT
 
-    def ask() -> bytes:
+    def request() -> bytes:
         content: bytes = call_once(
             location, "cat_file", timeout_s=settings.timeout_s, n_bytes=end - start, start=start, end=end
         )
         if len(content) != end - start:
-            raise BadResponseError(f"{end - start} bytes were asked for and {len(content)} came")
+            raise BadResponseError(f"{end - start} bytes were requested and {len(content)} received")
         check(content)
         return content
 
-    return retry(ask, location, settings.attempts)
+    return retry(request, location, settings.attempts)
 
 
 def call_once(
@@ -137,28 +137,28 @@ def call_once(
     n_bytes: int = 0,
     **options: Any,
 ) -> Any:
-    """Run one operation of a location's file system, once; see `call`. It raises what that file system raises."""
+    """Run one operation of a location's file system, once; see `call`. Errors are those of the file system."""
     system = location.fs
-    if not system.async_impl:  # those in memory or on a disk, which do not stall
+    if not system.async_impl:  # in memory or on a disk
         return getattr(system, operation)(location.path, *arguments, **options)
     method = getattr(system, f"_{operation}")
-    patience = (timeout_s or DEFAULT.timeout_s) + n_bytes / SLOWEST_BYTES_PER_S
-    return fsspec.asyn.sync(system.loop, method, location.path, *arguments, timeout=patience, **options)
+    timeout = (timeout_s or DEFAULT.timeout_s) + n_bytes / SLOWEST_BYTES_PER_S
+    return fsspec.asyn.sync(system.loop, method, location.path, *arguments, timeout=timeout, **options)
 
 
-def retry(ask: Callable[[], T], location: UPath, attempts: int | None = None) -> T:
-    """Return what `ask` returns, calling it again, ever later, while it fails in a way that may pass.
+def retry(request: Callable[[], T], location: UPath, attempts: int | None = None) -> T:
+    """Return ``request()``, called again after transient errors, with exponential backoff.
 
     See `fetch` for parameters and `call` for errors.
     """
     attempts = attempts or DEFAULT.attempts
     for attempt in range(1, attempts + 1):
         try:
-            return ask()
+            return request()
         except (FileNotFoundError, CsKerasError):
             raise
-        except Exception as error:  # every file system has errors of its own
-            if attempt == attempts or not _may_pass(error):
+        except Exception as error:  # each file system has its own errors
+            if attempt == attempts or not _is_transient(error):
                 tried = f" ({attempt} attempts)" if attempt > 1 else ""
                 kind = StorageError if isinstance(error, BadResponseError) else UnreachableError
                 raise kind(f"{location}: {_reason(error)}{tried}.") from error
@@ -166,26 +166,26 @@ def retry(ask: Callable[[], T], location: UPath, attempts: int | None = None) ->
     raise AssertionError("the last attempt returns or raises")
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     status = _status(error)
     if status is not None:
         return status in BUSY or status >= 500
-    passing = (
+    transient = (
         BadResponseError,
         TimeoutError,
         ConnectionError,
         aiohttp.ClientError,
-        json.JSONDecodeError,  # an answer about a file, cut short
+        json.JSONDecodeError,  # a truncated response about a file
         requests.RequestException,
         gcsfs.retry.ChecksumError,
         google.auth.exceptions.TransportError,
         google.auth.exceptions.RefreshError,
     )
-    return isinstance(error, passing) or "rateLimitExceeded" in str(error)
+    return isinstance(error, transient) or "rateLimitExceeded" in str(error)
 
 
 def _status(error: Exception) -> int | None:
-    """Return the HTTP status that an error carries, by the name its file system gives it."""
+    """Return the HTTP status of an error of any file system, None without one."""
     for name in ("code", "status"):
         value = getattr(error, name, None)
         if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
@@ -195,6 +195,6 @@ def _status(error: Exception) -> int | None:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     text = " ".join(str(error).split()).rstrip(".")
     return text or type(error).__name__

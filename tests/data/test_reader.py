@@ -38,14 +38,14 @@ def bucket(tmp_path, monkeypatch):
     """A dataset behind a URL, and the ranges that are asked of it."""
     place = locate(f"memory://{tmp_path.name}/data")
     write_small(place, LENGTHS)
-    asked, once = [], remote.once
+    asked, once = [], remote.call_once
 
     def record(location, operation, *arguments, **options):
         if operation == "cat_file" and location.name.endswith(".h5"):
             asked.append((location.name, options["start"], options["end"]))
         return once(location, operation, *arguments, **options)
 
-    monkeypatch.setattr(remote, "once", record)
+    monkeypatch.setattr(remote, "call_once", record)
     monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.0)
     yield types.SimpleNamespace(folder=place, asked=asked)
     place.fs.store.clear()
@@ -203,7 +203,7 @@ def test_another_shard_of_the_same_name_is_not_taken_from_the_cache(bucket, tmp_
 def test_an_answer_that_was_altered_on_its_way_is_asked_for_again(bucket, monkeypatch):
     dataset = Dataset(bucket.folder)
     dataset.read_windows(Windows(np.array([0]), np.array([0])), 1)
-    spoilt, once = [], remote.once
+    spoilt, once = [], remote.call_once
 
     def spoil(location, operation, **options):
         content = once(location, operation, **options)
@@ -212,7 +212,7 @@ def test_an_answer_that_was_altered_on_its_way_is_asked_for_again(bucket, monkey
             content = content[:100] + bytes([content[100] ^ 8]) + content[101:]
         return content
 
-    monkeypatch.setattr(remote, "once", spoil)
+    monkeypatch.setattr(remote, "call_once", spoil)
     assert np.array_equal(dataset.read_track(0), magnitudes(0, 90))
     assert spoilt
 
@@ -274,7 +274,7 @@ def test_a_header_that_could_not_be_read_is_read_again(bucket, monkeypatch):
 
 
 def test_unverified_frames_altered_on_their_way_are_asked_for_again(bucket, monkeypatch):
-    shard, spoilt, once = read_shard(bucket.folder / SHARD), [], remote.once
+    shard, spoilt, once = read_shard(bucket.folder / SHARD), [], remote.call_once
 
     def spoil(location, operation, **options):
         content = once(location, operation, **options)
@@ -283,6 +283,6 @@ def test_unverified_frames_altered_on_their_way_are_asked_for_again(bucket, monk
             content = bytes([content[0] ^ 8]) + content[1:]
         return content
 
-    monkeypatch.setattr(remote, "once", spoil)
+    monkeypatch.setattr(remote, "call_once", spoil)
     assert np.array_equal(read_block(shard)[:64], magnitudes(2, 64))
     assert spoilt

@@ -156,7 +156,7 @@ def test_a_file_let_go_of_while_it_is_written_to_is_not_another_one_by_then(tmp_
     kept = cache.open("a")
 
     def let_go_first(number, content, offset):
-        cache._descriptors._open.clear()
+        cache._files._open.clear()
         with open(other, "wb") as file:
             file.write(b"mine")
             file.flush()

@@ -33,7 +33,7 @@ def test_what_a_text_names():
 
 
 def test_urls_of_unknown_protocols_are_errors():
-    with pytest.raises(ConfigError, match="nothing here that opens nosuch://a"):
+    with pytest.raises(ConfigError, match="Cannot open nosuch://a"):
         locate("nosuch://a")
     with pytest.raises(ConfigError, match="s3fs"):
         locate("s3://bucket/data")

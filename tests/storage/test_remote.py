@@ -82,7 +82,7 @@ def test_persistent_failures_are_reported_with_the_number_of_attempts():
     with pytest.raises(StorageError, match=r"^gs://bucket/a: busy, 503 \(4 attempts\)\.$"):
         fetch(place, attempts=4)
     place = Place(*[TimeoutError()] * 9)
-    with pytest.raises(StorageError, match="no answer in time"):
+    with pytest.raises(StorageError, match="no response in time"):
         fetch(place, attempts=2)
 
 
