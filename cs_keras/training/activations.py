@@ -142,7 +142,7 @@ def measure_activations(
     sequence
         Length of a window.
     on_track
-        GenrePredictions of tracks as they are done.
+        Called with numbers of tracks as they are done.
     """
     run = _step_function(tapped, sequence.frames, dataset.info.audio.frame_size)
     measured = []

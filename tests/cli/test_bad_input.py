@@ -158,7 +158,7 @@ def unfinished_run(tmp: Path, dataset: Path) -> tuple[list[object], list[str]]:
 
 
 def predict_case(*arguments: object, expected: tuple[str, ...]) -> Case:
-    """A prediction by a run whose settings are cut short; what is wrong with the arguments is told before that."""
+    """A prediction by a run whose settings are cut short; invalid arguments are reported before that."""
 
     def case(tmp: Path, dataset: Path) -> tuple[list[object], list[str]]:
         for name in ("DONE", "config.json"):

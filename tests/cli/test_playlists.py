@@ -1,4 +1,4 @@
-"""Lists to hear, as a user asks for them: by ids, by recordings, as tables and as files."""
+"""Recommended lists and outliers: by ids, by recordings, as tables and as files."""
 
 import csv
 import io
@@ -108,7 +108,7 @@ def test_a_recording_is_not_recommended_to_itself(
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
 
 
-def test_a_train_track_of_a_table_is_judged_by_its_sound(
+def test_a_train_track_of_a_table_uses_its_audio(
     trained: Path,
     demo: Path,
     names: dict[str, dict[str, str]],
@@ -162,7 +162,7 @@ def test_wrong_use_gets_one_sentence(
     assert expected in error and "Traceback" not in error
 
 
-def test_recordings_that_cannot_be_heard_are_told(
+def test_unusable_recordings_are_reported(
     trained: Path, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     broken = tmp_path / "broken.mp3"

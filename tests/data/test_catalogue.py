@@ -95,7 +95,7 @@ class TestCatalogue:
             (f"path\n{'x' * 200_000}\n", "line 2: field larger than field limit"),
         ],
     )
-    def test_what_is_wrong_is_told_with_its_line(self, tmp_path, text, message):
+    def test_what_is_wrong_is_reported_with_its_line(self, tmp_path, text, message):
         with pytest.raises(DataError, match=rf"tracks\.csv.*{message}"):
             read_catalogue(table(tmp_path, text))
 

@@ -50,18 +50,18 @@ def test_float32_stays_float32(tmp_path):
     assert dataset.read_windows(Windows(np.array([0]), np.array([0])), 2).dtype == np.float32
 
 
-def test_a_folder_that_is_not_a_dataset_is_told(tmp_path):
+def test_a_folder_that_is_not_a_dataset_is_reported(tmp_path):
     with pytest.raises(StorageError, match="is not a cs-keras dataset"):
         Dataset(tmp_path)
 
 
-def test_a_missing_shard_is_told_when_the_dataset_is_opened(tmp_path):
+def test_a_missing_shard_is_reported_when_the_dataset_is_opened(tmp_path):
     (write_small(tmp_path, LENGTHS) / SHARD).unlink()
     with pytest.raises(StorageError, match=f"lacks its shard {SHARD}; `cs-keras ingest` makes it again"):
         Dataset(tmp_path)
 
 
-def test_a_cut_shard_is_told_when_it_is_read_and_the_others_are_read_all_the_same(tmp_path, dataset):
+def test_a_cut_shard_is_reported_when_it_is_read_and_the_others_are_read_all_the_same(tmp_path, dataset):
     whole = (tmp_path / SHARD).read_bytes()
     (tmp_path / SHARD).write_bytes(whole[:-10])
     assert len(dataset.read_track(0)) == 5
@@ -77,7 +77,7 @@ def test_a_cut_shard_is_told_when_it_is_read_and_the_others_are_read_all_the_sam
         (("x2",), (8,), "float16", "does not fit the track table, by which it holds track 't2', 8 frames"),
     ],
 )
-def test_a_shard_that_does_not_fit_the_dataset_is_told(tmp_path, ids, lengths, dtype, message):
+def test_a_shard_that_does_not_fit_the_dataset_is_reported(tmp_path, ids, lengths, dtype, message):
     write_small(tmp_path, LENGTHS)
     tracks = [(track_id, magnitudes(2, n)) for track_id, n in zip(ids, lengths, strict=True)]
     write_shard(tmp_path / SHARD, tracks, AUDIO, dtype)

@@ -91,7 +91,7 @@ def test_whole_tracks_are_what_was_written(folder):
 
 
 @pytest.mark.parametrize("frame", [0, 63, 64])
-def test_altered_frames_are_told_with_their_tracks(folder, frame, monkeypatch):
+def test_altered_frames_are_reported_with_their_tracks(folder, frame, monkeypatch):
     monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.0)
     alter(folder / SHARD, frame)
     dataset = Dataset(folder)
@@ -127,7 +127,7 @@ def test_frames_are_compared_once_on_a_disk_and_every_time_in_a_bucket(folder, m
     assert len(compared) == (3 if dataset.is_remote else 1)
 
 
-def test_a_shard_cut_while_it_is_read_is_told(tmp_path):
+def test_a_shard_cut_while_it_is_read_is_reported(tmp_path):
     dataset = Dataset(write_small(tmp_path, LENGTHS))
     dataset.read_track(2)
     with open(tmp_path / SHARD, "r+b") as file:
@@ -217,7 +217,7 @@ def test_an_answer_that_was_altered_on_its_way_is_asked_for_again(bucket, monkey
     assert spoilt
 
 
-def test_a_lost_shard_is_told(bucket):
+def test_a_lost_shard_is_reported(bucket):
     dataset = Dataset(bucket.folder)
     dataset.read_track(0)
     UPath(bucket.folder / "shards/fold-00/part-00000.h5").unlink()

@@ -128,13 +128,13 @@ class TestAlteredTable:
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"track_id,artist\n"])
-def test_a_table_that_is_not_parquet_is_told(tmp_path, content):
+def test_a_table_that_is_not_parquet_is_reported(tmp_path, content):
     (tmp_path / "tracks.parquet").write_bytes(content)
     with pytest.raises(StorageError, match=r"tracks\.parquet is not a whole Parquet file"):
         read_tracks(tmp_path)
 
 
-def test_a_table_that_is_missing_is_told(tmp_path):
+def test_a_table_that_is_missing_is_reported(tmp_path):
     with pytest.raises(StorageError, match=r"There is no track table .*tracks\.parquet"):
         read_tracks(tmp_path)
 

@@ -112,7 +112,7 @@ def test_all_but_the_magnitudes_comes_first(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tracks/n_frames", "tracks/crc32", "block_crc32"])
-def test_an_altered_index_is_told(tmp_path, name):
+def test_an_altered_index_is_reported(tmp_path, name):
     path = written(tmp_path, 3, 5)
     with h5py.File(path, "a") as file:
         file[name][0] += 1
@@ -147,7 +147,7 @@ def test_a_missing_shard_is_named(tmp_path):
         read_shard(tmp_path / "a.h5")
 
 
-def test_every_truncation_is_told(tmp_path):
+def test_every_truncation_is_reported(tmp_path):
     path = written(tmp_path, 3, 5)
     whole = path.read_bytes()
     for n in [*range(0, len(whole), 97), len(whole) - 1]:
@@ -157,13 +157,13 @@ def test_every_truncation_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not HDF5 at all" * 100, b"PK\x03\x04"])
-def test_what_is_not_hdf5_is_told(tmp_path, content):
+def test_what_is_not_hdf5_is_reported(tmp_path, content):
     (tmp_path / "a.h5").write_bytes(content)
     with pytest.raises(StorageError, match=r"a\.h5 is not a whole HDF5 file"):
         read_shard(tmp_path / "a.h5")
 
 
-def test_a_shard_of_another_version_is_told(tmp_path):
+def test_a_shard_of_another_version_is_reported(tmp_path):
     path = written(tmp_path, 3)
     with h5py.File(path, "a") as file:
         file.attrs["schema_version"] = 1
@@ -171,7 +171,7 @@ def test_a_shard_of_another_version_is_told(tmp_path):
         read_shard(path)
 
 
-def test_hdf5_of_something_else_is_told(tmp_path):
+def test_hdf5_of_something_else_is_reported(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["features"] = np.zeros(3)
     with pytest.raises(DataError, match=r"a\.h5 has shard version None"):
@@ -190,7 +190,7 @@ def test_a_chunked_or_compressed_block_is_refused(tmp_path, how):
 
 
 @pytest.mark.parametrize("name", ["magnitude", "tracks", "tracks/crc32", "block_crc32"])
-def test_a_shard_without_a_part_is_told(tmp_path, name):
+def test_a_shard_without_a_part_is_reported(tmp_path, name):
     path = written(tmp_path, 3)
     with h5py.File(path, "a") as file:
         del file[name]

@@ -71,6 +71,6 @@ def test_one_group_is_the_ordinary_ndcg() -> None:
     np.testing.assert_allclose(found[True], ndcg_at_k(PLAYLISTS, ITEMS, HELD_OUT, 10), rtol=1e-12)
 
 
-def test_what_does_not_match_is_told() -> None:
+def test_what_does_not_match_is_reported() -> None:
     with pytest.raises(DataError, match=r"expected shapes \(40, 30\) and \(30,\)"):
         measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, 3), HELD_OUT, np.ones(29))

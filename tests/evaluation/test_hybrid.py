@@ -1,4 +1,4 @@
-"""Listening parted in what a track is given and what it is judged by, and two ways to add it to sound."""
+"""Interactions split into given and evaluated ones, and two ways to combine them with audio."""
 
 import numpy as np
 import pytest

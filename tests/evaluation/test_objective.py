@@ -134,9 +134,7 @@ def test_ndcg_needs_listening(validation: Validation) -> None:
 
 
 @pytest.mark.parametrize("name", ["val_loss", "val_overlap@5", "val_ndcg@5"])
-def test_predictions_that_cannot_be_judged_are_refused(
-    name: str, validation: Validation, predicted: np.ndarray
-) -> None:
+def test_invalid_predictions_are_rejected(name: str, validation: Validation, predicted: np.ndarray) -> None:
     infinite = predicted.copy()
     infinite[3, 2] = np.inf
     for wrong in (predicted[1:], infinite):

@@ -84,7 +84,7 @@ def test_nothing_of_the_extractor_is_trained():
 @pytest.mark.parametrize(
     "audio", [AudioConfig(), AudioConfig(12_000, 512, 128), AudioConfig(12_000, 512, 256, "hamming")]
 )
-def test_its_own_audio_settings_can_be_insisted_on(audio):
+def test_its_own_audio_settings_can_be_required(audio):
     baseline = config.replace(get_baseline("choi-features"), {"model": {"own_audio": True}})
     with pytest.raises(ConfigError, match="--sample-rate 12000 --n-fft 512 --hop-length 256.*Received"):
         choi_features.build_features(baseline, audio)
@@ -122,7 +122,7 @@ def test_only_the_second_generation_has_statistics():
     assert all(block.variance.min() > 0 for block in read_tagger(choi_numpy.weights_file("keras2")).blocks)
 
 
-def test_a_missing_file_and_one_that_is_not_hdf5_are_told_apart(tmp_path):
+def test_a_missing_file_and_one_that_is_not_hdf5_are_distinguished(tmp_path):
     with pytest.raises(StorageError, match="missing.hdf5: there is no such file"):
         read_tagger(tmp_path / "missing.hdf5")
     (tmp_path / "text.hdf5").write_text("no weights")

@@ -153,7 +153,7 @@ def waveforms(n=6, frames=FRAMES):
 
 
 def inputs(key, n=6):
-    """Magnitudes or samples for those that hear, encoded attributes or vectors of branches for the others."""
+    """Magnitudes or samples for audio models, encoded attributes or vectors of branches for the others."""
     if required_audio(get_baseline(key)).holds_waveforms:
         return waveforms(n)
     if get_baseline(key).needs == "sound":
@@ -162,7 +162,7 @@ def inputs(key, n=6):
 
 
 def n_numbers(key):
-    """Numbers of a track that go into a model that does not hear."""
+    """Number of inputs per track of a model without audio."""
     n_branches = len(get_baseline(key).branches)
     return n_branches * (N_NUMBERS + 1) if n_branches else N_ATTRIBUTES
 

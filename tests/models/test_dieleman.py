@@ -67,11 +67,11 @@ def pooled(x, size, settings):
 def by_hand(model, settings, spectrogram):
     """The network on one decibel mel spectrogram, (frames, n_mels), in float64."""
     weights = {layer.name: [w.astype(float) for w in layer.get_weights()] for layer in model.layers}
-    x, heard = spectrogram.astype(float), []
+    x, activations = spectrogram.astype(float), []
     for number, pool in enumerate((*settings.pools, 1), 1):
-        heard.append(activated(convolved(x, *weights[f"conv_{number}"]), settings))
-        x = pooled(heard[-1], pool, settings) if pool > 1 else heard[-1]
-    used = heard if settings.bypass else heard[-1:]
+        activations.append(activated(convolved(x, *weights[f"conv_{number}"]), settings))
+        x = pooled(activations[-1], pool, settings) if pool > 1 else activations[-1]
+    used = activations if settings.bypass else activations[-1:]
     x = np.concatenate([f for h in used for f in (h.mean(0), h.max(0), np.sqrt((h * h).sum(0)))])
     for number in range(1, len(settings.dense) + 1):
         kernel, bias = weights[f"dense_{number}"]
@@ -120,7 +120,7 @@ def test_filters_that_never_fire_have_finite_gradients():
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
-def test_maxout_doubles_all_but_the_output_layer_and_bypass_hears_every_convolution():
+def test_maxout_doubles_all_but_the_output_layer_and_bypass_takes_every_convolution():
     n_mels, (a, b, c, d), (e, f), k = N_MELS, (4, 4, 6, 6), (8, 7), 4
     output = (f + 1) * N_FACTORS
     convolutions = (k * n_mels + 1) * a + (k * a + 1) * b + (k * b + 1) * c + (k * c + 1) * d
@@ -142,15 +142,15 @@ def test_a_normalised_output_has_length_one_from_the_start():
 def test_what_is_drawn_in_training_is_not_drawn_in_prediction():
     for changes in ({"dropout": 0.5}, {"dropout": 0.0, "pooling": "stochastic"}):
         model, _ = make(**changes)
-        heard = [model(magnitudes(), training=training).numpy() for training in (True, True, False, False)]
-        assert not np.array_equal(heard[0], heard[1])
-        assert np.array_equal(heard[2], heard[3])
+        outputs = [model(magnitudes(), training=training).numpy() for training in (True, True, False, False)]
+        assert not np.array_equal(outputs[0], outputs[1])
+        assert np.array_equal(outputs[2], outputs[3])
     model, _ = make(dropout=0.0)
-    heard = [model(magnitudes(), training=training).numpy() for training in (True, False)]
-    assert np.array_equal(*heard)
+    outputs = [model(magnitudes(), training=training).numpy() for training in (True, False)]
+    assert np.array_equal(*outputs)
 
 
-def test_it_does_not_matter_when_something_is_heard():
+def test_predictions_do_not_depend_on_time_shifts():
     """Far from the edges, and later by whole pools."""
     model, _ = make(frames=512)
     x = np.full((3, 512, AUDIO.n_bins), 1e-3, np.float32)

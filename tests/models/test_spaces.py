@@ -94,7 +94,7 @@ def test_half_the_sample_rate_is_an_option_of_f_max():
     assert front_end_space(at(front_end__f_max=0.0), baseline)["f_max"] is None
 
 
-def test_what_is_heard_once_is_not_augmented():
+def test_precomputed_inputs_are_not_augmented():
     changes = shared_space(keras_tuner.HyperParameters(), get_baseline("choi-features"))
     assert changes.keys() == {"training", "sequence", "front_end"}
 

@@ -82,12 +82,12 @@ def test_filters_are_what_their_kernels_make_of_the_spectrogram(
     tapped = tap_model(model)
     assert tapped.first
     outputs = {name: value.numpy() for name, value in tapped.model(sound, training=False).items()}
-    heard = outputs["mel"].astype(np.float64)
+    inputs = outputs["mel"].astype(np.float64)
     if key == "choi":  # one channel, normalised
-        heard = normalised(heard[..., np.newaxis], model, "norm_input")[..., 0]
+        inputs = normalised(inputs[..., np.newaxis], model, "norm_input")[..., 0]
     layer = layer_of(model, tapped.first.name)
     bias = layer.get_weights()[1] if layer.use_bias else np.zeros(layer.filters)
-    expected = np.stack([correlated(one, tapped.first.kernels, bias) for one in heard])
+    expected = np.stack([correlated(one, tapped.first.kernels, bias) for one in inputs])
     if key == "xception-random":
         expected = np.maximum(normalised(expected[:, ::2, ::2], model, "block1_conv1_bn"), 0)
     else:

@@ -28,7 +28,7 @@ class Planted:
     folder: Path
     ids: np.ndarray
     factors: np.ndarray
-    heard: np.ndarray
+    audible: np.ndarray
     attributes: np.ndarray
     by_audio: np.ndarray
     by_attributes: np.ndarray
@@ -46,31 +46,37 @@ class Planted:
 
 
 def write_evidence(folder: Path, n_tracks: int = 2000, has_audio: np.ndarray | None = None) -> Planted:
-    """Write a dataset of fold i % 10 for track i, of which some have sound, and factors ``wmf`` of all.
+    """Write a dataset of fold i % 10 for track i, of which some have audio, and factors ``wmf`` of all.
 
     A number of a track is the level of a quarter of its bins up to 1 kHz, where the mel scale is linear, in steps
     of 3 dB, the same in all of its frames.
     """
     rng = np.random.default_rng(0)
-    heard, told, neither = rng.normal(size=(3, n_tracks, N_FACTORS)).astype(np.float32)
+    audible, attributes, neither = rng.normal(size=(3, n_tracks, N_FACTORS)).astype(np.float32)
     turns = [np.linalg.qr(rng.normal(size=(N_FACTORS, N_FACTORS)))[0] for _ in range(2)]
-    by_audio, by_attributes = (np.sqrt(SHARE) * x @ q for x, q in zip((heard, told), turns, strict=True))
+    by_audio, by_attributes = (
+        np.sqrt(SHARE) * x @ q for x, q in zip((audible, attributes), turns, strict=True)
+    )
     factors = (by_audio + by_attributes + np.sqrt(1 - 2 * SHARE) * neither).astype(np.float32)
     ids = np.array([f"t{row:05d}" for row in range(n_tracks)])
     has_audio = np.ones(n_tracks, np.bool_) if has_audio is None else has_audio
-    levels = np.pad(np.repeat(heard, 8, axis=1), ((0, 0), (1, 32)), mode="edge")
+    levels = np.pad(np.repeat(audible, 8, axis=1), ((0, 0), (1, 32)), mode="edge")
     magnitudes = np.repeat(10 ** (0.3 * levels)[:, np.newaxis], FRAMES, axis=1).astype(np.float32)
     name = "shards/fold-00/part-00000.h5"
     rows = np.flatnonzero(has_audio)
     write_shard(folder / name, [(ids[row], magnitudes[row]) for row in rows], AUDIO, "float32")
-    places = {track.track_id: track for track in read_shard(folder / name).tracks}
+    stored = {track.track_id: track for track in read_shard(folder / name).tracks}
     table = []
     for row, track_id in enumerate(ids):
-        place = places.get(track_id)
-        known = {"first_frame": place.first_frame, "n_frames": FRAMES, "shard": name} if place else _NOWHERE
+        shard_track = stored.get(track_id)
+        known = (
+            {"first_frame": shard_track.first_frame, "n_frames": FRAMES, "shard": name}
+            if shard_track
+            else _NOWHERE
+        )
         table.append(track_row(track_id, fold=row % 10, genres=[GENRES[row % 3]], **known))
     write_dataset(folder, DatasetInfo(AUDIO, "float32"), make_tracks(table))
-    planted = Planted(folder, ids, factors, heard, told, by_audio, by_attributes)
+    planted = Planted(folder, ids, factors, audible, attributes, by_audio, by_attributes)
     _save_factors(planted)
     return planted
 

@@ -1,4 +1,4 @@
-"""A dataset whose sound tells its genres: each fills a band of the spectrum, and playlists keep to a genre."""
+"""A dataset whose audio determines genres: each fills a band of the spectrum, and playlists have one genre."""
 
 import csv
 import dataclasses

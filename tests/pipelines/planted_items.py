@@ -42,7 +42,7 @@ def write_items(
         [[i, f"artist {n // 3}", f"title {n}", g] for n, (i, g) in enumerate(zip(ids, genres, strict=True))],
     )
     _write(folder / "listening.csv", ["user", "item", "count"], _plays(ids, places, n_plays, rng))
-    # Two of the eight numbers are told by words: a category by one, labels by the other.
+    # Two of the eight numbers are given as text: one as a category, the other as labels.
     keys = [KEYS[k] for k in np.digitize(numbers[:, 6], np.quantile(numbers[:, 6], np.arange(1, 7) / 7))]
     moods = [
         "|".join(m for m, at in zip(MOODS, (-1.2, -0.4, 0, 0.4, 1.2), strict=True) if x > at)

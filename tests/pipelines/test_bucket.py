@@ -172,7 +172,7 @@ def test_killed_and_parallel_processes_share_a_cache(
     assert numbers(tmp_path / "one") == numbers(tmp_path / "two") == expected
 
 
-def test_a_server_that_stays_busy_is_told_in_one_sentence(
+def test_a_server_that_stays_busy_is_reported_in_one_sentence(
     port: int, bucket: UPath, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with FaultyProxy(port, ("503",), only_media=True, always=True) as proxy, reached_through(proxy.port):
@@ -182,7 +182,7 @@ def test_a_server_that_stays_busy_is_told_in_one_sentence(
     assert error.splitlines()[-1] == f"Error: {URL}/dataset.json: busy, 503 (8 attempts)."
 
 
-def test_frames_that_stay_wrong_are_told_with_their_track(
+def test_frames_that_stay_wrong_are_reported_with_their_track(
     bucket: UPath, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shard = bucket / "shards/fold-00/part-00000.h5"
@@ -266,7 +266,7 @@ def test_patches_come_from_a_bucket_and_go_into_one(port: int, tmp_path: Path) -
     shutil.rmtree(local)
 
 
-def test_a_bucket_that_is_not_there_is_told(
+def test_a_bucket_that_is_not_there_is_reported(
     port: int, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with reached_through(port):

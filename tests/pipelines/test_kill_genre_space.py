@@ -40,7 +40,7 @@ MOMENTS: dict[str, Callable[[Path], object]] = {
     "in the classifier's second epoch": lambda runs: epochs_done(runs) == 1,
     "in its fourth": lambda runs: epochs_done(runs) == 3,
     "between classifier and ridge": lambda runs: list(runs.glob("*/checkpoint/genres-?.npz")),
-    "while it is judged": lambda runs: list(runs.glob("*/predictions.npz")),
+    "while it is evaluated": lambda runs: list(runs.glob("*/predictions.npz")),
 }
 
 
@@ -52,9 +52,9 @@ def test_it_ends_like_an_undisturbed_run_however_often_it_is_killed(dataset: Pat
         assert len(list(killed.glob("*.partial"))) == 1
     assert run(*baselines(dataset, killed)) == 0
     assert list(results(killed)) == list(results(undisturbed))
-    told = []
+    genres = []
     for runs in (killed, undisturbed):
         (path,) = runs.glob("*/genres.npz")
         with np.load(path) as arrays:
-            told.append({name: arrays[name].tobytes() for name in arrays.files})
-    assert told[0] == told[1]
+            genres.append({name: arrays[name].tobytes() for name in arrays.files})
+    assert genres[0] == genres[1]

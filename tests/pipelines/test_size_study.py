@@ -53,7 +53,7 @@ CHOSEN = np.arange(0, 200, 3)
 SMALL_TRACKS = SizeConfig(tracks=tuple(f"t{row}" for row in CHOSEN))
 
 
-def test_the_table_tells_what_is_known(dataset: Path, trained: list[Any], tmp_path: Path) -> None:
+def test_the_table_shows_the_results(dataset: Path, trained: list[Any], tmp_path: Path) -> None:
     study = study_size(dataset, "cnn-bn", tmp_path, SMALL_TRACKS, SETTINGS)
     distances = {sizes: placing.cosine_distance for sizes, placing in study.results.items()}
     assert distances["large", "large"] == pytest.approx(0, abs=1e-6)

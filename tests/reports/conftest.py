@@ -175,7 +175,7 @@ def make_run(runs: Path) -> MakeRun:
 
 @pytest.fixture
 def make_failed(make_run: MakeRun) -> MakeRun:
-    """Make the folder of a run that failed, judged as those of `make_run` would be."""
+    """Make the folder of a failed run, with the evaluation settings of `make_run`."""
 
     def make(model: str, reason: str, **arguments: Any) -> Path:
         run = make_run(f"2024-05-01-{model}-{'f' * 10}.partial", model=model, **arguments)

@@ -151,7 +151,7 @@ def test_a_fast_input_is_seen_as_such(tmp_path):
     assert last_epoch(build(1024), Fast(), tmp_path)["input_wait_share"] < 0.5
 
 
-def test_waiting_is_told_from_computing():
+def test_waiting_and_computing_are_distinguished():
     def sleep(seconds):
         def wait(x):
             time.sleep(seconds)

@@ -157,13 +157,18 @@ def test_more_epochs_go_on_where_fewer_ended(reference, tmp_path):
 
 
 def test_each_epoch_is_a_line_of_the_log_and_one_checkpoint_is_kept(tmp_path):
-    told = []
+    reported = []
     fitted = fit(
-        build(), TRAIN, VALIDATION, CONFIG, tmp_path, lambda number, figures: told.append((number, figures))
+        build(),
+        TRAIN,
+        VALIDATION,
+        CONFIG,
+        tmp_path,
+        lambda number, figures: reported.append((number, figures)),
     )
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"epoch": n, **epoch} for n, epoch in enumerate(fitted.history, 1)]
-    assert told == list(enumerate(fitted.history, 1))
+    assert reported == list(enumerate(fitted.history, 1))
     figures = ["loss", "val_loss", "seconds", "sequences_per_s", "mb_per_s", "input_wait_share"]
     assert all(list(epoch) == figures for epoch in fitted.history)
     assert (

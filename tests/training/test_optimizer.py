@@ -31,7 +31,7 @@ def test_one_step_of_adam_is_the_formula():
 
 
 def test_steps_of_nesterov_are_the_formula():
-    """Sutskever et al. 2013, equations 3 and 4, as told by the point that the gradient is taken at."""
+    """Sutskever et al. 2013, equations 3 and 4, in terms of the point at which the gradient is taken."""
     rng, rate, momentum = np.random.default_rng(0), 0.1, 0.7
     gradients = rng.normal(size=(4, 3))
     settings = TrainingConfig(

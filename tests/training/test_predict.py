@@ -65,17 +65,17 @@ def test_skips_are_left_out(dataset, model):
 
 
 def test_progress_counts_every_window(dataset, model):
-    told = []
-    predict_tracks(model, dataset, np.array([0, 1]), SEQUENCE, 3, told.append)
-    assert told == [3, 3, 2]
+    reported = []
+    predict_tracks(model, dataset, np.array([0, 1]), SEQUENCE, 3, reported.append)
+    assert reported == [3, 3, 2]
 
 
 def test_whole_tracks_of_any_length_are_applied_one_by_one(dataset):
     x = keras.Input((None, 9))
     mean = keras.Model(x, keras.layers.GlobalAveragePooling1D()(x))
-    told = []
-    output = apply_to_tracks(mean, dataset, np.array([3, 0, 1]), told.append)
+    reported = []
+    output = apply_to_tracks(mean, dataset, np.array([3, 0, 1]), reported.append)
     expected = [magnitudes(row, LENGTHS[row]).mean(axis=0) for row in (3, 0, 1)]
     np.testing.assert_allclose(output, expected, rtol=1e-6)  # float32 sums of 17
-    assert told == [1, 1, 1]
+    assert reported == [1, 1, 1]
     assert np.array_equal(whole_track_function(mean)(dataset.read_track(0)), output[1])

@@ -31,8 +31,8 @@ def by_hand(counts, x, y):
 
 def unit(counts):
     """What factors of zero score on average over the tracks that anybody listened to."""
-    heard = counts[:, counts.any(axis=0)]
-    return by_hand(heard, np.zeros((len(heard), 1)), np.zeros((heard.shape[1], 1))).mean()
+    played = counts[:, counts.any(axis=0)]
+    return by_hand(played, np.zeros((len(played), 1)), np.zeros((played.shape[1], 1))).mean()
 
 
 @pytest.mark.parametrize("scaling", ["none", "standardize"])
@@ -51,23 +51,23 @@ def test_factors_of_zero_score_one_on_average():
     loss = weighted_prediction_error(
         scipy.sparse.csr_matrix(counts()), draw(N_PLAYLISTS, N_FACTORS), scaler, ALPHA
     )
-    heard = np.flatnonzero(counts().any(axis=0))
-    zeros = np.zeros((len(heard), N_FACTORS), np.float32)
-    assert float(loss(make_track_numbers(N_TRACKS)[heard], zeros)) == pytest.approx(1, rel=1e-5)
+    played = np.flatnonzero(counts().any(axis=0))
+    zeros = np.zeros((len(played), N_FACTORS), np.float32)
+    assert float(loss(make_track_numbers(N_TRACKS)[played], zeros)) == pytest.approx(1, rel=1e-5)
 
 
 def test_its_lowest_point_is_the_step_of_weighted_matrix_factorisation():
     """Where the gradient is zero, y solves (X'CX) y = X'Cp: Hu, Koren & Volinsky 2008, equation 5."""
-    x, heard = draw(N_PLAYLISTS, N_FACTORS), counts()
-    confidence = 1 + ALPHA * heard
+    x, played = draw(N_PLAYLISTS, N_FACTORS), counts()
+    confidence = 1 + ALPHA * played
     solved = np.stack(
         [
             np.linalg.solve((x.T * c) @ x, x.T @ (c * (r > 0)))
-            for c, r in zip(confidence.T, heard.T, strict=True)
+            for c, r in zip(confidence.T, played.T, strict=True)
         ]
     )
     scaler = fit_scaler("standardize", draw(20, N_FACTORS, seed=2))
-    loss = weighted_prediction_error(scipy.sparse.csr_matrix(heard), x, scaler, ALPHA)
+    loss = weighted_prediction_error(scipy.sparse.csr_matrix(played), x, scaler, ALPHA)
     outputs = tf.constant(scaler.transform(solved.astype(np.float32)))
     with tf.GradientTape() as tape:
         tape.watch(outputs)

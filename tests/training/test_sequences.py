@@ -39,13 +39,13 @@ def compute(model, dataset, path, **options):
 
 
 def test_each_sequence_is_that_of_prediction(dataset, model, tmp_path):
-    told = []
-    found = compute(model, dataset, tmp_path / "a.f32", on_batch=told.append)
+    reported = []
+    found = compute(model, dataset, tmp_path / "a.f32", on_batch=reported.append)
     assert found.row.tolist() == np.repeat(ROWS, COUNTS).tolist()
     assert found.values.shape == (12, 3) and found.values.dtype == np.float32
     windows = dataset.read_windows(Windows(np.zeros(3, int), np.array([0, 4, 5])), 4).astype(np.float32)
     np.testing.assert_allclose(found.values[:3], model(windows), rtol=1e-5)  # float32 sums of 36
-    assert sum(told) == 12
+    assert sum(reported) == 12
     assert found.of_tracks(np.array([4, 0])).tolist() == [0, 1, 2, 9, 10, 11]
 
 
@@ -54,12 +54,12 @@ def test_what_a_kill_left_is_gone_on_with(dataset, model, tmp_path, cut):
     whole = compute(model, dataset, tmp_path / "whole.f32")
     content = (tmp_path / "whole.f32").read_bytes()
     (tmp_path / "cut.f32.partial").write_bytes(content[:cut])
-    told = []
-    again = compute(model, dataset, tmp_path / "cut.f32", on_batch=told.append)
+    reported = []
+    again = compute(model, dataset, tmp_path / "cut.f32", on_batch=reported.append)
     assert (tmp_path / "cut.f32").read_bytes() == content
-    assert np.array_equal(again.values, whole.values) and sum(told) == 12
+    assert np.array_equal(again.values, whole.values) and sum(reported) == 12
     finished = [end for end in np.cumsum([0, *COUNTS]) if end * 12 <= cut][-1]
-    assert told[0] == finished, "whole blocks are not computed again"
+    assert reported[0] == finished, "whole blocks are not computed again"
     assert not list(tmp_path.glob("*.partial"))
 
 

@@ -53,7 +53,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_bad_input_is_told_in_a_sentence(
+def test_bad_input_is_reported_in_one_sentence(
     name: str, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     options, status, expected = WRONG[name]
@@ -113,7 +113,7 @@ def test_a_small_study_from_the_command_line_to_the_report(
     assert {path.name for path in (folder / "hparams").iterdir()} == set(found)
     assert not list(folder.glob("trials/*/execution-0/checkpoint"))
 
-    assert run(*command) == 0  # done: told again, and nothing is trained
+    assert run(*command) == 0  # done: reported again, and nothing is trained
     assert "done before; a higher budget" in capfd.readouterr().err
     assert records(folder) == found
 

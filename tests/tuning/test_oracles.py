@@ -123,7 +123,7 @@ def test_a_trial_under_way_goes_back_to_its_worker(tuner: str, tmp_path: Path) -
     assert [ask(oracle, worker) for worker in ("other", "one")] == [second, first]
 
 
-def test_an_end_that_the_chief_did_not_live_to_hear_of_is_taken_from_the_record(tmp_path: Path) -> None:
+def test_an_end_that_the_chief_missed_is_taken_from_the_record(tmp_path: Path) -> None:
     study = STUDIES["random"](tmp_path)
     trial = ask(make_oracle(study, EPOCHS))
     assert trial == "0000"
@@ -133,7 +133,7 @@ def test_an_end_that_the_chief_did_not_live_to_hear_of_is_taken_from_the_record(
     assert ask(oracle) == "0001"
 
 
-def test_an_end_that_is_told_twice_counts_once(tmp_path: Path) -> None:
+def test_an_end_that_is_reported_twice_counts_once(tmp_path: Path) -> None:
     study = STUDIES["hyperband"](tmp_path)
     oracle = make_oracle(study, EPOCHS)
     trial = ask(oracle)
@@ -156,7 +156,7 @@ def test_the_trial_of_a_lost_worker_goes_to_the_next_that_asks(tmp_path: Path) -
     assert ask(oracle, "other") == "0000"
     assert read_plan(study.trial_folder("0000")).values == values
     train(study, "0000")
-    oracle.end_by_record("0000")  # told by the lost worker, who was not: the other's is over, too
+    oracle.end_by_record("0000")  # reported by the worker that was taken for lost: the other's is over, too
     assert list(oracle.ongoing_trials) == ["well"] and oracle.end_order == ["0000"]
     assert ask(oracle, "other") == "0002"
 
@@ -298,7 +298,7 @@ def test_parameters_keep_all_their_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lambda state: state.pop("state"), lambda state: state.update(trials=3)])
-def test_a_damaged_state_is_told_in_a_sentence(
+def test_a_damaged_state_is_reported_in_one_sentence(
     spoil: Callable[[dict[str, Any]], object], tmp_path: Path
 ) -> None:
     study = STUDIES["random"](tmp_path)

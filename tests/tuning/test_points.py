@@ -58,7 +58,7 @@ def test_patterns_choose_what_of_the_models_own_is_combined() -> None:
         ((), ("model.*", "front_end.*", "sequence.*"), "A grid has at most 10,000 points"),
     ],
 )
-def test_what_is_no_grid_is_told_in_a_sentence(
+def test_what_is_no_grid_is_reported_in_one_sentence(
     sets: tuple[str, ...], only: tuple[str, ...], expected: str
 ) -> None:
     with pytest.raises(ConfigError, match=expected):
@@ -99,7 +99,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("content", FILES)
-def test_a_bad_file_is_told_in_a_sentence(content: str, tmp_path: Path) -> None:
+def test_a_bad_file_is_reported_in_one_sentence(content: str, tmp_path: Path) -> None:
     path = tmp_path / "grid.toml"
     path.write_text(content)
     with pytest.raises(ConfigError, match=FILES[content]):
@@ -122,7 +122,7 @@ def test_parameters_of_given_points_are_those_in_which_they_differ() -> None:
     assert {p["config"]["name"] for p in space_of(read_grid(find_grid("thesis-cnn")))} == names
 
 
-def test_a_grid_that_is_nowhere_is_told_with_those_that_are() -> None:
+def test_a_grid_that_is_nowhere_is_reported_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match="There is no grid file nonsense; those that come .*: thesis-cnn"):
         find_grid("nonsense")
     with pytest.raises(StorageError, match="Cannot read settings file"):

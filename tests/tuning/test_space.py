@@ -147,7 +147,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("given", WRONG)
-def test_what_cannot_be_searched_is_told_in_a_sentence(given: str) -> None:
+def test_what_cannot_be_searched_is_reported_in_one_sentence(given: str) -> None:
     with pytest.raises(ConfigError, match=WRONG[given]) as raised:
         plan("cnn", given)
     assert str(raised.value).endswith(".") and ".." not in str(raised.value).replace("...", "")
@@ -162,7 +162,7 @@ def test_a_parameter_without_effect_is_refused() -> None:
     plan("cnn", "training.step_epochs=[1, 2]")  # the schedule is searched
 
 
-def test_nothing_left_to_search_is_told_with_what_there_is() -> None:
+def test_nothing_left_to_search_is_reported_with_what_there_is() -> None:
     with pytest.raises(
         ConfigError, match="Nothing is left to search of cnn; its parameters are: augment.gain_db, "
     ):

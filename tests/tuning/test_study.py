@@ -106,7 +106,9 @@ def test_a_budget_may_be_another_and_then_the_search_goes_on(tmp_path: Path) -> 
         ({"schema_version": 1}, "study.json lacks model"),
     ],
 )
-def test_a_folder_that_is_no_study_is_told_in_a_sentence(content: Any, expected: str, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_study_is_reported_in_one_sentence(
+    content: Any, expected: str, tmp_path: Path
+) -> None:
     with pytest.raises(StorageError, match="is not a study: expected a folder with study.json"):
         read_study(tmp_path)
     write_json(tmp_path / "study.json", content)
@@ -230,7 +232,7 @@ def thesis_study(folder: Path) -> Study:
 
 
 class Listener:
-    """Remembers what it is told."""
+    """Records what is reported to it."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -242,12 +244,12 @@ class Listener:
         raise NotImplementedError
 
 
-def test_what_is_told_of_a_search(tmp_path: Path) -> None:
+def test_reports_of_a_search(tmp_path: Path) -> None:
     study = make_study(tmp_path, max_trials=3)
     oracle = make_oracle(study, EPOCHS)
     search(oracle, fails=lambda trial: trial == "0001", at_most=2)
-    listener, told = Listener(), set[str]()
-    _tell(study, oracle, told, listener)
+    listener, reported = Listener(), set[str]()
+    _tell(study, oracle, reported, listener)
     score = records(tmp_path)["0000"]["score"]
     assert [line.partition("; ")[0] for line in listener.lines] == [
         f"trial 0000: val_overlap@10 {score:.4f}",
@@ -255,8 +257,8 @@ def test_what_is_told_of_a_search(tmp_path: Path) -> None:
     ]
     line = f"1 done, 1 failed; best val_overlap@10 {score:.4f} (trial 0000); 0:00 so far, about 0:00 left"
     assert standing(study, oracle).describe(study.search.objective) == line
-    assert told == {"0000", "0001"} and (tmp_path / "best.toml").exists()
-    assert {path.name for path in (tmp_path / "hparams").iterdir()} == told
+    assert reported == {"0000", "0001"} and (tmp_path / "best.toml").exists()
+    assert {path.name for path in (tmp_path / "hparams").iterdir()} == reported
     assert [is_logged(study, trial) for trial in ("0000", "0001", "0002")] == [True, True, False]
     assert ask(oracle) == "0002"
     assert "running 0002" in standing(study, oracle).describe("val_loss")

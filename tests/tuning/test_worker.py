@@ -62,7 +62,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("how", FAILURES)
-def test_a_failed_trial_is_told_and_the_search_goes_on(how: str, tmp_path: Path) -> None:
+def test_a_failed_trial_is_reported_and_the_search_goes_on(how: str, tmp_path: Path) -> None:
     found = search_here(make_study(tmp_path / "study", max_trials=3), Troubled(tmp_path, how=how))
     cause, reason, times = FAILURES[how]
     failed = found.pop("0001")
@@ -92,12 +92,12 @@ def test_what_is_no_fault_of_a_trial_ends_the_worker(tmp_path: Path) -> None:
 def test_a_trial_on_record_is_not_trained_again(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", max_trials=1)
     before = search_here(study, Rehearsal(tmp_path))
-    (tmp_path / "study/oracle.json").unlink()  # as if the chief had been killed before it heard of the end
+    (tmp_path / "study/oracle.json").unlink()  # as if the chief had been killed before the end was reported
     assert search_here(study, Rehearsal(tmp_path)) == before
     assert epochs_trained(tmp_path) == {"0000": 2}
 
 
-def test_a_chief_that_is_gone_is_told_in_a_sentence(
+def test_a_chief_that_is_gone_is_reported_in_one_sentence(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "ANSWER_S", 0.2)
@@ -110,7 +110,7 @@ def test_a_chief_that_is_gone_is_told_in_a_sentence(
     work(study, Rehearsal(tmp_path), Place("here", address))  # the search is over: nothing is wrong
 
 
-def test_a_chief_that_is_lost_in_the_middle_of_a_trial_is_told_too(
+def test_a_chief_that_is_lost_in_the_middle_of_a_trial_is_reported_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(worker, "ANSWER_S", 0.2)

@@ -109,7 +109,7 @@ class TestKinds:
             ([{"a": 1}], None, "must hold numbers, text or lists of either.*--attribute x=ignore"),
         ],
     )
-    def test_what_is_none_of_them_is_told(self, values, kind, message):
+    def test_what_is_none_of_them_is_reported(self, values, kind, message):
         with pytest.raises(DataError, match=message):
             column(values, kind)
 
@@ -142,7 +142,7 @@ class TestTable:
         np.testing.assert_array_equal(found.table.columns["x"].values[:, 0], [1, NAN, 3, NAN])
         assert found.table.columns["y"].values == (("p", "q"), (), ("q",), ())
 
-    def test_nothing_in_common_is_told(self):
+    def test_nothing_in_common_is_reported(self):
         message = (
             "None of the 1 ids of f.csv is a track of data: expected ids such as 'a'. Received: such as 't0'."
         )
@@ -231,7 +231,7 @@ class TestEncoding:
         expected = MultiLabelBinarizer().fit_transform(train)
         assert np.array_equal(encoding.encode(table({"x": labels(*train)})), expected)
 
-    def test_of_too_many_categories_the_most_frequent_are_told_apart(self):
+    def test_of_too_many_categories_the_most_frequent_are_distinguished(self):
         encoding = fit_encoding(table({"x": labels("d", "c", "c", "b", "a", "a")}), 3)
         assert encoding.columns[0].labels == ("a", "b", "c")
         assert encoding.notes() == ("attribute 'x' has 4 labels, of which the 3 most frequent are used",)
@@ -279,7 +279,7 @@ class TestEncoding:
             ),
         ],
     )
-    def test_a_table_of_something_else_is_told(self, columns, message):
+    def test_a_table_of_something_else_is_reported(self, columns, message):
         encoding = fit_encoding(table({"x": numbers(1, 2), "y": labels("a", "b")}), 10)
         with pytest.raises(DataError, match=message):
             encoding.encode(table(columns))
@@ -302,6 +302,6 @@ class TestEncoding:
             ),
         ],
     )
-    def test_a_damaged_file_is_told(self, document, message):
+    def test_a_damaged_file_is_reported(self, document, message):
         with pytest.raises(DataError, match=f"attributes.json.*{message}"):
             read_encoding(document, "attributes.json")

@@ -131,7 +131,7 @@ def test_silence_inside_a_track_stays_and_at_the_end_of_the_last_patch_goes(tmp_
     same(read_all(write_thesis(tmp_path / "b.h5", {"a": frames})), {"a": frames[:32]})
 
 
-def test_padding_is_told_before_rounding(tmp_path):
+def test_padding_is_detected_before_rounding(tmp_path):
     frames = known(0, 21)
     frames[-1] = 1e-9  # 0 in float16
     assert len(read_all(write_thesis(tmp_path / "a.h5", {"a": frames}), "float16")["a"]) == 21
@@ -226,7 +226,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
-def test_a_file_that_is_not_as_it_must_be_is_told_in_one_sentence(tmp_path, case):
+def test_an_invalid_file_is_reported_in_one_sentence(tmp_path, case):
     arrays, message = BAD_FILES[case]
     with h5py.File(tmp_path / "bad.h5", "w") as file:
         for name, array in arrays.items():
@@ -245,7 +245,7 @@ def test_a_file_that_is_not_as_it_must_be_is_told_in_one_sentence(tmp_path, case
         (PatchFormat("index-features", "patches"), r"expected .* shape \(rows, frames, 9\) or \(rows, 9\)"),
     ],
 )
-def test_names_that_do_not_fit_are_told(tmp_path, expected, message):
+def test_names_that_do_not_fit_are_reported(tmp_path, expected, message):
     with pytest.raises(DataError, match=message):
         survey(write_thesis(tmp_path / "a.h5", TRACKS), AUDIO, expected)
 
@@ -259,7 +259,7 @@ def test_names_that_do_not_fit_are_told(tmp_path, expected, message):
         (70_000, "reach 70000, more than float16 can hold; store them as float32"),
     ],
 )
-def test_a_track_with_impossible_magnitudes_is_told(tmp_path, value, message):
+def test_a_track_with_impossible_magnitudes_is_reported(tmp_path, value, message):
     frames = known(0, 40)
     frames[17, 3] = value
     with pytest.raises(DataError, match=message):
@@ -273,12 +273,12 @@ def test_a_track_with_impossible_magnitudes_is_told(tmp_path, value, message):
         (known(0, 15), "It is too short: 15 frames, where 16 are needed"),
     ],
 )
-def test_a_track_with_nothing_to_learn_from_is_told(tmp_path, frames, message):
+def test_a_track_with_nothing_to_learn_from_is_reported(tmp_path, frames, message):
     with pytest.raises(DataError, match=message):
         read_all(write_thesis(tmp_path / "a.h5", {"a": frames}))
 
 
-def test_an_impossible_length_is_told_before_memory_is_taken(tmp_path):
+def test_an_impossible_length_is_reported_before_memory_is_taken(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:  # 90 TB, of which nothing is written
         file.create_dataset("patches", (10**10, BINS, 256), np.float32, chunks=(64, BINS, 256))
     source = patches.PatchFile(
@@ -288,7 +288,7 @@ def test_an_impossible_length_is_told_before_memory_is_taken(tmp_path):
         read_track(file, source, source.tracks[0], AUDIO, "float16")
 
 
-def test_every_truncation_is_told(tmp_path):
+def test_every_truncation_is_reported(tmp_path):
     path = tmp_path / "a.h5"
     write_thesis(path, TRACKS)
     whole = path.read_bytes()
@@ -332,7 +332,7 @@ def test_a_file_that_gets_out_of_reach_stops_the_import(tmp_path, monkeypatch, f
         ("nowhere://a.h5", "Cannot open nowhere://a.h5: Protocol not known"),
     ],
 )
-def test_a_file_that_cannot_be_opened_is_told(tmp_path, url, message):
+def test_a_file_that_cannot_be_opened_is_reported(tmp_path, url, message):
     with pytest.raises(StorageError, match=message):
         survey(url.format(tmp=tmp_path), AUDIO)
 

@@ -33,7 +33,7 @@ def test_means_are_those_of_scikit_learns_measures():
     assert found.auc == pytest.approx(np.mean(auc)) and found.n_labels == 3
 
 
-def test_what_all_items_share_is_not_judged():
+def test_constant_attributes_are_not_evaluated():
     columns = {"x": NumericColumn(np.arange(N, dtype=np.float32)[:, None]), "y": LabelColumn((("a",),) * N)}
     table = make_table(IDS, columns, "table")
     encoding = fit_encoding(table, 1000)

@@ -1,4 +1,4 @@
-"""Heads against scikit-learn's own cross-validation, and on data that only a leak could tell apart."""
+"""Heads against scikit-learn's own cross-validation, and on data that only a leak could separate."""
 
 from collections import Counter
 
@@ -81,7 +81,7 @@ def test_what_is_held_out_reaches_nothing() -> None:
 
 
 @pytest.mark.parametrize("head", ["linear", "rbf"])
-def test_shuffled_labels_are_told_no_better_than_by_the_majority(head: str) -> None:
+def test_shuffled_labels_are_predicted_no_better_than_by_the_majority(head: str) -> None:
     rng = np.random.default_rng(3)
     examples = clouds(n=150, distance=3.0)
     folds = make_folds(examples, 5, 1, 0)
@@ -99,7 +99,7 @@ def test_artists_are_not_recognised_for_their_labels() -> None:
     voices = 10 * rng.standard_normal((40, 30))
     labels = np.array(["x", "y"])[rng.permutation(np.arange(40) % 2)][
         artists
-    ]  # of artists, and nothing to hear of it
+    ]  # determined by artists, with no trace in the features
     features = voices[artists] + rng.standard_normal((160, 30))
     apart, mixed = LabelledTracks(features, labels, artists), LabelledTracks(features, labels, np.arange(160))
     folds = make_folds(apart, 5, 2, 0)
@@ -138,7 +138,7 @@ def test_intervals() -> None:
     assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.008)
 
 
-def test_what_cannot_be_judged_is_refused() -> None:
+def test_invalid_input_is_rejected() -> None:
     numbers = np.zeros((6, 2))
     with pytest.raises(DataError, match="at least two labels"):
         LabelledTracks(numbers, np.array(["a"] * 6), np.arange(6))

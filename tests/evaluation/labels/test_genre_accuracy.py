@@ -10,7 +10,7 @@ from cs_keras.evaluation.statistics.resampling import Resampling
 GENRES = ("folk", "pop", "rock")
 
 
-def told(*columns: int) -> np.ndarray:
+def one_hot(*columns: int) -> np.ndarray:
     return np.eye(3, dtype=np.float32)[list(columns)]
 
 
@@ -35,7 +35,7 @@ def test_one_genre_each_is_as_scikit_learn(random):
 
 def test_any_of_several_genres_is_right():
     labels = [["rock", "pop"], ["rock", "pop"], ["folk"], [], ["polka"], ["polka", "rock"]]
-    found = evaluate_genres(told(1, 0, 0, 2, 2, 2), GENRES, labels, "rock", Resampling(10))
+    found = evaluate_genres(one_hot(1, 0, 0, 2, 2, 2), GENRES, labels, "rock", Resampling(10))
     np.testing.assert_array_equal(found.confusion, [[1, 0, 0], [0, 1, 0], [1, 0, 1]])
     assert found.accuracy == 3 / 4 == np.trace(found.confusion) / found.n_tracks
     assert found.majority_accuracy == 3 / 4
@@ -52,17 +52,17 @@ def test_genres_of_other_collections_are_matched_without_regard_to_case():
     assert match_genres([["Rock"], ["rock"]], ("Rock", "rock")) == [[0], [1]]
 
 
-def test_the_first_of_equals_is_told():
+def test_the_first_of_equal_probabilities_is_predicted():
     found = evaluate_genres([[0.4, 0.2, 0.4]], GENRES, [["rock"]], "rock")
     np.testing.assert_array_equal(found.confusion, [[0, 0, 0], [0, 0, 0], [1, 0, 0]])
 
 
 def test_bad_input_is_named():
     with pytest.raises(DataError, match=r"of shape \(2, 3\). Received: shape \(1, 3\)"):
-        evaluate_genres(told(0), GENRES, [["rock"], ["pop"]], "rock")
+        evaluate_genres(one_hot(0), GENRES, [["rock"], ["pop"]], "rock")
     with pytest.raises(DataError, match="no probabilities"):
         evaluate_genres([[np.nan, 0, 1]], GENRES, [["rock"]], "rock")
     with pytest.raises(DataError, match="None of 2 tracks .* some of folk, pop, rock. Received: jazz, polka"):
-        evaluate_genres(told(0, 1), GENRES, [["polka"], ["jazz"]], "rock")
+        evaluate_genres(one_hot(0, 1), GENRES, [["polka"], ["jazz"]], "rock")
     with pytest.raises(DataError, match="Received: none"):
-        evaluate_genres(told(0), GENRES, [[]], "rock")
+        evaluate_genres(one_hot(0), GENRES, [[]], "rock")

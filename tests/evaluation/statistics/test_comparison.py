@@ -123,7 +123,7 @@ def test_seeds_that_disagree_widen_the_interval(random):
     assert wide.low < wide.difference - 0.05 < wide.difference + 0.05 < wide.high
 
 
-def test_equal_models_are_not_told_apart_and_others_are(random):
+def test_equal_models_are_not_distinguished_and_others_are(random):
     queries = random.random(300)
     values = {
         "good": queries + 0.1 + 0.1 * random.standard_normal((3, 300)),

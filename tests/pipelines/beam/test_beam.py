@@ -29,7 +29,7 @@ MARK = "CS_KERAS_TEST_OF_BEAM"
 
 
 class Listener(SilentProgress):
-    """Keeps what it is told."""
+    """Records what is reported to it."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -90,7 +90,7 @@ def test_a_part_that_kills_every_worker_is_given_up(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [FLAGS, FLAGS[:1]], ids=["processes", "one process"])
-def test_a_workers_error_is_told_as_it_is_and_repeating_makes_what_is_missing(
+def test_a_workers_error_is_reported_as_it_is_and_repeating_makes_what_is_missing(
     flags: list[str], folder: Path
 ) -> None:
     maker = NoteMaker(folder, "refused")

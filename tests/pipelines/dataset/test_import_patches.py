@@ -250,7 +250,7 @@ def test_unusable_tracks_are_left_out_with_the_reason_and_stay_so(tmp_path):
     holds(tmp_path / "out", frames)
 
 
-def test_a_track_in_two_files_is_told(tmp_path):
+def test_a_track_in_two_files_is_reported(tmp_path):
     urls = [write_thesis(tmp_path / name, TRACKS) for name in ("a.h5", "b.h5")]
     with pytest.raises(
         DataError, match=r"Track 'a' is in .*a\.h5 and in .*b\.h5; expected each track once\."
@@ -282,7 +282,7 @@ def test_more_files_can_be_appended(tmp_path):
         ("", "the file is empty"),
     ],
 )
-def test_a_table_that_is_not_as_it_must_be_is_told(tmp_path, text, message):
+def test_a_table_that_is_not_as_it_must_be_is_reported(tmp_path, text, message):
     (tmp_path / "tracks.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_items(tmp_path / "tracks.csv")
@@ -293,10 +293,10 @@ def test_the_command_line(tmp_path, capsys):
     (tmp_path / "tracks.csv").write_text("track_id,artist\ns0-0,A\nnone,B\n")
     arguments = ["import-patches", *urls, "--out", tmp_path / "out", "--tracks", tmp_path / "tracks.csv"]
     assert run(*arguments, *OPTIONS, "--folds", "file", "--dtype", "float32") == 0
-    told = capsys.readouterr()
-    assert "30 tracks of 1260 frames, 30 of them new and verified, 0 left out." in told.out
-    assert "describes 1 of the 30 tracks in the files, and 1 that are not in them" in told.err
-    assert f"fold 9: {urls[9]}" in told.err
+    printed = capsys.readouterr()
+    assert "30 tracks of 1260 frames, 30 of them new and verified, 0 left out." in printed.out
+    assert "describes 1 of the 30 tracks in the files, and 1 that are not in them" in printed.err
+    assert f"fold 9: {urls[9]}" in printed.err
     holds(tmp_path / "out", frames, "float32")
 
 

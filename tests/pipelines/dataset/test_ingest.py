@@ -71,7 +71,7 @@ def _folds(out: Path) -> tuple[np.ndarray, np.ndarray]:
     return tracks.ids, tracks.numbers("fold")
 
 
-def test_a_lost_shard_is_told_when_its_recordings_are_not_given(tmp_path: Path) -> None:
+def test_a_lost_shard_is_reported_when_its_recordings_are_not_given(tmp_path: Path) -> None:
     made, out = recordings(tmp_path, 12), tmp_path / "out"
     ingest(made, out, BY_TRACK)
     first = pq.read_table(out / "tracks.parquet").to_pylist()[0]
@@ -122,7 +122,7 @@ def test_an_altered_track_is_named_before_training(tmp_path: Path) -> None:
         Dataset(out).verify()
 
 
-def test_another_shard_under_the_same_name_is_told(tmp_path: Path) -> None:
+def test_another_shard_under_the_same_name_is_reported(tmp_path: Path) -> None:
     made, out = recordings(tmp_path, 12), tmp_path / "out"
     ingest(made, out, BY_TRACK)
     first, second = sorted(out.glob("shards/*/*.h5"))[:2]

@@ -1,4 +1,4 @@
-"""Datasets without sound: made, added to, checked, repaired; and what of a mixed one can be heard."""
+"""Datasets without audio: made, extended, checked, repaired; and the audio of mixed ones."""
 
 from pathlib import Path
 
@@ -154,7 +154,7 @@ def write_mixed(folder: Path) -> Path:
     return folder
 
 
-def test_of_a_mixed_dataset_the_rest_is_heard(tmp_path: Path) -> None:
+def test_tracks_with_audio_of_a_mixed_dataset_are_used(tmp_path: Path) -> None:
     dataset = Dataset(write_mixed(tmp_path / "mixed"))
     assert dataset.tracks.has_audio.tolist() == [True, False, True]
     assert dataset.read_track(2)[:, 0].tolist() == [100, 101, 102, 103, 104]
@@ -184,7 +184,7 @@ def test_a_mixed_dataset_is_whole(tmp_path: Path) -> None:
         ({"n_frames": -1}, "a track without frames or with a negative position"),
     ],
 )
-def test_a_place_that_cannot_be_is_told(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_an_invalid_position_is_reported(changes: dict[str, object], message: str, tmp_path: Path) -> None:
     folder = write_mixed(tmp_path / "mixed")
     change_table(folder, lambda rows: rows[1].update(changes))
     with pytest.raises(DataError, match=message):
@@ -201,7 +201,7 @@ def test_a_lost_document_of_items_is_made_again(tmp_path: Path) -> None:
     assert read_info(out) == info and not check_dataset(out).errors
 
 
-def test_an_altered_table_of_items_is_told(tmp_path: Path) -> None:
+def test_an_altered_table_of_items_is_reported(tmp_path: Path) -> None:
     out = tmp_path / "out"
     ingest_items(read_items(write(tmp_path, many())), out, "artist")
     change_table(out, lambda rows: rows.pop())

@@ -20,7 +20,7 @@ LABELS = ("=jazz", "[bold]rock", "hip\nhop")
 
 @pytest.fixture
 def features(tmp_path: Path) -> Path:
-    """Features that tell three labels apart, of tracks 0, 1, 2, 0, …"""
+    """Features that separate three labels, of tracks 0, 1, 2, 0, …"""
     rng = np.random.default_rng(0)
     matrix = (2 * np.eye(3, 8)[np.arange(N) % 3] + rng.standard_normal((N, 8))).astype(np.float32)
     ids = np.array([f"t{number}" for number in range(N)])
@@ -95,7 +95,9 @@ def test_genres_of_a_dataset(demo: Path, tmp_path: Path, capfd: pytest.CaptureFi
     chosen = np.arange(len(tracks))[5:]  # the others have no features
     genres = [genres[0] for genres in tracks.table["genres"].to_pylist()]
     kinds = {genre: number for number, genre in enumerate(sorted(set(genres)))}
-    matrix = np.array([[kinds[genres[row]], 1.0] for row in chosen], np.float32)  # as if heard without fail
+    matrix = np.array(
+        [[kinds[genres[row]], 1.0] for row in chosen], np.float32
+    )  # as if classified without error
     path = tmp_path / "features.npz"
     write_vectors(path, tracks.ids[chosen], {"features": matrix})
     assert run("classify", path, "--dataset", demo, "--n-folds", 3, "--out", tmp_path / "out.json") == 0
@@ -171,7 +173,7 @@ def test_bad_input_gets_one_sentence(
         ),
     ],
 )
-def test_features_that_are_none_are_told(
+def test_features_that_are_none_are_reported(
     arrays: dict[str, np.ndarray], expected: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     np.savez(tmp_path / "f.npz", **arrays)

@@ -306,7 +306,7 @@ class Lines:
         yield advance
 
 
-def test_judging_tells_how_far_it_is() -> None:
+def test_evaluation_reports_its_progress() -> None:
     lines = Lines()
     reference = make_reference(*make_catalogue(), make_listening())
     evaluator = Evaluator(reference, SETTINGS, 0, lines)
@@ -355,6 +355,6 @@ def test_a_single_test_track_has_no_similarity_lists() -> None:
     assert "similarity" not in evaluator.reference_predictors["popularity-ranking"].overlap
 
 
-def test_no_test_track_with_factors_is_told() -> None:
+def test_no_test_track_with_factors_is_reported() -> None:
     with pytest.raises(DataError, match="No test track has listening"):
         make_evaluator(n_test=0)

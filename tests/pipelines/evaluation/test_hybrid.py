@@ -71,15 +71,15 @@ def shown(found: HybridResults, kind: str, name: str) -> list[float]:
     return [row.overlap for row in found.overlap[kind][name].values()]
 
 
-def test_sound_that_is_right_is_never_left(dataset: Path, tmp_path: Path) -> None:
+def test_perfect_audio_predictions_are_always_used(dataset: Path, tmp_path: Path) -> None:
     found = compare(dataset, tmp_path, 0.0)
     assert found.threshold is None
     for kind in (SIMILARITY, DOT):
         assert shown(found, kind, SWITCHING) == shown(found, kind, SOUND)
-        heard = shown(found, kind, LISTENING)
-        assert len(heard) == len(LISTENS) - 1
-        assert heard[-1] > heard[0]
-        assert heard[0] < shown(found, kind, SOUND)[0]
+        fold_in = shown(found, kind, LISTENING)
+        assert len(fold_in) == len(LISTENS) - 1
+        assert fold_in[-1] > fold_in[0]
+        assert fold_in[0] < shown(found, kind, SOUND)[0]
 
 
 def test_sound_that_says_nothing_is_left_at_once(dataset: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a report says of predictions whose worth is known, from the run folders that judging leaves."""
+"""Reports of predictions of known quality, from the run folders that evaluation writes."""
 
 from collections.abc import Mapping
 from pathlib import Path

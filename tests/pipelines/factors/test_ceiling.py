@@ -55,9 +55,9 @@ def test_firm_factors_agree_and_noise_does_not() -> None:
     warning = warn_of_noise({"ceiling": noise.agreement})
     share = noise.agreement["second_seed"]["similarity"][0]["overlap"]
     assert share < 0.5 and warning is not None and f"agrees on only {share:.1%}" in warning
-    told = describe_agreement({"ceiling": noise.agreement})
-    assert told.startswith(f"another seed agrees on {share:.1%} by similarity and ")
-    assert "; halves of the playlists agree on " in told and told.endswith(" of the top 10")
+    description = describe_agreement({"ceiling": noise.agreement})
+    assert description.startswith(f"another seed agrees on {share:.1%} by similarity and ")
+    assert "; halves of the playlists agree on " in description and description.endswith(" of the top 10")
 
 
 def test_lists_longer_than_the_test_tracks_are_not_available() -> None:

@@ -23,7 +23,7 @@ from pipelines.factors.select import SelectionConfig, make_selected_factors, sel
 from tests.pipelines.planted import RANK, draw_interactions, write_planted
 
 QUICK = SelectionConfig(Grid((4, RANK), (5.0,), (1.0,), (2,)))
-FEW = 150  # playlists: enough where no number is judged
+FEW = 150  # playlists: enough where no value is compared
 
 
 @pytest.fixture
@@ -95,14 +95,14 @@ def test_measurements_by_an_independent_path(dataset):
     fits = [
         fit_protocol(sample.kept, sample.is_train, dataclasses.replace(setting, seed=seed)) for seed in (7, 8)
     ]
-    heard = np.asarray(sample.kept.sum(axis=0)).ravel() > 0
+    played = np.asarray(sample.kept.sum(axis=0)).ravel() > 0
     for split, mean in (
         (sample.is_train, measured.seeds_train),
         (~sample.is_train, measured.seeds_validation),
     ):
         lists = []
         for fit in fits:
-            similar = cosine_similarity(fit.item_factors[split & heard].astype(np.float64))
+            similar = cosine_similarity(fit.item_factors[split & played].astype(np.float64))
             np.fill_diagonal(similar, -np.inf)
             lists.append(np.argsort(-similar, axis=1)[:, :10])
         shared = [len(np.intersect1d(a, b)) / 10 for a, b in zip(*lists, strict=True)]
@@ -187,11 +187,11 @@ def test_settings_that_cannot_be_fitted_do_not_stop_the_others(dataset, listenin
     assert [one.setting.alpha for one in selection.results] == [5.0]
     (failure,) = selection.failures
     assert failure.setting.alpha == 1e300 and "normal equations cannot be solved" in failure.reason
-    hopeless = SelectionConfig(Grid((4,), (1e300,), (1.0,), (2,)))
+    impossible = SelectionConfig(Grid((4,), (1e300,), (1.0,), (2,)))
     with pytest.raises(
         DataError, match="None of the 1 settings can be fitted; the first: the normal equations"
     ):
-        select_factors(listening, dataset, hopeless)
+        select_factors(listening, dataset, impossible)
 
 
 def test_factors_are_made_as_recommended(dataset, listening):

@@ -98,11 +98,11 @@ def test_features_depend_on_the_track_alone(
     predict_dataset(hidden, DatasetTracks(demo), "all", tmp_path / "all.npz")
     predict_dataset(hidden, DatasetTracks(demo), "test", tmp_path / "test.npz")
     result = predict_recordings(hidden, [demo / "source" / "audio"], "auto", tmp_path / "audio.npz")
-    everything, test, heard = (load(tmp_path / f"{name}.npz") for name in ("all", "test", "audio"))
+    everything, test, from_audio = (load(tmp_path / f"{name}.npz") for name in ("all", "test", "audio"))
     tracks = Dataset(demo).tracks
     assert np.array_equal(test["features"], everything["features"][tracks.in_split("test")])
-    assert np.array_equal(heard["features"], everything["features"][np.argsort(everything["track_ids"])])
-    assert result == Predicted(60, heard["features"].shape[1], {})
+    assert np.array_equal(from_audio["features"], everything["features"][np.argsort(everything["track_ids"])])
+    assert result == Predicted(60, from_audio["features"].shape[1], {})
 
 
 def test_parts_of_another_layer_are_not_taken(

@@ -331,7 +331,7 @@ def test_a_signature_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"dtype": "float17"}, "not as .* writes it"),
     ],
 )
-def test_a_signature_that_is_not_valid_is_told(
+def test_a_signature_that_is_not_valid_is_reported(
     change: dict[str, object], expected: str, tmp_path: Path
 ) -> None:
     write_signature(tmp_path, DatasetInfo(), Scaler("none", np.zeros(2, np.float32), np.ones(2, np.float32)))
@@ -388,7 +388,7 @@ def test_recordings_of_one_name_are_refused(runs: dict[str, Path], tmp_path: Pat
 @pytest.mark.parametrize(
     ("source", "expected"), [("missing.wav", "no file or folder"), ("empty", "no audio in")]
 )
-def test_audio_that_is_not_there_is_told(
+def test_audio_that_is_not_there_is_reported(
     source: str, expected: str, runs: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()

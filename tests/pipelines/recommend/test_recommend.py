@@ -23,7 +23,7 @@ from tests.data.small import change_table, write_small
 #          t0 t1  t2  t3  t4 t5  t6  t7   t8  t9
 FOLDS = [0, 1, 2, 3, 0, 7, 8, 8, 9, 9]
 TRUE = [0, 10, 20, 90, 0, 50, 30, 180, 5, 60]  # degrees; t4 has no listening
-HEARD = [np.nan] * 5 + [40, 25, 170, 15, 1]  # only new tracks
+PREDICTED = [np.nan] * 5 + [40, 25, 170, 15, 1]  # only new tracks
 ARTISTS = ["Ann", "Ann", "Bob", "Bob", "", "Cy", "Ann", "Cy", "Dee", "Dee"]
 
 
@@ -70,7 +70,9 @@ def run(dataset: Path, tmp_path: Path) -> Path:
     data = digest([Dataset(dataset).digest, load_factors(dataset / "factors" / "wmf.npz").digest])
     (folder / "config.json").write_text(json.dumps({"data_digest": data}))
     ids = np.array([f"t{number}" for number in range(5, 10)])
-    write_npz(folder / "predictions.npz", track_ids=ids, factors=at(HEARD)[5:], scaled_factors=at(HEARD)[5:])
+    write_npz(
+        folder / "predictions.npz", track_ids=ids, factors=at(PREDICTED)[5:], scaled_factors=at(PREDICTED)[5:]
+    )
     (folder / "DONE").touch()
     return folder
 
@@ -95,7 +97,7 @@ def like(
     return list(listing.tracks)
 
 
-def test_new_tracks_are_where_they_are_heard_and_train_tracks_where_they_are_played(
+def test_new_tracks_use_predicted_factors_and_train_tracks_fitted_ones(
     catalogue: Catalogue,
 ) -> None:
     found = like(catalogue, "t0", k=9)
@@ -120,7 +122,7 @@ def test_the_true_list_is_by_listening_alone(catalogue: Catalogue) -> None:
     assert {one.factors for one in found} == {"reference"}
 
 
-def test_a_new_seed_is_where_it_is_heard(catalogue: Catalogue) -> None:
+def test_a_new_seed_uses_its_predicted_factors(catalogue: Catalogue) -> None:
     assert ids(like(catalogue, "t9", k=2)) == ["t0", "t1"]
     assert ids(like(catalogue, "t9", k=1, by_interactions=True)) == ["t5"]  # 60 degrees, and 50
 

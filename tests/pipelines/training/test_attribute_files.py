@@ -25,7 +25,7 @@ TABLE = """track_id,title,tempo,key,moods,
 t1,One,120.5,C,calm|warm,x
 t2,Two,,D,,y
 """
-DEAF = ["attributes", "attributes-linear", "genre-label", "genre-label-linear"]
+SILENT = ["attributes", "attributes-linear", "genre-label", "genre-label-linear"]
 
 
 def write(folder: Path, content: str, name: str = "f.csv") -> Path:
@@ -141,7 +141,7 @@ def test_bad_arrays_are_one_sentence(arrays: dict[str, np.ndarray], message: str
         read_attributes(tmp_path / "f.npz")
 
 
-def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+def test_an_invalid_file_is_reported(tmp_path: Path) -> None:
     for name in ("none.csv", "none.npz"):
         with pytest.raises(StorageError, match="there is no such file"):
             read_attributes(tmp_path / name)
@@ -150,7 +150,7 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("assignment", ["key", "=labels", "key=ordinal"])
-def test_bad_kinds_are_told(assignment: str) -> None:
+def test_invalid_kinds_are_reported(assignment: str) -> None:
     with pytest.raises(ConfigError, match="Received: "):
         parse_kinds((assignment,))
 
@@ -164,18 +164,18 @@ def tracks(*genres: list[str], sound: int = 0) -> Tracks:
 
 
 def test_models_are_chosen_by_what_there_is() -> None:
-    heard, silent = tracks(["pop"], sound=1), tracks(["pop"])
-    assert choose_models(None, heard, False) == (list(DEFAULT_MODELS), [])
-    assert choose_models(None, heard, True) == ([*DEFAULT_MODELS, "attributes"], [])
-    able, unable = choose_models("all", heard, False)
-    assert set(DEAF[:2]) <= set(unable) and {*DEFAULT_MODELS, *DEAF[2:]} <= set(able)
+    with_audio, silent = tracks(["pop"], sound=1), tracks(["pop"])
+    assert choose_models(None, with_audio, False) == (list(DEFAULT_MODELS), [])
+    assert choose_models(None, with_audio, True) == ([*DEFAULT_MODELS, "attributes"], [])
+    able, unable = choose_models("all", with_audio, False)
+    assert set(SILENT[:2]) <= set(unable) and {*DEFAULT_MODELS, *SILENT[2:]} <= set(able)
     assert sorted(able + unable) == sorted(MODEL_FILES)
-    assert {*DEFAULT_MODELS, *DEAF} <= set(choose_models("all", heard, True)[0])
+    assert {*DEFAULT_MODELS, *SILENT} <= set(choose_models("all", with_audio, True)[0])
     able, unable = choose_models(None, silent, True)
-    assert able == DEAF and unable == [key for key in MODEL_FILES if key not in DEAF]
-    assert choose_models(None, silent, False)[0] == DEAF[2:]
-    assert choose_models(None, tracks([]), True)[0] == DEAF[:2]
-    assert choose_models("all", tracks(["pop"], [], sound=1), True)[0] == DEAF
+    assert able == SILENT and unable == [key for key in MODEL_FILES if key not in SILENT]
+    assert choose_models(None, silent, False)[0] == SILENT[2:]
+    assert choose_models(None, tracks([]), True)[0] == SILENT[:2]
+    assert choose_models("all", tracks(["pop"], [], sound=1), True)[0] == SILENT
     message = "1 of 1 tracks of the dataset have no sound, no train track has genres"
     with pytest.raises(DataError, match=message):
         choose_models(None, tracks([]), False)
@@ -185,9 +185,7 @@ def test_what_cannot_run_is_refused_with_what_can(tmp_path: Path) -> None:
     mixed = tracks(["pop"], [], [], sound=2)
     given = align(read_attributes(write(tmp_path, "id,x\nt0,1\n")), mixed.ids, "d")
     baselines = {key: get_baseline(key) for key in ("cnn-bn", "attributes", "genre-label")}
-    message = (
-        f"cnn-bn needs sound, and 1 of 3 tracks .* have no sound; models that need none: {', '.join(DEAF)}"
-    )
+    message = f"cnn-bn needs sound, and 1 of 3 tracks .* have no sound; models that need none: {', '.join(SILENT)}"
     with pytest.raises(ConfigError, match=message):
         require_input(baselines["cnn-bn"], mixed, given)
     with pytest.raises(ConfigError, match="attributes needs a table of attributes: name one by --features"):
@@ -200,9 +198,9 @@ def test_what_cannot_run_is_refused_with_what_can(tmp_path: Path) -> None:
 
 
 def test_models_learn_from_what_they_need(tmp_path: Path) -> None:
-    heard = tracks(["pop"], [], sound=2)
-    given = align(read_attributes(write(tmp_path, "id,x\nt0,1\n")), heard.ids, "d")
-    assert choose_attributes(get_baseline("bot"), heard, given) is None
-    assert choose_attributes(get_baseline("attributes-linear"), heard, given) is given
-    genres = choose_attributes(get_baseline("genre-label"), heard, given)
+    with_audio = tracks(["pop"], [], sound=2)
+    given = align(read_attributes(write(tmp_path, "id,x\nt0,1\n")), with_audio.ids, "d")
+    assert choose_attributes(get_baseline("bot"), with_audio, given) is None
+    assert choose_attributes(get_baseline("attributes-linear"), with_audio, given) is given
+    genres = choose_attributes(get_baseline("genre-label"), with_audio, given)
     assert genres is not None and genres.has.tolist() == [True, False]

@@ -209,7 +209,7 @@ def test_new_items_are_encoded_as_those_of_training(
 
 
 @pytest.mark.slow
-def test_what_a_model_of_attributes_takes_is_told(
+def test_what_a_model_of_attributes_takes_is_reported(
     planted: Planted, dataset: Path, runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     trained, out = read_run(finished(runs, "attributes")), tmp_path / "out.npz"
@@ -323,7 +323,7 @@ def test_items_may_be_artists(few: tuple[Planted, Path], tmp_path: Path) -> None
     assert overlap(runs, "attributes-linear")["low"] > overlap(runs, "attributes-linear")["chance"]
 
 
-def test_models_that_hear_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_audio_models_are_rejected(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     planted = write_items(tmp_path, n_items=60, n_plays=2400)
     out = tmp_path / "dataset"
     assert run("ingest", "--no-audio", "--tracks", planted.items, "--out", out) == 0

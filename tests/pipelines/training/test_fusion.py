@@ -24,7 +24,7 @@ from tests.command_line import run
 from tests.pipelines.planted_evidence import AUDIO, Planted, write_evidence
 
 N_TRACKS = 1500
-EAR = {
+ENCODER = {
     "model": {"filters": 8, "pool_frames": [1], "pool_mels": [1], "dense": [32], "batch_norm": False},
     "training": {"learning_rate": 3e-3, "epochs": 6, "batch_size": 64},
     "front_end": {"n_mels": 8, "f_max": 1000.0},
@@ -33,13 +33,13 @@ EAR = {
 HEAD = {"model": {"dense": [64], "dropout": 0.0}, "training": {"epochs": 40}}
 QUICK = {
     "evaluation": {"n_permutations": 9, "n_bootstrap": 10, "ks": [10]},
-    "models": {"cnn-bn": EAR}
+    "models": {"cnn-bn": ENCODER}
     | dict.fromkeys(
         ("attributes", "genre-label", "fusion", "fusion-genres", "estimated-attributes", "fusion-estimated"),
         HEAD,
     ),
 }
-"""A tiny ear and small heads, which learn what was planted in seconds."""
+"""A tiny audio model and small heads, which learn the planted factors in seconds."""
 
 # Distances of what was learnt from 1,000 tracks to that of the known best prediction, on the very same test tracks:
 # a small network loses a few hundredths, most where half of them lack a branch; to be better would be a leak.
@@ -47,7 +47,7 @@ LOSS = 0.06
 LUCK = 0.01
 
 
-class GenrePredictions(SilentProgress):
+class RecordedLines(SilentProgress):
     """Remembers the lines, and is interrupted at one of them."""
 
     def __init__(self, until: str = "never") -> None:
@@ -114,7 +114,7 @@ def assert_near(pair: tuple[float, float]) -> None:
 
 
 @pytest.mark.slow
-def test_it_comes_to_what_all_evidence_together_can_tell(planted: Planted, fused: Path) -> None:
+def test_it_reaches_what_all_inputs_together_can_explain(planted: Planted, fused: Path) -> None:
     both = distances(fused, planted, planted.by_audio + planted.by_attributes)
     assert_near(both)
     for alone in (planted.by_audio, planted.by_attributes):
@@ -122,7 +122,7 @@ def test_it_comes_to_what_all_evidence_together_can_tell(planted: Planted, fused
 
 
 @pytest.mark.slow
-def test_without_any_attributes_it_is_as_good_as_its_ear(planted: Planted, runs: Path) -> None:
+def test_without_any_attributes_it_is_as_good_as_its_audio_branch(planted: Planted, runs: Path) -> None:
     folder = train(planted, runs, "fusion", None)
     assert_near(distances(folder, planted, planted.by_audio))
     (_, left_out) = read_json(folder / "training.json")["notes"]
@@ -163,9 +163,9 @@ def test_tracks_without_sound_have_their_attributes(
     assert run("predict", folder, planted.folder, "--out", out) == 0
     with np.load(out) as stored:
         assert stored["track_ids"].tolist() == planted.ids[has_audio].tolist()
-    told = capfd.readouterr().err
-    assert "no --features: tracks are predicted without the branch attributes" in told
-    assert "left out t00010: it has nothing that a branch takes in" in told
+    printed = capfd.readouterr().err
+    assert "no --features: tracks are predicted without the branch attributes" in printed
+    assert "left out t00010: it has nothing that a branch takes in" in printed
 
 
 def table_file(planted: Planted, folder: Path) -> Path:
@@ -208,7 +208,7 @@ def test_new_predictions_are_those_of_training(
 
 
 @pytest.mark.slow
-def test_what_was_heard_before_a_kill_is_not_heard_again(
+def test_what_was_predicted_before_a_kill_is_not_predicted_again(
     planted: Planted, fused: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [
@@ -245,19 +245,19 @@ def test_a_branch_is_what_its_own_run_would_be(planted: Planted, fused: Path, ru
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     encodings = [folder / "attributes.json" for folder in (alone, fused / "branches" / "attributes")]
     assert encodings[0].read_bytes() == encodings[1].read_bytes()
-    told = read_json(fused / "training.json")
-    assert list(told["branches"]) == ["cnn-bn", "attributes"]
+    training = read_json(fused / "training.json")
+    assert list(training["branches"]) == ["cnn-bn", "attributes"]
     own = read_json(alone / "training.json")
-    assert told["branches"]["attributes"]["val_loss"] == own["history"][own["best_epoch"] - 1]["val_loss"]
-    assert told["seconds"] > sum(epoch["seconds"] for epoch in told["history"])
+    assert training["branches"]["attributes"]["val_loss"] == own["history"][own["best_epoch"] - 1]["val_loss"]
+    assert training["seconds"] > sum(epoch["seconds"] for epoch in training["history"])
 
 
 @pytest.mark.slow
 def test_branches_are_shared(planted: Planted, fused: Path, runs: Path) -> None:
-    told = GenrePredictions()
-    train(planted, runs, "fusion-genres", every(N_TRACKS), told)
-    assert any(line.startswith("genre-label: epoch ") for line in told.lines)
-    assert not any(line.startswith(("cnn-bn: epoch ", "attributes: epoch ")) for line in told.lines)
+    progress = RecordedLines()
+    train(planted, runs, "fusion-genres", every(N_TRACKS), progress)
+    assert any(line.startswith("genre-label: epoch ") for line in progress.lines)
+    assert not any(line.startswith(("cnn-bn: epoch ", "attributes: epoch ")) for line in progress.lines)
 
 
 @pytest.mark.slow
@@ -266,10 +266,10 @@ def test_an_interrupted_fusion_goes_on_to_the_same_numbers(
     until: str, planted: Planted, fused: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(planted, tmp_path, "fusion", every(N_TRACKS), GenrePredictions(until))
-    told = GenrePredictions()
-    folder = train(planted, tmp_path, "fusion", every(N_TRACKS), told)
-    assert not any(line.startswith("cnn-bn: epoch 1 of") for line in told.lines)
+        train(planted, tmp_path, "fusion", every(N_TRACKS), RecordedLines(until))
+    progress = RecordedLines()
+    folder = train(planted, tmp_path, "fusion", every(N_TRACKS), progress)
+    assert not any(line.startswith("cnn-bn: epoch 1 of") for line in progress.lines)
     assert (folder / "predictions.npz").read_bytes() == (fused / "predictions.npz").read_bytes()
     assert not list(tmp_path.rglob("checkpoint"))
 
@@ -288,17 +288,20 @@ def test_settings_of_a_branch_are_those_of_its_own_run_unless_they_are_set() -> 
 
 @pytest.mark.slow
 def test_audible_attributes_are_estimated_from_sound(planted: Planted, tmp_path: Path) -> None:
-    """Numbers that are levels, and a word for each sign of the first: all that there is to hear."""
-    words = [("low",) if value < 0 else ("high",) for value in planted.heard[:, 0].tolist()]
-    columns = {"level": NumericColumn(planted.heard.copy()), "word": LabelColumn(tuple(words), "categorical")}
-    table, told = make_table(planted.ids.tolist(), columns, "the table"), GenrePredictions()
+    """Numbers that are levels, and a word for each sign of the first: everything is audible."""
+    words = [("low",) if value < 0 else ("high",) for value in planted.audible[:, 0].tolist()]
+    columns = {
+        "level": NumericColumn(planted.audible.copy()),
+        "word": LabelColumn(tuple(words), "categorical"),
+    }
+    table, progress = make_table(planted.ids.tolist(), columns, "the table"), RecordedLines()
     models = ["estimated-attributes", "fusion-estimated"]
-    done = run_baselines(planted.folder, models, tmp_path, QUICK, table=table, progress=told)
+    done = run_baselines(planted.folder, models, tmp_path, QUICK, table=table, progress=progress)
     assert not done.failed
     folder, fused = done.runs
     assert_near(distances(folder, planted, planted.by_audio))
     assert_near(distances(fused, planted, planted.by_audio))
-    assert sum(line == "cnn-bn: learns attributes, as 6 numbers" for line in told.lines) == 1
+    assert sum(line == "cnn-bn: learns attributes, as 6 numbers" for line in progress.lines) == 1
     training = read_json(folder / "training.json")
     found = training["branches"]["cnn-bn"]["estimates"]
     assert found["r2"] > 0.9 and found["auc"] > 0.95 and (found["n_numbers"], found["n_labels"]) == (4, 2)
@@ -321,10 +324,10 @@ def test_estimates_are_means_over_sequences_before_they_lead_to_factors(
     folder = train(planted, tmp_path, "estimated-attributes", half(N_TRACKS))
     notes = read_json(folder / "training.json")["notes"]
     assert "525 of 1050 train tracks have no attributes: the ear left them out" in notes
-    ear, head = load_model(folder / "model.keras").layers[-2:]
+    audio_model, head = load_model(folder / "model.keras").layers[-2:]
     predict = track_function(read_run(folder))
     frames = np.random.default_rng(0).lognormal(0, 3, (12, AUDIO.n_bins)).astype(np.float32)
-    estimates = ear(frames.reshape(3, 4, -1), training=False).numpy()
+    estimates = audio_model(frames.reshape(3, 4, -1), training=False).numpy()
     expected = head(estimates.mean(axis=0, keepdims=True), training=False).numpy()[0]
     # Float32 sums in another order.
     np.testing.assert_allclose(predict(frames), expected, rtol=1e-4, atol=1e-5)
@@ -341,7 +344,7 @@ def test_estimates_are_means_over_sequences_before_they_lead_to_factors(
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown": ({"branches": ["cnn-bn", "ear"]}, "There is no model 'ear'"),
+    "unknown": ({"branches": ["cnn-bn", "none"]}, "There is no model 'none'"),
     "itself": ({"branches": ["cnn-bn", "fusion-genres"]}, "no fusions themselves"),
     "one": ({"branches": ["cnn-bn"]}, "at least two models"),
     "other": ({"branch_settings": {"bot": {}}}, "must be of cnn-bn, attributes. Received: 'bot'"),

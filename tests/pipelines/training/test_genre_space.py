@@ -1,4 +1,4 @@
-"""A space of genres learnt from sound that tells them: runs, judgement by another collection, and no leakage."""
+"""Genre spaces learnt from audio that determines the genre: runs, evaluation on another collection, no leakage."""
 
 import csv
 import json
@@ -58,10 +58,10 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(data, tmp_path_factory.mktemp("runs"))
 
 
-def test_what_the_sound_tells_is_told(data: Path, trained: Path) -> None:
-    with np.load(trained / "genres.npz") as told:
-        assert told["genres"].tolist() == list(GENRES)
-        probabilities, ids, is_test = told["probabilities"], told["track_ids"].tolist(), told["is_test"]
+def test_genres_of_the_audio_are_predicted(data: Path, trained: Path) -> None:
+    with np.load(trained / "genres.npz") as genres:
+        assert genres["genres"].tolist() == list(GENRES)
+        probabilities, ids, is_test = genres["probabilities"], genres["track_ids"].tolist(), genres["is_test"]
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)  # float32 sums
     rows = [int(track_id[1:]) for track_id in ids]
@@ -80,8 +80,8 @@ def test_lists_are_near_in_genre_space(trained: Path) -> None:
     assert beyond["model"]["genre_entropy"] < beyond["random"]["genre_entropy"]
     assert beyond["model"]["diversity"] < beyond["random"]["diversity"]
     assert "shared_genre" not in beyond["popularity-ranking"]
-    with np.load(trained / "genres.npz") as told, np.load(trained / "predictions.npz") as predicted:
-        np.testing.assert_array_equal(predicted["places"], told["probabilities"])
+    with np.load(trained / "genres.npz") as genres, np.load(trained / "predictions.npz") as predicted:
+        np.testing.assert_array_equal(predicted["places"], genres["probabilities"])
 
 
 def test_the_model_predicts_the_mean_over_sequences(data: Path, trained: Path) -> None:
@@ -173,17 +173,17 @@ def rows_of(path: Path, table: str) -> dict[tuple[str, str], float]:
         }
 
 
-def test_the_command_prints_what_the_run_told(
+def test_the_command_prints_the_predictions_of_the_run(
     trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run("genres", trained, "--track", "t008", "--track", "t019", "--out", tmp_path) == 0
     printed = capfd.readouterr().out
     assert "18 of 18 test tracks that the run was not trained on are judged" in " ".join(printed.split())
     assert "t008 (its genres: Treble)" in printed and "█" in printed
-    with np.load(trained / "genres.npz") as told:
-        best, is_test = told["probabilities"].argmax(axis=1), told["is_test"]
-        truth = np.array([genre_of(int(track_id[1:])) for track_id in told["track_ids"]])
-        shares = dict(zip(told["track_ids"].tolist(), told["probabilities"].tolist(), strict=True))
+    with np.load(trained / "genres.npz") as genres:
+        best, is_test = genres["probabilities"].argmax(axis=1), genres["is_test"]
+        truth = np.array([genre_of(int(track_id[1:])) for track_id in genres["track_ids"]])
+        shares = dict(zip(genres["track_ids"].tolist(), genres["probabilities"].tolist(), strict=True))
     accuracy = rows_of(tmp_path / "tables.csv", "Accuracy")
     assert accuracy["classifier", "accuracy"] == np.mean(best[is_test] == truth[is_test])
     assert accuracy["commonest genre: Bass", "accuracy"] == np.mean(truth[is_test] == 0)
@@ -199,7 +199,7 @@ def test_the_command_prints_what_the_run_told(
         assert "<svg" in (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
 
 
-def test_another_collection_is_judged_by_its_own_labels(
+def test_another_collection_is_evaluated_by_its_own_labels(
     trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     labels = [[[name.upper() for name in GENRES][genre_of(row)]] for row in range(20)]
@@ -215,7 +215,7 @@ def test_another_collection_is_judged_by_its_own_labels(
     assert accuracy > 0.85  # the same sounds; track 2 is labelled wrongly
 
 
-def test_tracks_that_a_run_has_learnt_from_are_not_judged(
+def test_train_tracks_are_not_evaluated(
     data: Path, trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name, source in (("alone", []), ("given", [data])):
@@ -225,7 +225,7 @@ def test_tracks_that_a_run_has_learnt_from_are_not_judged(
     assert "18 of 18 test tracks" in " ".join(capfd.readouterr().out.split())
 
 
-def test_what_cannot_be_told_is_said(
+def test_invalid_arguments_are_reported(
     data: Path, trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run("genres", tmp_path) == 1
@@ -243,9 +243,9 @@ def test_what_cannot_be_told_is_said(
 def test_the_space_can_be_taken_as_features(data: Path, trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "features.npz"
     assert run("features", trained, data, "--split", "test", "--out", out) == 0
-    with np.load(out) as features, np.load(trained / "genres.npz") as told:
+    with np.load(out) as features, np.load(trained / "genres.npz") as genres:
         assert str(features["layer"]) == "genre-space_classifier/genres"
-        expected = told["probabilities"][told["is_test"]]
+        expected = genres["probabilities"][genres["is_test"]]
         np.testing.assert_allclose(features["features"], expected, atol=1e-6)  # float32, other batches
     keras.backend.clear_session()
     assert json.loads((trained / "config.json").read_text())["procedure"] == "genre_space"

@@ -21,7 +21,7 @@ MODELS = ("bot", "cnn-bn", "triplet", "choi-features", "multiscale-gaussian")
 
 
 def spoil_test_tracks(folder: Path, listening: Path) -> None:
-    """Replace the sound of all test tracks by noise, and deal their listening to other playlists."""
+    """Replace the sound of all test tracks by noise, and assign their interactions to other playlists."""
     rng = np.random.default_rng(0)
     dataset = Dataset(folder)
     names = np.array(dataset.tracks.strings("shard"))
@@ -39,8 +39,8 @@ def spoil_test_tracks(folder: Path, listening: Path) -> None:
     test_ids = set(dataset.tracks.ids[is_test].tolist())
     with open(listening, encoding="utf-8") as file:
         header, *table = csv.reader(file)
-    dealt = rng.permutation([row[0] for row in table if row[1] in test_ids]).tolist()
-    spoilt = [[dealt.pop(), row[1], "77"] if row[1] in test_ids else row for row in table]
+    shuffled = rng.permutation([row[0] for row in table if row[1] in test_ids]).tolist()
+    spoilt = [[shuffled.pop(), row[1], "77"] if row[1] in test_ids else row for row in table]
     with open(listening, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *spoilt])
 

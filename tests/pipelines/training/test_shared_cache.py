@@ -16,7 +16,7 @@ from pipelines.training.shared_cache import SHARED_FOLDER, shared_work
 from tests.command_line import SMALL, run
 
 
-class GenrePredictions(SilentProgress):
+class RecordedLines(SilentProgress):
     """Remembers the lines."""
 
     def __init__(self) -> None:
@@ -51,18 +51,18 @@ def test_another_process_waits_and_says_so(tmp_path: Path) -> None:
     process.start()
     try:
         assert ready.wait(60)
-        told, entered = GenrePredictions(), threading.Event()
+        progress, entered = RecordedLines(), threading.Event()
 
         def enter() -> None:
-            with shared_work(tmp_path, {"a": 1}, told):
+            with shared_work(tmp_path, {"a": 1}, progress):
                 entered.set()
 
         thread = threading.Thread(target=enter)
         thread.start()
-        assert told.waiting.wait(60) and not entered.is_set()
+        assert progress.waiting.wait(60) and not entered.is_set()
         done.set()
         thread.join(60)
-        assert entered.is_set() and told.lines[0].startswith("waiting for another process, which makes ")
+        assert entered.is_set() and progress.lines[0].startswith("waiting for another process, which makes ")
     finally:
         done.set()
         process.join(60)

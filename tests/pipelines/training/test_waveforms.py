@@ -197,8 +197,8 @@ def test_what_needs_samples_says_so(
     key: str, sentence: str, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run("run-baselines", demo, "--models", key, "--out", tmp_path, *TINY) == 1
-    told = capfd.readouterr().err
-    assert sentence in told and "Traceback" not in told
+    printed = capfd.readouterr().err
+    assert sentence in printed and "Traceback" not in printed
 
 
 def test_another_content_is_refused(

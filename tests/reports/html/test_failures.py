@@ -24,7 +24,7 @@ def test_a_failed_run_stands_in_its_place_with_the_reason(
     assert [run.label for run in group.runs] == ["bot", "lstm"] and not collected.left_out
 
 
-def test_a_failed_run_on_other_data_is_left_out_and_told(
+def test_a_failed_run_on_other_data_is_left_out_and_reported(
     runs: Path, make_run: MakeRun, make_failed: MakeRun
 ) -> None:
     make_run()
@@ -34,7 +34,7 @@ def test_a_failed_run_on_other_data_is_left_out_and_told(
     assert collected.left_out == ("2024-05-01-lstm-ffffffffff.partial, failed: it diverged",)
 
 
-def test_an_unreadable_failure_is_left_out_and_told(
+def test_an_unreadable_failure_is_left_out_and_reported(
     runs: Path, make_run: MakeRun, make_failed: MakeRun
 ) -> None:
     make_run()
@@ -62,7 +62,7 @@ def test_a_failed_model_has_a_row_and_a_note(runs: Path, make_run: MakeRun, make
     assert all(row.name != "cnn-60s" for other in others for row in other.rows)
 
 
-def test_csv_tells_why_a_model_failed(runs: Path, make_run: MakeRun, make_failed: MakeRun) -> None:
+def test_csv_has_the_reason_of_a_failure(runs: Path, make_run: MakeRun, make_failed: MakeRun) -> None:
     make_run()
     make_failed("lstm", "out of memory")
     lines = [

@@ -184,7 +184,7 @@ def check_sentence(error: CsKerasError, path: Path, message: str) -> None:
     assert "\n" not in str(error)
 
 
-def test_an_unreadable_run_is_left_out_and_told(runs: Path, make_run: MakeRun) -> None:
+def test_an_unreadable_run_is_left_out_and_reported(runs: Path, make_run: MakeRun) -> None:
     make_run()
     broken = make_run("2024-05-02-bot-0123456789", model="bot")
     (broken / "config.json").write_text("")

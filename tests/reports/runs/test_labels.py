@@ -6,7 +6,7 @@ from tests.reports.conftest import MakeRun
 from tests.reports.runs.test_collect import labels
 
 
-def test_labels_tell_in_which_settings_runs_of_one_model_differ(runs: Path, make_run: MakeRun) -> None:
+def test_labels_show_the_settings_in_which_runs_of_one_model_differ(runs: Path, make_run: MakeRun) -> None:
     for number, order in enumerate(("db_mel", "mel_db")):
         others = {"front_end": {"order": order, "n_mels": 128}, "training": {"epochs": 5}}
         make_run(f"2024-05-01-cnn-{number:010}", others=others)
@@ -14,7 +14,7 @@ def test_labels_tell_in_which_settings_runs_of_one_model_differ(runs: Path, make
     assert labels(runs) == [["bot", "cnn (front_end.order=db_mel)", "cnn (front_end.order=mel_db)"]]
 
 
-def test_labels_tell_copies_of_one_run_apart(runs: Path, make_run: MakeRun) -> None:
+def test_labels_distinguish_copies_of_one_run(runs: Path, make_run: MakeRun) -> None:
     make_run("2024-05-01-cnn-0123456789")
     make_run("2024-05-02-cnn-0123456789")
     assert labels(runs) == [["cnn (2024-05-01-cnn-0123456789)", "cnn (2024-05-02-cnn-0123456789)"]]

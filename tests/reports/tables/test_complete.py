@@ -143,11 +143,11 @@ def test_differences_are_tested_and_corrected(runs: Path, make_run: MakeRun) -> 
             cell = cell_of(table, other, "less_best_dot@5")
             assert cell is not None and cell.p == one.p_holm
             assert cell.value == pytest.approx(-abs(one.difference))
-    told = cell_of(table, "bot", "less_best_dot@5")
-    assert told is not None and told.marks == "*" and told.high is not None and told.high < 0
+    cell = cell_of(table, "bot", "less_best_dot@5")
+    assert cell is not None and cell.marks == "*" and cell.high is not None and cell.high < 0
     assert cell_of(table, best, "less_best_dot@5").text == "best"  # type: ignore[union-attr]
     alike = {name for name, key in strong(table_of(runs, "Overlap by dot product")) if key == "overlap@5"}
-    assert alike == {"cnn", "lstm"}  # of one noise, and so not told apart
+    assert alike == {"cnn", "lstm"}  # of one noise, so not significantly different
 
 
 def test_a_clear_winner_is_strong_alone(runs: Path, make_run: MakeRun) -> None:
@@ -191,20 +191,20 @@ def test_ready_made_factors_without_a_second_fit_have_no_ceiling(make_run: MakeR
     assert any(note.startswith("No ceiling:") for note in table.notes)
 
 
-def test_damaged_values_of_queries_are_told(make_run: MakeRun) -> None:
+def test_damaged_values_of_queries_are_reported(make_run: MakeRun) -> None:
     run = make_run()
     (run / "queries.npz").write_bytes(b"no zip")
     with pytest.raises(StorageError, match="queries.npz is not a whole npz file"):
         collect_runs(run)
 
 
-def test_firmness_of_the_factors_is_told(make_run: MakeRun) -> None:
+def test_firmness_of_the_factors_is_reported(make_run: MakeRun) -> None:
     run = make_run()
     evaluation = read_json(run / "evaluation.json")
     rows = [{"k": 10, "overlap": 0.4}]
     evaluation["factors"]["quality"] = {"ceiling": {"second_seed": {"similarity": rows, "dot": rows}}}
     write_json(run / "evaluation.json", evaluation)
     notes = only_section(run).notes
-    told = "another seed agrees on 40.0% by similarity and 40.0% by dot product of the top 10"
-    assert any(told in note for note in notes)
+    sentence = "another seed agrees on 40.0% by similarity and 40.0% by dot product of the top 10"
+    assert any(sentence in note for note in notes)
     assert any(note.startswith("Beware: another seed agrees on only 40.0%") for note in notes)

@@ -89,13 +89,13 @@ def test_chance_is_k_of_the_candidates(make_run: MakeRun) -> None:
     assert dot is not None and dot.value == 5 / 101 and dot.detail.startswith("± ")
 
 
-def test_small_overlaps_keep_the_digits_that_tell_them_from_chance(make_run: MakeRun) -> None:
+def test_small_overlaps_keep_the_digits_that_differ_from_chance(make_run: MakeRun) -> None:
     table = table_of(make_run(n_tracks=1201, ks=(1, 100)), "Overlap by similarity")
     chance = [cell_of(table, "chance", key) for key in ("overlap@1", "overlap@100")]
     assert [cell.text for cell in chance if cell] == ["0.083", "8.3"]
 
 
-def test_what_is_not_told_from_chance_has_no_mark(make_run: MakeRun) -> None:
+def test_overlaps_that_are_not_significant_have_no_mark(make_run: MakeRun) -> None:
     cell = cell_of(table_of(make_run(noise=1e6), "Overlap by similarity"), "random factors", "overlap@5")
     assert cell is not None and cell.p is not None and cell.p >= 0.01 and cell.marks == ""
 
@@ -170,7 +170,7 @@ def test_tied_lists_are_not_strong(runs: Path, make_run: MakeRun) -> None:
     assert {name for name, _ in strong(table_of(runs, "Overlap by similarity"))} == {"cnn"}
 
 
-def test_families_are_told_where_there_are_many_models(runs: Path, make_run: MakeRun) -> None:
+def test_families_are_shown_if_there_are_many_models(runs: Path, make_run: MakeRun) -> None:
     for model in ("bot", "cnn", "cnn-bn", "lstm"):
         make_run(f"2024-05-01-{model}-0123456789", model=model)
     assert not any(row.heading for table in only_section(runs).tables for row in table.rows)
@@ -186,12 +186,12 @@ def test_families_are_told_where_there_are_many_models(runs: Path, make_run: Mak
         ]
 
 
-def test_what_runs_say_of_themselves_is_told_once(runs: Path, make_run: MakeRun) -> None:
+def test_notes_of_several_runs_are_shown_once(runs: Path, make_run: MakeRun) -> None:
     for model in ("choi", "choi-60s", "bot"):
         notes = ["frozen convolutions are random: no weights were given"] if model != "bot" else []
         make_run(f"2024-05-01-{model}-0123456789", model=model, training={"notes": notes})
-    told = [note for note in table_of(runs, "Training").notes if "random: no" in note]
-    assert told == ["choi, choi-60s: frozen convolutions are random: no weights were given."]
+    found = [note for note in table_of(runs, "Training").notes if "random: no" in note]
+    assert found == ["choi, choi-60s: frozen convolutions are random: no weights were given."]
 
 
 def test_train_tracks_are_shown_where_only_some_were_used(make_run: MakeRun) -> None:

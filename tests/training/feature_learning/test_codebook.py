@@ -70,16 +70,20 @@ def test_every_pass_reads_every_track_once_while_centroids_move():
 
 
 def test_it_stops_once_centroids_stand_still_for_patience_mini_batches():
-    tracks, told = Tracks(), []
+    tracks, reported = Tracks(), []
     still = config(tolerance=1e9, patience=3, max_passes=50)
-    fit_codebook(tracks.read, ROWS, still, 0, lambda number, movement: told.append((number, movement)))
-    assert [number for number, _ in told] == [2, 3, 4]  # the first mini-batch has nothing to be compared with
-    assert all(movement >= 0 for _, movement in told)
+    fit_codebook(tracks.read, ROWS, still, 0, lambda number, movement: reported.append((number, movement)))
+    assert [number for number, _ in reported] == [
+        2,
+        3,
+        4,
+    ]  # the first mini-batch has nothing to be compared with
+    assert all(movement >= 0 for _, movement in reported)
     assert len(tracks.read_rows) < 50 * len(ROWS)
 
 
 @pytest.mark.parametrize("rows", [np.array([1]), np.array([], np.int64)])
-def test_too_few_frames_are_told(rows):
+def test_too_few_frames_are_reported(rows):
     with pytest.raises(
         DataError, match=f"The {len(rows)} train tracks have fewer frames than .* 64 centroids"
     ):

@@ -99,11 +99,11 @@ def test_it_is_solved_to_the_same_numbers_again_and_survives_saving(regressor, t
     assert np.array_equal(loaded(validation.inputs), one(validation.inputs))
 
 
-def test_every_factor_is_told():
-    told = []
+def test_every_factor_is_reported():
+    reported = []
     head = bot.build_regressor(baseline := bot_baseline(regressor="svm"), 3)
-    solve(head, problem(50), problem(20), baseline.model, told.append)
-    assert told == [1, 1, 1]
+    solve(head, problem(50), problem(20), baseline.model, reported.append)
+    assert reported == [1, 1, 1]
 
 
 def test_factors_that_epsilon_covers_need_no_support_vector():

@@ -330,7 +330,7 @@ def test_layers_that_look_across_the_batch_are_refused():
 
 @pytest.mark.parametrize("mining", triplet.MINING)
 def test_tracks_with_similar_factors_come_to_lie_together(mining):
-    """Quiet and loud tracks have opposite factors; the embedding learns to tell them."""
+    """Quiet and loud tracks have opposite factors; the embedding learns to separate them."""
     inputs = sequences(24)
     inputs[::2] *= 1e-3
     factors = np.where(np.arange(24)[:, None] % 2, 1.0, -1.0) + 0.05 * draw(24)
