@@ -185,7 +185,9 @@ def test_what_cannot_run_is_refused_with_what_can(tmp_path: Path) -> None:
     mixed = tracks(["pop"], [], [], sound=2)
     given = align(read_attributes(write(tmp_path, "id,x\nt0,1\n")), mixed.ids, "d")
     baselines = {key: get_baseline(key) for key in ("cnn-bn", "attributes", "genre-label")}
-    message = f"cnn-bn needs sound, and 1 of 3 tracks .* have no sound; models that need none: {', '.join(SILENT)}"
+    message = (
+        f"cnn-bn needs sound, and 1 of 3 tracks .* have no sound; models that need none: {', '.join(SILENT)}"
+    )
     with pytest.raises(ConfigError, match=message):
         require_input(baselines["cnn-bn"], mixed, given)
     with pytest.raises(ConfigError, match="attributes needs a table of attributes: name one by --features"):
