@@ -113,7 +113,7 @@ def _bar_colour(point: Point) -> str:
 
 def overlap_figure(group: Group, kind: Kind) -> Figure | None:
     """Draw overlap against list length with chance and the ceiling; None if only one length was measured."""
-    by_k = {k: model_points(group, kind, k) for k in sorted(set(group.judging.ks))}
+    by_k = {k: model_points(group, kind, k) for k in sorted(set(group.evaluation_config.ks))}
     ks = [k for k, points in by_k.items() if points]
     if len(ks) < 2:
         return None

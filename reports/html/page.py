@@ -112,11 +112,13 @@ def _describe_group(
     space = source.spaces.get(group.data_digest)
     predicted = read_models(group, folders)
     best = next(iter(predicted), None)
-    track_map = make_map(best, predicted[best], space, group.judging.metric) if best else None
+    track_map = make_map(best, predicted[best], space, group.evaluation_config.metric) if best else None
     tables = list(section.tables)
     pictures = [*overlap_pictures(group, name), *losses_pictures(group, folders, name)]
     if space and best:
-        failures = failures_table(predicted, space, min(group.judging.ks), group.judging.metric)
+        failures = failures_table(
+            predicted, space, min(group.evaluation_config.ks), group.evaluation_config.metric
+        )
         tables += [failures] if failures else []
         tables.append(factors_table(best, predicted[best], space))
         pictures += factor_pictures(predicted, space, name)

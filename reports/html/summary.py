@@ -186,7 +186,7 @@ class BestModel:
 
 def find_best_model(group: Group, kind: Kind) -> BestModel | None:
     """Return the best model at the shortest list length that was measured; None if none was."""
-    for k in sorted(set(group.judging.ks)):
+    for k in sorted(set(group.evaluation_config.ks)):
         points = model_points(group, kind, k)
         best = next((point for point in points if not point.tied), None)
         if best:

@@ -1,7 +1,7 @@
-"""Finished and failed runs below a folder, in groups that may share a table: same data, judged alike."""
+"""Finished and failed runs below a folder, in groups that can share a table."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,16 +14,19 @@ from cs_keras.run_files.study import is_study
 from cs_keras.runs import PARTIAL, is_done
 from reports.runs.labels import label_variants
 
-Key = tuple[str, EvaluationConfig]  # runs that have it in common can be compared
-
 
 @dataclass(frozen=True)
 class Run:
-    """Finished runs of one model that differ in nothing but their seed: at least one, in order of seeds.
+    """Finished runs of one model that differ only in their seed: at least one, in order of seeds.
 
-    `label` is the model, with the settings that tell it from others where there are several. `queries` are what was
-    found query by query, for each of `evaluations`; None for runs of earlier releases. `settings` are what
-    seeds have in common, as text by dotted path.
+    Attributes
+    ----------
+    label
+        The model key, with the settings that distinguish it from other runs of the model in its group.
+    evaluations, queries
+        Results of each seed, and those of each query; None for runs of early releases.
+    settings
+        Settings that the seeds share, as text by dotted path.
     """
 
     label: str
@@ -38,7 +41,7 @@ class Run:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """A seed for each of `evaluations`."""
+        """Seeds of `evaluations`."""
         return tuple(evaluation.seed for evaluation in self.evaluations)
 
 
@@ -54,10 +57,10 @@ class FailedRun:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that can be compared: at least one finished, on the same tracks and factors, judged alike."""
+    """Comparable runs, at least one of them finished: same tracks, factors and evaluation settings."""
 
     data_digest: str
-    judging: EvaluationConfig
+    evaluation_config: EvaluationConfig
     entries: tuple[Run | FailedRun, ...]
 
     @property
@@ -72,23 +75,23 @@ class Group:
 
     @property
     def first(self) -> Evaluation:
-        """A run that stands for all in what they have in common: where there is any, one kept query by query."""
-        return self._standing[0]
+        """The first run, of those with results of each query if there are any; for what all runs share."""
+        return self._first[0]
 
     @property
-    def kept(self) -> Queries | None:
-        """What `first` found query by query."""
-        return self._standing[1]
+    def queries(self) -> Queries | None:
+        """Results of each query of `first`."""
+        return self._first[1]
 
     @property
-    def _standing(self) -> tuple[Evaluation, Queries | None]:
-        found = [one for run in self.runs for one in zip(run.evaluations, run.queries, strict=True)]
-        return next((one for one in found if one[1]), found[0])
+    def _first(self) -> tuple[Evaluation, Queries | None]:
+        pairs = [one for run in self.runs for one in zip(run.evaluations, run.queries, strict=True)]
+        return next((one for one in pairs if one[1]), pairs[0])
 
 
 @dataclass(frozen=True)
 class Collected:
-    """All that was found: groups of runs, folders of unfinished ones, and why each of the others is left out."""
+    """Groups of runs, folders of unfinished runs, and the reasons for which other runs are left out."""
 
     groups: tuple[Group, ...]
     unfinished: tuple[Path, ...]
@@ -96,8 +99,8 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A run folder and what it holds."""
+class _RunFolder:
+    """A run folder and its content."""
 
     folder: Path
     settings: RunSettings
@@ -105,7 +108,8 @@ class _Found:
     queries: Queries | None
 
     @property
-    def key(self) -> Key:
+    def key(self) -> tuple[str, EvaluationConfig]:
+        """Equal for runs that can be compared."""
         return self.settings.data_digest, self.settings.evaluation
 
     @property
@@ -114,16 +118,10 @@ class _Found:
         return () if seed is None else (seed,)
 
     @property
-    def reason(self) -> str:
-        return self.result.reason if isinstance(self.result, Failure) else ""
-
-
-@dataclass
-class _Read:
-    """The run folders that could be read, and the errors of those that could not."""
-
-    runs: list[_Found] = field(default_factory=list)
-    errors: list[CsKerasError] = field(default_factory=list)
+    def failure(self) -> str:
+        """Name of the folder and reason of a failed run."""
+        reason = self.result.reason if isinstance(self.result, Failure) else ""
+        return f"{self.folder.name}, failed: {reason.rstrip('.')}"
 
 
 def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
@@ -144,28 +142,26 @@ def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
     Raises
     ------
     StorageError, DataError
-        When there is no such folder, no run is finished, or none of those that are can be read.
+        When there is no such folder, no run is finished, or no finished run can be read.
     """
     done, unfinished = find_runs(runs)
-    failures = _read(folder for folder in unfinished if (folder / FAILURE_FILE).exists())
+    failed, failed_errors = _read(folder for folder in unfinished if (folder / FAILURE_FILE).exists())
     if not done:
+        failures = f", of which failed: {'; '.join(one.failure for one in failed)}" if failed else ""
         raise DataError(
             f"{runs} holds no finished run: expected run folders with a file DONE. "
-            f"Received: {len(unfinished)} unfinished{_why(failures.runs)}."
+            f"Received: {len(unfinished)} unfinished{failures}."
         )
-    finished = _read(done)
-    if not finished.runs:
-        raise finished.errors[0]
+    finished, errors = _read(done)
+    if not finished:
+        raise errors[0]
     rank = {model: i for i, model in enumerate(models)}
-    members: dict[Key, list[_Found]] = {found.key: [] for found in finished.runs}
-    apart = [found for found in failures.runs if found.key not in members]
-    for found in (*finished.runs, *failures.runs):
-        if found.key in members:
-            members[found.key].append(found)
+    keys = sorted({one.key for one in finished})
+    members = {key: [one for one in (*finished, *failed) if one.key == key] for key in keys}
     return Collected(
-        tuple(Group(*key, tuple(_entries(members[key], rank))) for key in sorted(members)),
+        tuple(Group(*key, tuple(_entries(members[key], rank))) for key in keys),
         unfinished,
-        (*map(str, (*finished.errors, *failures.errors)), *map(_describe, apart)),
+        (*map(str, (*errors, *failed_errors)), *(one.failure for one in failed if one.key not in members)),
     )
 
 
@@ -200,71 +196,60 @@ def _is_run(folder: Path) -> bool:
     )
 
 
-def _read(folders: Iterable[Path]) -> _Read:
-    read = _Read()
+def _read(folders: Iterable[Path]) -> tuple[list[_RunFolder], list[CsKerasError]]:
+    """Return the run folders that can be read, and the errors of the others."""
+    runs: list[_RunFolder] = []
+    errors: list[CsKerasError] = []
     for folder in folders:
         try:
             result = read_evaluation(folder) if is_done(folder) else read_failure(folder)
             queries = read_queries(folder, result) if isinstance(result, Evaluation) else None
-            read.runs.append(_Found(folder, read_settings(folder), result, queries))
+            runs.append(_RunFolder(folder, read_settings(folder), result, queries))
         except CsKerasError as error:
-            read.errors.append(error)
-    return read
+            errors.append(error)
+    return runs, errors
 
 
-def _why(failures: Sequence[_Found]) -> str:
-    return f", of which failed: {'; '.join(map(_describe, failures))}" if failures else ""
+def _entries(members: Iterable[_RunFolder], rank: Mapping[str, int]) -> Iterator[Run | FailedRun]:
+    """Yield the runs of a group in order, those that differ only in their seed as one."""
 
+    def position(one: _RunFolder) -> tuple[int, str, tuple[int, ...], str]:
+        model = one.result.model
+        return rank.get(model, len(rank)), model, one.seeds, one.folder.name
 
-def _describe(found: _Found) -> str:
-    return f"{found.folder.name}, failed: {found.reason.rstrip('.')}"
-
-
-def _entries(found: Iterable[_Found], rank: Mapping[str, int]) -> Iterable[Run | FailedRun]:
-    """Yield the runs of a group in order, those that differ in their seed alone as one."""
-    models: dict[str, dict[tuple[tuple[str, str], ...], list[_Found]]] = {}
-    for one in sorted(found, key=lambda one: _order(one, rank)):
+    models: dict[str, dict[tuple[tuple[str, str], ...], list[_RunFolder]]] = {}
+    for one in sorted(members, key=position):
         models.setdefault(one.result.model, {}).setdefault(one.settings.others, []).append(one)
-    marks = _marks([one for variants in models.values() for members in variants.values() for one in members])
+    marks = _marks([one for variants in models.values() for seeds in variants.values() for one in seeds])
     for model, variants in models.items():
-        first = [marks[members[0].folder] for members in variants.values()]
+        first = [marks[seeds[0].folder] for seeds in variants.values()]
         labels = label_variants(model, [dict(settings) for settings in variants], first)
-        for label, members in zip(labels, variants.values(), strict=True):
-            yield from _variant_entries(label, members, marks)
+        for label, seeds in zip(labels, variants.values(), strict=True):
+            yield from _variant_entries(label, seeds, marks)
 
 
-def _order(found: _Found, rank: Mapping[str, int]) -> tuple[int, str, tuple[int, ...], str]:
-    model = found.result.model
-    return rank.get(model, len(rank)), model, found.seeds, found.folder.name
-
-
-def _marks(found: Sequence[_Found]) -> dict[Path, str]:
-    """Return for each run folder the hash that ends its name or, if others share it, the whole name."""
-    hashes = {one.folder: one.folder.name.removesuffix(PARTIAL).rpartition("-")[2] for one in found}
+def _marks(members: Sequence[_RunFolder]) -> dict[Path, str]:
+    """Return for each run folder the hash at the end of its name or, if others share it, the whole name."""
+    hashes = {one.folder: one.folder.name.removesuffix(PARTIAL).rpartition("-")[2] for one in members}
     n_alike = Counter(hashes.values())
     return {folder: mark if n_alike[mark] == 1 else folder.name for folder, mark in hashes.items()}
 
 
 def _variant_entries(
-    label: str, members: Sequence[_Found], marks: Mapping[Path, str]
-) -> Iterable[Run | FailedRun]:
-    """Yield one entry for all seeds of a model's settings, and one for each failed run of them.
+    label: str, seeds: Sequence[_RunFolder], marks: Mapping[Path, str]
+) -> Iterator[Run | FailedRun]:
+    """Yield one entry for all seeds of a model's settings, and one for each failed run.
 
-    Copies of one run are no further seeds: where there are any, each run stands alone.
+    If a seed occurs twice, which happens with copies of a run, each run is an entry of its own.
     """
-    finished = [(one, one.result) for one in members if isinstance(one.result, Evaluation)]
-    if len({evaluation.seed for _, evaluation in finished}) == len(finished):
-        if finished:
-            yield Run(
-                label,
-                tuple(evaluation for _, evaluation in finished),
-                tuple(one.queries for one, _ in finished),
-                dict(members[0].settings.others),
-            )
-    else:
+    finished = [(one, one.result) for one in seeds if isinstance(one.result, Evaluation)]
+    settings = dict(seeds[0].settings.others)
+    if len({evaluation.seed for _, evaluation in finished}) < len(finished):
         for one, evaluation in finished:
-            settings = dict(one.settings.others)
             yield Run(f"{label} ({marks[one.folder]})", (evaluation,), (one.queries,), settings)
-    for one in members:
+    elif finished:
+        evaluations = tuple(evaluation for _, evaluation in finished)
+        yield Run(label, evaluations, tuple(one.queries for one, _ in finished), settings)
+    for one in seeds:
         if isinstance(one.result, Failure):
-            yield FailedRun(label, one.result.model, one.seeds, one.reason)
+            yield FailedRun(label, one.result.model, one.seeds, one.result.reason)

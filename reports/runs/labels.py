@@ -1,4 +1,4 @@
-"""How rows are named: by model, by the settings in which runs of one model differ, by family and seeds."""
+"""Names of rows in tables: model, settings in which runs of one model differ, family and seeds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,9 +29,9 @@ PREDICTORS = {
     REFIT_CEILING: "refit ceiling",
     REFERENCE: "reference",
 }
-MAX_SETTINGS = 3  # told in a label; of runs that differ in more the label is a hash
+MAX_SETTINGS = 3  # in a label; runs that differ in more are labelled by a hash
 MAX_LENGTH = 60  # characters of settings in a label
-MAX_SEEDS = 3  # listed one by one
+MAX_SEEDS = 3  # in a list
 
 
 def family_of(model: str) -> str:
@@ -40,37 +40,37 @@ def family_of(model: str) -> str:
 
 
 def name_predictor(name: str) -> str:
-    """Return what a predictor that every model is held beside is called."""
+    """Return the label of a reference predictor."""
     return PREDICTORS.get(name, name)
 
 
 def label_variants(model: str, variants: Sequence[Mapping[str, str]], marks: Sequence[str]) -> list[str]:
     """Return a label for each variant of a model: its key and, of several, the settings in which they differ.
 
-    One that lacks all of these, since they are not written where they are the default, is called by the key alone.
+    A variant without any of these settings (defaults are not stored) is labelled by the key alone.
 
     Parameters
     ----------
     model
         Model key.
     variants
-        Settings by dotted path, no two alike.
+        Settings by dotted path, all different.
     marks
-        What tells a variant apart if its settings are too many or too long to do so.
+        Label of each variant to use if its settings are too many or too long.
     """
     if len(variants) == 1:
         return [model]
     names = list(dict.fromkeys(name for variant in variants for name in variant))
     differing = [name for name in names if len({variant.get(name) for variant in variants}) > 1]
-    told = [
+    texts = [
         ", ".join(f"{name}={variant[name]}" for name in differing if name in variant) for variant in variants
     ]
-    clear = len(differing) <= MAX_SETTINGS and len(set(told)) == len(told)
-    if not clear or not all(len(text) <= MAX_LENGTH for text in told):
-        told = list(marks)
-    return [f"{model} ({text})" if text else model for text in told]
+    clear = len(differing) <= MAX_SETTINGS and len(set(texts)) == len(texts)
+    if not clear or not all(len(text) <= MAX_LENGTH for text in texts):
+        texts = list(marks)
+    return [f"{model} ({text})" if text else model for text in texts]
 
 
 def name_seeds(seeds: Sequence[int]) -> str:
-    """Return seeds as a table shows them: one by one, or how many there are."""
+    """Return seeds as text for a table: a list, or their number."""
     return ", ".join(map(str, seeds)) if len(seeds) <= MAX_SEEDS else f"n = {len(seeds)}"

@@ -77,7 +77,7 @@ def _contest(group: Group, measure: str, values: Mapping[str, Values]) -> Paired
         return None
     n_pairs = len(values) * (len(values) - 1) // 2
     permutations = max(Resampling.n_permutations, PERMUTATIONS_PER_PAIR * n_pairs)
-    compared = compare_all(values, Resampling(group.judging.n_bootstrap, permutations))
+    compared = compare_all(values, Resampling(group.evaluation_config.n_bootstrap, permutations))
     best = max(fit, key=lambda label: values[label].mean())
     against = [_from(best, one) for one in compared if best in (one.model, one.other)]
     return PairedComparison(best, {one.other: one for one in against})
@@ -115,7 +115,7 @@ def comparison_table(group: Group, contests: PairedComparisons) -> Table | None:
 
     None where there is nothing to compare.
     """
-    k = group.judging.ks[0]
+    k = group.evaluation_config.ks[0]
     told = {kind: contests[f"{kind}@{k}"] for kind in MEASURES if f"{kind}@{k}" in contests}
     if not told:
         return None
@@ -143,7 +143,7 @@ def comparison_notes(group: Group) -> tuple[str, ...]:
     return (
         "Difference in points of percent: each model less the best by that measure, of the same test tracks or "
         "playlists and the mean over seeds. In brackets: 95% bootstrap interval over both "
-        f"({group.judging.n_bootstrap:,} resamples).",
+        f"({group.evaluation_config.n_bootstrap:,} resamples).",
         f"* p < {PAIRED_P}: two-sided sign-flip test of the differences, query by query, with Holm's correction "
         "for all pairs of models; tables.csv has the p-values. They speak of these trainings; the interval, with "
         "several seeds, of others too.",

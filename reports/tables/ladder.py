@@ -62,12 +62,14 @@ def _rungs(group: Group, kind: Kind, k: int, chance: float) -> Rungs:
     """Return each predictor's rung at one list length; none where no run has values query by query."""
     measure = f"{kind}@{k}"
     models = {f"{MODEL}{label}": values for label, values in query_values(group, measure).items()}
-    if not models or group.kept is None:
+    if not models or group.queries is None:
         return {}
-    kept = group.kept.values[measure]
+    kept = group.queries.values[measure]
     others: Mapping[str, Values] = {name: kept[name] for name in group.first.references if name in kept}
     values = {**{f"{OTHER}{name}": own for name, own in others.items()}, **models}
-    rungs = build_ladder(values, chance, others.get(REFIT_CEILING), Resampling(group.judging.n_bootstrap))
+    rungs = build_ladder(
+        values, chance, others.get(REFIT_CEILING), Resampling(group.evaluation_config.n_bootstrap)
+    )
     return {rung.name: rung for rung in rungs}
 
 
@@ -142,7 +144,7 @@ def ladder_notes(group: Group, has_ceiling: bool) -> tuple[str, ...]:
     notes = [
         "Share of the gap closed, in %: (overlap − chance) / (top − chance); the top is the ceiling, what a second "
         "fit of the same listening reaches, or the reference itself (ref.). In brackets: 95% bootstrap interval "
-        f"over queries and seeds ({group.judging.n_bootstrap:,} resamples), of the whole ratio.",
+        f"over queries and seeds ({group.evaluation_config.n_bootstrap:,} resamples), of the whole ratio.",
         "Verdict, at the first list length: chance: not told from it (permutation test, p > 0.05, models corrected "
         "by Holm's method); below, at or above ceiling: all of the interval below 100, around it, or above it: "
         "look for a leak then; row order: the lists are tied, and nothing else counts.",

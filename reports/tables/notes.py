@@ -36,7 +36,7 @@ SEEDS = "Several seeds: mean ± sample standard deviation over them"
 
 def heading(group: Group) -> str:
     """Return the line above a group's tables: its data and how similarity is measured."""
-    metric = METRICS.get(group.judging.metric, group.judging.metric)
+    metric = METRICS.get(group.evaluation_config.metric, group.evaluation_config.metric)
     return f"Data {group.data_digest[:10]}, factors {group.first.factors.name}, {metric}"
 
 
@@ -129,16 +129,16 @@ def _mean_note(scaling: str) -> str:
 
 def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
     """Return the notes of an overlap table; `tied` if a cell bears the mark of tied lists."""
-    first, judging = group.first, group.judging
+    first, config = group.first, group.evaluation_config
     n_queries, n_candidates = first.overlap[kind][0].n_queries, first.overlap[kind][0].n_candidates
     queries, n_all = (
         ("test tracks", first.n_tracks.test) if kind == "similarity" else ("playlists", first.n_playlists)
     )
     notes = [
-        _definition(kind, judging.metric),
+        _definition(kind, config.metric),
         f"Mean over {n_queries:,} of {n_all:,} {queries}; {n_candidates:,} tracks compete for each list. In "
-        f"brackets: 95% bootstrap interval over {queries} ({judging.n_bootstrap:,} resamples).",
-        f"p: (1 + permutations that reach the overlap) / (1 + {judging.n_permutations:,}); a permutation deals the "
+        f"brackets: 95% bootstrap interval over {queries} ({config.n_bootstrap:,} resamples).",
+        f"p: (1 + permutations that reach the overlap) / (1 + {config.n_permutations:,}); a permutation deals the "
         f"predictions to random tracks. * p < {SIGNIFICANT_P}, not corrected for the number of comparisons.",
         "Chance: k / competing tracks, ± its standard deviation if lists were drawn independently.",
         *(text for name, text in REFERENCES.items() if kind in first.references.get(name, {})),
@@ -155,7 +155,7 @@ def overlap_notes(group: Group, kind: Kind, tied: bool) -> tuple[str, ...]:
             f"† More than {FLAGGED_TIED_SHARE:.0%} of the lists hang on ties, which row order breaks: part of this "
             "overlap is an artefact."
         )
-    if any(k > n_candidates for k in judging.ks):
+    if any(k > n_candidates for k in config.ks):
         notes.append(f"n/a: a list of k tracks needs k that compete for it; there are {n_candidates:,}.")
     return tuple(notes)
 

@@ -25,7 +25,7 @@ def overlap_table(group: Group, kind: Kind, contests: PairedComparisons) -> Tabl
     Models that are the best by `contests`, or not told from it, are strong.
     """
     first = group.first
-    ks = tuple(dict.fromkeys(group.judging.ks))
+    ks = tuple(dict.fromkeys(group.evaluation_config.ks))
     chance = _by_k(first.overlap[kind])
     decimals = {k: _decimals(chance.get(k)) for k in ks}
     columns = (

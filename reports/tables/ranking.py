@@ -37,7 +37,7 @@ def ranking_table(group: Group, contests: PairedComparisons) -> Table | None:
     first = group.first.ranking
     if first is None:
         return None
-    names = [name for name in _metrics(group.judging.ks) if name in first.predictors[MODEL]]
+    names = [name for name in _metrics(group.evaluation_config.ks) if name in first.predictors[MODEL]]
     columns = tuple(Column(_header(name), name) for name in names)
 
     def cells(seeds: Sequence[RankingRecord], predictor: str) -> Cells:
