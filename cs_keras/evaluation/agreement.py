@@ -1,9 +1,9 @@
-"""The ceiling: how far several fits of the same tracks agree among themselves.
+"""Overlap between several fits of the same tracks: the ceiling of any model's overlap.
 
-A factorisation is not unique: another seed, or another half of the playlists, gives other factors and other
-lists. A model that predicts one fit cannot be asked to overlap with it more than a second fit does. Overlap of
-two fits is the same in both directions. Similarity lists need item factors alone; lists by dot product need each
-fit's own playlist factors, of the same playlists, since a fit's rotation is as arbitrary as its seed.
+A factorisation is not unique: another seed, or another half of the playlists, gives other factors and other lists,
+so a model of one fit cannot be expected to overlap with it more than a refit does. Overlap of two fits is
+symmetric. Similarity lists need item factors alone; lists by dot product need each fit's own playlist factors, of
+the same playlists, since each fit has its own rotation.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 
 @dataclass(frozen=True)
 class Agreement:
-    """Overlap between fits at one list length; all but the counts is None where k exceeds the candidates.
+    """Overlap between fits at one list length; None, except for counts, where k exceeds the candidates.
 
     Attributes
     ----------
@@ -40,9 +40,9 @@ class Agreement:
     per_query : numpy.ndarray or None, shape (n_queries,), float64
         Mean over pairs: the ceiling of each query.
     per_pair : numpy.ndarray or None, shape (n_pairs,), float64
-        Mean over queries, in the order of `itertools.combinations`: how far one pair speaks for all.
+        Mean over queries, in the order of `itertools.combinations`.
     queries : numpy.ndarray, shape (n_queries,), int64
-        Rows of the tracks or playlists that asked.
+        Rows of the query tracks or playlists.
     n_candidates : int
     """
 
@@ -70,7 +70,7 @@ def measure_agreement(
 ) -> list[Agreement]:
     """Return the overlap between the lists of every pair of fits.
 
-    Queries whose order is undefined under any of the fits are left out: playlists of zeros, and by cosine tracks of
+    Queries without a defined order under any of the fits are left out: playlists of zeros, and by cosine tracks of
     zeros.
 
     Parameters
@@ -80,11 +80,11 @@ def measure_agreement(
     ks : tuple of int
         List lengths. One that exceeds the candidates is reported as not available, never clipped.
     metric : {"cosine", "euclidean", "dot"}
-        "dot" asks for playlists, the others for tracks.
+        With "dot" the queries are playlists, else tracks.
     queries : array_like, shape (n_queries,), int, optional
-        Rows that ask, such as those of the models to be held against this ceiling; all by default.
+        Query rows, for example those of the models compared with this ceiling; all by default.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
@@ -94,17 +94,17 @@ def measure_agreement(
     Raises
     ------
     ConfigError
-        `ks` not positive whole numbers, or an unknown metric.
+        `ks` are not positive whole numbers, or the metric is unknown.
     DataError
-        Fewer than two fits, fits of different tracks or playlists, queries that are no rows of them, or none that
-        is defined under all.
+        There are fewer than two fits, fits of different tracks or playlists, queries that are no rows of them, or
+        no query with a defined order under all.
     """
     ks, fits = check_ks(ks), check_fits(fits, at_least=2, with_playlists=metric == "dot")
     n_tracks = len(fits[0].item_factors)
     n_candidates = n_tracks - (metric != "dot")
     available = [k for k in ks if k <= n_candidates]
     lists = [_lists(fit, max(available, default=1), metric, queries) for fit in fits]
-    ordered = _have_order(fits, metric)[lists[0].queries]
+    ordered = np.all([_has_order(fit, metric) for fit in fits], axis=0)[lists[0].queries]
     rows = lists[0].queries[ordered]
     if not len(rows):
         raise DataError(
@@ -131,18 +131,16 @@ def _summarise(
 
 def _lists(fit: Fit, k: int, metric: Metric, queries: npt.ArrayLike | None) -> TopK:
     if metric == "dot":
-        return top_k_dot(_asking(fit, metric), fit.item_factors, k, queries=queries)
+        return top_k_dot(_query_factors(fit, metric), fit.item_factors, k, queries=queries)
     return top_k_similar(fit.item_factors, k, metric=metric, queries=queries)
 
 
-def _have_order(fits: Sequence[Fit], metric: Metric) -> npt.NDArray[np.bool_]:
-    """Return which rows, of playlists or tracks, every fit gives lists of a defined order."""
-    asking = [_asking(fit, metric) for fit in fits]
-    if metric == "euclidean":
-        return np.ones(len(asking[0]), dtype=bool)
-    return np.asarray(np.all([squared_lengths(factors) > 0 for factors in asking], axis=0))
+def _has_order(fit: Fit, metric: Metric) -> npt.NDArray[np.bool_]:
+    """Return which rows, of playlists or tracks, have lists of a defined order."""
+    factors = _query_factors(fit, metric)
+    return np.ones(len(factors), dtype=bool) if metric == "euclidean" else squared_lengths(factors) > 0
 
 
-def _asking(fit: Fit, metric: Metric) -> FloatArray:
-    """Return the factors of what asks: of playlists (which `check_fits` made sure of) or tracks."""
+def _query_factors(fit: Fit, metric: Metric) -> FloatArray:
+    """Return the factors of the queries: playlists (`check_fits` requires them) or tracks."""
     return cast(FloatArray, fit.playlist_factors) if metric == "dot" else fit.item_factors

@@ -1,9 +1,9 @@
-"""What lists do to a catalogue, however accurate they are: who is reached, how evenly, and how varied a list is.
+"""Coverage, Gini, hubness, popularity and artist repetition of lists.
 
-Lists are item rows, best first, such as `TopK.indices`. The k-occurrence N_k of an item is the number of lists it
-stands in. Hubs, items of very large N_k, and items of none at all come with nearest neighbours in many
-dimensions; the skewness of N_k measures it (Radovanović, Nanopoulos and Ivanović, "Hubs in space", JMLR 11,
-2010). No such number is good or bad by itself: hold it beside that of the reference's lists.
+Lists are item rows, best first, such as `TopK.indices`. The k-occurrence N_k of an item is the number of lists that
+hold it. Hubs, items of very large N_k, and items of none at all come with nearest neighbours in many dimensions;
+the skewness of N_k measures it (Radovanović, Nanopoulos and Ivanović, "Hubs in space", JMLR 11, 2010). None of
+these values is good or bad by itself: compare it with that of the reference's lists.
 """
 
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ from cs_keras.evaluation.search.search import Int64Array
 
 @dataclass(frozen=True)
 class Exposure:
-    """How lists spread over the catalogue.
+    """Distribution of lists over the catalogue.
 
     Attributes
     ----------
     occurrences : numpy.ndarray, shape (n_items,), int64
-        N_k: in how many lists each item stands.
+        N_k: number of lists that hold each item.
     coverage : float
-        Share of the items that stand in any.
+        Share of the items in at least one list.
     gini : float
-        Of the occurrences: 0 if all items are alike, 1 - 1 / n_items if a single one has everything.
+        Gini coefficient of the occurrences: 0 if all are equal, 1 - 1 / n_items if one item has all.
     hubness : float or None
         Skewness of the occurrences, m_3 / m_2**1.5 over the items: 0 for symmetry, above it for hubs. None if all
-        items stand in as many lists.
+        are equal.
     """
 
     occurrences: Int64Array
@@ -42,12 +42,12 @@ class Exposure:
 
     @property
     def never_reached(self) -> float:
-        """Share of the items that stand in no list."""
+        """Share of the items in no list."""
         return 1 - self.coverage
 
 
 def measure_exposure(lists: npt.ArrayLike, n_items: int) -> Exposure:
-    """Count how often each item of the catalogue is listed, and how unevenly.
+    """Count how often each item of the catalogue is listed, and measure the distribution.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def measure_exposure(lists: npt.ArrayLike, n_items: int) -> Exposure:
     DataError
         Not lists of distinct rows below `n_items`.
     ConfigError
-        `n_items` no positive whole number.
+        `n_items` is not a positive whole number.
     """
     rows = check_lists(lists, check_count("n_items", n_items))
     occurrences = np.bincount(rows.reshape(-1), minlength=n_items)
@@ -85,7 +85,7 @@ def list_popularity(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> Flo
     lists : array_like, shape (n_queries, k), int
         Distinct item rows.
     item_popularity : array_like, shape (n_items,), float
-        Such as the number of playlists that hold the item.
+        For example the number of playlists that hold the item.
 
     Returns
     -------
@@ -95,14 +95,14 @@ def list_popularity(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> Flo
     Raises
     ------
     DataError
-        Popularity that is not finite numbers, or lists that are not distinct rows of it.
+        Popularity is not finite numbers, or lists are not distinct rows of it.
     """
     popularity = check_scores(item_popularity)
     return np.asarray(popularity[check_lists(lists, len(popularity))].mean(axis=1))
 
 
 def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> float | None:
-    """Return the mean popularity of what is listed over that of the catalogue.
+    """Return the mean popularity of listed items divided by that of the catalogue.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> fl
     Raises
     ------
     DataError
-        Popularity that is not finite numbers, or lists that are not distinct rows of it.
+        Popularity is not finite numbers, or lists are not distinct rows of it.
     """
     of_catalogue = float(check_scores(item_popularity).mean())
     of_lists = float(list_popularity(lists, item_popularity).mean())
@@ -126,14 +126,14 @@ def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> fl
 
 
 def artist_repetition(lists: npt.ArrayLike, item_artists: npt.ArrayLike) -> Float64Array:
-    """Return the share of each list whose artist already stands higher in it: 1 - artists / k.
+    """Return the share of each list whose artist already occurs higher in it: 1 - artists / k.
 
     Parameters
     ----------
     lists : array_like, shape (n_queries, k), int
         Distinct item rows.
     item_artists : array_like, shape (n_items,), str or int
-        Who made each item.
+        Artist of each item.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def artist_repetition(lists: npt.ArrayLike, item_artists: npt.ArrayLike) -> Floa
     Raises
     ------
     DataError
-        Not one artist an item, or lists that are not distinct rows of them.
+        Not one artist an item, or lists are not distinct rows of them.
     """
     artists = np.asarray(item_artists)
     if artists.ndim != 1 or not artists.size:
@@ -184,10 +184,10 @@ def check_lists(lists: npt.ArrayLike, n_items: int) -> npt.NDArray[np.integer[An
             f"(n_queries, k). Received: shape {rows.shape}, dtype {rows.dtype}."
         )
     in_order = np.sort(rows, axis=1)
-    twice = np.flatnonzero((in_order[:, 1:] == in_order[:, :-1]).any(axis=1))
-    if len(twice):
+    repeated = np.flatnonzero((in_order[:, 1:] == in_order[:, :-1]).any(axis=1))
+    if len(repeated):
         raise DataError(
             "lists repeat items: expected distinct ones in each. "
-            f"Received: {len(twice)} such lists, the first is row {twice[0]}."
+            f"Received: {len(repeated)} such lists, the first is row {repeated[0]}."
         )
     return rows

@@ -1,4 +1,4 @@
-"""Checks shared by every entry of the package: each raises before anything is computed."""
+"""Input checks shared by the package; each raises before anything is computed."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ def check_factors(name: str, factors: npt.ArrayLike) -> FloatArray:
     Parameters
     ----------
     name : str
-        What to call the matrix in an error.
+        Name of the matrix in an error message.
     factors : array_like, shape (n_rows, n_factors)
         Any real type; wider floats are rounded to float32.
 
@@ -39,7 +39,7 @@ def check_factors(name: str, factors: npt.ArrayLike) -> FloatArray:
     if not np.isfinite(array).all():
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         raise DataError(
-            f"{name} holds values that are no numbers: expected finite float32. "
+            f"{name} holds values that are not finite: expected finite float32. "
             f"Received: {len(bad)} such rows, the first is row {bad[0]}."
         )
     return array
@@ -89,7 +89,7 @@ def check_count(name: str, value: int) -> int:
 
 
 def check_ks(ks: tuple[int, ...]) -> tuple[int, ...]:
-    """Return list lengths as ints; raise `ConfigError` unless there are some, all positive whole numbers."""
+    """Return list lengths as ints; raise `ConfigError` unless they are positive whole numbers, at least one."""
     if not isinstance(ks, tuple | list) or not ks:
         raise ConfigError(f"ks are no list lengths: expected a tuple of at least one. Received: {ks!r}.")
     return tuple(check_count("k", k) for k in ks)

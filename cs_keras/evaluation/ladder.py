@@ -1,9 +1,8 @@
-"""Where a model stands between chance and what could be had, and what may be said of it.
+"""Position of a model between chance and ceiling, and the verdict that follows.
 
 The share of a gap closed is (value - chance) / (top - chance): 0 at chance, 1 at the top, which is the ceiling
-(what a second fit reaches, see `agreement`) or the reference itself, whose overlap is 1. Value and top are means
-over the same queries, so their interval is the bootstrap interval of the whole ratio: a query that is hard for
-both moves both.
+(the overlap of a refit, see `agreement`) or the reference itself, whose overlap is 1. Value and top are means
+over the same queries, so their interval is the bootstrap interval of the whole ratio.
 """
 
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ REFERENCE = 1.0
 
 
 class Verdict(StrEnum):
-    """What a result allows to be said, in words for a table."""
+    """Conclusion about one model, in words for a table."""
 
     TIED = "tied lists"
     CHANCE = "not significantly above chance"
@@ -34,27 +33,27 @@ class Verdict(StrEnum):
 def gap_closed(
     values: npt.ArrayLike, chance: float, top: npt.ArrayLike, resampling: Resampling | None = None
 ) -> GapShare | None:
-    """Return which share of the gap from chance to the top a model closes.
+    """Return the share of the gap from chance to the top that a model closes.
 
     Parameters
     ----------
     values : array_like, shape (n_queries,) or (n_seeds, n_queries), float
-        Of the model; larger is better.
+        Values of the model; larger is better.
     chance : float
-        What the mean is by chance.
+        Expected mean of random lists.
     top : array_like, shape (), (n_queries,) or (n_pairs, n_queries), float
-        A number without error, such as 1 for the reference; or the ceiling of each of the same queries.
+        A number without error, 1 for the reference; or the ceiling of each of the same queries.
     resampling : Resampling, optional
 
     Returns
     -------
     GapShare or None
-        None if there is no clear gap: a resample, or the mean itself, has the top no higher than chance.
+        None if there is no clear gap: in a resample, or in the mean, the top is no higher than chance.
 
     Raises
     ------
     DataError
-        Values that are not finite, or of other queries than the top.
+        Values are not finite, or of other queries than the top.
     ConfigError
         `chance` is not a finite number.
     """
@@ -76,7 +75,7 @@ def build_ladder(
     ceiling: npt.ArrayLike | None = None,
     resampling: Resampling | None = None,
 ) -> list[Rung]:
-    """Return each model's place between chance, ceiling and reference.
+    """Return each model's position between chance, ceiling and reference.
 
     Parameters
     ----------
@@ -91,12 +90,12 @@ def build_ladder(
     Returns
     -------
     list of Rung
-        From the lowest mean to the highest; equals as given.
+        From the lowest mean to the highest; ties in the given order.
 
     Raises
     ------
     DataError
-        Values that are not finite, or of different queries.
+        Values are not finite, or of different queries.
     ConfigError
         `chance` is not a number below 1.
     """
@@ -110,18 +109,18 @@ def build_ladder(
 def decide_verdict(
     p_value: float, to_ceiling: GapShare | None, *, flagged: bool = False, alpha: float = 0.05
 ) -> Verdict:
-    """Return what may be said of a model.
+    """Return the verdict about a model.
 
     Parameters
     ----------
     p_value : float
-        Of the null hypothesis that it is no better than chance; corrected, if several models are judged.
+        Of the null hypothesis that it is no better than chance, corrected for the number of models.
     to_ceiling : GapShare or None
-        Share of the gap to the ceiling closed, with its interval; None if there is no such gap.
+        Closed share of the gap to the ceiling, with its interval; None if there is no such gap.
     flagged : bool
-        Whether its lists hang on ties: nothing else counts then.
+        Whether too many of its lists are tied; overrides everything else.
     alpha : float
-        p-values up to here tell from chance.
+        Significance level.
 
     Returns
     -------
@@ -130,7 +129,7 @@ def decide_verdict(
     Raises
     ------
     ConfigError
-        `p_value` or `alpha` not from 0 to 1.
+        `p_value` or `alpha` is not from 0 to 1.
     """
     for name, number in (("p_value", p_value), ("alpha", alpha)):
         if not 0 <= number <= 1:

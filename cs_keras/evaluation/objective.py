@@ -1,4 +1,4 @@
-"""What a search is for: a figure of validation tracks, and whether it should be low or high."""
+"""Objectives of a hyperparameter search, measured on validation tracks."""
 
 import re
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ Direction = Literal["min", "max"]
 
 @dataclass(frozen=True)
 class SearchObjective:
-    """A figure of validation tracks.
+    """A metric of validation tracks to minimise or maximise.
 
     Attributes
     ----------
     kind : {"loss", "overlap", "ndcg"}
-        The squared error of scaled factors; how far similar tracks' lists overlap the true ones; or how well
-        playlists find the tracks they hold.
+        Squared error of scaled factors; overlap of similar tracks' lists with the reference's; or nDCG of the
+        playlists' held-out tracks.
     k : int
         Length of the lists; 0 for the loss.
     """
@@ -37,17 +37,17 @@ class SearchObjective:
 
     @property
     def name(self) -> str:
-        """As it is written: ``val_loss``, ``val_overlap@10`` or ``val_ndcg@50``."""
+        """Name in settings: ``val_loss``, ``val_overlap@10`` or ``val_ndcg@50``."""
         return f"val_{self.kind}@{self.k}" if self.k else f"val_{self.kind}"
 
     @property
     def direction(self) -> Direction:
-        """Whether low or high is good."""
+        """``min`` or ``max``."""
         return "min" if self.kind == "loss" else "max"
 
 
 def parse_objective(text: str) -> SearchObjective:
-    """Return the objective that `text` names, as `SearchObjective.name` writes it; raise ConfigError for others."""
+    """Return the objective of that `SearchObjective.name`; raise ConfigError for an unknown one."""
     if text == "val_loss":
         return SearchObjective("loss", 0)
     found = re.fullmatch(r"val_(overlap|ndcg)@([1-9]\d{0,5})", text)
@@ -60,18 +60,18 @@ def parse_objective(text: str) -> SearchObjective:
 
 
 @dataclass(frozen=True, eq=False)
-class Validation:
-    """What predictions for validation tracks are held against.
+class ValidationData:
+    """Reference data for predictions of validation tracks.
 
     Attributes
     ----------
     reference : ndarray of float32, shape (n_tracks, n_factors)
         Factors in their original space.
     scaled : ndarray of float32, shape (n_tracks, n_factors)
-        The same as models learn them.
+        The same factors, scaled as training targets.
     playlist_factors : ndarray of float32, shape (n_playlists, n_factors)
     user_items : csr_matrix, shape (n_playlists, n_tracks), or None
-        Listening to these tracks; None where there is none on file.
+        Interactions with these tracks; None where none are stored.
     """
 
     reference: npt.NDArray[np.float32]
@@ -80,36 +80,35 @@ class Validation:
     user_items: scipy.sparse.csr_matrix | None
 
 
-def measure(
+def measure_objective(
     objective: SearchObjective,
-    validation: Validation,
+    validation: ValidationData,
     predicted: npt.NDArray[np.float32],
     scaled: npt.NDArray[np.float32],
 ) -> Float64Array:
-    """Return an objective of predictions, query by query.
+    """Return an objective's values, query by query.
 
     Parameters
     ----------
     objective
-        What to measure.
+        Metric to compute.
     validation
-        What to hold predictions against.
+        Reference data.
     predicted, scaled : ndarray of float32, shape (n_tracks, n_factors)
-        Predicted factors in the original space, and as the model gives them.
+        Predicted factors in the original space, and as model outputs.
 
     Returns
     -------
     numpy.ndarray, float64
-        For each track its mean squared error, shape (n_tracks,), or overlap, shape (n_queries,): tracks whose
-        reference is zero ask for nothing. For each playlist its nDCG, shape (n_playlists,), NaN for those without
-        any of the tracks.
+        Mean squared error of each track, shape (n_tracks,); overlap, shape (n_queries,), of tracks whose reference
+        is not zero; or nDCG of each playlist, shape (n_playlists,), NaN for those without any of the tracks.
 
     Raises
     ------
     ConfigError
-        When the lists would be longer than there are candidates, or the listening that nDCG needs is not there.
+        Lists would be longer than the number of candidates, or nDCG lacks interactions.
     DataError
-        When predictions do not match the reference or are not finite.
+        Predictions do not match the reference or are not finite.
     """
     if objective.kind == "loss":
         check_same_shape(validation.scaled, check_factors("predicted factors", scaled))
@@ -118,13 +117,13 @@ def measure(
     require_measurable(objective, validation)
     if objective.kind == "overlap":
         lists = rank_reference(validation.reference, ks=(objective.k,), max_queries=len(validation.reference))
-        found = top_k_similar(predicted, objective.k, queries=lists.queries)
-        return np.asarray(list_overlap(lists.indices, found.indices))
+        predicted_lists = top_k_similar(predicted, objective.k, queries=lists.queries)
+        return np.asarray(list_overlap(lists.indices, predicted_lists.indices))
     return ndcg_at_k(validation.playlist_factors, predicted, validation.user_items, objective.k)
 
 
-def require_measurable(objective: SearchObjective, validation: Validation) -> None:
-    """Raise ConfigError unless there are tracks and listening enough for `objective`; see `measure`."""
+def require_measurable(objective: SearchObjective, validation: ValidationData) -> None:
+    """Raise ConfigError unless `objective` has enough tracks and interactions; see `measure_objective`."""
     n_candidates = len(validation.reference) - (objective.kind == "overlap")
     if objective.k > n_candidates:
         raise ConfigError(
@@ -135,8 +134,8 @@ def require_measurable(objective: SearchObjective, validation: Validation) -> No
         return
     if validation.user_items is None or not len(validation.playlist_factors):
         raise ConfigError(
-            f"The objective {objective.name} needs playlist factors and the listening they were fitted on, as "
-            "`cs-keras factors` leaves both; take val_overlap@10 or val_loss."
+            f"The objective {objective.name} needs playlist factors and the interactions they were fitted "
+            "on, as `cs-keras factors` stores both; use val_overlap@10 or val_loss instead."
         )
     if not validation.user_items.nnz:
         raise DataError(

@@ -1,11 +1,11 @@
-"""One ranking out of several: reciprocal rank fusion, for lists of the best and for where held-out tracks stand.
+"""Reciprocal rank fusion of several rankings, for top-k lists and for the ranks of held-out tracks.
 
 Cormack, Clarke & Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
-methods": for each query an item's score is the sum over rankings of 1 / (60 + rank), ranks from 1. Equals have the
-mean of their ranks here, so that a ranking fused with itself is what it was, ties included; what float32 rounding
-alone tells apart is no tie. Every ranking is of all items, by exact scores
-(`cs_keras.evaluation.search.exact`), for a block of queries at a time:
-memory is bounded, and results do not depend on the block.
+methods": for each query an item's score is the sum over rankings of 1 / (60 + rank), ranks from 1. Ties have the
+mean of their ranks here, so that a ranking fused with itself stays the same, ties included; scores that differ by
+float32 rounding alone are no ties. Every ranking covers all items, by exact scores
+(`cs_keras.evaluation.search.exact`), for a block of queries at a time: memory is bounded, and results do not depend
+on the block size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +15,9 @@ import numpy.typing as npt
 import scipy.sparse
 from scipy.stats import rankdata
 
-from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import FloatArray, check_factors, check_width
 from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.search.held_out_ranks import HeldOutRanks
+from cs_keras.evaluation.search.held_out_ranks import HeldOutRanks, require_held_out
 from cs_keras.evaluation.search.metric_rows import cosine_search, dot_search, euclidean_search
 from cs_keras.evaluation.search.search import Int64Array, Search, blocks
 from cs_keras.evaluation.search.topk import Metric, TopK
@@ -27,11 +26,11 @@ CONSTANT = 60  # of the source, which found it to be "near-optimal, but that the
 BLOCK_SCORES = 2**21  # of queries times items at a time: 17 MB for each ranking
 
 Score = Callable[[Int64Array], Float64Array]
-"""From rows that ask to scores of all items, shape (n_rows, n_items), float64; -inf for a row's own item."""
+"""From query rows to scores of all items, shape (n_rows, n_items), float64; -inf for a row's own item."""
 
 
 def similarity_scores(factors: npt.ArrayLike, metric: Metric = "cosine") -> Score:
-    """Return how similar all other rows are to some rows of `factors`, shape (n_items, n_factors), float32.
+    """Return a function from rows of `factors`, shape (n_items, n_factors), float32, to their similarity with all.
 
     Raises
     ------
@@ -44,7 +43,7 @@ def similarity_scores(factors: npt.ArrayLike, metric: Metric = "cosine") -> Scor
 
 
 def dot_scores(playlist_factors: npt.ArrayLike, item_factors: npt.ArrayLike) -> Score:
-    """Return the products of some playlists with all items; factors of shape (n, n_factors), float32.
+    """Return a function from playlists to their dot products with all items; factors have shape (n, n_factors).
 
     Raises
     ------
@@ -58,23 +57,23 @@ def dot_scores(playlist_factors: npt.ArrayLike, item_factors: npt.ArrayLike) -> 
 
 
 def fuse_ranks(members: Sequence[Score]) -> Score:
-    """Return the scores of the reciprocal rank fusion of `members`, whatever their order."""
+    """Return the scores of the reciprocal rank fusion of `members`, independent of their order."""
 
     def score(rows: Int64Array) -> Float64Array:
         shares = []
         for member in members:
-            found = member(rows)
-            shares.append(np.where(np.isneginf(found), -np.inf, 1 / (CONSTANT + _ranks(found))))
-        # Sorted, so that what has the same ranks, whichever member gives which, has the same sum to the last bit.
+            scores = member(rows)
+            shares.append(np.where(np.isneginf(scores), -np.inf, 1 / (CONSTANT + _ranks(scores))))
+        # Sorted, so that items with the same ranks in any order of members have the same sum to the last bit.
         return np.asarray(np.sort(shares, axis=0).sum(axis=0))
 
     return score
 
 
 def top_k_scored(score: Score, lists: TopK) -> TopK:
-    """Return the best items by `score` for the queries of other lists, as long as these.
+    """Return the best items by `score` for the queries of other lists, of the same length.
 
-    An entry's gap says whether it stands above the next (infinite) or equals it (0).
+    An entry's gap is infinite if it scores above the next, 0 if they tie.
     """
     n_queries, k = len(lists.queries), lists.k
     indices, gaps = np.empty((n_queries, k), np.int32), np.full((n_queries, k), np.inf, np.float32)
@@ -87,45 +86,41 @@ def top_k_scored(score: Score, lists: TopK) -> TopK:
 
 
 def rank_held_out_by_score(score: Score, held_out: scipy.sparse.csr_matrix) -> HeldOutRanks:
-    """Rank all items by `score`, and find those held out, as `find_held_out_ranks` does.
+    """Rank all items by `score` and return the ranks of those held out, as `find_held_out_ranks` does.
 
     Parameters
     ----------
     score
-        Its rows are those of `held_out`.
+        Scores of playlists, the rows of `held_out`.
     held_out : csr_matrix, shape (n_playlists, n_items)
-        Above 0 where the playlist should find the item.
+        Above 0 where the playlist should retrieve the item.
 
     Raises
     ------
     DataError
-        When nothing is held out.
+        Nothing is held out.
     """
-    listening = scipy.sparse.csr_matrix(held_out > 0)
-    listening.sort_indices()
-    rows = np.flatnonzero(np.diff(listening.indptr)).astype(np.int64)
-    if not len(rows):
-        raise DataError(
-            "nothing is held out: expected at least one pair of playlist and track. Received: none."
-        )
-    listening = listening[rows]
-    places, mid_ranks = np.empty(listening.nnz, np.int64), np.empty(listening.nnz)
+    relevant = scipy.sparse.csr_matrix(held_out > 0)
+    relevant.sort_indices()
+    rows = require_held_out(relevant)
+    relevant = relevant[rows]
+    ranks, mid_ranks = np.empty(relevant.nnz, np.int64), np.empty(relevant.nnz)
     tied = np.zeros(len(rows), np.bool_)
-    for block, found in _score_blocks(score, rows, listening.shape[1]):
-        mid = _ranks(found) - 1
-        for row, (scores, middles) in enumerate(zip(found, mid, strict=True), block.start):
-            own = slice(listening.indptr[row], listening.indptr[row + 1])
-            columns = listening.indices[own]
-            place = np.empty(len(scores), np.int64)
-            place[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
-            order = np.argsort(place[columns])
-            places[own], mid_ranks[own] = place[columns][order], middles[columns][order]
+    for block, block_scores in _score_blocks(score, rows, relevant.shape[1]):
+        block_mid_ranks = _ranks(block_scores) - 1
+        for row, (scores, mid) in enumerate(zip(block_scores, block_mid_ranks, strict=True), block.start):
+            own = slice(relevant.indptr[row], relevant.indptr[row + 1])
+            columns = relevant.indices[own]
+            rank = np.empty(len(scores), np.int64)
+            rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+            order = np.argsort(rank[columns])
+            ranks[own], mid_ranks[own] = rank[columns][order], mid[columns][order]
             tied[row] = any(np.count_nonzero(scores == scores[column]) > 1 for column in columns)
     return HeldOutRanks(
         playlists=rows,
-        n_candidates=np.full(len(rows), listening.shape[1], np.int64),
-        starts=listening.indptr[:-1].astype(np.int64),
-        places=places,
+        n_candidates=np.full(len(rows), relevant.shape[1], np.int64),
+        starts=relevant.indptr[:-1].astype(np.int64),
+        ranks=ranks,
         mid_ranks=mid_ranks,
         tied=tied,
         n_playlists=held_out.shape[0],
@@ -133,7 +128,7 @@ def rank_held_out_by_score(score: Score, held_out: scipy.sparse.csr_matrix) -> H
 
 
 def _ranks(scores: Float64Array) -> Float64Array:
-    """Return ranks along the last axis, from 1 for the largest; equals have the mean of theirs."""
+    """Return ranks along the last axis, from 1 for the largest; ties have the mean of theirs."""
     return np.asarray(rankdata(-scores, axis=1))
 
 

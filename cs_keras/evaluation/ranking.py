@@ -1,12 +1,12 @@
-"""How well playlists find the tracks that were held out from them: recall, precision, nDCG, average precision, AUC.
+"""Ranking metrics on held-out tracks of playlists: recall, precision, nDCG, average precision, AUC.
 
 Conventions. Every playlist ranks all the tracks it has not seen, by dot product; nothing is sampled. Relevance is
 binary: a track is held out or not. Each metric is a number per playlist, from 0 to 1. Playlists weigh the same in a
-mean, those that find nothing included; playlists with nothing held out have no number. With h tracks held out, of
-which those found among the first k stand at places p_1 < p_2 < ... (from 1):
+mean, those without hits included; playlists with nothing held out have no value. With h tracks held out, and those
+among the first k at ranks p_1 < p_2 < ... (from 1):
 
-    recall@k = found / h                             nDCG@k = sum_j 1 / log2(p_j + 1) / the same sum over p_j = j
-    precision@k = found / k                          AP@k = sum_j j / p_j / min(k, h)
+    recall@k = hits / h                              nDCG@k = sum_j 1 / log2(p_j + 1) / the same sum over p_j = j
+    precision@k = hits / k                           AP@k = sum_j j / p_j / min(k, h)
     AUC = share of pairs, one track held out and one not, in the right order; equal scores count half
 
 The ideal list of nDCG@k holds min(k, h) tracks. AP@k is the truncated average precision of the Million Song Dataset
@@ -29,7 +29,7 @@ from cs_keras.evaluation.search.search import Int64Array
 
 @dataclass(frozen=True)
 class RankingAtK:
-    """Metrics of the first k, playlist by playlist; None where a playlist has fewer than k candidates.
+    """Metrics of the first k, playlist by playlist; None if any playlist has fewer than k candidates.
 
     Attributes
     ----------
@@ -52,22 +52,22 @@ class RankingAtK:
 
 @dataclass(frozen=True)
 class RankMetrics:
-    """How well playlists find what was held out from them.
+    """Ranking metrics on held-out tracks, playlist by playlist.
 
     Attributes
     ----------
     playlists : numpy.ndarray, shape (n_queries,), int64
-        Rows of the playlists that have something held out: what all arrays here are about, in this order.
+        Rows of the playlists with held-out tracks, in the order of all arrays here.
     n_left_out : int
         Playlists with nothing held out.
     n_candidates : numpy.ndarray, shape (n_queries,), int64
-        Tracks that each ranks.
+        Tracks ranked for each.
     auc : numpy.ndarray, shape (n_queries,), float64
         NaN for a playlist whose candidates are all held out.
     tied : numpy.ndarray, shape (n_queries,), bool
-        Whether a held-out track has the very score of another candidate: its place is then owed to row order.
+        Whether a held-out track has the same score as another candidate, so that row order decides its rank.
     at_k : tuple of RankingAtK
-        One for each of the list lengths asked for.
+        One for each requested list length.
     """
 
     playlists: Int64Array
@@ -103,7 +103,7 @@ def rank_metrics(
     seen: scipy.sparse.csr_matrix | None = None,
     ks: tuple[int, ...] = KS,
 ) -> RankMetrics:
-    """Rank all tracks for every playlist and compare with the listening that was held out.
+    """Rank all tracks for every playlist and measure the ranks of the held-out ones.
 
     One score a track, the same for all playlists, is a ranking too: pass the scores as a single factor, and ones as
     playlist factors.
@@ -113,7 +113,7 @@ def rank_metrics(
     playlist_factors : array_like, shape (n_playlists, n_factors), float32
     item_factors : array_like, shape (n_tracks, n_factors), float32
     held_out : csr_matrix, shape (n_playlists, n_tracks)
-        Above 0 where the playlist should find the track.
+        Above 0 where the playlist should retrieve the track.
     seen : csr_matrix, shape (n_playlists, n_tracks), optional
         Above 0 where the playlist is known to hold the track, which is then no candidate for it.
     ks : tuple of int
@@ -126,29 +126,23 @@ def rank_metrics(
     Raises
     ------
     ConfigError
-        `ks` not positive whole numbers.
+        `ks` are not positive whole numbers.
     DataError
-        Nothing held out at all, tracks both held out and seen, or arrays that do not fit together.
+        Nothing is held out, tracks are both held out and seen, or shapes do not match.
     """
     return measure_ranks(find_held_out_ranks(playlist_factors, item_factors, held_out, seen), ks)
 
 
-def measure_ranks(found: HeldOutRanks, ks: tuple[int, ...] = KS) -> RankMetrics:
-    """Return the metrics of held-out tracks that stand where `found` says.
-
-    Raises
-    ------
-    ConfigError
-        `ks` not positive whole numbers.
-    """
+def measure_ranks(held_out: HeldOutRanks, ks: tuple[int, ...] = KS) -> RankMetrics:
+    """Return the metrics of held-out tracks at given ranks; raise ConfigError if `ks` are not positive integers."""
     ks = check_ks(ks)
     return RankMetrics(
-        playlists=found.playlists,
-        n_left_out=found.n_playlists - len(found.playlists),
-        n_candidates=found.n_candidates,
-        auc=_auc(found),
-        tied=found.tied,
-        at_k=tuple(_ranking_at_k(found, k) for k in ks),
+        playlists=held_out.playlists,
+        n_left_out=held_out.n_playlists - len(held_out.playlists),
+        n_candidates=held_out.n_candidates,
+        auc=_auc(held_out),
+        tied=held_out.tied,
+        at_k=tuple(_ranking_at_k(held_out, k) for k in ks),
     )
 
 
@@ -158,14 +152,14 @@ def ndcg_at_k(
     held_out: scipy.sparse.csr_matrix,
     k: int,
 ) -> Float64Array:
-    """Return the nDCG of each playlist's k best tracks, all tracks being candidates.
+    """Return the nDCG@k of each playlist, with all tracks as candidates.
 
     Parameters
     ----------
     playlist_factors : array_like, shape (n_playlists, n_factors), float32
     item_factors : array_like, shape (n_tracks, n_factors), float32
     held_out : csr_matrix, shape (n_playlists, n_tracks)
-        Above 0 where the playlist should find the track.
+        Above 0 where the playlist should retrieve the track.
     k : int
         At most n_tracks.
 
@@ -177,9 +171,9 @@ def ndcg_at_k(
     Raises
     ------
     ConfigError
-        k no positive whole number.
+        k is not a positive whole number.
     DataError
-        k above n_tracks, nothing held out at all, or arrays that do not fit together (see `find_held_out_ranks`).
+        k is above n_tracks, nothing is held out, or shapes do not match (see `find_held_out_ranks`).
     """
     k = check_count("k", k)
     found = find_held_out_ranks(playlist_factors, item_factors, held_out)
@@ -193,37 +187,37 @@ def ndcg_at_k(
     return values
 
 
-def _ndcg(found: HeldOutRanks, k: int) -> Float64Array:
+def _ndcg(held_out: HeldOutRanks, k: int) -> Float64Array:
     gains = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(gains)[np.minimum(found.n_held_out, k) - 1]
-    gained = np.where(found.places < k, gains[np.minimum(found.places, k - 1)], 0)
-    return np.asarray(found.sum(gained) / ideal)
+    ideal = np.cumsum(gains)[np.minimum(held_out.n_held_out, k) - 1]
+    gained = np.where(held_out.ranks < k, gains[np.minimum(held_out.ranks, k - 1)], 0)
+    return np.asarray(held_out.sum(gained) / ideal)
 
 
-def _ranking_at_k(found: HeldOutRanks, k: int) -> RankingAtK:
-    if k > found.n_candidates.min():
+def _ranking_at_k(held_out: HeldOutRanks, k: int) -> RankingAtK:
+    if k > held_out.n_candidates.min():
         return RankingAtK(k, None, None, None, None)
-    n_found = found.sum(found.places < k)
+    n_hits = held_out.sum(held_out.ranks < k)
     return RankingAtK(
         k,
-        recall=n_found / found.n_held_out,
-        precision=n_found / k,
-        ndcg=_ndcg(found, k),
-        average_precision=_average_precision(found, k),
+        recall=n_hits / held_out.n_held_out,
+        precision=n_hits / k,
+        ndcg=_ndcg(held_out, k),
+        average_precision=_average_precision(held_out, k),
     )
 
 
-def _average_precision(found: HeldOutRanks, k: int) -> Float64Array:
-    n_until = np.arange(len(found.places)) - np.repeat(found.starts, found.n_held_out) + 1
-    precisions = np.where(found.places < k, n_until / (found.places + 1), 0)
-    return np.asarray(found.sum(precisions) / np.minimum(found.n_held_out, k))
+def _average_precision(held_out: HeldOutRanks, k: int) -> Float64Array:
+    n_until = np.arange(len(held_out.ranks)) - np.repeat(held_out.starts, held_out.n_held_out) + 1
+    precisions = np.where(held_out.ranks < k, n_until / (held_out.ranks + 1), 0)
+    return np.asarray(held_out.sum(precisions) / np.minimum(held_out.n_held_out, k))
 
 
-def _auc(found: HeldOutRanks) -> Float64Array:
+def _auc(held_out: HeldOutRanks) -> Float64Array:
     """Return the share of pairs in the right order: Mann and Whitney's U over the number of pairs."""
-    h = found.n_held_out
-    wrong = found.sum(found.mid_ranks) - h * (h - 1) / 2  # pairs of two held-out tracks taken off
-    pairs = h * (found.n_candidates - h)
+    h = held_out.n_held_out
+    wrong = held_out.sum(held_out.mid_ranks) - h * (h - 1) / 2  # without pairs of two held-out tracks
+    pairs = h * (held_out.n_candidates - h)
     return np.asarray(
         1 - np.divide(wrong, pairs, out=np.full(len(h), np.nan), where=pairs > 0), dtype=np.float64
     )

@@ -18,8 +18,8 @@ from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import ConfigError, CsKerasError, DataError
 from cs_keras.evaluation.objective import (
     SearchObjective,
-    Validation,
-    measure,
+    ValidationData,
+    measure_objective,
     parse_objective,
     require_measurable,
 )
@@ -228,12 +228,12 @@ def _train(
         raise DivergenceError("Training diverged: predictions are not finite")
     validation = _validation(task, factors)
     goal = parse_objective(execution.objective)
-    per_query = measure(goal, validation, predicted, scaled)
+    per_query = measure_objective(goal, validation, predicted, scaled)
     write_npz(folder / VALIDATION_FILE, per_query=per_query)
     metrics = {goal.name: float(np.nanmean(per_query))}
     for other in map(parse_objective, TOLD):
         if other != goal and _can_be_measured(other, validation):
-            metrics[other.name] = float(np.nanmean(measure(other, validation, predicted, scaled)))
+            metrics[other.name] = float(np.nanmean(measure_objective(other, validation, predicted, scaled)))
     fitted = trained.fitted
     return ExecutionOutcome(
         metrics=metrics,
@@ -274,7 +274,7 @@ def _watch(run: RunConfig, task: Task, lesson: TrainingTargets, folder: Path, pr
     return watch
 
 
-def _validation(task: Task, factors: Factors) -> Validation:
+def _validation(task: Task, factors: Factors) -> ValidationData:
     """Return what predictions for the task's validation tracks are held against."""
     path = task.dataset.folder / INTERACTIONS_FILE
     user_items = None
@@ -282,7 +282,7 @@ def _validation(task: Task, factors: Factors) -> Validation:
         interactions = align_interactions(load_interactions(path), factors.track_ids)
         if interactions.playlist_ids.tolist() == factors.playlist_ids.tolist():
             user_items = interactions.user_items[:, task.validation]
-    return Validation(
+    return ValidationData(
         task.item_factors[task.validation],
         task.targets[task.validation],
         factors.playlist_factors,
@@ -290,7 +290,7 @@ def _validation(task: Task, factors: Factors) -> Validation:
     )
 
 
-def _can_be_measured(goal: SearchObjective, validation: Validation) -> bool:
+def _can_be_measured(goal: SearchObjective, validation: ValidationData) -> bool:
     try:
         require_measurable(goal, validation)
     except CsKerasError:

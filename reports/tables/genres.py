@@ -94,7 +94,7 @@ def _composition_table(accuracy: GenreAccuracy, compositions: Sequence[Compositi
 def _notes(findings: GenreFindings) -> Iterator[str]:
     accuracy = findings.accuracy
     yield (
-        f"{accuracy.n_tracks:,} of {findings.judged} are judged; the classifier learnt {len(accuracy.genres)} "
+        f"{accuracy.n_tracks:,} of {findings.subset} are judged; the classifier learnt {len(accuracy.genres)} "
         f"genres from {findings.n_train_tracks:,} train tracks."
     )
     if accuracy.n_without:

@@ -97,14 +97,12 @@ def test_lists_beyond_the_candidates_are_not_available(fit):
 
 
 def test_rotation_as_scipy(fit, random):
-    a, b = (random.standard_normal((40, 5)).astype(np.float32) for _ in range(2))
-    expected = orthogonal_procrustes(a.astype(float), b.astype(float))[0]
+    a, b = random.standard_normal((2, 40, 5))
+    expected = orthogonal_procrustes(a, b)[0]
     np.testing.assert_allclose(find_rotation(a, b), expected, atol=1e-12)
     rotation = ortho_group.rvs(6, random_state=3)
-    # Factors are float32.
-    np.testing.assert_allclose(
-        find_rotation(fit.item_factors, fit.item_factors @ rotation), rotation, atol=1e-6
-    )
+    items = fit.item_factors.astype(np.float64)
+    np.testing.assert_allclose(find_rotation(items, items @ rotation), rotation, atol=1e-12)
 
 
 def test_mean_of_turned_fits_is_the_fit(fit):
@@ -150,10 +148,8 @@ def test_bad_input_is_named(fit):
         measure_agreement([fit, Fit(fit.item_factors, fit.playlist_factors[1:])], ks=(5,), metric="dot")
     with pytest.raises(DataError, match="need playlist factors"):
         measure_agreement([fit, Fit(fit.item_factors)], ks=(5,), metric="dot")
-    with pytest.raises(DataError, match=r"\(120, 6\) and \(120, 5\)"):
+    with pytest.raises(DataError, match=r"\(120, 5\) and \(120, 6\)"):
         average_fits([fit, Fit(fit.item_factors[:, :5])])
-    with pytest.raises(DataError, match=r"\(120, 6\) and \(119, 6\)"):
-        find_rotation(fit.item_factors[1:], fit.item_factors)
     with pytest.raises(DataError, match="no query has an order"):
         measure_agreement([fit, Fit(0 * fit.item_factors)], ks=(5,))
     with pytest.raises(DataError, match="queries are no rows"):

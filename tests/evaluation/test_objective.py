@@ -11,8 +11,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.objective import (
     SearchObjective,
-    Validation,
-    measure,
+    ValidationData,
+    measure_objective,
     parse_objective,
     require_measurable,
 )
@@ -21,17 +21,17 @@ N_TRACKS, N_PLAYLISTS, N_FACTORS = 40, 25, 6
 
 
 @pytest.fixture
-def validation() -> Validation:
+def validation() -> ValidationData:
     rng = np.random.default_rng(3)
     reference = rng.standard_normal((N_TRACKS, N_FACTORS)).astype(np.float32)
     playlists = rng.standard_normal((N_PLAYLISTS, N_FACTORS)).astype(np.float32)
     held = (rng.random((N_PLAYLISTS, N_TRACKS)) < 0.2) * rng.integers(1, 9, (N_PLAYLISTS, N_TRACKS))
     held[4] = 0
-    return Validation(reference, (reference - 0.5) / 2, playlists, scipy.sparse.csr_matrix(held))
+    return ValidationData(reference, (reference - 0.5) / 2, playlists, scipy.sparse.csr_matrix(held))
 
 
 @pytest.fixture
-def predicted(validation: Validation) -> np.ndarray:
+def predicted(validation: ValidationData) -> np.ndarray:
     noise = np.random.default_rng(4).standard_normal(validation.reference.shape)
     return (validation.reference + noise).astype(np.float32)
 
@@ -40,8 +40,8 @@ def scaled(factors: np.ndarray) -> np.ndarray:
     return (factors - 0.5) / 2
 
 
-def of(name: str, validation: Validation, predicted: np.ndarray) -> np.ndarray:
-    return measure(parse_objective(name), validation, predicted, scaled(predicted))
+def of(name: str, validation: ValidationData, predicted: np.ndarray) -> np.ndarray:
+    return measure_objective(parse_objective(name), validation, predicted, scaled(predicted))
 
 
 def nearest(factors: np.ndarray, k: int) -> list[set[int]]:
@@ -52,7 +52,7 @@ def nearest(factors: np.ndarray, k: int) -> list[set[int]]:
 
 @pytest.mark.parametrize("k", [1, 7, N_TRACKS - 1])
 def test_overlap_is_the_share_of_a_full_sorts_lists(
-    k: int, validation: Validation, predicted: np.ndarray
+    k: int, validation: ValidationData, predicted: np.ndarray
 ) -> None:
     pairs = zip(nearest(validation.reference, k), nearest(predicted, k), strict=True)
     expected = [len(a & b) / k for a, b in pairs]
@@ -61,7 +61,7 @@ def test_overlap_is_the_share_of_a_full_sorts_lists(
 
 
 def test_overlap_asks_only_for_tracks_that_have_factors(
-    validation: Validation, predicted: np.ndarray
+    validation: ValidationData, predicted: np.ndarray
 ) -> None:
     reference = validation.reference.copy()
     reference[[3, 9]] = 0
@@ -70,7 +70,7 @@ def test_overlap_asks_only_for_tracks_that_have_factors(
 
 
 @pytest.mark.parametrize("k", [5, 20])
-def test_ndcg_is_scikit_learns(k: int, validation: Validation, predicted: np.ndarray) -> None:
+def test_ndcg_is_scikit_learns(k: int, validation: ValidationData, predicted: np.ndarray) -> None:
     assert validation.user_items is not None
     held = (validation.user_items.toarray() > 0).astype(float)
     scores = validation.playlist_factors.astype(np.float64) @ predicted.T.astype(np.float64)
@@ -83,7 +83,7 @@ def test_ndcg_is_scikit_learns(k: int, validation: Validation, predicted: np.nda
 
 
 def test_loss_is_the_squared_error_of_what_the_model_gives(
-    validation: Validation, predicted: np.ndarray
+    validation: ValidationData, predicted: np.ndarray
 ) -> None:
     found = of("val_loss", validation, predicted)
     expected = mean_squared_error(validation.scaled.T, scaled(predicted).T, multioutput="raw_values")
@@ -113,7 +113,7 @@ def test_other_names_are_refused(text: str) -> None:
         parse_objective(text)
 
 
-def test_lists_longer_than_there_are_candidates_are_refused(validation: Validation) -> None:
+def test_lists_longer_than_there_are_candidates_are_refused(validation: ValidationData) -> None:
     require_measurable(SearchObjective("overlap", N_TRACKS - 1), validation)
     require_measurable(SearchObjective("ndcg", N_TRACKS), validation)
     for objective, most in ((SearchObjective("overlap", N_TRACKS), 39), (SearchObjective("ndcg", 41), 40)):
@@ -121,7 +121,7 @@ def test_lists_longer_than_there_are_candidates_are_refused(validation: Validati
             require_measurable(objective, validation)
 
 
-def test_ndcg_needs_listening(validation: Validation) -> None:
+def test_ndcg_needs_listening(validation: ValidationData) -> None:
     ndcg = SearchObjective("ndcg", 5)
     nobody = np.zeros((0, N_FACTORS), np.float32)
     for changes in ({"user_items": None}, {"playlist_factors": nobody}):
@@ -134,7 +134,7 @@ def test_ndcg_needs_listening(validation: Validation) -> None:
 
 
 @pytest.mark.parametrize("name", ["val_loss", "val_overlap@5", "val_ndcg@5"])
-def test_invalid_predictions_are_rejected(name: str, validation: Validation, predicted: np.ndarray) -> None:
+def test_invalid_predictions_are_rejected(name: str, validation: ValidationData, predicted: np.ndarray) -> None:
     infinite = predicted.copy()
     infinite[3, 2] = np.inf
     for wrong in (predicted[1:], infinite):

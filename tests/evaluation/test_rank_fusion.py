@@ -86,7 +86,7 @@ def test_a_member_fused_with_itself_changes_nothing(block, monkeypatch):
     held_out = scipy.sparse.csr_matrix(holds.astype(np.float32))
     found = rank_held_out_by_score(fuse_ranks([products, products]), held_out)
     expected = find_held_out_ranks(playlists, x, held_out)
-    for name in ("playlists", "n_candidates", "starts", "places", "mid_ranks", "tied", "n_playlists"):
+    for name in ("playlists", "n_candidates", "starts", "ranks", "mid_ranks", "tied", "n_playlists"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
 
 

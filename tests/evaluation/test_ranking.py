@@ -12,8 +12,7 @@ from threadpoolctl import threadpool_limits
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.ranking import ndcg_at_k, rank_metrics
 from cs_keras.evaluation.reference_predictors import mean_predictor
-from cs_keras.evaluation.search import ranks as standings
-from cs_keras.evaluation.search import search
+from cs_keras.evaluation.search import rank_counts, search
 
 METRICS = ("recall", "precision", "ndcg", "average_precision")
 
@@ -183,8 +182,8 @@ def test_same_bits_for_any_block_size_and_number_of_threads(factors, listening, 
     expected = rank_metrics(playlists, items, *listening)
     with threadpool_limits(limit):
         for few, item_block_size, many in ((1, 90, 0), (0, 7, 3), (1 / 90, 64, 64)):
-            monkeypatch.setattr(standings, "FEW", few)
-            monkeypatch.setattr(standings, "MANY_HELD_OUT", many)
+            monkeypatch.setattr(rank_counts, "FEW", few)
+            monkeypatch.setattr(rank_counts, "MANY_HELD_OUT", many)
             monkeypatch.setattr(search, "ITEM_BLOCK_SIZE", item_block_size)
             received = rank_metrics(playlists, items, *listening)
             np.testing.assert_array_equal(received.auc, expected.auc)

@@ -1,4 +1,4 @@
-"""How well attributes are estimated, column by column of their encoding."""
+"""Quality of estimated attributes, column by column of their encoding."""
 
 import dataclasses
 
@@ -16,19 +16,18 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class EstimateQuality:
-    """Means over the columns for which a measure is defined.
+    """Mean quality over the columns for which a metric is defined.
 
     Attributes
     ----------
     r2
-        Of numbers, over the items that have them; None where no number varies.
+        R² of numeric columns, over the items that have values; None where none varies.
     n_numbers
-        Numbers that it is the mean of.
+        Numeric columns averaged over.
     auc
-        Of labels: how often an item that has one is estimated above an item that has not, ties half; None where no
-        label tells items apart.
+        ROC AUC of label columns, ties counting half; None where every label has all items or none.
     n_labels
-        Labels that it is the mean of.
+        Label columns averaged over.
     """
 
     r2: float | None
@@ -38,14 +37,14 @@ class EstimateQuality:
 
 
 def measure_estimates(encoding: Encoding, table: AttributeTable, estimates: Matrix) -> EstimateQuality:
-    """Return how near estimates of encoded attributes come to the attributes.
+    """Return the quality of estimates of encoded attributes.
 
     Parameters
     ----------
     encoding
-        Of the attributes; indicators of missing numbers are not judged.
+        Encoding of the attributes; indicators of missing numbers are not evaluated.
     table
-        Of the items.
+        True attributes of the items.
     estimates
         Shape (n_items, encoding.n_features), float32.
     """
@@ -59,29 +58,29 @@ def measure_estimates(encoding: Encoding, table: AttributeTable, estimates: Matr
             known = table.columns[column.name]
             missing = np.isnan(known.values) if isinstance(known, NumericColumn) else None
             for number in range(len(column.mean)):
-                place = own.start + number
+                feature = own.start + number
                 has = slice(None) if missing is None else ~missing[:, number]
-                r2 += _r2(truth[has, place], estimates[has, place])
+                r2 += _r2(truth[has, feature], estimates[has, feature])
         else:
             pairs = zip(truth[:, own].T, estimates[:, own].T, strict=True)
-            auc += [area for has, guess in pairs for area in _auc(has > 0, guess)]
-    means = [float(np.mean(found)) if found else None for found in (r2, auc)]
+            auc += [area for has, estimate in pairs for area in _auc(has > 0, estimate)]
+    means = [float(np.mean(values)) if values else None for values in (r2, auc)]
     return EstimateQuality(means[0], len(r2), means[1], len(auc))
 
 
-def _r2(truth: Matrix, guess: Matrix) -> list[float]:
+def _r2(truth: Matrix, estimate: Matrix) -> list[float]:
     """Return the R² of one number, or none where it does not vary."""
     if not len(truth):
         return []
-    r2 = measure_regression_losses(truth[:, np.newaxis], guess[:, np.newaxis]).r2
+    r2 = measure_regression_losses(truth[:, np.newaxis], estimate[:, np.newaxis]).r2
     return [] if r2 is None else [r2]
 
 
-def _auc(has: npt.NDArray[np.bool_], guess: Matrix) -> list[float]:
-    """Return the area under the ROC curve of one label, by ranks, or none where all items are alike."""
+def _auc(has: npt.NDArray[np.bool_], estimate: Matrix) -> list[float]:
+    """Return the area under the ROC curve of one label, by ranks, or none where all items have it or lack it."""
     n_with = int(has.sum())
     n_without = len(has) - n_with
     if not n_with or not n_without:
         return []
-    ranks = rankdata(guess)[has].sum() - n_with * (n_with + 1) / 2
+    ranks = rankdata(estimate)[has].sum() - n_with * (n_with + 1) / 2
     return [float(ranks) / (n_with * n_without)]

@@ -1,11 +1,11 @@
-"""How much the tracks of a list are of one kind: by genre, by artist, and by where listening places them.
+"""Cohesion of lists: shared genres, shared artists, entropy of genres, and diversity in factor space.
 
-Semantic cohesion, shared labels and the entropy of a list's genres, is how Cardorelle (2018) would judge playlists
-if it were the same as quality, which he says it is not: people often like lists that are diverse. So diversity
-stands beside it. No such number is good or bad by itself: hold it beside that of the reference's lists.
+Cardorelle (2018) evaluates playlists by semantic cohesion (shared labels and the entropy of a list's genres) and
+notes that it is not quality: listeners often prefer diverse lists. None of these values is good or bad by itself:
+compare it with that of the reference's lists.
 
-Lists are of item rows, best first, as in `TopK.indices`; what asked for each is an item itself. Genres are a matrix
-of items by genres, whose row is 0 for an item of which none is known.
+Lists are of item rows, best first, as in `TopK.indices`; each query is an item itself. Genres are a matrix of items
+by genres, with an empty row for an item without known genre.
 """
 
 from collections.abc import Sequence
@@ -32,14 +32,12 @@ class Cohesion:
     Attributes
     ----------
     shared_genre : float or None
-        Share of a list that has a genre in common with what asked for it, over the queries that have any; what has
-        none in a list counts as having none in common.
+        Share of a list with a genre of the query, over the queries that have any.
     same_artist : float
-        Share of a list that is by the artist of what asked for it.
+        Share of a list by the query's artist.
     genre_entropy : float or None
-        Entropy in bits of the genres of a list, over the lists that hold any: 0 if all are one, the logarithm of
-        their number if all are alike. An item of several genres counts for each in equal parts, one of none for
-        nothing.
+        Entropy in bits of a list's genres, over the lists with any: 0 for a single genre, the logarithm of their
+        number if all are equally frequent. An item of several genres counts for each in equal parts.
     diversity : float or None
         Mean of 1 - cosine over the pairs of a list's items; None for lists of one.
     """
@@ -57,39 +55,39 @@ def measure_cohesion(
     genres: sp.csr_matrix,
     factors: npt.ArrayLike,
 ) -> Cohesion:
-    """Return how much lists are of one kind.
+    """Return the mean cohesion of lists.
 
     Parameters
     ----------
     lists : array_like, shape (n_queries, k), int
         Distinct item rows.
     queries : array_like, shape (n_queries,), int
-        Item row that asked for each list.
+        Item row of each list's query.
     artists : array_like, shape (n_items,), int or str
-        Who made each item.
+        Artist of each item.
     genres : scipy.sparse.csr_matrix, shape (n_items, n_genres)
-        Not 0 where an item is of a genre; see `genre_matrix`.
+        Not 0 where an item has the genre; see `genre_matrix`.
     factors : array_like, shape (n_items, n_factors), float
-        Where listening places the items; a row of zeros has no direction, and cosine 0 with any other.
+        Reference factors of the items; a row of zeros has cosine 0 with any other.
 
     Raises
     ------
     DataError
-        Not lists of distinct rows, a query each, and rows of all tables for the same items.
+        Lists are not of distinct rows, one per query, or tables are of different items.
     """
-    places = check_factors("factors", factors)
-    n_items = len(places)
-    rows, asked, makers = check_lists(lists, n_items), np.asarray(queries), np.asarray(artists)
-    if asked.shape != rows.shape[:1] or makers.shape != (n_items,) or genres.shape[0] != n_items:
+    vectors = check_factors("factors", factors)
+    n_items = len(vectors)
+    rows, query_rows, makers = check_lists(lists, n_items), np.asarray(queries), np.asarray(artists)
+    if query_rows.shape != rows.shape[:1] or makers.shape != (n_items,) or genres.shape[0] != n_items:
         raise DataError(
-            f"lists and items do not fit together: expected {len(rows)} queries, and artists and genres of "
-            f"{n_items} items. Received: {asked.shape}, {makers.shape} and {genres.shape}."
+            f"lists and items do not match: expected {len(rows)} queries, and artists and genres of "
+            f"{n_items} items. Received: {query_rows.shape}, {makers.shape} and {genres.shape}."
         )
     return Cohesion(
-        _mean(_shared_genre(rows, asked, genres)),
-        float(np.mean(makers[rows] == makers[asked, np.newaxis])),
+        _mean(_shared_genre(rows, query_rows, genres)),
+        float(np.mean(makers[rows] == makers[query_rows, np.newaxis])),
         _mean(_genre_entropy(rows, genres)),
-        None if rows.shape[1] == 1 else _mean(_diversity(rows, places)),
+        None if rows.shape[1] == 1 else _mean(_diversity(rows, vectors)),
     )
 
 
@@ -109,14 +107,16 @@ def genre_matrix(genres: Sequence[Sequence[str]]) -> sp.csr_matrix:
     )
 
 
-def _shared_genre(rows: npt.NDArray[Any], asked: npt.NDArray[Any], genres: sp.csr_matrix) -> Float64Array:
-    """Return the share of each list, of queries that have genres, that has one of them."""
-    has = np.diff(genres.indptr)[asked] > 0
-    rows, asked = rows[has], asked[has]
+def _shared_genre(
+    rows: npt.NDArray[Any], query_rows: npt.NDArray[Any], genres: sp.csr_matrix
+) -> Float64Array:
+    """Return the share of each list with a genre of the query, for queries that have genres."""
+    has = np.diff(genres.indptr)[query_rows] > 0
+    rows, query_rows = rows[has], query_rows[has]
     shares = np.zeros(len(rows))
     bits = _pack(genres)
     for block in blocks(len(rows), _lists_in_a_block(rows, bits.shape[1])):
-        common = bits[rows[block]] & bits[asked[block], np.newaxis]
+        common = bits[rows[block]] & bits[query_rows[block], np.newaxis]
         shares[block] = common.any(axis=2).mean(axis=1)
     return shares
 
@@ -145,12 +145,12 @@ def _genre_entropy(rows: npt.NDArray[Any], genres: sp.csr_matrix) -> Float64Arra
     return np.asarray(np.abs(bits[totals > 0]))  # no -0.0
 
 
-def _diversity(rows: npt.NDArray[Any], places: FloatArray) -> Float64Array:
+def _diversity(rows: npt.NDArray[Any], vectors: FloatArray) -> Float64Array:
     """Return the mean of 1 - cosine over the pairs of each list; all cosines sum to the square of a sum."""
     n_lists, k = rows.shape
     diversity = np.empty(n_lists)
-    for block in blocks(n_lists, _lists_in_a_block(rows, places.shape[1])):
-        own = places[rows[block]].astype(np.float64)
+    for block in blocks(n_lists, _lists_in_a_block(rows, vectors.shape[1])):
+        own = vectors[rows[block]].astype(np.float64)
         lengths = np.linalg.norm(own, axis=2, keepdims=True)
         own /= np.where(lengths > 0, lengths, 1)
         of_pairs = np.square(own.sum(axis=1)).sum(axis=1) - np.square(own).sum(axis=(1, 2))

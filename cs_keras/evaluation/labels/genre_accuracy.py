@@ -1,9 +1,9 @@
-"""How well probabilities of genres tell the genres of tracks, and what is taken for what.
+"""Accuracy and confusion of predicted genre probabilities.
 
-What is told of a track is its most probable genre, the first of equals; it is right if it is one of the track's
-own. A track of several genres counts as one of the genre that was told, if that is among them, and else as one of
-its first. So rows of the confusion add up to the tracks, and its diagonal to those that are told right. Genres that
-differ in case alone are the same, so that two collections can be held together.
+The predicted genre of a track is its most probable one, the first of ties; it is correct if it is one of the
+track's own. In the confusion matrix a track of several genres counts as the predicted one if that is among them,
+else as its first, so rows add up to the tracks and the diagonal to the correct ones. Genres that differ in case
+alone are the same, so that two collections can be compared.
 """
 
 import collections
@@ -22,28 +22,28 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class GenreAccuracy:
-    """What was told right.
+    """Genre accuracy over tracks.
 
     Attributes
     ----------
     genres : tuple of str
-        That can be told.
+        Known to the classifier.
     confusion : ndarray of int64, shape (n_genres, n_genres)
-        How many tracks of a genre (row) were told to be of each (column).
+        Tracks of a genre (row) that were predicted as each (column).
     accuracy, low, high : float
-        Share of the tracks that are told right, and its 95 % bootstrap interval over tracks drawn one by one.
+        Share of correct tracks, and its 95 % bootstrap interval over tracks drawn one by one.
     majority : str
-        Genre that most train tracks have.
+        Most frequent genre of the train tracks.
     majority_accuracy : float
-        Share that is right if that one is told of all.
+        Accuracy of predicting that genre for all tracks.
     best_single, best_single_accuracy : str, float
-        The genre that would be right most often if one were told of all: an oracle, as it knows the tracks' own.
+        Most frequent genre of the evaluated tracks (an oracle), and its accuracy.
     n_without : int
-        Tracks of no genre; they are not judged.
+        Tracks without a genre; they are not evaluated.
     unmatched : mapping of str to int
-        Genres that cannot be told, and how many tracks have each.
+        Genres unknown to the classifier, with their number of tracks.
     n_unmatched : int
-        Tracks that have only such genres; they are not judged.
+        Tracks with unknown genres only; they are not evaluated.
     """
 
     genres: tuple[str, ...]
@@ -61,13 +61,13 @@ class GenreAccuracy:
 
     @property
     def n_tracks(self) -> int:
-        """Tracks that are judged."""
+        """Number of evaluated tracks."""
         return int(self.confusion.sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Composition:
-    """What a track is made of: the probability of each genre, shape (n_genres,), and its own genres."""
+    """Genre probabilities of a track, shape (n_genres,), and its own genres."""
 
     track_id: str
     probabilities: npt.NDArray[np.float32]
@@ -76,23 +76,23 @@ class Composition:
 
 @dataclass(frozen=True, eq=False)
 class GenreFindings:
-    """What ``cs-keras genres`` shows.
+    """Results of ``cs-keras genres``.
 
     Attributes
     ----------
     accuracy
-        Over the tracks that are judged.
+        Over the evaluated tracks.
     compositions
-        Of the tracks that were asked for.
-    judged
-        Which tracks those are, in words.
+        Of the requested tracks.
+    subset
+        Evaluated tracks, in words.
     n_train_tracks
-        How many train tracks the classifier has learnt from.
+        Train tracks of the classifier.
     """
 
     accuracy: GenreAccuracy
     compositions: tuple[Composition, ...]
-    judged: str
+    subset: str
     n_train_tracks: int
 
 
@@ -103,52 +103,52 @@ def evaluate_genres(
     majority: str,
     resampling: Resampling | None = None,
 ) -> GenreAccuracy:
-    """Hold what is told of tracks against their own genres.
+    """Evaluate predicted genre probabilities against the tracks' own genres.
 
     Parameters
     ----------
     probabilities : array_like, shape (n_tracks, n_genres), float
-        Of tracks.
+        Predicted probabilities.
     genres
-        Of the columns.
+        Names of the columns.
     labels
-        Genres of each track, as many as there are.
+        Genres of each track, any number.
     majority
-        The one of `genres` that most train tracks have.
+        Most frequent genre of the train tracks.
     resampling
-        Of the interval.
+        Settings of the interval.
 
     Raises
     ------
     DataError
-        When shapes do not fit, or no track has any of the genres.
+        Shapes do not match, or no track has any of the genres.
     """
-    told, resampling = np.asarray(probabilities), resampling or Resampling()
-    if told.shape != (len(labels), len(genres)) or not np.isfinite(told).all():
+    predicted, resampling = np.asarray(probabilities), resampling or Resampling()
+    if predicted.shape != (len(labels), len(genres)) or not np.isfinite(predicted).all():
         raise DataError(
             "these are no probabilities of genres: expected finite numbers of shape "
-            f"({len(labels)}, {len(genres)}). Received: shape {told.shape}."
+            f"({len(labels)}, {len(genres)}). Received: shape {predicted.shape}."
         )
     own = match_genres(labels, genres)
-    judged = [row for row, columns in enumerate(own) if columns]
-    if not judged:
+    evaluated = [row for row, columns in enumerate(own) if columns]
+    if not evaluated:
         raise DataError(
-            f"None of {len(labels)} tracks has a genre that can be told: expected some of {', '.join(genres)}. "
+            f"None of {len(labels)} tracks has a genre of the classifier: expected some of {', '.join(genres)}. "
             f"Received: {', '.join(list(_unmatched(labels, genres))[:5]) or 'none'}."
         )
-    best = told.argmax(axis=1).tolist()
+    best = predicted.argmax(axis=1).tolist()
     confusion = np.zeros((len(genres), len(genres)), np.int64)
-    for row in judged:
+    for row in evaluated:
         confusion[best[row] if best[row] in own[row] else own[row][0], best[row]] += 1
-    is_right = np.array([[best[row] in own[row] for row in judged]], np.float64)
-    means = resample_means(is_right, resampling.n_bootstrap, resampling.seed)[0]
-    of_single = [float(np.mean([place in own[row] for row in judged])) for place in range(len(genres))]
+    is_correct = np.array([[best[row] in own[row] for row in evaluated]], np.float64)
+    means = resample_means(is_correct, resampling.n_bootstrap, resampling.seed)[0]
+    of_single = [float(np.mean([column in own[row] for row in evaluated])) for column in range(len(genres))]
     single = int(np.argmax(of_single))
     n_without = sum(not names for names in labels)
     return GenreAccuracy(
         tuple(genres),
         confusion,
-        float(is_right.mean()),
+        float(is_correct.mean()),
         *resampling.interval(means),
         majority,
         of_single[list(genres).index(majority)],
@@ -156,15 +156,12 @@ def evaluate_genres(
         of_single[single],
         n_without,
         _unmatched(labels, genres),
-        len(labels) - len(judged) - n_without,
+        len(labels) - len(evaluated) - n_without,
     )
 
 
 def match_genres(labels: Genres, genres: Sequence[str]) -> list[list[int]]:
-    """Return for each track the columns of `genres` that are its own, in its order.
-
-    A name that is not there as it is written stands for one that differs in case alone.
-    """
+    """Return for each track the columns of its genres, in its order; names match exactly or by casefolding."""
     column_of = _columns(genres)
     return [
         list(dict.fromkeys(column for name in names if (column := _find(name, column_of)) is not None))
@@ -173,7 +170,7 @@ def match_genres(labels: Genres, genres: Sequence[str]) -> list[list[int]]:
 
 
 def _columns(genres: Sequence[str]) -> dict[str, int]:
-    """Return the column of each genre, by its name as it is written and without regard to case."""
+    """Return the column of each genre, by its exact name and by its casefolded one."""
     numbered = list(enumerate(genres))
     folded = {name.casefold(): column for column, name in reversed(numbered)}
     return {**folded, **{name: column for column, name in numbered}}
@@ -184,7 +181,7 @@ def _find(name: str, column_of: Mapping[str, int]) -> int | None:
 
 
 def _unmatched(labels: Genres, genres: Sequence[str]) -> dict[str, int]:
-    """Return how many tracks have each genre that cannot be told, the commonest first."""
+    """Return the number of tracks with each unknown genre, most frequent first."""
     column_of = _columns(genres)
     counts = collections.Counter(name for own in labels for name in own if _find(name, column_of) is None)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

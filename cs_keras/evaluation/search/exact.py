@@ -1,7 +1,7 @@
 """Matrix products that come out the same, to the last bit, whatever the block size or number of threads.
 
 A floating-point product depends on the order of its additions, and BLAS chooses that order by shape, thread and
-processor; two tracks whose scores differ by one rounding then change places. Here every factor becomes a
+processor; two tracks whose scores differ by one rounding then swap ranks. Here every factor becomes a
 fixed-point number cut into two whole-number parts, short enough that all sums stay below 2**53, where float64
 addition is exact and its order cannot matter. This is the splitting of Ozaki, Ogita, Oishi and Rump
 ("Error-free transformations of matrix multiplication", Numerical Algorithms 59, 2012), with two parts.
@@ -90,7 +90,7 @@ def rough_products(queries: SplitRows, items: SplitRows) -> Float64Array:
     Returns
     -------
     numpy.ndarray, shape (n_queries, n_items), float64
-        As independent of block size and threads as the others.
+        Independent of block size and threads.
     """
     products = queries.high @ items.high.T
     products *= 2.0 ** (-2 * HIGH_BITS)

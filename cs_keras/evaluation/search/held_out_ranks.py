@@ -1,12 +1,11 @@
-"""Where held-out tracks stand when every track is ranked for every playlist: all that ranking metrics need.
+"""Ranks of held-out tracks when every track is ranked for every playlist: all that ranking metrics need.
 
-Scores are the products of `exact`, so a place depends on its playlist and on the tracks alone, never on block size
-or number of threads. Better comes first; equal scores are in row order, as in `topk`. A mid-place gives equals the
-mean of their places instead, as `scipy.stats.rankdata` and scikit-learn's AUC do.
+Scores are the products of `exact`, so a rank depends on its playlist and on the tracks alone, never on block size
+or number of threads. Better comes first; equal scores are in row order, as in `topk`. A mid-rank gives ties the
+mean of their ranks instead, as `scipy.stats.rankdata` and scikit-learn's AUC do.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,36 +15,36 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_factors, check_width
 from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.search.metric_rows import dot_search
-from cs_keras.evaluation.search.ranks import count_ranks
+from cs_keras.evaluation.search.rank_counts import count_ranks
 from cs_keras.evaluation.search.search import Int64Array
 
 
 @dataclass(frozen=True)
 class HeldOutRanks:
-    """HeldOutRanks of held-out tracks, playlist after playlist.
+    """Ranks of held-out tracks, one playlist after another.
 
     Attributes
     ----------
     playlists : numpy.ndarray, shape (n_queries,), int64
-        Rows of the playlists that have something held out; the others are not here.
+        Rows of the playlists with held-out tracks; the others are absent.
     n_candidates : numpy.ndarray, shape (n_queries,), int64
         Tracks ranked for each: all but those it has seen.
     starts : numpy.ndarray, shape (n_queries,), int64
-        Where the places of each begin in the next two arrays.
-    places : numpy.ndarray, shape (n_held_out,), int64
+        Index of each playlist's first rank in the next two arrays.
+    ranks : numpy.ndarray, shape (n_held_out,), int64
         From 0, ascending for each playlist.
     mid_ranks : numpy.ndarray, shape (n_held_out,), float64
-        The same with the mean place for equals.
+        The same with the mean rank for ties.
     tied : numpy.ndarray, shape (n_queries,), bool
-        Whether a held-out track of the playlist has the very score of another candidate.
+        Whether a held-out track of the playlist has the same score as another candidate.
     n_playlists : int
-        Those with nothing held out included.
+        All playlists, with and without held-out tracks.
     """
 
     playlists: Int64Array
     n_candidates: Int64Array
     starts: Int64Array
-    places: Int64Array
+    ranks: Int64Array
     mid_ranks: Float64Array
     tied: npt.NDArray[np.bool_]
     n_playlists: int
@@ -53,18 +52,11 @@ class HeldOutRanks:
     @property
     def n_held_out(self) -> Int64Array:
         """Held-out tracks of each playlist: int64 of shape (n_queries,), at least 1."""
-        return np.diff(self.starts, append=len(self.places))
+        return np.diff(self.starts, append=len(self.ranks))
 
     def sum(self, values: npt.ArrayLike) -> Float64Array:
         """Add up values, shape (n_held_out,), for each playlist: float64 of shape (n_queries,)."""
         return np.asarray(np.add.reduceat(np.asarray(values, dtype=np.float64), self.starts))
-
-
-class Listening(NamedTuple):
-    """Held-out and seen tracks, both csr_matrix of shape (n_playlists, n_tracks) with sorted columns."""
-
-    held_out: scipy.sparse.csr_matrix
-    seen: scipy.sparse.csr_matrix
 
 
 def find_held_out_ranks(
@@ -73,14 +65,14 @@ def find_held_out_ranks(
     held_out: scipy.sparse.csr_matrix,
     seen: scipy.sparse.csr_matrix | None = None,
 ) -> HeldOutRanks:
-    """Rank all tracks that a playlist has not seen by dot product with it, and find those held out.
+    """Rank all tracks that a playlist has not seen by dot product, and return the ranks of those held out.
 
     Parameters
     ----------
     playlist_factors : array_like, shape (n_playlists, n_factors), float32
     item_factors : array_like, shape (n_tracks, n_factors), float32
     held_out : csr_matrix, shape (n_playlists, n_tracks)
-        Above 0 where the playlist holds the track and the ranking should find it.
+        Above 0 where the playlist holds the track and the ranking should retrieve it.
     seen : csr_matrix, shape (n_playlists, n_tracks), optional
         Above 0 where the playlist is known to hold the track, which therefore is no candidate.
 
@@ -91,64 +83,60 @@ def find_held_out_ranks(
     Raises
     ------
     DataError
-        Factors that are not finite matrices of one width; listening of another shape, negative or not finite;
-        tracks both held out and seen; or nothing held out at all.
+        Factors are not finite matrices of one width; interactions have another shape, are negative or not finite;
+        tracks are both held out and seen; or nothing is held out.
     """
     playlists = check_factors("playlist factors", playlist_factors)
     items = check_factors("item factors", item_factors)
     check_width(playlists, items)
-    listening = _check_listening(held_out, seen, (len(playlists), len(items)))
-    rows = np.flatnonzero(np.diff(listening.held_out.indptr))
-    held_out, seen = listening.held_out[rows], listening.seen[rows]
-    standings = count_ranks(dot_search(playlists, items, rows), held_out, seen)
-    starts, places = held_out.indptr[:-1].astype(np.int64), standings.above + standings.earlier
-    order = np.lexsort((places, np.repeat(rows, np.diff(held_out.indptr))))  # ascending for each playlist
+    shape = (len(playlists), len(items))
+    held_out = _check_interactions("held_out", held_out, shape)
+    seen = _check_interactions("seen", scipy.sparse.csr_matrix(shape) if seen is None else seen, shape)
+    n_both = held_out.multiply(seen).nnz
+    if n_both:
+        raise DataError(
+            "a track that a playlist has seen cannot be held out from it: expected no pair in both. "
+            f"Received: {n_both} such pairs."
+        )
+    rows = require_held_out(held_out)
+    held_out, seen = held_out[rows], seen[rows]
+    counts = count_ranks(dot_search(playlists, items, rows), held_out, seen)
+    starts, ranks = held_out.indptr[:-1].astype(np.int64), counts.above + counts.earlier
+    order = np.lexsort((ranks, np.repeat(rows, np.diff(held_out.indptr))))  # ascending for each playlist
     return HeldOutRanks(
         playlists=rows,
         n_candidates=len(items) - np.diff(seen.indptr).astype(np.int64),
         starts=starts,
-        places=places[order],
-        mid_ranks=(standings.above + (standings.equal - 1) / 2)[order],
-        tied=np.maximum.reduceat(standings.equal, starts) > 1,
+        ranks=ranks[order],
+        mid_ranks=(counts.above + (counts.equal - 1) / 2)[order],
+        tied=np.maximum.reduceat(counts.equal, starts) > 1,
         n_playlists=len(playlists),
     )
 
 
-def _check_listening(
-    held_out: scipy.sparse.csr_matrix, seen: scipy.sparse.csr_matrix | None, shape: tuple[int, int]
-) -> Listening:
-    """Return both as checked matrices, `seen` empty for None; raise `DataError` if they make no sense together."""
-    empty = scipy.sparse.csr_matrix(shape, dtype=np.float32)
-    listening = Listening(
-        _check_counts("held_out", held_out, shape),
-        _check_counts("seen", empty if seen is None else seen, shape),
-    )
-    both = listening.held_out.multiply(listening.seen).nnz
-    if both:
-        raise DataError(
-            "a track that a playlist has seen cannot be held out from it: expected no pair in both. "
-            f"Received: {both} such pairs."
-        )
-    if not listening.held_out.nnz:
+def require_held_out(held_out: scipy.sparse.csr_matrix) -> Int64Array:
+    """Return the rows of playlists with held-out tracks, int64; raise `DataError` if there are none."""
+    rows = np.flatnonzero(np.diff(held_out.indptr)).astype(np.int64)
+    if not len(rows):
         raise DataError(
             "nothing is held out: expected at least one pair of playlist and track. Received: none."
         )
-    return listening
+    return rows
 
 
-def _check_counts(
+def _check_interactions(
     name: str, matrix: scipy.sparse.csr_matrix, shape: tuple[int, int]
 ) -> scipy.sparse.csr_matrix:
     """Return a copy whose stored entries are ones, with sorted columns."""
     if not scipy.sparse.issparse(matrix) or matrix.shape != shape:
         raise DataError(
-            f"{name} is no listening of these playlists and tracks: expected a sparse matrix of shape {shape}. "
+            f"{name} must match the playlists and tracks: expected a sparse matrix of shape {shape}. "
             f"Received: {type(matrix).__name__} of shape {np.shape(matrix)}."
         )
     counts = scipy.sparse.csr_matrix(matrix, dtype=np.float64, copy=True)
     counts.sum_duplicates()
     counts.eliminate_zeros()
     if not np.isfinite(counts.data).all() or (counts.data < 0).any():
-        raise DataError(f"{name} holds counts that are no counts: expected finite numbers of at least 0.")
+        raise DataError(f"{name} must hold counts: expected finite numbers of at least 0.")
     counts.data[:] = 1
     return counts

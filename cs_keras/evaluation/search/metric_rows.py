@@ -1,54 +1,11 @@
 """Each metric as a search by dot product, over float64 rows of length about 1 (as `exact` needs them)."""
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.checks import FloatArray
 from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.search.search import Int32Array, Int64Array, Search, blocks
-
-
-class Found(NamedTuple):
-    """The best items of every query, all arrays of shape (n_queries, n_best), best first.
-
-    Attributes
-    ----------
-    scores : numpy.ndarray, float64
-        Larger is better.
-    rows : numpy.ndarray, int32
-        Of the items.
-    scales : numpy.ndarray, float64
-        The length that a rounding of the item moves the score in proportion to, the longest being about 1.
-    """
-
-    scores: Float64Array
-    rows: Int32Array
-    scales: Float64Array
-
-
-def search_cosine(factors: FloatArray, queries: Int64Array, n_best: int, block_size: int) -> Found:
-    """Find the `n_best` other rows of the largest cosine."""
-    scores, rows = cosine_search(factors, queries).best(n_best, block_size)
-    return Found(scores, rows, np.sqrt(np.maximum(2.0 - 2.0 * scores, 0.0)))
-
-
-def search_euclidean(factors: FloatArray, queries: Int64Array, n_best: int, block_size: int) -> Found:
-    """Find the `n_best` nearest other rows."""
-    squares = squared_lengths(factors)
-    squares /= power_of_two(np.sqrt(squares.max())) ** 2
-    scores, rows = euclidean_search(factors, queries).best(n_best, block_size)
-    return Found(scores, rows, np.sqrt(np.maximum(squares[queries, np.newaxis] - 2.0 * scores, 0.0)))
-
-
-def search_dot(
-    playlists: FloatArray, items: FloatArray, queries: Int64Array, n_best: int, block_size: int
-) -> Found:
-    """Find the `n_best` items of the largest dot product; each playlist is scaled, which keeps its ranking."""
-    scores, rows = dot_search(playlists, items, queries).best(n_best, block_size)
-    lengths = np.sqrt(squared_lengths(items))
-    return Found(scores, rows, lengths[rows] / power_of_two(lengths.max()))
+from cs_keras.evaluation.search.search import Int64Array, Search, blocks
 
 
 def cosine_search(factors: FloatArray, queries: Int64Array) -> Search:

@@ -32,10 +32,11 @@ class Search:
     Attributes
     ----------
     query_rows, item_rows : callable
-        From some of the queries or items, a slice or places, to their vectors, shape (n_rows, n_factors), float64.
+        From some of the queries or items, as a slice or row numbers, to their vectors, (n_rows, n_factors),
+        float64.
     n_queries, n_items : int
     own_rows : numpy.ndarray, shape (n_queries,), int64, optional
-        The item each query must not find: itself.
+        The item to exclude for each query: itself.
     """
 
     query_rows: Callable[[slice | Int32Array | Int64Array], Float64Array]
@@ -50,7 +51,7 @@ class Search:
         Parameters
         ----------
         n_best : int
-            At most the number of items a query may find.
+            At most the number of candidate items of a query.
         block_size : int
             Queries scored at a time.
 
@@ -62,7 +63,7 @@ class Search:
         scores = np.full((self.n_queries, n_best), -np.inf)
         rows = np.full((self.n_queries, n_best), -1, dtype=np.int32)
         for block in self.score_blocks(block_size):
-            # An equal score further down comes after what is there: only better ones can enter.
+            # An equal score in a later block ranks after those found before: only better ones can enter.
             for query, columns, found in block.above(scores[block.queries, -1], n_best):
                 _merge(scores[query], rows[query], found, columns + block.items.start)
         return scores, rows
@@ -83,10 +84,10 @@ class ScoreBlock:
     Attributes
     ----------
     queries, items : slice
-        Which they are.
+        Rows of the block.
     query_rows, item_rows : SplitRows
     own_columns : numpy.ndarray, shape (n_queries,), int64, optional
-        Where each query's own item stands, or would, among these.
+        Column of each query's own item in this block, or outside it.
     """
 
     queries: slice
@@ -97,7 +98,7 @@ class ScoreBlock:
 
     @property
     def error(self) -> float:
-        """How far a rough score can be off."""
+        """Largest error of a rough score."""
         return rough_error(self.item_rows.high.shape[1])
 
     def scores(self) -> Float64Array:
@@ -116,13 +117,13 @@ class ScoreBlock:
         return found
 
     def above(self, least: Float64Array, n_best: int) -> Iterator[tuple[int, Int64Array, Float64Array]]:
-        """Yield queries with the items that score above `least`, in row order: the `n_best` at any rate.
+        """Yield queries with the items that score above `least`, in row order, the `n_best` among them.
 
         Parameters
         ----------
         least : numpy.ndarray, shape (n_queries,), float64
         n_best : int
-            Items further down may be left out, but for those that equal the last of these.
+            Items below these may be left out, except ties with the last.
 
         Yields
         ------
@@ -133,9 +134,9 @@ class ScoreBlock:
         """
         if np.isfinite(least).all():
             rough = self.rough_scores()
-            at = np.flatnonzero(rough > (least - self.error)[:, np.newaxis])
-            if len(at) <= FEW * rough.size:
-                yield from self._above(least, *np.divmod(at, rough.shape[1]))
+            pairs = np.flatnonzero(rough > (least - self.error)[:, np.newaxis])
+            if len(pairs) <= FEW * rough.size:
+                yield from self._above(least, *np.divmod(pairs, rough.shape[1]))
                 return
         for query, scores in enumerate(self.scores()):
             columns = np.flatnonzero(scores >= _nth_best(scores, n_best))
@@ -145,7 +146,7 @@ class ScoreBlock:
     def _above(
         self, least: Float64Array, queries: Int64Array, columns: Int64Array
     ) -> Iterator[tuple[int, Int64Array, Float64Array]]:
-        """Yield the same, of some pairs, one query's after the other's, that alone can score so high."""
+        """Yield the same from the only pairs that can score so high, one query after another."""
         found = self.scores_of(queries, columns)
         better = found > least[queries]
         queries, columns, found = queries[better], columns[better], found[better]
@@ -155,8 +156,8 @@ class ScoreBlock:
 
     def _without_own(self, found: Float64Array) -> Float64Array:
         if self.own_columns is not None:
-            here = np.flatnonzero((self.own_columns >= 0) & (self.own_columns < found.shape[1]))
-            found[here, self.own_columns[here]] = -np.inf
+            inside = np.flatnonzero((self.own_columns >= 0) & (self.own_columns < found.shape[1]))
+            found[inside, self.own_columns[inside]] = -np.inf
         return found
 
 
@@ -167,14 +168,14 @@ def blocks(n_rows: int, block_size: int) -> Iterator[slice]:
 
 
 def _merge(scores: Float64Array, rows: Int32Array, found: Float64Array, found_rows: Int64Array) -> None:
-    """Put what a later block of items found into one query's best, both of shape (n_best,), in place."""
+    """Merge scores of a later block into one query's best, both of shape (n_best,), in place."""
     all_scores = np.concatenate([scores, found])
     all_rows = np.concatenate([rows, found_rows])
-    # With all that equal the worst, in row order.
-    kept = np.flatnonzero(all_scores >= _nth_best(all_scores, len(scores)))
-    kept = kept[np.argsort(-all_scores[kept], kind="stable")[: len(scores)]]
-    scores[:] = all_scores[kept]
-    rows[:] = all_rows[kept]
+    # Ties with the worst included, in row order.
+    best = np.flatnonzero(all_scores >= _nth_best(all_scores, len(scores)))
+    best = best[np.argsort(-all_scores[best], kind="stable")[: len(scores)]]
+    scores[:] = all_scores[best]
+    rows[:] = all_rows[best]
 
 
 def _nth_best(scores: Float64Array, n_best: int) -> float:

@@ -14,7 +14,13 @@ import numpy.typing as npt
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.checks import FloatArray, check_count, check_factors, check_scores, check_width
 from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.search.metric_rows import power_of_two, search_cosine, search_dot, search_euclidean
+from cs_keras.evaluation.search.metric_rows import (
+    cosine_search,
+    dot_search,
+    euclidean_search,
+    power_of_two,
+    squared_lengths,
+)
 from cs_keras.evaluation.search.search import BLOCK_SIZE, Int32Array, Int64Array
 
 Metric = Literal["cosine", "euclidean", "dot"]
@@ -31,12 +37,12 @@ class TopK:
     indices : numpy.ndarray, shape (n_queries, k), int32
         Rows of the items, best first.
     gaps : numpy.ndarray, shape (n_queries, k), float32
-        How far each entry stands above the next one (the last: above the best item left out), in units of what
-        rounding the factors to float32 would move it. Infinite where nothing is left out.
+        Score difference to the next entry (the last: to the best item outside the list), in units of the effect of
+        rounding the factors to float32. Infinite where the list holds all items.
     queries : numpy.ndarray, shape (n_queries,), int64
-        Which rows asked: tracks for a similarity, playlists for the dot product.
+        Rows of the queries: tracks for a similarity, playlists for the dot product.
     n_items : int
-        Tracks that were ranked, a query's own one included.
+        Ranked tracks, including a query's own one.
     metric : {"cosine", "euclidean", "dot"}
     """
 
@@ -53,14 +59,14 @@ class TopK:
 
     @property
     def n_candidates(self) -> int:
-        """How many items compete for a list: a track never for its own."""
+        """Number of items a list may hold: all but a query track itself."""
         return self.n_items - (self.metric != "dot")
 
     @property
     def tied(self) -> npt.NDArray[np.bool_]:
-        """Whether who is in the list hangs on a tie within float32 precision: bool of shape (n_queries,).
+        """Whether a list's members depend on a tie within float32 precision: bool of shape (n_queries,).
 
-        Only the border counts, last entry against best item left out: equals inside a list (the same recording on
+        Only a tie of the last entry with the best item outside counts: ties inside a list (the same recording on
         two releases) change its order, not its members.
         """
         return np.asarray(self.gaps[:, -1] <= 1)
@@ -89,9 +95,9 @@ def top_k_similar(
         At most n_tracks - 1.
     metric : {"cosine", "euclidean"}
     queries : array_like, shape (n_queries,), int, optional
-        Rows to ask for; all of them by default.
+        Rows to use as queries; all by default.
     block_size : int
-        Queries scored at a time: bounds memory, changes nothing else.
+        Queries scored at a time: bounds memory only.
 
     Returns
     -------
@@ -100,9 +106,9 @@ def top_k_similar(
     Raises
     ------
     ConfigError
-        Unknown metric, or k or block_size no positive whole number.
+        The metric is unknown, or k or block_size is not a positive whole number.
     DataError
-        Not a finite factor matrix, queries that are no rows of it, or k above n_tracks - 1.
+        Not a finite factor matrix, queries are no rows of it, or k is above n_tracks - 1.
     """
     factors = check_factors("factors", factors)
     if metric not in ("cosine", "euclidean"):
@@ -110,10 +116,16 @@ def top_k_similar(
     rows = _check_queries(queries, len(factors))
     _check_k(k, len(factors) - 1)
     block_size = check_count("block_size", block_size)
-    search = search_cosine if metric == "cosine" else search_euclidean
-    found = search(factors, rows, min(k + 1, len(factors) - 1), block_size)
-    gaps = _gaps(found.scores, found.scales, k, factors.shape[1])
-    return TopK(found.rows[:, :k], gaps, rows, len(factors), metric)
+    search = (cosine_search if metric == "cosine" else euclidean_search)(factors, rows)
+    scores, items = search.best(min(k + 1, len(factors) - 1), block_size)
+    if metric == "cosine":
+        squared_distances = 2.0 - 2.0 * scores
+    else:
+        squares = squared_lengths(factors)
+        squares /= power_of_two(np.sqrt(squares.max())) ** 2
+        squared_distances = squares[rows, np.newaxis] - 2.0 * scores
+    gaps = _gaps(scores, np.sqrt(np.maximum(squared_distances, 0.0)), k, factors.shape[1])
+    return TopK(items[:, :k], gaps, rows, len(factors), metric)
 
 
 def top_k_dot(
@@ -133,9 +145,9 @@ def top_k_dot(
     k : int
         At most n_tracks.
     queries : array_like, shape (n_queries,), int, optional
-        Playlists to ask for; all of them by default.
+        Playlists to use as queries; all by default.
     block_size : int
-        Queries scored at a time: bounds memory, changes nothing else.
+        Queries scored at a time: bounds memory only.
 
     Returns
     -------
@@ -144,9 +156,9 @@ def top_k_dot(
     Raises
     ------
     ConfigError
-        k or block_size no positive whole number.
+        k or block_size is not a positive whole number.
     DataError
-        Not finite factor matrices of one width, queries that are no playlists, or k above n_tracks.
+        Not finite factor matrices of one width, queries are no playlists, or k is above n_tracks.
     """
     playlists = check_factors("playlist factors", playlist_factors)
     items = check_factors("item factors", item_factors)
@@ -154,9 +166,10 @@ def top_k_dot(
     rows = _check_queries(queries, len(playlists))
     _check_k(k, len(items))
     block_size = check_count("block_size", block_size)
-    found = search_dot(playlists, items, rows, min(k + 1, len(items)), block_size)
-    gaps = _gaps(found.scores, found.scales, k, items.shape[1])
-    return TopK(found.rows[:, :k], gaps, rows, len(items), "dot")
+    scores, best = dot_search(playlists, items, rows).best(min(k + 1, len(items)), block_size)
+    lengths = np.sqrt(squared_lengths(items))
+    gaps = _gaps(scores, lengths[best] / power_of_two(lengths.max()), k, items.shape[1])
+    return TopK(best[:, :k], gaps, rows, len(items), "dot")
 
 
 def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) -> TopK:
@@ -169,7 +182,7 @@ def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) ->
     k : int
         At most n_tracks.
     queries : array_like, shape (n_queries,), int
-        The playlists that are given the list.
+        Playlists that get the list.
 
     Returns
     -------
@@ -179,9 +192,9 @@ def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) ->
     Raises
     ------
     ConfigError
-        k no positive whole number.
+        k is not a positive whole number.
     DataError
-        Scores that are not finite numbers of shape (n_tracks,), or k above n_tracks.
+        Scores are not finite numbers of shape (n_tracks,), or k is above n_tracks.
     """
     scores = check_scores(item_scores)
     _check_k(k, len(scores))
@@ -214,7 +227,7 @@ def _check_k(k: int, n_candidates: int) -> None:
 
 
 def _check_queries(queries: npt.ArrayLike | None, n_rows: int) -> Int64Array:
-    """Return the rows that ask, shape (n_queries,), int64: all of them for None."""
+    """Return the query rows, shape (n_queries,), int64: all of them for None."""
     if queries is None:
         return np.arange(n_rows)
     rows = np.asarray(queries)

@@ -1,10 +1,10 @@
-"""How many candidates stand above each held-out track: its score compared with those of all.
+"""Number of candidates above each held-out track, by comparing its score with those of all candidates.
 
-Scores of high parts alone, a third of the work, tell nearly all of them apart. What lies closer than their error is
-scored in full: one by one, or all of a block where that is much, as of a predictor that ties most tracks.
+Scores of high parts alone, a third of the work, separate nearly all of them. Pairs closer than the error bound are
+scored in full: one by one, or a whole block where there are many, as for a predictor that ties most tracks.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,22 +13,21 @@ import scipy.sparse
 from cs_keras.evaluation.search.exact import Float64Array, paired_products, split
 from cs_keras.evaluation.search.search import PAIRS_PER_BLOCK, Int64Array, ScoreBlock, Search, blocks
 
-MANY_HELD_OUT = 64  # of a playlist: to sort all scores is faster then than to compare each of these with all
-FEW = 1 / 256  # pairs too close to tell, up to this share of all, are scored faster one by one
+MANY_HELD_OUT = 64  # of a playlist: sorting all scores is then faster than comparing each of these with all
+FEW = 1 / 256  # up to this share of all pairs, undecided ones are scored faster one by one
 
 
-@dataclass(frozen=True)
-class RankCounts:
-    """Where held-out tracks stand, playlist after playlist; all of shape (n_held_out,), int64.
+class RankCounts(NamedTuple):
+    """Candidates compared with each held-out track, playlist after playlist; all of shape (n_held_out,), int64.
 
     Attributes
     ----------
     above : numpy.ndarray
-        Candidates of a larger score.
+        Candidates with a larger score.
     equal : numpy.ndarray
-        Candidates of the same score, itself included.
+        Candidates with the same score, itself included.
     earlier : numpy.ndarray
-        Those among the equals that come before it in row order.
+        Those among the ties that precede it in row order.
     """
 
     above: Int64Array
@@ -36,9 +35,8 @@ class RankCounts:
     earlier: Int64Array
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    """The held-out tracks of some playlists: rows, columns and scores of the pairs, all of shape (n_pairs,)."""
+class _HeldOut(NamedTuple):
+    """Held-out tracks of some playlists: rows, columns and scores of the pairs, all of shape (n_pairs,)."""
 
     playlists: Int64Array
     columns: Int64Array
@@ -55,7 +53,7 @@ def count_ranks(
     search : Search
         By dot product; its queries are the playlists.
     held_out, seen : csr_matrix, shape (n_playlists, n_tracks)
-        Ones, with sorted columns. What is seen is no candidate.
+        Ones, with sorted columns. Seen tracks are no candidates.
 
     Returns
     -------
@@ -86,21 +84,21 @@ def _score_held_out(search: Search, playlists: Int64Array, columns: npt.ArrayLik
 def _compare(block: ScoreBlock, pairs: _HeldOut, seen: scipy.sparse.csr_matrix) -> Int64Array:
     """Count above, equal and earlier among the items of a block: shape (3, n_pairs)."""
     is_inside = (pairs.columns >= 0) & (pairs.columns < seen.shape[1])
-    scores, error = _hide(block.rough_scores(), seen), block.error
+    scores, error = _mask_seen(block.rough_scores(), seen), block.error
     above, near = _count(scores, pairs, error)
-    doubtful = near > is_inside  # what is near beside the track itself
-    if near[doubtful].sum() > FEW * scores.size:
-        scores, error = _hide(block.scores(), seen), 0.0
+    undecided = near > is_inside  # others than the track itself are near
+    if near[undecided].sum() > FEW * scores.size:
+        scores, error = _mask_seen(block.scores(), seen), 0.0
         above, near = _count(scores, pairs, error)
-        doubtful = near > is_inside
+        undecided = near > is_inside
     counts = np.stack((above, near, np.zeros_like(near)))
-    for pair in np.flatnonzero(doubtful):
-        counts[:, pair] += _settle(block, scores, error, pairs, pair)
+    for pair in np.flatnonzero(undecided):
+        counts[:, pair] += _correct(block, scores, error, pairs, pair)
     return counts
 
 
-def _hide(scores: Float64Array, seen: scipy.sparse.csr_matrix) -> Float64Array:
-    """Take what is seen out of the candidates, in place."""
+def _mask_seen(scores: Float64Array, seen: scipy.sparse.csr_matrix) -> Float64Array:
+    """Exclude seen tracks from the candidates, in place."""
     if seen.nnz:
         scores[seen.nonzero()] = -np.inf
     return scores
@@ -123,15 +121,15 @@ def _count(scores: Float64Array, pairs: _HeldOut, error: float) -> tuple[Int64Ar
     return above, not_below - above
 
 
-def _settle(
+def _correct(
     block: ScoreBlock, scores: Float64Array, error: float, pairs: _HeldOut, pair: int
 ) -> tuple[int, int, int]:
-    """Return what is to be added for one held-out track after a full look at what scores within `error` of it."""
-    playlist, wanted = pairs.playlists[pair], pairs.scores[pair]
+    """Return corrections of one held-out track's counts, from full scores of what lies within `error` of it."""
+    playlist, own_score = pairs.playlists[pair], pairs.scores[pair]
     candidates = scores[playlist]
-    near = np.flatnonzero((candidates >= wanted - error) & (candidates <= wanted + error))
-    found = block.scores_of(np.full(len(near), playlist), near) if error else candidates[near]
-    is_equal = found == wanted
+    near = np.flatnonzero((candidates >= own_score - error) & (candidates <= own_score + error))
+    exact = block.scores_of(np.full(len(near), playlist), near) if error else candidates[near]
+    is_equal = exact == own_score
     n_equal = np.count_nonzero(is_equal)
     n_earlier = np.count_nonzero(near[is_equal] < pairs.columns[pair])
-    return np.count_nonzero(found > wanted), n_equal - len(near), n_earlier
+    return np.count_nonzero(exact > own_score), n_equal - len(near), n_earlier
