@@ -241,13 +241,13 @@ def test_bad_input_is_named(factors, listening):
         ndcg_at_k(playlists, items, held_out, 0)
     with pytest.raises(DataError, match=r"shape \(60, 90\). Received: csr_matrix of shape \(90, 60\)"):
         rank_metrics(playlists, items, held_out.T.tocsr())
-    with pytest.raises(DataError, match="seen is no listening.*Received: ndarray"):
+    with pytest.raises(DataError, match="seen must match.*Received: ndarray"):
         rank_metrics(playlists, items, held_out, seen.toarray())
     with pytest.raises(DataError, match=f"Received: {held_out.nnz} such pairs"):
         rank_metrics(playlists, items, held_out, held_out)
     with pytest.raises(DataError, match="nothing is held out"):
         rank_metrics(playlists, items, 0 * held_out)
-    with pytest.raises(DataError, match="held_out holds counts that are no counts"):
+    with pytest.raises(DataError, match="held_out must hold counts"):
         rank_metrics(playlists, items, -held_out)
     with pytest.raises(DataError, match="Received: 4 and 5"):
         rank_metrics(playlists[:, :4], items, held_out)
