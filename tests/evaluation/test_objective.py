@@ -134,7 +134,9 @@ def test_ndcg_needs_listening(validation: ValidationData) -> None:
 
 
 @pytest.mark.parametrize("name", ["val_loss", "val_overlap@5", "val_ndcg@5"])
-def test_invalid_predictions_are_rejected(name: str, validation: ValidationData, predicted: np.ndarray) -> None:
+def test_invalid_predictions_are_rejected(
+    name: str, validation: ValidationData, predicted: np.ndarray
+) -> None:
     infinite = predicted.copy()
     infinite[3, 2] = np.inf
     for wrong in (predicted[1:], infinite):
