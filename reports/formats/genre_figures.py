@@ -1,4 +1,4 @@
-"""Pictures of genres told: what is taken for what, and what a track is made of."""
+"""Figures of genre classification: the confusion matrix, and genre probabilities of tracks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,30 +7,24 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreAccuracy, GenreFindings
-from reports.formats.plot_style import BLUE, METADATA, ORANGE, plain, save_figure, style
+from reports.formats.plot_style import BLUE, ORANGE, plain, save_figures
 from reports.tables.numbers import format_share
 
-CELL = 0.55  # inches a genre takes
-COLOURS = "cividis"  # even in lightness, and clear to all eyes
-MAX_NUMBERED = 20  # genres, beyond which numbers in the cells could not be read
+CELL = 0.55  # inches for a genre
+COLOURS = "cividis"  # perceptually uniform, also for colour-blind readers
+MAX_NUMBERED = 20  # genres up to which cells show counts
 
 
 def write_genre_figures(findings: GenreFindings, folder: Path) -> list[Path]:
-    """Write all pictures, each as PNG and SVG; compositions are numbered as they were asked for.
+    """Write all figures as PNG and SVG; genre probabilities are numbered in the order of `findings`.
 
     Raises
     ------
     StorageError
-        When one cannot be written.
+        When a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    with style():
-        for name, figure in _figures(findings):
-            for kind in METADATA:
-                written.append(folder / f"{name}.{kind}")
-                save_figure(figure, written[-1])
-    return written
+    return save_figures(_figures(findings), folder)
 
 
 def _figures(findings: GenreFindings) -> Iterator[tuple[str, Figure]]:
@@ -40,7 +34,7 @@ def _figures(findings: GenreFindings) -> Iterator[tuple[str, Figure]]:
 
 
 def confusion_figure(accuracy: GenreAccuracy) -> Figure:
-    """Draw which share of each genre was told to be of which, the numbers of tracks in the cells."""
+    """Draw the share of each genre that was classified as each genre, with counts in the cells."""
     counts, n = accuracy.confusion, len(accuracy.genres)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.where(totals > 0, totals, 1)
@@ -55,16 +49,16 @@ def confusion_figure(accuracy: GenreAccuracy) -> Figure:
         colour = "black" if shares[row, column] > 0.5 else "white"
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
     axes.set(
-        xlabel="told by sound",
+        xlabel="predicted genre",
         ylabel="genre of the track",
-        title=f"{format_share(accuracy.accuracy)} % of {accuracy.n_tracks:,} tracks told right",
+        title=f"accuracy {format_share(accuracy.accuracy)} %, {accuracy.n_tracks:,} tracks",
     )
     figure.colorbar(picture, ax=axes, label="share of the genre's tracks", shrink=0.8)
     return figure
 
 
 def composition_figure(accuracy: GenreAccuracy, composition: Composition) -> Figure:
-    """Draw the probability of each genre of a track, the largest at the top; its own genres are orange."""
+    """Draw the probability of each genre for a track, the largest at the top; its own genres are orange."""
     order = np.argsort(-composition.probabilities, kind="stable").tolist()
     own = {name.casefold() for name in composition.labels}
     figure = Figure(figsize=(6, 1.3 + 0.28 * len(order)), layout="constrained")
@@ -72,15 +66,14 @@ def composition_figure(accuracy: GenreAccuracy, composition: Composition) -> Fig
     y = np.arange(len(order))
     names = [accuracy.genres[column] for column in order]
     shares = 100 * composition.probabilities[order]
-    colours = [ORANGE if name.casefold() in own else BLUE for name in names]
-    axes.barh(y, shares, color=colours)
+    axes.barh(y, shares, color=[ORANGE if name.casefold() in own else BLUE for name in names])
     axes.set_yticks(y, [plain(f"{name} *" if name.casefold() in own else name) for name in names])
     axes.set_ylim(len(order) - 0.5, -0.5)
-    for place, share in zip(y, shares.tolist(), strict=True):
-        axes.annotate(f"{share:.1f}", (share, place), (3, 0), textcoords="offset points", va="center")
+    for position, share in zip(y, shares.tolist(), strict=True):
+        axes.annotate(f"{share:.1f}", (share, position), (3, 0), textcoords="offset points", va="center")
     axes.set(
         xlim=(0, 110),
-        xlabel="probability (%); * and orange: its own genre",
+        xlabel="probability (%); * and orange: genres of the track",
         title=plain(composition.track_id),
     )
     return figure

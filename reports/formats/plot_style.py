@@ -1,6 +1,6 @@
-"""The style of all plots: colours, fonts, and saving them so that equal plots are equal files."""
+"""Style and files of plots: colours, fonts, and reproducible PNG and SVG files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +9,12 @@ from matplotlib.figure import Figure
 
 from cs_keras.runs import atomic_write
 
-BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#999999"  # of Okabe and Ito's: clear to all eyes
+BLUE, ORANGE, RED, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#D55E00",
+    "#999999",
+)  # Okabe and Ito, for colour-blind readers too
 STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -21,31 +26,36 @@ STYLE = {
     "legend.frameon": False,
     "savefig.bbox": "tight",
     "savefig.dpi": 150,
-    "svg.hashsalt": "cs-keras",  # else the same plot has other ids each time
+    "svg.hashsalt": "cs-keras",  # reproducible ids
 }
-METADATA = {"png": {"Software": None}, "svg": {"Date": None}}  # nothing that changes while the numbers do not
+METADATA = {"png": {"Software": None}, "svg": {"Date": None}}  # nothing that changes from run to run
 
 
 def plain(text: str) -> str:
-    """Return text that matplotlib does not take for mathematics."""
+    """Escape dollar signs, so that matplotlib does not typeset mathematics."""
     return text.replace("$", r"\$")
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw and save in our style, whatever the user's own settings are."""
+    """Draw and save in this style, independent of the user's matplotlib settings."""
     with matplotlib.style.context(["default", STYLE]):
         yield
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format that its file name says: the same figure, the same bytes.
+def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:
+    """Draw named figures in this style and save each as PNG and SVG; the same figure gives the same bytes.
 
     Raises
     ------
     StorageError
-        When the file cannot be written.
+        When a file cannot be written.
     """
-    kind = path.suffix.removeprefix(".")
-    with atomic_write(path) as file:
-        figure.savefig(file, format=kind, metadata=METADATA[kind])
+    written = []
+    with style():
+        for name, figure in figures:
+            for kind, metadata in METADATA.items():
+                written.append(folder / f"{name}.{kind}")
+                with atomic_write(written[-1]) as file:
+                    figure.savefig(file, format=kind, metadata=metadata)
+    return written

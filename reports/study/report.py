@@ -9,7 +9,7 @@ from cs_keras.runs import atomic_write
 from cs_keras.storage.location import Location, is_remote
 from cs_keras.storage.mirror import mirrored
 from reports.formats.files import FORMATS, write_report
-from reports.formats.plot_style import METADATA, save_figure, style
+from reports.formats.plot_style import save_figures
 from reports.study.plots import study_figures
 from reports.study.reading import STUDY_FILES, read_study
 from reports.study.records import Study
@@ -79,13 +79,8 @@ def write_study_report(analysis: Analysis, out: Path, formats: Sequence[str] = t
     StorageError
         When a file cannot be written.
     """
-    written = []
+    written: list[Path] = []
     for name in formats:
         n_shown = None if name == FULL_FORMAT else N_SHOWN
         written += write_report(make_study_sections(analysis, n_shown), out, [name])
-    with style():
-        for name, figure in study_figures(analysis.study, analysis.importance):
-            for kind in METADATA:
-                written.append(out / f"{name}.{kind}")
-                save_figure(figure, written[-1])
-    return written
+    return written + save_figures(study_figures(analysis.study, analysis.importance), out)

@@ -1,9 +1,9 @@
-"""The tables that every report holds, in order: how models were trained, and how they fare in every respect."""
+"""The tables of a report of runs, in order: training, and all parts of the evaluation."""
 
 from reports.runs.collect import Collected, Group
 from reports.tables import notes
 from reports.tables.comparison import compare_models, comparison_table
-from reports.tables.embedding import embedding_table, has_embeddings
+from reports.tables.embedding import embedding_table
 from reports.tables.groups import group_tables
 from reports.tables.ladder import ladder_table
 from reports.tables.overlap import TITLES, overlap_table
@@ -18,7 +18,7 @@ def make_sections(collected: Collected) -> tuple[Section, ...]:
     return tuple(
         Section(
             heading=f"{number}. {notes.heading(group)}" if several else notes.heading(group),
-            notes=notes.section_notes(group),
+            notes=tuple(notes.section_notes(group)),
             tables=make_tables(group),
         )
         for number, group in enumerate(collected.groups, 1)
@@ -26,18 +26,18 @@ def make_sections(collected: Collected) -> tuple[Section, ...]:
 
 
 def make_tables(group: Group) -> tuple[Table, ...]:
-    """Return a group's tables, those that there is anything to say in."""
+    """Return a group's tables, without those for which there are no results."""
     kinds = [kind for kind in TITLES if group.first.overlap.get(kind)]
-    contests = compare_models(group)
+    comparisons = compare_models(group)
     tables = (
         training_table(group),
-        embedding_table(group) if has_embeddings(group) else None,
-        *(overlap_table(group, kind, contests) for kind in kinds),
+        embedding_table(group),
+        *(overlap_table(group, kind, comparisons) for kind in kinds),
         *(ladder_table(group, kind) for kind in kinds),
-        ranking_table(group, contests),
+        ranking_table(group, comparisons),
         beyond_table(group),
         cohesion_table(group),
         *group_tables(group),
-        comparison_table(group, contests),
+        comparison_table(group, comparisons),
     )
     return tuple(table for table in tables if table is not None)

@@ -1,4 +1,4 @@
-"""Whether models differ: each against the best, by what was found query by query."""
+"""Paired comparisons of all models, query by query, and the table of each model against the best."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,19 +12,12 @@ from cs_keras.run_files.evaluation import MODEL
 from cs_keras.run_files.queries import NDCG
 from reports.runs.collect import Group, Run
 from reports.runs.labels import family_of
-from reports.tables.table import (
-    PAIRED_P,
-    SIGNIFICANT,
-    SIGNIFICANT_P,
-    Cell,
-    Column,
-    Row,
-    Table,
-    arrange,
-    contends,
-)
+from reports.tables.rows import arrange, may_be_best
+from reports.tables.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, Cell, Column, Row, Table
 
-PERMUTATIONS_PER_PAIR = 100  # and 9,999 at least: the smallest p-value must outlive its correction
+PERMUTATIONS_PER_PAIR = (
+    100  # at least 9,999 in all, so that the smallest p-value stays small after correction
+)
 MEASURES = {"similarity": "overlap by\nsimilarity", "dot": "overlap by\ndot product", NDCG: "nDCG"}
 
 Values = npt.NDArray[np.float64]
@@ -32,33 +25,31 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """The best model by one measure, and how it differs from each of the others, by label: best less other."""
+    """The best model by one measure, and its differences to the others (best minus other), by label."""
 
     best: str
     against: Mapping[str, Comparison]
 
     @property
-    def undefeated(self) -> frozenset[str]:
-        """The best, and the models that are not told from it."""
-        alike = (label for label, one in self.against.items() if one.p_holm >= PAIRED_P)
-        return frozenset((self.best, *alike))
+    def not_different(self) -> frozenset[str]:
+        """The best model, and those not significantly different from it."""
+        return frozenset((self.best, *(name for name, one in self.against.items() if one.p_holm >= PAIRED_P)))
 
 
 PairedComparisons = Mapping[str, PairedComparison]  # by measure, such as dot@10 or ndcg@10
 
 
 def compare_models(group: Group) -> PairedComparisons:
-    """Return a contest for each measure that all runs of a group have query by query; none for a single run."""
+    """Compare the runs of a group by each measure that all of them have query by query."""
     if len(group.runs) < 2:
         return {}
     measures = {measure: None for queries in group.runs[0].queries if queries for measure in queries.values}
-    values = {measure: query_values(group, measure) for measure in measures}
-    contests = {measure: _contest(group, measure, own) for measure, own in values.items()}
-    return {measure: contest for measure, contest in contests.items() if contest}
+    compared = {measure: _compare_by(group, measure) for measure in measures}
+    return {measure: one for measure, one in compared.items() if one}
 
 
 def query_values(group: Group, measure: str) -> dict[str, Values]:
-    """Return by label, shape (n_seeds, n_queries), the values of runs that have them and share their queries."""
+    """Return values of runs with the same queries, by label, each of shape (n_seeds, n_queries)."""
     kind, shared, values = measure.partition("@")[0], None, {}
     for run in group.runs:
         found = [own for own in run.queries if own and MODEL in own.values.get(measure, {})]
@@ -70,81 +61,75 @@ def query_values(group: Group, measure: str) -> dict[str, Values]:
     return values
 
 
-def _contest(group: Group, measure: str, values: Mapping[str, Values]) -> PairedComparison | None:
-    """Compare all runs by one measure; None if some lack it, or none is fit to be the best."""
-    fit = [run.label for run in group.runs if _is_fit(run, measure)]
-    if len(values) < len(group.runs) or not fit:
+def _compare_by(group: Group, measure: str) -> PairedComparison | None:
+    """Compare all runs by one measure; None if some lack it, or none can be the best."""
+    values = query_values(group, measure)
+    candidates = [run.label for run in group.runs if _may_be_best(run, measure)]
+    if len(values) < len(group.runs) or not candidates:
         return None
     n_pairs = len(values) * (len(values) - 1) // 2
     permutations = max(Resampling.n_permutations, PERMUTATIONS_PER_PAIR * n_pairs)
     compared = compare_all(values, Resampling(group.evaluation_config.n_bootstrap, permutations))
-    best = max(fit, key=lambda label: values[label].mean())
+    best = max(candidates, key=lambda label: values[label].mean())
     against = [_from(best, one) for one in compared if best in (one.model, one.other)]
     return PairedComparison(best, {one.other: one for one in against})
 
 
 def _from(best: str, one: Comparison) -> Comparison:
-    """Return a comparison as the best less the other."""
+    """Return a comparison as best minus other."""
     if one.model == best:
         return one
     return replace(one, model=best, other=one.model, difference=-one.difference, low=-one.high, high=-one.low)
 
 
-def _is_fit(run: Run, measure: str) -> bool:
-    """Tell whether a run may be the best: not if its lists are tied, nor where chance does as well."""
+def _may_be_best(run: Run, measure: str) -> bool:
+    """Return whether a run's lists are not tied and its overlap is significantly above chance."""
     kind, _, k = measure.partition("@")
     rows = [row for own in run.evaluations for row in own.overlap.get(kind, ()) if row.k == int(k)]
     return all(not row.flagged and row.p_value is not None and row.p_value < SIGNIFICANT_P for row in rows)
 
 
-def emphasise(row: Row, measures: Sequence[str], contests: PairedComparisons) -> Row:
-    """Return a model's row, its cells by `measures` strong where no model is told to be better.
+def emphasise(row: Row, measures: Sequence[str], comparisons: PairedComparisons) -> Row:
+    """Return a model's row with strong cells where no model is significantly better.
 
-    The first cells of the row are those of `measures`, in order; some may have no contest.
+    The first cells of the row are those of `measures`, in order.
     """
     cells = list(row.cells)
     for i, measure in enumerate(measures):
-        cell = cells[i]
-        if cell and contends(cell) and measure in contests and row.name in contests[measure].undefeated:
+        cell, compared = cells[i], comparisons.get(measure)
+        if cell and compared and may_be_best(cell) and row.name in compared.not_different:
             cells[i] = replace(cell, strong=True)
     return replace(row, cells=tuple(cells))
 
 
-def comparison_table(group: Group, contests: PairedComparisons) -> Table | None:
-    """Return how far each model is below the best in overlap and nDCG of the first list length, and the p-values.
-
-    None where there is nothing to compare.
-    """
+def comparison_table(group: Group, comparisons: PairedComparisons) -> Table | None:
+    """Return each model's difference to the best by overlap and nDCG at the first list length; None without one."""
     k = group.evaluation_config.ks[0]
-    told = {kind: contests[f"{kind}@{k}"] for kind in MEASURES if f"{kind}@{k}" in contests}
-    if not told:
+    shown = {kind: comparisons[f"{kind}@{k}"] for kind in MEASURES if f"{kind}@{k}" in comparisons}
+    if not shown:
         return None
-    columns = tuple(Column(f"{MEASURES[kind]}\nk = {k}", f"less_best_{kind}@{k}") for kind in told)
+    columns = tuple(Column(f"{MEASURES[kind]}\nk = {k}", f"less_best_{kind}@{k}") for kind in shown)
     rows = []
     for run in group.runs:
-        cells = tuple(_cell(contest, run.label) for contest in told.values())
+        cells = tuple(_difference_cell(compared, run.label) for compared in shown.values())
         rows.append(Row(run.label, run.seeds, cells, family_of(run.model)))
-    return Table("Against the best model", columns, arrange(columns, rows), comparison_notes(group))
+    notes = (
+        "Difference in percentage points: each model minus the best by that measure, on the same test tracks or "
+        "playlists, mean over seeds. In brackets: 95% bootstrap interval over both "
+        f"({group.evaluation_config.n_bootstrap:,} resamples).",
+        f"* p < {PAIRED_P}: two-sided sign-flip test over queries, with Holm's correction for all pairs of models; "
+        "tables.csv has the p-values. The p-values hold for these trainings only; intervals over several seeds "
+        "include the variance of training.",
+    )
+    return Table("Against the best model", columns, arrange(columns, rows), notes)
 
 
-def _cell(contest: PairedComparison, label: str) -> Cell:
-    if label == contest.best:
+def _difference_cell(compared: PairedComparison, label: str) -> Cell:
+    if label == compared.best:
         return Cell("best", None, strong=True, remark="best")
-    one = contest.against[label]
+    one = compared.against[label]
     low, high = -one.high, -one.low
     detail = f"[{100 * low:+.1f}, {100 * high:+.1f}]"
     mark = SIGNIFICANT if one.p_holm < PAIRED_P else ""
     text = f"{-100 * one.difference:+.1f}"
     return Cell(text, -one.difference, mark, detail, low=low, high=high, p=one.p_holm)
-
-
-def comparison_notes(group: Group) -> tuple[str, ...]:
-    """Return what the differences are, and how they were tested."""
-    return (
-        "Difference in points of percent: each model less the best by that measure, of the same test tracks or "
-        "playlists and the mean over seeds. In brackets: 95% bootstrap interval over both "
-        f"({group.evaluation_config.n_bootstrap:,} resamples).",
-        f"* p < {PAIRED_P}: two-sided sign-flip test of the differences, query by query, with Holm's correction "
-        "for all pairs of models; tables.csv has the p-values. They speak of these trainings; the interval, with "
-        "several seeds, of others too.",
-    )

@@ -1,12 +1,12 @@
-"""The table of a search for factors: what each setting is worth, the recommended one first."""
+"""The table of a search for factor settings, the recommended one first."""
 
 from collections.abc import Iterator
 
-from cs_keras.factors.selection import Failure, K, Mean, Result, Selection, describe_setting
+from cs_keras.factors.selection import K, Mean, Result, Selection, describe_setting
 from reports.tables.numbers import seconds_cell
 from reports.tables.table import Cell, Column, Row, Section, Table
 
-N_SHOWN = 20  # settings, on a terminal; files hold all
+N_SHOWN = 20  # settings on a terminal; files have all
 COLUMNS = (
     Column("factors", "factors"),
     Column("alpha", "alpha"),
@@ -27,20 +27,16 @@ def make_selection_section(selection: Selection, n_shown: int | None = N_SHOWN) 
     table = Table(
         "Settings",
         COLUMNS,
-        tuple(_row(selection, place) for place in range(len(selection.results[:n_shown]))),
+        tuple(_row(selection, i) for i in range(len(selection.results[:n_shown]))),
         tuple(_table_notes(selection, n_shown)),
-        stub="place",
+        stub="rank",
     )
-    return Section("Factors worth predicting", tuple(_conclusions(selection)), (table,))
+    return Section("Selection of factor settings", tuple(_conclusions(selection)), (table,))
 
 
-def _row(selection: Selection, place: int) -> Row:
-    result, heading = selection.results[place], ""
-    if place == 0:
-        heading = "eligible"
-    elif place == selection.n_eligible:
-        heading = "others"
-    return Row(str(place + 1), (), _cells(result), heading=heading, rule_above=bool(heading))
+def _row(selection: Selection, i: int) -> Row:
+    heading = {0: "eligible", selection.n_eligible: "others"}.get(i, "")
+    return Row(str(i + 1), (), _cells(selection.results[i]), heading=heading, rule_above=bool(heading))
 
 
 def _cells(result: Result) -> tuple[Cell | None, ...]:
@@ -67,36 +63,32 @@ def _conclusions(selection: Selection) -> Iterator[str]:
     yield selection.describe()
     if selection.at_edge:
         names = ", ".join(selection.at_edge)
-        yield f"At an end of the values tried: {names}. Better ones may lie beyond."
+        yield f"At the edge of the search space: {names}. Values beyond it may be better."
     if selection.averaging:
         yield selection.averaging.describe()
 
 
 def _table_notes(selection: Selection, n_shown: int | None) -> Iterator[str]:
-    yield "All but settings and times in percent, ± one standard error over playlists or tracks."
+    yield "Metrics in percent, ± one standard error over playlists or tracks."
     yield (
-        f"nDCG and recall: a random fifth of each playlist's train tracks, held out from the fit; mean of "
+        f"nDCG and recall: on a random fifth of each playlist's train tracks, held out from the fit; mean of "
         f"{selection.n_seeds} seeds."
     )
     yield (
-        f"Seeds, halves: overlap of the {K} most similar tracks between fits of {selection.n_seeds} seeds, and "
-        f"between fits to either half of the playlists; {_chance(selection)}."
+        f"Seeds, halves: overlap of the {K} most similar tracks between fits with {selection.n_seeds} seeds, and "
+        f"between fits on the two halves of the playlists; {_chance(selection)}."
     )
     yield (
-        "Eligible: an nDCG within one standard error of the best; those come first on which seeds agree most on "
-        "train tracks, equals by rank. Others by nDCG."
+        "Eligible: nDCG within one standard error of the best, ordered by agreement of seeds on train tracks, "
+        "then by number of factors. Others are ordered by nDCG."
     )
     if n_shown is not None and len(selection.results) > n_shown:
-        yield f"Not shown: {len(selection.results) - n_shown} settings of lower places."
+        yield f"Not shown: {len(selection.results) - n_shown} settings of lower rank."
     for failure in selection.failures:
-        yield _failure_note(failure)
+        yield f"Not fitted: {describe_setting(failure.setting)}: {failure.reason}"
 
 
 def _chance(selection: Selection) -> str:
     splits = {"train": selection.n_train, "validation": selection.n_validation}
     shares = [f"{100 * K / (n - 1):.1f} of {n:,} {split} tracks" for split, n in splits.items() if n > K]
     return f"by chance {' and '.join(shares)}"
-
-
-def _failure_note(failure: Failure) -> str:
-    return f"Not fitted: {describe_setting(failure.setting)}: {failure.reason}"

@@ -1,13 +1,17 @@
-"""Numbers as cells: rounded for people; of several seeds the mean and its standard deviation."""
+"""Numbers as cells: rounded for people; over several seeds the mean and its standard deviation."""
 
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from cs_keras.run_files.evaluation import MeanRecord
-from reports.tables.table import Cell
+from cs_keras.run_files.evaluation import MeanRecord, OverlapAtK
+from reports.tables.table import SIGNIFICANT, SIGNIFICANT_P, TIED, Cell
 
-LEAST_MSE = 1e-3  # below which four decimals would lose digits that tell models apart
+LEAST_MSE = 1e-3  # smaller errors are shown with an exponent, because four decimals are too few
+OVERLAP_MARKS = (
+    f"{SIGNIFICANT}: significantly above chance (permutation test, p < {SIGNIFICANT_P}). {TIED}: more than 1 % of "
+    "lists depend on the order of ties."
+)
 
 
 def mean_cell(values: Sequence[float | None], show: Callable[[float], str]) -> Cell | None:
@@ -22,26 +26,43 @@ def mean_cell(values: Sequence[float | None], show: Callable[[float], str]) -> C
 
 
 def bare_cell(values: Sequence[float | None], show: Callable[[float], str]) -> Cell | None:
-    """Return what `mean_cell` does, its deviation for programs alone: for tables of many columns."""
+    """Return `mean_cell` with its deviation in CSV only, for tables of many columns."""
     cell = mean_cell(values, show)
     return cell and replace(cell, detail="")
 
 
 def share_cell(seeds: Sequence[MeanRecord | None]) -> Cell | None:
-    """Return a mean from 0 to 1 in percent; of one seed with its interval, of several their deviation."""
+    """Return a mean from 0 to 1 in percent; interval and deviation are in CSV only."""
     cell = bare_cell([one.mean if one else None for one in seeds], format_share)
     if cell is None or len(seeds) > 1 or seeds[0] is None:
         return cell
     return replace(cell, low=seeds[0].low, high=seeds[0].high)
 
 
-def format_share(value: float) -> str:
-    """Return a share in percent, with a decimal."""
-    return f"{100 * value:z.1f}"
+def interval_cell(
+    value: float, low: float, high: float, marks: str = "", p: float | None = None, decimals: int = 1
+) -> Cell:
+    """Return a share from 0 to 1 in percent with its interval."""
+    text, start, end = (format_share(one, decimals) for one in (value, low, high))
+    return Cell(text, value, marks, f"[{start}, {end}]", low=low, high=high, p=p)
+
+
+def overlap_cell(row: OverlapAtK | None) -> Cell | None:
+    """Return an overlap with its interval and the marks that `OVERLAP_MARKS` explains; None if not available."""
+    if row is None or row.overlap is None or row.low is None or row.high is None or row.chance is None:
+        return None
+    is_above = row.p_value is not None and row.p_value < SIGNIFICANT_P and row.overlap > row.chance
+    marks = TIED if row.flagged else SIGNIFICANT if is_above else ""
+    return interval_cell(row.overlap, row.low, row.high, marks, row.p_value)
+
+
+def format_share(value: float, decimals: int = 1) -> str:
+    """Return a share in percent."""
+    return f"{100 * value:z.{decimals}f}"
 
 
 def count_cell(counts: Sequence[int]) -> Cell:
-    """Return a whole number or, of seeds that differ, their mean with one decimal."""
+    """Return a whole number or, if seeds differ, their mean with one decimal."""
     if len(set(counts)) == 1:
         return Cell(f"{counts[0]:,}", counts[0])
     mean = statistics.fmean(counts)
@@ -49,7 +70,7 @@ def count_cell(counts: Sequence[int]) -> Cell:
 
 
 def mse_cell(values: Sequence[float]) -> Cell | None:
-    """Return a mean squared error, of which small ones matter: they keep their digits."""
+    """Return a mean squared error; small values keep their digits."""
     small = min(values) < LEAST_MSE
     return mean_cell(values, lambda value: format_loss(value, LEAST_MSE if small else 0.0))
 
@@ -67,5 +88,5 @@ def format_loss(value: float, least: float = 0.0) -> str:
 
 
 def format_p(value: float) -> str:
-    """Return a p-value with three decimals, or an exponent if they would not tell it from 0."""
+    """Return a p-value with three decimals, or an exponent for values below 0.001."""
     return f"{value:.3f}" if value >= 1e-3 else f"{value:.0e}"

@@ -1,7 +1,7 @@
-"""What a table is, in no format yet: columns, cells and rows, and the sentences around them."""
+"""Tables independent of their format: columns, cells, rows and notes."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,8 +12,7 @@ SIGNIFICANT = "*"
 TIED = "†"
 BELOW_CHANCE = "‡"
 SIGNIFICANT_P = 0.01
-PAIRED_P = 0.05  # of corrected p-values, below which a model is told from the best
-MAX_UNDIVIDED = 4  # rows; more are divided into families
+PAIRED_P = 0.05  # significance level of corrected paired comparisons
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,13 @@ class Column:
     Attributes
     ----------
     header : str
-        For people; may break into lines.
+        Header for people; may contain line breaks.
     key : str
-        For programs.
+        Name in CSV.
     best : callable, optional
-        ``min`` or ``max``: which of the models' numbers to print strong.
+        ``min`` or ``max``: the best number of the models, which is printed strong.
     group : str
-        What stands above the headers of neighbouring columns that belong together.
+        Header above neighbouring columns that belong together.
     """
 
     header: str
@@ -41,20 +40,20 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as people read it and as it was measured.
+    """A number, rounded for people and as measured.
 
     Attributes
     ----------
     text, marks, detail : str
-        The number rounded, the marks behind it that the notes explain, and its interval or spread.
+        The rounded number, its footnote marks, and its interval or spread.
     value : float, optional
-        Unrounded; overlaps are shares from 0 to 1. None where there is a `remark` in its place.
+        Unrounded; overlaps are shares from 0 to 1. None if there is a `remark` instead.
     sd, low, high, p : float, optional
         Standard deviation, interval and p-value.
     strong : bool
         Whether to print it strong.
     remark : str
-        For programs, what people read in the notes.
+        Text in CSV in place of a number.
     """
 
     text: str
@@ -71,22 +70,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """What one predictor reached: a cell for each column of numbers, None where there is no number.
+    """The results of one predictor: a cell for each column, None if not available.
 
     Attributes
     ----------
     name : str
-        Of the predictor.
+        Label of the predictor.
     seeds : tuple of int
-        Whose mean the numbers are; empty where there is no seed.
-    cells : tuple
-        As many as the table has columns.
+        Seeds that the numbers are the mean of; empty if there is no seed.
     family : str
-        Of models; empty for other predictors.
+        Family of a model; empty for other predictors.
     heading : str
-        What to print above the row.
+        Line above the row.
     rule_above : bool
-        Whether a line parts the row, and its heading, from those above.
+        Whether a rule separates the row, and its heading, from those above.
     """
 
     name: str
@@ -140,13 +137,10 @@ class Table:
         return any((cell := row.cells[column]) and cell.value is not None for row in self.rows)
 
     def part(self, group: str) -> "Table":
-        """Return the columns of one group as a table of its own, without notes.
-
-        Of a named group only the rows that hold numbers.
-        """
-        places = [i for i, column in enumerate(self.columns) if column.group == group]
-        columns = tuple(replace(self.columns[i], group="") for i in places)
-        rows = tuple(replace(row, cells=tuple(row.cells[i] for i in places)) for row in self.rows)
+        """Return one group of columns as a table without notes; of a named group only rows with numbers."""
+        members = [i for i, column in enumerate(self.columns) if column.group == group]
+        columns = tuple(replace(self.columns[i], group="") for i in members)
+        rows = tuple(replace(row, cells=tuple(row.cells[i] for i in members)) for row in self.rows)
         if group:
             rows = tuple(
                 replace(row, seeds=(), heading="", rule_above=False) for row in rows if any(row.cells)
@@ -161,33 +155,3 @@ class Section:
     heading: str
     notes: tuple[str, ...]
     tables: tuple[Table, ...]
-
-
-def arrange(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the models' rows below a rule, more than a few by family, the best numbers of each column strong."""
-    divided = len(rows) > MAX_UNDIVIDED and len({row.family for row in rows}) > 1
-    arranged, above = [], None
-    for row in _emphasise(columns, rows):
-        first = above is None or (divided and row.family != above)
-        arranged.append(replace(row, rule_above=first, heading=row.family if divided and first else ""))
-        above = row.family
-    return tuple(arranged)
-
-
-def _emphasise(columns: Sequence[Column], rows: Sequence[Row]) -> list[Row]:
-    """Return rows with the best of several strong: not by tied lists, nor where chance does as well."""
-    cells = [list(row.cells) for row in rows]
-    for i, column in enumerate(columns):
-        fair = [cell.value for row in cells if (cell := row[i]) and cell.value is not None and contends(cell)]
-        if column.best and len(rows) > 1 and fair:
-            best = column.best(fair)
-            for row in cells:
-                cell = row[i]
-                if cell and contends(cell) and cell.value == best:
-                    row[i] = replace(cell, strong=True)
-    return [replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)]
-
-
-def contends(cell: Cell | None) -> bool:
-    """Tell whether a number may be strong: not by tied lists, nor where chance does as well."""
-    return cell is not None and TIED not in cell.marks and (cell.p is None or cell.p < SIGNIFICANT_P)

@@ -204,6 +204,6 @@ def test_what_was_left_out_is_counted_and_named(runs: Path, make_run: MakeRun) -
     }
     write_json(path, evaluation)
     notes = "\n".join(make_sections(collect_runs(runs))[0].notes)
-    assert "could not be used: 12 (t00, t01, " in notes and "t09 and 2 more)" in notes
-    assert "tracks without listening: 3." in notes
-    assert "does not hold: 1,234 tracks." in notes
+    assert "unusable recordings: 12 (t00, t01, " in notes and "t09 and 2 more)" in notes
+    assert "tracks without interactions: 3." in notes
+    assert "interactions with 1,234 tracks that are not in the dataset." in notes

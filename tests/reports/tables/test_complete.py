@@ -62,7 +62,7 @@ def test_several_seeds_widen_the_ladder(runs: Path, make_run: MakeRun) -> None:
 
 
 def test_ranking_is_that_of_the_evaluation(make_run: MakeRun) -> None:
-    table = table_of(make_run(noise=0), "Held-out listening found")
+    table = table_of(make_run(noise=0), "Ranking metrics on held-out interactions")
     own = make_evaluator(60, 20, KS, 0).reference
     expected = rank_metrics(own.own.playlists, own.own.items, own.listening, ks=(5, 10)).means()
     for name in ("ndcg@5", "ndcg@10", "recall@5", "auc"):
@@ -73,14 +73,14 @@ def test_ranking_is_that_of_the_evaluation(make_run: MakeRun) -> None:
     assert any("protocol strict" in note and "held out" in note for note in table.notes)
 
 
-def test_under_thesis_the_ranking_is_said_to_be_too_good(make_run: MakeRun) -> None:
+def test_under_thesis_a_note_says_that_the_ranking_is_too_good(make_run: MakeRun) -> None:
     run = make_run()
     path = run / "evaluation.json"
     path.write_text(path.read_text().replace('"protocol": "strict"', '"protocol": "thesis"'))
-    assert any("too good" in note for note in table_of(run, "Held-out listening found").notes)
+    assert any("too good" in note for note in table_of(run, "Ranking metrics on held-out interactions").notes)
 
 
-def test_beyond_accuracy_stands_beside_the_reference(make_run: MakeRun) -> None:
+def test_beyond_accuracy_is_compared_with_the_reference(make_run: MakeRun) -> None:
     table = table_of(make_run(noise=0), "Beyond accuracy, k = 5")
     for column in table.columns:
         assert cell_of(table, "cnn", column.key) == cell_of(table, "reference", column.key)
@@ -89,7 +89,7 @@ def test_beyond_accuracy_stands_beside_the_reference(make_run: MakeRun) -> None:
     assert cell_of(table, "popularity ranking (oracle)", "hubness") is None
 
 
-def test_cohesion_stands_beside_the_reference(make_run: MakeRun) -> None:
+def test_cohesion_is_compared_with_the_reference(make_run: MakeRun) -> None:
     table = table_of(make_run(noise=0), "Cohesion and diversity, k = 5")
     assert [column.key for column in table.columns] == [
         "shared_genre",
@@ -105,7 +105,7 @@ def test_cohesion_stands_beside_the_reference(make_run: MakeRun) -> None:
     assert cell_of(table, "popularity ranking (oracle)", "diversity") is None
 
 
-def test_runs_that_knew_no_cohesion_are_read(make_run: MakeRun) -> None:
+def test_runs_without_cohesion_are_read(make_run: MakeRun) -> None:
     path = make_run() / "evaluation.json"
     evaluation = read_json(path)
     for own in evaluation["beyond_accuracy"]["predictors"].values():
@@ -118,7 +118,7 @@ def test_runs_that_knew_no_cohesion_are_read(make_run: MakeRun) -> None:
 
 def test_groups_are_those_of_the_tracks(make_run: MakeRun) -> None:
     folder = make_run()
-    table = table_of(folder, "Overlap by similarity of groups, k = 5")
+    table = table_of(folder, "Overlap by similarity per track group, k = 5")
     labels = make_evaluator(60, 20, KS, 0).reference.groups["artist"]
     for one in measure_group_means(shares(folder, "similarity@5"), labels):
         cell = cell_of(table, "cnn", f"overlap@5_artist_{one.group}")
@@ -147,7 +147,7 @@ def test_differences_are_tested_and_corrected(runs: Path, make_run: MakeRun) -> 
     assert cell is not None and cell.marks == "*" and cell.high is not None and cell.high < 0
     assert cell_of(table, best, "less_best_dot@5").text == "best"  # type: ignore[union-attr]
     alike = {name for name, key in strong(table_of(runs, "Overlap by dot product")) if key == "overlap@5"}
-    assert alike == {"cnn", "lstm"}  # of one noise, so not significantly different
+    assert alike == {"cnn", "lstm"}  # of one noise, and so not significantly different
 
 
 def test_a_clear_winner_is_strong_alone(runs: Path, make_run: MakeRun) -> None:
@@ -156,7 +156,7 @@ def test_a_clear_winner_is_strong_alone(runs: Path, make_run: MakeRun) -> None:
     table = table_of(runs, "Overlap by dot product")
     assert {name for name, _ in strong(table)} == {"cnn"}
     assert any(
-        note.startswith("Bold: the best of several models, and those not told from it")
+        note.startswith("Bold: the best of several models, and those not significantly different from it")
         for note in table.notes
     )
 
@@ -166,11 +166,15 @@ def test_runs_of_an_earlier_release_lack_rows_and_are_named(runs: Path, make_run
     make_run("2024-05-01-cnn-0123456789")
     section = only_section(runs)
     assert not {"Against the best model"} & {table.title for table in section.tables}
-    for title in ("Gap ladder by dot product", "Held-out listening found", "Beyond accuracy, k = 5"):
+    for title in (
+        "Gap ladder by dot product",
+        "Ranking metrics on held-out interactions",
+        "Beyond accuracy, k = 5",
+    ):
         assert {row.name for row in table_of(runs, title).rows if row.family} == {"cnn"}
     overlap = table_of(runs, "Overlap by dot product")
     assert row_of(overlap, "bot").cells[0] and not strong(overlap)
-    assert any("kept nothing query by query: bot" in note for note in overlap.notes)
+    assert any("without values per query: bot" in note for note in overlap.notes)
 
 
 def test_old_runs_alone_have_the_tables_they_had(make_run: MakeRun) -> None:
@@ -180,7 +184,7 @@ def test_old_runs_alone_have_the_tables_they_had(make_run: MakeRun) -> None:
     assert titles == ["Training", "Overlap by similarity", "Overlap by dot product"]
 
 
-def test_ready_made_factors_without_a_second_fit_have_no_ceiling(make_run: MakeRun) -> None:
+def test_ready_made_factors_without_a_refit_have_no_ceiling(make_run: MakeRun) -> None:
     run = make_run()
     evaluation = read_json(run / "evaluation.json")
     del evaluation["references"]["refit-ceiling"]
@@ -191,14 +195,14 @@ def test_ready_made_factors_without_a_second_fit_have_no_ceiling(make_run: MakeR
     assert any(note.startswith("No ceiling:") for note in table.notes)
 
 
-def test_damaged_values_of_queries_are_reported(make_run: MakeRun) -> None:
+def test_damaged_values_of_queries_are_named(make_run: MakeRun) -> None:
     run = make_run()
     (run / "queries.npz").write_bytes(b"no zip")
     with pytest.raises(StorageError, match="queries.npz is not a whole npz file"):
         collect_runs(run)
 
 
-def test_firmness_of_the_factors_is_reported(make_run: MakeRun) -> None:
+def test_agreement_of_the_factors_is_shown(make_run: MakeRun) -> None:
     run = make_run()
     evaluation = read_json(run / "evaluation.json")
     rows = [{"k": 10, "overlap": 0.4}]
@@ -207,4 +211,4 @@ def test_firmness_of_the_factors_is_reported(make_run: MakeRun) -> None:
     notes = only_section(run).notes
     sentence = "another seed agrees on 40.0% by similarity and 40.0% by dot product of the top 10"
     assert any(sentence in note for note in notes)
-    assert any(note.startswith("Beware: another seed agrees on only 40.0%") for note in notes)
+    assert any(note.startswith("Warning: another seed agrees on only 40.0%") for note in notes)

@@ -24,7 +24,7 @@ def shown(table: Table, name: str) -> list[str | None]:
     return [cell.text if cell else None for cell in row_of(table, name).cells]
 
 
-def test_an_embedding_is_shown_from_first_to_last_below_the_line_of_collapse(make_run: MakeRun) -> None:
+def test_an_embedding_is_shown_from_first_to_last_epoch_below_a_collapsed_one(make_run: MakeRun) -> None:
     table = table_of(make_run(**triplet()), "Embedding")
     assert [row.name for row in table.rows] == [
         "collapsed, margin 0.4",
@@ -35,7 +35,7 @@ def test_an_embedding_is_shown_from_first_to_last_below_the_line_of_collapse(mak
     assert shown(table, "triplet, epoch 1") == ["0.4100", "0.3900", "90.0%", "0.3000", None, None]
     last = shown(table, "triplet, epoch 3")
     assert last == ["0.2000", "0.2500", "50.0%", "0.6000", "0.6489", "0.6854"]
-    assert "above its margin of 0.4, which a collapsed embedding scores" in table.notes[-1]
+    assert "above the margin of 0.4, the loss of a collapsed embedding" in table.notes[-1]
 
 
 def test_seeds_are_averaged_and_margins_have_a_line_each(runs: Path, make_run: MakeRun) -> None:

@@ -51,14 +51,14 @@ def test_numbers_of_the_table_are_those_measured():
     assert "0.295" in to_csv([make_selection_section(found)])
 
 
-def test_conclusions_stand_above_the_table():
+def test_conclusions_are_above_the_table():
     single, averaged = Mean(0.5, 0.01, 330), Mean(0.6, 0.01, 330)
     averaging = Averaging(4, single, averaged, 0.09, 0.11, None, None, single, averaged)
     found = selection([result(16, 0.3, 0.7), result(8, 0.2, 0.9)], averaging=averaging)
     notes = make_selection_section(found).notes
     assert notes == (
         found.describe(),
-        "At an end of the values tried: factors. Better ones may lie beyond.",
+        "At the edge of the search space: factors. Values beyond it may be better.",
         averaging.describe(),
     )
 
@@ -67,7 +67,7 @@ def test_files_hold_all_settings_and_what_failed(tmp_path):
     found = selection([result(rank, 0.3, 0.7) for rank in range(1, 31)])
     found = dataclasses.replace(found, failures=(Failure(WmfConfig(99), "it cannot | be solved."),))
     (shown,) = make_selection_section(found).tables
-    assert len(shown.rows) == 20 and "Not shown: 10 settings of lower places." in shown.notes
+    assert len(shown.rows) == 20 and "Not shown: 10 settings of lower rank." in shown.notes
     write_selection(tmp_path / "wmf.md", found)
     text = (tmp_path / "wmf.md").read_text()
     assert text == to_markdown([make_selection_section(found, None)])

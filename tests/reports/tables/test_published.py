@@ -90,7 +90,7 @@ def test_ranking_stands_beside_what_was_reported_in_2013(runs: Path, make_run: M
     for number, loss in enumerate(("wpe", "cosine")):
         others = {"training": {"loss": loss}}
         make_run(f"2024-05-01-dieleman-3s-{number:010}", model="dieleman-3s", others=others)
-    table = table_of(runs, "Held-out listening found").part("2013 (other data)")
+    table = table_of(runs, "Ranking metrics on held-out interactions").part("2013 (other data)")
     found = {row.name: [cell.text if cell else None for cell in row.cells] for row in table.rows}
     assert found == {  # mAP@500 and AUC of the subset, then of all songs
         "random factors": [None, None, "0.0150", "49.9"],
@@ -100,10 +100,10 @@ def test_ranking_stands_beside_what_was_reported_in_2013(runs: Path, make_run: M
         "dieleman-3s": ["5.02", "71.0", "0.672", "77.2"],
         "dieleman-3s (training.loss=wpe)": ["4.32", "70.1", None, None],
     }
-    assert "not comparable" in table_of(runs, "Held-out listening found").notes[-1]
+    assert "not comparable" in table_of(runs, "Ranking metrics on held-out interactions").notes[-1]
 
 
 def test_without_a_model_of_2013_nothing_of_it_is_shown(runs: Path, make_run: MakeRun) -> None:
     make_run("2024-05-01-lstm-0123456789", model="lstm")
-    table = table_of(runs, "Held-out listening found")
+    table = table_of(runs, "Ranking metrics on held-out interactions")
     assert all(column.group == "" for column in table.columns)

@@ -34,11 +34,11 @@ def test_each_section_holds_these_tables(runs: Path, make_run: MakeRun) -> None:
         "Overlap by dot product",
         "Gap ladder by similarity",
         "Gap ladder by dot product",
-        "Held-out listening found",
+        "Ranking metrics on held-out interactions",
         "Beyond accuracy, k = 5",
         "Cohesion and diversity, k = 5",
-        "Overlap by similarity of groups, k = 5",
-        "nDCG of groups, k = 5",
+        "Overlap by similarity per track group, k = 5",
+        "nDCG per track group, k = 5",
     ]
     make_run("2024-05-01-bot-0123456789", model="bot")
     several = [table.title for table in only_section(runs).tables]
@@ -53,11 +53,11 @@ def test_without_playlists_there_is_nothing_of_theirs(make_run: MakeRun) -> None
         "Gap ladder by similarity",
         "Beyond accuracy, k = 5",
         "Cohesion and diversity, k = 5",
-        "Overlap by similarity of groups, k = 5",
+        "Overlap by similarity per track group, k = 5",
     ]
 
 
-def test_rows_begin_with_what_knows_no_sound(make_run: MakeRun) -> None:
+def test_rows_begin_with_reference_predictors(make_run: MakeRun) -> None:
     run = make_run()
     tables = only_section(run).tables[:3]
     assert [[row.name for row in table.rows] for table in tables] == [
@@ -75,7 +75,7 @@ def test_overlap_is_a_percentage_with_interval_mark_and_p(make_run: MakeRun) -> 
     assert cell == Cell("100.0", 1.0, marks="*", detail="[100.0, 100.0]", low=1.0, high=1.0, p=0.005)
 
 
-def test_the_interval_stands_as_measured(make_run: MakeRun) -> None:
+def test_the_interval_is_as_measured(make_run: MakeRun) -> None:
     cell = cell_of(table_of(make_run(), "Overlap by similarity"), "cnn", "overlap@5")
     assert cell is not None and cell.low is not None and cell.high is not None and cell.low < cell.high
     assert cell.detail == f"[{100 * cell.low:.1f}, {100 * cell.high:.1f}]"
@@ -95,7 +95,7 @@ def test_small_overlaps_keep_the_digits_that_differ_from_chance(make_run: MakeRu
     assert [cell.text for cell in chance if cell] == ["0.083", "8.3"]
 
 
-def test_overlaps_that_are_not_significant_have_no_mark(make_run: MakeRun) -> None:
+def test_overlap_not_significantly_above_chance_has_no_mark(make_run: MakeRun) -> None:
     cell = cell_of(table_of(make_run(noise=1e6), "Overlap by similarity"), "random factors", "overlap@5")
     assert cell is not None and cell.p is not None and cell.p >= 0.01 and cell.marks == ""
 
@@ -170,7 +170,7 @@ def test_tied_lists_are_not_strong(runs: Path, make_run: MakeRun) -> None:
     assert {name for name, _ in strong(table_of(runs, "Overlap by similarity"))} == {"cnn"}
 
 
-def test_families_are_shown_if_there_are_many_models(runs: Path, make_run: MakeRun) -> None:
+def test_families_are_shown_for_many_models(runs: Path, make_run: MakeRun) -> None:
     for model in ("bot", "cnn", "cnn-bn", "lstm"):
         make_run(f"2024-05-01-{model}-0123456789", model=model)
     assert not any(row.heading for table in only_section(runs).tables for row in table.rows)
@@ -186,7 +186,7 @@ def test_families_are_shown_if_there_are_many_models(runs: Path, make_run: MakeR
         ]
 
 
-def test_notes_of_several_runs_are_shown_once(runs: Path, make_run: MakeRun) -> None:
+def test_notes_of_runs_are_shown_once(runs: Path, make_run: MakeRun) -> None:
     for model in ("choi", "choi-60s", "bot"):
         notes = ["frozen convolutions are random: no weights were given"] if model != "bot" else []
         make_run(f"2024-05-01-{model}-0123456789", model=model, training={"notes": notes})
@@ -241,13 +241,13 @@ def test_notes_say_what_was_measured_on_what(make_run: MakeRun) -> None:
     similarity, dot = (" ".join(table.notes) for table in section.tables[1:3])
     for part in (
         "cosine similarity",
-        "60 of 60 test tracks; 59 tracks",
+        "60 of 60 test tracks; 59 candidate tracks",
         "95% bootstrap",
         "(1 + 199)",
         "n/a:",
     ):
         assert part in similarity
-    for part in ("dot product", "20 of 20 playlists; 60 tracks", "Popularity ranking (oracle)"):
+    for part in ("dot product", "20 of 20 playlists; 60 candidate tracks", "Popularity ranking (oracle)"):
         assert part in dot
 
 
