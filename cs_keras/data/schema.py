@@ -48,7 +48,7 @@ TRACK_SCHEMA = pa.schema(
 
 @dataclasses.dataclass(frozen=True)
 class ExcludedTrack:
-    """A recording that could not be used, and the one sentence that says why."""
+    """A recording that could not be used, and the reason in one sentence."""
 
     track_id: str
     reason: str
@@ -61,18 +61,18 @@ class DatasetInfo:
     Attributes
     ----------
     audio
-        What the frames are, and what magnitudes are made with.
+        Content of a frame and settings of the spectrogram.
     dtype
         Of the frames on disk: ``float16`` or ``float32``.
     fold_by
-        What a fold keeps together: ``artist`` or ``track``.
+        Unit that a fold keeps together: ``artist`` or ``track``.
     fold_assignment
         How folds were assigned: ``hash``; ``round-robin by artist`` or ``round-robin by track`` where hashing left
         a split empty; or ``given`` with the data.
     left_out
         Recordings that could not be used.
     shards
-        Checksum of each shard's block, by its name: what says that the sound is still the same.
+        Checksum of each shard's block of frames, by its name.
     headers
         Checksum of the rest of each shard's file, by its name.
     """
@@ -97,7 +97,7 @@ class Tracks:
     Attributes
     ----------
     table
-        Arrow table with the columns of `TRACK_SCHEMA`. A track without sound has no frames and no shard.
+        Arrow table with the columns of `TRACK_SCHEMA`. A track without audio has no frames and no shard.
     """
 
     table: pa.Table
@@ -120,17 +120,17 @@ class Tracks:
 
     @property
     def has_audio(self) -> npt.NDArray[np.bool_]:
-        """Tell which tracks have magnitudes, shape (n_tracks,)."""
+        """Flags of the tracks that have frames, shape (n_tracks,)."""
         return np.asarray(self.numbers("n_frames") > 0)
 
     def in_split(self, split: str) -> npt.NDArray[np.bool_]:
-        """Tell which tracks are in `split` (``train``, ``validation`` or ``test``), shape (n_tracks,)."""
+        """Return flags of the tracks in `split` (``train``, ``validation`` or ``test``), shape (n_tracks,)."""
         check_choice("split", split, SPLITS)
         return np.isin(self.numbers("fold"), SPLITS[split])
 
     @property
     def digest(self) -> str:
-        """SHA-256 over ids, folds and positions; the sound itself is in `DatasetInfo.shards`."""
+        """SHA-256 over ids, folds and positions; checksums of the audio are in `DatasetInfo.shards`."""
         state = hashlib.sha256()
         for name in ("track_id", "fold", "shard", "first_frame", "n_frames"):
             state.update(repr(self.table[name].to_pylist()).encode())
@@ -138,22 +138,16 @@ class Tracks:
 
 
 def make_tracks(rows: Iterable[Mapping[str, Any]]) -> Tracks:
-    """Return a track table from rows with the columns of `TRACK_SCHEMA`.
-
-    Raises
-    ------
-    DataError
-        When an id occurs twice or is empty.
-    """
+    """Return a track table from rows with the columns of `TRACK_SCHEMA`; DataError for bad ids."""
     tracks = Tracks(pa.Table.from_pylist([dict(row) for row in rows], schema=TRACK_SCHEMA))
     check_ids(tracks.strings("track_id"), TRACKS_FILE)
     return tracks
 
 
 def write_dataset(folder: Location, info: DatasetInfo, tracks: Tracks) -> None:
-    """Write the track table, then ``dataset.json``, whose presence says that the dataset is whole.
+    """Write the track table, then ``dataset.json``, which marks the dataset as complete.
 
-    ``dataset.json`` holds a checksum of the table and one of itself.
+    ``dataset.json`` has a checksum of the table and one of itself.
     """
     sink = pa.BufferOutputStream()
     pq.write_table(tracks.table, sink)
@@ -165,11 +159,11 @@ def write_dataset(folder: Location, info: DatasetInfo, tracks: Tracks) -> None:
     document["splits"] = {name: list(folds) for name, folds in SPLITS.items()}
     document["n_tracks"] = len(tracks)
     document["tracks_checksum"] = _checksum(content)
-    write_json(folder / DATASET_FILE, seal(document))
+    write_json(folder / DATASET_FILE, add_checksum(document))
 
 
-def seal(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the contents of ``dataset.json`` with their checksum."""
+def add_checksum(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``dataset.json`` with its checksum."""
     rest = {name: value for name, value in document.items() if name != "checksum"}
     return {**rest, "checksum": digest(rest)}
 
@@ -180,9 +174,9 @@ def read_info(folder: Location) -> DatasetInfo:
     Raises
     ------
     StorageError
-        When there is none, it cannot be read, or is not as it was written.
+        When it does not exist, cannot be read, or was altered.
     DataError
-        When it is of another schema version or its settings are not valid.
+        When it has another schema version or invalid settings.
     """
     path, document = folder / DATASET_FILE, read_document(folder)
     version = document.get("schema_version") if isinstance(document, dict) else None
@@ -205,12 +199,12 @@ def read_info(folder: Location) -> DatasetInfo:
 
 
 def read_document(folder: Location) -> Any:
-    """Return ``dataset.json`` as it stands, its checksum compared where it is of this schema version.
+    """Return the content of ``dataset.json``; its checksum is compared for this schema version.
 
     Raises
     ------
     StorageError
-        When there is none, it cannot be read, or is not as it was written.
+        When it does not exist, cannot be read, or was altered.
     """
     try:
         return json.loads(read_bytes(folder / DATASET_FILE, _check_document))
@@ -227,12 +221,27 @@ def read_tracks(folder: Location) -> Tracks:
     Raises
     ------
     StorageError
-        When it cannot be read, or is not what ``dataset.json``, where there is one, was written for.
+        When it cannot be read, or its checksum is not that in ``dataset.json``.
     DataError
-        When columns are missing, ids stand twice, or numbers are impossible.
+        When columns are missing, ids occur twice, or numbers are impossible.
     """
-    path = folder / TRACKS_FILE
-    table = read_table(folder)
+    path, expected = folder / TRACKS_FILE, _tracks_checksum(folder)
+
+    def check(content: bytes) -> None:
+        if expected is not None and _checksum(content) != expected:
+            raise BadResponseError(
+                f"it is not the table that {DATASET_FILE} was written for; if it is right, "
+                "`cs-keras check --repair` accepts it"
+            )
+
+    try:
+        table = pq.read_table(pa.BufferReader(read_bytes(path, check)))
+    except FileNotFoundError as error:
+        raise StorageError(f"There is no track table {path}.") from error
+    except StorageError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path} is not a whole Parquet file.") from error
     missing = [name for name in TRACK_SCHEMA.names if name not in table.column_names]
     if missing:
         raise DataError(
@@ -283,7 +292,7 @@ def factors_names(dataset: Location) -> list[str]:
 
 
 def _check_positions(tracks: Tracks, path: Location) -> None:
-    """Refuse positions that cannot be; a track without sound is at no place in no shard."""
+    """Raise DataError for impossible positions; a track without audio has no shard and position 0."""
     n_frames, first = tracks.numbers("n_frames"), tracks.numbers("first_frame")
     shards = tracks.strings("shard")
     if len(tracks) and (n_frames.min() < 0 or first.min() < 0):
@@ -292,32 +301,11 @@ def _check_positions(tracks: Tracks, path: Location) -> None:
         if n_frames[row]:
             raise DataError(f"{path}: track {tracks.ids[row]!r} has {n_frames[row]} frames and no shard.")
         if shards[row] or first[row]:
-            raise DataError(f"{path} holds a track without frames that has a place: {tracks.ids[row]!r}.")
-
-
-def read_table(folder: Location) -> pa.Table:
-    """Return ``tracks.parquet`` as it stands; see `read_tracks`."""
-    path, expected = folder / TRACKS_FILE, _tracks_checksum(folder)
-
-    def check(content: bytes) -> None:
-        if expected is not None and _checksum(content) != expected:
-            raise BadResponseError(
-                f"it is not the table that {DATASET_FILE} was written for; where it is right, "
-                "`cs-keras check --repair` accepts it"
-            )
-
-    try:
-        return pq.read_table(pa.BufferReader(read_bytes(path, check)))
-    except FileNotFoundError as error:
-        raise StorageError(f"There is no track table {path}.") from error
-    except StorageError:
-        raise
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{path} is not a whole Parquet file.") from error
+            raise DataError(f"{path} holds a track without frames that has a position: {tracks.ids[row]!r}.")
 
 
 def _tracks_checksum(folder: Location) -> str | None:
-    """Return what ``dataset.json`` says of the table; None where it cannot be asked, which others report."""
+    """Return the table's checksum in ``dataset.json``; None if that is unreadable, which `read_info` reports."""
     try:
         document = read_document(folder)
     except UnreachableError:
@@ -339,7 +327,7 @@ def _check_document(content: bytes) -> None:
     try:
         document = json.loads(content)
         current = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
-        as_written = not current or document == seal(document)
+        as_written = not current or document == add_checksum(document)
     except (ValueError, RecursionError) as error:
         raise BadResponseError(f"it is not valid JSON: {error}") from error
     if not as_written:

@@ -1,7 +1,7 @@
-"""Shards: HDF5 files whose frames are one contiguous, time-major block: any window is one byte range.
+"""Shards: HDF5 files whose frames are one contiguous, time-major block, so that any window is one byte range.
 
-Everything else of the file comes before the block, so that one small read learns it, with a checksum for every
-thirty-two frames: whoever reads a range can tell whether it is what was written.
+The rest of the file precedes the block and is read at once. It has a checksum for every 32 frames, so readers can
+verify ranges.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from cs_keras.storage.location import Location, file_size, is_remote
 
 Frames = npt.NDArray[Any]
 SHARD_VERSION = 2
-BLOCK_FRAMES = 32  # a checksum each: a window of 256 frames reads an eighth more to be verified
+BLOCK_FRAMES = 32  # frames of a checksum: verifying a window of 256 frames reads an eighth more
 INDEX = (
     "tracks/track_id",
     "tracks/first_frame",
@@ -37,12 +37,12 @@ INDEX = (
     "left_out/track_id",
     "left_out/reason",
 )
-HEAD_BYTES = 1 << 16  # holds all that is not frames, but for very large shards
+HEAD_BYTES = 1 << 16  # contains everything but the frames, except in very large shards
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardTrack:
-    """Where a track lies in its shard, and the CRC-32 of its bytes."""
+    """Position of a track in its shard, and the CRC-32 of its bytes."""
 
     track_id: str
     first_frame: int
@@ -52,14 +52,14 @@ class ShardTrack:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """What a reader must know of a shard to read byte ranges of it without the HDF5 library.
+    """Header of a shard: enough to read byte ranges of it without the HDF5 library.
 
     Attributes
     ----------
     path
         The file, or its URL.
     offset
-        Byte at which the block starts; None when the shard holds no frames.
+        First byte of the block; None for a shard without frames.
     dtype
         Of the frames, little-endian.
     shape
@@ -67,13 +67,13 @@ class Shard:
     tracks
         In the order of their frames.
     block_crc32
-        CRC-32 of each `BLOCK_FRAMES` frames, the last ones of what is left, shape (n_blocks,), uint32.
+        CRC-32 of each block of `BLOCK_FRAMES` frames, shape (n_blocks,), uint32.
     rest_checksum
-        BLAKE2b-128 of all of the file that is not the block.
+        BLAKE2b-128 of the file without the block.
     attributes
         ``schema_version``, ``audio`` (JSON), ``checksum`` (BLAKE2b-128 of the block), and the writer's own.
     left_out
-        Ids of tracks that were to be in the shard and could not be used, with the reasons.
+        Reason by id of each track that could not be used.
     """
 
     path: Location
@@ -100,22 +100,22 @@ def write_shard(
     Parameters
     ----------
     path
-        Of the file to write.
+        File to write.
     tracks
         Pairs of track id and frames, shape (n_frames, frame_size).
     audio
-        What the frames are; the block has the name of their `content`.
+        Settings of the frames; the block is named after their `content`.
     dtype
         ``float16`` or ``float32``.
     attributes
-        More text attributes to store.
+        Additional text attributes.
     left_out
-        Ids of tracks that could not be used, with the reasons.
+        Reason by id of each track that could not be used.
 
     Raises
     ------
     DataError
-        When a track's shape or values cannot be stored: the message names it.
+        When a track's shape or values cannot be stored.
     StorageError
         When the file cannot be written.
     """
@@ -135,7 +135,7 @@ def write_shard(
         "left_out/track_id": _bytes((left_out or {}).keys()),
         "left_out/reason": _bytes((left_out or {}).values()),
     }
-    buffer = io.BytesIO()  # one sequential write at the end, which a bucket takes as well as a disk
+    buffer = io.BytesIO()  # one sequential write at the end, for buckets too
     with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
         write_header(file, index, audio, checksum.hexdigest(), attributes or {})
         frames = file.create_dataset(audio.content, (sum(lengths), audio.frame_size), stored)
@@ -152,20 +152,9 @@ def write_header(
     checksum: str,
     attributes: Mapping[str, str],
 ) -> None:
-    """Write all of a shard that is not frames.
+    """Write everything of a shard but its frames to an empty file.
 
-    Parameters
-    ----------
-    file
-        Empty, open for writing.
-    index
-        The arrays that `INDEX` names.
-    audio
-        What the frames are.
-    checksum
-        BLAKE2b-128 of the frames.
-    attributes
-        More text attributes.
+    `index` has the arrays named in `INDEX`; `checksum` is the BLAKE2b-128 of the frames.
     """
     for name in INDEX:
         file.create_dataset(name, data=index[name])
@@ -179,21 +168,21 @@ def write_header(
 
 
 def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
-    """Read a shard's header: a few small reads, none of the block.
+    """Read a shard's header by a few small reads.
 
     Parameters
     ----------
     path
         The file, or its URL.
     n_bytes
-        Its length, where a listing has told; else it is asked for.
+        Length of the file, if known from a listing.
 
     Raises
     ------
     StorageError
-        When the file is missing, not HDF5, cut short, or its index is not as it was written.
+        When the file is missing, not HDF5, truncated, or its index was altered.
     DataError
-        When it is HDF5 but not a shard: another version, chunked or compressed, or without its track table.
+        When it is HDF5 but no shard: another version, chunked or compressed, or without track table.
     """
     try:
         if not is_remote(path):
@@ -216,12 +205,12 @@ def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
 
 
 def blocks_of(first: int, n_frames: int) -> tuple[int, int]:
-    """Return the first block that holds some of these frames, and the one after the last."""
+    """Return the first block of these frames, and the one after the last."""
     return first // BLOCK_FRAMES, -(-(first + n_frames) // BLOCK_FRAMES)
 
 
 def first_altered(shard: Shard, block: int, frames: Frames) -> int | None:
-    """Return the first block of `frames`, which begin with `block`, that is not as it was written, if any."""
+    """Return the first block with a wrong checksum of `frames`, which begin with `block`; None if all match."""
     for number, start in enumerate(range(0, len(frames), BLOCK_FRAMES), block):
         if crc32(frames[start : start + BLOCK_FRAMES].data) != shard.block_crc32[number]:
             return number
@@ -229,12 +218,12 @@ def first_altered(shard: Shard, block: int, frames: Frames) -> int | None:
 
 
 def verify_track(track: ShardTrack, frames: Frames) -> bool:
-    """Tell whether a track's frames, shape (n_frames, frame_size), have the checksum they were written with."""
+    """Return whether a track's frames, shape (n_frames, frame_size), have the checksum they were written with."""
     return crc32(np.ascontiguousarray(frames).data) == track.crc32
 
 
 def _read_remote(path: UPath, n_bytes: int) -> Shard:
-    """Read a remote header; what cannot be understood may be an altered answer, so it is asked for again."""
+    """Read a remote header; an invalid one may be an altered response and is requested again."""
 
     def read(raw: PartialFile) -> Shard:
         with h5py.File(raw, "r") as file:
@@ -277,7 +266,7 @@ def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_byt
 
 
 def index_checksum(index: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return the BLAKE2b-128 of the arrays that `INDEX` names."""
+    """Return the BLAKE2b-128 of the arrays named in `INDEX`."""
     state = hashlib.blake2b(digest_size=16)
     for name in INDEX:
         state.update(f"{name}{index[name].shape}".encode() + np.ascontiguousarray(index[name]).tobytes())
@@ -295,7 +284,7 @@ def _rest_checksum(raw: IO[bytes] | PartialFile, start: int, end: int) -> str:
 
 
 def _block_checksums(tracks: Sequence[Frames]) -> Iterator[int]:
-    """Yield the CRC-32 of each `BLOCK_FRAMES` frames, which may belong to more than one track."""
+    """Yield the CRC-32 of each block of `BLOCK_FRAMES` frames, which may span several tracks."""
     crc, filled = 0, 0
     for frames in tracks:
         start = 0
@@ -311,7 +300,7 @@ def _block_checksums(tracks: Sequence[Frames]) -> Iterator[int]:
 
 
 def _bytes(texts: Iterable[str]) -> npt.NDArray[np.bytes_]:
-    """Return text as fixed-width UTF-8, which any HDF5 viewer shows."""
+    """Return text as fixed-width UTF-8, which HDF5 viewers show."""
     encoded = [text.encode("utf-8", "replace") for text in texts]
     return np.array(encoded, dtype=f"S{max(map(len, encoded), default=1)}")
 

@@ -1,4 +1,4 @@
-"""Changes of sound that training varies and prediction leaves alone: gain, tempo, masks on the mel spectrogram."""
+"""Augmentation in training: gain, time stretch, masks on the mel spectrogram."""
 
 from typing import Any
 
@@ -7,11 +7,34 @@ import tensorflow as tf
 from keras import ops
 
 
-@keras.saving.register_keras_serializable("cs_keras")
-class RandomGain(keras.layers.Layer):  # type: ignore[misc]
-    """Multiply each sequence of magnitudes by a gain of its own, in training alone.
+class Augmentation(keras.layers.Layer):  # type: ignore[misc]
+    """A layer that changes its input in training alone; the output has the shape of the input, float32.
 
-    Input and output shape (batch, frames, n_bins), float32. Gains are uniform in decibels of sound pressure.
+    Subclasses implement ``augment(x)`` and draw random numbers with ``seed=self._seeds``.
+    """
+
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__(dtype="float32", name=name)
+        self._seeds = keras.random.SeedGenerator()
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Return `x`, augmented when `training`."""
+        return self.augment(x) if training else x
+
+    def augment(self, x: Any) -> Any:
+        """Return `x`, changed at random."""
+        raise NotImplementedError
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return `input_shape`."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("cs_keras")
+class RandomGain(Augmentation):
+    """Multiply each sequence of magnitudes, shape (batch, frames, n_bins), by a gain of its own.
+
+    Gains are uniform in decibels of sound pressure.
 
     Parameters
     ----------
@@ -20,35 +43,27 @@ class RandomGain(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, max_db: float, *, name: str | None = None) -> None:
-        super().__init__(dtype="float32", name=name)
+        super().__init__(name=name)
         self.max_db = max_db
-        self._seeds = keras.random.SeedGenerator()
 
-    def call(self, magnitude: Any, training: bool = False) -> Any:
-        """Return `magnitude`, amplified when `training`."""
-        if not training:
-            return magnitude
-        shape = (ops.shape(magnitude)[0], 1, 1)
+    def augment(self, x: Any) -> Any:
+        """Return `x`, amplified."""
+        shape = (ops.shape(x)[0], 1, 1)
         gain_db = keras.random.uniform(shape, -self.max_db, self.max_db, "float32", self._seeds)
-        return magnitude * ops.power(10.0, gain_db / 20.0)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return `input_shape`."""
-        return input_shape
+        return x * ops.power(10.0, gain_db / 20.0)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         return {"name": self.name, "max_db": self.max_db}
 
 
 @keras.saving.register_keras_serializable("cs_keras")
-class TimeStretch(keras.layers.Layer):  # type: ignore[misc]
-    """Make each sequence slower or faster by a share of its own, in training alone; pitch stays.
+class TimeStretch(Augmentation):
+    """Change the tempo of each sequence of magnitudes, shape (batch, frames, n_bins); pitch stays.
 
-    Input and output shape (batch, frames, n_bins), magnitudes, float32. A frame is interpolated in a straight line
-    between the two that it falls between. Slower, a sequence ends before its sound does, and begins anywhere that
-    leaves enough; faster, the sound runs out, and is continued by its mirror image, as much at the beginning and at
-    the end as chance has it.
+    Frames are interpolated linearly. A slower sequence covers less audio and starts at a random frame that leaves
+    enough; a faster one covers more than there is, and is continued by its mirror image at both ends, in a random
+    proportion.
 
     Parameters
     ----------
@@ -57,50 +72,42 @@ class TimeStretch(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, max_change: float, *, name: str | None = None) -> None:
-        super().__init__(dtype="float32", name=name)
+        super().__init__(name=name)
         self.max_change = max_change
-        self._seeds = keras.random.SeedGenerator()
 
-    def call(self, magnitude: Any, training: bool = False) -> Any:
-        """Return `magnitude`, stretched when `training`."""
-        if not training:
-            return magnitude
-        uniform = keras.random.uniform((2, ops.shape(magnitude)[0], 1), dtype="float32", seed=self._seeds)
+    def augment(self, x: Any) -> Any:
+        """Return `x`, stretched."""
+        uniform = keras.random.uniform((2, ops.shape(x)[0], 1), dtype="float32", seed=self._seeds)
         speed = 1.0 + self.max_change * (2.0 * uniform[0] - 1.0)
-        last = magnitude.shape[1] - 1
-        place = last * (1.0 - speed) * uniform[1] + speed * ops.arange(last + 1, dtype="float32")
-        place = last - ops.abs(last - ops.abs(place))
-        before = ops.floor(place)
-        share = (place - before)[:, :, None]
+        last = x.shape[1] - 1
+        position = last * (1.0 - speed) * uniform[1] + speed * ops.arange(last + 1, dtype="float32")
+        position = last - ops.abs(last - ops.abs(position))
+        before = ops.floor(position)
+        share = (position - before)[:, :, None]
         frames = [
-            tf.gather(magnitude, ops.cast(ops.minimum(number, last), "int32"), batch_dims=1)
+            tf.gather(x, ops.cast(ops.minimum(number, last), "int32"), batch_dims=1)
             for number in (before, before + 1.0)
         ]
         return (1.0 - share) * frames[0] + share * frames[1]
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return `input_shape`."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         return {"name": self.name, "max_change": self.max_change}
 
 
 @keras.saving.register_keras_serializable("cs_keras")
-class SpectrogramMasks(keras.layers.Layer):  # type: ignore[misc]
-    """Hide random stretches of time and bands of each mel spectrogram behind its mean, in training alone.
+class SpectrogramMasks(Augmentation):
+    """Replace random spans of time and of bands of each mel spectrogram by its mean.
 
     Park et al. 2019, "SpecAugment", section 2, without time warping: a mask's width is uniform from 0 to the
-    widest, its place uniform among those where it fits; masks may overlap. Input and output shape (batch, frames,
-    n_mels, 1), float32.
+    widest, its position uniform where it fits; masks may overlap. Input shape (batch, frames, n_mels, 1).
 
     Parameters
     ----------
     n_time_masks, max_time_frames
-        Masks over all bands of a sequence, and frames that each hides at most.
+        Number of masks over all bands of a sequence, and largest width in frames.
     n_mel_masks, max_mels
-        Masks over all its frames, and mel bands that each hides at most.
+        Number of masks over all frames, and largest width in mel bands.
     """
 
     def __init__(
@@ -112,42 +119,30 @@ class SpectrogramMasks(keras.layers.Layer):  # type: ignore[misc]
         *,
         name: str | None = None,
     ) -> None:
-        super().__init__(dtype="float32", name=name)
+        super().__init__(name=name)
         self.n_time_masks, self.max_time_frames = n_time_masks, max_time_frames
         self.n_mel_masks, self.max_mels = n_mel_masks, max_mels
-        self._seeds = keras.random.SeedGenerator()
 
-    def call(self, spectrogram: Any, training: bool = False) -> Any:
-        """Return `spectrogram`, masked when `training`."""
-        if not training:
-            return spectrogram
-        batch, frames, mels, _ = ops.shape(spectrogram)
-        hidden = ops.logical_or(
-            self._stretches(batch, frames, self.n_time_masks, self.max_time_frames)[:, :, None, None],
-            self._stretches(batch, mels, self.n_mel_masks, self.max_mels)[:, None, :, None],
+    def augment(self, x: Any) -> Any:
+        """Return `x`, masked."""
+        batch, frames, mels, _ = ops.shape(x)
+        masked = ops.logical_or(
+            self._draw_masks(batch, frames, self.n_time_masks, self.max_time_frames)[:, :, None, None],
+            self._draw_masks(batch, mels, self.n_mel_masks, self.max_mels)[:, None, :, None],
         )
-        return ops.where(hidden, ops.mean(spectrogram, axis=(1, 2, 3), keepdims=True), spectrogram)
+        return ops.where(masked, ops.mean(x, axis=(1, 2, 3), keepdims=True), x)
 
-    def _stretches(self, batch: Any, length: int, n: int, widest: int) -> Any:
-        """Say which of `length` places lie in one of `n` random stretches, shape (batch, length), bool."""
+    def _draw_masks(self, batch: Any, length: int, n: int, widest: int) -> Any:
+        """Return the union of `n` random spans, shape (batch, length), bool."""
         if not n:
             return ops.zeros((batch, length), "bool")
         uniform = keras.random.uniform((2, batch, n, 1), dtype="float32", seed=self._seeds)
         width = ops.floor(uniform[0] * (min(widest, length) + 1))
         start = ops.floor(uniform[1] * (length - width + 1))
-        place = ops.arange(length, dtype="float32")
-        return ops.any(ops.logical_and(place >= start, place < start + width), axis=1)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return `input_shape`."""
-        return input_shape
+        position = ops.arange(length, dtype="float32")
+        return ops.any(ops.logical_and(position >= start, position < start + width), axis=1)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
-        return {
-            "name": self.name,
-            "n_time_masks": self.n_time_masks,
-            "max_time_frames": self.max_time_frames,
-            "n_mel_masks": self.n_mel_masks,
-            "max_mels": self.max_mels,
-        }
+        """Return the arguments of the constructor."""
+        names = ("name", "n_time_masks", "max_time_frames", "n_mel_masks", "max_mels")
+        return {name: getattr(self, name) for name in names}

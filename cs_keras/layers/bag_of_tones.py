@@ -1,4 +1,4 @@
-"""Frames to the histogram of their nearest centroids: the Bag of Tones; and weights of rare centroids."""
+"""Bag of Tones: histograms of the nearest centroids of frames; and tf-idf weights of centroids."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ BLOCK_FRAMES = 256  # at 4,000 centroids one block of scores is 4 MB, which stay
 
 @keras.saving.register_keras_serializable("cs_keras")
 class BagOfTones(keras.layers.Layer):  # type: ignore[misc]
-    """Count, for each track, how often each centroid is the nearest one.
+    """Count how often each centroid is the nearest one in a track.
 
-    Input shape (batch, frames, n_features); output shape (batch, n_centroids), float32, where 1 is what every
-    centroid would get if all were met equally often: counts / frames * n_centroids. So a track's length does not
-    matter, and the numbers are of a size that dense layers like.
+    Input shape (batch, frames, n_features); output shape (batch, n_centroids), float32: counts / frames *
+    n_centroids, so 1 for equally frequent centroids. That is independent of the track's length and in the range
+    that dense layers expect.
 
-    Nearest means by Euclidean distance, by one matrix product: argmax of ``x·c - |c|²/2``; ties go to the lower
+    Distances are Euclidean, computed by one matrix product: argmax of ``x·c - |c|²/2``; ties go to the lower
     index.
 
     Parameters
@@ -25,7 +25,7 @@ class BagOfTones(keras.layers.Layer):  # type: ignore[misc]
     n_centroids
         Size of the codebook.
     n_features
-        Numbers in a frame.
+        Size of a frame.
     """
 
     def __init__(self, n_centroids: int, n_features: int, *, name: str | None = None) -> None:
@@ -36,7 +36,7 @@ class BagOfTones(keras.layers.Layer):  # type: ignore[misc]
         )
 
     def set_codebook(self, centroids: Any) -> None:
-        """Take `centroids`, shape (n_centroids, n_features)."""
+        """Set `centroids`, shape (n_centroids, n_features)."""
         self.centroids.assign(np.asarray(centroids, np.float32))
 
     def call(self, frames: Any) -> Any:
@@ -58,24 +58,24 @@ class BagOfTones(keras.layers.Layer):  # type: ignore[misc]
         return (input_shape[0], self.n_centroids)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         return {"name": self.name, "n_centroids": self.n_centroids, "n_features": self.n_features}
 
 
 @keras.saving.register_keras_serializable("cs_keras")
 class SoftBagOfTones(BagOfTones):
-    """Let each frame count for several centroids, one in sum; see `spread`.
+    """Soft assignment: each frame counts for several centroids, with weights of sum 1; see `spread`.
 
     Input and output as those of `BagOfTones`.
 
     Parameters
     ----------
     n_centroids, n_features
-        Size of the codebook, and numbers in a frame.
+        Size of the codebook and of a frame.
     n_nearest
-        Centroids that a frame counts for, at most `n_centroids`.
+        Number of centroids that a frame counts for, at most `n_centroids`.
     bandwidth
-        Standard deviation of the Gaussian by which weights fall with distance, in the unit of the features.
+        Standard deviation of the Gaussian weights of distances, in the unit of the features.
     """
 
     def __init__(
@@ -88,16 +88,16 @@ class SoftBagOfTones(BagOfTones):
         return spread(frames, self.centroids, self.n_nearest, self.bandwidth)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "n_nearest": self.n_nearest, "bandwidth": self.bandwidth}
 
 
 @keras.saving.register_keras_serializable("cs_keras")
 class InverseDocumentFrequency(keras.layers.Layer):  # type: ignore[misc]
-    """Weight centroids by how few tracks meet them: ``ln((1 + n_tracks) / (1 + n_tracks that do)) + 1``.
+    """Weight centroids by inverse document frequency: ``ln((1 + n_tracks) / (1 + n_tracks that have it)) + 1``.
 
-    Of words in documents that is tf-idf as scikit-learn's ``TfidfTransformer(norm=None)`` has it. Input and output
-    shape (batch, n_centroids), float32. Weights are 1 until they are adapted.
+    As scikit-learn's ``TfidfTransformer(norm=None)``. Input and output shape (batch, n_centroids), float32. Weights
+    are 1 before `adapt`.
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ class InverseDocumentFrequency(keras.layers.Layer):  # type: ignore[misc]
         )
 
     def adapt(self, histograms: Any) -> None:
-        """Take weights from `histograms`, shape (n_tracks, n_centroids), of train tracks only."""
-        n_met = np.count_nonzero(histograms, axis=0)
-        self.weight.assign(np.log((1 + len(histograms)) / (1 + n_met)) + 1)
+        """Fit weights to `histograms`, shape (n_tracks, n_centroids), of train tracks only."""
+        n_tracks_with = np.count_nonzero(histograms, axis=0)
+        self.weight.assign(np.log((1 + len(histograms)) / (1 + n_tracks_with)) + 1)
 
     def call(self, histograms: Any) -> Any:
         """Return `histograms`, weighted."""
@@ -126,7 +126,7 @@ class InverseDocumentFrequency(keras.layers.Layer):  # type: ignore[misc]
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         return {"name": self.name, "n_centroids": self.n_centroids}
 
 
@@ -143,7 +143,7 @@ def assign(frames: Any, centroids: Any) -> Any:
 
 
 def spread(frames: Any, centroids: Any, n_nearest: int, bandwidth: float) -> Any:
-    """Return how many frames count for each centroid, when each is spread over its `n_nearest`.
+    """Count frames for each centroid, each frame spread over its `n_nearest` centroids.
 
     A frame's weights are proportional to ``exp(-|x - c|² / (2 * bandwidth²))`` and sum to one: localized
     soft-assignment coding (Liu, Wang and Liu 2011, "In defense of soft-assignment coding"), summed over frames.
@@ -176,7 +176,7 @@ def spread(frames: Any, centroids: Any, n_nearest: int, bandwidth: float) -> Any
 def _with_bias(frames: Any, centroids: Any) -> tuple[Any, Any, Any]:
     """Return frames and centroids whose product is a score, larger for nearer ones, and the number of blocks."""
     bias = tf.reduce_sum(tf.square(centroids), axis=1, keepdims=True) / 2.0
-    centroids = tf.concat([centroids, bias], axis=1)  # the bias is one more product, not one more pass
+    centroids = tf.concat([centroids, bias], axis=1)  # as one more column of the product, not another pass
     frames = tf.pad(frames, [[0, 0], [0, 1]], constant_values=-1.0)
     return frames, centroids, (tf.shape(frames)[0] + BLOCK_FRAMES - 1) // BLOCK_FRAMES
 

@@ -1,4 +1,4 @@
-"""Several kinds of evidence about a track side by side, of which some may not be there."""
+"""Concatenated feature vectors of a track, some of which may be missing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,21 +11,20 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("cs_keras")
 class JoinedBranches(keras.layers.Layer):  # type: ignore[misc]
-    """Standardise the vectors of branches; what is not there is 0, and a flag a branch says which are.
+    """Standardise the vectors of branches; missing branches become 0, and a flag for each branch marks them.
 
-    Input shape (batch, sum(widths) + n_branches): the vectors, then 1 for each branch that is there and 0 for each
-    that is not, whose numbers do not matter. Output of the same shape, float32. Vectors stay as they are until
-    `set_statistics` is called.
+    Input shape (batch, sum(widths) + n_branches): the vectors, then a flag for each branch, 1 where present and 0
+    where missing. Output of the same shape, float32. Vectors are not standardised before `set_statistics`.
 
-    In training each branch that is there is hidden from an example by chance, its flag too, so that what follows
-    learns to do without it. Where all would be hidden, one of them, each as likely as any, is not.
+    Modality dropout: in training each present branch of an example is dropped at random, its flag too. Where all
+    would be dropped, a random one is kept.
 
     Parameters
     ----------
     widths
-        Numbers of each branch's vector.
+        Size of each branch's vector.
     dropout
-        Chance of a branch to be hidden, below 1.
+        Probability of a branch to be dropped, below 1.
     """
 
     def __init__(self, widths: Sequence[int], dropout: float = 0.0, *, name: str | None = None) -> None:
@@ -34,26 +33,26 @@ class JoinedBranches(keras.layers.Layer):  # type: ignore[misc]
         self._seeds = keras.random.SeedGenerator()
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make room for the statistics."""
+        """Create the weights of the statistics."""
         shape = (sum(self.widths),)
         self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
         self.factor = self.add_weight(shape=shape, initializer="ones", trainable=False, name="factor")
 
     def set_statistics(self, mean: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> None:
-        """Set mean and standard deviation, shape (sum(widths),); numbers that do not vary, scale 0, become 0."""
+        """Set mean and standard deviation, shape (sum(widths),); constant features, scale 0, become 0."""
         self.mean.assign(mean)
         self.factor.assign(np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0))
 
     def call(self, joined: Any, training: bool = False) -> Any:
-        """Return `joined` standardised, with branches hidden when `training`."""
+        """Return `joined` standardised, with branches dropped when `training`."""
         n = sum(self.widths)
-        is_there = joined[:, n:] > 0.5
+        is_present = joined[:, n:] > 0.5
         if training and self.dropout:
-            chance = keras.random.uniform(ops.shape(is_there), dtype="float32", seed=self._seeds)
-            chance = ops.where(is_there, chance, -1.0)
+            chance = keras.random.uniform(ops.shape(is_present), dtype="float32", seed=self._seeds)
+            chance = ops.where(is_present, chance, -1.0)
             is_last = chance == ops.max(chance, axis=1, keepdims=True)
-            is_there = ops.logical_and(is_there, ops.logical_or(chance >= self.dropout, is_last))
-        flags = ops.cast(is_there, "float32")
+            is_present = ops.logical_and(is_present, ops.logical_or(chance >= self.dropout, is_last))
+        flags = ops.cast(is_present, "float32")
         shown = ops.take(flags, np.repeat(np.arange(len(self.widths)), self.widths), axis=1)
         return ops.concatenate([(joined[:, :n] - self.mean) * self.factor * shown, flags], axis=1)
 
@@ -62,5 +61,5 @@ class JoinedBranches(keras.layers.Layer):  # type: ignore[misc]
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         return {"name": self.name, "widths": list(self.widths), "dropout": self.dropout}

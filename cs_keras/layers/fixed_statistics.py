@@ -7,20 +7,20 @@ import keras
 
 @keras.saving.register_keras_serializable("cs_keras")
 class FixedStatisticsNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Batch norm by its moving statistics always, which never move.
+    """Batch norm that always uses its moving statistics and never updates them.
 
-    Output of the shape of its input; weights and settings are those of ``keras.layers.BatchNormalization``, so
-    they can be exchanged. Calling a model with ``training=False`` is no substitute: in Keras 3 a functional model
-    that is being trained passes ``training=True`` on to all that is in it.
+    Weights and settings are those of ``keras.layers.BatchNormalization``. Calling a model with ``training=False``
+    is no substitute: in Keras 3 a functional model that is being trained passes ``training=True`` to all its
+    layers.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Return `inputs` normalised; `training` makes no difference."""
+        """Return `inputs` normalised; `training` is ignored."""
         return super().call(inputs, training=False, mask=mask)
 
 
 def fix_statistics(model: keras.Model) -> keras.Model:
-    """Return a copy of functional `model`, its weights included, whose batch norms keep their statistics."""
+    """Return a copy of functional `model`, with its weights, whose batch norms keep their statistics."""
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         kind = type(layer)

@@ -9,7 +9,7 @@ from typing import Any
 
 import kapre
 import keras
-import tensorflow as tf
+from keras import ops
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
@@ -27,12 +27,12 @@ class FrontEndConfig:
     f_min, f_max
         Hz; f_max of None is half the sample rate.
     order
-        ``db_mel``: decibels of the magnitudes, then the filterbank, as the thesis; ``mel_db``: the usual one.
+        ``db_mel``: decibels of the magnitudes, then the filterbank, as the thesis; ``mel_db``: the usual order.
     amin
-        Magnitudes below it count as it, before the logarithm.
+        Smallest magnitude, applied before the logarithm.
     dynamic_range_db
-        Decibels below the loudest value of the same input at which levels are cut off. Kapre's decibel is
-        ``10 log10`` of what it is given, so 80 dB here are 160 dB of sound pressure when it is given magnitudes.
+        Decibels below the loudest value of the same input at which levels are clipped. Kapre's decibel is
+        ``10 log10`` of its input, so 80 dB here are 160 dB of sound pressure when the input is magnitudes.
     """
 
     n_mels: int = 128
@@ -54,16 +54,16 @@ class FrontEndConfig:
 
 @keras.saving.register_keras_serializable("cs_keras")
 class Decibel(kapre.MagnitudeToDecibel):  # type: ignore[misc]
-    """Kapre's decibels in half its passes over memory, which are what a front end's time goes into.
+    """Kapre's decibels in half its passes over memory, which take most of a front end's time.
 
-    Levels below the range are cut off before the logarithm, where that is one maximum with the floor of ``amin``.
+    Levels below the range are clipped before the logarithm, together with ``amin``.
     """
 
     def call(self, x: Any) -> Any:
-        """Return ``10 log10(x / max(ref_value, amin))``, shape as `x`, cut off below each input's loudest value."""
-        peak = tf.reduce_max(x, axis=list(range(1, len(x.shape))), keepdims=True)
-        floor = tf.maximum(peak * 10.0 ** (-self.dynamic_range / 10.0), self.amin)
-        level = tf.math.log(tf.maximum(x, floor)) * (10.0 / math.log(10.0))
+        """Return ``10 log10(x / max(ref_value, amin))``, shape as `x`, clipped below each input's peak."""
+        peak = ops.max(x, axis=tuple(range(1, len(x.shape))), keepdims=True)
+        floor = ops.maximum(peak * 10.0 ** (-self.dynamic_range / 10.0), self.amin)
+        level = ops.log(ops.maximum(x, floor)) * (10.0 / math.log(10.0))
         reference = max(self.ref_value, self.amin)
         return level if reference == 1.0 else level - 10.0 * math.log10(reference)
 
@@ -80,9 +80,9 @@ def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig, 
     config
         Bands, range and order.
     audio
-        What the magnitudes were made with.
+        Audio settings of the magnitudes.
     suffix
-        Of the layers' names, where a network has several of these.
+        Suffix of the layers' names, where a network has several front ends.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig, 
 
 @contextlib.contextmanager
 def narrow_bands() -> Iterator[None]:
-    """Let mel bands be made that are narrower than a short window's bins: they stay empty, and the others serve."""
+    """Ignore the warning about mel bands narrower than a short window's bins: those bands stay 0."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Empty filters detected", UserWarning)
         yield

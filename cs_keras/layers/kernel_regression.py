@@ -1,4 +1,4 @@
-"""What a support vector regression predicts, for several outputs at once."""
+"""Prediction of a support vector regression with several outputs."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("cs_keras")
 class KernelRegression(keras.layers.Layer):  # type: ignore[misc]
-    """Add up Gaussian kernels around support vectors.
+    """Weighted sum of Gaussian kernels around support vectors.
 
     Smola and Schölkopf 2004, "A tutorial on support vector regression", section 2: the expansion with kernels.
 
     Input shape (batch, n_features); output shape (batch, n_outputs), float32:
-    ``sum_j dual[j] * exp(-gamma * |x - vectors[j]|²) + intercept``. Without vectors, as before it is solved, that
-    is 0.
+    ``sum_j dual[j] * exp(-gamma * |x - vectors[j]|²) + intercept``. It is 0 before
+    `set_solution`.
 
     Parameters
     ----------
     n_vectors
-        Support vectors that all outputs have together.
+        Support vectors of all outputs together.
     n_features, n_outputs
-        Numbers of an input and of its output.
+        Sizes of an input and of its output.
     gamma
         Width of the kernels, above 0.
     """
@@ -39,7 +39,7 @@ class KernelRegression(keras.layers.Layer):  # type: ignore[misc]
         self.intercept = self.add_weight(name="intercept", shape=(n_outputs,), initializer="zeros")
 
     def set_solution(self, vectors: Any, dual: Any, intercept: Any) -> None:
-        """Take shapes (n_vectors, n_features), (n_vectors, n_outputs) and (n_outputs,)."""
+        """Set arrays of shapes (n_vectors, n_features), (n_vectors, n_outputs) and (n_outputs,)."""
         self.vectors.assign(np.asarray(vectors, np.float32))
         self.dual.assign(np.asarray(dual, np.float32))
         self.intercept.assign(np.asarray(intercept, np.float32))
@@ -56,6 +56,6 @@ class KernelRegression(keras.layers.Layer):  # type: ignore[misc]
         return (input_shape[0], self.n_outputs)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         names = ("name", "n_vectors", "n_features", "n_outputs", "gamma")
         return {name: getattr(self, name) for name in names}

@@ -21,7 +21,7 @@ def mfcc(mel_db: Any, n_mfcc: int = 13, deltas: int = 2) -> Any:
     mel_db
         Keras tensor, shape (batch, frames, n_mels, 1), decibels.
     n_mfcc
-        Coefficients kept.
+        Number of coefficients.
     deltas
         0, 1 or 2 differences.
 

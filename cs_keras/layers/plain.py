@@ -1,6 +1,10 @@
-"""A model in Keras's own layers and operations alone, so that it loads where neither Kapre nor this package is."""
+"""Convert a model to Keras's own layers and operations, so that it loads without Kapre and this package.
 
-import math
+Layers without weights whose ``call`` uses Keras operations alone are converted by calling it. The others have a
+form here in layers that can store their weights: Keras can neither save TensorFlow's loops nor a weight inside an
+operation.
+"""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from cs_keras.errors import DataError
-from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
+from cs_keras.layers.augmentation import Augmentation
 from cs_keras.layers.bag_of_tones import BagOfTones, InverseDocumentFrequency, SoftBagOfTones
 from cs_keras.layers.fixed_statistics import FixedStatisticsNormalization
 from cs_keras.layers.front_end import Decibel
@@ -19,16 +23,15 @@ from cs_keras.layers.stochastic_pooling import StochasticPooling1D
 
 
 def plain_model(model: keras.Model) -> keras.Model:
-    """Return what a functional model computes in prediction, by layers that Keras itself can load.
+    """Return a functional model with the same predictions, of layers that Keras itself can load.
 
-    Layers of Keras's own are shared with `model`, weights included. Numbers agree to float32 rounding. Augmentation
-    is left out, as in prediction. A Bag of Tones takes 8 bytes for each frame and centroid, where its own layer
-    goes by blocks.
+    Layers of Keras are shared with `model`, weights included. Predictions agree to float32 rounding. Augmentation
+    is left out. A Bag of Tones takes 8 bytes for each frame and centroid, where its own layer works in blocks.
 
     Raises
     ------
     DataError
-        When a layer is left for which nothing plain is known.
+        When a layer has no plain form.
     """
     plain = keras.models.clone_model(
         model, clone_function=lambda layer: layer, call_function=_call_plain, recursive=True
@@ -36,26 +39,23 @@ def plain_model(model: keras.Model) -> keras.Model:
     for layer in plain._flatten_layers():
         if not type(layer).__module__.startswith("keras."):
             raise DataError(
-                f"Layer {layer.name!r}, a {type(layer).__name__}, has no form that Keras alone loads."
+                f"Layer {layer.name!r}, a {type(layer).__name__}, cannot be loaded by Keras alone."
             )
     return plain
 
 
 def _call_plain(layer: Any, *inputs: Any, **options: Any) -> Any:
+    if isinstance(layer, Augmentation):
+        return inputs[0]
+    if isinstance(layer, Decibel | StochasticPooling1D):
+        return layer.call(ops.cast(inputs[0], "float32"))
     replace = _PLAIN.get(type(layer))
     return replace(layer, *inputs) if replace else layer(*inputs, **options)
 
 
-def _decibel(layer: Decibel, x: Any) -> Any:
-    peak = ops.max(x, axis=tuple(range(1, len(x.shape))), keepdims=True)
-    floor = ops.maximum(peak * 10.0 ** (-layer.dynamic_range / 10.0), layer.amin)
-    level = ops.log(ops.maximum(x, floor)) * (10.0 / math.log(10.0))
-    return level - 10.0 * math.log10(max(layer.ref_value, layer.amin))
-
-
 def _stft(layer: kapre.STFT, samples: Any) -> Any:
-    """Return real and imaginary part in two channels, since Keras has no layers for complex numbers."""
-    n_missing = layer.win_length - layer.hop_length  # as `pad_end` fills up, for whole hops
+    """Return real and imaginary part in two channels: Keras layers take no complex numbers."""
+    n_missing = layer.win_length - layer.hop_length  # as `pad_end` does, for whole hops
     padded = ops.pad(samples[:, :, 0], ((0, 0), (0, n_missing)))
     window = layer.window_name.removesuffix("_window")
     parts = ops.stft(padded, layer.win_length, layer.hop_length, layer.n_fft, window, center=False)
@@ -67,7 +67,7 @@ def _magnitude(layer: kapre.Magnitude, parts: Any) -> Any:
 
 
 def _linear_in_bands(layer: Any, x: Any) -> Any:
-    """Return a filterbank or a cosine transform as a matrix: what the layer makes of each unit vector."""
+    """Convert a filterbank or a cosine transform to a matrix, its outputs for unit vectors."""
     unit_frames = ops.eye(x.shape[2])[None, :, :, None]
     matrix = ops.convert_to_numpy(layer(unit_frames))[0, :, :, 0]
     shape = (None, matrix.shape[1], x.shape[3])
@@ -128,19 +128,9 @@ def _with_weights(layer: keras.layers.Layer, x: Any, *weights: Any) -> Any:
     return outputs
 
 
-def _stochastic_pooling(layer: StochasticPooling1D, activations: Any) -> Any:
-    steps, n = activations.shape[1:]
-    n_stretches = -(-steps // layer.pool_size)
-    x = ops.pad(activations, ((0, 0), (0, n_stretches * layer.pool_size - steps), (0, 0)))
-    x = ops.reshape(ops.cast(x, "float32"), (-1, n_stretches, layer.pool_size, n))
-    total = ops.sum(x, axis=2)
-    return ops.sum(ops.square(x), axis=2) / ops.where(total > 0, total, 1.0)
-
-
 _PLAIN: dict[type, Callable[..., Any]] = {
     kapre.STFT: _stft,
     kapre.Magnitude: _magnitude,
-    Decibel: _decibel,
     kapre.ApplyFilterbank: _linear_in_bands,
     kapre.LogmelToMFCC: _linear_in_bands,
     kapre.Delta: _delta,
@@ -149,8 +139,4 @@ _PLAIN: dict[type, Callable[..., Any]] = {
     InverseDocumentFrequency: _inverse_document_frequency,
     KernelRegression: _kernel_regression,
     FixedStatisticsNormalization: _fixed_statistics,
-    RandomGain: lambda layer, x: x,
-    SpectrogramMasks: lambda layer, x: x,
-    TimeStretch: lambda layer, x: x,
-    StochasticPooling1D: _stochastic_pooling,
 }

@@ -8,14 +8,14 @@ BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # their generating kernel w
 
 
 def gaussian_pyramid(x: Any, n_levels: int) -> list[Any]:
-    """Return `x` and what smoothing and leaving out every other frame makes of it, again and again.
+    """Return `x` and repeatedly smoothed and halved versions of it.
 
     Parameters
     ----------
     x
         Keras tensor, shape (batch, frames, n); at least 3 frames at each level but the last.
     n_levels
-        How many, `x` among them.
+        Number of levels, `x` included.
 
     Returns
     -------
@@ -29,9 +29,9 @@ def gaussian_pyramid(x: Any, n_levels: int) -> list[Any]:
 
 
 def laplacian_pyramid(x: Any, n_levels: int) -> list[Any]:
-    """Return what each level of the Gaussian pyramid has beyond the next one, and the last level as it is.
+    """Return the differences of neighbouring levels of the Gaussian pyramid, and its last level.
 
-    See `gaussian_pyramid` for parameters and result. Level by level expanded and added up, they are `x` again.
+    See `gaussian_pyramid` for parameters and result. Expanded and added up level by level, they give `x`.
     """
     levels = gaussian_pyramid(x, n_levels)
     differences = [

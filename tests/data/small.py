@@ -9,7 +9,14 @@ import pyarrow.parquet as pq
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.reader import read_unverified
-from cs_keras.data.schema import DATASET_FILE, TRACKS_FILE, DatasetInfo, make_tracks, seal, write_dataset
+from cs_keras.data.schema import (
+    DATASET_FILE,
+    TRACKS_FILE,
+    DatasetInfo,
+    add_checksum,
+    make_tracks,
+    write_dataset,
+)
 from cs_keras.data.shards import read_shard, write_shard
 
 AUDIO = AudioConfig(sample_rate=4000, n_fft=16, hop_length=8)  # 9 bins, 500 frames a second
@@ -69,7 +76,9 @@ def change_document(folder, **changes):
     """Change ``dataset.json`` as a program would that keeps its checksum right; ``...`` takes a key out."""
     path = folder / DATASET_FILE
     document = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps(seal({name: value for name, value in document.items() if value is not ...})))
+    path.write_text(
+        json.dumps(add_checksum({name: value for name, value in document.items() if value is not ...}))
+    )
 
 
 def change_table(folder, change):

@@ -47,6 +47,14 @@ def test_what_is_written_is_read(tmp_path):
     assert tracks.in_split("test").tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize("value", ["hash", "given", "round-robin by artist", "round-robin by track"])
+def test_datasets_of_the_release_before_can_be_read(value, tmp_path):
+    write_dataset(tmp_path, INFO, make_tracks(rows()))
+    old = value.replace("round-robin", "".join(("de", "alt")))
+    change_document(tmp_path, fold_assignment=..., dealing=old)
+    assert read_info(tmp_path) == dataclasses.replace(INFO, fold_assignment=value)
+
+
 def test_a_dataset_without_tracks_can_be_written_and_read(tmp_path):
     write_dataset(tmp_path, DatasetInfo(), make_tracks([]))
     assert len(read_tracks(tmp_path)) == 0

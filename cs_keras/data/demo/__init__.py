@@ -1,7 +1,7 @@
 """Synthetic demo data: music, playlists and the truth that generated both, from one seed.
 
-Nothing is downloaded. Each track has a style, which is heard and which listeners follow, and a social side,
-which listeners follow too but which leaves no trace in the sound. What sound can predict is therefore known.
+Nothing is downloaded. Each track has an audible style and a social side that the audio does not contain; playlists
+depend on both. So the best possible prediction from audio is known.
 """
 
 from cs_keras.data.demo.catalogue import DemoCatalogue, draw_catalogue

@@ -1,4 +1,4 @@
-"""The demo catalogue: artists around genres, tracks around artists, and names that belong to nobody."""
+"""The demo catalogue: artists around genres, tracks around artists, and invented names."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -9,10 +9,8 @@ import numpy.typing as npt
 from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.style import GENRES, Style
 
-SOCIAL_NAMES = ("scene", "era", "city", "label")  # what listeners share and no microphone records
-GENRE_CONTRAST = (
-    0.75  # genres are drawn in towards the middle of each range by this factor, so that they overlap
-)
+SOCIAL_NAMES = ("scene", "era", "city", "label")  # shared by listeners, independent of the audio
+GENRE_CONTRAST = 0.75  # moves genres towards the middle of each range, so that they overlap
 ARTIST_SPREAD = 0.9  # standard deviation of an artist's style around the genre's, in standardised units
 TRACK_SPREAD = 0.4  # the same for a track around its artist
 SOCIAL_TRACK_SPREAD = 1.2  # the same on the social side, where artists have a standard deviation of 1
@@ -34,20 +32,21 @@ ENSEMBLES = "Committee Department Ensemble Society".split()
 
 @dataclass(frozen=True)
 class DemoCatalogue:
-    """The tracks of a demo and everything that is true of them; one row per track.
+    """The tracks of a demo with their latent variables, a row for each track.
 
-    Parameters
+    Attributes
     ----------
-    track_ids, artists, titles, albums, isrcs, genres : tuple of str, length n_tracks
-        The ISRCs are well formed but carry the country code ZZ, which is assigned to nobody.
-    styles : tuple of Style, length n_tracks
-        The audible side.
-    social : ndarray, shape (n_tracks, n_social), float32
-        The inaudible side: artists at a standard deviation of 1, tracks around them; independent of styles.
-    popularity : ndarray, shape (n_tracks,), float64
-        Positive, median 1; log-normal and independent of everything else.
-    duration_s : ndarray, shape (n_tracks,), float64
-        Seconds.
+    track_ids, artists, titles, albums, isrcs, genres
+        The ISRCs have the country code ZZ, which is not assigned.
+    styles
+        Audible style.
+    social
+        Inaudible side, shape (n_tracks, n_social): artists at a standard deviation of 1, tracks around them;
+        independent of styles.
+    popularity
+        Shape (n_tracks,), log-normal of median 1, independent of the others.
+    duration_s
+        Shape (n_tracks,), in seconds.
     """
 
     track_ids: tuple[str, ...]
@@ -63,17 +62,7 @@ class DemoCatalogue:
 
 
 def draw_catalogue(config: DemoConfig) -> DemoCatalogue:
-    """Draw artists around genres and tracks around artists.
-
-    Parameters
-    ----------
-    config : DemoConfig
-
-    Returns
-    -------
-    DemoCatalogue
-        The same for the same settings.
-    """
+    """Draw artists around genres and tracks around artists, the same for the same settings."""
     rng = np.random.default_rng([config.seed, 0])
     n_tracks, n_artists = config.n_tracks, config.n_artists
     artist_of = np.arange(n_tracks) * n_artists // n_tracks
@@ -90,7 +79,7 @@ def draw_catalogue(config: DemoConfig) -> DemoCatalogue:
     artists = [" ".join(words) for words in product(EPITHETS, THINGS, ENSEMBLES)]
     titles = [" ".join(words) for words in product(EPITHETS, THINGS)]
     artist_names = rng.choice(artists, n_artists, replace=False)
-    title_order = rng.permutation(len(titles))  # a title comes back only when all have been used
+    title_order = rng.permutation(len(titles))  # titles repeat only after all were used
     first_of_album = np.arange(n_tracks) - _position_within(artist_of) % TRACKS_PER_ALBUM
     return DemoCatalogue(
         track_ids=tuple(f"demo{index:05d}" for index in range(n_tracks)),
@@ -107,6 +96,6 @@ def draw_catalogue(config: DemoConfig) -> DemoCatalogue:
 
 
 def _position_within(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Position of each row within its run of equal groups."""
+    """Return the position of each row within its run of equal groups."""
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))

@@ -6,35 +6,35 @@ from cs_keras.config import check_range
 from cs_keras.data.demo.style import GENRES
 from cs_keras.errors import ConfigError
 
-MIN_PLAYLIST_LENGTH = 5  # tracks; a shorter playlist says little about a taste
+MIN_PLAYLIST_LENGTH = 5  # tracks; a shorter playlist has little information about a taste
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """How much demo data to generate and what its listeners follow.
+    """Settings of the demo data.
 
-    Parameters
+    Attributes
     ----------
-    n_genres : int
-        Genres used, the first of `GENRES`.
-    n_artists, n_tracks, n_playlists : int
+    n_genres
+        Number of genres, the first of `GENRES`.
+    n_artists, n_tracks, n_playlists
         Sizes. Tracks are spread evenly over artists, artists over genres.
-    min_duration_s, max_duration_s : float
-        Tracks last between the two, in seconds.
-    sample_rate : int
+    min_duration_s, max_duration_s
+        Range of track durations in seconds.
+    sample_rate
         Hz.
-    mean_playlist_length : float
-        Mean number of tracks in a playlist; lengths follow a shifted negative binomial law.
-    audible_share : float
-        Share of a taste, 0 to 1, that concerns the audible style; the rest concerns the social side.
-    chance_share : float
-        Probability, 0 to 1, that an entry is any track whatever, whoever the listener.
-    popularity_exponent : float
-        How strongly entries follow popularity; 0 ignores it.
-    taste_sharpness : float
-        How quickly affinity falls with the distance between taste and track; 0 ignores taste.
-    seed : int
-        Everything follows from it: the same settings give the same files.
+    mean_playlist_length
+        Mean number of tracks in a playlist; lengths have a shifted negative binomial distribution.
+    audible_share
+        Weight of the audible style in a taste, 0 to 1; the rest is that of the social side.
+    chance_share
+        Probability, 0 to 1, that an entry is a uniformly random track.
+    popularity_exponent
+        Weight of log popularity; 0 ignores it.
+    taste_sharpness
+        Weight of the distance between taste and track; 0 ignores taste.
+    seed
+        Of all random numbers: the same settings give the same files.
 
     Raises
     ------

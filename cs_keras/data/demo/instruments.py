@@ -4,8 +4,7 @@ A harmonic tone is Moorer's discrete summation formula: its partials n = 1 .. N,
 summed in closed form, so a note costs four sinusoids however many partials it has. As r falls over time, high
 partials die first.
 
-Conventions: every sound is mono, of shape (n_samples,), float32; sample rates are in Hz. The three drums share
-one signature, so that a kit can be looped over; they last 0.3, 0.25 and 0.08 s.
+Signals are mono, of shape (n_samples,), float32; sample rates are in Hz. The three drums have one signature.
 
 J. A. Moorer, "The Synthesis of Complex Audio Spectra by Means of Discrete Summation Formulas", Journal of the
 Audio Engineering Society 24(9), 1976.
@@ -52,20 +51,21 @@ def synthesise_tone(
 
     Parameters
     ----------
-    style : Style
-    pitch_midi : int
+    style
+        Brightness, attack and decay.
+    pitch_midi
         MIDI pitch; its partials end below the Nyquist frequency.
-    duration_s : float
+    duration_s
         Seconds, release included.
-    sample_rate : int
+    sample_rate
         Hz.
-    vibrato_cents : float
+    vibrato_cents
         Peak deviation of the pitch upwards and downwards, in cents.
 
     Returns
     -------
-    ndarray, shape (n_samples,), float32
-        At most as loud in its first partial as a sine of amplitude 1.
+    ndarray
+        Shape (n_samples,); the first partial has at most the level of a sine of amplitude 1.
     """
     hz = 440 * 2 ** ((pitch_midi - 69) / 12)
     n_partials = max(int(sample_rate / 2 / hz) - 1, 1)

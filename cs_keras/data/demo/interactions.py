@@ -1,4 +1,4 @@
-"""Playlists drawn from tastes over the audible and the social side, from popularity and from chance."""
+"""Playlists sampled from tastes for styles and social sides, from popularity and at random."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,19 @@ from cs_keras.data.demo.style import style_matrix
 Matrix = npt.NDArray[np.float64]
 
 TASTE_SPREAD = 0.4  # standard deviation of a taste around the track that inspired it, in standardised units
-LENGTH_SHAPE = 3.0  # of the gamma law of playlist lengths; smaller is more unequal
+LENGTH_SHAPE = 3.0  # of the gamma distribution of playlist lengths; smaller is more unequal
 REPEAT_PROBABILITY = 0.1  # that an entry is played once more; counts are geometric
 PLAYLISTS_PER_BLOCK = 1024  # bounds memory: a block holds this many rows of n_tracks probabilities
 
 
 @dataclass(frozen=True)
 class DemoInteractions:
-    """Which tracks are in which playlists; one row per entry, sorted by playlist, then by track.
+    """Entries of playlists, sorted by playlist, then by track; arrays of shape (n_entries,), int64.
 
-    Parameters
+    Attributes
     ----------
-    playlists, tracks, counts : ndarray, shape (n_entries,), int64
-        Row of the playlist, row of the track in the catalogue, and times played (at least 1).
+    playlists, tracks, counts
+        Number of the playlist, row of the track in the catalogue, and plays (at least 1).
     """
 
     playlists: npt.NDArray[np.int64]
@@ -33,24 +33,13 @@ class DemoInteractions:
 
 
 def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> DemoInteractions:
-    """Draw playlists.
+    """Draw playlists, the same for the same settings.
 
-    A playlist has a taste, a point on either side: the style of one track and the social side of another,
-    both blurred. With d² the squared distance per dimension between taste and track, w the audible share, s
-    the sharpness, β the popularity exponent and c the chance share, its tracks are drawn without replacement
-    with probability
+    A playlist has a taste: the style of one track and the social side of another, both with noise. With d² the
+    squared distance per dimension between taste and track, w the audible share, s the sharpness, β the popularity
+    exponent and c the chance share, its tracks are drawn without replacement with probability
 
         (1 - c) · softmax(β · log(popularity) - s · (w · d²_style + (1 - w) · d²_social)) + c / n_tracks.
-
-    Parameters
-    ----------
-    catalogue : DemoCatalogue
-    config : DemoConfig
-
-    Returns
-    -------
-    DemoInteractions
-        The same for the same settings.
     """
     rng = np.random.default_rng([config.seed, 1])
     style = style_matrix(catalogue.styles).astype(np.float64)
@@ -59,10 +48,8 @@ def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> DemoInter
     entries = []
     for start in range(0, config.n_playlists, PLAYLISTS_PER_BLOCK):
         block = lengths[start : start + PLAYLISTS_PER_BLOCK]
-        style_taste, social_taste = (
-            _draw_tastes(style, len(block), rng),
-            _draw_tastes(social, len(block), rng),
-        )
+        style_taste = _draw_tastes(style, len(block), rng)
+        social_taste = _draw_tastes(social, len(block), rng)
         distance = config.audible_share * _squared_distances(style_taste, style)
         distance += (1 - config.audible_share) * _squared_distances(social_taste, social)
         logit = config.popularity_exponent * np.log(catalogue.popularity) - config.taste_sharpness * distance
@@ -75,7 +62,7 @@ def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> DemoInter
 
 
 def _draw_lengths(config: DemoConfig, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Gamma-Poisson (negative binomial) lengths above the minimum, at most the whole catalogue."""
+    """Draw gamma-Poisson (negative binomial) lengths above the minimum, at most the whole catalogue."""
     excess = config.mean_playlist_length - MIN_PLAYLIST_LENGTH
     rates = rng.gamma(LENGTH_SHAPE, excess / LENGTH_SHAPE, config.n_playlists)
     return np.asarray(np.minimum(MIN_PLAYLIST_LENGTH + rng.poisson(rates), config.n_tracks))
@@ -87,7 +74,7 @@ def _draw_tastes(tracks: Matrix, n: int, rng: np.random.Generator) -> Matrix:
 
 
 def _squared_distances(a: Matrix, b: Matrix) -> Matrix:
-    """Mean over dimensions of the squared differences between the rows of `a` and those of `b`."""
+    """Return the mean squared difference over dimensions between rows of `a` and of `b`."""
     products = np.einsum("ud,td->ut", a, b)  # not BLAS, whose rounding depends on the number of threads
     squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * products
     return np.asarray(squares / a.shape[1])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cs_keras.config import check_range
 from cs_keras.errors import ConfigError
 
-MAX_STANDARDISED = 2.0  # a dimension's range maps to -2 .. 2, so its values have a spread of about one
+MAX_STANDARDISED = 2.0  # a dimension's range maps to -2 .. 2, for a standard deviation of about one
 
 
 def _dimension(low: float, high: float, *, log: bool = False) -> Any:
@@ -19,35 +19,35 @@ def _dimension(low: float, high: float, *, log: bool = False) -> Any:
 
 @dataclass(frozen=True)
 class Style:
-    """What can be heard in a track; a point in twelve dimensions.
+    """Audible style of a track: a point in twelve dimensions.
 
-    Parameters
+    Attributes
     ----------
-    tempo_bpm : float
+    tempo_bpm
         Beats per minute, 60 to 180; a bar has four beats.
-    onsets_per_beat : float
-        Density of the rhythm, 0.5 to 4: hi-hats per beat; the melody plays half as many notes. Below 1 the
-        drums are half-time, below 2 they play a backbeat, from 2 four on the floor.
-    drum_level : float
+    onsets_per_beat
+        Density of the rhythm, 0.5 to 4: hi-hats per beat; the melody has half as many notes. Below 1 the
+        drums are half-time, below 2 a backbeat, from 2 four on the floor.
+    drum_level
         RMS of the drums relative to the chords, 0 to 1.5.
-    bass_level : float
+    bass_level
         RMS of the bass line relative to the chords, 0 to 1.5.
-    register_midi : float
+    register_midi
         MIDI pitch around which the chords lie, 50 to 76; the melody lies an octave above.
-    mode_flats : float
+    mode_flats
         Mode of the scale as steps flatwards from Lydian, 0 to 5: Lydian, major, Mixolydian, Dorian, minor,
         Phrygian; rounded.
-    chord_beats : float
+    chord_beats
         Beats from one chord to the next, 2 to 8; rounded to a power of two.
-    partial_slope_db : float
+    partial_slope_db
         Brightness: level of each harmonic partial relative to the one below, -16 to -2 dB.
-    attack_s : float
+    attack_s
         Time a note takes to reach its peak, 0.003 to 0.3 s.
-    decay_s : float
+    decay_s
         Time constant of a note's decay, 0.12 to 3 s.
-    vibrato_cents : float
+    vibrato_cents
         Peak deviation of the melody's pitch, 0 to 60 cents.
-    noise_level_db : float
+    noise_level_db
         RMS of the noise floor relative to the music, -60 to -12 dB.
 
     Raises
@@ -76,16 +76,13 @@ class Style:
 
     @staticmethod
     def names() -> tuple[str, ...]:
-        """Names of the dimensions, in the order of `to_vector`."""
+        """Return the names of the dimensions, in the order of `to_vector`."""
         return tuple(dimension.name for dimension in fields(Style))
 
     def to_vector(self) -> npt.NDArray[np.float64]:
-        """Standardise the style.
+        """Return the standardised style, shape (n_dims,), float64.
 
-        Returns
-        -------
-        ndarray, shape (n_dims,), float64
-            Each dimension's range mapped to -2 .. 2, along a logarithmic scale for times, rates and durations.
+        Each dimension's range is mapped to -2 .. 2, on a logarithmic scale for times, rates and durations.
         """
         low, high, is_log = _ranges()
         values = np.array([getattr(self, name) for name in self.names()], dtype=np.float64)
@@ -94,16 +91,7 @@ class Style:
 
     @staticmethod
     def from_vector(vector: npt.ArrayLike) -> "Style":
-        """Build the style with a given standardised vector: the inverse of `to_vector`.
-
-        Parameters
-        ----------
-        vector : array_like, shape (n_dims,), float
-            Standardised values; those beyond -2 .. 2 are clipped.
-
-        Returns
-        -------
-        Style
+        """Return the style of a standardised vector, shape (n_dims,), clipped to -2 .. 2.
 
         Raises
         ------
@@ -120,9 +108,8 @@ class Style:
         )
         values[is_log] = np.exp(values[is_log])
         bounds = [(dimension.metadata["low"], dimension.metadata["high"]) for dimension in fields(Style)]
-        return Style(
-            *np.clip(values, *np.transpose(bounds)).tolist()
-        )  # exp(log(x)) may exceed x by one rounding
+        # exp(log(x)) may exceed x by one rounding
+        return Style(*np.clip(values, *np.transpose(bounds)).tolist())
 
 
 def _ranges() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -135,17 +122,7 @@ def _ranges() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDA
 
 
 def style_matrix(styles: Sequence[Style]) -> npt.NDArray[np.float32]:
-    """Stack standardised styles.
-
-    Parameters
-    ----------
-    styles : sequence of Style
-
-    Returns
-    -------
-    ndarray, shape (len(styles), n_dims), float32
-        One `Style.to_vector` per row.
-    """
+    """Return the `Style.to_vector` of each style, shape (len(styles), n_dims), float32."""
     return np.stack([style.to_vector() for style in styles]).astype(np.float32)
 
 

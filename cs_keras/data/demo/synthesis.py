@@ -1,4 +1,4 @@
-"""From a style to sound: chords, melody, bass and drums over a noise floor."""
+"""Synthesis of a track from its style: chords, melody, bass and drums over a noise floor."""
 
 from dataclasses import dataclass
 
@@ -32,22 +32,22 @@ SNARE_PATTERNS = {"half-time": (8,), "backbeat": (4, 12), "four on the floor": (
 
 @dataclass(frozen=True)
 class Score:
-    """When a track's chords change and which pitches they hold.
+    """Chords of a track.
 
-    Parameters
+    Attributes
     ----------
-    beat_s : float
+    beat_s
         Duration of a beat, in seconds.
-    n_beats : int
+    n_beats
         Beats that begin within the track.
-    scale : ndarray, shape (7,), int
-        Semitones of the mode above its tonic, ascending.
-    tonic_midi : int
+    scale
+        Semitones of the mode above its tonic, ascending, shape (7,).
+    tonic_midi
         MIDI pitch of the tonic below the chords.
-    degrees : ndarray, shape (n_beats,), int
-        Degree (0 to 6) of the scale on which each beat's chord is built.
-    chord_beats : int
-        Beats a chord lasts.
+    degrees
+        Degree (0 to 6) of the scale of each beat's chord, shape (n_beats,).
+    chord_beats
+        Beats of a chord.
     """
 
     beat_s: float
@@ -58,7 +58,7 @@ class Score:
     chord_beats: int
 
     def pitch(self, degree: int) -> int:
-        """MIDI pitch of a scale degree, which may lie beyond one octave."""
+        """Return the MIDI pitch of a scale degree, which may be beyond one octave."""
         octave, step = divmod(int(degree), len(self.scale))
         return self.tonic_midi + 12 * octave + int(self.scale[step])
 
@@ -68,18 +68,20 @@ def synthesise(style: Style, duration_s: float, sample_rate: int, rng: np.random
 
     Parameters
     ----------
-    style : Style
-    duration_s : float
+    style
+        Audible style.
+    duration_s
         Seconds.
-    sample_rate : int
+    sample_rate
         Hz.
-    rng : numpy.random.Generator
-        Decides key, chords, melody and drum fills; its state alone makes two renderings of a style differ.
+    rng
+        Source of key, chords, melody and drum fills.
 
     Returns
     -------
-    ndarray, shape (round(duration_s * sample_rate),), float32
-        Mono samples within [-1, 1], at an RMS that is the same for every style up to about 1 dB.
+    ndarray
+        Mono samples within [-1, 1], shape (round(duration_s * sample_rate),), float32; the RMS is the same for
+        every style up to about 1 dB.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def _compose(style: Style, duration_s: float, rng: np.random.Generator) -> Score
 
 
 def _render_chords(style: Style, score: Score, n_samples: int, sample_rate: int) -> Signal:
-    """Render triads, struck anew whenever they change or have died away."""
+    """Render triads, struck again when they change or have decayed."""
     strike_beats = int(
         np.clip(2 ** np.floor(np.log2(2 * style.decay_s / score.beat_s + 1)), 1, score.chord_beats)
     )
@@ -200,7 +202,7 @@ def _render_drums(
 def _metrical_steps(onsets_per_beat: float, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Choose a bar's steps in the order of their metrical weight: bar, half, beats, eighths, sixteenths."""
     weight = np.gcd(np.arange(STEPS_PER_BAR), STEPS_PER_BAR)
-    order = np.lexsort((rng.random(STEPS_PER_BAR), -weight))  # equals at random
+    order = np.lexsort((rng.random(STEPS_PER_BAR), -weight))  # equal weights in random order
     n_steps = max(round(BEATS_PER_BAR * onsets_per_beat), 1)
     return np.sort(order[:n_steps])
 

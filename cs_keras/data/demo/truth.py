@@ -1,7 +1,6 @@
-"""How far the truth behind the demo data bounds every model.
+"""Upper bound of prediction from audio on the demo data: factors predicted from the true styles.
 
-No model can know more of a track's sound than its style, which generated it. Predicting factors from true
-styles is therefore about the best that prediction from sound can do with the same training tracks.
+The style generated the audio, so a model cannot infer more than the style from it.
 """
 
 import numpy as np
@@ -16,26 +15,22 @@ def predict_from_styles(
 ) -> Matrix:
     """Predict tracks' factors from their true styles, by kernel ridge regression.
 
-    The kernel is Gaussian, exp(-d² / (2 n_dims)) for a distance d: tastes fall off smoothly with distance.
+    The kernel is Gaussian, exp(-d² / (2 n_dims)) for a distance d: affinity falls smoothly with distance.
 
     Parameters
     ----------
-    style_train : ndarray, shape (n_train, n_dims), float
-        Standardised styles, as in truth.npz; with the social side beside them, all that listeners followed.
-    factors_train : ndarray, shape (n_train, n_factors), float
-        Factors of the same tracks.
-    style_test : ndarray, shape (n_test, n_dims), float
-    alpha : float
+    style_train, style_test
+        Standardised styles as in truth.npz, shapes (n_train, n_dims) and (n_test, n_dims); with the social side
+        concatenated, all that playlists depend on.
+    factors_train
+        Shape (n_train, n_factors).
+    alpha
         Regularisation.
 
     Returns
     -------
-    ndarray, shape (n_test, n_factors), float32
-
-    Raises
-    ------
-    ValueError
-        By scikit-learn, if shapes do not agree.
+    ndarray
+        Shape (n_test, n_factors), float32.
     """
     model = KernelRidge(kernel="rbf", gamma=0.5 / style_train.shape[1], alpha=alpha)
     mean = factors_train.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Write the demo data as a user's own would come: WAV files, a table of tracks and a table of listening."""
+"""Write the demo data in the formats of users' data: WAV files, a table of tracks, a table of interactions."""
 
 import csv
 import io
@@ -13,14 +13,14 @@ import soundfile
 from cs_keras.config import check_range, to_dict
 from cs_keras.data.demo.catalogue import SOCIAL_NAMES, DemoCatalogue, draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
-from cs_keras.data.demo.interactions import DemoInteractions, draw_interactions
+from cs_keras.data.demo.interactions import draw_interactions
 from cs_keras.data.demo.style import Style, style_matrix
 from cs_keras.data.demo.synthesis import synthesise
 from cs_keras.errors import ConfigError
 from cs_keras.runs import atomic_write, read_json, write_json, write_npz
 
-GENERATOR_VERSION = 1  # raise it whenever the same settings come to give other files
-MARK = "demo.json"
+GENERATOR_VERSION = 1  # increment when the same settings give other files
+SETTINGS_FILE = "demo.json"
 
 
 def write_demo_source(
@@ -30,28 +30,28 @@ def write_demo_source(
     n_workers: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write audio, tables and truth; go on where an earlier call with the same settings stopped.
+    """Write audio, tables and latent variables; resume after an earlier call with the same settings.
 
-    The folder comes to hold ``audio/TRACK_ID.wav`` (mono, 16-bit PCM), ``tracks.csv`` (path, track_id, artist,
+    Writes ``audio/TRACK_ID.wav`` (mono, 16-bit PCM), ``tracks.csv`` (path, track_id, artist,
     title, album, isrc, genres), ``attributes.csv`` (track_id and the style's quantities in their units),
-    ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see `truth_arrays`) and ``demo.json``, which
-    names the settings. The same settings give the same bytes,
-    whatever the number of workers.
+    ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see `truth_arrays`) and ``demo.json`` (the
+    settings). The same settings give the same bytes, with any number of workers.
 
     Parameters
     ----------
-    directory : str or Path
-        Made if there is none.
-    config : DemoConfig, optional
-    n_workers : int
-        Threads; NumPy releases the interpreter lock while it computes.
-    on_progress : callable, optional
-        Called with the number of tracks done and of all tracks, whenever one is done.
+    directory
+        Created if it does not exist.
+    config
+        Default: `DemoConfig`'s defaults.
+    n_workers
+        Number of threads; NumPy releases the interpreter lock while it computes.
+    on_progress
+        Called with the number of finished tracks and of all tracks, after each track.
 
     Raises
     ------
     ConfigError
-        If the folder holds something else than demo data of the same settings, or `n_workers` is below 1.
+        If the folder holds other files than demo data of the same settings, or `n_workers` is below 1.
     StorageError
         If a file cannot be written.
     """
@@ -64,13 +64,11 @@ def write_demo_source(
         directory / "tracks.csv",
         ("path", "track_id", "artist", "title", "album", "isrc", "genres"),
         zip(
-            [audio_path(track_id) for track_id in catalogue.track_ids],
-            catalogue.track_ids,
-            catalogue.artists,
-            catalogue.titles,
-            catalogue.albums,
-            catalogue.isrcs,
-            catalogue.genres,
+            map(audio_path, catalogue.track_ids),
+            *(
+                getattr(catalogue, name)
+                for name in ("track_ids", "artists", "titles", "albums", "isrcs", "genres")
+            ),
             strict=True,
         ),
     )
@@ -82,35 +80,25 @@ def write_demo_source(
             for track_id, style in zip(catalogue.track_ids, catalogue.styles, strict=True)
         ),
     )
-    listening = draw_interactions(catalogue, config)
+    entries = draw_interactions(catalogue, config)
+    columns = (entries.playlists.tolist(), entries.tracks.tolist(), entries.counts.tolist())
     _write_table(
         directory / "listening.csv",
         ("playlist_id", "track_id", "count"),
-        _listening_rows(listening, catalogue),
+        ((f"playlist{p:06d}", catalogue.track_ids[t], n) for p, t, n in zip(*columns, strict=True)),
     )
     write_npz(directory / "truth.npz", **truth_arrays(catalogue))
 
 
 def audio_path(track_id: str) -> str:
-    """Path of a track's recording, relative to the demo folder."""
+    """Return the path of a track's recording, relative to the demo folder."""
     return f"audio/{track_id}.wav"
 
 
 def render_track(catalogue: DemoCatalogue, index: int, config: DemoConfig) -> bytes:
-    """Synthesise one track as a WAV file.
+    """Return row `index` of the catalogue of `config` as a mono, 16-bit PCM WAV file.
 
-    Parameters
-    ----------
-    catalogue : DemoCatalogue
-    index : int
-        Row of the track.
-    config : DemoConfig
-        The one the catalogue was drawn with.
-
-    Returns
-    -------
-    bytes
-        A mono, 16-bit PCM WAV file; it depends on the settings and the index alone.
+    It depends on the settings and the index alone.
     """
     rng = np.random.default_rng([config.seed, 2, index])
     samples = synthesise(catalogue.styles[index], float(catalogue.duration_s[index]), config.sample_rate, rng)
@@ -120,17 +108,10 @@ def render_track(catalogue: DemoCatalogue, index: int, config: DemoConfig) -> by
 
 
 def truth_arrays(catalogue: DemoCatalogue) -> dict[str, np.ndarray[Any, Any]]:
-    """Collect what is true of the tracks and hidden from models.
+    """Return the latent variables of the tracks.
 
-    Parameters
-    ----------
-    catalogue : DemoCatalogue
-
-    Returns
-    -------
-    dict
-        track_ids (n_tracks,) str; style (n_tracks, n_dims) float32, standardised; style_names (n_dims,) str;
-        social (n_tracks, n_social) float32; social_names (n_social,) str; popularity (n_tracks,) float64.
+    ``track_ids`` (n_tracks,); ``style`` (n_tracks, n_dims), standardised, float32; ``style_names`` (n_dims,);
+    ``social`` (n_tracks, n_social), float32; ``social_names`` (n_social,); ``popularity`` (n_tracks,), float64.
     """
     return {
         "track_ids": np.array(catalogue.track_ids),
@@ -143,25 +124,27 @@ def truth_arrays(catalogue: DemoCatalogue) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _claim(directory: Path, config: DemoConfig) -> None:
-    """Mark the folder as holding the demo data of these settings, or refuse it."""
-    mark = directory / MARK
+    """Write the settings file, or raise ConfigError if the folder holds other files."""
+    path = directory / SETTINGS_FILE
     settings = {"generator_version": GENERATOR_VERSION, **to_dict(config)}
-    if mark.exists():
-        found = read_json(mark)
+    if path.exists():
+        found = read_json(path)
         if found != settings:
             names = [
                 name for name in settings if not isinstance(found, dict) or found.get(name) != settings[name]
             ]
             raise ConfigError(
                 f"{directory} holds demo data of other settings ({', '.join(names)}); expected a new folder "
-                f"or the settings in {mark}."
+                f"or the settings in {path}."
             )
         return
     others = ("audio", "tracks.csv", "attributes.csv", "listening.csv", "truth.npz")
     taken = [name for name in others if (directory / name).exists()]
     if taken:
-        raise ConfigError(f"{directory} holds {', '.join(taken)} but no {MARK}; expected a new folder.")
-    write_json(mark, settings)
+        raise ConfigError(
+            f"{directory} holds {', '.join(taken)} but no {SETTINGS_FILE}; expected a new folder."
+        )
+    write_json(path, settings)
 
 
 def _write_audio(
@@ -189,13 +172,6 @@ def _is_whole(path: Path, n_samples: int) -> bool:
         return bool(soundfile.info(path).frames == n_samples)
     except (OSError, soundfile.LibsndfileError):
         return False
-
-
-def _listening_rows(listening: DemoInteractions, catalogue: DemoCatalogue) -> Iterable[tuple[str, str, int]]:
-    for playlist, track, count in zip(
-        listening.playlists.tolist(), listening.tracks.tolist(), listening.counts.tolist(), strict=True
-    ):
-        yield f"playlist{playlist:06d}", catalogue.track_ids[track], count
 
 
 def _write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

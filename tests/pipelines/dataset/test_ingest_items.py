@@ -179,8 +179,8 @@ def test_a_mixed_dataset_is_whole(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"n_frames": 4}, "track 'silent' has 4 frames and no shard"),
-        ({"first_frame": 4}, "a track without frames that has a place: 'silent'"),
-        ({"shard": "shards/fold-00/part-00000.h5"}, "a track without frames that has a place: 'silent'"),
+        ({"first_frame": 4}, "a track without frames that has a position: 'silent'"),
+        ({"shard": "shards/fold-00/part-00000.h5"}, "a track without frames that has a position: 'silent'"),
         ({"n_frames": -1}, "a track without frames or with a negative position"),
     ],
 )

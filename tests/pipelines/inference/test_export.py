@@ -222,7 +222,7 @@ def test_a_layer_without_a_plain_form_is_refused() -> None:
             return x
 
     frames = keras.Input((4, 3))
-    with pytest.raises(DataError, match="a Strange, has no form that Keras alone loads"):
+    with pytest.raises(DataError, match="a Strange, cannot be loaded by Keras alone"):
         plain_model(keras.Model(frames, Strange(name="strange")(frames)))
 
 
