@@ -11,8 +11,8 @@ from benchmarks.settings import Settings
 from benchmarks.waiting import Waiting
 from cs_keras.progress import SilentProgress
 from cs_keras.runs import read_json
-from tuning.plan import make_plan
-from tuning.search import Team, search
+from tuning.plan import plan_search
+from tuning.search import WorkerPool, search
 from tuning.study import Search, Study, open_study
 
 TOPIC = "sweep"
@@ -35,11 +35,11 @@ def measure(settings: Settings) -> Iterator[Line]:
 def _search(folder: Path, n_workers: int) -> tuple[float, set[str]]:
     """Return the seconds of a whole search, including the start of its processes, and the points that it tried."""
     wish = Search("bot", max_trials=N_TRIALS)
-    plan = make_plan(wish, {}, {}, ("training.learning_rate", "training.batch_size"))
+    plan = plan_search(wish, {}, {}, ("training.learning_rate", "training.batch_size"))
     study = Study(folder, wish, "dataset", "wmf", "", plan.base, plan.space, plan.points)
     open_study(study)
     start = time.perf_counter()
-    search(study, Waiting(TRIAL_S), 1, Team(n_workers), SilentProgress(), lambda standing: None)
+    search(study, Waiting(TRIAL_S), 1, WorkerPool(n_workers), SilentProgress(), lambda progress: None)
     seconds = time.perf_counter() - start
     records = [read_json(path) for path in folder.glob("trials/*/trial.json")]
     shutil.rmtree(folder)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from cs_keras.run_files.names import OUTCOME_FILE
-from tuning.order import Order
+from cs_keras.training.executions import Execution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,9 +15,9 @@ class Waiting:
 
     seconds: float
 
-    def __call__(self, order: Order, folder: Path) -> None:
+    def __call__(self, execution: Execution, folder: Path) -> None:
         time.sleep(self.seconds)
         folder.mkdir(parents=True, exist_ok=True)
         rest = {"epochs": 1, "best_epoch": 1, "seconds": self.seconds, "n_weights": None}
-        outcome = {"metrics": {order.objective: 0.5}, **rest}
+        outcome = {"metrics": {execution.objective: 0.5}, **rest}
         (folder / OUTCOME_FILE).write_text(json.dumps(outcome), encoding="utf-8")

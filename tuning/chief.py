@@ -1,4 +1,4 @@
-"""The chief: Keras Tuner's oracle behind gRPC, which notices workers that are gone."""
+"""The chief: Keras Tuner's oracle as a gRPC service, which reassigns the trials of lost workers."""
 
 import threading
 import time
@@ -17,71 +17,71 @@ from keras_tuner.src.protos import get_service, get_service_grpc
 from cs_keras.errors import CsKerasError, StorageError
 from tuning.oracles import DurableOracle
 
-FAREWELL_S = 2.0  # for which workers elsewhere, who ask again, are still told that the search is over
+CLOSING_S = 2.0  # for which workers on other machines can still learn that the search is over
 
 
 class Chief:
-    """Serves an oracle to workers, and takes back the trials of those of whom nothing is heard.
+    """Serves an oracle to workers, and reassigns the trials of workers that send no heartbeat.
 
     Parameters
     ----------
     oracle
-        As it was left or new.
+        A new one, or that of an earlier search.
     lease_s
-        Seconds without a sign of life after which a worker counts as gone.
+        Seconds without a heartbeat after which a worker counts as lost.
     """
 
     def __init__(self, oracle: DurableOracle, lease_s: float) -> None:
         self.oracle, self._lease_s = oracle, lease_s
         self._lock = threading.RLock()
-        self._beats: dict[str, float] = {}
+        self._heartbeats: dict[str, float] = {}
         self._error: Exception | None = None
         self._server: grpc.Server | None = None
 
     def start(self, address: str) -> str:
-        """Begin to serve and return the address; port 0 takes a free one.
+        """Start the service and return its address; port 0 takes a free one.
 
         Raises
         ------
         StorageError
-            When the address cannot be had.
+            When the address is in use or not of this machine.
         """
-        # One thread: upstream's locks do not outlive an exception.
+        # One thread: Keras Tuner's locks do not survive an exception.
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
         get_service_grpc().add_OracleServicer_to_server(_Servicer(self), server)
         try:
             port = server.add_insecure_port(address)
         except RuntimeError as error:
-            raise StorageError(f"The chief cannot listen on {address}: is another one there?") from error
+            raise StorageError(f"The chief cannot listen on {address}: is the port in use?") from error
         server.start()
         self._server = server
         return f"{address.rpartition(':')[0]}:{port}"
 
     def is_over(self) -> bool:
-        """Tell whether the search has come to its end, taking back trials of workers that are gone.
+        """Return whether the search has ended, after reassigning the trials of lost workers.
 
         Raises
         ------
         CsKerasError
-            What went wrong while a worker was served.
+            When a request of a worker has failed.
         """
         with self._lock:
             if self._error is not None:
                 raise self._error
             now = time.monotonic()
             for trial in list(self.oracle.ongoing_trials.values()):
-                if now - self._beats.setdefault(trial.trial_id, now) > self._lease_s:
-                    self.oracle.take_back(trial.trial_id)
-                    self._beats.pop(trial.trial_id)
+                if now - self._heartbeats.setdefault(trial.trial_id, now) > self._lease_s:
+                    self.oracle.reassign(trial.trial_id)
+                    self._heartbeats.pop(trial.trial_id)
             return self.oracle.is_exhausted and not self.oracle.ongoing_trials
 
     def stop(self) -> None:
-        """Serve no more."""
+        """Stop the service."""
         if self._server is not None:
             self._server.stop(None).wait()
 
     def serve(self, call: Callable[[], Trial | None]) -> Any:
-        """Answer a request about a trial, a sign of its life; `is_over` raises what fails."""
+        """Answer a request about a trial, which counts as a heartbeat; `is_over` raises errors."""
         with self._lock:
             try:
                 trial = call()
@@ -89,14 +89,14 @@ class Chief:
                 self._error = error if isinstance(error, CsKerasError) else RuntimeError(repr(error))
                 raise
             if trial is not None:
-                self._beats[trial.trial_id] = time.monotonic()
+                self._heartbeats[trial.trial_id] = time.monotonic()
             return trial
 
 
 class _Servicer(OracleServicer):  # type: ignore[misc]
-    """Upstream's servicer, each request of which is a sign of life.
+    """Keras Tuner's service, each request to which is a heartbeat.
 
-    Messages tell which trial, and not its parameters: they would keep seven digits of each.
+    Messages name a trial without its parameters, of which they would keep seven digits.
     """
 
     def __init__(self, chief: Chief) -> None:

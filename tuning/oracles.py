@@ -1,9 +1,9 @@
-"""Keras Tuner's oracles, made to outlive whatever is killed.
+"""Keras Tuner's oracles with a state on disk that survives kills of any process.
 
-Upstream keeps its state in many files, written one after another and not atomically, so a kill can part them: a
-trial that no bracket knows of, or half a file. Here all of it is one file, replaced whole after each change and
-before anybody is told of it. Besides, a trial of a worker that is gone goes to another, one that ends twice counts
-once, its parameters keep all their digits, failed trials do not hold up a bracket, and searches end by budgets.
+Keras Tuner writes its state to many files, one after another and not atomically, and a kill can leave them
+inconsistent: a trial that is in no bracket, or half a file. Here the state is one file, replaced atomically after
+each change and before any worker sees it. Also, the trial of a lost worker goes to another, a trial that ends twice
+counts once, parameters keep all their digits, failed trials do not block a bracket, and searches end by budgets.
 """
 
 import time
@@ -28,31 +28,31 @@ from tuning.records import issue_plan, make_record
 from tuning.space import to_space
 from tuning.study import POINT, Study
 
-MAX_LOSSES = 5  # of workers on one trial, after which it is taken for what kills them
+MAX_LOSSES = 5  # of workers on one trial, after which the trial has failed
 MAX_REPEATS = 200  # points drawn in a row that were tried before, after which a space counts as exhausted
 
 
 class DurableOracle(Oracle):  # type: ignore[misc]
-    """What the oracles of a study have in common; see the module.
+    """The base of a study's oracles; see the module.
 
     Parameters
     ----------
     study
-        Folder and budgets.
+        Its folder and budgets.
     **settings
-        Of the upstream oracle.
+        Arguments of the oracle of Keras Tuner.
     """
 
     def __init__(self, study: Study, **settings: Any) -> None:
         self.study = study
-        self.is_exhausted = False  # no trial is under way and none will be begun
+        self.is_exhausted = False  # no trial is running and none will be started
         self._earlier_s, self._began = 0.0, time.monotonic()
         self._losses: dict[str, int] = {}
         self._retry_queue: list[str] = []
         super().__init__(
             objective=keras_tuner.Objective(study.search.objective, study.search.goal.direction),
-            seed=study.search.seed + 1,  # upstream takes 0 for no seed
-            max_consecutive_failed_trials=None,  # they are counted, and the search goes on
+            seed=study.search.seed + 1,  # Keras Tuner takes 0 for no seed
+            max_consecutive_failed_trials=None,  # the search continues after failed trials
             **settings,
         )
         self._max_collisions = MAX_REPEATS
@@ -60,11 +60,11 @@ class DurableOracle(Oracle):  # type: ignore[misc]
 
     @property
     def seconds(self) -> float:
-        """Time of searching, summed over sittings."""
+        """Time of searching in seconds, over all sessions."""
         return self._earlier_s + time.monotonic() - self._began
 
     def create_trial(self, tuner_id: str) -> Trial:
-        """Return a trial for a worker; one with status IDLE where it should ask again, STOPPED at the end."""
+        """Return a trial for a worker: with status IDLE if it should try again later, STOPPED at the end."""
         if tuner_id not in self.ongoing_trials and not self._retry_queue and self._is_spent():
             trial = Trial(HyperParameters(), "none", TrialStatus.STOPPED)
         else:
@@ -72,12 +72,12 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         if trial.status == TrialStatus.RUNNING:
             issue_plan(self.study, trial.trial_id, trial.hyperparameters.values, self.seconds)
         if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
-            trial.status = TrialStatus.IDLE  # it may yet take over the trial of a worker that is lost
+            trial.status = TrialStatus.IDLE  # the worker may take over the trial of a lost one
         self.is_exhausted = trial.status == TrialStatus.STOPPED
         return trial
 
     def end_by_record(self, trial_id: str) -> None:
-        """Take the end of a trial from its record, which its worker has left; a second time changes nothing."""
+        """End a trial by the record that its worker wrote; a second call has no effect."""
         record = self.study.read_trial(trial_id)
         if trial_id in self.end_order or record is None:
             return
@@ -87,12 +87,12 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         if record.score is not None:
             self.update_trial(trial_id, {self.objective.name: record.score})
         self._retry_queue = [waiting for waiting in self._retry_queue if waiting != trial_id]
-        # Upstream does this once it has saved: a kill in between would leave it ended and under way, for good.
+        # Keras Tuner does this after it has saved: after a kill in between, the trial would be ended and running.
         self._take_from_worker(trial_id)
         self.end_trial(ended)
 
-    def take_back(self, trial_id: str) -> None:
-        """Give the trial of a worker that is gone to the next that asks; after too many it has failed."""
+    def reassign(self, trial_id: str) -> None:
+        """Give the trial of a lost worker to the next one; a trial that loses too many workers has failed."""
         self._losses[trial_id] = self._losses.get(trial_id, 0) + 1
         trial = self.trials[trial_id]
         if self.study.read_trial(trial_id) is None and self._losses[trial_id] > MAX_LOSSES:
@@ -102,7 +102,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
             write_trial(self.study.trial_folder(trial_id), record)
         self.end_by_record(trial_id)
         if self._take_from_worker(trial_id):
-            trial.status = TrialStatus.INVALID  # until it is begun again
+            trial.status = TrialStatus.INVALID  # until it is started again
             self._retry_queue.append(trial_id)
         self.save()
 
@@ -117,15 +117,15 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         write_json(self.study.folder / ORACLE_FILE, state)
 
     def reload(self) -> None:
-        """Go on where an earlier search was left, if there was one.
+        """Load the state of an earlier search, if there was one.
 
-        Trials that were under way stay with their workers, who may still be at them or come back for them; of those
-        that have ended meanwhile the end is taken.
+        Running trials stay with their workers, which may still train them or return; those that have a record are
+        ended by it.
 
         Raises
         ------
         DataError
-            When the state is not as `save` writes it.
+            When the file is not as `save` writes it.
         """
         path = self.study.folder / ORACLE_FILE
         if not is_file(path):
@@ -141,17 +141,17 @@ class DurableOracle(Oracle):  # type: ignore[misc]
             self.end_by_record(trial.trial_id)
 
     def _take_from_worker(self, trial_id: str) -> bool:
-        """Have a trial no longer under way, and tell whether it was."""
+        """Remove a trial from the running ones, and return whether it was one."""
         workers = [w for w, trial in self.ongoing_trials.items() if trial.trial_id == trial_id]
         for worker in workers:
             del self.ongoing_trials[worker]
         return bool(workers)
 
     def _save_trial(self, trial: Trial) -> None:
-        """Do nothing: `save` keeps the trials too."""
+        """Do nothing: `save` writes the trials too."""
 
     def _is_spent(self) -> bool:
-        """Tell whether a budget leaves nothing for another trial."""
+        """Return whether a budget is spent."""
         search = self.study.search
         records = (
             [self.study.read_trial(trial_id) for trial_id in self.end_order] if search.max_epochs else []
@@ -165,20 +165,20 @@ class DurableOracle(Oracle):  # type: ignore[misc]
 
 
 class RandomOracle(DurableOracle, RandomSearchOracle):  # type: ignore[misc]
-    """Points drawn at random, none twice."""
+    """Random search without repeated points."""
 
 
 class BayesianOracle(DurableOracle, BayesianOptimizationOracle):  # type: ignore[misc]
-    """Points where a Gaussian process promises most, after some drawn at random."""
+    """Bayesian optimisation with a Gaussian process, after some random points."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Return the next point: where upstream proposes one that was tried before, one drawn at random.
+        """Return the next point: a random one where Keras Tuner proposes one that was tried before.
 
-        Where the search for it starts depends on how many trials there are, and not on how often upstream has drawn
-        since the process began: a study that goes on proposes what one without a break would.
+        The seed of its optimiser is set by the number of trials: a resumed study proposes the same points as one
+        without an interruption.
         """
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
-        with warnings.catch_warnings():  # a few scores tell little about how fast they change
+        with warnings.catch_warnings():  # a few scores do not determine the kernel
             warnings.simplefilter("ignore", ConvergenceWarning)
             response: dict[str, Any] = super().populate_space(trial_id)
         values = response.get("values")
@@ -189,10 +189,10 @@ class HalvingOracle(DurableOracle, HyperbandOracle):  # type: ignore[misc]
     """Hyperband: many trials for few epochs, the best of them for more."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Return the next point, promoting trials as soon as it is known that they belong to a round's best.
+        """Return the next point, promoting a trial as soon as it is certain to be among the best of its round.
 
-        Upstream waits until as many have completed as must; a failed trial never does, and then whoever was to be
-        promoted in its place is not. Nor does it promote in a bracket for which a small space had too few points.
+        Keras Tuner waits for a fixed number of completed trials: it never promotes in place of a failed trial, nor
+        in a bracket for which a small space has too few points.
         """
         filled = [b for b in self._brackets if len(b["rounds"][0]) >= self._get_size(b["bracket_num"], 0)]
         promoted = self._promote_from(filled, trial_id)
@@ -208,37 +208,36 @@ class HalvingOracle(DurableOracle, HyperbandOracle):  # type: ignore[misc]
         return next((point for point in points if point is not None), None)
 
     def _promote(self, bracket: Mapping[str, Any], trial_id: str) -> dict[str, Any] | None:
-        """Return the point of a trial that is among the best of its round.
+        """Return the point of a trial that is among the best of its round, or None.
 
-        Those that have failed count as worst, and so do those that a round will never have, because too few went on
-        to it.
+        Failed trials count as the worst, and so do those that a round lacks because too few were promoted to it.
         """
         number, rounds = bracket["bracket_num"], bracket["rounds"]
         n_alive = len(rounds[0])
-        for place in range(1, len(rounds)):
-            size, past_size = self._get_size(number, place), self._get_size(number, place - 1)
-            chosen = {entry["past_id"] for entry in rounds[place]}
-            past = [self.trials[entry["id"]] for entry in rounds[place - 1]]
+        for step in range(1, len(rounds)):
+            size, past_size = self._get_size(number, step), self._get_size(number, step - 1)
+            chosen = {entry["past_id"] for entry in rounds[step]}
+            past = [self.trials[entry["id"]] for entry in rounds[step - 1]]
             completed = [t for t in past if t.status == TrialStatus.COMPLETED and t.trial_id not in chosen]
             n_alive = min(n_alive, past_size) - sum(trial.status == TrialStatus.FAILED for trial in past)
             n_worst = past_size - n_alive
             if completed and len(completed) + n_worst > past_size - size and len(chosen) < size:
                 best = (max if self.objective.direction == "max" else min)(completed, key=lambda t: t.score)
-                rounds[place].append({"past_id": best.trial_id, "id": trial_id})
+                rounds[step].append({"past_id": best.trial_id, "id": trial_id})
                 values = dict(best.hyperparameters.values)
                 values["tuner/trial_id"] = best.trial_id
-                values["tuner/epochs"] = self._get_epochs(number, place)
-                values["tuner/initial_epoch"] = self._get_epochs(number, place - 1)
-                values["tuner/bracket"], values["tuner/round"] = number, place
+                values["tuner/epochs"] = self._get_epochs(number, step)
+                values["tuner/initial_epoch"] = self._get_epochs(number, step - 1)
+                values["tuner/bracket"], values["tuner/round"] = number, step
                 return {"status": TrialStatus.RUNNING, "values": values}
         return None
 
 
 class ListOracle(DurableOracle):
-    """Given points, one after another."""
+    """Grid search: given points, one after another."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Return the next point, or the end."""
+        """Return the next point; status STOPPED after the last."""
         names = list(self.study.points)
         if len(self.trials) >= len(names):
             return {"status": TrialStatus.STOPPED, "values": None}
@@ -246,14 +245,14 @@ class ListOracle(DurableOracle):
 
 
 def make_oracle(study: Study, epochs: int) -> DurableOracle:
-    """Return the oracle of a study as it was left, or a new one.
+    """Return the oracle of a study, with the state of an earlier search if there was one.
 
     Parameters
     ----------
     study
         What is searched.
     epochs
-        Of a whole training: what the last round of hyperband gets.
+        Epochs of a whole training: those of the last round of hyperband.
 
     Raises
     ------

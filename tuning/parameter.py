@@ -1,4 +1,4 @@
-"""A list or a range that a user gives, as a parameter of Keras Tuner's."""
+"""Hyperparameters of Keras Tuner from the lists and ranges that users give."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ RANGE = ("min", "max", "log", "step")
 
 
 def make_parameter(name: str, spec: Any, default: Any, conditions: list[Any]) -> Any:
-    """Return a parameter that is searched as a user says.
+    """Return a hyperparameter for the values that a user gives.
 
     Parameters
     ----------
@@ -21,14 +21,14 @@ def make_parameter(name: str, spec: Any, default: Any, conditions: list[Any]) ->
     spec
         List of values to choose from, or a mapping of ``min`` and ``max`` with ``log`` or ``step``.
     default
-        Where the search starts, if `spec` has it.
+        Value that the search starts from, if `spec` has it.
     conditions
-        Of Keras Tuner: when it is active.
+        Conditions of Keras Tuner for it to be active.
 
     Raises
     ------
     ConfigError
-        When that is no list of two values, no range, or the values are not of one kind.
+        When `spec` is no list of at least two values of one type, and no range.
     """
     try:
         if isinstance(spec, Mapping):
@@ -46,24 +46,24 @@ def make_parameter(name: str, spec: Any, default: Any, conditions: list[Any]) ->
 
 
 def trial_values(parameter: Any) -> list[Any]:
-    """Return all values of a choice, and the ends of a range."""
+    """Return all values of a choice, or the ends of a range."""
     if isinstance(parameter, kinds.Int | kinds.Float):
         return [parameter.min_value, parameter.max_value]
     return list(parameter.values)
 
 
 def encoded(value: Any) -> Any:
-    """Return a value as Keras Tuner can hold it: lists as the JSON text of them."""
+    """Return a value in a form that Keras Tuner accepts: lists as JSON text."""
     return json.dumps(value) if isinstance(value, list | tuple) else value
 
 
 def decoded(value: Any) -> Any:
-    """Return the value that `encoded` was given, tuples as lists."""
+    """Return the value that `encoded` received, with tuples as lists."""
     return json.loads(value) if isinstance(value, str) and value.startswith("[") else value
 
 
 def _alike(values: Sequence[Any]) -> list[Any]:
-    """Return different values, whole numbers as others where there are both."""
+    """Return the distinct values, all as floats where there are floats and whole numbers."""
     kinds_given = {type(value) for value in values}
     alike = [float(value) for value in values] if kinds_given == {int, float} else values
     return list(dict.fromkeys(alike))
@@ -72,7 +72,7 @@ def _alike(values: Sequence[Any]) -> list[Any]:
 def _range(name: str, spec: dict[str, Any], default: Any, conditions: list[Any]) -> Any:
     unknown = sorted(set(spec) - set(RANGE))
     if unknown:
-        raise ValueError(f"expected of a range only {', '.join(RANGE)}")
+        raise ValueError(f"a range may have only {', '.join(RANGE)}")
     low, high, step = spec["min"], spec["max"], spec.get("step")
     if not low < high:
         raise ValueError("expected min below max")

@@ -1,4 +1,4 @@
-"""From what a user asks for to what a study holds: settings that all trials share, and what they differ in."""
+"""From a user's options to a search: the settings that all trials share, and those that vary."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,18 +7,15 @@ from typing import Any
 
 from cs_keras import config
 from cs_keras.errors import ConfigError
-from tuning.points import every_point, read_grid, space_of
+from tuning.grid import every_point, read_grid, space_of
 from tuning.records import start_from
 from tuning.space import changes_at, flatten, make_space, nest, split_overrides
 from tuning.study import Search
 
-TABLES = ("search", "set", "fix")  # of a settings file
-GRIDS = Path(__file__).parent / "grids"
-
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """What trials share and what they differ in; see `tuning.study.Study`."""
+class SearchPlan:
+    """The settings that trials share, and the space that they vary in; see `tuning.study.Study`."""
 
     base: dict[str, Any]
     space: list[dict[str, Any]]
@@ -31,62 +28,50 @@ class Plan:
         return {entry["config"]["name"] for entry in self.space} | set(of_points)
 
 
-def make_plan(
+def plan_search(
     search: Search,
     sets: Mapping[str, Any],
     fixes: Mapping[str, Any],
     only: Sequence[str] = (),
     grid: Path | None = None,
-) -> Plan:
-    """Return what a search of these wishes goes through.
+) -> SearchPlan:
+    """Return the shared settings and the search space.
 
     Parameters
     ----------
     search
         Model and tuner.
     sets
-        Nested: lists and ranges widen, narrow or add parameters, see `tuning.space.make_space`; single values are
-        settings that all trials share.
+        Nested: lists and ranges change or add parameters, see `tuning.space.make_space`; single values are settings
+        that all trials share.
     fixes
-        Nested settings that all trials share, whatever they look like.
+        Nested settings that all trials share; lists are values here.
     only
-        Patterns of the parameters to search; the tuner ``grid`` without any takes those of `sets`.
+        Patterns of the parameters to search. Without any, the tuner ``grid`` takes those of `sets`.
     grid
-        File of the points to try.
+        Grid file of the points to try.
 
     Raises
     ------
     StorageError
         When the grid file cannot be read.
     ConfigError
-        When a setting does not exist, cannot be searched like that, or nothing is left to search.
+        When a setting does not exist or cannot be searched, or nothing is left to search.
     """
-    wide, single = split_overrides(sets)
-    base = config.merge(nest(single), fixes)
+    searched, shared = split_overrides(sets)
+    base = config.merge(nest(shared), fixes)
     baseline = start_from(search.model, base)
     if grid is not None:
         points = read_grid(grid)
         for settings in points.values():
-            start_from(search.model, config.merge(base, settings))  # refuses what is no setting
-        return Plan(base, space_of(points), points)
-    if search.tuner == "grid" and not (only or wide):
+            start_from(search.model, config.merge(base, settings))  # raises for unknown settings
+        return SearchPlan(base, space_of(points), points)
+    is_grid = search.tuner == "grid"
+    if is_grid and not (only or searched):
         raise ConfigError(
-            "A grid search needs to know what to combine: --set NAME=[...], --only or --grid FILE."
+            "A grid search needs values to combine: give --set NAME=[...], --only or --grid FILE."
         )
-    space = make_space(
-        baseline, wide, dict(flatten(base)), only or tuple(wide) if search.tuner == "grid" else only
-    )
-    points = {}
-    if search.tuner == "grid":
-        points = every_point(space, lambda point: changes_at(baseline, point))
-    return Plan(base, space.get_config()["space"], points)
-
-
-def find_grid(name: str) -> Path:
-    """Return the path of a grid file, or of one that comes with the package; raise ConfigError for others."""
-    own = GRIDS / f"{name}.toml"
-    for path in (Path(name), own):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted(path.stem for path in GRIDS.glob("*.toml")))
-    raise ConfigError(f"There is no grid file {name}; those that come with cs-keras: {known}.")
+    patterns = only or tuple(searched) if is_grid else only
+    space = make_space(baseline, searched, dict(flatten(base)), patterns)
+    points = every_point(space, lambda point: changes_at(baseline, point)) if is_grid else {}
+    return SearchPlan(base, space.get_config()["space"], points)

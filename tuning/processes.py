@@ -1,4 +1,4 @@
-"""Processes of a search: each starts from nothing, so that none inherits graphs, memory or seeds."""
+"""Processes of a search: spawned, not forked, to inherit no graphs, memory or seeds."""
 
 import contextlib
 import multiprocessing
@@ -14,16 +14,16 @@ from cs_keras.errors import CsKerasError
 
 
 class Child:
-    """A function run in a new process, which ends when the one that started it does, however that comes.
+    """A function run in a new process, which ends when its parent does, even if that is killed.
 
     Parameters
     ----------
     function
-        Of a module, so that the process finds it by name.
+        Function of a module: the process imports it by name.
     arguments
-        Are pickled.
+        Arguments, which are pickled.
     environment
-        Variables that the process has besides those of this one.
+        Variables to add to those of this process.
     """
 
     def __init__(
@@ -38,36 +38,36 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Id of the process."""
         return int(self._process.pid or 0)
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; below zero, the number of the signal that ended it."""
+        """Exit status: None while it runs; the negative number of the signal that killed it."""
         return self._process.exitcode
 
     @property
     def error(self) -> str | None:
-        """The sentence it failed with; None where it did not or had no time to say."""
+        """Message of the error it failed with; None without one."""
         with contextlib.suppress(EOFError, OSError):
             if self._receiver.poll():
                 return str(self._receiver.recv())
         return None
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end, at most so long, and tell whether it has come."""
+        """Wait until it ends, for `seconds` at most, and return whether it has ended."""
         self._process.join(seconds)
         return self._process.exitcode is not None
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill it, and wait until it has ended."""
         self._process.kill()
         self._process.join()
 
 
 @contextlib.contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Have variables set while a process is started: libraries read some before any of its own code runs."""
+    """Set variables while a process starts: libraries read some before any of its code runs."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:
@@ -81,7 +81,7 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 
 def _run(sender: Any, function: Callable[..., None], arguments: Sequence[Any]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it is interrupted too, and ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and kills it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         function(*arguments)

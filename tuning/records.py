@@ -34,13 +34,13 @@ def issue_plan(study: Study, trial: str, values: Mapping[str, Any], now_s: float
 
 
 def note_start(study: Study, trial: str, after: str) -> None:
-    """Write down that a trial is begun, or gone on with, and after what."""
+    """Record that a trial is started or resumed, and after which epoch."""
     path = study.trial_folder(trial) / STARTS_FILE
     write_json(path, [*(read_json(path) if is_file(path) else []), after])
 
 
 def settings_of(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested settings, laid over the model's own, that a trial's values stand for."""
+    """Return the nested settings, laid over the model's own, of a trial with these values."""
     if POINT in values:
         return config.merge(study.base, study.points[values[POINT]])
     own = {name: value for name, value in values.items() if not name.startswith(HYPERBAND)}
@@ -48,12 +48,12 @@ def settings_of(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def start_of(study: Study) -> Baseline:
-    """Return what a search starts from: the model's own settings with those that are the same for all trials."""
+    """Return the settings that a search starts from: the model's own with those that all trials share."""
     return start_from(study.search.model, study.base)
 
 
 def start_from(key: str, base: Mapping[str, Any]) -> Baseline:
-    """Return a model's own settings with those of `base` that are a baseline's, not a run's."""
+    """Return a model's own settings with those of `base`, without settings of runs."""
     baseline = get_baseline(key)
     names = {field.name for field in dataclasses.fields(baseline)}
     return config.replace(baseline, {name: value for name, value in base.items() if name in names})

@@ -1,4 +1,4 @@
-"""A search on this machine: the chief in this process, workers in others, and what is left when it is over."""
+"""A search on this machine: the chief in this process, and its workers in others."""
 
 import contextlib
 import dataclasses
@@ -14,145 +14,149 @@ from cs_keras.errors import CsKerasError
 from cs_keras.progress import Progress
 from cs_keras.runs import TEMPORARY, atomic_write, is_temporary, locked
 from cs_keras.storage.location import is_remote, remove
-from tuning.chief import FAREWELL_S, Chief
-from tuning.hparams import is_logged, log_trial
+from cs_keras.training.executions import Trainer
+from tuning.chief import CLOSING_S, Chief
 from tuning.oracles import DurableOracle, make_oracle
-from tuning.order import Trainer
 from tuning.processes import Child
+from tuning.progress import SearchProgress, measure_progress
+from tuning.results import find_best, is_logged, log_trial, write_best
 from tuning.study import DONE, Study
-from tuning.view import Standing, standing
-from tuning.winner import find_best, write_best
-from tuning.worker import BEAT_S, Place, work
+from tuning.worker import HEARTBEAT_S, WorkerConfig, work
 
-CHIEF = ".chief"  # folder of a study that its chief keeps to itself
+CHIEF = ".chief"  # folder of a study that its chief locks
 POLL_S = 0.2
-MAX_STARTS = 20  # of one worker that is killed before it ends a trial
+MAX_STARTS = 20  # of a worker that is killed before it ends a trial
+ANY_PORT = "127.0.0.1:0"
 
 
 @dataclasses.dataclass(frozen=True)
-class Team:
-    """Who searches.
+class WorkerPool:
+    """The workers of a search, and how they reach its chief.
 
     Attributes
     ----------
-    workers
-        Processes on this machine; 0 where all are elsewhere.
+    n_workers
+        Processes on this machine, 0 where all are elsewhere. None for one per GPU or, without one, a single
+        process; and for 0 where `address` is given.
     address
-        ``HOST:PORT`` on which the chief listens; port 0 is a free one.
+        ``HOST:PORT`` of the chief; port 0 takes a free one.
     lease_s
-        Seconds without a sign of life after which a worker's trial is given to another.
+        Seconds without a heartbeat after which a worker's trial is given to another.
     work
         Folder on this machine for trainings, where the study is behind a URL.
     """
 
-    workers: int = 1
-    address: str = "127.0.0.1:0"
+    n_workers: int | None = 1
+    address: str = ANY_PORT
     lease_s: float = 60.0
     work: Path | None = None
 
     def __post_init__(self) -> None:
-        check_range("--workers", self.workers, 0)
-        check_range("--lease", self.lease_s, 2 * BEAT_S)  # else it ends while the worker is at work
+        if self.n_workers is not None:
+            check_range("--workers", self.n_workers, 0)
+        check_range("--lease", self.lease_s, 2 * HEARTBEAT_S)  # a shorter one ends while the worker is alive
+
+    def count(self) -> int:
+        """Return the number of processes on this machine."""
+        if self.n_workers is not None:
+            return self.n_workers
+        return 0 if self.address != ANY_PORT else max(1, len(tf.config.list_physical_devices("GPU")))
 
 
 def search(
     study: Study,
     trainer: Trainer,
     epochs: int,
-    team: Team,
+    pool: WorkerPool,
     progress: Progress,
-    show: Callable[[Standing], None],
+    show: Callable[[SearchProgress], None],
 ) -> None:
-    """Search until a budget is spent or the space is exhausted; what was begun earlier goes on.
+    """Search until a budget is spent or the space is exhausted, resuming an earlier search.
 
     Parameters
     ----------
     study
-        Opened.
+        An opened study.
     trainer
         Function of a module, or an instance of a class of one: it is pickled.
     epochs
-        Of a whole training.
-    team
-        Who searches.
+        Epochs of a whole training.
+    pool
+        The workers.
     progress, show
-        Are told of each trial that ends, and often of how far the search has come.
+        Get a line for each trial that ends, and the progress several times a second.
 
     Raises
     ------
     CsKerasError
-        What is not a trial's fault: the study cannot be written, the dataset not read, the address not had.
+        When the search fails by no fault of a trial: the study cannot be written, the dataset not be read, or the
+        address is in use.
     """
-    with _alone(study):
+    with _lock_study(study):
         remove(study.folder / DONE)
         oracle = make_oracle(study, epochs)
-        told = {trial for trial in oracle.end_order if is_logged(study, trial)}
-        chief = Chief(oracle, team.lease_s)
-        address = chief.start(team.address)
-        if not team.workers:
+        logged = {trial for trial in oracle.end_order if is_logged(study, trial)}
+        chief, n_workers = Chief(oracle, pool.lease_s), pool.count()
+        address = chief.start(pool.address)
+        if not n_workers:
             progress.log(f"the chief listens on {address}")
-        crew = [
-            _Worker(study, trainer, Place(f"worker-{n}", address, team.work), team.workers)
-            for n in range(team.workers)
+        workers = [
+            _WorkerProcess(
+                study, trainer, WorkerConfig(f"worker-{n}", address, pool.work), _share(n, n_workers)
+            )
+            for n in range(n_workers)
         ]
         try:
             while not chief.is_over():
-                for worker in crew:
-                    worker.keep_going()
-                _tell(study, oracle, told, progress)
-                show(standing(study, oracle))
+                for worker in workers:
+                    worker.restart_if_killed()
+                report_ended(study, oracle, logged, progress)
+                show(measure_progress(study, oracle))
                 time.sleep(POLL_S)
-            _tell(study, oracle, told, progress)
+            report_ended(study, oracle, logged, progress)
             with atomic_write(study.folder / DONE, "w") as file:
                 file.write("")
-            for worker in crew:
-                worker.wait(5.0)
-            if not crew:
-                time.sleep(FAREWELL_S)
+            for worker in workers:
+                worker.child.wait(5.0)
+            if not workers:
+                time.sleep(CLOSING_S)
         finally:
-            for worker in crew:
-                worker.kill()
+            for worker in workers:
+                worker.child.kill()
             chief.stop()
 
 
-class _Worker:
-    """A worker's process, started again when something has killed it."""
+class _WorkerProcess:
+    """A worker in a process of its own, which is restarted if it was killed."""
 
-    def __init__(self, study: Study, trainer: Trainer, place: Place, n_workers: int) -> None:
-        self._arguments, self._place = (study, trainer, place), place
-        self._environment = _share(int(place.name.rpartition("-")[2]), n_workers)
-        self._starts = 0
-        self._child = self._start()
+    def __init__(
+        self, study: Study, trainer: Trainer, worker: WorkerConfig, environment: dict[str, str]
+    ) -> None:
+        self._arguments, self._environment = (study, trainer, worker), environment
+        self._name, self._starts = worker.name, 0
+        self.child = self._start()
 
     def _start(self) -> Child:
         self._starts += 1
         return Child(work, self._arguments, self._environment)
 
-    def keep_going(self) -> None:
-        """Start it again if it was killed; raise CsKerasError if it has failed."""
-        if self._child.exit_code is None:
+    def restart_if_killed(self) -> None:
+        """Restart the process if it was killed; raise CsKerasError if it failed, or is killed again and again."""
+        exit_code = self.child.exit_code
+        if exit_code is None or exit_code == 0:
             return
-        if self._child.exit_code > 0:
-            raise CsKerasError(self._child.error or f"{self._place.name} failed for an unknown reason.")
-        if self._child.exit_code < 0:
-            if self._starts >= MAX_STARTS:
-                raise CsKerasError(
-                    f"{self._place.name} was killed {self._starts} times, last by signal {-self._child.exit_code}; "
-                    "the same command goes on."
-                )
-            self._child = self._start()
-
-    def wait(self, seconds: float) -> None:
-        """Wait for its end, at most so long."""
-        self._child.wait(seconds)
-
-    def kill(self) -> None:
-        """End it now."""
-        self._child.kill()
+        if exit_code > 0:
+            raise CsKerasError(self.child.error or f"{self._name} failed for an unknown reason.")
+        if self._starts >= MAX_STARTS:
+            raise CsKerasError(
+                f"{self._name} was killed {self._starts} times, last by signal {-exit_code}; the same command "
+                "resumes."
+            )
+        self.child = self._start()
 
 
 def _share(number: int, n_workers: int) -> dict[str, str]:
-    """Return the environment that gives a worker one of the GPUs, or its part of the processor."""
+    """Return the environment that gives a worker one of the GPUs, or its share of the processor cores."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
     n_gpus = len(tf.config.list_physical_devices("GPU"))
     if n_gpus:
@@ -162,33 +166,33 @@ def _share(number: int, n_workers: int) -> dict[str, str]:
     return environment
 
 
-def _tell(study: Study, oracle: DurableOracle, told: set[str], progress: Progress) -> None:
-    """Report trials that have ended since, and keep the best one's settings on file."""
+def report_ended(study: Study, oracle: DurableOracle, logged: set[str], progress: Progress) -> None:
+    """Report trials that have ended and are not in `logged`, and write the best one's settings."""
     ended = list(oracle.end_order)
-    new = [trial for trial in ended if trial not in told]
+    new = [trial for trial in ended if trial not in logged]
     best = find_best(study, ended) if new else None
     if best is not None:
         write_best(study, best)
     for trial in new:
-        told.add(trial)
+        logged.add(trial)
         record = study.read_trial(trial)
         if record is None:
             continue
-        came_out = (
+        result = (
             f"{study.search.objective} {record.score:.4f}"
             if record.score is not None
             else f"failed, {record.cause}: {record.reason}"
         )
-        progress.log(f"trial {trial}: {came_out}; {standing(study, oracle).describe(study.search.objective)}")
-        log_trial(study, record)  # last: by this a search that goes on knows that all of it was told
+        progress.log(f"trial {trial}: {result}; {measure_progress(study, oracle).describe()}")
+        log_trial(study, record)  # last: a resumed search takes a logged trial for a reported one
 
 
 @contextlib.contextmanager
-def _alone(study: Study) -> Iterator[None]:
-    """Keep a study on disk to one chief; in a bucket nothing can.
+def _lock_study(study: Study) -> Iterator[None]:
+    """Reserve a study on disk for one chief; in a bucket that is impossible.
 
-    The lock has a folder of its own, since who takes one removes what killed writers have left in its folder and
-    below: in those of the trials, workers may be writing.
+    The lock has a folder of its own: taking a lock removes temporary files of killed processes in its folder and
+    below, and in the folders of trials workers may be writing.
     """
     folder = study.folder
     if is_remote(folder):

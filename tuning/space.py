@@ -1,4 +1,4 @@
-"""What a search varies: a model file's own space, as the user widens, narrows and fixes it."""
+"""Search spaces: the space of a model file, with the changes of a user."""
 
 import copy
 import fnmatch
@@ -14,7 +14,7 @@ from cs_keras.models import get_baseline, model_module
 from cs_keras.models.spec import Baseline
 from tuning.parameter import decoded, encoded, make_parameter, trial_values
 
-NO_SETTINGS = ("key", "procedure")  # what a baseline is, not how it is set
+NO_SETTINGS = ("key", "procedure")  # identify a baseline
 
 
 def settings_at(key: str, hyperparameters: HyperParameters) -> Baseline:
@@ -25,25 +25,25 @@ def settings_at(key: str, hyperparameters: HyperParameters) -> Baseline:
     key
         Model key.
     hyperparameters
-        Parameters it does not hold yet are registered with the model's own settings as defaults, so a new one gives
-        these: the point that the search starts from.
+        Values of parameters. Missing ones are registered with the model's own settings as defaults; an empty one
+        gives the point that the search starts from.
 
     Returns
     -------
     Baseline
-        Checked; sound parameters, input length, training and architecture together.
+        Validated settings of front end, input length, training and architecture.
 
     Raises
     ------
     ConfigError
-        When there is no such model, or the point lies where its settings forbid it.
+        When there is no such model, or the settings are invalid.
     """
     baseline = get_baseline(key)
     return config.replace(baseline, changes_at(baseline, hyperparameters))
 
 
 def changes_at(baseline: Baseline, hyperparameters: HyperParameters) -> dict[str, Any]:
-    """Return the nested changes of `baseline` that a point stands for, of settings its file does not search too."""
+    """Return the nested changes of `baseline` at a point, with those of parameters that a user added."""
     known = HyperParameters()
     model_module(baseline.key).search_space(known, baseline)
     changes = model_module(baseline.key).search_space(hyperparameters, baseline)
@@ -61,19 +61,19 @@ def make_space(
     Parameters
     ----------
     baseline
-        What the search starts from, fixed settings included.
+        Settings that the search starts from, with the fixed ones.
     overrides
-        By the path of a setting: a list of values to choose from, or a mapping of ``min`` and ``max`` with ``log``
-        or ``step``. A setting that the model's file does not search joins the space.
+        Path of a setting to a list of values, or to a mapping of ``min`` and ``max`` with ``log`` or ``step``. A
+        setting that the model's file does not search is added to the space.
     fixed
-        By the path of a setting: its one value. It leaves the space.
+        Path of a setting to its only value, which removes it from the space.
     only
-        Patterns, such as ``front_end.*``: other parameters stay as they are.
+        Patterns, such as ``front_end.*``: other parameters are fixed.
 
     Raises
     ------
     ConfigError
-        When a parameter or a setting does not exist, or cannot be searched like that.
+        When a parameter or a setting does not exist or cannot be searched, or nothing is left to search.
     """
     space = HyperParameters()
     changes = model_module(baseline.key).search_space(space, baseline)
@@ -101,7 +101,8 @@ def make_space(
 
 
 def to_space(parameters: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> HyperParameters:
-    """Return a space, as ``get_config()["space"]`` gives it, at a point; `from_config` spoils what it is given."""
+    """Return a space from the form of ``get_config()["space"]``, with values."""
+    # A copy, since `from_config` modifies its argument.
     return HyperParameters.from_config(copy.deepcopy({"space": list(parameters), "values": dict(values)}))
 
 
@@ -111,7 +112,7 @@ def searched(space: HyperParameters) -> list[str]:
 
 
 def parameters_of(space: HyperParameters, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a reader is told of a point: the values of searched parameters, where they are active."""
+    """Return the values of a point without those of fixed parameters."""
     names = set(searched(space))
     return {name: value for name, value in values.items() if name in names}
 
@@ -138,7 +139,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def split_overrides(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what of nested or flat `given` is to be searched, and what has one value, both by path.
+    """Split nested or flat settings into those to search and those with one value, both by path.
 
     A list, or a mapping with ``min`` and ``max``, is searched; anything else is a value.
     """
@@ -164,17 +165,17 @@ def _is_range(value: Any) -> bool:
 
 
 def _check_apart(path: str, changes: Mapping[str, Any], declared: Sequence[str]) -> None:
-    """Raise ConfigError where a setting is drawn together with others, by a parameter of another name."""
+    """Raise ConfigError for a setting that a parameter of another name sets together with others."""
     if path in dict(flatten(changes)):
         group = path.split(".")[0]
         related = sorted({name for name in declared if name.startswith(f"{group}.")})
         raise ConfigError(
-            f"{path} is not searched by itself; parameters that decide settings of {group!r}: {', '.join(related)}."
+            f"{path} cannot be searched on its own; parameters of {group!r}: {', '.join(related)}."
         )
 
 
 def _check_values(baseline: Baseline, space: HyperParameters, names: Iterable[str]) -> None:
-    """Raise ConfigError where a searched value can be no setting, or none of them has an effect."""
+    """Raise ConfigError where a value is no valid setting, or a parameter has no effect."""
     parameters = {parameter.name: parameter for parameter in space.space}
     for name in names:
         for parent in parameters[name].conditions:
@@ -185,13 +186,13 @@ def _check_values(baseline: Baseline, space: HyperParameters, names: Iterable[st
                 )
         for value in trial_values(parameters[name]):
             point = to_space(space.get_config()["space"], {**space.values, name: value})
-            for parameter in point.space:  # what is active by this value alone
+            for parameter in point.space:  # active for this value only
                 if point.is_active(parameter):
                     point.values.setdefault(parameter.name, parameter.default)
             try:
                 config.replace(baseline, changes_at(baseline, point))
             except (TypeError, ValueError) as error:
-                reason = str(error) if isinstance(error, ConfigError) else "that is no such setting."
+                reason = str(error) if isinstance(error, ConfigError) else "the setting is invalid."
                 raise ConfigError(f"{name} cannot be {value!r}: {reason}") from error
 
 

@@ -1,4 +1,4 @@
-"""A study: what is searched, kept in a folder that many processes may share, on disk or in a bucket."""
+"""A study: the record of a search in a folder that many processes may share, on disk or in a bucket."""
 
 import dataclasses
 import functools
@@ -18,14 +18,13 @@ from cs_keras.storage.location import Location, is_file
 TUNERS = ("random", "hyperband", "bayesian", "grid")
 DONE = "DONE"
 POINT = "point"  # the one parameter of a grid: the name of one of its points
-# What may be another when a study goes on: it decides how far to search, not what.
-BUDGET = ("max_trials", "max_epochs", "max_time_s")
-PLACES = ("dataset", "attributes")  # where data lie may be another as well: a digest says what they are
+BUDGET = ("max_trials", "max_epochs", "max_time_s")  # may change when a study is resumed
+LOCATIONS = ("dataset", "attributes")  # may change too: a digest identifies the data
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What a study searches, and how far.
+    """The settings of a search.
 
     Attributes
     ----------
@@ -36,16 +35,17 @@ class Search:
     objective
         ``val_loss``, ``val_overlap@K`` or ``val_ndcg@K``.
     max_trials, max_epochs, max_time_s
-        No trial is begun after so many trials, epochs in all of them together, or seconds of searching; 0 for
-        no limit.
+        Budgets: no trial is started after so many trials, epochs of all trials together, or seconds of searching; 0
+        for no limit.
     executions
-        Trainings of each trial, with seeds `seed`, ``seed + 1`` and so on; their mean is its score.
+        Trainings of each trial (Keras Tuner's ``executions_per_trial``), with seeds `seed`, ``seed + 1`` and so on;
+        their mean is its score.
     seed
-        Of the search, and of the trainings: trials differ in their settings, not in their luck.
+        Seed of the search and of the trainings: trials differ in their settings alone.
     prune_after
-        A trial that is no better than the mean predictor after so many epochs is given up; 0 for never.
+        Epochs after which a trial that is no better than the mean predictor is pruned; 0 for never.
     factor
-        Of hyperband: the share of trials, one in so many, that goes on with as many times the epochs.
+        Reduction factor of hyperband: one trial in so many is promoted, to as many times the epochs.
     """
 
     model: str
@@ -69,7 +69,7 @@ class Search:
         check_range("factor", self.factor, 2)
         if self.tuner in ("random", "bayesian") and not any(getattr(self, name) for name in BUDGET):
             raise ConfigError(
-                f"A {self.tuner} search has no end of its own: limit trials, epochs or time. Received: no limit."
+                f"A {self.tuner} search never ends by itself: limit trials, epochs or time. Received: no limit."
             )
 
     @property
@@ -80,24 +80,24 @@ class Search:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
-    """A study's folder, and what ``study.json`` in it says.
+    """A study's folder and the content of its ``study.json``.
 
     Attributes
     ----------
     folder
-        Shared by all processes of the study.
+        Folder or URL that all processes of the study share.
     search
-        What is searched.
+        Settings of the search.
     dataset, factors, data_digest
-        What on: folder or URL, name of its factors, and digest of both.
+        Folder or URL of the dataset, name of its factors, and digest of both.
     base
         Settings laid over the model's own, the same for all trials.
     space
         Search space, as ``keras_tuner.HyperParameters.get_config()["space"]`` gives it.
     points
-        Of a grid: the settings of every trial, nested, with the name that stands for each; empty for other tuners.
+        Nested settings of every trial of a grid by name; empty for other tuners.
     attributes
-        Options of ``cs-keras run-baselines`` by which trials get a table of attributes, if they do: name to values.
+        Options of ``cs-keras run-baselines`` for the table of attributes, if any: name to values.
     """
 
     folder: Location
@@ -115,11 +115,11 @@ class Study:
         return self.folder / "trials" / trial
 
     def is_done(self) -> bool:
-        """Tell whether the search has come to its end."""
+        """Return whether the search has ended."""
         return is_file(self.folder / DONE)
 
     def read_trial(self, trial: str) -> TrialRecord | None:
-        """Return the record of a trial that has ended, None for others."""
+        """Return the record of an ended trial, None for others."""
         folder = self.trial_folder(trial)
         return run_files.read_trial(folder) if is_file(folder / TRIAL_FILE) else None
 
@@ -140,7 +140,7 @@ class Study:
 
 
 def needs_search(study: Study) -> bool:
-    """Tell whether a study is new, was interrupted, or has ended on another budget than it has now."""
+    """Return whether a study is new, was interrupted, or ended on another budget than its present one."""
     if not study.is_done():
         return True
     begun = read_study(study.folder).search
@@ -148,13 +148,13 @@ def needs_search(study: Study) -> bool:
 
 
 def open_study(study: Study) -> None:
-    """Begin a study in its folder, or go on with the one that is there.
+    """Write a new study to its folder, or check that the folder holds the same one.
 
     Raises
     ------
     ConfigError
-        When the folder holds a study of something else; the message names the first difference. Budgets may differ,
-        and where data lie.
+        When the folder holds another study; the message names the first difference. Budgets and locations of data
+        may differ.
     StorageError
         When the folder cannot be read or written.
     """
@@ -163,7 +163,7 @@ def open_study(study: Study) -> None:
         begun = run_files.read_study(study.folder)
         for name in (field.name for field in dataclasses.fields(StudyRecord)):
             old, value = getattr(begun, name), getattr(study.record, name)
-            if name not in (*BUDGET, *PLACES) and old != value:
+            if name not in (*BUDGET, *LOCATIONS) and old != value:
                 raise ConfigError(
                     f"{study.folder} holds another study, whose {name} is {_short(old)}: give this one a "
                     f"folder of its own (--study). Received: {_short(value)}."

@@ -1,4 +1,4 @@
-"""One training of one trial of a search: judged by validation tracks alone, test tracks are not even predicted."""
+"""One training of one trial of a search, scored on validation tracks; test tracks are not even predicted."""
 
 import dataclasses
 import json
@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from cs_keras.data.attributes.table import Attributes, align
 from cs_keras.data.dataset import Dataset
-from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import ConfigError, CsKerasError, DataError
 from cs_keras.evaluation.objective import (
@@ -39,9 +38,10 @@ from cs_keras.run_files.names import (
 )
 from cs_keras.run_files.study import ExecutionOutcome, write_outcome
 from cs_keras.runs import digest, locked, write_npz
-from cs_keras.storage.location import Location, is_file
+from cs_keras.storage.location import Location, is_file, locate
 from cs_keras.storage.remote import configure
 from cs_keras.training.checkpoints import Epoch
+from cs_keras.training.executions import Execution
 from cs_keras.training.fit import DivergenceError, MemoryExhaustedError
 from cs_keras.training.losses import make_loss
 from pipelines.factors.fit import open_factors
@@ -58,58 +58,16 @@ from pipelines.training.targets import (
     open_extra_factors,
 )
 from pipelines.training.train import clean_up, run_procedure
+from pipelines.training.trial_trainer import TrialTrainer
 
-TOLD = ("val_loss", "val_overlap@10", "val_ndcg@50")  # of every trial, beside what the search is for
+METRICS = ("val_loss", "val_overlap@10", "val_ndcg@50")  # of every trial, besides the objective
 EXPLODED = 100.0  # times the mean predictor's loss
 
-Cause = Literal["diverged", "memory", "hopeless", "invalid", "crashed"]
+Cause = Literal["diverged", "memory", "pruned", "invalid", "crashed"]
 
 
 class TrialPrunedError(CsKerasError):
-    """A model does no better than predicting the mean."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Execution:
-    """One training of one trial.
-
-    Attributes
-    ----------
-    key
-        Model key.
-    changes
-        Nested settings laid over the model's own, seed included.
-    dataset, factors_name, reading, attributes
-        What to train on, and how it is read.
-    data_digest
-        Of these, as `check_search` gave it; None for whatever they are.
-    objective
-        Name of what the search is for.
-    prune_after
-        Give up a model that after this many epochs is no better than the mean predictor; 0 for never.
-    until
-        Stop after so many of its epochs; None for all.
-    continued
-        Folder of an execution of the same settings that stopped earlier, to go on from; None to start anew.
-    shared
-        Folder of work that trials share.
-    keep
-        Leave what a later execution needs to go on from this one.
-    """
-
-    key: str
-    changes: Mapping[str, Any]
-    dataset: Location
-    factors_name: str | None
-    reading: ReadConfig
-    attributes: AttributeFile | None
-    data_digest: str | None
-    objective: str
-    prune_after: int
-    until: int | None
-    continued: Path | None
-    shared: Path
-    keep: bool
+    """A model is no better than the mean predictor."""
 
 
 def check_search(
@@ -120,7 +78,7 @@ def check_search(
     objective: str,
     attributes: AttributeFile | None = None,
 ) -> str:
-    """Return the digest of the data that a search is on; raise CsKerasError where no trial could be run."""
+    """Return the digest of the data of a search; raise CsKerasError where no trial could be trained."""
     data, run = Dataset(dataset), resolve(key, changes)
     given = _read(attributes, data)
     require_inputs([run], data.tracks, given)
@@ -132,7 +90,7 @@ def check_search(
 
 
 def _digest(task: Task) -> str:
-    """Return the digest of all that a trial learns from."""
+    """Return the digest of all data that a trial is trained on."""
     more = [extra.digest for extra in task.extra] + ([task.attributes.digest] if task.attributes else [])
     return digest([task.data_digest, *more]) if more else task.data_digest
 
@@ -141,8 +99,10 @@ def _read(attributes: AttributeFile | None, dataset: Dataset) -> Attributes | No
     return align(attributes.read(), dataset.tracks.ids, str(dataset.folder)) if attributes else None
 
 
-def run_execution(execution: Execution, folder: Path, progress: Progress | None = None) -> None:
-    """Train, measure and leave ``outcome.json``, unless it is there; an interrupted training goes on.
+def run_execution(
+    execution: Execution, trainer: TrialTrainer, folder: Path, progress: Progress | None = None
+) -> None:
+    """Train, evaluate and write ``outcome.json`` unless it exists, resuming an interrupted training.
 
     The outcome of a training that came to its end holds its ``metrics``, ``epochs``, ``best_epoch`` and
     ``seconds``; that of one that did not, its ``cause`` and ``reason``. Both hold ``n_weights``.
@@ -150,23 +110,24 @@ def run_execution(execution: Execution, folder: Path, progress: Progress | None 
     Raises
     ------
     CsKerasError
-        When dataset or folder fail, which says nothing about the trial.
+        When the dataset cannot be read or the folder not be written, which is no failure of the trial.
     """
     progress = progress or SilentProgress()
-    configure(execution.reading.remote)
+    configure(trainer.reading.remote)
     with locked(folder, lambda: progress.log(f"waiting for another process that works on {folder}")):
         if not (folder / OUTCOME_FILE).exists():
             _take_over(execution.continued, folder)
-            write_outcome(folder, _run(execution, folder, progress))
+            write_outcome(folder, _run(execution, trainer, folder, progress))
         if not execution.keep:
             clean_up(folder)
 
 
-def _run(execution: Execution, folder: Path, progress: Progress) -> ExecutionOutcome:
-    """Return the outcome; what is wrong with the data is raised, what is wrong with the trial is told."""
-    dataset = Dataset(execution.dataset, execution.reading)
-    factors = open_factors(execution.dataset, dataset.tracks, execution.factors_name)
-    given = _read(execution.attributes, dataset)
+def _run(execution: Execution, trainer: TrialTrainer, folder: Path, progress: Progress) -> ExecutionOutcome:
+    """Return the outcome: failures of the trial are outcomes too, errors of the data are raised."""
+    location = locate(trainer.dataset)
+    dataset = Dataset(location, trainer.reading)
+    factors = open_factors(location, dataset.tracks, trainer.factors_name)
+    given = _read(trainer.attributes, dataset)
     n_weights = None
     try:
         run = resolve(execution.key, execution.changes)
@@ -174,10 +135,10 @@ def _run(execution: Execution, folder: Path, progress: Progress) -> ExecutionOut
         return _failure("invalid", error, n_weights)
     extra = open_extra_factors(dataset, factors, run.training)
     task = make_task(dataset, factors, run.train_fraction, given, extra)
-    if execution.data_digest not in (None, _digest(task)):
+    if trainer.data_digest not in (None, _digest(task)):
         raise DataError(
-            f"{execution.dataset} with its factors and attributes is not what the study was begun on: give each "
-            "worker the same, and a study of other data a folder of its own."
+            f"{trainer.dataset} with its factors and attributes is not the data of the study: give each worker the "
+            "same, and a study of other data a folder of its own."
         )
     try:
         n_weights = _count_weights(run, task)
@@ -198,7 +159,7 @@ def _run(execution: Execution, folder: Path, progress: Progress) -> ExecutionOut
 _CAUSES: dict[type[Exception], Cause] = {
     DivergenceError: "diverged",
     MemoryExhaustedError: "memory",
-    TrialPrunedError: "hopeless",
+    TrialPrunedError: "pruned",
 }
 
 
@@ -231,7 +192,7 @@ def _train(
     per_query = measure_objective(goal, validation, predicted, scaled)
     write_npz(folder / VALIDATION_FILE, per_query=per_query)
     metrics = {goal.name: float(np.nanmean(per_query))}
-    for other in map(parse_objective, TOLD):
+    for other in map(parse_objective, METRICS):
         if other != goal and _can_be_measured(other, validation):
             metrics[other.name] = float(np.nanmean(measure_objective(other, validation, predicted, scaled)))
     fitted = trained.fitted

@@ -27,7 +27,7 @@ def be_chief(environment: Mapping[str, str], study: Any, trainer: Any, epochs: i
 
     _prepare(environment)
     open_study(study)
-    search(study, trainer, epochs, team, SilentProgress(), lambda standing: None)
+    search(study, trainer, epochs, team, SilentProgress(), lambda progress: None)
 
 
 def be_worker(environment: Mapping[str, str], study: Any, trainer: Any, place: Any) -> None:

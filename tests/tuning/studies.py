@@ -7,7 +7,7 @@ from typing import Any
 from cs_keras.config import parse_overrides
 from cs_keras.runs import read_json
 from cs_keras.storage.location import Location
-from tuning.plan import make_plan
+from tuning.plan import plan_search
 from tuning.study import Search, Study
 
 UPSTREAM = r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning"  # in Keras Tuner
@@ -26,7 +26,7 @@ def make_study(
 ) -> Study:
     """Return a study of two settings, or of others."""
     search = Search(MODEL, **{"tuner": tuner, "max_trials": 6 if tuner != "hyperband" else 0, **wishes})
-    plan = make_plan(search, sets, {}, only)
+    plan = plan_search(search, sets, {}, only)
     return Study(folder, search, "dataset", "wmf", "d" * 64, plan.base, plan.space, plan.points)
 
 

@@ -23,7 +23,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "set without a value": (("--set", "nonsense"), 1, "Expected NAME=VALUE"),
     "set out of range": (("--set", "model.dropout=[0.1, 7.0]"), 1, "model.dropout cannot be 7.0"),
     "nothing left": (("--only", "nonsense.*"), 1, "Nothing is left to search of bot"),
-    "empty grid": (("--tuner", "grid"), 1, "A grid search needs to know what to combine"),
+    "empty grid": (("--tuner", "grid"), 1, "A grid search needs values to combine"),
     "grid of a range": (
         ("--tuner", "grid", "--set", "training.learning_rate={min=1e-4, max=1e-2}"),
         1,
@@ -32,7 +32,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unknown grid": (("--grid", "nonsense"), 1, "There is no grid file nonsense"),
     "grid of another model": (("--grid", "thesis-cnn"), 1, "Unknown setting 'model.batch_norm'"),
     "unknown tuner": (("--tuner", "genetic"), 2, "'genetic' is not one of"),
-    "no end": (("--max-trials", "0"), 1, "A random search has no end of its own"),
+    "no end": (("--max-trials", "0"), 1, "A random search never ends by itself"),
     "no number": (("--max-trials", "many"), 2, "'many' is not a valid integer"),
     "no time": (("--max-time", "soon"), 1, "--max-time takes a number with s, m, h or d, such as 90m"),
     "unknown objective": (("--objective", "accuracy"), 1, "The objective must be val_loss, or val_overlap@K"),
@@ -77,7 +77,7 @@ def test_a_model_a_dataset_or_a_file_that_is_not_there(
         (("tune", "bot", demo, "--config", tmp_path / "no.toml"), "no.toml"),
         (
             ("tune", "cnn-bn", demo, "--grid", tmp_path / "grid.toml"),
-            "extra_factors are of the data and cannot be",
+            "extra_factors belong to the data and cannot be",
         ),
     ):
         assert run(*arguments) == 1

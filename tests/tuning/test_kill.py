@@ -27,8 +27,8 @@ from tests.tuning.processes import (
 )
 from tests.tuning.studies import make_study, records, results, without_clocks
 from tests.tuning.trainers import Rehearsal, epochs_trained, lines
-from tuning.search import Team
-from tuning.worker import Place
+from tuning.search import WorkerPool
+from tuning.worker import WorkerConfig
 
 pytestmark = pytest.mark.slow
 Found = dict[str, dict[str, Any]]
@@ -47,8 +47,8 @@ def rehearse(processes: Company, folder: Path, tuner: str) -> Found:
     """Search without a disturbance and return what came out."""
     study, trainer = make_study(folder / "study", tuner, **WISHES[tuner]), Rehearsal(folder, EPOCHS[tuner])
     address = free_address()
-    chief = processes.chief(study, trainer, Team(0, address))
-    finish(chief, processes.worker(study, trainer, Place("worker", address)))
+    chief = processes.chief(study, trainer, WorkerPool(0, address))
+    finish(chief, processes.worker(study, trainer, WorkerConfig("worker", address)))
     return results(folder / "study")
 
 
@@ -102,7 +102,7 @@ def test_killed_at_random_moments_it_ends_like_an_undisturbed_one(
 ) -> None:
     chance, folder = random.Random(seed), tmp_path / "study"
     study, trainer = make_study(folder, tuner, **WISHES[tuner]), Rehearsal(tmp_path, EPOCHS[tuner], 0.1)
-    team, place = Team(0, address), Place("worker", address)
+    team, place = WorkerPool(0, address), WorkerConfig("worker", address)
     both = {"chief": processes.chief(study, trainer, team), "worker": processes.worker(study, trainer, place)}
     for _ in range(N_KILLS):
         time.sleep(chance.uniform(0.05, 1.2))
@@ -129,16 +129,16 @@ def test_a_killed_training_goes_on_after_its_last_epoch(
     undisturbed: Undisturbed, processes: Company, address: str, tmp_path: Path
 ) -> None:
     study, trainer = make_study(tmp_path / "study", max_trials=6), Rehearsal(tmp_path, 3, 0.3)
-    chief = processes.chief(study, trainer, Team(0, address))
-    worker = processes.worker(study, trainer, Place("worker", address))
+    chief = processes.chief(study, trainer, WorkerPool(0, address))
+    worker = processes.worker(study, trainer, WorkerConfig("worker", address))
     wait_until(lambda: "0002 execution-0 epoch 2" in lines(tmp_path), chief, worker)
     kill(worker)
     kill(chief)
     half_written = study.folder / "trials/0002/execution-0/.weights.12345678.tmp"
     half_written.touch()
     quick = Rehearsal(tmp_path, 3)
-    chief = processes.chief(study, quick, Team(0, address))
-    finish(chief, processes.worker(study, quick, Place("worker", address)))
+    chief = processes.chief(study, quick, WorkerPool(0, address))
+    finish(chief, processes.worker(study, quick, WorkerConfig("worker", address)))
     assert results(study.folder) == undisturbed("random")
     interruptions = {trial: record["interruptions"] for trial, record in records(study.folder).items()}
     assert interruptions == {f"000{n}": ["epoch 2"] if n == 2 else [] for n in range(6)}
@@ -150,7 +150,7 @@ def test_a_chief_keeps_its_workers_alive_and_they_end_with_it(
     undisturbed: Undisturbed, processes: Company, tmp_path: Path
 ) -> None:
     study, trainer = make_study(tmp_path / "study", max_trials=6), Rehearsal(tmp_path, 3, 0.2)
-    chief = processes.chief(study, trainer, Team(1))
+    chief = processes.chief(study, trainer, WorkerPool(1))
     wait_until(lambda: "0001 execution-0 epoch 1" in lines(tmp_path), chief)
     (worker,) = children(chief.pid)
     os.kill(worker, signal.SIGKILL)
@@ -160,7 +160,7 @@ def test_a_chief_keeps_its_workers_alive_and_they_end_with_it(
     assert second != worker and len(family) == 2
     kill(chief)
     wait_until(lambda: not any(map(is_running, family)))
-    finish(processes.chief(study, trainer, Team(1)))
+    finish(processes.chief(study, trainer, WorkerPool(1)))
     assert results(study.folder) == undisturbed("random")
 
 
@@ -168,11 +168,11 @@ def test_the_trial_of_a_lost_worker_goes_to_another(
     undisturbed: Undisturbed, processes: Company, address: str, tmp_path: Path
 ) -> None:
     study, trainer = make_study(tmp_path / "study", max_trials=6), Rehearsal(tmp_path, 3, 0.3)
-    early = processes.worker(study, trainer, Place("early", address))
+    early = processes.worker(study, trainer, WorkerConfig("early", address))
     time.sleep(1)
-    chief = processes.chief(study, trainer, Team(0, address, SHORT_LEASE_S))
+    chief = processes.chief(study, trainer, WorkerPool(0, address, SHORT_LEASE_S))
     wait_until(lambda: "0001 execution-0 epoch 2" in lines(tmp_path), chief, early)
-    late = processes.worker(study, trainer, Place("late", address))
+    late = processes.worker(study, trainer, WorkerConfig("late", address))
     wait_until(lambda: len({line.split()[0] for line in lines(tmp_path)}) > 2, chief, late)
     kill(early)
     finish(chief, late)
@@ -187,8 +187,8 @@ def test_two_workers_that_start_at_once_do_the_trials_of_one(
     undisturbed: Undisturbed, processes: Company, address: str, tmp_path: Path
 ) -> None:
     study, trainer = make_study(tmp_path / "study", max_trials=6), Rehearsal(tmp_path, 3, 0.2)
-    workers = [processes.worker(study, trainer, Place(name, address)) for name in ("one", "other")]
-    finish(processes.chief(study, trainer, Team(0, address)), *workers)
+    workers = [processes.worker(study, trainer, WorkerConfig(name, address)) for name in ("one", "other")]
+    finish(processes.chief(study, trainer, WorkerPool(0, address)), *workers)
     assert results(study.folder) == undisturbed("random")
     assert {record["worker"] for record in records(study.folder).values()} == {"one", "other"}
 
@@ -199,12 +199,12 @@ def test_a_search_in_a_bucket_goes_on_where_its_chief_was_killed(
     with emulator() as port, reached_through(port):
         study = make_study(locate(f"gs://{BUCKET}/study"), max_trials=6)
         there = {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}"}
-        trainer, place = Rehearsal(tmp_path, 3, 0.1), Place("worker", address, tmp_path / "work")
-        chief = processes.chief(study, trainer, Team(0, address), **there)
+        trainer, place = Rehearsal(tmp_path, 3, 0.1), WorkerConfig("worker", address, tmp_path / "work")
+        chief = processes.chief(study, trainer, WorkerPool(0, address), **there)
         worker = processes.worker(study, trainer, place, **there)
         wait_until(lambda: "0002 execution-0 epoch 1" in lines(tmp_path), chief, worker)
         kill(chief)
-        finish(processes.chief(study, trainer, Team(0, address), **there), worker)
+        finish(processes.chief(study, trainer, WorkerPool(0, address), **there), worker)
         assert study.is_done()
         found = {trial: study.read_trial(trial) for trial in undisturbed("random")}
         assert without_clocks(found) == undisturbed("random")

@@ -151,7 +151,7 @@ def test_the_trial_of_a_lost_worker_goes_to_the_next_that_asks(tmp_path: Path) -
     oracle = make_oracle(study, EPOCHS)
     assert [ask(oracle, worker) for worker in ("lost", "well")] == ["0000", "0001"]
     values = read_plan(study.trial_folder("0000")).values
-    oracle.take_back("0000")
+    oracle.reassign("0000")
     oracle = make_oracle(study, EPOCHS)  # the chief is killed on top of it
     assert ask(oracle, "other") == "0000"
     assert read_plan(study.trial_folder("0000")).values == values
@@ -166,7 +166,7 @@ def test_the_last_trials_are_waited_for_in_case_their_workers_are_lost(tmp_path:
     assert ask(oracle, "lost") == "0000"
     assert oracle.create_trial("well").status == "IDLE"
     assert not oracle.is_exhausted
-    oracle.take_back("0000")
+    oracle.reassign("0000")
     assert ask(oracle, "well") == "0000"
 
 
@@ -175,7 +175,7 @@ def test_a_trial_that_loses_one_worker_after_another_has_failed(tmp_path: Path) 
     oracle = make_oracle(study, EPOCHS)
     for n in range(6):
         assert ask(oracle, f"worker-{n}") == "0000"
-        oracle.take_back("0000")
+        oracle.reassign("0000")
         oracle = make_oracle(study, EPOCHS)
     record = records(tmp_path)["0000"]
     assert (record["status"], record["cause"]) == ("failed", "lost")

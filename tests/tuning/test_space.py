@@ -11,7 +11,7 @@ from cs_keras import config
 from cs_keras.config import parse_overrides
 from cs_keras.errors import ConfigError
 from cs_keras.models import get_baseline
-from tuning.plan import Plan, make_plan
+from tuning.plan import SearchPlan, plan_search
 from tuning.space import (
     changes_at,
     flatten,
@@ -25,17 +25,19 @@ from tuning.space import (
 from tuning.study import Search
 
 
-def plan(key: str, *sets: str, fixes: Mapping[str, Any] | None = None, only: tuple[str, ...] = ()) -> Plan:
-    return make_plan(Search(key), parse_overrides(sets), fixes or {}, only)
+def plan(
+    key: str, *sets: str, fixes: Mapping[str, Any] | None = None, only: tuple[str, ...] = ()
+) -> SearchPlan:
+    return plan_search(Search(key), parse_overrides(sets), fixes or {}, only)
 
 
-def parameters(planned: Plan) -> dict[str, Any]:
+def parameters(planned: SearchPlan) -> dict[str, Any]:
     """Return the searched parameters by their names."""
     space = to_space(planned.space, {})
     return {p.name: p for p in space.space if p.name in searched(space)}
 
 
-def settings(key: str, planned: Plan, **values: Any) -> Any:
+def settings(key: str, planned: SearchPlan, **values: Any) -> Any:
     """Return the settings at the point that differs from the first one in `values`."""
     start = config.replace(get_baseline(key), planned.base)
     space = to_space(planned.space, {})
@@ -129,19 +131,19 @@ WRONG = {
     "training.nonsense=[1, 2]": "There is no setting 'training.nonsense' of cnn. Settings: model.filters, ",
     "procedure=['codebook', 'triplet']": "There is no setting 'procedure' of cnn.",
     "model=[1, 2]": "model is a group of settings of cnn",
-    "model.pool_frames=[[2, 2], [4, 4]]": "model.pool_frames is not searched by itself; parameters .* model.pools",
+    "model.pool_frames=[[2, 2], [4, 4]]": "model.pool_frames cannot be searched on its own; .* model.pools",
     "model.filters=[]": "model.filters cannot be searched like that: expected at least two values, or fix it",
     "model.filters=[8, 8]": "expected at least two values, or fix it. Received: \\[8, 8\\]",
     "model.filters=['a', 8]": "model.filters cannot be searched like that: .*Received: \\['a', 8\\]",
     "model.filters=[0, 8]": "model.filters cannot be 0: model.filters must be at least 1",
-    "model.dense=[512, 1024]": "model.dense cannot be 512: that is no such setting",
+    "model.dense=[512, 1024]": "model.dense cannot be 512: the setting is invalid",
     "training.batch_size=['a', 'b']": "training.batch_size cannot be 'a': .* must be a whole number",
     "training.loss=['mse', 'huber']": "training.loss cannot be 'huber': training.loss must be one of mse, unit_mse",
     "training.patience={min=-3, max=4}": "training.patience cannot be -3: training.patience must be at least 0",
     "training.learning_rate={min=1, max=0}": "expected min below max",
     "training.learning_rate={min=0, max=1, log=true}": "training.learning_rate cannot be searched like that",
     "training.learning_rate={min='a', max=1}": "training.learning_rate cannot be searched like that",
-    "training.learning_rate={min=0.1, max=1, steps=3}": "expected of a range only min, max, log, step",
+    "training.learning_rate={min=0.1, max=1, steps=3}": "a range may have only min, max, log, step",
     "training.batch_size={min=8, max=24, step=0}": "expected step above 0",
 }
 

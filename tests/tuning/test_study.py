@@ -17,14 +17,14 @@ from pipelines.training.run_config import resolve
 from reports.study.reading import read_study as read_report
 from tests.tuning.studies import UPSTREAM, grid_study, make_study, records
 from tests.tuning.test_oracles import EPOCHS, ask, search
-from tuning.hparams import is_logged
+from tuning.grid import find_grid
 from tuning.oracles import make_oracle
-from tuning.plan import find_grid, make_plan
+from tuning.plan import plan_search
+from tuning.progress import measure_progress
 from tuning.records import issue_plan, note_start, settings_of
-from tuning.search import Team, _tell
+from tuning.results import find_best, is_logged, to_toml, write_best
+from tuning.search import WorkerPool, report_ended
 from tuning.study import DONE, Search, Study, needs_search, open_study, read_study
-from tuning.view import standing
-from tuning.winner import find_best, to_toml, write_best
 
 pytestmark = pytest.mark.filterwarnings(UPSTREAM)
 
@@ -120,8 +120,8 @@ def test_a_folder_that_is_no_study_is_reported_in_one_sentence(
     ("wish", "expected"),
     [
         ({"tuner": "genetic"}, "tuner must be one of random, hyperband, bayesian, grid"),
-        ({"max_trials": 0}, "A random search has no end of its own: limit trials, epochs or time"),
-        ({"tuner": "bayesian", "max_trials": 0}, "A bayesian search has no end of its own"),
+        ({"max_trials": 0}, "A random search never ends by itself: limit trials, epochs or time"),
+        ({"tuner": "bayesian", "max_trials": 0}, "A bayesian search never ends by itself"),
         ({"max_trials": -1}, "max_trials must be at least 0"),
         ({"executions": 0}, "executions must be at least 1"),
         ({"factor": 1}, "factor must be at least 2"),
@@ -136,9 +136,9 @@ def test_a_search_that_cannot_be_is_refused(wish: dict[str, Any], expected: str)
 
 def test_a_lease_outlives_two_signs_of_life() -> None:
     with pytest.raises(ConfigError, match=r"--lease must be at least 4\.0. Received: 1\.0"):
-        Team(lease_s=1.0)
+        WorkerPool(lease_s=1.0)
     with pytest.raises(ConfigError, match="--workers must be at least 0"):
-        Team(workers=-1)
+        WorkerPool(n_workers=-1)
 
 
 def test_the_best_is_the_highest_or_lowest_and_the_first_of_equals(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_reports_read_what_a_search_leaves(tmp_path: Path) -> None:
         report = read_report(tmp_path / name)
         assert not report.left_out
         assert len(report.trials) == len(records(tmp_path / name)) > 1
-        _tell(study, make_oracle(study, EPOCHS), set(), Listener())  # TensorBoard takes them, too
+        report_ended(study, make_oracle(study, EPOCHS), set(), Listener())  # TensorBoard takes them, too
     assert records(tmp_path / "grid")["0001"]["parameters"] == {
         "model.dense": "[8, 8]",
         "model.scaling": "log",
@@ -227,7 +227,7 @@ def test_reports_read_what_a_search_leaves(tmp_path: Path) -> None:
 
 def thesis_study(folder: Path) -> Study:
     wish = Search("cnn", "grid", max_trials=0)
-    plan = make_plan(wish, {}, {}, (), find_grid("thesis-cnn"))
+    plan = plan_search(wish, {}, {}, (), find_grid("thesis-cnn"))
     return Study(folder, wish, "dataset", "wmf", "d" * 64, plan.base, plan.space, plan.points)
 
 
@@ -249,16 +249,16 @@ def test_reports_of_a_search(tmp_path: Path) -> None:
     oracle = make_oracle(study, EPOCHS)
     search(oracle, fails=lambda trial: trial == "0001", at_most=2)
     listener, reported = Listener(), set[str]()
-    _tell(study, oracle, reported, listener)
+    report_ended(study, oracle, reported, listener)
     score = records(tmp_path)["0000"]["score"]
     assert [line.partition("; ")[0] for line in listener.lines] == [
         f"trial 0000: val_overlap@10 {score:.4f}",
         "trial 0001: failed, diverged: it grew",
     ]
     line = f"1 done, 1 failed; best val_overlap@10 {score:.4f} (trial 0000); 0:00 so far, about 0:00 left"
-    assert standing(study, oracle).describe(study.search.objective) == line
+    assert measure_progress(study, oracle).describe() == line
     assert reported == {"0000", "0001"} and (tmp_path / "best.toml").exists()
     assert {path.name for path in (tmp_path / "hparams").iterdir()} == reported
     assert [is_logged(study, trial) for trial in ("0000", "0001", "0002")] == [True, True, False]
     assert ask(oracle) == "0002"
-    assert "running 0002" in standing(study, oracle).describe("val_loss")
+    assert "running 0002" in measure_progress(study, oracle).describe()

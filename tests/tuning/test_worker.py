@@ -15,7 +15,7 @@ from tuning import worker
 from tuning.chief import Chief
 from tuning.oracles import make_oracle
 from tuning.study import DONE, Study, open_study
-from tuning.worker import Place, work
+from tuning.worker import WorkerConfig, work
 
 pytestmark = pytest.mark.filterwarnings(UPSTREAM)
 
@@ -35,7 +35,7 @@ def search_here(study: Study, trainer: Rehearsal, **place: Any) -> dict[str, dic
     chief = Chief(make_oracle(study, trainer.epochs), 60.0)
     address = chief.start("127.0.0.1:0")
     try:
-        work(study, trainer, Place("here", address, **place))
+        work(study, trainer, WorkerConfig("here", address, **place))
         assert chief.is_over()
     finally:
         chief.stop()
@@ -55,9 +55,9 @@ def test_a_trial_is_the_mean_of_its_executions(tmp_path: Path) -> None:
 
 
 FAILURES = {
-    "killed": ("crashed", "its process ended 3 times without a word, with exit status -9", 3),
+    "killed": ("crashed", "its process ended 3 times without an error message, exit status -9", 3),
     "raises": ("crashed", "ZeroDivisionError: no such luck", 1),
-    "hopeless": ("hopeless", "it does not learn", 1),
+    "pruned": ("pruned", "it does not learn", 1),
 }
 
 
@@ -103,23 +103,27 @@ def test_a_chief_that_is_gone_is_reported_in_one_sentence(
     monkeypatch.setattr(worker, "ANSWER_S", 0.2)
     study = make_study(tmp_path / "study")
     with pytest.raises(
-        StorageError, match=f"^The chief at {address} has not answered for 0 seconds; a worker"
+        StorageError, match=f"^The chief at {address} has not answered for 0 seconds; start this worker"
     ):
-        work(study, Rehearsal(tmp_path), Place("here", address, patience_s=0.3))
+        work(study, Rehearsal(tmp_path), WorkerConfig("here", address, patience_s=0.3))
     write_json(study.folder / DONE, {})
-    work(study, Rehearsal(tmp_path), Place("here", address))  # the search is over: nothing is wrong
+    work(study, Rehearsal(tmp_path), WorkerConfig("here", address))  # the search is over: nothing is wrong
 
 
 def test_a_chief_that_is_lost_in_the_middle_of_a_trial_is_reported_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(worker, "ANSWER_S", 0.2)
-    monkeypatch.setattr(worker, "BEAT_S", 0.1)
+    monkeypatch.setattr(worker, "HEARTBEAT_S", 0.1)
     study = make_study(tmp_path / "study")
     open_study(study)
     chief = Chief(make_oracle(study, 2), 60.0)
     monkeypatch.setattr(chief.oracle, "get_trial", lambda trial: chief.stop())
     with pytest.raises(StorageError, match="has not answered for 0 seconds"):
-        work(study, Rehearsal(tmp_path, epoch_s=30.0), Place("here", chief.start("127.0.0.1:0"), None, 0.3))
+        work(
+            study,
+            Rehearsal(tmp_path, epoch_s=30.0),
+            WorkerConfig("here", chief.start("127.0.0.1:0"), None, 0.3),
+        )
     assert "Traceback" not in capfd.readouterr().err
     assert epochs_trained(tmp_path) == {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cs_keras.run_files.names import OUTCOME_FILE
-from tuning.order import Order
+from cs_keras.training.executions import Execution
 
 LEDGER = "ledger.txt"
 
@@ -29,23 +29,23 @@ class Rehearsal:
     epochs: int = 2
     epoch_s: float = 0.02
 
-    def __call__(self, order: Order, folder: Path) -> None:
+    def __call__(self, execution: Execution, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / OUTCOME_FILE).exists():
-                replace(folder / OUTCOME_FILE, json.dumps(self.train(order, folder)))
+                replace(folder / OUTCOME_FILE, json.dumps(self.train(execution, folder)))
 
-    def train(self, order: Order, folder: Path) -> dict[str, Any]:
+    def train(self, execution: Execution, folder: Path) -> dict[str, Any]:
         """Return the outcome."""
-        last = order.until or self.epochs
-        first = max(epochs_of(folder), epochs_of(order.continued))
+        last = execution.until or self.epochs
+        first = max(epochs_of(folder), epochs_of(execution.continued))
         for epoch in range(first + 1, last + 1):
             time.sleep(self.epoch_s)
             self.note(folder, f"epoch {epoch}")
             (folder / "checkpoint" / f"epoch-{epoch:05d}").mkdir(parents=True, exist_ok=True)
-        score = score_of(order.changes, last)
-        metrics = {order.objective: score, "val_loss": 1 - score}
+        score = score_of(execution.changes, last)
+        metrics = {execution.objective: score, "val_loss": 1 - score}
         return {
             "metrics": metrics,
             "epochs": last,
@@ -61,7 +61,7 @@ class Rehearsal:
 
 @dataclasses.dataclass(frozen=True)
 class Troubled(Rehearsal):
-    """A rehearsal that fails: ``killed``, ``raises``, ``hopeless``, or by ``data``, which is not its fault.
+    """A rehearsal that fails: ``killed``, ``raises``, ``pruned``, or by ``data``, which is not its fault.
 
     `trials` are those that fail, and `times` how often each does.
     """
@@ -70,7 +70,7 @@ class Troubled(Rehearsal):
     trials: tuple[str, ...] = ("0001",)
     times: int = 1000
 
-    def train(self, order: Order, folder: Path) -> dict[str, Any]:
+    def train(self, execution: Execution, folder: Path) -> dict[str, Any]:
         if folder.parent.name in self.trials and self.count(folder) <= self.times:
             if self.how == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -80,8 +80,8 @@ class Troubled(Rehearsal):
                 raise DataError("The dataset has changed.")
             if self.how == "raises":
                 raise ZeroDivisionError("no such luck\nand more")
-            return {"cause": "hopeless", "reason": "it does not learn", "n_weights": 7}
-        return super().train(order, folder)
+            return {"cause": "pruned", "reason": "it does not learn", "n_weights": 7}
+        return super().train(execution, folder)
 
     def count(self, folder: Path) -> int:
         """Return how often this training was begun, this time included."""

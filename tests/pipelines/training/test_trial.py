@@ -15,8 +15,10 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, CsKerasError, DataError
 from cs_keras.runs import read_json, read_npz
+from cs_keras.training.executions import Execution
 from pipelines.training.attribute_files import AttributeFile
-from pipelines.training.trial import Execution, check_search, run_execution
+from pipelines.training.trial import check_search, run_execution
+from pipelines.training.trial_trainer import TrialTrainer
 
 EPOCHS = 4
 OBJECTIVE = "val_ndcg@3"  # there are four validation tracks, and many playlists
@@ -35,7 +37,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def execution(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> Execution:
+def execution(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> tuple[Execution, TrialTrainer]:
     """Return a training that takes a few seconds; ``changes`` are laid over its settings."""
     changes = config.merge(CHANGES.get(key, {}), wishes.pop("changes", {}))
     given: dict[str, Any] = {
@@ -45,16 +47,15 @@ def execution(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> E
         "continued": None,
         "shared": folder.parent,
         "keep": False,
-        "attributes": None,
-        "data_digest": None,
         **wishes,
     }
-    return Execution(key, changes, data, None, ReadConfig(), **given)
+    own = {name: given.pop(name, None) for name in ("attributes", "data_digest")}
+    return Execution(key, changes, **given), TrialTrainer(str(data), None, ReadConfig(), **own)
 
 
 def outcome(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> dict[str, Any]:
     """Train and return what is left, without what a clock decides."""
-    run_execution(execution(data, folder, key, **wishes), folder)
+    run_execution(*execution(data, folder, key, **wishes), folder)
     left = dict(read_json(folder / "outcome.json"))
     left.pop("seconds", None)
     return left
@@ -100,7 +101,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
     "learns too fast": ({"training": {"learning_rate": 1e6}}, "diverged", "Training diverged"),
     "learns nothing": (
         {"training": {"learning_rate": 1e-12}},
-        "hopeless",
+        "pruned",
         "After epoch 2 the best validation",
     ),
     "out of range": ({"model": {"dropout": 2.0}}, "invalid", "model.dropout must be 0 to 0.95"),
@@ -146,7 +147,7 @@ def test_a_killed_training_ends_like_an_undisturbed_one(
 ) -> None:
     folder = tmp_path / "execution"
     training = multiprocessing.get_context("spawn").Process(
-        target=run_execution, args=(execution(demo, folder), folder)
+        target=run_execution, args=(*execution(demo, folder), folder)
     )
     training.start()
     deadline = time.monotonic() + 120
@@ -203,7 +204,7 @@ def test_a_table_of_attributes_is_a_part_of_what_is_searched_on(demo: Path, tmp_
         "data_digest": digest,
         "changes": {"model": {"dense": [4]}, "training": {"epochs": 2}},
     }
-    with pytest.raises(DataError, match="is not what the study was begun on"):
+    with pytest.raises(DataError, match="is not the data of the study"):
         outcome(demo, tmp_path / "wrong", "attributes", attributes=tables[1], **wishes)
     with pytest.raises(DataError):  # no failure of the trial's
         nothing = AttributeFile(tmp_path / "nothing.npz", {})

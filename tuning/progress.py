@@ -1,40 +1,38 @@
-"""What a person sees of a search: a table that changes on a terminal, a line for each ended trial in a log."""
+"""The progress of a search: for a table on a terminal, or a line in a log."""
 
 import dataclasses
 
 from tuning.oracles import DurableOracle
+from tuning.results import find_best
 from tuning.study import Study
-from tuning.winner import find_best
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
-    """How far a search has come.
+class SearchProgress:
+    """The progress of a search.
 
     Attributes
     ----------
-    running, done, failed
-        Trials.
+    running
+        Trials that are being trained.
+    done, failed
+        Numbers of trials that completed and failed.
     best
-        Score of the best so far, and its trial; None where none has completed.
+        Objective, score and trial, as text; empty while none has completed.
     seconds, seconds_left
-        Of searching so far, and about how many are left; None where that cannot be told.
+        Time of searching so far, and an estimate of the time left; None where that is unknown.
     """
 
     running: tuple[str, ...]
     done: int
     failed: int
-    best: tuple[float, str] | None
+    best: str
     seconds: float
     seconds_left: float | None
 
-    def describe(self, objective: str) -> str:
-        """Return it as one line."""
-        best = (
-            f"best {objective} {self.best[0]:.4f} (trial {self.best[1]})"
-            if self.best
-            else "none completed yet"
-        )
+    def describe(self) -> str:
+        """Return one line."""
+        best = f"best {self.best}" if self.best else "none completed yet"
         running = f", running {', '.join(self.running)}" if self.running else ""
         return f"{self.done} done, {self.failed} failed{running}; {best}; {self.time}"
 
@@ -45,24 +43,24 @@ class Standing:
         return f"{_minutes(self.seconds)} so far{left}"
 
 
-def standing(study: Study, oracle: DurableOracle) -> Standing:
-    """Return how far a search has come."""
+def measure_progress(study: Study, oracle: DurableOracle) -> SearchProgress:
+    """Return the progress of a search."""
     ended = list(oracle.end_order)
     failed = sum(oracle.trials[trial].status == "FAILED" for trial in ended)
     best = find_best(study, ended)
-    running = list(oracle.ongoing_trials.values())  # at once: the chief's thread changes it
-    return Standing(
-        tuple(sorted(trial.trial_id for trial in running)),
-        len(ended) - failed,
-        failed,
-        (best.score, best.trial) if best and best.score is not None else None,
-        oracle.seconds,
-        _seconds_left(study, len(ended), oracle.seconds),
+    running = list(oracle.ongoing_trials.values())  # a copy: the chief's thread changes it
+    return SearchProgress(
+        running=tuple(sorted(trial.trial_id for trial in running)),
+        done=len(ended) - failed,
+        failed=failed,
+        best=f"{study.search.objective} {best.score:.4f} (trial {best.trial})" if best else "",
+        seconds=oracle.seconds,
+        seconds_left=_seconds_left(study, len(ended), oracle.seconds),
     )
 
 
 def _seconds_left(study: Study, n_ended: int, seconds: float) -> float | None:
-    """Return the least that a budget leaves, taking coming trials for as long as those before."""
+    """Return the least time that a budget leaves, if trials to come take as long as those before."""
     search, estimates = study.search, []
     n_trials = min((n for n in (search.max_trials, len(study.points)) if n), default=0)
     if n_trials and n_ended and search.tuner != "hyperband":

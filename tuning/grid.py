@@ -1,4 +1,4 @@
-"""The points of a grid: every combination of what is searched, or the rows of a file."""
+"""Points of a grid search: every combination of parameter values, or the trials of a grid file."""
 
 import itertools
 from collections.abc import Mapping
@@ -13,19 +13,20 @@ from tuning.parameter import encoded
 from tuning.space import flatten, searched, to_space
 
 MAX_POINTS = 10_000
+GRIDS = Path(__file__).parent / "grids"
 
 Points = dict[str, dict[str, Any]]
 
 
 def every_point(space: HyperParameters, settings_at: Any) -> Points:
-    """Return all combinations of a space's parameters, those that are not active left out.
+    """Return all combinations of a space's parameters, without inactive parameters.
 
     Parameters
     ----------
     space
-        Of parameters that list their values: choices, booleans, and ranges with a step.
+        Space of parameters with listed values: choices, booleans, and ranges with a step.
     settings_at
-        Function of ``HyperParameters`` with values, to nested settings.
+        Function that returns the nested settings of a ``HyperParameters`` with values.
 
     Raises
     ------
@@ -37,8 +38,8 @@ def every_point(space: HyperParameters, settings_at: Any) -> Points:
     for parameter in space.space:
         if parameter.name in names and getattr(parameter, "step", 0) is None:
             raise ConfigError(
-                f"A grid needs values to list, and {parameter.name} is a range: give it some, as in --set "
-                f"{parameter.name}=[...], or a step, or leave it out with --only."
+                f"A grid needs listed values, and {parameter.name} is a range: list some by --set "
+                f"{parameter.name}=[...], give a step, or leave it out with --only."
             )
         options.append(list(parameter.values) if parameter.name in names else [parameter.default])
     shape = space.get_config()["space"]
@@ -50,36 +51,32 @@ def every_point(space: HyperParameters, settings_at: Any) -> Points:
         for parameter, value in zip(space.space, values, strict=True):
             if point.is_active(parameter):
                 point.values[parameter.name] = value
-        told = [f"{name}={value}" for name, value in point.values.items() if name in names]
-        found.setdefault(", ".join(told), point.values)
-    return {told: settings_at(to_space(shape, values)) for told, values in found.items()}
+        title = ", ".join(f"{name}={value}" for name, value in point.values.items() if name in names)
+        found.setdefault(title, point.values)
+    return {title: settings_at(to_space(shape, values)) for title, values in found.items()}
 
 
 def read_grid(path: Path) -> Points:
-    """Read a grid file: TOML, an array ``trial`` of tables of settings, each with a ``name``.
+    """Read a grid file: a TOML array ``trial`` of tables of settings, each with a ``name``.
 
     Raises
     ------
     StorageError
         When it cannot be read.
     ConfigError
-        When it is not TOML or not such a file.
+        When it is not TOML, or has anything but trials with distinct names.
     """
     content = config.load_toml(path)
     rows = content.get("trial")
-    if (
-        set(content) != {"trial"}
-        or not isinstance(rows, list)
-        or not all(isinstance(row, Mapping) for row in rows)
-    ):
+    if len(content) > 1 or not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise ConfigError(
-            f"{path} is not a grid file: expected tables [[trial]], each with a name, and no more."
+            f"{path} is not a grid file: expected tables [[trial]], each with a name, and nothing else."
         )
     points: Points = {}
     for row in rows:
         name = row.get("name")
         if not isinstance(name, str) or name in points:
-            raise ConfigError(f"{path}: each trial needs a name of its own. Received: {name!r}.")
+            raise ConfigError(f"{path}: each trial needs a distinct name. Received: {name!r}.")
         points[name] = {key: value for key, value in row.items() if key != "name"}
     if not points:
         raise ConfigError(f"{path} has no trial.")
@@ -87,7 +84,7 @@ def read_grid(path: Path) -> Points:
 
 
 def space_of(points: Points) -> list[dict[str, Any]]:
-    """Return the parameters in which points differ, as choices, in the form of ``study.json``."""
+    """Return the parameters in which points differ as choices, in the form of ``study.json``."""
     flat = [dict(flatten(settings)) for settings in points.values()]
     names = sorted({name for point in flat for name in point})
     space = []
@@ -95,16 +92,27 @@ def space_of(points: Points) -> list[dict[str, Any]]:
         values = sorted({repr(point[name]): encoded(point[name]) for point in flat if name in point}.items())
         if len(values) > 1 or any(name not in point for point in flat):
             options = [value for _, value in values]
-            space.append(
-                {
-                    "class_name": "Choice",
-                    "config": {
-                        "name": name,
-                        "default": options[0],
-                        "conditions": [],
-                        "values": options,
-                        "ordered": False,
-                    },
-                }
-            )
+            shape = {
+                "name": name,
+                "default": options[0],
+                "conditions": [],
+                "values": options,
+                "ordered": False,
+            }
+            space.append({"class_name": "Choice", "config": shape})
     return space
+
+
+def find_grid(name: str) -> Path:
+    """Return the path of a grid file, or of one that comes with the package.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such file; the message lists those of the package.
+    """
+    for path in (Path(name), GRIDS / f"{name}.toml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in GRIDS.glob("*.toml")))
+    raise ConfigError(f"There is no grid file {name}; those that come with cs-keras: {known}.")

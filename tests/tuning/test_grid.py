@@ -10,14 +10,14 @@ from cs_keras.config import parse_overrides
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.models import get_baseline
 from cs_keras.models.cnn import VARIANTS
-from tuning.plan import Plan, find_grid, make_plan
-from tuning.points import read_grid, space_of
+from tuning.grid import find_grid, read_grid, space_of
+from tuning.plan import SearchPlan, plan_search
 from tuning.space import flatten
 from tuning.study import Search
 
 
-def grid(*sets: str, only: tuple[str, ...] = (), file: Path | None = None) -> Plan:
-    return make_plan(Search("cnn", "grid"), parse_overrides(sets), {}, only, file)
+def grid(*sets: str, only: tuple[str, ...] = (), file: Path | None = None) -> SearchPlan:
+    return plan_search(Search("cnn", "grid"), parse_overrides(sets), {}, only, file)
 
 
 def test_every_combination_is_a_point() -> None:
@@ -47,12 +47,12 @@ def test_patterns_choose_what_of_the_models_own_is_combined() -> None:
 @pytest.mark.parametrize(
     ("sets", "only", "expected"),
     [
-        ((), (), "A grid search needs to know what to combine"),
-        (("training.batch_size=16",), (), "A grid search needs to know what to combine"),
+        ((), (), "A grid search needs values to combine"),
+        (("training.batch_size=16",), (), "A grid search needs values to combine"),
         (
             ("training.learning_rate={min=1e-4, max=1e-2}",),
             (),
-            "training.learning_rate is a range: give it some",
+            "training.learning_rate is a range: list some",
         ),
         ((), ("*mels", "training.learning_rate"), "training.learning_rate is a range"),
         ((), ("model.*", "front_end.*", "sequence.*"), "A grid has at most 10,000 points"),
@@ -90,8 +90,8 @@ FILES = {
     "": "is not a grid file: expected tables",
     "trial = 3": "is not a grid file",
     "[[trial]]\nname = 'a'\n[other]": "is not a grid file",
-    "[[trial]]\nmodel.filters = 3": "each trial needs a name of its own. Received: None",
-    "[[trial]]\nname = 'a'\n[[trial]]\nname = 'a'": "each trial needs a name of its own. Received: 'a'",
+    "[[trial]]\nmodel.filters = 3": "each trial needs a distinct name. Received: None",
+    "[[trial]]\nname = 'a'\n[[trial]]\nname = 'a'": "each trial needs a distinct name. Received: 'a'",
     "trial = []": "has no trial",
     "[[trial]]\nname = 'a'\nmodel.nonsense = 3": "Unknown setting 'model.nonsense'",
     "[[trial": "is not TOML",
