@@ -126,7 +126,7 @@ def write_npz(path: Location, **arrays: Array) -> None:
         np.savez(file, **arrays)
 
 
-def read_npz(path: Path, *names: str, optional: Sequence[str] = ()) -> dict[str, Array]:
+def read_npz(path: Location, *names: str, optional: Sequence[str] = ()) -> dict[str, Array]:
     """Read named arrays of an npz, and those of `optional` that it has, never unpickling.
 
     Raises
@@ -135,7 +135,7 @@ def read_npz(path: Path, *names: str, optional: Sequence[str] = ()) -> dict[str,
         When the file cannot be read, is not whole, or lacks one of `names`.
     """
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+        with _open_binary(path) as raw, np.load(raw, allow_pickle=False) as file:
             missing = [name for name in names if name not in file]
             if missing:
                 raise StorageError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files)}.")
@@ -146,6 +146,10 @@ def read_npz(path: Path, *names: str, optional: Sequence[str] = ()) -> dict[str,
         raise StorageError(f"There is no file {path}.") from error
     except Exception as error:  # NumPy, zipfile, zlib and tokenize raise whatever a damaged file provokes
         raise StorageError(f"{path} is not a whole npz file: {error}.") from error
+
+
+def _open_binary(path: Location) -> IO[bytes]:
+    return io.BytesIO(read_bytes(path)) if is_remote(path) else open(path, "rb")
 
 
 def digest(value: Any) -> str:

@@ -35,7 +35,7 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
         from pipelines.evaluation.genre_transfer import predict_genres
 
         predicted = predict_genres(run, predicted, dataset, read_config(**reading), Console())
-    findings = describe_genres(run, predicted, track_ids)
+    findings = describe_genres(run, predicted, track_ids, dataset)
     show_sections((make_genres_section(findings),), out)
     for composition in findings.compositions:
         click.echo("")

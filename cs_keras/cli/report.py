@@ -67,7 +67,7 @@ def show_report(
 def _inspect(folder: Path, dataset: "Location") -> str | None:
     """Inspect the network of a run; TensorFlow is loaded only where that has not been done before."""
     from cs_keras.data.dataset import Dataset
-    from pipelines.inference.inspection_file import is_inspected, why_not
+    from cs_keras.run_files.inspection import is_inspected, why_not
 
     reason = why_not(folder)
     if reason is not None:

@@ -1,17 +1,19 @@
-"""``config.json`` and ``failure.json``: the settings of a run, and why its last attempt failed."""
+"""``config.json``, ``signature.json`` and ``failure.json``: settings of a run, and why its last attempt failed."""
 
 import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from cs_keras.config import check_choice, check_range
-from cs_keras.errors import ConfigError
+from cs_keras.errors import ConfigError, StorageError
 from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE
 from cs_keras.run_files.records import read_record, to_record, write_record
-from cs_keras.runs import read_json
-from cs_keras.storage.location import Location
+from cs_keras.runs import DONE, read_json
+from cs_keras.storage.location import Location, is_file
+
+SIGNATURE_VERSIONS = (1,)
 
 
 @dataclass(frozen=True, order=True)
@@ -65,6 +67,29 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
+class ScalerRecord:
+    """Kind, offset and scale of each factor of the scaling of a model's targets."""
+
+    kind: Literal["standardize", "unit_norm", "minmax", "none"]
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.offset) != len(self.scale):
+            raise ValueError(f"offset and scale have {len(self.offset)} and {len(self.scale)} values.")
+
+
+@dataclass(frozen=True)
+class SignatureRecord:
+    """Audio settings and stored type of the frames that a model was trained on, and the scaling of its targets."""
+
+    audio: dict[str, Any]
+    dtype: str
+    scaler: ScalerRecord
+    schema_version: int = SIGNATURE_VERSIONS[-1]
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a model was not trained to the end."""
 
@@ -80,6 +105,15 @@ def read_settings(run: Location) -> RunSettings:
     names = [field.name for field in dataclasses.fields(RunSettings)]
     others = _flatten({name: value for name, value in content.items() if name not in names})
     return dataclasses.replace(settings, others=tuple(sorted(others)))
+
+
+def require_finished(run: Location) -> None:
+    """Raise StorageError unless `run` is the folder of a finished run."""
+    if not is_file(run / DONE):
+        raise StorageError(
+            f"{run} is not a finished run: expected a run folder with a file {DONE}, as `cs-keras run-baselines` "
+            "leaves it."
+        )
 
 
 def write_failure(run: Location, failure: Failure) -> None:

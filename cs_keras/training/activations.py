@@ -13,6 +13,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, Windows, prediction_windows
 from cs_keras.models.taps import FirstLayer, TappedModel
 from cs_keras.progress import Advance
+from cs_keras.run_files.inspection import Units
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -55,36 +56,18 @@ class Steps:
     frames: Matrix
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class StrongestTracks:
-    """The tracks that each of some units answers to most, the first the most; equals by row.
+def strongest(activity: Activity, k: int, layer: str = "") -> Units:
+    """Return the `k` tracks that activate each unit of a layer most, or all if there are fewer; ties by row.
 
-    Attributes
-    ----------
-    order
-        Units, shape (n_units,), int64: first the one whose mean activation differs most between tracks, then always
-        the one that tells most of what those before leave open: the pivots of a QR decomposition.
-    moment_track, moment_value, moment_s
-        By the highest activation: rows of the tracks (int64), the activation, and seconds; shape (n_units, k).
-    mean_track, mean_value
-        By the mean activation.
+    Units are ordered by the pivots of a QR decomposition of their mean activations: first the one whose mean
+    activation differs most between tracks, then always the one least explained by those before.
     """
-
-    order: Rows
-    moment_track: Rows
-    moment_value: Matrix
-    moment_s: Matrix
-    mean_track: Rows
-    mean_value: Matrix
-
-
-def strongest(activity: Activity, k: int) -> StrongestTracks:
-    """Return the `k` tracks that each unit answers to most, or all where there are fewer."""
     moment = np.argsort(-activity.most, axis=0, kind="stable")[:k].T
     mean = np.argsort(-activity.mean, axis=0, kind="stable")[:k].T
     column = np.arange(activity.most.shape[1])[:, np.newaxis]
-    return StrongestTracks(
-        _telling_order(activity.mean),
+    return Units(
+        layer,
+        _order_units(activity.mean),
         moment,
         activity.most[moment, column],
         activity.moment_s[moment, column],
@@ -93,8 +76,8 @@ def strongest(activity: Activity, k: int) -> StrongestTracks:
     )
 
 
-def _telling_order(means: Matrix) -> Rows:
-    """Return units from the one that tells most about tracks down: many answer to much the same."""
+def _order_units(means: Matrix) -> Rows:
+    """Return units from the most to the least informative about tracks; many respond to much the same."""
     if not means.size:
         return np.zeros(0, np.int64)
     centred = means.astype(np.float64) - means.mean(axis=0, dtype=np.float64)

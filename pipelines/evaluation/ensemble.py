@@ -1,4 +1,4 @@
-"""Several finished runs as one predictor, in a run folder of its own that reports show as a row like any other."""
+"""Ensembles: several finished runs as one predictor, in a run folder of its own."""
 
 import dataclasses
 import functools
@@ -12,22 +12,20 @@ from cs_keras import config
 from cs_keras.config import check_choice
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
-from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import read_evaluation
-from cs_keras.run_files.names import CONFIG_FILE, PREDICTIONS_FILE
-from cs_keras.run_files.settings import EvaluationConfig
+from cs_keras.run_files.names import PREDICTIONS_FILE
+from cs_keras.run_files.settings import EvaluationConfig, RunSettings, read_settings, require_finished
 from cs_keras.run_files.training import Training, read_training, write_training
 from cs_keras.runs import (
-    DONE,
     digest,
     finish_run,
     is_done,
     locked,
     open_run,
-    read_json,
     write_npz,
 )
 from cs_keras.storage.location import Location
@@ -44,18 +42,18 @@ WAYS = ("mean", "ranks")
 
 @dataclasses.dataclass(frozen=True)
 class EnsembleConfig:
-    """What decides the numbers of an ensemble.
+    """Settings of an ensemble.
 
     Attributes
     ----------
     key
-        What its row is called.
+        Name of its row in tables.
     by
-        ``mean``: of scaled predicted factors; ``ranks``: reciprocal rank fusion of the members' lists.
+        ``mean`` of scaled predicted factors, or ``ranks``: reciprocal rank fusion of the members' lists.
     members
         Names of run folders, sorted.
     evaluation, seed
-        How it is judged, as all members were; and the lowest of their seeds.
+        Evaluation settings that all members share, and the lowest of their seeds.
     """
 
     key: str
@@ -73,45 +71,47 @@ def combine_runs(
     progress: Progress | None = None,
     reading: ReadConfig | None = None,
 ) -> Path:
-    """Evaluate several runs as one and return its run folder; what was judged before is not judged again.
+    """Evaluate several runs as one predictor and return its run folder, unless that is done.
 
     Parameters
     ----------
     runs
-        Finished run folders, at least two, of the same data and judged alike.
+        Finished run folders, at least two, with the same data and evaluation settings.
     dataset_folder
-        What they were trained on.
+        Dataset that they were trained on.
     out
         Folder for the run folder.
     by
         One of `WAYS`.
     progress, reading
-        Where to report, and how a dataset behind a URL is read.
+        Receives the progress; settings for reading a dataset behind a URL.
 
     Raises
     ------
     ConfigError
-        When the way is unknown, or runs are fewer than two, the same, or of other data or another judgement.
+        When `by` is unknown, or the runs are fewer than two, the same, or differ in data or evaluation settings.
     DataError, StorageError
         When runs or dataset cannot be read or do not fit.
     """
     progress = progress or SilentProgress()
     check_choice("by", by, WAYS)
     members = {run.resolve().name: run for run in runs}
-    settings = [_read_settings(run) for run in members.values()]
+    for run in runs:
+        require_finished(run)
+    settings = [read_settings(run) for run in members.values()]
     _require_alike(runs, members, settings)
     dataset = Dataset(dataset_folder, reading)
     name = read_evaluation(runs[0]).factors.name
     factors = open_factors(dataset_folder, dataset.tracks, name)
     data_digest = digest([dataset.digest, factors.digest])
-    if data_digest != settings[0]["data_digest"]:
+    if data_digest != settings[0].data_digest:
         raise DataError(f"{runs[0]} was trained on other data than {dataset_folder} with factors {name!r}.")
     ensemble = EnsembleConfig(
         f"ensemble-{by}",
         by,
         tuple(sorted(members)),
-        config.replace(EvaluationConfig(), settings[0]["evaluation"], "evaluation."),
-        min(int(one["seed"]) for one in settings),
+        settings[0].evaluation,
+        min(one.seed or 0 for one in settings),
     )
     folder = open_run(out, ensemble.key, config.to_dict(ensemble), data_digest)
     if is_done(folder):
@@ -129,30 +129,20 @@ def combine_runs(
     return done
 
 
-def _read_settings(run: Path) -> dict[str, Any]:
-    if not is_done(run):
-        raise StorageError(
-            f"{run} is not a finished run: expected a run folder with a file {DONE}, as `cs-keras run-baselines` "
-            "leaves it."
-        )
-    settings = read_json(run / CONFIG_FILE)
-    missing = [name for name in ("data_digest", "evaluation", "seed") if name not in settings]
-    if missing:
-        raise DataError(f"{run / CONFIG_FILE} lacks {', '.join(missing)}.")
-    return dict(settings)
-
-
-def _require_alike(
-    runs: Sequence[Path], members: dict[str, Path], settings: Sequence[dict[str, Any]]
-) -> None:
+def _require_alike(runs: Sequence[Path], members: dict[str, Path], settings: Sequence[RunSettings]) -> None:
     if len(members) < 2 or len(members) < len(runs):
         raise ConfigError(
-            f"An ensemble needs at least two runs, no two the same. Received: {', '.join(map(str, runs))}."
+            f"An ensemble needs at least two different runs. Received: {', '.join(map(str, runs))}."
         )
-    for name, what in (("data_digest", "trained on the same data"), ("evaluation", "judged alike")):
-        for run, one in zip(members.values(), settings, strict=True):
-            if one[name] != settings[0][name]:
-                raise ConfigError(f"Runs of an ensemble must be {what}, and {runs[0]} and {run} are not.")
+    for run, one in zip(members.values(), settings, strict=True):
+        if one.data_digest != settings[0].data_digest:
+            raise ConfigError(
+                f"Runs of an ensemble must be trained on the same data, and {runs[0]} and {run} are not."
+            )
+        if one.evaluation != settings[0].evaluation:
+            raise ConfigError(
+                f"Runs of an ensemble must have the same evaluation settings, and {runs[0]} and {run} do not."
+            )
 
 
 def _write_predictions(
@@ -163,7 +153,7 @@ def _write_predictions(
     reference: Reference,
     folder: Path,
 ) -> Scores | None:
-    """Write the mean of the members' predictions and who they are; return the fused scores, if it is by ranks."""
+    """Write the mean of the members' predictions, and return the fused scores if the ensemble is by ranks."""
     unseen = np.flatnonzero(~dataset.tracks.in_split("train"))
     rows = {"unseen": unseen, "test": reference.rows["test"]}
     predicted = [read_predictions(run / PREDICTIONS_FILE, dataset.tracks, rows) for run in runs]
@@ -178,19 +168,21 @@ def _write_predictions(
     if ensemble.by == "mean":
         return None
     members = [
-        (factors.scaler.inverse(one["test"]), None if places is None else places["test"])
-        for one, places in predicted
+        (factors.scaler.inverse(one["test"]), None if positions is None else positions["test"])
+        for one, positions in predicted
     ]
     return _fuse(members, factors, ensemble.evaluation.metric)
 
 
 def _fuse(members: Sequence[tuple[Matrix, Matrix | None]], factors: Factors, metric: Any) -> Scores:
-    """Return the fused scores of members: factors of test tracks, and places where these decide similarity."""
+    """Return the fused scores of members: factors of test tracks, and positions where these decide similarity."""
     by_kind: dict[Kind, Callable[[], Score]] = {
         "similarity": lambda: fuse_ranks(
             [
-                similarity_scores(items, metric) if places is None else similarity_scores(places, "euclidean")
-                for items, places in members
+                similarity_scores(items, metric)
+                if positions is None
+                else similarity_scores(positions, "euclidean")
+                for items, positions in members
             ]
         ),
         "dot": lambda: fuse_ranks([dot_scores(factors.playlist_factors, items) for items, _ in members]),

@@ -18,19 +18,17 @@ from cs_keras.errors import DataError
 from cs_keras.models import load_model
 from cs_keras.models.taps import TappedModel, tap_model
 from cs_keras.progress import Progress
+from cs_keras.run_files.inspection import Example, Inspection, is_inspected, why_not, write_inspection
 from cs_keras.run_files.names import MODEL_FILE
-from cs_keras.runs import Array
 from cs_keras.training.activations import (
     FILTERS,
     UNITS,
     Activity,
-    StrongestTracks,
     choose_windows,
     compute_activation_maps,
     measure_activations,
     strongest,
 )
-from pipelines.inference.inspection_file import is_inspected, why_not, write_inspection
 from pipelines.inference.trained_run import read_run
 
 MAX_TRACKS = 500
@@ -88,14 +86,22 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
             raise DataError(f"The network of {folder.name} cannot be run: {reason}") from error
     _check(activities, folder)
     nothing = Activity(*(np.zeros((1, 0), np.float32) for _ in dataclasses.fields(Activity)))
-    answers = {name: strongest(activities.get(name, nothing), N_STRONGEST) for name in (FILTERS, UNITS)}
-    shown, window = np.sort(answers[FILTERS].order[:N_SHOWN]), _example_window(dataset, tracks)
-    arrays = {
-        **_about(dataset, rows, tracks, run.sequence),
-        **_network(tapped, answers),
-        **_example(tapped, dataset, window, run.sequence, shown),
-    }
-    write_inspection(folder, dataset.digest, arrays)
+    first = tapped.first
+    filters, units = (
+        strongest(activities.get(kind, nothing), N_STRONGEST, layer)
+        for kind, layer in ((FILTERS, first.name if first else ""), (UNITS, tapped.top or ""))
+    )
+    inspection = Inspection(
+        track_ids=dataset.tracks.ids[[windows.row[0] for windows in tracks]],
+        n_tracks=len(rows),
+        n_windows=max(map(len, tracks)),
+        window_s=run.sequence.frames / dataset.info.audio.frames_per_second,
+        kernels=first.kernels if first else np.zeros((0, 0, 0), np.float32),
+        filters=filters,
+        units=units,
+        example=_example(tapped, dataset, tracks, run.sequence, np.sort(filters.order[:N_SHOWN])),
+    )
+    write_inspection(folder, dataset.digest, inspection)
 
 
 def _sample(rows: Rows, frames: int) -> Rows:
@@ -112,47 +118,19 @@ def _check(activities: dict[str, Activity], folder: Path) -> None:
             )
 
 
-def _about(dataset: Dataset, rows: Rows, tracks: list[Windows], sequence: SequenceConfig) -> dict[str, Array]:
-    """Return which tracks were heard, how many there are, and how much of each was heard at most."""
-    heard = np.array([windows.row[0] for windows in tracks])
-    return {
-        "track_ids": dataset.tracks.ids[heard],
-        "n_tracks": np.array(len(rows)),
-        "n_windows": np.array(max(map(len, tracks))),
-        "window_s": np.array(sequence.frames / dataset.info.audio.frames_per_second),
-    }
-
-
-def _network(tapped: TappedModel, answers: dict[str, StrongestTracks]) -> dict[str, Array]:
-    """Return names of layers, kernels, and the tracks that filters and units answer to, as far as there are any."""
-    first = tapped.first
-    arrays: dict[str, Array] = {
-        "filters_layer": np.array(first.name if first else ""),
-        "units_layer": np.array(tapped.top or ""),
-        "kernels": first.kernels if first else np.zeros((0, 0, 0), np.float32),
-    }
-    for name, found in answers.items():
-        arrays |= {f"{name}_{one}": value for one, value in dataclasses.asdict(found).items()}
-    return arrays
-
-
-def _example_window(dataset: Dataset, tracks: list[Windows]) -> Windows:
-    """Return the window in the middle of the first test track that was heard, or else of the first track."""
+def _example(
+    tapped: TappedModel, dataset: Dataset, tracks: list[Windows], sequence: SequenceConfig, shown: Rows
+) -> Example:
+    """Return the middle window of the first test track, or else of the first track, and its maps of `shown`."""
     is_test = dataset.tracks.in_split("test")
     windows = next((one for one in tracks if is_test[one.row[0]]), tracks[0])
-    middle = len(windows) // 2
-    return Windows(windows.row[middle : middle + 1], windows.start[middle : middle + 1])
-
-
-def _example(
-    tapped: TappedModel, dataset: Dataset, window: Windows, sequence: SequenceConfig, shown: Rows
-) -> dict[str, Array]:
-    """Return one window's spectrogram, and what the filters `shown` make of it."""
+    middle = slice(len(windows) // 2, len(windows) // 2 + 1)
+    window = Windows(windows.row[middle], windows.start[middle])
     maps = compute_activation_maps(tapped, dataset.read_windows(window, sequence.frames)[0])
-    return {
-        "example_id": np.array(dataset.tracks.ids[window.row[0]]),
-        "example_s": np.array(float(window.start[0]) / dataset.info.audio.frames_per_second),
-        "example_mel": maps.get("mel", np.zeros((0, 0), np.float32)),
-        "example_filters": shown,
-        "example_maps": maps[FILTERS][..., shown] if len(shown) else np.zeros((0, 0, 0), np.float32),
-    }
+    return Example(
+        track_id=str(dataset.tracks.ids[window.row[0]]),
+        start_s=float(window.start[0]) / dataset.info.audio.frames_per_second,
+        mel=maps.get("mel", np.zeros((0, 0), np.float32)),
+        filters=shown,
+        maps=maps[FILTERS][..., shown] if len(shown) else np.zeros((0, 0, 0), np.float32),
+    )

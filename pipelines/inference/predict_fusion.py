@@ -14,7 +14,7 @@ from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import DataError, StorageError
 from cs_keras.models.spec import NEEDS
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.run_files.names import BRANCH_FILE, BRANCHES_FOLDER
+from cs_keras.run_files.names import BRANCH_FILE, BRANCHES_FOLDER, CONFIG_FILE
 from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location, is_file, is_folder
 from cs_keras.training.hidden_layers import build_hidden_model
@@ -108,7 +108,7 @@ def require_dataset(run: TrainedRun, dataset: Location | None, sources: Sequence
 
 def branch_keys(run: TrainedRun) -> list[str]:
     """Return the keys of the branches that a fusion has, in their order; some may have been left out of it."""
-    keys = read_json(run.folder / "config.json")["model"]["branches"]
+    keys = read_json(run.folder / CONFIG_FILE)["model"]["branches"]
     return [key for key in keys if is_file(run.folder / BRANCHES_FOLDER / key / BRANCH_FILE)]
 
 

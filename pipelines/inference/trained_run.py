@@ -17,9 +17,10 @@ from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import load_model
 from cs_keras.models.spec import ANY, NEEDS, POOLED_BETWEEN, WHOLE_TRACKS
-from cs_keras.run_files.names import MODEL_FILE, SIGNATURE_FILE
-from cs_keras.runs import DONE, digest, read_json
-from cs_keras.storage.location import Location, is_file, is_remote, read_bytes
+from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, SIGNATURE_FILE
+from cs_keras.run_files.settings import require_finished
+from cs_keras.runs import digest, read_json
+from cs_keras.storage.location import Location, is_remote, read_bytes
 from cs_keras.training.hidden_layers import build_hidden_model
 from pipelines.training.run_artifacts import Signature, read_signature
 
@@ -120,12 +121,8 @@ def read_run(folder: Location) -> TrainedRun:
     DataError
         When its settings are not valid, or an earlier release trained it.
     """
-    if not is_file(folder / DONE):
-        raise StorageError(
-            f"{folder} is not a finished run: expected a run folder with a file {DONE}, as "
-            "`cs-keras run-baselines` leaves it."
-        )
-    path = folder / "config.json"
+    require_finished(folder)
+    path = folder / CONFIG_FILE
     settings = read_json(path)
     if isinstance(settings, dict) and "members" in settings:
         raise ConfigError(

@@ -10,13 +10,14 @@ import numpy.typing as npt
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import Tracks, factors_names, factors_path
-from cs_keras.errors import DataError, StorageError
+from cs_keras.errors import DataError
 from cs_keras.factors.arrays import read_arrays, require_arrays
 from cs_keras.factors.store import Factors, load_factors
 from cs_keras.playlists.entries import Entry
 from cs_keras.run_files.names import PREDICTIONS_FILE
-from cs_keras.runs import DONE, digest, read_json
-from cs_keras.storage.location import Location, is_file
+from cs_keras.run_files.settings import read_settings, require_finished
+from cs_keras.runs import digest
+from cs_keras.storage.location import Location
 
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -108,11 +109,7 @@ def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig 
     DataError
         When the run was not trained on `dataset` and one of its sets of factors as they are now.
     """
-    if not is_file(run / DONE):
-        raise StorageError(
-            f"{run} is not a finished run: expected a run folder with a file {DONE}, as "
-            "`cs-keras run-baselines` leaves it."
-        )
+    require_finished(run)
     path = run / PREDICTIONS_FILE
     arrays = read_arrays(path)
     require_arrays(arrays, ("track_ids", "factors"), path)
@@ -138,7 +135,7 @@ def require_dataset(value: T | None, what: str) -> T:
 
 def _find_factors(run: Location, dataset: Dataset) -> Factors:
     """Return those factors of a dataset that a run was trained on."""
-    wanted = read_json(run / "config.json").get("data_digest")
+    wanted = read_settings(run).data_digest
     for name in factors_names(dataset.folder):
         factors = load_factors(factors_path(dataset.folder, name))
         if digest([dataset.digest, factors.digest]) == wanted:

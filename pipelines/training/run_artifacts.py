@@ -1,9 +1,8 @@
-"""What goes into a run's model and what comes out of it: so that a run folder can be used without its dataset."""
+"""Files of a run with which its model can be used without the dataset: signature and model."""
 
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,10 +14,10 @@ from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.scaling import Scaler
 from cs_keras.models.spec import stored_bytes
 from cs_keras.run_files.names import SIGNATURE_FILE
-from cs_keras.runs import read_json, require_space, write_json
+from cs_keras.run_files.records import read_record, write_record
+from cs_keras.run_files.settings import SIGNATURE_VERSIONS, ScalerRecord, SignatureRecord
+from cs_keras.runs import require_space
 from cs_keras.storage.location import Location, is_file
-
-SIGNATURE_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,9 +27,9 @@ class Signature:
     Attributes
     ----------
     audio, dtype
-        What the frames it was trained on are, and how they were stored.
+        Audio settings of the frames it was trained on, and their stored type.
     scaler
-        Leads from its outputs back to factors.
+        Maps its outputs back to factors.
     """
 
     audio: AudioConfig
@@ -42,18 +41,10 @@ def write_signature(folder: Path, info: DatasetInfo, scaler: Scaler) -> None:
     """Write ``signature.json`` of a run trained on such a dataset and such factors, unless it is there."""
     if (folder / SIGNATURE_FILE).exists():
         return
-    document = {
-        "schema_version": SIGNATURE_VERSION,
-        "audio": config.to_dict(info.audio),
-        "dtype": info.dtype,
-        # Every float32 has a decimal that leads back to it, so JSON loses nothing.
-        "scaler": {
-            "kind": scaler.kind,
-            "offset": scaler.offset.astype(float).tolist(),
-            "scale": scaler.scale.astype(float).tolist(),
-        },
-    }
-    write_json(folder / SIGNATURE_FILE, document)
+    # Every float32 has a decimal that leads back to it, so JSON loses nothing.
+    values = (tuple(array.astype(float).tolist()) for array in (scaler.offset, scaler.scale))
+    record = SignatureRecord(config.to_dict(info.audio), info.dtype, ScalerRecord(scaler.kind, *values))
+    write_record(folder / SIGNATURE_FILE, record)
 
 
 def read_signature(folder: Location) -> Signature:
@@ -72,25 +63,13 @@ def read_signature(folder: Location) -> Signature:
             f"{folder} has no {SIGNATURE_FILE}: an earlier release trained it; the `cs-keras run-baselines` that "
             "did adds it when repeated, and trains nothing again."
         )
-    document = read_json(path)
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SIGNATURE_VERSION:
-        raise DataError(f"{path} has schema version {version!r}; this release reads {SIGNATURE_VERSION}.")
+    record = read_record(path, SignatureRecord, SIGNATURE_VERSIONS)
+    offset, scale = (np.array(values, np.float32) for values in (record.scaler.offset, record.scaler.scale))
     try:
-        return Signature(
-            config.replace(AudioConfig(), document["audio"], "audio."),
-            np.dtype(document["dtype"]).name,
-            _scaler(document["scaler"]),
-        )
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        audio = config.replace(AudioConfig(), record.audio, "audio.")
+        return Signature(audio, np.dtype(record.dtype).name, Scaler(record.scaler.kind, offset, scale))
+    except (TypeError, ValueError, ConfigError) as error:
         raise DataError(f"{path} is not as `cs-keras run-baselines` writes it: {error}.") from error
-
-
-def _scaler(document: Any) -> Scaler:
-    offset, scale = (np.array(document[name], np.float32) for name in ("offset", "scale"))
-    if offset.ndim != 1 or offset.shape != scale.shape:
-        raise ValueError(f"offset and scale have shapes {offset.shape} and {scale.shape}")
-    return Scaler(document["kind"], offset, scale)
 
 
 def save_model(model: keras.Model, path: Path) -> None:

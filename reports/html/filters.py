@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cs_keras.run_files.inspection import Inspection, Units
 from reports.formats.text import shorten
 from reports.html.figures import Picture, draw_picture
-from reports.html.inspection import Inspection, Units
 from reports.html.spaces import Space, brief, describe_tracks
 from reports.tables.table import Cell, Column, Row, Table
 

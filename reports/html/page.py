@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cs_keras.run_files.inspection import read_inspection
 from cs_keras.runs import atomic_write
 from reports.html.charts import factor_pictures, losses_pictures, overlap_pictures
 from reports.html.factors import factors_table, failures_table
 from reports.html.figures import draw_picture, page_style
 from reports.html.filters import describe_inspection
-from reports.html.inspection import read_inspection
 from reports.html.map import make_map, map_figure, map_script
 from reports.html.runs import Folders, Predictions, folders_of, list_folders, read_predictions
 from reports.html.spaces import Spaces

@@ -4,11 +4,8 @@ On one device: labels come with their tracks, and batches are small. Labels of t
 told of them, to judge it by later; nothing that is learnt depends on them.
 """
 
-from collections.abc import Iterable
-
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from cs_keras.data.batches import TrainingBatches, prediction_batches
@@ -17,9 +14,9 @@ from cs_keras.data.windows import prediction_windows
 from cs_keras.errors import DataError
 from cs_keras.models import genre_space
 from cs_keras.models.regressors import join_stages
-from cs_keras.run_files.names import CLASSIFIER_FOLDER, GENRES_FILE
+from cs_keras.run_files.genres import GenreProbabilities, write_genres
+from cs_keras.run_files.names import CLASSIFIER_FOLDER
 from cs_keras.run_files.training import ClassifierTraining
-from cs_keras.runs import write_npz
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.fit import FitResult, fit
@@ -139,23 +136,17 @@ def _tell(job: Job, classifier: keras.Model, epoch: int) -> tuple[TrackVectors, 
     return TrackVectors(train, task.train), TrackVectors(unseen, task.unseen)
 
 
-def _write_genres(job: Job, names: tuple[str, ...], told: Matrix, genres: Genres) -> None:
-    """Write what is told of unseen tracks beside their own genres, which may be several: one entry for each."""
+def _write_genres(job: Job, names: tuple[str, ...], probabilities: Matrix, genres: Genres) -> None:
+    """Write genre probabilities of unseen tracks with their own genres."""
     tracks, unseen = job.task.dataset.tracks, job.task.unseen
-    of_entry = [(row, name) for row, track in enumerate(unseen.tolist()) for name in genres[track]]
-    write_npz(
-        job.folder / GENRES_FILE,
-        track_ids=tracks.ids[unseen],
-        genres=_texts(names),
-        probabilities=told,
-        is_test=tracks.in_split("test")[unseen],
-        label_rows=np.array([row for row, _ in of_entry], np.int64),
-        labels=_texts(name for _, name in of_entry),
+    predicted = GenreProbabilities(
+        tracks.ids[unseen],
+        names,
+        probabilities,
+        tracks.in_split("test")[unseen],
+        [genres[track] for track in unseen.tolist()],
     )
-
-
-def _texts(values: Iterable[str]) -> npt.NDArray[np.str_]:
-    return np.array(list(values), np.str_)
+    write_genres(job.folder, predicted)
 
 
 def _summary(train: Rows, targets: GenreTargets, fitted: FitResult) -> ClassifierTraining:

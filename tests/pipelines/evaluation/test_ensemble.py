@@ -164,12 +164,12 @@ def test_what_cannot_be_combined_is_refused(
         assert run("ensemble", *runs, "--dataset", dataset, "--out", tmp_path / "out") == 1
         return capfd.readouterr().err
 
-    assert "needs at least two runs, no two the same" in error(members[0])
-    assert "needs at least two runs, no two the same" in error(members[0], members[0])
+    assert "needs at least two different runs" in error(members[0])
+    assert "needs at least two different runs" in error(members[0], members[0])
     write_json(other / "config.json", {**settings, "data_digest": "another"})
     assert "must be trained on the same data" in error(members[0], other)
     write_json(other / "config.json", {**settings, "evaluation": {**settings["evaluation"], "ks": [7]}})
-    assert "must be judged alike" in error(members[0], other)
+    assert "must have the same evaluation settings" in error(members[0], other)
     (other / "DONE").unlink()
     assert "is not a finished run" in error(members[0], other)
     assert not (tmp_path / "out").exists()

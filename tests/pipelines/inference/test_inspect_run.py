@@ -14,10 +14,9 @@ from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import DataError, StorageError
 from cs_keras.models import load_model
 from cs_keras.progress import SilentProgress
+from cs_keras.run_files.inspection import Inspection, is_inspected, read_inspection, why_not, write_inspection
 from cs_keras.run_files.names import INSPECTION_FILE
 from pipelines.inference.inspect_run import inspect_run
-from pipelines.inference.inspection_file import is_inspected, why_not, write_inspection
-from reports.html.inspection import Inspection, read_inspection
 from tests.command_line import run
 from tests.conftest import TrainDemo
 
@@ -91,7 +90,7 @@ def test_what_was_found_is_kept_until_the_dataset_or_the_file_is_another(
     written, content = path.stat().st_mtime_ns, path.read_bytes()
     inspect(folder, demo)
     assert path.stat().st_mtime_ns == written
-    write_inspection(folder, "of another dataset", {})
+    write_inspection(folder, "of another dataset", found)
     assert not is_inspected(folder, digest)
     inspect(folder, demo)
     assert path.read_bytes() == content  # the same sample, and the same numbers

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cs_keras.errors import DataError, StorageError
+from cs_keras.run_files.inspection import Inspection, read_inspection
 from cs_keras.runs import read_npz
 from reports.html.figures import page_style
 from reports.html.filters import describe_inspection, kernels_figure, maps_figure
-from reports.html.inspection import Inspection, read_inspection
 from reports.html.page import Source, write_page
 from reports.html.templates import ENVIRONMENT
 from reports.runs.collect import collect_runs

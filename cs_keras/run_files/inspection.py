@@ -1,16 +1,22 @@
-"""The inside of a network as ``inspection.npz`` of a run records it, checked and typed."""
+"""``inspection.npz``: the filters and units of a run's network, and the tracks that activate them most."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.errors import DataError
-from cs_keras.run_files.names import INSPECTION_FILE
-from cs_keras.runs import read_npz
+from cs_keras.errors import CsKerasError, DataError
+from cs_keras.run_files.names import CONFIG_FILE, INSPECTION_FILE
+from cs_keras.runs import read_json, read_npz, write_npz
 
-INSPECTION_VERSION = 1
+VERSION = 1
+REASONS = {  # by the procedure of a run
+    "codebook": "it counts sounds over whole tracks and has no filters",
+    "ranking": "it counts sounds over whole tracks and has no filters",
+    "attributes": "it takes attributes of tracks, not audio",
+    "genres": "it takes genres of tracks, not audio",
+}
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -95,6 +101,53 @@ class Inspection:
     example: Example
 
 
+def write_inspection(folder: Path, dataset_digest: str, inspection: Inspection) -> None:
+    """Write ``inspection.npz`` of a run, with the digest of the dataset that its tracks are from."""
+    example = inspection.example
+    units = {"filters": inspection.filters, "units": inspection.units}
+    write_npz(
+        folder / INSPECTION_FILE,
+        version=np.array(VERSION),
+        dataset=np.array(dataset_digest),
+        track_ids=inspection.track_ids,
+        n_tracks=np.array(inspection.n_tracks),
+        n_windows=np.array(inspection.n_windows),
+        window_s=np.array(inspection.window_s),
+        kernels=inspection.kernels,
+        **{
+            f"{kind}_{name}": np.asarray(value)
+            for kind in units
+            for name, value in asdict(units[kind]).items()
+        },
+        example_id=np.array(example.track_id),
+        example_s=np.array(example.start_s),
+        example_mel=example.mel,
+        example_filters=example.filters,
+        example_maps=example.maps,
+    )
+
+
+def is_inspected(folder: Path, dataset_digest: str) -> bool:
+    """Return whether a run has a readable ``inspection.npz`` of this release and this dataset."""
+    try:
+        mark = read_npz(folder / INSPECTION_FILE, "version", "dataset")
+    except CsKerasError:
+        return False
+    return int(mark["version"]) == VERSION and str(mark["dataset"]) == dataset_digest
+
+
+def why_not(folder: Path) -> str | None:
+    """Return why a run has nothing to inspect, by its settings; None if it may have something.
+
+    Raises
+    ------
+    StorageError
+        When the settings cannot be read.
+    """
+    settings = read_json(folder / CONFIG_FILE)
+    return REASONS.get(str(settings.get("procedure"))) if isinstance(settings, dict) else None
+
+
 def read_inspection(folder: Path) -> Inspection | None:
     """Read the inspection of a run's network; None if there is none, or one of another release.
 
@@ -106,7 +159,7 @@ def read_inspection(folder: Path) -> Inspection | None:
         When shapes of its arrays do not match.
     """
     path = folder / INSPECTION_FILE
-    if not path.exists() or int(read_npz(path, "version")["version"]) != INSPECTION_VERSION:
+    if not path.exists() or int(read_npz(path, "version")["version"]) != VERSION:
         return None
     whole = read_npz(path, "track_ids", "n_tracks", "n_windows", "window_s", "kernels")
     example = read_npz(path, *(f"example_{name}" for name in ("id", "s", "mel", "filters", "maps")))
