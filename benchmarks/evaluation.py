@@ -157,8 +157,8 @@ def make_inputs(size: Size) -> tuple[Any, list[Any]]:
     reference = Reference(
         rows={"train": np.arange(N_TRAIN), "test": np.arange(size.tracks)},
         own=Predictor(items, playlists),
-        second=Predictor(_noisy(items, REFIT_NOISE, rng), _noisy(playlists, REFIT_NOISE, rng)),
-        listening=interactions,
+        refit=Predictor(_noisy(items, REFIT_NOISE, rng), _noisy(playlists, REFIT_NOISE, rng)),
+        interactions=interactions,
         artists=np.char.mod("artist %d", artists),
         train_artists=np.char.mod(
             "artist %d", rng.integers(size.tracks // TRACKS_OF_ARTIST * 2, size=N_TRAIN)

@@ -17,14 +17,12 @@ from cs_keras.run_files.evaluation import REFERENCE, GroupMeans, OverlapAtK, Ove
 from cs_keras.run_files.settings import EvaluationConfig
 from pipelines.evaluation.beyond_overlap import (
     Beyond,
-    Catalogue,
     Lists,
     measure_beyond,
     overlap_by_group,
     ranking_by_group,
 )
-from pipelines.evaluation.reference import Kind, Predictor, Reference
-from pipelines.evaluation.reference_predictors import make_reference_predictors
+from pipelines.evaluation.reference import Kind, Predictor, Reference, make_reference_predictors
 
 SAMPLE_SEED = 0  # of the queries, so that runs of any seed share them and can be compared pair by pair
 MAP_LENGTH = 500  # of mAP@500, the measure of the Million Song Dataset Challenge
@@ -146,11 +144,6 @@ class Evaluator:
             overlap["similarity"] = tuple(not_available(k, 1, 0) for k in self.settings.ks)
         return PredictorEvaluation(overlap, shared, ranking, beyond, groups)
 
-    @functools.cached_property
-    def catalogue(self) -> Catalogue:
-        """Groups, artists, genres and popularity of the test tracks."""
-        return Catalogue.of(self.reference)
-
     def first_k(self, kind: Kind) -> int | None:
         """Return the first list length of the settings, or None if there are too few candidates for it."""
         k = self.settings.ks[0]
@@ -159,9 +152,9 @@ class Evaluator:
     @functools.cached_property
     def held_out(self) -> Any:
         """Test tracks in each query playlist: csr_matrix, shape (n_queries, n_test); None if unknown."""
-        if self.reference.listening is None or "dot" not in self.lists:
+        if self.reference.interactions is None or "dot" not in self.lists:
             return None
-        held_out = self.reference.listening[self.lists["dot"].queries]
+        held_out = self.reference.interactions[self.lists["dot"].queries]
         return held_out if held_out.nnz else None
 
     def _rank_reference(self, playlists: Any) -> TopK:
@@ -205,16 +198,16 @@ class Evaluator:
 
     def _beyond(self, lists: Lists) -> Beyond:
         first = {kind: own.prefix(k) for kind, own in lists.items() if (k := self.first_k(kind))}
-        return measure_beyond(first, self.catalogue)
+        return measure_beyond(first, self.reference)
 
     def _groups(self, lists: Lists, shared: Shared) -> dict[str, GroupMeans]:
         means = {}
         if "similarity" in shared and (k := self.first_k("similarity")):
             overlaps = shared["similarity"][k] / k
-            means["overlap"] = overlap_by_group(overlaps, lists["similarity"], self.catalogue, self.seed)
+            means["overlap"] = overlap_by_group(overlaps, lists["similarity"], self.reference, self.seed)
         if self.held_out is not None and (k := self.first_k("dot")):
             first = lists["dot"].prefix(k)
-            means["ndcg"] = ranking_by_group(first, self.held_out, self.catalogue, self.seed)
+            means["ndcg"] = ranking_by_group(first, self.held_out, self.reference, self.seed)
         return means
 
 
@@ -224,6 +217,6 @@ def _rank(kind: Kind, own: TopK, predictor: Predictor) -> TopK:
         return top_k_scored(functools.partial(predictor.scores, kind), own)
     if kind == "dot":
         return rank_predicted(own, predictor.items, predictor.playlists)
-    if predictor.places is not None:
-        return rank_predicted(own, predictor.places, metric="euclidean")
+    if predictor.positions is not None:
+        return rank_predicted(own, predictor.positions, metric="euclidean")
     return rank_predicted(own, predictor.items)

@@ -1,7 +1,8 @@
-"""The test tracks as factors place them, as people listen to them, and as their makers are known from training."""
+"""Reference factors of the test tracks, and the predictors that every model is compared with."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -11,103 +12,120 @@ from cs_keras.data.genres import track_genres
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import DataError
 from cs_keras.evaluation.groups import assign_popularity_groups
+from cs_keras.evaluation.labels.cohesion import genre_matrix
+from cs_keras.evaluation.reference_predictors import (
+    predict_artist_means,
+    random_predictor,
+    score_by_popularity,
+)
 from cs_keras.factors.store import Factors
+from cs_keras.run_files.evaluation import ARTIST_MEAN, POPULARITY, RANDOM, REFIT_CEILING
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 Names = npt.NDArray[np.str_]
 Kind = Literal["similarity", "dot"]  # of lists: of tracks by similarity, of playlists by dot product
-Scores = Callable[[Kind, Rows], npt.NDArray[np.float64]]  # of all test tracks for the rows that ask
+Scores = Callable[[Kind, Rows], npt.NDArray[np.float64]]  # of all test tracks for some query rows
 
 ARTIST_GROUPS = ("new", "known")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predictor:
-    """Factors of the test tracks, or one score each, and of the playlists that ask for them.
+    """Factors of the test tracks, or one score each, and of the query playlists.
 
     Attributes
     ----------
     items : ndarray of float32, shape (n_test, n_factors), or of float64, shape (n_test,)
         Scores rank the tracks the same for every playlist.
     playlists : ndarray of float32, shape (n_playlists, n_factors)
-        The reference's own, but for another fit, whose space is its own.
-    places : ndarray of float32, shape (n_test, n), or None
-        Where tracks lie in a space of the predictor's own, similar ones near by Euclidean distance; None for
+        Those of the reference, except for another fit, which has its own space.
+    positions : ndarray of float32, shape (n_test, n), or None
+        Positions of tracks in a space of the predictor's own, in which similarity is Euclidean distance; None for
         similarity by `items`.
     scores
-        From a kind of list and the rows that ask to scores of all test tracks, as
-        `cs_keras.evaluation.rank_fusion.Score`, by which it ranks then in place of `items` and `places`; or None.
+        Function of a kind of list and query rows to scores of all test tracks, see
+        `cs_keras.evaluation.rank_fusion.Score`. It ranks instead of `items` and `positions`; None without one.
     """
 
     items: npt.NDArray[Any]
     playlists: Matrix
-    places: Matrix | None = None
+    positions: Matrix | None = None
     scores: Scores | None = None
 
     @property
     def is_ranking(self) -> bool:
-        """Whether it has one score a track, and so no similarity."""
+        """Whether it has one score per track, and so no similarity."""
         return self.items.ndim == 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reference:
-    """What predictions for test tracks are held against; test tracks without factors are left out.
+    """Reference factors and metadata of the test tracks that have factors.
 
     Attributes
     ----------
     rows
         Track table rows with factors, by split.
     own
-        The reference factors as a predictor: what a model that errs in nothing would be.
-    second
-        The same of a fit with another seed, or None.
-    listening : csr_matrix, shape (n_playlists, n_test), or None
-        Who holds which test track.
+        The reference factors as a predictor, which a perfect model would equal.
+    refit
+        Factors of a fit with another seed as a predictor, or None.
+    interactions : csr_matrix, shape (n_playlists, n_test), or None
+        Test tracks in each playlist.
     artists, train_artists
-        Who made each test and each train track; a track of no known artist has one of its own.
+        Artist of each test track and train track; a track of an unknown artist has one of its own.
     train_factors
         Shape (n_train, n_factors), float32.
     genres : tuple of tuple of str, or None
-        Of each test track, most of them one; None where no test track has any.
+        Genres of each test track; None where no test track has any.
     """
 
     rows: dict[str, Rows]
     own: Predictor
-    second: Predictor | None
-    listening: Any
+    refit: Predictor | None
+    interactions: Any
     artists: Names
     train_artists: Names
     train_factors: Matrix
     genres: tuple[tuple[str, ...], ...] | None = None
 
-    @property
+    @functools.cached_property
     def popularity(self) -> Rows | None:
-        """How many playlists hold each test track, shape (n_test,); None without listening."""
-        return None if self.listening is None else self.listening.getnnz(axis=0).astype(np.int64)
+        """Number of playlists with each test track, shape (n_test,); None without interactions."""
+        return None if self.interactions is None else self.interactions.getnnz(axis=0).astype(np.int64)
 
-    @property
+    @functools.cached_property
     def artist_known(self) -> npt.NDArray[np.bool_]:
         """Whether the artist of each test track made a train track, shape (n_test,)."""
         return np.isin(self.artists, self.train_artists)
 
-    @property
+    @functools.cached_property
+    def artist_numbers(self) -> Rows:
+        """A number for the artist of each test track, shape (n_test,)."""
+        return np.unique(self.artists, return_inverse=True)[1]
+
+    @functools.cached_property
+    def genre_matrix(self) -> Any:
+        """Genres of the test tracks: csr_matrix, shape (n_test, n_genres); without columns if none are known."""
+        return genre_matrix(self.genres or [()] * len(self.artists))
+
+    @functools.cached_property
     def groups(self) -> dict[str, npt.NDArray[Any]]:
-        """Labels of the test tracks: the quarter of ``popularity``, from 0, and whether the ``artist`` is known."""
+        """Labels of the test tracks: quarter of ``popularity``, from 0, and whether the ``artist`` is known."""
         popularity = self.popularity
         by_popularity = {} if popularity is None else {"popularity": assign_popularity_groups(popularity)}
         return {**by_popularity, "artist": np.array(ARTIST_GROUPS)[self.artist_known.astype(int)]}
 
 
-def make_reference(tracks: Tracks, factors: Factors, listening: Any = None) -> Reference:
-    """Return what predictions of `factors` are held against.
+def make_reference(tracks: Tracks, factors: Factors, interactions: Any = None) -> Reference:
+    """Return the reference to evaluate predictions of `factors` with.
 
     Parameters
     ----------
     tracks, factors
         Track table and its factors.
-    listening : csr_matrix, shape (n_playlists, n_tracks), optional
+    interactions : csr_matrix, shape (n_playlists, n_tracks), optional
         See `pipelines.factors.interactions.open_interactions`.
 
     Raises
@@ -121,17 +139,19 @@ def make_reference(tracks: Tracks, factors: Factors, listening: Any = None) -> R
     }
     train, test = rows["train"], rows["test"]
     if not len(test):
-        raise DataError("No test track has listening, so there is no reference to judge predictions by.")
-    second = None
+        raise DataError(
+            "No test track has interactions, so there is no reference to evaluate predictions with."
+        )
+    refit = None
     if factors.second_item_factors is not None and factors.second_playlist_factors is not None:
-        second = Predictor(factors.second_item_factors[test], factors.second_playlist_factors)
+        refit = Predictor(factors.second_item_factors[test], factors.second_playlist_factors)
     artists, genres = _artists(tracks), track_genres(tracks)
     of_test = tuple(genres[row] for row in test.tolist())
     return Reference(
         rows,
         Predictor(factors.item_factors[test], factors.playlist_factors),
-        second,
-        None if listening is None else listening[:, test],
+        refit,
+        None if interactions is None else interactions[:, test],
         artists[test],
         artists[train],
         factors.item_factors[train],
@@ -139,7 +159,31 @@ def make_reference(tracks: Tracks, factors: Factors, listening: Any = None) -> R
     )
 
 
+def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple[str, Predictor]]:
+    """Yield names and predictors that use no audio, and the refit if the factors have one.
+
+    Each is made when it is needed, so only one is in memory at a time.
+
+    Parameters
+    ----------
+    reference
+        The artist mean is yielded if any test track's artist made a train track.
+    seed
+        Seed of the random predictor.
+    """
+    own = reference.own
+    yield RANDOM, Predictor(random_predictor(own.items, seed), own.playlists)
+    if len(own.playlists):
+        yield POPULARITY, Predictor(score_by_popularity(own.items, own.playlists), own.playlists)
+    if reference.artist_known.any():
+        means = predict_artist_means(reference.train_factors, reference.train_artists, reference.artists)
+        yield ARTIST_MEAN, Predictor(means, own.playlists)
+        del means
+    if reference.refit is not None:
+        yield REFIT_CEILING, reference.refit
+
+
 def _artists(tracks: Tracks) -> Names:
-    """Return the artist of each track; nobody else's work is by the artist of a track that names none."""
+    """Return the artist of each track; a track without one gets an artist of its own."""
     named = zip(tracks.strings("artist"), tracks.ids.tolist(), strict=True)
     return np.array([artist or f"\0{track_id}" for artist, track_id in named], dtype=np.str_)

@@ -70,8 +70,8 @@ def make_evaluator(n_tracks: int, n_playlists: int, ks: tuple[int, ...], seed: i
         Reference(
             rows={"train": np.arange(300), "validation": np.arange(n_tracks), "test": np.arange(n_tracks)},
             own=Predictor(reference, playlists),
-            second=Predictor(*second),
-            listening=listening if n_playlists else None,
+            refit=Predictor(*second),
+            interactions=listening if n_playlists else None,
             artists=np.array([f"known{i % 6}" if i % 3 == 1 else f"new{i}" for i in range(n_tracks)]),
             train_artists=np.array([f"known{i % 6}" for i in range(300)]),
             train_factors=random.standard_normal((300, N_FACTORS)).astype(np.float32),

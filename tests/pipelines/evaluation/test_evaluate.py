@@ -123,7 +123,7 @@ def test_verdicts_on_predictions_of_known_worth(
 
 
 def test_a_second_fit_is_the_ceiling_with_its_own_playlists(evaluator: Evaluator) -> None:
-    own, second = evaluator.reference.own, evaluator.reference.second
+    own, second = evaluator.reference.own, evaluator.reference.refit
     assert second is not None
     found = {MODEL: evaluator.evaluate(second), **evaluator.reference_predictors}
     for ladders in make_ladders(evaluator, found).values():
@@ -162,7 +162,7 @@ def test_ranking_is_that_of_the_evaluation(evaluator: Evaluator) -> None:
     }
     values = make_ranking(evaluator, found)
     assert values is not None
-    expected = rank_metrics(own.playlists, own.items, reference.listening, ks=(5, 20, 500))
+    expected = rank_metrics(own.playlists, own.items, reference.interactions, ks=(5, 20, 500))
     means = {name: own and own.mean for name, own in values.predictors["reference"].items()}
     assert means == {name: mean for name, mean in expected.means().items() if "precision" not in name}
     assert means["map@500"] is None  # no 500 candidates
@@ -271,7 +271,9 @@ def test_sampled_queries_are_all_that_is_asked_for() -> None:
         assert {row.n_queries for row in rows} == {7}
     ranking, groups = make_ranking(evaluator, found), make_groups(evaluator, found).predictors[MODEL]
     assert ranking is not None and ranking.n_playlists + ranking.n_left_out == 7
-    alone = rank_metrics(own.playlists[asked], predicted, reference.listening[asked], ks=SETTINGS.ks).means()
+    alone = rank_metrics(
+        own.playlists[asked], predicted, reference.interactions[asked], ks=SETTINGS.ks
+    ).means()
     assert auc_of(ranking, MODEL) == alone["auc"]
     best = np.argsort(-own.playlists[asked] @ predicted.T, axis=1)[:, :5]
     beyond = make_beyond(evaluator, found).predictors[MODEL]
@@ -356,5 +358,5 @@ def test_a_single_test_track_has_no_similarity_lists() -> None:
 
 
 def test_no_test_track_with_factors_is_reported() -> None:
-    with pytest.raises(DataError, match="No test track has listening"):
+    with pytest.raises(DataError, match="No test track has interactions"):
         make_evaluator(n_test=0)

@@ -64,7 +64,7 @@ def test_several_seeds_widen_the_ladder(runs: Path, make_run: MakeRun) -> None:
 def test_ranking_is_that_of_the_evaluation(make_run: MakeRun) -> None:
     table = table_of(make_run(noise=0), "Ranking metrics on held-out interactions")
     own = make_evaluator(60, 20, KS, 0).reference
-    expected = rank_metrics(own.own.playlists, own.own.items, own.listening, ks=(5, 10)).means()
+    expected = rank_metrics(own.own.playlists, own.own.items, own.interactions, ks=(5, 10)).means()
     for name in ("ndcg@5", "ndcg@10", "recall@5", "auc"):
         for row in ("cnn", "reference"):  # without noise they are the same
             cell = cell_of(table, row, name)
