@@ -1,1 +1,1 @@
-"""Listening data to collaborative-filtering factors: interactions, weighted matrix factorisation, scaling."""
+"""Interactions to collaborative-filtering factors: interaction files, weighted matrix factorisation, scaling."""

@@ -1,4 +1,4 @@
-"""Named arrays in one ``.npz`` file: never a pickle, and either whole or absent."""
+"""Named arrays in one ``.npz`` file, written atomically and without pickles."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ DIGEST_SIZE = 16  # bytes of the checksum that ends an archive, as its comment
 
 
 def write_arrays(path: Location, arrays: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any]) -> None:
-    """Write arrays and settings under a temporary name, then rename: a reader never sees half a file.
+    """Write arrays and settings under a temporary name, then rename, so readers never see a partial file.
 
     Compressed, because ids are stored as fixed-width unicode, which shrinks about tenfold.
 
@@ -35,12 +35,12 @@ def write_arrays(path: Location, arrays: Mapping[str, npt.NDArray[Any]], setting
     arrays : mapping of str to ndarray
         Any shapes; numbers, booleans or unicode.
     settings : mapping
-        Stored beside the arrays as one JSON string.
+        Stored with the arrays as one JSON string.
 
     Raises
     ------
     StorageError
-        The file cannot be written; whatever stood at `path` before is left untouched.
+        The file cannot be written; an existing file at `path` is left untouched.
     """
     document = np.array(json.dumps(settings, sort_keys=True, allow_nan=False))
     buffer = io.BytesIO()
@@ -72,11 +72,11 @@ def read_arrays(path: Location) -> Arrays:
     loaded: list[Arrays] = []
 
     def check(content: bytes) -> None:
-        """Load all of it, and compare what `write_arrays` wrote with its checksum: files of others have none."""
+        """Load all arrays and verify the checksum of files written by `write_arrays`; other files have none."""
         try:
             loaded[:] = [_load(io.BytesIO(content), path)]
             if SETTINGS in loaded[0] and content[-DIGEST_SIZE:] != _digest(content):
-                raise zipfile.BadZipFile("its checksum does not fit")
+                raise zipfile.BadZipFile("its checksum does not match")
         except DataError:
             raise
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError) as error:
@@ -90,7 +90,7 @@ def read_arrays(path: Location) -> Arrays:
 
 
 def seal(content: bytes) -> bytes:
-    """Return an archive with the BLAKE2b-128 of all that is before it as its comment, for which zip leaves room."""
+    """Return an archive with the BLAKE2b-128 checksum of its content as the zip comment."""
     buffer = io.BytesIO(content)
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.comment = bytes(DIGEST_SIZE)
@@ -104,7 +104,7 @@ def _digest(content: bytes) -> bytes:
 
 def _load(file: BinaryIO, path: Location) -> Arrays:
     if file.read(2) != b"PK":  # np.load would take anything else for a bare array or a pickle
-        raise zipfile.BadZipFile("it does not begin as a zip archive does")
+        raise zipfile.BadZipFile("it does not begin like a zip archive")
     file.seek(0)
     with np.load(file, allow_pickle=False) as archive:
         arrays: Arrays = {}
@@ -122,7 +122,7 @@ def _load(file: BinaryIO, path: Location) -> Arrays:
 
 
 def require_arrays(arrays: Arrays, names: Iterable[str], path: object) -> None:
-    """Check that a file held the arrays it must.
+    """Check that a file held the required arrays.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def require_arrays(arrays: Arrays, names: Iterable[str], path: object) -> None:
 
 
 def parse_settings(arrays: Arrays, schema_version: int, path: object) -> dict[str, Any]:
-    """Take the settings that `write_arrays` stored, of one schema version only.
+    """Return the settings that `write_arrays` stored, of one schema version only.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Settings of the factorisation to choose from."""
+"""Grid of WMF settings to search."""
 
 import itertools
 from dataclasses import dataclass, fields, replace
@@ -11,19 +11,19 @@ from cs_keras.factors.wmf import WmfConfig
 
 @dataclass(frozen=True)
 class Grid:
-    """Values to try, each with each.
+    """Values of each setting; every combination is tried.
 
     Parameters
     ----------
     factors : tuple of int
-        Ranks.
+        Numbers of factors.
     alpha, regularization : tuple of float
     iterations : tuple of int
 
     Raises
     ------
     ConfigError
-        A setting has no value, one twice, or one out of range.
+        A setting has no value, repeats one, or has one out of range.
     """
 
     factors: tuple[int, ...] = (16, 32, 64)
@@ -38,17 +38,17 @@ class Grid:
                 raise ConfigError(
                     f"{field.name} must have one value to try, or several that differ. Received: {values!r}."
                 )
-        self.settings()  # which refuse values out of range
+        self.settings()  # raises for values out of range
 
     def settings(self, max_settings: int | None = None, seed: int = 0) -> list[WmfConfig]:
-        """Return all settings or a random part of them, in the grid's order: rank first, iterations last.
+        """Return all settings or a random part of them, in the grid's order: factors first, iterations last.
 
         Parameters
         ----------
         max_settings : int, optional
-            How many at most. Those for a smaller number are among those for a larger one.
+            Largest number of settings; a smaller number selects a subset.
         seed : int
-            Of the choice, and of every setting.
+            Seed of the random part, and of every setting.
 
         Raises
         ------
@@ -60,4 +60,4 @@ class Grid:
         values = itertools.product(*(getattr(self, field.name) for field in fields(self)))
         every = [replace(WmfConfig(*each), seed=seed) for each in values]
         chosen = np.random.default_rng(seed).permutation(len(every))[:max_settings]
-        return [every[place] for place in sorted(chosen)]
+        return [every[index] for index in sorted(chosen)]

@@ -1,6 +1,4 @@
-"""Listening files, one row for each playlist and track, read into a matrix of counts."""
-
-# pyarrow says it is typed, but its compiled modules carry no types.
+"""Interaction files (CSV, TSV, Parquet), one row for each playlist and track, read into a matrix of counts."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -41,7 +39,7 @@ def read_interactions(
     encoding: str | None = None,
     delimiter: str | None = None,
 ) -> Interactions:
-    """Read a listening file: one row for each playlist and track.
+    """Read an interactions file: one row for each playlist and track.
 
     Ids are text with surrounding blanks removed: "007" stays "007". Rows of the same playlist and track are summed.
     The result does not depend on the order of the rows.
@@ -54,7 +52,7 @@ def read_interactions(
         Column names, in any case. By default the first present of `PLAYLIST_COLUMNS`, `TRACK_COLUMNS` and
         `COUNT_COLUMNS`. A file without a count column counts each row as 1.
     encoding, delimiter : str, optional
-        Of a text file; see `cs_keras.factors.tables.open_table`.
+        Format of a text file; see `cs_keras.factors.tables.open_table`.
 
     Returns
     -------
@@ -66,8 +64,8 @@ def read_interactions(
     StorageError
         The file is missing, a folder, or cannot be read.
     DataError
-        The file is empty, is not a table, lacks a column, or has a row with an empty id or with a count that is not
-        a finite number of at least 0. The message names the row, counted from 1 after the header.
+        The file is empty, is not a table, lacks a column, or has a row with an empty id or a count that is not a
+        finite number of at least 0. The message names the row, counted from 1 after the header.
     ConfigError
         The encoding is unknown or the delimiter is not one character.
     """
@@ -91,11 +89,11 @@ def read_interactions(
 
 
 def _find_column(
-    table: TableFile, what: str, given: str | None, usual: Sequence[str], path: str | os.PathLike[str]
+    table: TableFile, what: str, name: str | None, usual: Sequence[str], path: str | os.PathLike[str]
 ) -> str:
-    found = _guess(table.column_names, usual if given is None else (given,))
+    found = _guess(table.column_names, usual if name is None else (name,))
     if found is None:
-        expected = f"one of {', '.join(usual)} (or name yours)" if given is None else f"{given!r}"
+        expected = f"one of {', '.join(usual)} (or name yours)" if name is None else f"{name!r}"
         raise DataError(
             f"{path}: no {what} column: expected {expected}. Received: {', '.join(table.column_names)}."
         )
@@ -120,7 +118,7 @@ def _ids(data: pa.Table, name: str, path: str | os.PathLike[str]) -> pa.Dictiona
 def _text(
     data: pa.Table, name: str, types: Sequence[Callable[[pa.DataType], bool]], path: str | os.PathLike[str]
 ) -> pa.ChunkedArray:
-    """Take a column as text without blanks around it; a missing value is empty text."""
+    """Return a column as text without surrounding blanks; a missing value is empty text."""
     column = data[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -165,7 +163,7 @@ def _count_pairs(
     playlist_ids, rows = _sorted_codes(playlists, is_positive)
     track_ids, columns = _sorted_codes(tracks, is_positive)
     positive = counts[is_positive]
-    # Sorted by count too, so that rows to be merged are added in one order whatever the file's.
+    # Sorted by count too, so that merged rows are added in the same order for any order of the file.
     order = np.lexsort((positive, columns, rows))
     matrix = scipy.sparse.csr_matrix(
         (positive[order], (rows[order], columns[order])), shape=(len(playlist_ids), len(track_ids))
@@ -181,7 +179,7 @@ def _count_pairs(
 def _sorted_codes(
     ids: pa.DictionaryArray, keep: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.intp]]:
-    """Sort the distinct ids of the rows kept, and give each of those rows its position among them."""
+    """Return the distinct ids of the rows in `keep`, sorted, and the position of each of these rows among them."""
     used, codes = np.unique(ids.indices.to_numpy()[keep], return_inverse=True)
     names = np.array(ids.dictionary.take(pa.array(used)).to_pylist(), dtype=np.str_)
     order = np.argsort(names)

@@ -1,7 +1,7 @@
-"""Listening data as a sparse playlists × tracks matrix of counts.
+"""Interactions as a sparse playlists × tracks matrix of counts.
 
-A playlist may as well be a user or a session: whatever holds tracks. Rows of the matrix are playlists, columns are
-tracks, a value is how often the playlist holds or the user played the track.
+Rows of the matrix are playlists (or users, or sessions), columns are tracks; a value is how often the playlist
+holds or the user played the track.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ N_EXAMPLES = 5
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What became of the rows of a listening file: nothing is left out uncounted.
+    """Counts of the rows of an interactions file that were read, merged and left out.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ class RowCounts:
     n_merged_rows : int
         Rows added to an earlier row of the same playlist and track.
     n_zero_rows : int
-        Rows left out because their count is 0: not listening to a track is what a missing row says too.
+        Rows left out because their count is 0, which means the same as a missing row.
     n_unknown_tracks, n_unknown_pairs : int
-        Tracks left out because the dataset does not hold them, and the playlist-track pairs that went with them.
+        Tracks left out because the dataset lacks them, and their playlist-track pairs.
     unknown_tracks : tuple of str
         The first few of those tracks.
     n_empty_playlists : int
-        Playlists left out because all their tracks were.
+        Playlists left out because none of their tracks remain.
     """
 
     n_rows: int
@@ -51,7 +51,7 @@ class RowCounts:
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Who listened to what, and how often.
+    """Counts of tracks in playlists, or of plays by users.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Interactions:
     user_items : csr_matrix of float32, shape (n_playlists, n_tracks)
         Counts, all above 0, indices sorted, no pair stored twice.
     tally : RowCounts
-        Rows read, merged and left out on the way here.
+        Rows read, merged and left out.
     """
 
     playlist_ids: npt.NDArray[np.str_]
@@ -77,19 +77,19 @@ def align(interactions: Interactions, track_ids: Sequence[str] | npt.NDArray[np.
     Parameters
     ----------
     interactions : Interactions
-        Listening with columns in any order.
+        Interactions with columns in any order.
     track_ids : sequence of str, length n_tracks
-        The dataset's tracks. One that nobody listened to gets an empty column.
+        The dataset's tracks. One without interactions gets an empty column.
 
     Returns
     -------
     Interactions
-        Columns as `track_ids`; listening to other tracks and playlists left empty are gone, and counted in `tally`.
+        Columns as `track_ids`; other tracks and empty playlists are left out and counted in `tally`.
 
     Raises
     ------
     DataError
-        `track_ids` repeats an id, or shares none with the listening.
+        `track_ids` repeats an id, or shares none with the interactions.
     """
     wanted = np.asarray(track_ids, dtype=np.str_)
     npz.check_ids(wanted, "track ids", "dataset")
@@ -98,8 +98,8 @@ def align(interactions: Interactions, track_ids: Sequence[str] | npt.NDArray[np.
     )
     if len(known) == 0:
         raise DataError(
-            f"the listening and the dataset have no track in common: the dataset holds {_examples(wanted)}, "
-            f"the listening {_examples(interactions.track_ids)}."
+            f"the interactions and the dataset have no track in common: the dataset holds {_examples(wanted)}, "
+            f"the interactions {_examples(interactions.track_ids)}."
         )
     column = np.full(len(interactions.track_ids), -1)
     column[old_columns] = new_columns
@@ -123,13 +123,7 @@ def align(interactions: Interactions, track_ids: Sequence[str] | npt.NDArray[np.
 
 
 def save_interactions(path: Location, interactions: Interactions) -> None:
-    """Write interactions as ``.npz``, whole or not at all.
-
-    Raises
-    ------
-    StorageError
-        The file cannot be written.
-    """
+    """Write interactions as ``.npz`` atomically; raise StorageError if the file cannot be written."""
     matrix = interactions.user_items
     arrays = {
         "playlist_ids": interactions.playlist_ids,
@@ -149,7 +143,8 @@ def load_interactions(path: Location) -> Interactions:
     StorageError
         The file is missing or not whole.
     DataError
-        The file does not hold interactions: arrays missing or not fitting together, ids twice, counts not above 0.
+        The file does not hold interactions: arrays are missing or do not match, ids repeat, or counts are not
+        positive.
     """
     arrays = npz.read_arrays(path)
     npz.require_arrays(arrays, ("playlist_ids", "track_ids", "indptr", "indices", "data", npz.SETTINGS), path)
@@ -171,6 +166,49 @@ def load_interactions(path: Location) -> Interactions:
     if not (np.isfinite(user_items.data) & (user_items.data > 0)).all():
         raise DataError(f"{path}: expected counts to be finite and above 0.")
     return Interactions(playlist_ids, track_ids, user_items, tally)
+
+
+def hold_out_tracks(
+    user_items: scipy.sparse.csr_matrix, share: float, seed: int
+) -> tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]:
+    """Split the tracks of each playlist at random.
+
+    Parameters
+    ----------
+    user_items : csr_matrix, shape (n_playlists, n_tracks)
+        Counts above 0, no pair stored twice.
+    share : float
+        Held-out share of each playlist's tracks, rounded down: below 1, so every playlist keeps some.
+    seed : int
+
+    Returns
+    -------
+    rest, held_out : csr_matrix, shape (n_playlists, n_tracks)
+        Their sum is `user_items`; no pair is in both.
+
+    Raises
+    ------
+    DataError
+        No playlist is long enough for one of its tracks to be held out.
+    """
+    lengths = np.diff(user_items.indptr)
+    playlists = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((np.random.default_rng(seed).random(user_items.nnz), playlists))  # random, by playlist
+    position = np.empty(user_items.nnz, dtype=np.int64)
+    position[order] = np.arange(user_items.nnz) - user_items.indptr[playlists]
+    is_held_out = position < np.floor(share * lengths)[playlists]
+    if not is_held_out.any():
+        raise DataError(
+            f"no playlist is long enough to hold out {share:.0%} of its train tracks: expected some with at least "
+            f"{int(np.ceil(1 / share))}. Received: at most {lengths.max(initial=0)}."
+        )
+
+    def select(wanted: npt.NDArray[np.bool_]) -> scipy.sparse.csr_matrix:
+        ends = np.concatenate([[0], np.cumsum(wanted)])[user_items.indptr]
+        pairs = (user_items.data[wanted], user_items.indices[wanted], ends)
+        return scipy.sparse.csr_matrix(pairs, shape=user_items.shape)
+
+    return select(~is_held_out), select(is_held_out)
 
 
 def _examples(ids: npt.NDArray[Any]) -> str:

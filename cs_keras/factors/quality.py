@@ -1,4 +1,4 @@
-"""How well factors explain the listening they came from, and how much of their space they use."""
+"""Quality of factors: how well they explain the interactions, and how many dimensions they use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ import scipy.sparse
 
 from cs_keras.errors import DataError
 
-RARE_LISTENINGS = 5
+RARE_INTERACTIONS = 5
 PAIRS_PER_BLOCK = 1 << 16
-FIRM_AGREEMENT = 0.5  # share of their nearest tracks on which two seeds should agree at least
+LEAST_AGREEMENT = 0.5  # share of nearest tracks that two seeds should have in common
 REPEATS = {"second_seed": "another seed agrees", "halves": "halves of the playlists agree"}
 KINDS = {"similarity": "similarity", "dot": "dot product"}
 
@@ -26,16 +26,16 @@ class FactorQuality:
     Parameters
     ----------
     explained_preference : float
-        1 − Σ c(p − x·y)² / Σ c p² over all playlists and tracks; 1 is perfect, 0 what zero factors reach.
+        1 − Σ c(p − x·y)² / Σ c p² over all playlists and tracks; 1 is perfect, zero factors have 0.
     rank : int
         Numerical rank of the item factors, as `numpy.linalg.matrix_rank` defines it.
     effective_rank : float
-        exp of the entropy of the singular values divided by their sum (Roy & Vetterli 2007): between 1 and the
-        number of factors, the latter when all directions are used alike. 0 for zero factors.
+        exp of the entropy of the singular values divided by their sum (Roy & Vetterli 2007): from 1 to the number
+        of factors, which is reached when all directions have equal variance. 0 for zero factors.
     n_factors : int
         Columns of the item factors.
     rare_share : float
-        Share of tracks with fewer than 5 listenings; a listening is a playlist that holds the track.
+        Share of tracks in fewer than 5 playlists.
     """
 
     explained_preference: float
@@ -49,18 +49,18 @@ class FactorQuality:
         return (
             f"explained preference {self.explained_preference:.4f}, rank {self.rank} and effective rank "
             f"{self.effective_rank:.1f} of {self.n_factors} factors, {self.rare_share:.1%} of tracks with fewer "
-            f"than {RARE_LISTENINGS} listenings"
+            f"than {RARE_INTERACTIONS} interactions"
         )
 
 
 def describe_agreement(quality: Mapping[str, Any]) -> str:
-    """Return in one line how far fits agree on the shortest lists of the test tracks; empty if it was not measured.
+    """Return in one line the agreement of fits on the shortest lists of test tracks; empty if it was not measured.
 
     Parameters
     ----------
     quality : mapping
-        Of `cs_keras.factors.store.Factors`; ``ceiling`` holds a row of k and overlap for each list length, by
-        ``similarity`` and ``dot``, of ``second_seed`` and ``halves``.
+        `cs_keras.factors.store.Factors.quality`; ``ceiling`` holds k and overlap for each list length, by
+        ``second_seed`` or ``halves`` and by ``similarity`` or ``dot``.
     """
     ceiling, parts = quality.get("ceiling", {}), []
     for name in filter(ceiling.__contains__, REPEATS):
@@ -76,14 +76,14 @@ def describe_agreement(quality: Mapping[str, Any]) -> str:
 
 
 def warn_of_noise(quality: Mapping[str, Any]) -> str | None:
-    """Return a sentence if two seeds agree on less than half of the nearest tracks; else, or unmeasured, None."""
+    """Return a warning if two seeds agree on less than half of the nearest tracks; else None."""
     row = quality.get("ceiling", {}).get("second_seed", {}).get("similarity", [{}])[0]
     overlap = row.get("overlap")
-    if overlap is None or overlap >= FIRM_AGREEMENT:
+    if overlap is None or overlap >= LEAST_AGREEMENT:
         return None
     return (
-        f"Another seed agrees on only {overlap:.1%} of each test track's {row['k']} nearest: most of what these "
-        "factors say of neighbours is noise, which no model can predict; try fewer factors or a smaller alpha."
+        f"Another seed agrees on only {overlap:.1%} of each test track's {row['k']} nearest: most "
+        "neighbours are noise, which no model can predict; try fewer factors or a smaller alpha."
     )
 
 
@@ -94,7 +94,7 @@ def measure_quality(
     *,
     alpha: float,
 ) -> FactorQuality:
-    """Measure the factors of some tracks against their listening.
+    """Measure the quality of factors on the interactions they were fitted to.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def measure_quality(
     item_factors : ndarray of float32, shape (n_tracks, n_factors)
     playlist_factors : ndarray of float32, shape (n_playlists, n_factors)
     alpha : float
-        Of the confidence c = 1 + αr.
+        α of the confidence c = 1 + αr.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def measure_quality(
     Raises
     ------
     DataError
-        The shapes do not fit together, or nobody listened to anything.
+        The shapes do not match, or there are no interactions.
     """
     shape = (len(playlist_factors), len(item_factors))
     if user_items.shape != shape or item_factors.shape[1:] != playlist_factors.shape[1:]:
@@ -124,14 +124,14 @@ def measure_quality(
     counts.eliminate_zeros()
     if counts.nnz == 0:
         raise DataError("expected at least one count above 0 to measure the factors against; there is none.")
-    listenings = np.bincount(counts.indices, minlength=len(item_factors))
+    n_playlists = np.bincount(counts.indices, minlength=len(item_factors))
     rank, effective_rank = _ranks(item_factors)
     return FactorQuality(
         explained_preference=_explained_preference(counts, item_factors, playlist_factors, alpha),
         rank=rank,
         effective_rank=effective_rank,
         n_factors=item_factors.shape[1],
-        rare_share=float((listenings < RARE_LISTENINGS).mean()),
+        rare_share=float((n_playlists < RARE_INTERACTIONS).mean()),
     )
 
 
@@ -141,9 +141,9 @@ def _explained_preference(
     x, y = playlist_factors.astype(np.float64), item_factors.astype(np.float64)
     pairs = counts.tocoo()
     confidence = 1 + alpha * pairs.data
-    # As if nobody had listened, p = 0 and c = 1: Σ_ui (x_u·y_i)² is the product of the two Gram matrices, summed.
+    # First as if there were no interactions, p = 0 and c = 1: Σ_ui (x_u·y_i)² from the two Gram matrices.
     error = float(np.sum((x.T @ x) * (y.T @ y)))
-    for start in range(0, len(confidence), PAIRS_PER_BLOCK):  # then put the listened pairs right
+    for start in range(0, len(confidence), PAIRS_PER_BLOCK):  # then correct the stored pairs
         block = slice(start, start + PAIRS_PER_BLOCK)
         score = np.einsum("nf,nf->n", x[pairs.row[block]], y[pairs.col[block]])
         error += float(np.sum(confidence[block] * (1 - score) ** 2 - score**2))

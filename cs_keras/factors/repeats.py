@@ -1,6 +1,6 @@
 """Repeated fits, with another seed and on random halves of the playlists, to measure the stability of factors."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -8,24 +8,7 @@ import scipy.sparse
 
 from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit, fit_protocol, fold_in_items
 
-FloatArray = npt.NDArray[np.float32]
-N_SEEDS = 2**32  # a seed beyond the last begins again at 0
-
-
-@dataclass(frozen=True, eq=False)
-class HalfFit:
-    """Tracks as one half of the playlists places them, and all playlists placed among these.
-
-    Attributes
-    ----------
-    item_factors : ndarray of float32, shape (n_tracks, factors)
-        Zero for a track that no playlist of the half holds.
-    playlist_factors : ndarray of float32, shape (n_playlists, factors)
-        Those of the other half are folded in too, so that both halves can be asked by the same playlists.
-    """
-
-    item_factors: FloatArray
-    playlist_factors: FloatArray
+N_SEEDS = 2**32  # seeds wrap around to 0
 
 
 def refit_with_next_seed(
@@ -34,7 +17,7 @@ def refit_with_next_seed(
     config: WmfConfig,
     protocol: Protocol,
 ) -> WmfFit:
-    """Return what `fit_protocol` makes of the same listening with the next seed; arguments and errors are its."""
+    """Fit the same interactions with the next seed; arguments and errors as for `fit_protocol`."""
     return fit_protocol(
         user_items, is_train, replace(config, seed=(config.seed + 1) % N_SEEDS), protocol=protocol
     )
@@ -45,7 +28,7 @@ def fit_halves(
     is_train: npt.NDArray[np.bool_],
     config: WmfConfig,
     protocol: Protocol,
-) -> tuple[HalfFit, HalfFit]:
+) -> tuple[WmfFit, WmfFit]:
     """Fit each of two random halves of the playlists, under the same protocol and seed.
 
     Parameters
@@ -55,17 +38,19 @@ def fit_halves(
     is_train : ndarray of bool, shape (n_tracks,)
         True for the tracks of the train folds.
     config : WmfConfig
-        Its seed parts the playlists too.
+        Its seed also splits the playlists.
     protocol : {"strict", "thesis"}
 
     Returns
     -------
-    tuple of two HalfFit
+    tuple of two WmfFit
+        Item factors of each half. Playlist factors of all playlists, those of the other half folded in, so that
+        both halves can be compared on the same queries.
 
     Raises
     ------
     DataError
-        A half has no listening to train tracks, or `fit_protocol` cannot fit it.
+        A half has no interactions with train tracks, or `fit_protocol` cannot fit it.
     """
     n_playlists = user_items.shape[0]
     shuffled = np.random.default_rng(config.seed).permutation(n_playlists)
@@ -82,9 +67,9 @@ def _fit_half(
     is_train: npt.NDArray[np.bool_],
     config: WmfConfig,
     protocol: Protocol,
-) -> HalfFit:
-    items = fit_protocol(user_items[half], is_train, config, protocol=protocol).item_factors
+) -> WmfFit:
+    fit = fit_protocol(user_items[half], is_train, config, protocol=protocol)
     fitted = is_train if protocol == "strict" else np.ones_like(is_train)
     # Equation 4 is equation 5 with tracks and playlists exchanged.
-    playlists = fold_in_items(user_items[:, fitted].T.tocsr(), items[fitted], config)
-    return HalfFit(items, playlists)
+    playlists = fold_in_items(user_items[:, fitted].T.tocsr(), fit.item_factors[fitted], config)
+    return replace(fit, playlist_factors=playlists)

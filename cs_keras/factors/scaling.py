@@ -1,4 +1,4 @@
-"""Scaling of factors into regression targets, fitted on train tracks alone, and back."""
+"""Scaling of factors to regression targets, fitted on train tracks alone, and its inverse."""
 
 import warnings
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Scaler:
         Raises
         ------
         DataError
-            The shape is another.
+            The shape does not match.
         """
         self._check(factors)
         if self.kind == "unit_norm":
@@ -64,12 +64,12 @@ class Scaler:
         -------
         ndarray of float32, shape (n, n_factors)
             For "unit_norm" the input itself: the norms cannot be recovered. Cosine similarities do not need them;
-            dot products lose what popularity the norm held.
+            dot products lose the popularity encoded in the norm.
 
         Raises
         ------
         DataError
-            The shape is another.
+            The shape does not match.
         """
         self._check(scaled)
         return (scaled * self.scale + self.offset).astype(np.float32)

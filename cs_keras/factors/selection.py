@@ -1,21 +1,25 @@
-"""Factors worth predicting: what was measured of each setting, the rule that chooses among them, and its reason.
+"""Selection of WMF settings: metrics of each setting, the rule that chooses among them, and its JSON file.
 
-Factors that a second seed would not give again are noise, which sound cannot predict. So of the settings that find
-held-out listening about as well as the best, the most stable is chosen. "About as well" is the one-standard-error
-rule of Breiman, Friedman, Olshen and Stone, "Classification and Regression Trees" (1984), section 3.4.3.
+Factors that differ with the seed are noise, which audio cannot predict. So among the settings whose nDCG on
+held-out interactions is close to the best, the most stable is chosen. "Close" is the one-standard-error rule of
+Breiman, Friedman, Olshen and Stone, "Classification and Regression Trees" (1984), section 3.4.3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
 from cs_keras.factors.wmf import WmfConfig
+from cs_keras.runs import write_json
+from cs_keras.storage.location import Location
 
 K = 10  # length of all lists here
-AGREEMENT_DECIMALS = 3  # as printed in percent: seeds that agree alike to these are equals
+SCHEMA = 1
+AGREEMENT_DECIMALS = 3  # as printed in percent: agreement equal to these is a tie
 
 
 @dataclass(frozen=True)
@@ -33,28 +37,33 @@ class Mean:
         deviation = float(per_query.std(ddof=1)) if n > 1 else 0.0
         return cls(float(per_query.mean()), deviation / n**0.5, n)
 
+    @classmethod
+    def over_or_none(cls, per_query: npt.NDArray[np.float64] | None) -> "Mean | None":
+        """Return the mean of values, or None where nothing was measured."""
+        return None if per_query is None else cls.over(per_query)
+
     def describe(self) -> str:
-        """Say it in percent."""
+        """Return the mean in percent."""
         return f"{100 * self.value:.1f} %"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of one setting; all are shares from 0 to 1.
+    """Metrics of one setting, as shares from 0 to 1.
 
     Attributes
     ----------
     setting : WmfConfig
         With the first of its seeds.
     ndcg, recall : Mean
-        Of held-out listening at `K`, over playlists, averaged over seeds.
+        On held-out interactions at `K`, over playlists, averaged over seeds.
     seeds_train, halves_train : Mean
-        Overlap of the `K` tracks most similar to each train track, among train tracks: between fits of several
-        seeds, and between fits to either half of the playlists.
+        Overlap of each train track's `K` most similar train tracks: between fits of several seeds, and between fits
+        to the halves of the playlists.
     seeds_validation, halves_validation : Mean or None
-        The same of validation tracks, folded in; None where there are too few.
+        The same for validation tracks, folded in; None where there are too few.
     seconds : float
-        What it took to measure.
+        Time to measure the setting.
     """
 
     setting: WmfConfig
@@ -69,7 +78,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Failure:
-    """A setting that cannot be fitted, and the sentence that says why."""
+    """A setting that cannot be fitted, and the reason in one sentence."""
 
     setting: WmfConfig
     reason: str
@@ -77,12 +86,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Averaging:
-    """Whether the mean of several seeds agrees better with the mean of others than one seed with another.
+    """Agreement between means of several seeds, compared with agreement between single seeds.
 
     Attributes
     ----------
     n_seeds : int
-        In each mean.
+        Seeds of each mean.
     single_train, averaged_train : Mean
         Agreement as in `Result`, between seeds and between two means that share none.
     low, high : float
@@ -102,14 +111,16 @@ class Averaging:
     averaged_ndcg: Mean
 
     @property
-    def kept(self) -> bool:
-        """Whether the mean measurably agrees better."""
+    def is_better(self) -> bool:
+        """Whether averaging raises the agreement significantly."""
         return self.low > 0
 
     def describe(self) -> str:
-        """Say it in one sentence."""
+        """Return a summary in one sentence."""
         gain = 100 * (self.averaged_train.value - self.single_train.value)
-        decision = "the average is kept" if self.kept else "no measurable gain, so a single seed is kept"
+        decision = (
+            "the average is used" if self.is_better else "no significant gain, so a single seed is used"
+        )
         return (
             f"Means of {self.n_seeds} seeds agree on {self.averaged_train.describe()} of the top {K} of train "
             f"tracks, single seeds on {self.single_train.describe()}, a difference of {gain:.1f} "
@@ -120,20 +131,20 @@ class Averaging:
 
 @dataclass(frozen=True)
 class Selection:
-    """A search and what came of it.
+    """Results of a search over settings.
 
     Attributes
     ----------
     results : tuple of Result
         The recommended one first; see `rank_results`.
     n_eligible : int
-        How many from the first on are within one standard error of the best nDCG.
+        Number of results, from the first, within one standard error of the best nDCG.
     failures : tuple of Failure
     n_seeds : int
     n_train, n_validation : int
-        Tracks with listening: each list is of `K` of the others in its split.
+        Tracks with interactions; lists hold `K` others of the same split.
     averaging : Averaging or None
-        Of the recommended setting, where it was asked for.
+        Of the recommended setting, if requested.
     """
 
     results: tuple[Result, ...]
@@ -146,17 +157,17 @@ class Selection:
 
     @property
     def recommended(self) -> Result:
-        """What to fit."""
+        """The recommended setting's result."""
         return self.results[0]
 
     @property
     def n_averaged(self) -> int:
-        """How many seeds to average: 1 unless averaging gains."""
-        return self.averaging.n_seeds if self.averaging and self.averaging.kept else 1
+        """Number of seeds to average: 1 unless averaging is better."""
+        return self.averaging.n_seeds if self.averaging and self.averaging.is_better else 1
 
     @property
     def at_edge(self) -> tuple[str, ...]:
-        """Which of the recommended settings are the smallest or largest of several tried: better may lie beyond."""
+        """Names of recommended values at the edge of the tried range, beyond which better ones may lie."""
         outcomes: tuple[Result | Failure, ...] = (*self.results, *self.failures)
         settings = [asdict(outcome.setting) for outcome in outcomes]
         tried = {name: {setting[name] for setting in settings} for name in settings[0]}
@@ -168,7 +179,7 @@ class Selection:
         )
 
     def describe(self) -> str:
-        """Say in one sentence what is recommended, and why."""
+        """Return the recommendation and its reason in one sentence."""
         best = max((result.ndcg for result in self.results), key=lambda ndcg: ndcg.value)
         eligible = "only this one has" if self.n_eligible == 1 else f"{self.n_eligible} have"
         agree = "its seeds agree" if self.n_eligible == 1 else "of these its seeds agree most,"
@@ -181,7 +192,7 @@ class Selection:
 
 
 def describe_setting(setting: WmfConfig) -> str:
-    """Name a setting in words."""
+    """Return a setting in words."""
     return (
         f"{setting.factors} factors, alpha {setting.alpha:g}, regularization {setting.regularization:g}, "
         f"{setting.iterations} iterations"
@@ -189,15 +200,15 @@ def describe_setting(setting: WmfConfig) -> str:
 
 
 def rank_results(results: Sequence[Result]) -> tuple[tuple[Result, ...], int]:
-    """Put results in the order of the rule, and count those that it may choose from.
+    """Sort results by the selection rule, and count the eligible ones.
 
-    First those whose nDCG is within one standard error of the best: where seeds agree most, then of the smaller
-    rank, then as given. After them the others, by nDCG.
+    First those whose nDCG is within one standard error of the best: by agreement of seeds, then fewer factors, then
+    in the given order. After them the others, by nDCG.
 
     Raises
     ------
     DataError
-        There are none.
+        There are no results.
     """
     if not results:
         raise DataError("no setting could be fitted: expected at least one to choose from. Received: none.")
@@ -207,3 +218,26 @@ def rank_results(results: Sequence[Result]) -> tuple[tuple[Result, ...], int]:
     eligible.sort(key=lambda one: (-round(one.seeds_train.value, AGREEMENT_DECIMALS), one.setting.factors))
     others.sort(key=lambda one: -one.ndcg.value)
     return (*eligible, *others), len(eligible)
+
+
+def save_selection(path: Location, selection: Selection) -> None:
+    """Write a selection as JSON atomically; raise StorageError if the file cannot be written."""
+    write_json(path, {"schema_version": SCHEMA, **asdict(selection)})
+
+
+def parse_outcome(document: Mapping[str, Any]) -> Result | Failure:
+    """Return the outcome from its `dataclasses.asdict`; raise KeyError or TypeError for anything else."""
+    setting = WmfConfig(**document["setting"])
+    if "reason" in document:
+        return Failure(setting, document["reason"])
+    return Result(**{**_means(document), "setting": setting})
+
+
+def parse_averaging(document: Mapping[str, Any]) -> Averaging:
+    """Return the comparison from its `dataclasses.asdict`; raise KeyError or TypeError for anything else."""
+    return Averaging(**_means(document))
+
+
+def _means(document: Mapping[str, Any]) -> dict[str, Any]:
+    is_mean = {name: isinstance(value, dict) and "error" in value for name, value in document.items()}
+    return {name: Mean(**value) if is_mean[name] else value for name, value in document.items()}

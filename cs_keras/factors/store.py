@@ -1,4 +1,4 @@
-"""Factors on disk: one ``.npz`` for each set of factors, or a ready-made one from elsewhere."""
+"""Factors on disk: one ``.npz`` for each set of factors, fitted here or imported."""
 
 import hashlib
 import json
@@ -25,12 +25,12 @@ SECOND_ARRAYS = ("second_item_factors", "second_playlist_factors")  # both or ne
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """One collaborative-filtering space: where tracks and playlists lie, and how the space was made.
+    """Track and playlist factors of one collaborative-filtering space, and how they were fitted.
 
     Parameters
     ----------
     name : str
-        What the space is called in reports.
+        Name of the factors in reports.
     track_ids : ndarray of str, shape (n_tracks,)
         Distinct, in the order of the rows.
     item_factors : ndarray of float32, shape (n_tracks, n_factors)
@@ -39,18 +39,18 @@ class Factors:
     playlist_ids : ndarray of str, shape (n_playlists,)
         Distinct.
     playlist_factors : ndarray of float32, shape (n_playlists, n_factors)
-        No rows where none were given.
+        No rows where there are none.
     scaler : Scaler
         FitResult on train tracks only.
     protocol : {"strict", "thesis", "given"}
-        How they were fitted; "given" for ready-made ones.
+        How they were fitted; "given" for imported ones.
     config : dict or None
         factors, alpha, regularization, iterations and seed of the fit; None for "given".
     quality : dict
-        Numbers measured on the fit, JSON values only.
+        Metrics of the fit, JSON values only.
     second_item_factors, second_playlist_factors : ndarray of float32, optional
-        The same tracks and playlists fitted with another seed, in a space of its own: what models are held against
-        as the ceiling. Shapes as those of the first fit; None where there was none.
+        The same tracks and playlists fitted with another seed, in a space of its own, for the refit ceiling. Shapes
+        as those of the first fit; None where there is no refit.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Factors:
 
 
 def save_factors(path: Location, factors: Factors) -> None:
-    """Write factors as ``.npz``, whole or not at all.
+    """Write factors as ``.npz`` atomically.
 
     Raises
     ------
@@ -100,7 +100,8 @@ def load_factors(path: Location) -> Factors:
     StorageError
         The file is missing or not whole.
     DataError
-        The file does not hold factors: arrays or settings missing, of other types or shapes, not finite, ids twice.
+        The file does not hold factors: arrays or settings are missing, of other types or shapes or not finite, or
+        ids repeat.
     """
     arrays = npz.read_arrays(path)
     npz.require_arrays(arrays, (*ARRAYS, *SCALER_ARRAYS, npz.SETTINGS), path)
@@ -124,7 +125,7 @@ def load_factors(path: Location) -> Factors:
 
 
 def read_external_factors(path: Location) -> Factors:
-    """Read ready-made factors from an ``.npz`` of plain arrays.
+    """Read external factors from an ``.npz`` of plain arrays.
 
     Parameters
     ----------
@@ -135,15 +136,15 @@ def read_external_factors(path: Location) -> Factors:
     Returns
     -------
     Factors
-        Named after the file, unscaled, with the protocol "given". A row of zeros counts as no factors. Playlists
-        without ids are called by their row number, from 0.
+        Named after the file, unscaled, with the protocol "given". A row of zeros counts as no factors. Default ids
+        of playlists are their row numbers, from 0.
 
     Raises
     ------
     StorageError
         The file is missing or not whole.
     DataError
-        Arrays are missing, pickled, of other types or shapes, or hold values that are not finite or ids twice.
+        Arrays are missing, pickled, of other types or shapes, hold values that are not finite, or repeat ids.
     """
     arrays = npz.read_arrays(path)
     npz.require_arrays(arrays, ("ids", "item_factors"), path)
@@ -172,21 +173,21 @@ def read_external_factors(path: Location) -> Factors:
 def align_external_factors(
     factors: Factors, track_ids: Sequence[str] | npt.NDArray[np.str_]
 ) -> tuple[Factors, tuple[str, ...]]:
-    """Put the rows of ready-made factors in the order of a dataset's tracks.
+    """Put the rows of external factors in the order of a dataset's tracks.
 
     Parameters
     ----------
     factors : Factors
-        Of `read_external_factors`.
+        Result of `read_external_factors`.
     track_ids : sequence of str, length n_tracks
-        The dataset's tracks. One without given factors gets a zero row and `has_factors` False.
+        The dataset's tracks. One without factors gets a zero row and `has_factors` False.
 
     Returns
     -------
     aligned : Factors
-        Rows as `track_ids`. The scaler is still to be fitted, on the train tracks among them.
+        Rows as `track_ids`; the scaler is not fitted yet.
     unknown : tuple of str
-        Given tracks that the dataset does not hold; they are left out.
+        Tracks that the dataset lacks; they are left out.
 
     Raises
     ------

@@ -1,7 +1,5 @@
 """Tables of text columns from CSV, TSV or Parquet files, with pyarrow."""
 
-# pyarrow says it is typed, but its compiled modules carry no types.
-
 import codecs
 import csv
 import os
@@ -9,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.csv
@@ -22,20 +19,9 @@ HEADER_BYTES = 1 << 16
 DELIMITERS = (",", "\t", ";", "|")
 
 
-class TableFile(Protocol):
-    """A file whose column names are known and whose columns can be read."""
-
-    @property
-    def column_names(self) -> Sequence[str]:
-        """Names in file order, as written in the file."""
-
-    def read(self, names: Sequence[str]) -> pa.Table:
-        """Read the named columns."""
-
-
 def open_table(
     path: str | os.PathLike[str], *, encoding: str | None = None, delimiter: str | None = None
-) -> TableFile:
+) -> "TableFile":
     """Detect the format of a table from the beginning of its file.
 
     Parameters
@@ -43,9 +29,9 @@ def open_table(
     path : path-like
         Parquet, or text with a header line, which may be compressed (``.gz``, ``.bz2``).
     encoding : str, optional
-        Of a text file; by default UTF-8, or UTF-16 where the file begins with its byte order mark.
+        Encoding of a text file; default UTF-8, or UTF-16 where the file begins with its byte order mark.
     delimiter : str, optional
-        Of a text file, one character; by default whichever of ``, tab ; |`` is commonest in the header.
+        Delimiter of a text file, one character; default the most frequent of ``, tab ; |`` in the header.
 
     Returns
     -------
@@ -56,7 +42,7 @@ def open_table(
     StorageError
         The file is missing, a folder, or cannot be read.
     DataError
-        The file is empty, not Parquet though named so, or not text in the encoding given.
+        The file is empty, not Parquet despite its name, or not text in the given encoding.
     ConfigError
         The encoding is unknown or the delimiter is not one character.
     """
@@ -134,6 +120,9 @@ class TextTable:
                 ) from None
 
 
+TableFile = ParquetTable | TextTable
+
+
 def _detect_text(
     path: str | os.PathLike[str], head: bytes, encoding: str | None, delimiter: str | None
 ) -> TextTable:
@@ -157,7 +146,7 @@ def _detect_text(
 
 @contextmanager
 def _reading(path: str | os.PathLike[str], encoding: str | None) -> Iterator[None]:
-    """Turn what pyarrow and the codecs raise into one sentence that names the file."""
+    """Turn errors of pyarrow and the codecs into one sentence that names the file."""
     try:
         yield
     except (DataError, ConfigError):

@@ -1,4 +1,4 @@
-"""Weighted matrix factorisation of listening counts (Hu, Koren & Volinsky 2008), fitted by `implicit`.
+"""Weighted matrix factorisation of interaction counts (Hu, Koren & Volinsky 2008), fitted by `implicit`.
 
 Playlist u prefers track i or not: p_ui is 1 where the count r_ui is above 0, else 0, held with confidence
 c_ui = 1 + α·r_ui. Factors x_u, y_i minimise Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u ‖x_u‖² + Σ_i ‖y_i‖²), by turns:
@@ -36,13 +36,14 @@ class WmfConfig:
     factors : int
         Dimensions of the space, at least 1. 200 is the most that Hu et al. tried, and did best with.
     alpha : float
-        Confidence gained with each listening, above 0. Hu et al. found 40 to be good; implicit's own default is 1.
+        Confidence gained with each interaction, above 0. Hu et al. found 40 to be good; implicit's own default is
+        1.
     regularization : float
-        λ, above 0, so that a track with little listening has one solution. implicit's default.
+        λ, above 0, so that a track with few interactions has one solution. implicit's default.
     iterations : int
         Sweeps over playlists and tracks, at least 1. implicit's default; Hu et al. needed about 10.
     seed : int
-        Of the initial factors, at least 0.
+        Seed of the initial factors, at least 0.
 
     Raises
     ------
@@ -76,7 +77,7 @@ class WmfFit:
     item_factors : ndarray of float32, shape (n_tracks, factors)
     playlist_factors : ndarray of float32, shape (n_playlists, factors)
     has_factors : ndarray of bool, shape (n_tracks,)
-        False where no playlist with factors holds the track; its row is zero and means nothing.
+        False where no playlist with factors holds the track; its row is zero.
     n_unfitted_playlists : int
         Playlists without a track to fit on; their rows are zero.
     """
@@ -90,7 +91,7 @@ class WmfFit:
 def fit_wmf(
     user_items: scipy.sparse.csr_matrix, config: WmfConfig, *, num_threads: int = 0
 ) -> tuple[FloatArray, FloatArray]:
-    """Factorise a matrix of listening counts.
+    """Factorise a matrix of interaction counts.
 
     The same seed gives the same bits for any number of threads.
 
@@ -116,7 +117,9 @@ def fit_wmf(
     """
     confidence = _confidence(user_items, config.alpha)
     if confidence.nnz == 0:
-        raise DataError(f"expected listening to fit on; every count in the {confidence.shape} matrix is 0.")
+        raise DataError(
+            f"expected interactions to fit on; every count in the {confidence.shape} matrix is 0."
+        )
 
     def solve(model: Any) -> tuple[FloatArray, FloatArray]:
         model.fit(confidence, show_progress=False)
@@ -175,7 +178,7 @@ def fit_protocol(
     protocol: Protocol = "strict",
     num_threads: int = 0,
 ) -> WmfFit:
-    """Fit factors for all tracks, with or without the listening of tracks outside the train folds.
+    """Fit factors for all tracks, with or without the interactions of tracks outside the train folds.
 
     Parameters
     ----------
@@ -199,7 +202,7 @@ def fit_protocol(
     ConfigError
         The protocol is unknown.
     DataError
-        `is_train` is not one bool a track, no train track has listening, or the counts cannot be fitted.
+        `is_train` is not one bool a track, no train track has interactions, or the counts cannot be fitted.
     """
     if protocol not in get_args(Protocol):
         raise ConfigError(f"protocol must be one of {', '.join(get_args(Protocol))}. Received: {protocol!r}.")
@@ -239,11 +242,10 @@ def _confidence(user_items: scipy.sparse.csr_matrix, alpha: float) -> scipy.spar
 
 
 def _solve(work: Callable[[Any], T], config: WmfConfig, num_threads: int) -> T:
-    """Give implicit's model to `work`, in float32, or where that is too coarse in float64.
+    """Call `work` with implicit's model in float32, and in float64 if float32 is too imprecise to solve.
 
-    It is too coarse where there are fewer tracks or playlists than factors.
-
-    BLAS keeps to one thread, for speed and because its sums depend on their number.
+    It is where there are fewer tracks or playlists than factors. BLAS uses one thread, for speed and because its
+    sums depend on the number of threads.
     """
     with threadpool_limits(1, "blas"):
         for dtype in (np.float32, np.float64):

@@ -1,7 +1,7 @@
-"""Several seeds of one factorisation, turned onto each other and averaged: whether that gains, and factors of it.
+"""Averaged factors: several seeds of one factorisation, aligned by rotation.
 
-Turning is found on fitted tracks alone. What is folded in is folded into each fit and turns along with it, so that
-it is averaged as fitted tracks are; folded into averaged playlists, whose noise has shrunk, it would lie elsewhere.
+Rotations are found on fitted tracks alone. Folded-in tracks are folded into each fit and rotated with it, so that
+they are averaged as fitted tracks are; folding into averaged playlists would shrink them differently.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from cs_keras.storage.location import Location
 from pipelines.factors.ceiling import Agreements, measure_both_agreements
 from pipelines.factors.fit import FactorsConfig
-from pipelines.factors.measure_setting import Sample, agreement, fit_sample, held_out_metrics, mean_or_none
+from pipelines.factors.measure_setting import Sample, fit_sample, measure_held_out, measure_sample_agreement
 
 
 def average_protocol(fits: Sequence[WmfFit], is_fitted: npt.NDArray[np.bool_]) -> WmfFit:
-    """Return the mean of fits of the same listening.
+    """Return the mean of fits of the same interactions.
 
     Parameters
     ----------
     fits
-        Of several seeds, under one protocol.
+        Fits with several seeds, under one protocol.
     is_fitted : ndarray of bool, shape (n_tracks,)
         True for tracks that were fitted, False for those folded in.
     """
@@ -42,19 +42,19 @@ def average_protocol(fits: Sequence[WmfFit], is_fitted: npt.NDArray[np.bool_]) -
             for fit in fits
         ]
     )
-    turned = means.playlist_factors
-    assert turned is not None  # all fits have playlists
+    rotated = means.playlist_factors
+    assert rotated is not None  # all fits have playlists
     n_playlists = len(fits[0].playlist_factors)
     item_factors = np.empty_like(fits[0].item_factors)
-    item_factors[is_fitted], item_factors[~is_fitted] = means.item_factors, turned[n_playlists:]
-    return dataclasses.replace(fits[0], item_factors=item_factors, playlist_factors=turned[:n_playlists])
+    item_factors[is_fitted], item_factors[~is_fitted] = means.item_factors, rotated[n_playlists:]
+    return dataclasses.replace(fits[0], item_factors=item_factors, playlist_factors=rotated[:n_playlists])
 
 
 def compare_averages(sample: Sample, setting: WmfConfig, n_seeds: int) -> Averaging:
-    """Hold two means of `n_seeds` fits each, which share none, against the single fits behind them."""
+    """Compare the agreement of two means of `n_seeds` different fits each with that of the single fits."""
     fits = [fit_sample(sample, setting, seed) for seed in range(2 * n_seeds)]
     means = [average_protocol(some, sample.is_train) for some in (fits[:n_seeds], fits[n_seeds:])]
-    single, averaged = agreement(sample, fits), agreement(sample, means)
+    single, averaged = measure_sample_agreement(sample, fits), measure_sample_agreement(sample, means)
     low, high = bootstrap_interval(averaged["train"] - single["train"], seed=sample.seed)
     return Averaging(
         n_seeds,
@@ -62,28 +62,28 @@ def compare_averages(sample: Sample, setting: WmfConfig, n_seeds: int) -> Averag
         averaged_train=Mean.over(averaged["train"]),
         low=low,
         high=high,
-        single_validation=mean_or_none(single.get("validation")),
-        averaged_validation=mean_or_none(averaged.get("validation")),
-        single_ndcg=Mean.over(held_out_metrics(sample, fits)[0]),
-        averaged_ndcg=Mean.over(held_out_metrics(sample, means)[0]),
+        single_validation=Mean.over_or_none(single.get("validation")),
+        averaged_validation=Mean.over_or_none(averaged.get("validation")),
+        single_ndcg=Mean.over(measure_held_out(sample, fits)[0]),
+        averaged_ndcg=Mean.over(measure_held_out(sample, means)[0]),
     )
 
 
 def store_averaged(dataset: Location, factors: Factors, settings: FactorsConfig, n_seeds: int) -> Factors:
-    """Replace stored factors by the mean of `n_seeds` fits of the listening behind them, the first seed's included.
+    """Replace stored factors by the mean of `n_seeds` fits of the same interactions, the first seed included.
 
-    The second fit, and the ceiling with it, becomes a mean of as many further seeds.
+    The refit, and the ceiling with it, becomes a mean of as many further seeds.
 
     Parameters
     ----------
     dataset
-        Its listening is that of `factors`.
+        Dataset whose interactions `factors` were fitted on.
     factors
         As `pipelines.factors.fit.make_factors` stored them.
     settings
-        Of that fit.
+        Settings of that fit.
     n_seeds
-        How many to average.
+        Number of fits to average.
 
     Returns
     -------
@@ -122,14 +122,14 @@ def _mean_fit(
     settings: FactorsConfig,
     seeds: Iterable[int],
 ) -> WmfFit:
-    """Fit once for each of `seeds`, which count from that of the settings, and average."""
+    """Fit once for each of `seeds`, relative to that of the settings, and average."""
     configs = [dataclasses.replace(settings.wmf, seed=settings.wmf.seed + seed) for seed in seeds]
     fits = [fit_protocol(user_items, is_train, config, protocol=settings.protocol) for config in configs]
     return average_protocol(fits, is_train if settings.protocol == "strict" else np.ones_like(is_train))
 
 
 def _ceiling(first: WmfFit, second: WmfFit, is_test: npt.NDArray[np.bool_]) -> dict[str, Agreements]:
-    """Return how far two means agree on the test tracks, in the words of `pipelines.factors.ceiling.Ceiling`."""
+    """Return the agreement of two means on test tracks, in the form of `pipelines.factors.ceiling.Ceiling`."""
     test = is_test & first.has_factors
     if np.count_nonzero(test) < 2:
         return {}

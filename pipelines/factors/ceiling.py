@@ -1,4 +1,4 @@
-"""How far fits of the same listening agree on the test tracks: what a model of one of them can be asked for."""
+"""The ceiling: agreement on test tracks between fits of the same interactions."""
 
 import contextlib
 import dataclasses
@@ -17,20 +17,20 @@ from cs_keras.factors.repeats import fit_halves, refit_with_next_seed
 from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit
 
 Agreements = dict[str, list[dict[str, Any]]]
-TOLD = ("k", "overlap", "low", "high", "n_candidates")  # of an Agreement, as JSON
+REPORTED = ("k", "overlap", "low", "high", "n_candidates")  # of an Agreement, as JSON
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ceiling:
-    """A second fit, and how far fits agree.
+    """A refit, and the agreement of fits.
 
     Attributes
     ----------
     second
-        Of another seed, under the same protocol.
+        Fit with another seed, under the same protocol.
     agreement
-        JSON values: under ``second_seed``, and under ``halves`` where both could be fitted, by ``similarity``
-        (cosine) and ``dot``, a row for each list length.
+        JSON values: by ``second_seed``, and ``halves`` if both could be fitted, and by ``similarity`` (cosine) or
+        ``dot``, a row for each list length.
     """
 
     second: WmfFit
@@ -52,34 +52,34 @@ def measure_ceiling(
     Parameters
     ----------
     user_items : csr_matrix, shape (n_playlists, n_tracks)
-        What `fit` was fitted to.
+        Interactions that `fit` was fitted on.
     is_train, is_test : ndarray of bool, shape (n_tracks,)
-        Splits; test tracks without listening are left out.
+        Splits; test tracks without interactions are left out.
     fit, config, protocol
-        The first fit and how it was made.
+        The first fit and its settings.
 
     Returns
     -------
     Ceiling
-        With no agreement where fewer than two test tracks have listening.
+        Without agreement if fewer than two test tracks have interactions.
 
     Raises
     ------
     DataError
-        The second fit fails.
+        The refit fails.
     """
     second = refit_with_next_seed(user_items, is_train, config, protocol)
     test = is_test & fit.has_factors
     if np.count_nonzero(test) < 2:
         return Ceiling(second, {})
-    agreement = {"second_seed": measure_both_agreements([_of(fit, test), _of(second, test)])}
-    with contextlib.suppress(DataError):  # too little listening to halve: the second seed stands alone then
+    agreement = {"second_seed": measure_both_agreements([_select(fit, test), _select(second, test)])}
+    with contextlib.suppress(DataError):  # too few interactions to halve: report the second seed alone
         halves = fit_halves(user_items, is_train, config, protocol)
-        agreement["halves"] = measure_both_agreements([_of(half, test) for half in halves])
+        agreement["halves"] = measure_both_agreements([_select(half, test) for half in halves])
     return Ceiling(second, agreement)
 
 
-def _of(fit: Any, test: npt.NDArray[np.bool_]) -> Fit:
+def _select(fit: WmfFit, test: npt.NDArray[np.bool_]) -> Fit:
     return Fit(fit.item_factors[test], fit.playlist_factors)
 
 
@@ -91,9 +91,11 @@ def measure_both_agreements(fits: Sequence[Fit]) -> Agreements:
     }
 
 
-def _rows(fits: Sequence[Fit], metric: Any, n_asking: int) -> list[dict[str, Any]]:
-    queries = np.arange(n_asking)
-    if n_asking > MAX_QUERIES:
+def _rows(fits: Sequence[Fit], metric: Any, n_queries: int) -> list[dict[str, Any]]:
+    queries = np.arange(n_queries)
+    if n_queries > MAX_QUERIES:
         queries = np.sort(np.random.default_rng(0).choice(queries, MAX_QUERIES, replace=False))
     measured = measure_agreement(fits, KS, metric, queries)
-    return [{name: getattr(row, name) for name in TOLD} | {"n_queries": len(row.queries)} for row in measured]
+    return [
+        {name: getattr(row, name) for name in REPORTED} | {"n_queries": len(row.queries)} for row in measured
+    ]

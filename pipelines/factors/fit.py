@@ -1,4 +1,4 @@
-"""Listening data, or factors from elsewhere, to ``factors/NAME.npz`` of a dataset."""
+"""Interactions, or external factors, to ``factors/NAME.npz`` of a dataset."""
 
 import dataclasses
 from pathlib import Path
@@ -36,18 +36,18 @@ Scaling = Literal["standardize", "unit_norm", "none", "minmax"]
 
 @dataclasses.dataclass(frozen=True)
 class FactorsConfig:
-    """How factors are made.
+    """Settings of a factors file.
 
     Attributes
     ----------
     wmf
         Rank, alpha, regularization, iterations and seed.
     protocol
-        ``strict``: no listening to a validation or test track enters the fit; ``thesis``: all of it does.
+        ``strict``: the fit excludes interactions of validation and test tracks; ``thesis``: it uses all.
     scaling
-        Of the targets a model learns: ``standardize``, ``unit_norm``, ``none`` or ``minmax``.
+        Scaling of training targets: ``standardize``, ``unit_norm``, ``none`` or ``minmax``.
     ceiling
-        Also fit with another seed and on halves of the playlists, to tell how firm the factors are.
+        Also fit with another seed and on halves of the playlists, to measure the stability of the factors.
     """
 
     wmf: WmfConfig = WmfConfig()
@@ -61,27 +61,31 @@ class FactorsConfig:
 
 
 def make_factors(
-    listening: Path, dataset: Location, settings: FactorsConfig, name: str = DEFAULT_NAME, **reading: Any
+    interactions_file: Path,
+    dataset: Location,
+    settings: FactorsConfig,
+    name: str = DEFAULT_NAME,
+    **reading: Any,
 ) -> tuple[Factors, RowCounts]:
-    """Fit factors to a listening file and store both in the dataset.
+    """Fit factors to an interactions file and store both in the dataset.
 
     Parameters
     ----------
-    listening
+    interactions_file
         See `cs_keras.factors.interaction_files.read_interactions`, which gets `reading` as well.
     dataset
         Dataset folder.
     settings
         Fit, protocol and scaling.
     name
-        Of the factors; they replace older ones of that name.
+        Name of the factors; they replace older ones of that name.
 
     Returns
     -------
     factors
         As stored.
     tally
-        What became of the file's rows.
+        Counts of the file's rows.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def make_factors(
     path = factors_path(dataset, name)
     read_info(dataset)
     tracks = read_tracks(dataset)
-    interactions = align(read_interactions(listening, **reading), tracks.ids)
+    interactions = align(read_interactions(interactions_file, **reading), tracks.ids)
     fit = fit_protocol(
         interactions.user_items, tracks.in_split("train"), settings.wmf, protocol=settings.protocol
     )
@@ -125,16 +129,16 @@ def make_factors(
 
 
 def import_factors(
-    given: Path, dataset: Location, scaling: Scaling = "standardize", name: str = DEFAULT_NAME
+    external: Path, dataset: Location, scaling: Scaling = "standardize", name: str = DEFAULT_NAME
 ) -> tuple[Factors, tuple[str, ...]]:
-    """Store ready-made factors in the dataset; return them and the ids it does not hold.
+    """Store external factors in the dataset; return them and the ids it does not hold.
 
     See `cs_keras.factors.store.read_external_factors` for the file and `make_factors` for the rest.
     """
     path = factors_path(dataset, name)
     read_info(dataset)
     tracks = read_tracks(dataset)
-    aligned, unknown = align_external_factors(read_external_factors(given), tracks.ids)
+    aligned, unknown = align_external_factors(read_external_factors(external), tracks.ids)
     scaler = _fit_scaler(scaling, tracks, aligned.item_factors, aligned.has_factors)
     factors = dataclasses.replace(aligned, name=name, scaler=scaler)
     save_factors(path, factors)
@@ -149,24 +153,24 @@ def open_factors(dataset: Location, tracks: Tracks, name: str | None = None) -> 
     dataset, tracks
         Dataset folder and its track table.
     name
-        Default: the only ones there are, or ``wmf``.
+        Default: the only ones, or ``wmf``.
 
     Raises
     ------
     DataError
-        When there are none, or they are of other tracks than the dataset's.
+        There are none, or they are of other tracks than the dataset's.
     """
-    there = factors_names(dataset)
-    if not there:
+    names = factors_names(dataset)
+    if not names:
         raise DataError(f"{dataset} has no factors; `cs-keras factors LISTENING.csv {dataset}` makes them.")
-    name = name or (there[0] if len(there) == 1 else DEFAULT_NAME)
-    if name not in there:
-        raise DataError(f"{dataset} has no factors called {name!r}. Received: {', '.join(there)}.")
+    name = name or (names[0] if len(names) == 1 else DEFAULT_NAME)
+    if name not in names:
+        raise DataError(f"{dataset} has no factors called {name!r}. Received: {', '.join(names)}.")
     factors = load_factors(factors_path(dataset, name))
     if factors.track_ids.tolist() != tracks.ids.tolist():
         raise DataError(
             f"Factors {name!r} are not of the tracks that {dataset} holds now ({len(factors.track_ids)} against "
-            f"{len(tracks)}); make them again with `cs-keras factors`."
+            f"{len(tracks)}); fit them again with `cs-keras factors`."
         )
     return factors
 
@@ -183,5 +187,5 @@ def _measure_ceiling(
 def _fit_scaler(kind: Scaling, tracks: Tracks, item_factors: Any, has_factors: Any) -> Any:
     train = tracks.in_split("train") & has_factors
     if not train.any():
-        raise DataError("No track of the train folds has listening, so there is nothing to learn from.")
+        raise DataError("No track of the train folds has interactions, so there are no training targets.")
     return fit_scaler(kind, item_factors[train])

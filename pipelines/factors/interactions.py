@@ -1,4 +1,4 @@
-"""The listening that factors were fitted on, where a dataset still has it."""
+"""The stored interactions that factors were fitted on."""
 
 from typing import Any
 
@@ -9,24 +9,24 @@ from cs_keras.storage.location import Location, is_file
 
 
 def open_interactions(dataset: Location, factors: Factors) -> Any:
-    """Return who listened to what, in the rows and columns of `factors`.
+    """Return the interactions of a dataset in the rows and columns of `factors`.
 
     Parameters
     ----------
     dataset
         Dataset folder.
     factors
-        Of its tracks.
+        Factors of its tracks.
 
     Returns
     -------
     csr_matrix of float32, shape (n_playlists, n_tracks), or None
-        None where there is none on file, or it is of other playlists, as that of ready-made factors may be.
+        None where none are stored, or they are of other playlists, as with external factors.
 
     Raises
     ------
     StorageError, DataError
-        When the file is damaged.
+        The file is damaged.
     """
     path = dataset / INTERACTIONS_FILE
     if not len(factors.playlist_ids) or not is_file(path):

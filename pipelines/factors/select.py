@@ -1,4 +1,4 @@
-"""A search for the settings that give factors worth predicting, and the factors that they give."""
+"""Selection of WMF settings by held-out ranking and stability, and the factors fitted with them."""
 
 import dataclasses
 import functools
@@ -16,9 +16,11 @@ from cs_keras.factors.selection import (
     Failure,
     Result,
     Selection,
+    parse_averaging,
+    parse_outcome,
     rank_results,
+    save_selection,
 )
-from cs_keras.factors.selection_store import parse_averaging, parse_outcome, save_selection
 from cs_keras.factors.store import Factors
 from cs_keras.factors.wmf import WmfConfig
 from cs_keras.progress import Progress, SilentProgress
@@ -32,25 +34,25 @@ T = TypeVar("T")
 
 SELECTION_FOLDER = "selection"
 MEASURED_FOLDER = "measured"
-MEASURED_VERSION = 1  # of what a file there holds and how it is measured: another finds none of the older
+MEASURED_VERSION = 1  # of the files there and how they are measured; files of other versions are ignored
 
 
 @dataclasses.dataclass(frozen=True)
 class SelectionConfig:
-    """What is searched, and how.
+    """Settings of a selection.
 
     Attributes
     ----------
     grid
         Settings to try.
     max_settings
-        Try a random part of the grid, this many; None: all of it.
+        Size of a random part of the grid to try; None for all of it.
     n_seeds
         Fits of each setting, whose agreement is measured.
     n_averaged
-        How many seeds to average where that measurably raises agreement; 1: not to try.
+        Seeds to average if that raises agreement significantly; 1 for no averaging.
     seed
-        Everything follows from it.
+        Seed of all random choices.
     """
 
     grid: Grid = Grid()
@@ -67,12 +69,12 @@ class SelectionConfig:
 
 
 def selection_path(dataset: Location, name: str) -> Location:
-    """Return where the selection lies that led to the factors called `name`."""
+    """Return the path of the selection for the factors called `name`."""
     return dataset / FACTORS_FOLDER / SELECTION_FOLDER / f"{factors_path(dataset, name).stem}.json"
 
 
 def select_factors(
-    listening: Path,
+    interactions_file: Path,
     dataset: Location,
     config: SelectionConfig,
     name: str = DEFAULT_NAME,
@@ -81,36 +83,37 @@ def select_factors(
 ) -> Selection:
     """Measure settings of the factorisation on train and validation tracks, and recommend one.
 
-    What is measured of a setting is kept in the dataset at once: the same call, and any other on the same listening
-    that shares settings with it, goes on from there.
+    Metrics of each setting are stored in the dataset at once; the same call, and any other with the same
+    interactions and some of the same settings, reuses them.
 
     Parameters
     ----------
-    listening, dataset, name, reading
-        As of `pipelines.factors.fit.make_factors`.
+    interactions_file, dataset, name, reading
+        As for `pipelines.factors.fit.make_factors`.
     config
-        What to search.
+        Settings to search.
     progress
         Where to report.
 
     Returns
     -------
     Selection
-        As stored beside the factors.
+        As stored with the factors.
 
     Raises
     ------
     DataError, ConfigError, StorageError
-        One sentence for what is wrong with the file, the settings or the folder; above all when there is too little
-        listening to measure anything.
+        The file, the settings or the folder are invalid, or there are too few interactions.
     """
     progress = progress or SilentProgress()
     path, settings = selection_path(dataset, name), config.grid.settings(config.max_settings, config.seed)
     read_info(dataset)
     tracks = read_tracks(dataset)
-    sample = draw_sample(align(read_interactions(listening, **reading), tracks.ids), tracks, config.seed)
-    kept = _Kept(path.parent / MEASURED_FOLDER, sample)
-    outcomes = _measure_all(kept, settings, config.n_seeds, progress)
+    sample = draw_sample(
+        align(read_interactions(interactions_file, **reading), tracks.ids), tracks, config.seed
+    )
+    cache = _Cache(path.parent / MEASURED_FOLDER, sample)
+    outcomes = _measure_all(cache, settings, config.n_seeds, progress)
     failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
     results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     if not results:
@@ -124,34 +127,34 @@ def select_factors(
     )
     if config.n_averaged > 1:
         progress.log(f"comparing means of {config.n_averaged} seeds of the recommended setting")
-        averaging = _compare(kept, selection.recommended.setting, config.n_averaged)
+        averaging = _compare(cache, selection.recommended.setting, config.n_averaged)
         selection = dataclasses.replace(selection, averaging=averaging)
     save_selection(path, selection)
     return selection
 
 
 def make_selected_factors(
-    listening: Path,
+    interactions_file: Path,
     dataset: Location,
     selection: Selection,
     settings: FactorsConfig,
     name: str = DEFAULT_NAME,
     **reading: Any,
 ) -> tuple[Factors, RowCounts]:
-    """Make factors as recommended; see `pipelines.factors.fit.make_factors`.
+    """Fit factors with the recommended setting; see `pipelines.factors.fit.make_factors`.
 
-    Of `settings` the protocol and the scaling hold; the fit's are those of the selection.
+    Protocol and scaling are those of `settings`; WMF settings are those of the selection.
     """
     settings = dataclasses.replace(settings, wmf=selection.recommended.setting)
     if selection.n_averaged == 1:
-        return make_factors(listening, dataset, settings, name, **reading)
-    alone = dataclasses.replace(settings, ceiling=False)  # of the mean it is measured instead
-    factors, tally = make_factors(listening, dataset, alone, name, **reading)
+        return make_factors(interactions_file, dataset, settings, name, **reading)
+    alone = dataclasses.replace(settings, ceiling=False)  # measured on the mean instead
+    factors, tally = make_factors(interactions_file, dataset, alone, name, **reading)
     return store_averaged(dataset, factors, settings, selection.n_averaged), tally
 
 
-class _Kept:
-    """Keeps what was measured on a sample, each measurement in a file named after all that decides it."""
+class _Cache:
+    """Stored measurements on a sample, each in a file named by the hash of its inputs."""
 
     def __init__(self, folder: Location, sample: Sample) -> None:
         self._folder, self.sample = folder, sample
@@ -162,7 +165,7 @@ class _Kept:
         measure: Callable[[], Result | Failure | Averaging],
         parse: Callable[[Mapping[str, Any]], T],
     ) -> T:
-        """Return what is on file, else measure it and write the file."""
+        """Return the stored measurement, or measure and store it."""
         key = digest({"version": MEASURED_VERSION, "sample": self.sample.digest, **what})
         path = self._folder / f"{key[:24]}.json"
         if not is_file(path):
@@ -170,33 +173,31 @@ class _Kept:
         try:
             return parse(read_json(path))
         except (KeyError, TypeError, AttributeError, ConfigError) as error:
-            raise StorageError(
-                f"{path} is not as it was written; delete it to measure again: {error}."
-            ) from error
+            raise StorageError(f"{path} is damaged; delete it to measure again: {error}.") from error
 
 
 def _measure_all(
-    kept: _Kept, settings: list[WmfConfig], n_seeds: int, progress: Progress
+    cache: _Cache, settings: list[WmfConfig], n_seeds: int, progress: Progress
 ) -> list[Result | Failure]:
     outcomes = []
     with progress.task("settings", len(settings)) as advance:
         for setting in settings:
             what = {"setting": dataclasses.asdict(setting), "n_seeds": n_seeds}
-            measure = functools.partial(_measure, kept.sample, setting, n_seeds)
-            outcomes.append(kept.get(what, measure, parse_outcome))
+            measure = functools.partial(_measure, cache.sample, setting, n_seeds)
+            outcomes.append(cache.get(what, measure, parse_outcome))
             advance(1)
     return outcomes
 
 
 def _measure(sample: Sample, setting: WmfConfig, n_seeds: int) -> Result | Failure:
-    """Return what a setting is worth, or why it cannot be fitted: that would be no other another time."""
+    """Return the metrics of a setting, or the reason why it cannot be fitted, which is stored too."""
     try:
         return measure_setting(sample, setting, n_seeds)
     except DataError as error:
         return Failure(setting, str(error))
 
 
-def _compare(kept: _Kept, setting: WmfConfig, n_averaged: int) -> Averaging:
+def _compare(cache: _Cache, setting: WmfConfig, n_averaged: int) -> Averaging:
     what = {"setting": dataclasses.asdict(setting), "n_averaged": n_averaged}
-    measure = functools.partial(compare_averages, kept.sample, setting, n_averaged)
-    return kept.get(what, measure, parse_averaging)
+    measure = functools.partial(compare_averages, cache.sample, setting, n_averaged)
+    return cache.get(what, measure, parse_averaging)

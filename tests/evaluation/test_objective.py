@@ -121,11 +121,11 @@ def test_lists_longer_than_there_are_candidates_are_refused(validation: Validati
             require_measurable(objective, validation)
 
 
-def test_ndcg_needs_listening(validation: ValidationData) -> None:
+def test_ndcg_needs_interactions(validation: ValidationData) -> None:
     ndcg = SearchObjective("ndcg", 5)
     nobody = np.zeros((0, N_FACTORS), np.float32)
     for changes in ({"user_items": None}, {"playlist_factors": nobody}):
-        with pytest.raises(ConfigError, match="val_ndcg@5 needs playlist factors and the listening"):
+        with pytest.raises(ConfigError, match="val_ndcg@5 needs playlist factors and the interactions"):
             require_measurable(ndcg, dataclasses.replace(validation, **changes))
     empty = dataclasses.replace(validation, user_items=scipy.sparse.csr_matrix((N_PLAYLISTS, N_TRACKS)))
     with pytest.raises(DataError, match="needs playlists that hold validation tracks; none does"):

@@ -45,7 +45,7 @@ def test_align_twice_is_align_once():
 
 def test_align_with_nothing_in_common_or_ids_twice():
     with pytest.raises(
-        DataError, match="no track in common: the dataset holds 'x', 'y', the listening 'a', 'b', 'c'"
+        DataError, match="no track in common: the dataset holds 'x', 'y', the interactions 'a', 'b', 'c'"
     ):
         align(make_interactions(), ["x", "y"])
     with pytest.raises(DataError, match="dataset: track ids must not repeat; 'a' occurs 2 times"):

@@ -47,13 +47,13 @@ def test_ranks_of_known_spectra():
 
 def test_rare_tracks_have_fewer_than_five_playlists_however_often_played():
     holds = np.zeros((6, 3))
-    holds[:4, 0], holds[:5, 1] = 100, 1  # 4 and 5 listenings; track 2 has none
+    holds[:4, 0], holds[:5, 1] = 100, 1  # 4 and 5 interactions; track 2 has none
     zeros = np.zeros((6, 2), np.float32)
     measured = measure_quality(scipy.sparse.csr_matrix(holds), zeros[:3], zeros, alpha=1.0)
     assert measured.rare_share == pytest.approx(2 / 3)
     assert measured.describe() == (
         "explained preference 0.0000, rank 0 and effective rank 0.0 of 2 factors, "
-        "66.7% of tracks with fewer than 5 listenings"
+        "66.7% of tracks with fewer than 5 interactions"
     )
 
 

@@ -57,5 +57,5 @@ def test_under_strict_the_interactions_of_test_tracks_change_no_other_factors():
 
 
 def test_too_few_interactions_for_halves_are_an_error():
-    with pytest.raises(DataError, match="expected listening to fit on"):
+    with pytest.raises(DataError, match="expected interactions to fit on"):
         fit_halves(random_counts(1, 20), IS_TRAIN, CONFIG, "strict")

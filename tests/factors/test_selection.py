@@ -8,9 +8,17 @@ import scipy.stats
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.grid import Grid
-from cs_keras.factors.holding_out import hold_out
-from cs_keras.factors.selection import Averaging, Failure, Mean, Result, Selection, rank_results
-from cs_keras.factors.selection_store import parse_averaging, parse_outcome
+from cs_keras.factors.interactions import hold_out_tracks
+from cs_keras.factors.selection import (
+    Averaging,
+    Failure,
+    Mean,
+    Result,
+    Selection,
+    parse_averaging,
+    parse_outcome,
+    rank_results,
+)
 from cs_keras.factors.wmf import WmfConfig
 from tests.factors.plays import random_counts
 
@@ -54,23 +62,23 @@ def test_bad_grids_are_refused():
 
 def test_a_share_of_each_playlist_is_held_out():
     user_items = random_counts(60, 40, density=0.3)
-    kept, held_out = hold_out(user_items, 0.2, seed=1)
-    assert (kept + held_out != user_items).nnz == 0
-    assert kept.multiply(held_out).nnz == 0
+    rest, held_out = hold_out_tracks(user_items, 0.2, seed=1)
+    assert (rest + held_out != user_items).nnz == 0
+    assert rest.multiply(held_out).nnz == 0
     np.testing.assert_array_equal(held_out.getnnz(axis=1), np.floor(0.2 * user_items.getnnz(axis=1)))
-    again, other = (hold_out(user_items, 0.2, seed)[1] for seed in (1, 2))
+    again, other = (hold_out_tracks(user_items, 0.2, seed)[1] for seed in (1, 2))
     assert (again != held_out).nnz == 0 and (other != held_out).nnz > 0
 
 
 def test_any_track_of_a_playlist_may_be_held_out():
     user_items = scipy.sparse.csr_matrix(np.ones((1, 5), np.float32))
-    drawn = [hold_out(user_items, 0.2, seed)[1].indices.item() for seed in range(100)]
+    drawn = [hold_out_tracks(user_items, 0.2, seed)[1].indices.item() for seed in range(100)]
     assert set(drawn) == set(range(5))
 
 
 def test_playlists_too_short_to_hold_out_from():
     with pytest.raises(DataError, match="at least 5. Received: at most 4"):
-        hold_out(scipy.sparse.csr_matrix(np.ones((3, 4), np.float32)), 0.2, seed=0)
+        hold_out_tracks(scipy.sparse.csr_matrix(np.ones((3, 4), np.float32)), 0.2, seed=0)
 
 
 def test_mean_and_error_as_scipy():
@@ -112,14 +120,14 @@ def test_nothing_to_choose_from():
         rank_results([])
 
 
-@pytest.mark.parametrize(("low", "kept"), [(0.001, True), (0.0, False), (-0.1, False)])
-def test_an_average_is_kept_if_it_measurably_gains(low, kept):
+@pytest.mark.parametrize(("low", "is_better"), [(0.001, True), (0.0, False), (-0.1, False)])
+def test_an_average_is_used_if_it_gains_significantly(low, is_better):
     single, averaged = Mean(0.5, 0.01, 100), Mean(0.6, 0.01, 100)
     averaging = Averaging(4, single, averaged, low, 0.2, None, averaged, single, averaged)
     found = dataclasses.replace(selection([result(8, 0.3, 0.5)]), averaging=averaging)
-    assert averaging.kept is kept
-    assert found.n_averaged == (4 if kept else 1)
-    assert averaging.describe().endswith("the average is kept." if kept else "so a single seed is kept.")
+    assert averaging.is_better is is_better
+    assert found.n_averaged == (4 if is_better else 1)
+    assert averaging.describe().endswith("the average is used." if is_better else "so a single seed is used.")
     assert "a difference of 10.0" in averaging.describe()
     assert parse_averaging(json.loads(json.dumps(dataclasses.asdict(averaging)))) == averaging
 

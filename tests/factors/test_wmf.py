@@ -89,17 +89,17 @@ class TestProtocol:
     def counts(self):
         return random_counts(self.n_playlists, self.n_tracks)
 
-    def with_other_test_listening(self):
+    def with_other_test_interactions(self):
         changed = self.counts().tolil()
         changed[:, self.test_track] = 7 * (np.arange(self.n_playlists) % 2)[:, None]
         return changed.tocsr()
 
     @pytest.mark.parametrize(("protocol", "is_same"), [("strict", True), ("thesis", False)])
-    def test_only_strict_keeps_test_listening_out(self, protocol, is_same):
+    def test_only_strict_excludes_test_interactions(self, protocol, is_same):
         assert not self.is_train[self.test_track]
         fits = [
             fit_protocol(counts, self.is_train, CONFIG, protocol=protocol)
-            for counts in (self.counts(), self.with_other_test_listening())
+            for counts in (self.counts(), self.with_other_test_interactions())
         ]
         before, after = fits
         others = np.arange(self.n_tracks) != self.test_track
@@ -116,7 +116,7 @@ class TestProtocol:
         expected = solve_items(counts, playlists, alpha=5.0, regularization=0.1)
         np.testing.assert_allclose(fit.item_factors, expected, **TOLERANCE)
 
-    def test_playlists_without_train_tracks_and_tracks_without_listening_are_marked(self):
+    def test_playlists_without_train_tracks_and_tracks_without_interactions_are_marked(self):
         counts = self.counts().tolil()
         counts[5, :] = 0
         counts[5, 0] = 2  # playlist 5 holds test track 0 and no other; track 0 is in no other playlist
@@ -140,7 +140,7 @@ class TestProtocol:
             fit_protocol(self.counts(), self.is_train, CONFIG, protocol="loose")
         with pytest.raises(DataError, match=r"is_train must be bool of shape \(30,\). Received: int64"):
             fit_protocol(self.counts(), np.arange(self.n_tracks), CONFIG)
-        with pytest.raises(DataError, match="expected listening to fit on"):
+        with pytest.raises(DataError, match="expected interactions to fit on"):
             fit_protocol(self.counts(), np.zeros(self.n_tracks, dtype=bool), CONFIG)
 
 

@@ -13,8 +13,8 @@ IS_TRAIN, IS_TEST = np.arange(N_TRACKS) < 60, np.arange(N_TRACKS) >= 60
 CONFIG = WmfConfig(factors=3, alpha=5.0, regularization=0.1, iterations=10)
 
 
-def make_listening(taste: float) -> scipy.sparse.csr_matrix:
-    """Return playlists of three tastes, of which a share `taste` of all listening is; the rest is chance."""
+def make_interactions(taste: float) -> scipy.sparse.csr_matrix:
+    """Return playlists of three tastes, which a share `taste` of all interactions follow; the rest are random."""
     random = np.random.default_rng(0)
     same = np.arange(N_PLAYLISTS)[:, np.newaxis] % 3 == np.arange(N_TRACKS) % 3
     return scipy.sparse.csr_matrix(
@@ -24,7 +24,7 @@ def make_listening(taste: float) -> scipy.sparse.csr_matrix:
 
 @functools.cache
 def measure(taste: float, config: WmfConfig = CONFIG):
-    user_items = make_listening(taste)
+    user_items = make_interactions(taste)
     fit = fit_protocol(user_items, IS_TRAIN, config)
     return fit, measure_ceiling(user_items, IS_TRAIN, IS_TEST, fit, config, "strict")
 
@@ -67,7 +67,9 @@ def test_lists_longer_than_the_test_tracks_are_not_available() -> None:
 
 def test_a_single_test_track_has_no_neighbours_to_agree_on() -> None:
     fit, _ = measure(1)
-    ceiling = measure_ceiling(make_listening(1), IS_TRAIN, np.arange(N_TRACKS) == 100, fit, CONFIG, "strict")
+    ceiling = measure_ceiling(
+        make_interactions(1), IS_TRAIN, np.arange(N_TRACKS) == 100, fit, CONFIG, "strict"
+    )
     assert ceiling.agreement == {}
     assert describe_agreement({"ceiling": {}}) == "" and warn_of_noise({"ceiling": {}}) is None
 

@@ -1,4 +1,4 @@
-"""The search for factors worth predicting, on listening whose rank is known."""
+"""The search for factors worth predicting, on interactions of known rank."""
 
 import dataclasses
 
@@ -83,7 +83,7 @@ def test_the_planted_rank_is_found_and_agrees_most(large):
 def test_means_of_seeds_agree_more_than_seeds(large):
     too_wide = WmfConfig(16, alpha=5.0, regularization=1.0)
     averaging = compare_averages(sample_of(large), too_wide, 3)
-    assert averaging.kept
+    assert averaging.is_better
     assert averaging.averaged_train.value > averaging.single_train.value + 0.05
     assert averaging.averaged_validation.value > averaging.single_validation.value
     assert averaging.averaged_ndcg.value > averaging.single_ndcg.value - averaging.single_ndcg.error
@@ -93,9 +93,10 @@ def test_measurements_by_an_independent_path(dataset):
     sample, setting = sample_of(dataset), WmfConfig(4, 5.0, 1.0, 3, seed=7)
     measured = measure_setting(sample, setting, 2)
     fits = [
-        fit_protocol(sample.kept, sample.is_train, dataclasses.replace(setting, seed=seed)) for seed in (7, 8)
+        fit_protocol(sample.user_items, sample.is_train, dataclasses.replace(setting, seed=seed))
+        for seed in (7, 8)
     ]
-    played = np.asarray(sample.kept.sum(axis=0)).ravel() > 0
+    played = np.asarray(sample.user_items.sum(axis=0)).ravel() > 0
     for split, mean in (
         (sample.is_train, measured.seeds_train),
         (~sample.is_train, measured.seeds_validation),
@@ -109,7 +110,7 @@ def test_measurements_by_an_independent_path(dataset):
         # A pair of neighbours at the border may come in the other order in float32.
         assert mean.value == pytest.approx(np.mean(shared), abs=1e-3)
         assert mean.n == len(shared)
-    seen, held = sample.kept[:, sample.is_train].toarray(), sample.held_out.toarray()
+    seen, held = sample.user_items[:, sample.is_train].toarray(), sample.held_out.toarray()
     ndcg = []
     for playlist in np.flatnonzero(held.any(axis=1)):
         free = seen[playlist] == 0
@@ -135,13 +136,13 @@ def test_no_test_track_is_looked_at(dataset, listening, tmp_path):
     assert without_times(select_factors(changed, other, QUICK)) == without_times(selection)
 
 
-def test_held_out_listening_is_not_fitted(dataset):
+def test_held_out_interactions_are_not_fitted(dataset):
     sample = sample_of(dataset)
-    assert sample.kept[:, sample.is_train].multiply(sample.held_out).nnz == 0
+    assert sample.user_items[:, sample.is_train].multiply(sample.held_out).nnz == 0
     assert sample.held_out.nnz > FEW
     interactions = align(read_interactions(dataset.parent / "listening.csv"), read_tracks(dataset).ids)
     train = interactions.user_items[:, read_tracks(dataset).in_split("train")]
-    assert (sample.kept[:, sample.is_train] + sample.held_out != train).nnz == 0
+    assert (sample.user_items[:, sample.is_train] + sample.held_out != train).nnz == 0
 
 
 def test_an_interrupted_search_goes_on(dataset, listening, monkeypatch):
@@ -177,7 +178,7 @@ def test_a_damaged_measurement_is_named(dataset, listening):
     select_factors(listening, dataset, QUICK)
     path = next(selection_path(dataset, "wmf").parent.glob("measured/*.json"))
     path.write_text("{}")
-    with pytest.raises(StorageError, match=f"{path.name} is not as it was written; delete it"):
+    with pytest.raises(StorageError, match=f"{path.name} is damaged; delete it"):
         select_factors(listening, dataset, QUICK)
 
 
