@@ -1,4 +1,4 @@
-"""The report of a folder of runs: its tables as files."""
+"""Tables as files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,14 +22,14 @@ FORMATS: dict[str, tuple[str, Callable[[Sequence[Section]], str]]] = {
 def write_report(
     sections: Sequence[Section], out: Path, formats: Sequence[str] = tuple(FORMATS)
 ) -> list[Path]:
-    """Write tables; the same tables give the same bytes.
+    """Write tables to files; the same tables give the same bytes.
 
     Parameters
     ----------
     sections
-        As `reports.tables.all_tables.make_sections` returns them.
+        Tables, as `reports.tables.all_tables.make_sections` returns them.
     out
-        Folder for the files; it is made if need be.
+        Folder for the files; created if it does not exist.
     formats
         Any of ``md``, ``csv`` and ``latex``.
 
@@ -58,7 +58,7 @@ def write_report(
 
 
 def write_selection(path: Location, selection: Selection) -> None:
-    """Write the whole table of a search for factors as Markdown.
+    """Write all settings of a search for factors as a Markdown table.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tables as LaTeX for documents that load booktabs."""
+"""Tables as LaTeX, for documents that load booktabs."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,15 +19,12 @@ LATEX = {
     "²": r"$^2$",
     "−": "$-$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{character: f"{{{character}}}" for character in '[]*`"'},  # else optional arguments, stars, ligatures
+    **{character: f"{{{character}}}" for character in '[]*`"'},  # not optional arguments, stars or ligatures
 }
 
 
 def to_latex(sections: Sequence[Section]) -> str:
-    """Return LaTeX tables for any engine, to be included in a document that loads booktabs.
-
-    Characters beyond ASCII that the tables do not use themselves are given by their code point.
-    """
+    """Return LaTeX tables for any engine; other characters than those of `LATEX` and ASCII by code point."""
     lines = [r"% Needs \usepackage{booktabs}."]
     for section in sections:
         for table in section.tables:
@@ -36,11 +33,11 @@ def to_latex(sections: Sequence[Section]) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Return text that LaTeX shows as it is."""
+    """Escape text for LaTeX."""
     characters = (
         LATEX.get(c) or (c if c.isascii() else f"{{[}}U+{ord(c):04X}{{]}}") for c in printable(text)
     )
-    return re.sub(r"([-'])(?=\1)", r"\1{}", "".join(characters))  # -- and '' would become one character
+    return re.sub(r"([-'])(?=\1)", r"\1{}", "".join(characters))  # prevent ligatures of -- and ''
 
 
 def _latex_lines(section: Section, table: Table) -> Iterator[str]:
@@ -50,7 +47,7 @@ def _latex_lines(section: Section, table: Table) -> Iterator[str]:
     yield r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"
     yield rf"\caption{{{escape_latex(table.title)}. {escape_latex(section.heading)}.}}"
     aligned = "".join(column.align[0] for column in columns)
-    yield rf"\makebox[\linewidth][c]{{\begin{{tabular}}{{{aligned}}}"  # a wide one reaches into both margins
+    yield rf"\makebox[\linewidth][c]{{\begin{{tabular}}{{{aligned}}}"  # wide tables extend into both margins
     yield r"\toprule"
     yield from _latex_groups(table)
     yield _latex_line(map(_latex_header, columns))
@@ -65,7 +62,7 @@ def _latex_lines(section: Section, table: Table) -> Iterator[str]:
 
 
 def _latex_groups(table: Table) -> Iterator[str]:
-    """Yield the line above the headers that names groups of columns, and the rules below the names, if any."""
+    """Yield the line with the names of column groups, and the rules below them, if there are groups."""
     cells, rules, end = [], [], 0
     for group, width in table.column_groups:
         begin, end = end + 1, end + width
@@ -104,7 +101,7 @@ def _latex_cell(cell: Cell | None) -> str:
     if cell is None:
         return NOT_AVAILABLE
     number = escape_latex(cell.text)
-    number = number.replace("-", "$-$") if cell.value is not None else number  # else a word's hyphen
+    number = number.replace("-", "$-$") if cell.value is not None else number  # hyphens of words stay
     number = rf"\textbf{{{number}}}" if cell.strong else number
     return number + (rf"\textsuperscript{{{escape_latex(cell.marks)}}}" if cell.marks else "")
 

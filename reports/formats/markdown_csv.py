@@ -1,4 +1,4 @@
-"""Tables as Markdown and CSV. Names are data: each format gets them escaped its own way."""
+"""Tables as Markdown and CSV, with names escaped for each format."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ CSV_FIELDS = (
 
 
 def to_markdown(sections: Sequence[Section]) -> str:
-    """Return GitHub-flavoured Markdown, with columns aligned in the source as well."""
+    """Return GitHub-flavoured Markdown, with columns aligned in the source too."""
     parts = []
     for section in sections:
         parts += [f"# {escape_markdown(section.heading)}", _markdown_notes(section.notes)]
@@ -32,10 +32,9 @@ def to_markdown(sections: Sequence[Section]) -> str:
 
 
 def to_csv(sections: Sequence[Section]) -> str:
-    """Return one line for each number, unrounded (overlaps as shares from 0 to 1), for programs.
+    """Return one line per number, unrounded (overlaps as shares from 0 to 1).
 
-    Means over seeds name all of them, with spaces between. Text that a spreadsheet would take for a formula is
-    preceded by an apostrophe.
+    Seeds are separated by spaces. Text that a spreadsheet would read as a formula is preceded by an apostrophe.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -51,7 +50,7 @@ def to_csv(sections: Sequence[Section]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, HTML in it included."""
+    """Escape text for Markdown, including HTML."""
     escaped = re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", printable(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

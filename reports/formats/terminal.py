@@ -1,4 +1,4 @@
-"""Tables for a terminal: intervals below their numbers, to save width; each note once."""
+"""Tables for a terminal: intervals below their numbers, to save width, and each note once."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,13 +30,13 @@ def to_rich(sections: Sequence[Section]) -> RenderableType:
 
 
 class _Fitting:
-    """A table of which groups of columns move below where the terminal is too narrow for all of it."""
+    """A table whose groups of columns move below it where the terminal is too narrow."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the table, whole or in parts."""
+        """Yield the table, whole or by group of columns."""
         whole = _rich_table(self._table)
         groups = dict.fromkeys(column.group for column in self._table.columns)
         width = console.measure(whole, options=options.update_width(UNLIMITED)).maximum
@@ -56,9 +56,15 @@ def _rich_table(table: Table) -> RichTable:
     for column in table.stubs:
         shown.add_column(Text(column.header), justify=column.align, overflow="fold", vertical="top")
     cells: list[list[Text]] = [[] for _ in table.rows]
-    for columns, places in _blocks(table.columns):
-        block = [[row.cells[i] for i in places] for row in table.rows]
-        header, texts = _joined(columns, block) if columns[0].group else _single(columns[0], block)
+    numbered = ((column.group or str(i), i) for i, column in enumerate(table.columns))
+    for _, members in itertools.groupby(numbered, key=lambda one: one[0]):
+        indices = [i for _, i in members]
+        columns = [table.columns[i] for i in indices]
+        block = [[row.cells[i] for i in indices] for row in table.rows]
+        if columns[0].group:
+            header, texts = _join_columns(columns, block)
+        else:
+            header, texts = Text(columns[0].header), [_rich_cell(cell) for (cell,) in block]
         shown.add_column(header, justify=columns[0].align, overflow="fold", vertical="top")
         for own, text in zip(cells, texts, strict=True):
             own.append(text)
@@ -71,39 +77,25 @@ def _rich_table(table: Table) -> RichTable:
     return shown
 
 
-def _blocks(columns: Sequence[Column]) -> Iterator[tuple[list[Column], list[int]]]:
-    """Yield columns and their places: those of a group together, others alone."""
-    named = ((column.group or str(place), place, column) for place, column in enumerate(columns))
-    for _, members in itertools.groupby(named, key=lambda one: one[0]):
-        _, places, own = zip(*members, strict=True)
-        yield list(own), list(places)
-
-
-def _single(column: Column, block: Sequence[Sequence[Cell | None]]) -> tuple[Text, list[Text]]:
-    return Text(column.header), [_rich_cell(cell) for (cell,) in block]
-
-
-def _joined(columns: Sequence[Column], block: Sequence[Sequence[Cell | None]]) -> tuple[Text, list[Text]]:
-    """Return the columns of a group as one, for want of headers that span columns; details are not shown."""
+def _join_columns(
+    columns: Sequence[Column], block: Sequence[Sequence[Cell | None]]
+) -> tuple[Text, list[Text]]:
+    """Return a group of columns as one, because rich has no headers that span columns; without details."""
     headers = [column.header.split("\n") for column in columns]
     height = max(map(len, headers))
-    texts = [[_plain(cell) for cell in cells] for cells in block]
+    texts = [[cell.text + cell.marks if cell else NOT_AVAILABLE for cell in cells] for cells in block]
     widths = [
         max(cell_len(text) for text in (*header, *own))
         for header, own in zip(headers, zip(*texts, strict=True), strict=True)
     ]
 
-    def join(parts: Iterable[str]) -> str:
-        padded = (" " * (width - cell_len(part)) + part for part, width in zip(parts, widths, strict=True))
-        return f" {' '.join(padded)}"  # parted from our own figures
+    def join(texts: Iterable[str]) -> str:
+        padded = (" " * (width - cell_len(text)) + text for text, width in zip(texts, widths, strict=True))
+        return f" {' '.join(padded)}"  # a wider gap before the group
 
     above = [[""] * (height - len(header)) + header for header in headers]
     lines = [columns[0].group, *map(join, zip(*above, strict=True))]
     return Text("\n".join(lines), style="dim"), [Text(join(own), style="dim") for own in texts]
-
-
-def _plain(cell: Cell | None) -> str:
-    return cell.text + cell.marks if cell else NOT_AVAILABLE
 
 
 def _rich_notes(notes: Iterable[str]) -> Iterator[Text]:

@@ -13,10 +13,10 @@ from reports.html.factors import UNSCALABLE, Matrix, evaluated_factors, factor_r
 from reports.html.figures import COLOURS, INK, MARKERS, Picture, draw_picture, label
 from reports.html.runs import Epoch, Folders, Predictions, folders_of, read_history
 from reports.html.spaces import Space
-from reports.html.summary import Point, ceiling_point, find_best_model, model_points, reference_points
+from reports.html.summary import Point, find_best_model, list_lengths, read_points
 from reports.runs.collect import Group
-from reports.tables.notes import Kind
-from reports.tables.overlap import TITLES
+from reports.tables.overlap import TITLES, overlap_table
+from reports.tables.table import Table
 
 BAR_HEIGHT = 0.24  # inches
 PANEL = (2.3, 1.7)  # inches for the losses of one model
@@ -31,15 +31,16 @@ TAIL = 0.1  # percent of the values at each end that a histogram leaves out
 def overlap_pictures(group: Group, name: str) -> Iterator[Picture]:
     """Yield the ladder and overlap against list length for each kind of list; `name` starts their ids."""
     for kind, title in TITLES.items():
-        best = find_best_model(group, kind)
-        ladder = ladder_figure(group, kind, best.best.k) if best else None
-        if ladder:
+        if not group.first.overlap.get(kind):
+            continue
+        best, table = find_best_model(group, kind), overlap_table(group, kind, {})
+        if best:
             caption = (
                 f"{title}: from chance (dashed) up to the refit ceiling, where it was measured. Hatched: reference "
                 "predictors without audio. Lines: 95% interval or, of several seeds, one standard deviation."
             )
-            yield draw_picture(ladder, f"{name}-{kind}-ladder", caption)
-        lengths = overlap_figure(group, kind)
+            yield draw_picture(ladder_figure(table, best.best.k), f"{name}-{kind}-ladder", caption)
+        lengths = overlap_figure(table)
         if lengths:
             caption = (
                 f"{title} against list length. Bands: chance with two standard deviations, and the refit ceiling "
@@ -72,13 +73,9 @@ def factor_pictures(models: Mapping[str, Predictions], space: Space, name: str) 
     yield draw_picture(spread_figure(best, models[best], space), f"{name}-spread", caption)
 
 
-def ladder_figure(group: Group, kind: Kind, k: int) -> Figure | None:
-    """Draw each predictor's overlap as a bar that starts at chance; None if there are no predictors."""
-    points = sorted(
-        (*model_points(group, kind, k), *reference_points(group, kind, k)), key=lambda point: point.value
-    )
-    if not points:
-        return None
+def ladder_figure(table: Table, k: int) -> Figure:
+    """Draw the overlap of each predictor of an overlap table at length `k` as a bar that starts at chance."""
+    points = read_points(table, k)[::-1]
     figure = Figure(figsize=(8, 1.2 + BAR_HEIGHT * len(points)), layout="constrained")
     axes = figure.add_subplot()
     chance = points[0].chance
@@ -111,18 +108,18 @@ def _bar_colour(point: Point) -> str:
     return MODEL if point.is_model else REFERENCE
 
 
-def overlap_figure(group: Group, kind: Kind) -> Figure | None:
-    """Draw overlap against list length with chance and the ceiling; None if only one length was measured."""
-    by_k = {k: model_points(group, kind, k) for k in sorted(set(group.evaluation_config.ks))}
-    ks = [k for k, points in by_k.items() if points]
+def overlap_figure(table: Table) -> Figure | None:
+    """Draw an overlap table against list length; None if only one length was measured."""
+    by_k = {k: read_points(table, k) for k in list_lengths(table)}
+    ks = [k for k, points in by_k.items() if any(point.is_model for point in points)]
     if len(ks) < 2:
         return None
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    _draw_bands(axes, group, kind, {k: by_k[k][0].chance for k in ks})
-    ranked = [point.name for point in by_k[ks[0]]]
+    _draw_bands(axes, table, {k: by_k[k] for k in ks})
+    ranked = [point.name for point in by_k[ks[0]] if point.is_model]
     for rank, name in reversed(list(enumerate(ranked))):
-        points = [point for k in ks for point in by_k[k] if point.name == name]
+        points = [point for k in ks for point in by_k[k] if point.is_model and point.name == name]
         x, values = [point.k for point in points], [point.value for point in points]
         if rank < N_COLOURED:
             (line,) = axes.plot(x, values, marker=MARKERS[rank], markersize=5, label=label(name))
@@ -140,14 +137,15 @@ def overlap_figure(group: Group, kind: Kind) -> Figure | None:
     return figure
 
 
-def _draw_bands(axes: Axes, group: Group, kind: Kind, chance: Mapping[int, float]) -> None:
+def _draw_bands(axes: Axes, table: Table, by_k: Mapping[int, Sequence[Point]]) -> None:
     """Draw chance with two standard deviations on either side, and the ceiling with its interval."""
-    ks = list(chance)
-    spread = {one.k: one.chance_sd or 0.0 for one in group.first.overlap[kind]}
-    low, high = ([chance[k] + sign * 2 * spread.get(k, 0.0) for k in ks] for sign in (-1, 1))
-    axes.fill_between(ks, low, high, color=GREY, alpha=0.3, linewidth=0)
-    axes.plot(ks, list(chance.values()), color=INK, linestyle="--", linewidth=1, label="chance")
-    ceilings = [point for k in ks if (point := ceiling_point(group, kind, k))]
+    cells = dict(zip((column.key for column in table.columns), table.rows[0].cells, strict=True))
+    spread = {k: cell.sd or 0.0 for k in by_k if (cell := cells[f"overlap@{k}"])}
+    chance = {k: points[0].chance for k, points in by_k.items()}
+    low, high = ([chance[k] + sign * 2 * spread[k] for k in by_k] for sign in (-1, 1))
+    axes.fill_between(list(by_k), low, high, color=GREY, alpha=0.3, linewidth=0)
+    axes.plot(list(by_k), list(chance.values()), color=INK, linestyle="--", linewidth=1, label="chance")
+    ceilings = [point for points in by_k.values() for point in points if point.is_ceiling]
     if ceilings:
         x = [point.k for point in ceilings]
         lows, highs = [point.low for point in ceilings], [point.high for point in ceilings]

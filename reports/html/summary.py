@@ -1,15 +1,14 @@
 """The best model of a group of runs, compared with chance, the refit ceiling and the reference predictors."""
 
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from cs_keras.run_files.evaluation import REFIT_CEILING, OverlapAtK
+from cs_keras.run_files.evaluation import REFIT_CEILING
 from reports.runs.collect import Group, Run
 from reports.runs.labels import name_predictor
 from reports.tables.notes import Kind
 from reports.tables.numbers import format_p
-from reports.tables.overlap import TITLES
+from reports.tables.overlap import TITLES, overlap_table
+from reports.tables.table import TIED, Table
 
 ALPHA = 0.05  # significance level, after correction for the number of models
 LISTS: dict[Kind, str] = {"similarity": "a track's nearest tracks", "dot": "a playlist's best tracks"}
@@ -41,53 +40,32 @@ class Point:
     chance: float
     p: float | None
     tied: bool
-    is_model: bool = False
-    is_ceiling: bool = False
+    is_model: bool
+    is_ceiling: bool
 
 
-def model_points(group: Group, kind: Kind, k: int) -> list[Point]:
-    """Return the overlap of each model that has one at `k`, the best first."""
-    points = (_point(run.label, _overlaps_at(run, kind, k)) for run in group.runs)
-    models = [replace(point, is_model=True) for point in points if point]
-    return sorted(models, key=lambda point: -point.value)
+def list_lengths(table: Table) -> list[int]:
+    """Return the list lengths of an overlap table, the shortest first."""
+    keys = [column.key.partition("@") for column in table.columns]
+    return sorted(int(k) for name, _, k in keys if name == "overlap")
 
 
-def reference_points(group: Group, kind: Kind, k: int) -> list[Point]:
-    """Return the overlap of the reference predictors, the refit ceiling included if it was measured."""
+def read_points(table: Table, k: int) -> list[Point]:
+    """Return the predictors of an overlap table that have an overlap at length `k`, the best first."""
+    column = [column.key for column in table.columns].index(f"overlap@{k}")
+    chance, *rows = ((row, row.cells[column]) for row in table.rows)
+    ceiling = name_predictor(REFIT_CEILING)
     points = []
-    for name, overlaps in group.first.references.items():
-        point = _point(name_predictor(name), [one for one in overlaps.get(kind, ()) if one.k == k])
-        if point:
-            points.append(replace(point, is_ceiling=name == REFIT_CEILING))
-    return points
-
-
-def ceiling_point(group: Group, kind: Kind, k: int) -> Point | None:
-    """Return the overlap of the refit ceiling; None if it was not measured."""
-    return next((point for point in reference_points(group, kind, k) if point.is_ceiling), None)
-
-
-def _overlaps_at(run: Run, kind: Kind, k: int) -> list[OverlapAtK]:
-    """Return the overlap of each seed; an empty list if any seed lacks it."""
-    own = [one for evaluation in run.evaluations for one in evaluation.overlap.get(kind, ()) if one.k == k]
-    return own if len(own) == len(run.evaluations) else []
-
-
-def _point(name: str, seeds: Sequence[OverlapAtK]) -> Point | None:
-    shares = [one.overlap for one in seeds if one.overlap is not None]
-    if not shares or len(shares) < len(seeds):
-        return None
-    first, value = seeds[0], statistics.fmean(shares)
-    if first.chance is None or first.low is None or first.high is None:
-        return None
-    low, high = first.low, first.high
-    if len(shares) > 1:
-        spread = statistics.stdev(shares)
-        low, high = value - spread, value + spread
-    p_values = [one.p_value for one in seeds if one.p_value is not None]
-    p = max(p_values) if len(p_values) == len(seeds) else None
-    tied = any(one.flagged for one in seeds)
-    return Point(name, first.k, value, low, high, first.chance, p, tied)
+    for row, cell in rows:
+        if cell and cell.value is not None and chance[1] and chance[1].value is not None:
+            low, high = cell.low or 0.0, cell.high or 0.0
+            if cell.sd is not None:
+                low, high = cell.value - cell.sd, cell.value + cell.sd
+            is_model, tied = bool(row.family), TIED in cell.marks
+            is_ceiling = not is_model and row.name == ceiling
+            values = (cell.value, low, high, chance[1].value)
+            points.append(Point(row.name, k, *values, cell.p, tied, is_model, is_ceiling))
+    return sorted(points, key=lambda point: -point.value)
 
 
 @dataclass(frozen=True)
@@ -186,14 +164,18 @@ class BestModel:
 
 def find_best_model(group: Group, kind: Kind) -> BestModel | None:
     """Return the best model at the shortest list length that was measured; None if none was."""
-    for k in sorted(set(group.evaluation_config.ks)):
-        points = model_points(group, kind, k)
-        best = next((point for point in points if not point.tied), None)
+    if not group.first.overlap.get(kind):
+        return None
+    table = overlap_table(group, kind, {})
+    for k in list_lengths(table):
+        points = read_points(table, k)
+        models = [point for point in points if point.is_model]
+        best = next((point for point in models if not point.tied), None)
         if best:
-            references = [point for point in reference_points(group, kind, k) if not point.is_ceiling]
-            rivals = [point for point in references if point.value >= best.low]
-            rival = max(rivals, key=lambda point: point.value, default=None)
-            return BestModel(kind, best, len(points), ceiling_point(group, kind, k), rival)
+            ceiling = next((point for point in points if point.is_ceiling), None)
+            rivals = (point for point in points if not (point.is_model or point.is_ceiling))
+            rival = next((point for point in rivals if point.value >= best.low), None)
+            return BestModel(kind, best, len(models), ceiling, rival)
     return None
 
 
