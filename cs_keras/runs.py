@@ -1,8 +1,7 @@
-"""Run folders and atomic files: a name either holds something whole or does not exist.
+"""Run folders and atomic files: a file is either complete or does not exist.
 
-A run lives in ``DATE-MODEL-HASH.partial`` until ``DONE`` is written and the folder takes its final name.
-The hash covers every resolved setting and the data, so the same command finds the same run again and goes on
-where it was.
+A run is in the folder ``DATE-MODEL-HASH.partial`` until ``DONE`` is written and the folder gets its final name.
+The hash covers all resolved settings and the data, so the same command finds the same run again and resumes it.
 """
 
 import contextlib
@@ -45,7 +44,7 @@ def atomic_write(path: Location, mode: str = "wb") -> Iterator[IO[Any]]:
     Raises
     ------
     StorageError
-        When the disk is full or the folder cannot be written to; `path` then holds what it held before.
+        When the disk is full or the folder cannot be written to; `path` is then unchanged.
     """
     if is_remote(path):
         buffer = io.BytesIO()
@@ -72,7 +71,7 @@ def atomic_write(path: Location, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 def require_space(folder: Path, n_bytes: int) -> None:
-    """Raise StorageError when fewer than `n_bytes` are free in `folder`: for writers that a full disk upsets."""
+    """Raise StorageError when fewer than `n_bytes` are free in `folder`, for writers that need it."""
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         raise StorageError(
@@ -82,7 +81,7 @@ def require_space(folder: Path, n_bytes: int) -> None:
 
 
 def remove_temporaries(folder: Location) -> None:
-    """Remove what killed writers left in `folder` and below; nobody may be writing there. Buckets have none."""
+    """Remove temporary files of killed writers in `folder` and below; no process may be writing there."""
     if is_remote(folder):
         return
     for path in folder.rglob(f".*{TEMPORARY}"):
@@ -91,7 +90,7 @@ def remove_temporaries(folder: Location) -> None:
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a file of that name is a killed writer's."""
+    """Return whether a file of that name is a temporary file of `atomic_write`."""
     return _TEMPORARY_NAME.fullmatch(name) is not None
 
 
@@ -119,7 +118,7 @@ def read_json(path: Location) -> Any:
 
 
 def write_npz(path: Location, **arrays: Array) -> None:
-    """Write arrays as an uncompressed npz, atomically; object arrays are refused, so no pickles are made."""
+    """Write arrays as an uncompressed npz, atomically; object arrays, which would be pickled, raise TypeError."""
     if any(a.dtype.hasobject for a in arrays.values()):
         raise TypeError("object arrays would be pickled")
     with atomic_write(path) as file:
@@ -127,7 +126,7 @@ def write_npz(path: Location, **arrays: Array) -> None:
 
 
 def read_npz(path: Location, *names: str, optional: Sequence[str] = ()) -> dict[str, Array]:
-    """Read named arrays of an npz, and those of `optional` that it has, never unpickling.
+    """Read named arrays of an npz, and those of `optional` that it has, without unpickling.
 
     Raises
     ------
@@ -159,7 +158,7 @@ def digest(value: Any) -> str:
 
 
 def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str) -> Path:
-    """Return the folder of the run that `config` on this data names, whole, begun, or new.
+    """Return the folder of the run of `config` on this data: a finished, an unfinished or a new one.
 
     Parameters
     ----------
@@ -175,13 +174,13 @@ def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str
     Returns
     -------
     Path
-        A finished folder when there is one (see `is_done`), else the begun one, else a new ``.partial`` one
-        that already holds ``config.json`` and ``environment.json``.
+        A finished folder if there is one (see `is_done`), else an unfinished one, else a new ``.partial`` one with
+        ``config.json`` and ``environment.json``.
 
     Raises
     ------
     StorageError
-        When the folder cannot be made.
+        When the folder cannot be created.
     """
     name = f"{model}-{digest({'config': dict(config), 'data': data_digest})[:10]}"
     found = sorted(runs.glob(f"????-??-??-{name}")) or sorted(runs.glob(f"????-??-??-{name}{PARTIAL}"))
@@ -189,7 +188,7 @@ def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"Cannot make run folder {folder}: {error.strerror}.") from error
+        raise StorageError(f"Cannot create the run folder {folder}: {error.strerror}.") from error
     if not (folder / "config.json").exists():
         write_json(folder / "environment.json", environment())
         write_json(folder / "config.json", {**config, "data_digest": data_digest})
@@ -198,19 +197,19 @@ def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str
 
 @contextlib.contextmanager
 def locked(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Keep a folder to this process, removing what killed writers left; the lock ends with the process.
+    """Lock a folder for this process and remove temporary files; the lock ends with the process.
 
     Parameters
     ----------
     folder
-        Made where it is not there.
+        Created if it does not exist.
     on_wait
-        Called before waiting for another process that has it; None: not to wait but to raise.
+        Called before waiting for another process that holds the lock; None to raise instead of waiting.
 
     Raises
     ------
     StorageError
-        When another process has it, or the folder cannot be made.
+        When another process holds the lock, or the folder cannot be created.
     """
     path = folder / LOCK
     try:
@@ -229,7 +228,7 @@ def locked(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[
 
 
 def _lock(path: Path, on_wait: Callable[[], None] | None) -> IO[str]:
-    """Return the lock file, locked: the one of that name, not one that its last owner has removed meanwhile."""
+    """Return the locked lock file, after checking that its last owner has not removed it meanwhile."""
     while True:
         file = open(path, "w", encoding="utf-8")
         try:
@@ -255,7 +254,7 @@ def is_done(run: Path) -> bool:
 
 
 def finish_run(run: Path) -> Path:
-    """Write ``DONE``, give the folder its final name and return it."""
+    """Write ``DONE``, rename the folder to its final name and return it."""
     with atomic_write(run / DONE, "w") as file:
         file.write(datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds") + "\n")
     final = run.with_suffix("") if run.suffix == PARTIAL else run
@@ -266,7 +265,7 @@ def finish_run(run: Path) -> Path:
 
 
 def environment() -> dict[str, Any]:
-    """Return what a reader needs to repeat a run: versions, processor count, platform."""
+    """Return versions of packages, number of processors, and platform."""
     names = (
         "cs-keras",
         "tensorflow",

@@ -1,4 +1,4 @@
-"""The main job: several baselines trained and judged on one dataset, each in a run folder of its own."""
+"""The main job: several baselines trained and evaluated on one dataset, each in its own run folder."""
 
 import contextlib
 import dataclasses
@@ -42,7 +42,7 @@ FAILURES = (
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The finished run folders, in the order asked for, and the models that failed, with the reason."""
+    """Finished run folders in the order of the models, and the reason of each model that failed."""
 
     runs: tuple[Path, ...]
     failed: Mapping[str, str]
@@ -58,12 +58,12 @@ def run_baselines(
     reading: ReadConfig | None = None,
     table: AttributeTable | None = None,
 ) -> Outcome:
-    """Train and judge `models`; what is finished is not done again, what was begun goes on.
+    """Train and evaluate `models`; finished runs are not repeated, unfinished ones are resumed.
 
     Parameters
     ----------
     dataset_folder
-        With factors.
+        Dataset folder with factors.
     models
         Model keys.
     runs
@@ -73,16 +73,16 @@ def run_baselines(
     factors_name
         Which of the dataset's factors to predict.
     progress
-        Where to report.
+        Receives the progress.
     reading
-        How a dataset behind a URL is read.
+        Settings for reading a dataset behind a URL.
     table
         Attributes of tracks, for models that need them.
 
     Raises
     ------
     CsKerasError
-        When settings or dataset are wrong. A model that fails on its own is an entry of the outcome instead.
+        When settings or dataset are wrong. A model that fails is an entry of the outcome instead.
     """
     progress = progress or SilentProgress()
     configs = [resolve(key, changes) for key in models]
@@ -133,7 +133,7 @@ def run_baselines(
 
 @contextlib.contextmanager
 def _remembering_failure(key: str, folder: Path) -> Iterator[None]:
-    """Leave the reason in ``failure.json``, for reports, when what is done inside fails; an earlier one goes."""
+    """Write the reason to ``failure.json``, for reports, when the block fails; remove an earlier one."""
     (folder / FAILURE_FILE).unlink(missing_ok=True)
     try:
         yield

@@ -1,7 +1,7 @@
-"""One baseline trained on few tracks and on all of them, each tested on few tracks and on all of them.
+"""Size study: one baseline trained on a part of the tracks and on all, each tested on both.
 
-So Nieto (Pandora, 2017) compared 83,000 tracks with 900,000: a model of the larger set lost nothing on the smaller,
-while one of the smaller was at a loss outside of it.
+After Nieto (Pandora, 2017), who compared 83,000 tracks with 900,000: the model of the larger set was as good on the
+smaller set, while the model of the smaller set did not generalise beyond it.
 """
 
 import dataclasses
@@ -42,16 +42,16 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True)
 class SizeConfig:
-    """Which tracks make the small set; the large one has all.
+    """Choice of the small set of tracks; the large set has all.
 
     Attributes
     ----------
     share
-        Of the tracks of each split.
+        Share of the tracks of each split.
     by
-        ``random``, by a hash of their ids, or ``popularity``: those in the most playlists.
+        ``random`` by a hash of ids, or ``popularity``: the tracks in most playlists.
     tracks
-        Ids of the small set's tracks, instead of a share.
+        Track ids of the small set, instead of a share.
     k
         List length of overlaps.
     """
@@ -69,7 +69,7 @@ class SizeConfig:
 
     @property
     def words(self) -> str:
-        """How the small set was chosen."""
+        """The choice of the small set, for tables."""
         if self.tracks:
             return "tracks of a given list"
         kind = "tracks in the most playlists" if self.by == "popularity" else "tracks at random"
@@ -92,13 +92,13 @@ def study_size(
     Parameters
     ----------
     dataset_folder
-        With factors.
+        Dataset folder with factors.
     model
         Model key.
     out
-        Folder of the study, with a run folder for each size: what is finished is not done again.
+        Folder of the study, with a run folder for each size; finished trainings are not repeated.
     config
-        The small set.
+        Choice of the small set.
     changes, factors_name, progress, reading, table
         See `pipelines.run_baselines.run_baselines`.
 
@@ -109,7 +109,7 @@ def study_size(
     Raises
     ------
     ConfigError
-        When settings are wrong, or `out` holds a study of something else.
+        When settings are wrong, or `out` holds another study.
     DataError
         When the small set has no track to train on, none to validate on, or fewer than two to test on.
     StorageError
@@ -133,7 +133,7 @@ def study_size(
             progress.log(f"{run.key}: the {size} set, {len(task.train)} train tracks")
             predicted[size] = _train(run, task, factors, out / size, progress)
     rows = {size: _test_rows(dataset.tracks, factors, is_small, size) for size in SIZES}
-    return _judge(run, tasks, rows, factors, predicted, config)
+    return _evaluate(run, tasks, rows, factors, predicted, config)
 
 
 def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
@@ -143,7 +143,8 @@ def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
         unknown = sorted(set(config.tracks) - set(tracks.ids.tolist()))
         if unknown:
             raise DataError(
-                f"The small set names {len(unknown)} tracks that {dataset.folder} lacks, the first {unknown[0]!r}."
+                f"The small set lists {len(unknown)} tracks that are not in {dataset.folder}, the first is "
+                f"{unknown[0]!r}."
             )
         return np.isin(tracks.ids, config.tracks)
     is_small = np.zeros(len(tracks), np.bool_)
@@ -160,22 +161,22 @@ def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
 
 
 def _popularity(dataset: Dataset, factors: Factors) -> npt.NDArray[np.int64]:
-    listening = open_interactions(dataset.folder, factors)
-    if listening is None:
+    interactions = open_interactions(dataset.folder, factors)
+    if interactions is None:
         raise ConfigError(
-            f"Which tracks are popular is not known: {dataset.folder} has no listening that factors "
-            f"{factors.name!r} were fitted on. Take a random small set, or a list of tracks."
+            f"The popularity of tracks is unknown: {dataset.folder} has no interactions that factors "
+            f"{factors.name!r} were fitted on. Choose a random small set, or a list of tracks."
         )
-    return np.asarray(listening.getnnz(axis=0), np.int64)
+    return np.asarray(interactions.getnnz(axis=0), np.int64)
 
 
 def _tasks(task: Task, is_small: Flags) -> dict[str, Task]:
-    """Return what is learnt from either set; early stopping watches validation tracks of the same set."""
+    """Return the training tasks of both sets; early stopping uses validation tracks of the same set."""
     parts = {name: getattr(task, name)[is_small[getattr(task, name)]] for name in ("train", "validation")}
     for name, rows in parts.items():
         if not len(rows):
-            raise DataError(f"The small set has no {name} track with listening; make it larger.")
-    # Codebooks and features are shared by this digest, and those of the small set are others.
+            raise DataError(f"The small set has no {name} track with interactions; make it larger.")
+    # Codebooks and features are shared by this digest, and the small set needs its own.
     small = dataclasses.replace(
         task, **parts, data_digest=digest([task.data_digest, np.flatnonzero(is_small).tolist()])
     )
@@ -184,10 +185,10 @@ def _tasks(task: Task, is_small: Flags) -> dict[str, Task]:
 
 def _open(out: Path, begun: Mapping[str, Any]) -> None:
     path = out / SIZE_STUDY_FILE
-    learnt = (found for name in (METRICS_FILE, PREDICTIONS_FILE) for found in out.rglob(name))
-    if path.exists() and read_json(path) != begun and any(learnt):
+    outputs = (found for name in (METRICS_FILE, PREDICTIONS_FILE) for found in out.rglob(name))
+    if path.exists() and read_json(path) != begun and any(outputs):
         raise ConfigError(
-            f"{out} holds a size study of other settings, tracks or data: give this one its own folder (--out)."
+            f"{out} holds a size study with other settings, tracks or data; choose another folder (--out)."
         )
     write_json(path, begun)
 
@@ -195,7 +196,7 @@ def _open(out: Path, begun: Mapping[str, Any]) -> None:
 def _train(
     run: RunConfig, task: Task, factors: Factors, folder: Path, progress: Progress
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Train in `folder` unless that is done, and return the factors predicted, by track id."""
+    """Train in `folder` unless that is done, and return predicted factors by track id."""
     folder.mkdir(exist_ok=True)
     write_signature(folder, task.dataset.info, factors.scaler)
     train(run, task, factors, folder, progress)
@@ -209,12 +210,12 @@ def _test_rows(tracks: Tracks, factors: Factors, is_small: Flags, size: str) -> 
     rows = np.flatnonzero(is_test & is_small if size == SMALL else is_test)
     if len(rows) < 2:
         raise DataError(
-            f"The {size} set needs at least two test tracks with listening. Received: {len(rows)}."
+            f"The {size} set needs at least two test tracks with interactions. Received: {len(rows)}."
         )
     return rows
 
 
-def _judge(
+def _evaluate(
     run: RunConfig,
     tasks: Mapping[str, Task],
     rows: Mapping[str, npt.NDArray[np.int64]],

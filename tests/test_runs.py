@@ -218,7 +218,7 @@ class TestRunFolder:
 
     def test_runs_below_a_file_are_one_sentence(self, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(StorageError, match="Cannot make run folder"):
+        with pytest.raises(StorageError, match="Cannot create the run folder"):
             runs.open_run(tmp_path / "file", "cnn", CONFIG, "data")
 
 

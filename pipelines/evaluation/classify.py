@@ -1,4 +1,4 @@
-"""Features and labels of tracks to how well heads tell them apart: accuracy by fold, and what is taken for what."""
+"""Cross-validation of classifiers on features of labelled tracks: accuracy by fold, and confusion."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ DEFAULT_FOLDS = 10
 
 @dataclasses.dataclass(frozen=True)
 class FoldsConfig:
-    """How tracks are held out.
+    """Folds of a cross-validation.
 
     Attributes
     ----------
     folds
-        Their number, 2 or more; a table with columns ``track_id`` and ``fold``; or None: those of the table of
-        labels, and where it has none ten.
+        Number of folds, 2 or more; a table with columns ``track_id`` and ``fold``; or None for the folds of the
+        table of labels, and ten if it has none.
     repeats
-        Times that folds are made anew.
+        Number of times that new folds are made.
     seed
-        Of what is made.
+        Seed of the folds that are made.
     """
 
     folds: int | Path | None = None
@@ -67,7 +67,7 @@ class FeatureTable:
     ids, matrix
         Shapes (n,) and (n, n_features), float64.
     about
-        Texts that tell what they were made with, by name.
+        Model layer and run that they were made with, by name.
     """
 
     source: Location
@@ -77,7 +77,7 @@ class FeatureTable:
 
 
 def read_features(path: Location) -> FeatureTable:
-    """Read what `cs-keras features` writes: ``track_ids`` or ``ids``, and ``features``.
+    """Read the features that `cs-keras features` writes: ``track_ids`` or ``ids``, and ``features``.
 
     Raises
     ------
@@ -111,27 +111,27 @@ def classify_features(
     config: FoldsConfig,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Return what ``--out`` holds, JSON-ready: data, folds, and what each head and the commonest label got right.
+    """Cross-validate heads and return a JSON-ready report: data, folds, and accuracy of each head and the majority.
 
     Parameters
     ----------
     table
-        Features of all labelled tracks; of a dataset's genres those count that have features.
+        Features of all labelled tracks; tracks of a dataset without features are left out.
     labelled
-        Of `pipelines.evaluation.labels`.
+        Labels of `pipelines.evaluation.labels`.
     heads
-        Of `cs_keras.evaluation.labels.classification.HEADS`.
+        Some of `cs_keras.evaluation.labels.classification.HEADS`.
     config
-        How tracks are held out.
+        Folds.
     progress
-        Where to report.
+        Receives the progress.
 
     Raises
     ------
     ConfigError
-        When folds that are given are to be repeated.
+        When given folds are to be repeated.
     DataError
-        When labelled tracks have no features, or there are too few of a label.
+        When labelled tracks have no features, or a label has too few tracks.
     """
     progress = progress or SilentProgress()
     ids, examples = _examples(table, labelled)
@@ -174,7 +174,7 @@ def _examples(table: FeatureTable, labelled: Labelled) -> tuple[list[str], Label
 
 
 def _groups(ids: Sequence[str], artists: dict[str, str] | None) -> Integers:
-    """Return a number for each artist; a track whose artist is not known is one by itself."""
+    """Return the number of the artist of each track; an unknown artist counts as one with a single track."""
     names = [(artists or {}).get(track_id, "") for track_id in ids]
     number_of: dict[tuple[str, str], int] = {}
     keys = [(name, "" if name else track_id) for name, track_id in zip(names, ids, strict=True)]
@@ -184,18 +184,18 @@ def _groups(ids: Sequence[str], artists: dict[str, str] | None) -> Integers:
 def _folds(
     ids: Sequence[str], examples: LabelledTracks, labelled: Labelled, config: FoldsConfig
 ) -> tuple[Integers, str]:
-    """Return the fold of each track, shape (n_repeats, n), and where folds are from."""
+    """Return the fold of each track, shape (n_repeats, n), and the kind of folds."""
     given = read_folds(config.folds) if isinstance(config.folds, Path) else None
     if given is None and config.folds is None:
         given = labelled.folds
     if given is None:
         n_folds = config.folds if isinstance(config.folds, int) else DEFAULT_FOLDS
         is_grouped = len(np.unique(examples.groups)) < len(ids)
-        kind = "stratified, artists never parted" if is_grouped else "stratified"
+        kind = "stratified, grouped by artist" if is_grouped else "stratified"
         return make_folds(examples, n_folds, config.repeats, config.seed), kind
     if config.repeats > 1:
         raise ConfigError(
-            "Ready-made folds are the same in every repeat: leave out --repeats, or give --n-folds N."
+            "Given folds are the same in every repeat: leave out --repeats, or give --n-folds N."
         )
     missing = [track_id for track_id in ids if track_id not in given]
     if missing:

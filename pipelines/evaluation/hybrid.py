@@ -1,4 +1,4 @@
-"""A finished run's predictions beside a little listening, alone and together, for tracks that have hardly any."""
+"""Predictions from audio, fold-in of few interactions, and hybrids of both."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -38,18 +38,18 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class HybridConfig:
-    """What is compared.
+    """Settings of a comparison of hybrids.
 
     Attributes
     ----------
     listens
-        Playlists that a track is given.
+        Numbers of playlists to fold each track in from.
     k
         List length.
     n_permutations, n_bootstrap, max_queries
-        See `pipelines.training.run_config.EvaluationConfig`.
+        See `cs_keras.run_files.settings.EvaluationConfig`.
     seed
-        Of which playlists are given, and of the two tests.
+        Seed of the choice of playlists, and of permutations and bootstrap.
     """
 
     listens: tuple[int, ...] = (0, 1, 2, 5, 10)
@@ -63,14 +63,14 @@ class HybridConfig:
         for n in self.listens:
             check_range("listens", n, 0)
         if not any(self.listens):
-            raise ConfigError("listens must name at least one number above 0. Received: none.")
+            raise ConfigError("listens must have at least one number above 0. Received: none.")
         for name in ("k", "n_permutations", "n_bootstrap", "max_queries"):
             check_range(name, getattr(self, name), 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Split:
-    """Tracks of one split: their factors by what is never given, by sound, and by so many listens."""
+    """Factors of the tracks of one split: folded in from held-out playlists, predicted, and folded in from few."""
 
     reference: Matrix
     predicted: Matrix
@@ -80,37 +80,42 @@ class _Split:
 def compare_hybrids(
     run: Location, dataset: Location, config: HybridConfig, reading: ReadConfig | None = None
 ) -> HybridResults:
-    """Evaluate predicted factors, fold-ins of a few listens, and both together by the listening that is left.
+    """Evaluate predicted factors, fold-ins of few interactions, and hybrids of both.
+
+    The reference is the fold-in of the interactions that are held out.
 
     Parameters
     ----------
     run
         Finished run folder.
     dataset
-        That it was trained on, with its listening, under the strict protocol: by the other, playlist factors know
-        what is to be held back.
+        Dataset that it was trained on, with interactions and factors of the strict protocol: under the thesis
+        protocol, playlist factors were fitted on the held-out interactions.
     config
-        What is compared.
+        Settings of the comparison.
     reading
-        How a dataset behind a URL is read.
+        Settings for reading a dataset behind a URL.
 
     Raises
     ------
     StorageError
         When something cannot be read.
     DataError
-        When the run was not trained on the dataset, listening or protocol are not there, or too few tracks have
-        enough listening.
+        When the run was not trained on the dataset, interactions are missing, the protocol is not strict, or too
+        few tracks have enough interactions.
     """
     catalogue = open_catalogue(run, dataset, reading)
     factors = require_dataset(catalogue.reference, "reference factors")
-    listening = open_interactions(dataset, factors)
-    if listening is None or factors.config is None or factors.protocol != "strict":
+    interactions = open_interactions(dataset, factors)
+    if interactions is None or factors.config is None or factors.protocol != "strict":
         raise DataError(
-            "Hybrids need the listening that factors were fitted on, and the strict protocol. Received: factors "
-            f"{factors.name!r}, protocol {factors.protocol}, {'no ' if listening is None else 'with '}listening."
+            "Hybrids need the interactions that factors were fitted on, and the strict protocol. Received: "
+            f"factors {factors.name!r}, protocol {factors.protocol}, "
+            f"{'no' if interactions is None else 'with'} interactions."
         )
-    splits = {name: _part(catalogue, factors, listening, name, config) for name in ("validation", "test")}
+    splits = {
+        name: _split_tracks(catalogue, factors, interactions, name, config) for name in ("validation", "test")
+    }
     threshold, half_trust = _choose(splits["validation"], config)
     own = splits["test"]
     lists = {kind: _rank(own.reference, factors, kind, config) for kind in KINDS}
@@ -135,15 +140,17 @@ def compare_hybrids(
     )
 
 
-def _part(catalogue: Catalogue, factors: Factors, listening: Any, split: str, config: HybridConfig) -> _Split:
-    """Return the tracks of a split that have enough listening to give some and be judged by the rest."""
+def _split_tracks(
+    catalogue: Catalogue, factors: Factors, interactions: Any, split: str, config: HybridConfig
+) -> _Split:
+    """Return the tracks of a split with enough interactions to fold in from some and evaluate with the rest."""
     tracks = require_dataset(catalogue.tracks, "splits")
     rows = np.flatnonzero(tracks.in_split(split) & factors.has_factors & catalogue.predicted.known)
-    # Playlists without factors, of which the fit knew no track, say nothing where a track is folded in.
-    placed = listening[:, rows].multiply(factors.playlist_factors.any(axis=1)[:, np.newaxis]).tocsr()
-    placed.eliminate_zeros()
-    parted: SplitInteractions = split_interactions(placed, max(config.listens), config.seed)
-    if len(parted.tracks) < 2:
+    # Playlists without factors, none of whose tracks was fitted, do not change a fold-in.
+    usable = interactions[:, rows].multiply(factors.playlist_factors.any(axis=1)[:, np.newaxis]).tocsr()
+    usable.eliminate_zeros()
+    parts: SplitInteractions = split_interactions(usable, max(config.listens), config.seed)
+    if len(parts.tracks) < 2:
         raise DataError(
             f"Only one {split} track is in {2 * max(config.listens)} playlists; use fewer listens."
         )
@@ -152,20 +159,20 @@ def _part(catalogue: Catalogue, factors: Factors, listening: Any, split: str, co
     def fold_in(user_items: Any) -> Matrix:
         return fold_in_items(user_items, factors.playlist_factors, wmf)
 
-    folded = {n: fold_in(parted.select_first(n)) for n in config.listens}
-    return _Split(fold_in(parted.rest), catalogue.predicted.factors[rows[parted.tracks]], folded)
+    folded = {n: fold_in(parts.select_first(n)) for n in config.listens}
+    return _Split(fold_in(parts.rest), catalogue.predicted.factors[rows[parts.tracks]], folded)
 
 
 def _choose(validation: _Split, config: HybridConfig) -> tuple[int | None, float]:
-    """Return from how many listens on to switch, and where sound and listening count alike, by mean cosine."""
+    """Return the number of interactions from which on to switch, and the half trust, by mean cosine."""
     reference, predicted = validation.reference, validation.predicted
-    asked = sorted({n for n in config.listens if n})
+    numbers = sorted({n for n in config.listens if n})
     by_audio = mean_cosine(reference, predicted)
-    worse = [n for n in asked if mean_cosine(reference, validation.folded[n]) <= by_audio]
-    threshold = next((n for n in asked if not worse or n > worse[-1]), None)
+    worse = [n for n in numbers if mean_cosine(reference, validation.folded[n]) <= by_audio]
+    threshold = next((n for n in numbers if not worse or n > worse[-1]), None)
 
     def mean_of(half_trust: float) -> float:
-        mixed = (blend_factors(predicted, validation.folded[n], n, half_trust) for n in asked)
+        mixed = (blend_factors(predicted, validation.folded[n], n, half_trust) for n in numbers)
         return float(np.mean([mean_cosine(reference, one) for one in mixed]))
 
     return threshold, max(HALF_TRUSTS, key=mean_of)

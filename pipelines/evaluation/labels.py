@@ -1,4 +1,4 @@
-"""Labels of tracks to tell apart by features: a table, or a dataset's genres."""
+"""Labels of tracks to classify: a table, or the genres of a dataset."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ ID, LABEL, FOLD, ARTIST = "track_id", "label", "fold", "artist"
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """What is known of each track.
+    """Labels of tracks, with artists and folds where they are known.
 
     Attributes
     ----------
     source
-        Where it was read.
+        File or dataset that they were read from.
     labels
-        By id; none is empty.
+        Label by track id; none is empty.
     artists
-        By id, empty where one is not known; None where none is.
+        Artist by track id, empty where it is unknown; None if all are unknown.
     folds
-        Name of the fold that holds a track out, by id; None where folds are to be made.
+        Fold that holds a track out, by track id; None to make folds.
     is_catalogue
-        Whether these are all tracks of a dataset, of which some alone may have features.
+        Whether these are all tracks of a dataset, of which some may have no features.
     """
 
     source: Location
@@ -38,7 +38,7 @@ class Labelled:
 
 
 def read_labels(path: Path) -> Labelled:
-    """Read a table with columns ``track_id`` and ``label``, and where there are any ``fold`` and ``artist``.
+    """Read a table with columns ``track_id`` and ``label``, and optionally ``fold`` and ``artist``.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def read_folds(path: Path) -> dict[str, str]:
 
 
 def genres_of(dataset: Location) -> Labelled:
-    """Return the first genre of each of a dataset's tracks that has any, and its artist.
+    """Return the first genre and the artist of each track of a dataset that has a genre.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def genres_of(dataset: Location) -> Labelled:
 
 
 def _read(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, list[str]]:
-    """Return columns of text by name, without spaces around it."""
+    """Return columns of stripped text by name."""
     file = open_table(path)
     missing = [name for name in needed if name not in file.column_names]
     if missing:

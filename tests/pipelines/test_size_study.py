@@ -74,7 +74,7 @@ def test_what_is_finished_is_not_trained_again(dataset: Path, trained: list[Any]
     first = study_size(dataset, "cnn-bn", tmp_path, SMALL_TRACKS, SETTINGS)
     assert study_size(dataset, "cnn-bn", tmp_path, SMALL_TRACKS, SETTINGS) == first
     assert len(trained) == 2
-    with pytest.raises(ConfigError, match="holds a size study of other settings"):
+    with pytest.raises(ConfigError, match="holds a size study with other settings"):
         study_size(dataset, "cnn-bn", tmp_path, SizeConfig(0.5), SETTINGS)
 
 
@@ -102,7 +102,7 @@ def test_models_that_learn_from_attributes_are_given_a_table(
         for numbers in (np.arange(200.0), np.arange(200.0)[::-1].copy())
     ]
     study_size(dataset, "attributes", tmp_path, SMALL_TRACKS, SETTINGS, table=tables[0])
-    with pytest.raises(ConfigError, match="holds a size study of other settings"):
+    with pytest.raises(ConfigError, match="holds a size study with other settings"):
         study_size(dataset, "attributes", tmp_path, SMALL_TRACKS, SETTINGS, table=tables[1])
     assert all(task.attributes is not None for task in trained)
 
@@ -126,7 +126,7 @@ def test_popular_tracks_are_in_the_most_playlists(dataset: Path, trained: list[A
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        (SizeConfig(tracks=("t0", "nobody")), "names 1 tracks that .* lacks, the first 'nobody'"),
+        (SizeConfig(tracks=("t0", "nobody")), "lists 1 tracks that are not in .*, the first is 'nobody'"),
         (SizeConfig(tracks=("t0", "t1")), "The small set has no validation track"),
         (SizeConfig(tracks=("t0", "t7")), "The small set needs at least two test tracks.*Received: 0"),
     ],

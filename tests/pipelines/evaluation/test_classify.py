@@ -87,7 +87,7 @@ def test_artists_are_never_parted(features: Path, tmp_path: Path) -> None:
     labels = write_labels(tmp_path / "labels.csv", artist=artists)
     out = tmp_path / "out.json"
     assert run("classify", features, labels, "--n-folds", 3, "--head", "linear", "--out", out) == 0
-    assert json.loads(out.read_text())["folds"]["kind"] == "stratified, artists never parted"
+    assert json.loads(out.read_text())["folds"]["kind"] == "stratified, grouped by artist"
 
 
 def test_genres_of_a_dataset(demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +103,7 @@ def test_genres_of_a_dataset(demo: Path, tmp_path: Path, capfd: pytest.CaptureFi
     assert run("classify", path, "--dataset", demo, "--n-folds", 3, "--out", tmp_path / "out.json") == 0
     document = json.loads((tmp_path / "out.json").read_text())
     assert document["n_tracks"] == len(chosen) and set(document["classes"]) == set(kinds)
-    assert document["folds"]["kind"] == "stratified, artists never parted"
+    assert document["folds"]["kind"] == "stratified, grouped by artist"
     assert document["heads"]["rbf"]["accuracy"] > 0.95 > document["heads"]["majority"]["accuracy"]
 
 
