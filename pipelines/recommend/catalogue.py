@@ -14,9 +14,9 @@ from cs_keras.errors import DataError
 from cs_keras.factors.arrays import read_arrays, require_arrays
 from cs_keras.factors.store import Factors, load_factors
 from cs_keras.playlists.entries import Entry
-from cs_keras.run_files.names import PREDICTIONS_FILE
-from cs_keras.run_files.settings import read_settings, require_finished
-from cs_keras.runs import digest
+from cs_keras.run_files.names import CONFIG_FILE, PREDICTIONS_FILE
+from cs_keras.run_files.settings import require_finished
+from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location
 
 Matrix = npt.NDArray[np.float32]
@@ -135,7 +135,7 @@ def require_dataset(value: T | None, what: str) -> T:
 
 def _find_factors(run: Location, dataset: Dataset) -> Factors:
     """Return those factors of a dataset that a run was trained on."""
-    wanted = read_settings(run).data_digest
+    wanted = read_json(run / CONFIG_FILE).get("data_digest")
     for name in factors_names(dataset.folder):
         factors = load_factors(factors_path(dataset.folder, name))
         if digest([dataset.digest, factors.digest]) == wanted:
