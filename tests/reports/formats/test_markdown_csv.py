@@ -98,23 +98,16 @@ def test_markdown_columns_line_up(fixture: str, request: pytest.FixtureRequest) 
 
 def test_markdown_shows_what_the_table_holds(sections: tuple[Section, ...]) -> None:
     training, similarity, *_ = markdown_tables(to_markdown(sections))
-    assert [cell.strip() for cell in similarity[0]] == [
-        "model",
-        "seeds",
-        "k = 5",
-        "k = 10",
-        "k = 100",
-        "p (k = 5)",
-        "thesis (other data): k = 10",
-        "thesis (other data): k = 100",
-    ]
+    header = [cell.strip() for cell in similarity[0]]
+    assert header[:6] == ["model", "seeds", "k = 5", "k = 10", "k = 100", "p (k = 5)"]
+    assert header[-2:] == ["thesis (other data): k = 10", "thesis (other data): k = 100"]
     names = [line[0].strip() for line in training[2:]]
     assert names == ["mean predictor", "cnn", "cnn-wide-dense", "lstm"]
     other, best, _ = similarity[-3:]
     assert re.fullmatch(r"\d+\.\d\\\* \[\d+\.\d, \d+\.\d\]", other[2].strip())
     assert re.fullmatch(r"\*\*\d+\.\d\*\*\\\* ± \d+\.\d", best[2].strip())
     assert [cell.strip() for cell in best[:2]] == ["cnn-wide-dense", "0, 1"]
-    assert [cell.strip() for cell in best[4:]] == ["n/a", "0.005", "0.0201‡", "0.3305‡"]
+    assert [cell.strip() for cell in (*best[4:6], *best[-2:])] == ["n/a", "0.005", "0.0201‡", "0.3305‡"]
 
 
 def test_markdown_and_latex_head_families(runs: Path, make_run: MakeRun) -> None:
