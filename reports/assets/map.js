@@ -1,10 +1,10 @@
-// The map of tracks: Plotly draws it; a click, or a track found by name, lists neighbours in both spaces.
+// The map of tracks, drawn by Plotly. Selecting a track lists its neighbours by predicted and true factors.
 "use strict";
 
 const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D31", "#7F7F7F"];
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
-const N_FOUND = 12; // tracks listed for a search
-const NARROW = 700; // CSS pixels, below which the legend goes under the map
+const N_FOUND = 12; // maximum number of search results
+const NARROW = 700; // width in CSS pixels below which the legend is under the map
 const CONFIG = { responsive: true, scrollZoom: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
 
 function make(tag, properties = {}, ...children) {
@@ -18,7 +18,7 @@ function nameOf(map, row) {
   return title ? `${title[row]} – ${artist[row]}` : id[row];
 }
 
-// Plotly reads a little HTML in labels; names are text, so what it would read is escaped.
+// Plotly interprets some HTML in labels, so names are escaped.
 function plain(text, length) {
   const shown = [...text].length > length ? `${[...text].slice(0, length - 1).join("")}…` : text;
   return shown.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
@@ -31,7 +31,7 @@ function hoverText(map, row) {
   return lines.join("<br>");
 }
 
-// The most frequent kinds get a colour and a shape each; all others share the last.
+// The most frequent kinds have a colour and a symbol each; all others share the last.
 function groupRows(values) {
   const groups = new Map();
   values.forEach((value, row) => {
@@ -91,14 +91,14 @@ function layout() {
   const style = getComputedStyle(document.body);
   const axis = { visible: false };
   return {
-    uirevision: "kept", // zoom and legend outlive a click
+    uirevision: "constant", // keep zoom and legend after a click
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: style.color, family: style.fontFamily },
     hoverlabel: { bgcolor: style.backgroundColor, font: { color: style.color }, align: "left" },
     hovermode: "closest",
     dragmode: "pan",
-    margin: { l: 8, r: 8, t: 36, b: 8 }, // the buttons are at the top,
+    margin: { l: 8, r: 8, t: 36, b: 8 }, // room for the buttons at the top
     xaxis: axis,
     yaxis: axis,
     modebar: { bgcolor: "rgba(0,0,0,0)", color: style.color },
@@ -127,14 +127,14 @@ function neighbourLists(map, row, choose) {
   const truth = map.true[row] ?? [];
   const lists = [neighbourList(map, predicted, truth, "By predicted factors", choose)];
   if (map.true[row]) lists.push(neighbourList(map, truth, predicted, "By true factors", choose));
-  else lists.push(make("p", {}, map.true.length ? "No true factors: it has no listening." : "No dataset was given."));
+  else lists.push(make("p", {}, map.true.length ? "No true factors: this track has no interactions." : "No dataset was given."));
   const n = predicted.filter((other) => truth.includes(other)).length;
   const title = make("h3", {}, "Neighbours of ", make("bdi", {}, nameOf(map, row)));
-  const count = map.true[row] ? `${n} of ${truth.length} in both, ticked.` : "";
+  const count = map.true[row] ? `${n} of ${truth.length} are in both lists (✓).` : "";
   return [title, make("p", {}, count), make("div", {}, ...lists)];
 }
 
-function showMap(place, map) {
+function showMap(container, map) {
   const colourings = [...Object.keys(map.kinds), ...(map.error.length ? ["error"] : [])];
   const select = make("select", {}, ...colourings.map((name) => make("option", { value: name }, name)));
   const search = make("input", { type: "search", autocomplete: "off" });
@@ -144,11 +144,11 @@ function showMap(place, map) {
   neighbours.setAttribute("aria-live", "polite");
   const tools = make("div", { className: "map-tools" }, make("label", {}, "Find a track", search));
   if (colourings.length) tools.prepend(make("label", {}, "Colour by", select));
-  place.append(tools, found, plot, neighbours);
+  container.append(tools, found, plot, neighbours);
 
   const names = map.x.map((_, row) => nameOf(map, row).toLowerCase());
   let chosen = null;
-  const drawn = new Map(); // Plotly computes anew only what is given to it in arrays that it has not seen
+  const drawn = new Map(); // Plotly recomputes only arrays that it has not seen before
   const draw = () => {
     const colouring = select.value;
     if (!drawn.has(colouring)) drawn.set(colouring, traces(map, colouring));
@@ -170,4 +170,4 @@ function showMap(place, map) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 }
 
-document.querySelectorAll(".map").forEach((place, number) => showMap(place, window.trackMaps[number]));
+document.querySelectorAll(".map").forEach((container, number) => showMap(container, window.trackMaps[number]));

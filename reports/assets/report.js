@@ -1,4 +1,4 @@
-// Makes every table sortable: a click or Enter on a header sorts down, then up, then as it was.
+// Make every table sortable: a click or Enter on a header sorts descending, ascending, and in the original order.
 "use strict";
 
 document.documentElement.classList.add("scripted");
@@ -15,7 +15,7 @@ function valueOf(row, column, kind) {
   return Number.isNaN(value) ? null : value;
 }
 
-// What has no number stands last, whichever way the others are sorted.
+// Missing numbers are last in both orders.
 function compare(a, b, sign) {
   if (a === null || b === null) return (a === null) - (b === null);
   return sign * (typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a - b);

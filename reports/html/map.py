@@ -35,31 +35,15 @@ OTHERS = "others"
 
 @dataclass(frozen=True, eq=False)
 class TrackMap:
-    """Positions and neighbours of the tracks that a model was not trained on.
+    """Positions and neighbours of the tracks that a model was not trained on."""
 
-    Attributes
-    ----------
-    model : str
-        Label of the run.
-    positions : ndarray of float32, shape (n_tracks, 2)
-        t-SNE of the predicted factors.
-    predicted, true : list of list of int or None
-        Neighbours among the tracks of the map by predicted and true factors; None for a track without factors.
-    names : dict of str to list of str
-        ``id`` and, with a dataset, ``title`` and ``artist``.
-    kinds : dict of str to list of str
-        Categories for colours: ``genre``, ``artist``, ``fold``.
-    error : list of float or None
-        Cosine distance of predicted and true factors; empty without a dataset.
-    """
-
-    model: str
-    positions: Matrix
-    predicted: Lists
+    model: str  # label of the run
+    positions: Matrix  # t-SNE of the predicted factors, shape (n_tracks, 2)
+    predicted: Lists  # neighbours by predicted factors, and by true ones
     true: Lists
-    names: dict[str, list[str]]
-    kinds: dict[str, list[str]] = field(default_factory=dict)
-    error: list[float | None] = field(default_factory=list)
+    names: dict[str, list[str]]  # ``id`` and, with a dataset, ``title`` and ``artist``
+    kinds: dict[str, list[str]] = field(default_factory=dict)  # categories for colours: genre, artist, fold
+    error: list[float | None] = field(default_factory=list)  # cosine distance of predicted and true factors
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -16,30 +16,16 @@ LISTS: dict[Kind, str] = {"similarity": "a track's nearest tracks", "dot": "a pl
 
 @dataclass(frozen=True)
 class Point:
-    """The overlap of one predictor at one list length, a share from 0 to 1.
-
-    Attributes
-    ----------
-    low, high : float
-        Bootstrap interval or, of several seeds, one standard deviation on either side.
-    chance : float
-        Expected overlap of random lists.
-    p : float or None
-        Largest p-value over seeds.
-    tied : bool
-        Whether the lists of any seed depend on the order of ties.
-    is_model, is_ceiling : bool
-        Whether it is a trained model, and whether it is the refit ceiling.
-    """
+    """The overlap of one predictor at one list length, as shares from 0 to 1."""
 
     name: str
     k: int
     value: float
-    low: float
+    low: float  # of the bootstrap interval or, of several seeds, one standard deviation below
     high: float
     chance: float
-    p: float | None
-    tied: bool
+    p: float | None  # the largest over seeds
+    tied: bool  # whether the lists of any seed depend on the order of ties
     is_model: bool
     is_ceiling: bool
 
@@ -70,26 +56,13 @@ def read_points(table: Table, k: int) -> list[Point]:
 
 @dataclass(frozen=True)
 class BestModel:
-    """The best model of a group by one kind of list.
-
-    Attributes
-    ----------
-    kind : {"similarity", "dot"}
-    best : Point
-        The model with the highest overlap whose lists are not tied.
-    n_models : int
-        Number of models that it was chosen from.
-    ceiling : Point or None
-        Refit ceiling; None if it was not measured.
-    rival : Point or None
-        Best reference predictor without audio, if it reaches the interval of `best`.
-    """
+    """The best model of a group by one kind of list: the highest overlap of lists that are not tied."""
 
     kind: Kind
     best: Point
-    n_models: int
-    ceiling: Point | None
-    rival: Point | None
+    n_models: int  # that it was chosen from
+    ceiling: Point | None  # None if it was not measured
+    rival: Point | None  # best reference predictor, if it reaches the interval of `best`
 
     @property
     def p(self) -> float | None:

@@ -35,20 +35,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Importance:
-    """Importance of the parameters of a study.
+    """Importance of the parameters of a study."""
 
-    Attributes
-    ----------
-    explained : Estimate
-        R² of the forest on held-out settings; negative if it is worse than the mean score.
-    by_parameter : dict
-        Decrease of `explained` when a parameter is permuted; the most important first.
-    n_settings : int
-        Number of different settings.
-    """
-
-    explained: Estimate
-    by_parameter: dict[str, Estimate]
+    explained: Estimate  # R² of the forest on held-out settings; negative if it is worse than the mean score
+    by_parameter: dict[str, Estimate]  # decrease of R² when a parameter is permuted, the largest first
     n_settings: int
 
 

@@ -23,18 +23,12 @@ MAX_SHIFT_SHARE = 0.25  # share of the smallest distance between two values
 
 @dataclass(frozen=True)
 class ScoreScale:
-    """The range of scores on an axis; outliers are drawn at its edge, failed trials beyond it.
-
-    Attributes
-    ----------
-    sign : int
-        1 where a higher score is better, else −1.
-    """
+    """The range of scores on an axis; outliers are drawn at its edge, failed trials beyond it."""
 
     label: str
     low: float
     high: float
-    sign: int
+    sign: int  # 1 where a higher score is better, else −1
 
     @property
     def beyond(self) -> float:

@@ -15,9 +15,7 @@ from reports.runs.labels import family_of
 from reports.tables.rows import arrange, may_be_best
 from reports.tables.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, Cell, Column, Row, Table
 
-PERMUTATIONS_PER_PAIR = (
-    100  # at least 9,999 in all, so that the smallest p-value stays small after correction
-)
+PERMUTATIONS_PER_PAIR = 100  # so that the smallest p-value stays small after correction
 MEASURES = {"similarity": "overlap by\nsimilarity", "dot": "overlap by\ndot product", NDCG: "nDCG"}
 
 Values = npt.NDArray[np.float64]

@@ -17,80 +17,40 @@ PAIRED_P = 0.05  # significance level of corrected paired comparisons
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers, or of text if `align` is left.
+    """A column of numbers, or of text if `align` is left."""
 
-    Attributes
-    ----------
-    header : str
-        Header for people; may contain line breaks.
-    key : str
-        Name in CSV.
-    best : callable, optional
-        ``min`` or ``max``: the best number of the models, which is printed strong.
-    group : str
-        Header above neighbouring columns that belong together.
-    """
-
-    header: str
-    key: str
+    header: str  # for people; may contain line breaks
+    key: str  # in CSV
     align: Literal["left", "right"] = "right"
-    best: Callable[[Iterable[float]], float] | None = None
-    group: str = ""
+    best: Callable[[Iterable[float]], float] | None = None  # min or max: the model's number to print strong
+    group: str = ""  # header above neighbouring columns that belong together
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number, rounded for people and as measured.
-
-    Attributes
-    ----------
-    text, marks, detail : str
-        The rounded number, its footnote marks, and its interval or spread.
-    value : float, optional
-        Unrounded; overlaps are shares from 0 to 1. None if there is a `remark` instead.
-    sd, low, high, p : float, optional
-        Standard deviation, interval and p-value.
-    strong : bool
-        Whether to print it strong.
-    remark : str
-        Text in CSV in place of a number.
-    """
+    """A number, rounded for people (`text`) and as measured (`value`); overlaps are shares from 0 to 1."""
 
     text: str
-    value: float | None
-    marks: str = ""
-    detail: str = ""
+    value: float | None  # None if there is a `remark` instead
+    marks: str = ""  # of footnotes
+    detail: str = ""  # interval or spread for people
     sd: float | None = None
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    strong: bool = False
-    remark: str = ""
+    strong: bool = False  # printed in bold
+    remark: str = ""  # in CSV, in place of a number
 
 
 @dataclass(frozen=True)
 class Row:
-    """The results of one predictor: a cell for each column, None if not available.
-
-    Attributes
-    ----------
-    name : str
-        Label of the predictor.
-    seeds : tuple of int
-        Seeds that the numbers are the mean of; empty if there is no seed.
-    family : str
-        Family of a model; empty for other predictors.
-    heading : str
-        Line above the row.
-    rule_above : bool
-        Whether a rule separates the row, and its heading, from those above.
-    """
+    """The results of one predictor: a cell for each column, None if not available."""
 
     name: str
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...]  # that the numbers are the mean of; empty if there is no seed
     cells: tuple[Cell | None, ...]
-    family: str = ""
-    heading: str = ""
+    family: str = ""  # of a model; empty for other predictors
+    heading: str = ""  # line above the row
     rule_above: bool = False
 
 
