@@ -21,11 +21,11 @@ C = TypeVar("C")
 
 
 OMIT_IF_DEFAULT = {"later": True}
-"""Metadata of a field that came later: `to_dict` leaves out its default, so what was written before stays equal."""
+"""Metadata of a field added later: `to_dict` omits its default, so that older files stay equal."""
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Return a frozen dataclass, nested ones included, as plain JSON-ready values (tuples become lists)."""
+    """Return a frozen dataclass, with nested ones, as JSON values (tuples become lists)."""
     return typing.cast(dict[str, Any], json.loads(json.dumps(config, default=_written_fields)))
 
 
@@ -44,8 +44,7 @@ def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
     Raises
     ------
     ConfigError
-        For a name that does not exist (the message lists those that do), a value of the wrong type, or one
-        that the dataclass's own checks refuse.
+        For an unknown name (the message lists the valid ones), or an invalid type or value.
     """
     fields = {f.name: f for f in dataclasses.fields(config)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(type(config))
@@ -86,13 +85,13 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
         for key in keys[:-1]:
             group = group.setdefault(key, {})
             if not isinstance(group, dict):
-                raise ConfigError(f"{assignment!r} sets a group of settings that was given one value before.")
+                raise ConfigError(f"{assignment!r} sets a group of settings that has one value already.")
         group[keys[-1]] = _parse_value(text.strip())
     return changes
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested mapping `base` with `changes` laid over it."""
+    """Return nested mapping `base` updated with `changes`."""
     merged = dict(base)
     for name, value in changes.items():
         old = merged.get(name)
@@ -109,7 +108,7 @@ def load_toml(path: Path) -> dict[str, Any]:
     StorageError
         When the file cannot be read.
     ConfigError
-        When it is not TOML; the message gives the line.
+        When it is not TOML; the message has the line.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -158,7 +157,7 @@ def _parse_value(text: str) -> Any:
 
 
 def _coerce(value: Any, hint: Any, path: str) -> Any:
-    """Return `value` as type `hint`, allowing what TOML cannot say: int for float, list for tuple."""
+    """Return `value` as type `hint`; an int is valid for a float, a list for a tuple."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value in (None, "none") and type(None) in arguments:

@@ -13,7 +13,7 @@ class ConfigError(CsKerasError, ValueError):
 
 
 class DataError(CsKerasError, ValueError):
-    """A table, an array or a dataset does not hold what it must."""
+    """A table, an array or a dataset has invalid content."""
 
 
 class AudioError(DataError):
@@ -21,8 +21,8 @@ class AudioError(DataError):
 
 
 class StorageError(CsKerasError, OSError):
-    """A file or folder cannot be read or written, or is not whole."""
+    """A file or folder cannot be read or written, or is damaged."""
 
 
 class UnreachableError(StorageError):
-    """A file cannot be reached now: the network, the server or a permission is in the way, and it may be whole."""
+    """A file cannot be reached because of the network, the server or a permission; it may be intact."""

@@ -66,4 +66,4 @@ def make_demo(
 def _check_audio(folder: Path, audio: AudioConfig) -> None:
     there = read_info(folder).audio
     if there != audio:
-        raise ConfigError(f"{folder} was made with audio = {there}; this command asks for {audio}.")
+        raise ConfigError(f"{folder} was made with audio = {there}; this command has audio = {audio}.")

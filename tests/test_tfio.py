@@ -62,7 +62,7 @@ def test_it_takes_over_where_libsndfile_cannot_read(tmp_path, monkeypatch):
     expected = decoding.decode(tmp_path / "a.flac")[0]
 
     def refuse(path):
-        raise decoding._Undecodable
+        raise decoding._UnknownFormat
 
     monkeypatch.setitem(decoding._DECODERS, "soundfile", refuse)
     monkeypatch.setitem(decoding._DECODERS, "librosa", refuse)

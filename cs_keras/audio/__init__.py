@@ -1,1 +1,1 @@
-"""Recordings to magnitude spectrograms, or to samples."""
+"""Audio files to samples and magnitude spectrograms; tags and checksums of files."""

@@ -1,4 +1,4 @@
-"""Recordings to mono samples at one rate, with a clear sentence for every one that cannot be used."""
+"""Decode recordings to mono samples at one rate; unusable ones raise AudioError with the reason."""
 
 import contextlib
 import os
@@ -22,10 +22,10 @@ from cs_keras.errors import AudioError
 Samples = npt.NDArray[np.float32]
 
 AUDIO_SUFFIXES = (".mp3", ".ogg", ".oga", ".opus", ".flac", ".wav", ".aif", ".aiff", ".m4a", ".mp4", ".wma")
-SILENCE_PEAK = 10 ** (-80 / 20)  # full scale is 1: nothing louder than -80 dBFS is silence
-_BLOCK = 1 << 20  # samples read at a time where the length is not known
-MIN_FRAMES = 16  # 0.4 s at the default settings: less has no spectrum over time to speak of
-LOWEST_RATE_HZ = 4000  # below it not even the fundamental of a soprano is left
+SILENCE_PEAK = 10 ** (-80 / 20)  # -80 dBFS; recordings below it are silent
+_BLOCK = 1 << 20  # samples read at a time where the length is unknown
+MIN_FRAMES = 16  # 0.4 s at the default settings; shorter recordings have too little temporal structure
+LOWEST_RATE_HZ = 4000  # lower rates lose fundamentals of high voices
 
 
 def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
@@ -36,8 +36,8 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
     path
         A local audio file.
     decoder
-        ``soundfile`` (libsndfile), ``tfio`` (tensorflow-io, in the graph), ``librosa`` (audioread: whatever the
-        machine's ffmpeg reads), or ``auto``: those three in turn until one can read the file.
+        ``soundfile`` (libsndfile), ``tfio`` (tensorflow-io, in the graph), ``librosa`` (audioread, with the formats
+        of ffmpeg), or ``auto``: the first of the three that can read the file.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
     Raises
     ------
     AudioError
-        When there is no such file or none of the decoders reads it.
+        When the file does not exist or no decoder can read it.
     """
     check_choice("decoder", decoder, ("auto", *_DECODERS))
     if not path.is_file():
@@ -61,7 +61,7 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
             continue
         try:
             return _DECODERS[name](path)
-        except _Undecodable:
+        except _UnknownFormat:
             continue
         except AudioError:
             if decoder != "auto" or name != "tfio":
@@ -80,12 +80,12 @@ def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples
     Raises
     ------
     AudioError
-        When the recording is unreadable, cut short, silent, not finite, sampled at an unlikely rate, or shorter
+        When the recording is unreadable, truncated, silent, not finite, sampled below `LOWEST_RATE_HZ`, or shorter
         than `MIN_FRAMES`.
     """
     samples, sample_rate = decode(path, decoder)
     if not np.isfinite(samples).all():
-        raise AudioError(f"{path} holds samples that are not finite numbers.")
+        raise AudioError(f"{path} has samples that are not finite.")
     if sample_rate < LOWEST_RATE_HZ:
         raise AudioError(
             f"{path} is sampled at {sample_rate} Hz; at least {LOWEST_RATE_HZ} Hz are needed for music."
@@ -95,7 +95,7 @@ def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples
         raise AudioError(f"{path} is silent: no sample lies above -80 dBFS once the channels are mixed.")
     if sample_rate != config.sample_rate:
         mono = soxr.resample(mono, sample_rate, config.sample_rate, quality="HQ")
-    needed = config.n_fft + (MIN_FRAMES - 1) * config.hop_length  # whether frames are windows or hops
+    needed = config.n_fft + (MIN_FRAMES - 1) * config.hop_length  # for windows and hops alike
     if len(mono) < needed:
         raise AudioError(
             f"{path} is too short: {len(mono) / config.sample_rate:.2f} s, where {MIN_FRAMES} frames, "
@@ -104,19 +104,19 @@ def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-class _Undecodable(Exception):
-    """A decoder does not know the format; another one may."""
+class _UnknownFormat(Exception):
+    """The decoder does not know the format; another one may."""
 
 
 def _decode_soundfile(path: Path) -> tuple[Samples, int]:
     try:
         with soundfile.SoundFile(path) as file:
-            if file.format == "MP3" and not _mp3_states_length(path):
-                return _decode_to_the_end(path)
-            expected, rate = _promised_frames(path, file), file.samplerate
+            if file.format == "MP3" and not _mp3_header_has_length(path):
+                return _decode_stream(path)
+            expected, rate = _frames_in_header(path, file), file.samplerate
             samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise _Undecodable from error
+        raise _UnknownFormat from error
     # A lossy stream's length is an estimate from its header; allow it a tenth of a second.
     if len(samples) < expected - rate // 10:
         raise AudioError(
@@ -125,7 +125,7 @@ def _decode_soundfile(path: Path) -> tuple[Samples, int]:
     return samples, rate
 
 
-def _mp3_states_length(path: Path) -> bool:
+def _mp3_header_has_length(path: Path) -> bool:
     try:
         info: Any = mutagen.mp3.MP3(path).info  # type: ignore[no-untyped-call]
     except mutagen.MutagenError:
@@ -133,8 +133,8 @@ def _mp3_states_length(path: Path) -> bool:
     return bool(info.bitrate_mode != mutagen.mp3.BitrateMode.UNKNOWN)
 
 
-def _decode_to_the_end(path: Path) -> tuple[Samples, int]:
-    """Decode through a pipe, of which libsndfile cannot guess a length: of a file it stops at its guess."""
+def _decode_stream(path: Path) -> tuple[Samples, int]:
+    """Decode through a pipe: libsndfile estimates the length of a file and stops there."""
     reader, writer = os.pipe()
 
     def feed() -> None:
@@ -153,15 +153,15 @@ def _decode_to_the_end(path: Path) -> tuple[Samples, int]:
         feeder.join()
 
 
-def _promised_frames(path: Path, file: soundfile.SoundFile) -> int:
-    """Return the length the header states: of a cut wav or aiff, libsndfile only counts what is there."""
+def _frames_in_header(path: Path, file: soundfile.SoundFile) -> int:
+    """Return the length in the header: for a truncated wav or aiff, libsndfile counts existing frames."""
     byte_order: Literal["little", "big"] = "big" if file.format == "AIFF" else "little"
     if file.format not in ("WAV", "WAVEX", "AIFF"):
         return int(file.frames)
     with open(path, "rb") as raw:
         stated = int.from_bytes(raw.read(8)[4:], byte_order)
     there = path.stat().st_size - 8
-    if stated == 0xFFFFFFFF or stated <= there:  # the former is what a pipe writes: length unknown
+    if stated == 0xFFFFFFFF or stated <= there:  # the former means an unknown length
         return int(file.frames)
     return int(file.frames * stated / there)
 
@@ -173,12 +173,10 @@ def _decode_librosa(path: Path) -> tuple[Samples, int]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # librosa warns that it falls back to audioread: that is the point
+            warnings.simplefilter("ignore")  # librosa warns about the fallback to audioread
             samples, rate = librosa.load(path, sr=None, mono=False, dtype=np.float32)
-    except Exception as error:  # audioread's backends raise whatever they like
-        raise _Undecodable from error
+    except Exception as error:  # audioread's backends raise many kinds
+        raise _UnknownFormat from error
     return np.atleast_2d(samples).T, int(rate)
 
 

@@ -1,4 +1,4 @@
-"""What a dataset holds of each recording, and what a magnitude spectrogram of it is made with."""
+"""Settings of the frames of a dataset: content, sample rate and short-time Fourier transform."""
 
 import dataclasses
 
@@ -22,10 +22,10 @@ class AudioConfig:
     window
         Name of the (periodic) window: ``hann`` or ``hamming``.
     mixdown
-        How channels become one: ``mean``, as librosa does, or ``sum``, as the thesis does (+6 dB for stereo).
+        Mix of channels: ``mean``, as librosa, or ``sum``, as the thesis (+6 dB for stereo).
     content
-        What a frame on disk is: ``magnitude``, the Fourier magnitudes of a window; or ``waveform``, the
-        `hop_length` samples that it advances by, of which models make magnitudes themselves.
+        Content of a frame on disk: ``magnitude``, the Fourier magnitudes of a window; or ``waveform``,
+        `hop_length` samples, from which models compute magnitudes.
     """
 
     sample_rate: int = 22050
@@ -50,7 +50,7 @@ class AudioConfig:
 
     @property
     def holds_waveforms(self) -> bool:
-        """Whether frames are stretches of samples."""
+        """Whether frames are samples."""
         return self.content == "waveform"
 
     @property
@@ -60,21 +60,21 @@ class AudioConfig:
 
     @property
     def frames_per_second(self) -> float:
-        """Frames in a second of sound."""
+        """Frames in a second of audio."""
         return self.sample_rate / self.hop_length
 
     def n_frames(self, n_samples: int) -> int:
-        """Return how many frames `n_samples` make: whole windows that fit, or whole hops; nothing is padded."""
+        """Return the number of frames of `n_samples`: whole windows or whole hops, without padding."""
         if self.holds_waveforms:
             return n_samples // self.hop_length
         return max(0, 1 + (n_samples - self.n_fft) // self.hop_length)
 
     def n_samples(self, n_frames: int) -> int:
-        """Return how many samples `n_frames`, at least one, are made of."""
+        """Return the number of samples that `n_frames`, at least one, cover."""
         if self.holds_waveforms:
             return n_frames * self.hop_length
         return (n_frames - 1) * self.hop_length + self.n_fft
 
     def duration_s(self, n_frames: int) -> float:
-        """Return how long `n_frames` last, in seconds."""
+        """Return the duration of `n_frames` in seconds."""
         return self.n_samples(n_frames) / self.sample_rate

@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from cs_keras.audio.settings import AudioConfig
 
-BLOCK_FRAMES = 16_384  # a few minutes of sound: bounds memory for recordings of any length
+BLOCK_FRAMES = 16_384  # a few minutes of audio: bounds memory for recordings of any length
 
 
 class MagnitudeSpectrogram:
-    """Samples to magnitude frames, the same whatever the length of the recording.
+    """Samples to magnitude frames, in blocks, so that memory is bounded.
 
     Equals ``abs(librosa.stft(y, n_fft, hop_length, center=False)).T`` for a Hann window.
 
@@ -22,7 +22,7 @@ class MagnitudeSpectrogram:
     config
         Window, hop and rate.
     dtype
-        Of the frames: ``float16`` or ``float32``. At n_fft = 1024 magnitudes stay below 1,024 for samples in
+        Dtype of the frames: ``float16`` or ``float32``. At n_fft = 1024 magnitudes stay below 1,024 for samples in
         [-1, 1], and float16 rounds each to within 0.004 dB down to 6e-5, 124 dB below that.
     """
 

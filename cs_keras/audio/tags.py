@@ -1,4 +1,4 @@
-"""What a recording's own tags say about it, and how long its header says it is."""
+"""Tags and duration in the header of an audio file."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,36 +13,36 @@ _FRAMES = {"artist": "TPE1", "title": "TIT2", "album": "TALB", "isrc": "TSRC", "
 
 @dataclasses.dataclass(frozen=True)
 class Tags:
-    """Tags of one file; empty where it has none. `duration_s` is the header's word, None where it has none."""
+    """Tags of a file, empty without one. `duration_s` is that in the header, 0 without one."""
 
     artist: str = ""
     title: str = ""
     album: str = ""
     isrc: str = ""
     genres: tuple[str, ...] = ()
-    duration_s: float | None = None
+    duration_s: float = 0.0
 
 
 def read_tags(path: Path) -> Tags:
-    """Return the tags of an audio file; a file without readable tags gives empty ones, never an error."""
+    """Return the tags of an audio file, empty ones if they are unreadable."""
     try:
         file = mutagen.File(path, easy=True)
     except (mutagen.MutagenError, OSError, ValueError):
-        return Tags()
+        file = None
     if file is None:
         return Tags()
-    values = _values(file.tags)
+    values = _tag_values(file.tags)
 
     def first(name: str) -> str:
         return str((values.get(name) or [""])[0]).strip()
 
     genres = tuple(str(g).strip() for g in values.get("genre", []) if str(g).strip())
-    duration = getattr(file.info, "length", None)
+    duration = getattr(file.info, "length", None) or 0.0
     return Tags(first("artist"), first("title"), first("album"), first("isrc"), genres, duration)
 
 
-def _values(tags: Any) -> Mapping[str, list[Any]]:
-    """Return tags by name; in wav and aiff, mutagen leaves ID3 frames as they are."""
+def _tag_values(tags: Any) -> Mapping[str, list[Any]]:
+    """Return tags by name; for wav and aiff, mutagen gives raw ID3 frames."""
     if isinstance(tags, ID3):
         return {
             name: [str(text) for text in tags[frame].text] for name, frame in _FRAMES.items() if frame in tags

@@ -1,4 +1,4 @@
-"""Samples as the frames of a dataset: a hop each, so that whatever reads frames reads sound."""
+"""Frames of samples, a hop each; and magnitudes by SciPy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,32 +17,32 @@ BLOCK_FRAMES = 1024  # transformed at a time: a few megabytes
 
 
 def frame_extractor(audio: AudioConfig, dtype: str) -> Callable[[Samples], Frames]:
-    """Return a function of a recording's samples, shape (n_samples,), to the frames that a dataset holds of it.
+    """Return a function of a recording's samples, shape (n_samples,), to its frames.
 
     Parameters
     ----------
     audio
-        What a frame is.
+        Content of a frame.
     dtype
-        Of the frames: ``float16`` or ``float32``.
+        Dtype of the frames: ``float16`` or ``float32``.
     """
     if audio.holds_waveforms:
         return WaveformFrames(audio, dtype)
-    from cs_keras.audio.spectrogram import MagnitudeSpectrogram  # TensorFlow, which samples do not need
+    from cs_keras.audio.spectrogram import MagnitudeSpectrogram  # imports TensorFlow
 
     return MagnitudeSpectrogram(audio, dtype)
 
 
 class WaveformFrames:
-    """Samples to frames of a hop each; what fills none at the end is left out.
+    """Samples to frames of a hop each; an incomplete last frame is dropped.
 
     Parameters
     ----------
     audio
-        Hop length.
+        Settings of the frames.
     dtype
         ``float16`` or ``float32``. float16 keeps eleven bits of each sample down to 6e-5 of full scale: rounding is
-        noise some 73 dB below the sound, however soft the sound (``python -m benchmarks.waveform``).
+        noise some 73 dB below the signal at any level (``python -m benchmarks.waveform``).
     """
 
     def __init__(self, audio: AudioConfig, dtype: str = "float16") -> None:
@@ -57,9 +57,7 @@ class WaveformFrames:
 
 
 def magnitude_frames(waveform: Frames, audio: AudioConfig) -> npt.NDArray[np.float32]:
-    """Return the magnitudes that an ingest of the same samples would store, before it rounds them.
-
-    By SciPy, for what runs without TensorFlow; equals `cs_keras.audio.spectrogram.MagnitudeSpectrogram`.
+    """Return magnitudes by SciPy, without TensorFlow; equals `cs_keras.audio.spectrogram.MagnitudeSpectrogram`.
 
     Parameters
     ----------
@@ -71,7 +69,7 @@ def magnitude_frames(waveform: Frames, audio: AudioConfig) -> npt.NDArray[np.flo
     Returns
     -------
     ndarray
-        Shape (n_windows, n_bins), float32; a window for each that fits, none where none does.
+        Shape (n_windows, n_bins), float32; whole windows only.
     """
     samples = waveform.ravel()
     n_windows = max(0, 1 + (len(samples) - audio.n_fft) // audio.hop_length)

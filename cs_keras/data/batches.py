@@ -1,4 +1,4 @@
-"""tf.data over a dataset: batches of windows, each a pure function of seed and step, so any step can be resumed."""
+"""tf.data over a dataset: batches of windows, pure functions of seed and step, so that training can resume."""
 
 import contextlib
 import functools
@@ -16,12 +16,12 @@ from cs_keras.data.windows import SequenceConfig, Windows, prediction_windows, t
 
 Targets = npt.NDArray[np.float32]
 NOTHING = np.zeros(0, np.float32)
-AHEAD = 2  # batches for which a disk is asked before they are read, so that it has something to choose from
+PREFETCHED_BATCHES = 2  # that a disk reads ahead
 
 
 @contextlib.contextmanager
 def dataset_errors(dataset: Dataset) -> Iterator[None]:
-    """Raise what the dataset met while TensorFlow read from it, instead of TensorFlow's account of it."""
+    """Raise the dataset's own error instead of TensorFlow's wrapper of it."""
     dataset.error = None
     try:
         yield
@@ -32,13 +32,13 @@ def dataset_errors(dataset: Dataset) -> Iterator[None]:
 class TrainingBatches:
     """Endless shuffled batches of random crops with their tracks' targets.
 
-    Epoch e's crops and their order come from ``default_rng([seed, e])`` alone: the order mixes all shards, needs
-    16 bytes a window, and does not depend on threads. The last, smaller batch of an epoch is kept.
+    Epoch e's crops and their order come from ``default_rng([seed, e])``: the order mixes all shards, takes 16
+    bytes a window, and does not depend on threads. The last, smaller batch of an epoch is used.
 
     Parameters
     ----------
     dataset
-        To read from.
+        Source of frames.
     rows
         Track table rows to train on, shape (n,).
     targets
@@ -48,7 +48,7 @@ class TrainingBatches:
     batch_size
         Windows in a batch.
     seed
-        Of the crops and of the order.
+        Seed of the crops and of their order.
     """
 
     def __init__(
@@ -83,27 +83,21 @@ class TrainingBatches:
     def _windows(self, step: int) -> Windows:
         epoch, batch = divmod(int(step), self.steps_per_epoch)
         windows = self._epoch(epoch)
-        chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        return Windows(windows.row[chosen], windows.start[chosen])
+        return windows.batch(batch, self.batch_size)
 
 
 def prediction_batches(
     dataset: Dataset, rows: npt.NDArray[np.int64], sequence: SequenceConfig, batch_size: int
 ) -> tuple[tf.data.Dataset, Windows]:
-    """Return batches of frames that cover `rows` with fixed windows, and the windows in the same order."""
+    """Return batches of fixed windows that cover `rows`, and the windows in the same order."""
     windows = prediction_windows(rows, dataset.n_frames[rows], sequence, dataset.info.audio)
-
-    def choose(batch: int) -> Windows:
-        chosen = slice(batch * batch_size, (batch + 1) * batch_size)
-        return Windows(windows.row[chosen], windows.start[chosen])
-
-    load = _loader(dataset, sequence.frames, choose)
+    load = _loader(dataset, sequence.frames, lambda batch: windows.batch(batch, batch_size))
     numbers = tf.data.Dataset.range(-(-len(windows) // batch_size))
     return numbers.map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE), windows
 
 
 class ArrayBatches:
-    """Endless shuffled batches of rows of arrays: `TrainingBatches` for inputs that were computed before.
+    """Endless shuffled batches of rows of arrays: `TrainingBatches` for precomputed inputs.
 
     Parameters
     ----------
@@ -136,10 +130,9 @@ class ArrayBatches:
 def _loader(
     dataset: Dataset, frames: int, choose: Callable[[int], Windows], targets: Targets | None = None
 ) -> Callable[[tf.Tensor], Any]:
-    """Return a graph function of a number to the frames of the windows that `choose` gives for it.
+    """Return a graph function from a number to the frames of ``choose(number)``, with `targets` if given.
 
-    With `targets`, one a track, it returns those of the windows' tracks beside them. One call into Python a batch:
-    two take a quarter longer.
+    It calls Python once a batch: two calls take a quarter longer.
     """
     dtype, audio = dataset.info.dtype, dataset.info.audio
 
@@ -153,13 +146,13 @@ def _loader(
     def by_ranges(number: tf.Tensor) -> Any:
         def read(n: int) -> tuple[npt.NDArray[Any], Targets]:
             windows = choose(n)
-            dataset.prefetch(choose(n + AHEAD), frames)
+            dataset.prefetch(choose(n + PREFETCHED_BATCHES), frames)
             return dataset.read_windows(windows, frames), targets_of(windows)
 
         return pair(*tf.numpy_function(read, [number], (dtype, tf.float32)))
 
     def by_tfio(number: tf.Tensor) -> Any:
-        def place(n: int) -> tuple[npt.NDArray[Any], ...]:
+        def locate(n: int) -> tuple[npt.NDArray[Any], ...]:
             windows = choose(n)
             return (*dataset.locate_windows(windows, frames), targets_of(windows))
 
@@ -170,9 +163,11 @@ def _loader(
                 tf.pad(x, [[0, frames - last + first], [0, 0]]), (frames, audio.frame_size)
             )
 
-        *places, y = tf.numpy_function(place, [number], (tf.string, tf.int64, tf.int64, tf.int64, tf.float32))
-        for tensor, shape in zip(places, ((None,), (None, 2), (None,), (None,)), strict=True):
+        *located, y = tf.numpy_function(
+            locate, [number], (tf.string, tf.int64, tf.int64, tf.int64, tf.float32)
+        )
+        for tensor, shape in zip(located, ((None,), (None, 2), (None,), (None,)), strict=True):
             tensor.set_shape(shape)
-        return pair(tf.map_fn(read, tuple(places), fn_output_signature=dtype), y)
+        return pair(tf.map_fn(read, tuple(located), fn_output_signature=dtype), y)
 
     return by_tfio if dataset.reading.reader == "tfio" else by_ranges

@@ -1,4 +1,4 @@
-"""Which recordings to ingest, and what is known about each: from ``tracks.csv``, from tags, or from file names."""
+"""Recordings to ingest and their metadata: from ``tracks.csv``, from tags, or from file names."""
 
 import csv
 import dataclasses
@@ -17,7 +17,7 @@ COLUMNS = ("path", "track_id", "artist", "title", "album", "isrc", "genres")
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One audio file and what is known about it. `duration_s` is the header's estimate, 0 where it has none."""
+    """An audio file and its metadata. `duration_s` is the header's estimate, 0 without one."""
 
     path: Path
     track_id: str
@@ -30,9 +30,9 @@ class Recording:
 
 
 def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:
-    """Return audio files with their ids: those named, and those below the folders named, in a fixed order.
+    """Return audio files with their ids: given files, and those below given folders, in a fixed order.
 
-    A file's id is its path without the suffix: relative to the folder named, or its name alone.
+    A file's id is its path without the suffix, relative to the given folder, or its name.
 
     Raises
     ------
@@ -56,19 +56,19 @@ def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:
 
 
 def describe_recordings(files: Sequence[tuple[Path, str]]) -> list[Recording]:
-    """Return recordings described by their own tags; where they have no title, the file's name serves."""
+    """Return recordings with the metadata of their tags; the file's name replaces a missing title."""
     return [_from_tags(path, track_id) for path, track_id in files]
 
 
 def read_catalogue(path: Path, encoding: str | None = None) -> list[Recording]:
-    """Read ``tracks.csv``: a header naming at least ``path``, then one recording a row.
+    """Read ``tracks.csv``: a header with at least ``path``, then one recording a row.
 
     Parameters
     ----------
     path
         Text table separated by commas, semicolons or tabs. Columns: ``path`` (relative to the table's folder),
         ``track_id`` (default: the path without its suffix), ``artist``, ``title``, ``album``, ``isrc``, ``genres``
-        (separated by ``|`` or ``;``). What a row leaves empty is taken from the file's tags. Others are ignored.
+        (separated by ``|`` or ``;``). Empty cells are filled from the file's tags. Other columns are ignored.
     encoding
         Default: UTF-8, or UTF-16 where a byte-order mark says so.
 
@@ -77,7 +77,7 @@ def read_catalogue(path: Path, encoding: str | None = None) -> list[Recording]:
     StorageError
         When the file cannot be read.
     DataError
-        When the encoding, a column or a row is not as it must be; the message names the row.
+        When the encoding, a column or a row is invalid; the message names the row.
     """
     rows = _read_rows(path, encoding)
     recordings = [_from_row(path, number, row) for number, row in rows]
@@ -88,7 +88,7 @@ def read_catalogue(path: Path, encoding: str | None = None) -> list[Recording]:
 
 
 def check_unique(recordings: Sequence[Recording], where: str) -> None:
-    """Raise DataError when two recordings share an id or a file, or an id is empty or has control characters."""
+    """Raise DataError for an id or file that occurs twice, or an id that is empty or has control characters."""
     for name in ("track_id", "path"):
         seen: dict[object, Recording] = {}
         for recording in recordings:
@@ -154,20 +154,12 @@ def _from_row(table: Path, line: int, row: dict[str, str]) -> Recording:
 
 
 def _id_from(path: Path) -> str:
-    """Return a path without its suffix as an id; bytes of its name that are not UTF-8 are replaced."""
+    """Return a path without its suffix as an id, with bytes that are not UTF-8 replaced."""
     name = path.with_suffix("").as_posix().strip()
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _from_tags(path: Path, track_id: str) -> Recording:
     tags = read_tags(path)
-    return Recording(
-        Path(os.path.abspath(path)),
-        track_id,
-        tags.artist,
-        tags.title or _id_from(Path(path.name)),
-        tags.album,
-        tags.isrc,
-        tags.genres,
-        tags.duration_s or 0.0,
-    )
+    known = {**dataclasses.asdict(tags), "title": tags.title or _id_from(Path(path.name))}
+    return Recording(Path(os.path.abspath(path)), track_id, **known)

@@ -30,8 +30,8 @@ VERIFIED_FRAMES = 512 * BLOCK_FRAMES  # read at a time: sixteen megabytes
 class Dataset:
     """A dataset folder, local or behind a URL.
 
-    Shards are opened when first read; nothing is loaded whole. Frames are compared with their checksums when they
-    are first read from a disk, and whenever they come from elsewhere.
+    Shards are opened when first read. Frames are compared with their checksums when they are first read from a
+    disk, and at every read from elsewhere.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Dataset:
     DataError
         When its tables are not valid.
     ConfigError
-        When it cannot be read in the way asked for.
+        When the reader cannot read this dataset.
     """
 
     def __init__(self, folder: Location, reading: ReadConfig | None = None) -> None:
@@ -59,7 +59,7 @@ class Dataset:
         self._first = self.tracks.numbers("first_frame")
         self.n_frames: npt.NDArray[np.int64] = self.tracks.numbers("n_frames")
         self._sizes = list_file_sizes(folder / SHARDS_FOLDER)
-        for name in filter(None, self._names.tolist()):  # tracks without sound are in none
+        for name in filter(None, self._names.tolist()):  # tracks without audio are in none
             if name.removeprefix(f"{SHARDS_FOLDER}/") not in self._sizes:
                 raise StorageError(
                     f"Dataset {folder} lacks its shard {name}; `cs-keras ingest` makes it again."
@@ -70,15 +70,15 @@ class Dataset:
         self._reader = FrameReader(self.reading)
         self._shards: dict[int, Future[OpenShard]] = {}
         self._lock = threading.Lock()
-        self._is_in_memory = False  # as far as is known: the system keeps what was read while there is room
-        self.error: CsKerasError | None = None  # what went wrong where TensorFlow would hide it
+        self._is_in_memory = False  # likely in the page cache
+        self.error: CsKerasError | None = None  # the last error, which TensorFlow would hide
 
     def __len__(self) -> int:
         return len(self.tracks)
 
     @property
     def is_remote(self) -> bool:
-        """Tell whether the dataset is behind a URL."""
+        """Whether the dataset is behind a URL."""
         return is_remote(self.folder)
 
     @property
@@ -88,27 +88,27 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over tables and sound: changes whenever training on the dataset could."""
+        """SHA-256 over tables and audio, which changes whenever training on the dataset could."""
         return dataset_digest(self.info, self.tracks)
 
     def read_track(self, row: int) -> Frames:
-        """Return all frames of one track, shape (n_frames, frame_size), as stored; AudioError where it has none."""
+        """Return all frames of one track, shape (n_frames, frame_size), as stored; AudioError without any."""
         if not self.n_frames[row]:
-            raise AudioError(f"Track {str(self.tracks.ids[row])!r} of {self.folder} has no sound.")
+            raise AudioError(f"Track {str(self.tracks.ids[row])!r} of {self.folder} has no audio.")
         out = aligned_empty((int(self.n_frames[row]), self.info.audio.frame_size), self.info.dtype)
         (shard,) = self._open_shards([int(self._shard_of[row])])
         self._read([FrameRange(shard, int(self._first[row]), out)])
         return out
 
     def prefetch(self, windows: Windows, frames: int) -> None:
-        """Have the disk begin with windows that will be read soon; a bucket is asked when they are."""
+        """Let the disk read ahead windows that will be read soon; does nothing for a bucket."""
         if self.is_remote or self._is_in_memory:
             return
         n_frames = np.minimum(frames, self.n_frames[windows.row] - windows.start)
         first = self._first[windows.row] + windows.start
         shards = self._open_shards(self._shard_of[windows.row].tolist())
-        for place in zip(shards, first.tolist(), n_frames.tolist(), strict=True):
-            self._reader.prefetch(*place)
+        for located in zip(shards, first.tolist(), n_frames.tolist(), strict=True):
+            self._reader.prefetch(*located)
 
     def read_windows(self, windows: Windows, frames: int) -> npt.NDArray[Any]:
         """Return windows of frames, shape (n_windows, frames, frame_size), in the dtype on disk.
@@ -117,24 +117,18 @@ class Dataset:
         """
         out = aligned_empty((len(windows), frames, self.info.audio.frame_size), self.info.dtype)
         shards = self._open_shards(self._shard_of[windows.row].tolist())
-        stretches = []
+        ranges = []
         for window, shard, row, start in zip(
             out, shards, windows.row.tolist(), windows.start.tolist(), strict=True
         ):
             n = min(frames, int(self.n_frames[row]) - start)
             window[n:] = 0
-            stretches.append(FrameRange(shard, int(self._first[row]) + start, window[:n]))
-        self._read(stretches)
+            ranges.append(FrameRange(shard, int(self._first[row]) + start, window[:n]))
+        self._read(ranges)
         return out
 
     def locate_windows(self, windows: Windows, frames: int) -> tuple[npt.NDArray[Any], ...]:
-        """Return where windows lie, for readers of their own: each an array of one entry a window.
-
-        Returns
-        -------
-        paths, shape, first, last
-            Of the shard's file (bytes), of its frames (n_windows, 2); frames from `first` to before `last`.
-        """
+        """Return path of the shard (bytes), its shape, first and last frame (exclusive) of each window."""
         shards = [shard.header for shard in self._open_shards(self._shard_of[windows.row].tolist())]
         first = self._first[windows.row] + windows.start
         last = first + np.minimum(frames, self.n_frames[windows.row] - windows.start)
@@ -142,17 +136,17 @@ class Dataset:
         return paths, np.array([shard.shape for shard in shards], np.int64).reshape(-1, 2), first, last
 
     def verify(self, on_track: Callable[[int], None] = lambda n_tracks: None) -> None:
-        """Read every frame once and compare it with the checksum it was written with.
+        """Read every frame once and verify its checksum.
 
         Parameters
         ----------
         on_track
-            Called with the number of tracks just read.
+            Called with the number of tracks read since the last call.
 
         Raises
         ------
         StorageError
-            When frames have changed since; the message names the track and its shard.
+            When frames were altered; the message names the track and its shard.
         """
         n_tracks = np.bincount(self._shard_of).tolist()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -183,15 +177,15 @@ class Dataset:
         if not tfio.available():
             raise ConfigError("The reader tfio needs tensorflow-io, which does not load here.")
 
-    def _read(self, stretches: list[FrameRange]) -> None:
+    def _read(self, ranges: list[FrameRange]) -> None:
         try:
-            self._reader.read(stretches)
+            self._reader.read(ranges)
         except CsKerasError as error:
             self.error = error
             raise
 
     def _open_shards(self, numbers: list[int]) -> list[OpenShard]:
-        """Return shards to read from; the headers of new ones are read side by side, each once."""
+        """Return open shards; headers of new ones are read concurrently, each once."""
         with self._lock:
             for number in numbers:
                 if number not in self._shards:
@@ -201,14 +195,14 @@ class Dataset:
             return [future.result() for future in opening]
         except CsKerasError as error:
             self.error = error
-            with self._lock:  # so that what passes by and by is tried again
+            with self._lock:  # so that transient errors are retried
                 self._shards = {n: f for n, f in self._shards.items() if not (f.done() and f.exception())}
             raise
 
     def _open(self, number: int) -> OpenShard:
         name = str(self._names[number])
         if not name:
-            raise AudioError(f"Dataset {self.folder} has no sound of a track that was to be heard.")
+            raise AudioError(f"Dataset {self.folder} has no audio of a track to be read.")
         shard = read_shard(self.folder / name, self._sizes[name.removeprefix(f"{SHARDS_FOLDER}/")])
         self._check(number, name, shard)
         return self._reader.open(shard)

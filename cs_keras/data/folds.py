@@ -85,10 +85,7 @@ def group_keys(track_ids: Sequence[str], artists: Sequence[str], fold_by: str) -
 def sample_rows(track_ids: Sequence[str], rows: Sequence[int], fraction: float) -> list[int]:
     """Return `fraction` of `rows` (at least one), chosen by a hash of their ids: a smaller share lies in a larger.
 
-    Raises
-    ------
-    ConfigError
-        When `fraction` is not above 0 and at most 1.
+    Raises ConfigError when `fraction` is not above 0 and at most 1.
     """
     if not 0 < fraction <= 1:
         raise ConfigError(f"train_fraction must be above 0 and at most 1. Received: {fraction}.")

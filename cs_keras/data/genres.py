@@ -1,4 +1,4 @@
-"""Genres of a dataset's tracks as labels to learn and to judge by."""
+"""Genres of a dataset's tracks as training targets."""
 
 import collections
 import dataclasses
@@ -14,17 +14,17 @@ Genres = Sequence[Sequence[str]]  # of each track
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GenreTargets:
-    """What a classifier of genres is to say of tracks.
+    """Training targets of a genre classifier.
 
     Attributes
     ----------
     counts
-        Train tracks of each genre that is told, in alphabetical order, which is that of the columns.
+        Number of train tracks of each genre, in alphabetical order, which is that of the columns.
     left_out
-        Train tracks of each genre that too few have.
+        Number of train tracks of each genre that is too rare.
     shares
-        Shape (n_tracks, n_genres), float32: a track's genres in equal parts, those left out not counted. Rows of
-        tracks that are not to be learnt from, or have none, are 0.
+        Shape (n_tracks, n_genres), float32: a track's genres in equal parts, without rare ones. Rows of test
+        tracks, and of tracks without genres, are 0.
     """
 
     counts: Mapping[str, int]
@@ -33,18 +33,18 @@ class GenreTargets:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Genres that are told."""
+        """Genres of the columns."""
         return tuple(self.counts)
 
     @property
     def has(self) -> npt.NDArray[np.bool_]:
-        """Which tracks are learnt from, shape (n_tracks,)."""
+        """Flags of the tracks with targets, shape (n_tracks,)."""
         has: npt.NDArray[np.bool_] = self.shares.any(axis=1)
         return has
 
 
 def track_genres(tracks: Tracks) -> tuple[tuple[str, ...], ...]:
-    """Return the genres of each track of a track table, each once, in its order; empty ones do not count."""
+    """Return the distinct, non-empty genres of each track, in their order."""
     column = tracks.table["genres"].to_pylist()
     return tuple(tuple(dict.fromkeys(name for name in own or () if name)) for own in column)
 
@@ -52,12 +52,12 @@ def track_genres(tracks: Tracks) -> tuple[tuple[str, ...], ...]:
 def genre_targets(
     genres: Genres, train: npt.NDArray[np.int64], validation: npt.NDArray[np.int64], min_tracks: int
 ) -> GenreTargets:
-    """Return what to learn, from train tracks, and to stop early by, from validation tracks; of no others.
+    """Return targets of train tracks, and of validation tracks for early stopping; test tracks have none.
 
     Parameters
     ----------
     genres
-        Of all n_tracks tracks.
+        Genres of all tracks of the dataset.
     train, validation
         Rows, shapes (n_train,) and (n_validation,).
     min_tracks

@@ -63,15 +63,7 @@ class FrameRange:
 
 
 class OpenShard:
-    """A shard being read, with a flag for each block whose checksum was verified.
-
-    Parameters
-    ----------
-    shard
-        Its header.
-    cached
-        Local file that caches the blocks of a remote shard.
-    """
+    """A shard being read, with flags of the verified blocks; `cached` is the cache of a remote shard's blocks."""
 
     def __init__(self, shard: Shard, cached: CachedFile | None = None) -> None:
         self.header = dataclasses.replace(shard, tracks=(), left_out={})  # saves memory for a million tracks
@@ -105,13 +97,7 @@ class OpenShard:
 
 
 class FrameReader:
-    """Reads frame ranges; safe to use from several threads.
-
-    Parameters
-    ----------
-    config
-        How remote ones are fetched.
-    """
+    """Reads frame ranges; thread-safe."""
 
     def __init__(self, config: ReadConfig) -> None:
         self._config = config
@@ -144,10 +130,7 @@ class FrameReader:
     def prefetch(self, shard: OpenShard, first: int, n_frames: int) -> None:
         """Let the system begin to read frames of a local shard, while others are being copied.
 
-        Raises
-        ------
-        StorageError
-            When the shard cannot be opened.
+        Raises StorageError when the shard cannot be opened.
         """
         if hasattr(os, "posix_fadvise"):
             start, stop = blocks_of(first, n_frames)

@@ -201,10 +201,7 @@ def read_info(folder: Location) -> DatasetInfo:
 def read_document(folder: Location) -> Any:
     """Return the content of ``dataset.json``; its checksum is compared for this schema version.
 
-    Raises
-    ------
-    StorageError
-        When it does not exist, cannot be read, or was altered.
+    Raises StorageError when it does not exist, cannot be read, or was altered.
     """
     try:
         return json.loads(read_bytes(folder / DATASET_FILE, _check_document))
@@ -273,10 +270,7 @@ def dataset_digest(info: DatasetInfo, tracks: Tracks) -> str:
 def factors_path(dataset: Location, name: str) -> Location:
     """Return the path of the factors called `name` in a dataset.
 
-    Raises
-    ------
-    ConfigError
-        When the name has characters that a file name should not have.
+    Raises ConfigError when the name has characters that a file name should not have.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
         raise ConfigError(

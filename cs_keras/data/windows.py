@@ -1,4 +1,4 @@
-"""Which stretches of a track a model sees: random crops to train on, fixed windows to predict from."""
+"""Windows of tracks: random crops for training, fixed windows for prediction."""
 
 import dataclasses
 
@@ -14,15 +14,15 @@ Integers = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class SequenceConfig:
-    """Length of a model's input, and what to skip of each track.
+    """Length of a model's input, and seconds to skip of each track.
 
     Attributes
     ----------
     frames
         Frames in a sequence; 256 are 5.94 s at the default audio settings.
     skip_start_s, skip_end_s
-        Seconds not used at either end, so that intro and outro stay out. A track too short for both the skips
-        and one sequence gives up as much of the skips, in proportion, as one sequence needs.
+        Seconds to skip at each end, such as intro and outro. Skips are reduced in proportion for tracks that are
+        too short for them and one sequence.
     """
 
     frames: int = 256
@@ -37,7 +37,7 @@ class SequenceConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """Stretches of tracks.
+    """Windows of tracks.
 
     Attributes
     ----------
@@ -53,9 +53,14 @@ class Windows:
     def __len__(self) -> int:
         return len(self.row)
 
+    def batch(self, number: int, size: int) -> "Windows":
+        """Return batch `number` of `size` windows; the last may be smaller."""
+        chosen = slice(number * size, (number + 1) * size)
+        return Windows(self.row[chosen], self.start[chosen])
+
 
 def usable_range(n_frames: Integers, config: SequenceConfig, audio: AudioConfig) -> tuple[Integers, Integers]:
-    """Return first frame and number of frames that may be used of tracks of `n_frames`, both shape (n_tracks,)."""
+    """Return first usable frame and number of usable frames of tracks of `n_frames`, shape (n_tracks,) each."""
     skips = np.array([config.skip_start_s, config.skip_end_s]) * audio.frames_per_second
     wanted = skips.sum()
     spare = np.maximum(n_frames - config.frames, 0)
@@ -68,10 +73,10 @@ def usable_range(n_frames: Integers, config: SequenceConfig, audio: AudioConfig)
 def prediction_windows(
     rows: Integers, n_frames: Integers, config: SequenceConfig, audio: AudioConfig
 ) -> Windows:
-    """Cover each track with windows side by side, in order.
+    """Cover each track with consecutive windows.
 
-    What is left at the end is covered by a window that ends with the usable part, so overlaps the one before it:
-    no padding enters a prediction unless the whole track is shorter than a window.
+    The last window ends with the usable part and may overlap the one before: only tracks shorter than a window are
+    padded.
 
     Parameters
     ----------
@@ -95,7 +100,7 @@ def training_windows(
     audio: AudioConfig,
     rng: np.random.Generator,
 ) -> Windows:
-    """Draw one epoch's crops in random order: from each track as many as fit into it side by side.
+    """Draw one epoch's crops in random order: from each track as many as fit without overlap.
 
     Crops start at any frame. See `prediction_windows` for the parameters.
     """

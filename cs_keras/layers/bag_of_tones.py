@@ -121,10 +121,6 @@ class InverseDocumentFrequency(keras.layers.Layer):  # type: ignore[misc]
         """Return `histograms`, weighted."""
         return histograms * self.weight
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return `input_shape`."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {"name": self.name, "n_centroids": self.n_centroids}

@@ -56,10 +56,6 @@ class JoinedBranches(keras.layers.Layer):  # type: ignore[misc]
         shown = ops.take(flags, np.repeat(np.arange(len(self.widths)), self.widths), axis=1)
         return ops.concatenate([(joined[:, :n] - self.mean) * self.factor * shown, flags], axis=1)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return `input_shape`."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {"name": self.name, "widths": list(self.widths), "dropout": self.dropout}

@@ -51,10 +51,6 @@ class KernelRegression(keras.layers.Layer):  # type: ignore[misc]
         distance = squares[0][:, None] + squares[1][None] - 2.0 * products
         return ops.matmul(ops.exp(-self.gamma * distance), self.dual) + self.intercept
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
-        """Return (batch, n_outputs)."""
-        return (input_shape[0], self.n_outputs)
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         names = ("name", "n_vectors", "n_features", "n_outputs", "gamma")

@@ -51,13 +51,7 @@ def parse_size(text: str) -> int:
 
 
 class Cache:
-    """A folder of cached files, bounded in size.
-
-    Raises
-    ------
-    StorageError
-        When the folder cannot be made.
-    """
+    """A folder of cached files, bounded in size; StorageError when the folder cannot be made."""
 
     def __init__(self, config: CacheConfig) -> None:
         self._config = config

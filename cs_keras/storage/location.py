@@ -110,10 +110,7 @@ def _checked(content: bytes, check: Callable[[bytes], None]) -> bytes:
 def write_bytes(location: UPath, content: bytes) -> None:
     """Write a remote file in one request, which object stores make atomic.
 
-    Raises
-    ------
-    StorageError
-        When it cannot be written.
+    Raises StorageError when it cannot be written.
     """
     try:
         remote.call(location, "pipe_file", content, n_bytes=len(content))

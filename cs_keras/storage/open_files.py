@@ -21,13 +21,7 @@ class OpenFile:
 
 
 class OpenFiles:
-    """Least-recently-used cache of open files.
-
-    Parameters
-    ----------
-    flags
-        Flags of `os.open`.
-    """
+    """Least-recently-used cache of files opened with `flags` of `os.open`."""
 
     def __init__(self, flags: int) -> None:
         self._flags = flags | os.O_CLOEXEC

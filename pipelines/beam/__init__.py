@@ -1,1 +1,1 @@
-"""Steps run as Apache Beam jobs: parts of a job, their maker, and the pipeline that builds them."""
+"""Steps run as Apache Beam jobs: their parts, the process that runs them, and the pipeline."""

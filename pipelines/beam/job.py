@@ -1,4 +1,4 @@
-"""The Beam pipeline itself: the one module that imports Apache Beam, and only in the process that runs it."""
+"""The Beam pipeline: the only module that imports Apache Beam, in the process that runs it."""
 
 import contextlib
 import io
@@ -20,25 +20,19 @@ from cs_keras import errors
 from cs_keras.errors import ConfigError, CsKerasError
 from pipelines.beam.protocols import BeamPart, PartMaker
 
-# How Beam quotes what a worker raised: the class by its full name, the message, and the step it was raised in.
-_QUOTED = re.compile(r"cs_keras\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
+# Beam's text of a worker's error: its class by full name, the message, and the step that raised it.
+_WORKER_ERROR = re.compile(r"cs_keras\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
 
 
 class MakePart(beam.DoFn):  # type: ignore[misc]
-    """Makes the parts it is given; what they need is loaded once in each process.
-
-    Parameters
-    ----------
-    maker
-        Goes to the workers pickled.
-    """
+    """Makes parts with a pickled maker, whose resources are loaded once in each process."""
 
     def __init__(self, maker: PartMaker[Any]) -> None:
         super().__init__()
         self._maker, self._shared = maker, Shared()
 
     def setup(self) -> None:
-        """Load what making needs; threads of one process share it."""
+        """Load the maker's resources, which threads of one process share."""
         self._make = self._shared.acquire(self._maker.open)
 
     def process(self, element: Any) -> None:
@@ -47,7 +41,7 @@ class MakePart(beam.DoFn):  # type: ignore[misc]
 
 
 def run(parts: Sequence[BeamPart], maker: PartMaker[Any], flags: Sequence[str]) -> CsKerasError | None:
-    """Run a pipeline that makes `parts`, and return what stopped it, or None when it is done."""
+    """Run a pipeline that makes `parts`; return the error that stopped it, None on success."""
     try:
         options = _options(flags)
         is_local = options.view_as(StandardOptions).runner == "DirectRunner"
@@ -56,39 +50,36 @@ def run(parts: Sequence[BeamPart], maker: PartMaker[Any], flags: Sequence[str]) 
         state = pipeline.run().wait_until_finish()
     except CsKerasError as error:
         return type(error)(str(error).partition(" [while running ")[0])
-    except Exception as error:  # whatever a runner makes of a worker's failure
+    except Exception as error:  # runners wrap a worker's error in their own
         logging.exception("The pipeline failed")
-        return _understood(error)
+        return _translate(error)
     return None if state == PipelineState.DONE else CsKerasError(f"The Beam pipeline ended as {state}.")
 
 
 def _options(flags: Sequence[str]) -> PipelineOptions:
     """Return Beam's options.
 
-    Raises
-    ------
-    ConfigError
-        When Beam's parser refuses one, or it is for a runner on this machine, which reads no others, and unknown.
+    Raises ConfigError when Beam's parser rejects one, or an option is unknown to the local runner.
     """
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(stderr):
             options = PipelineOptions(flags)
             known = options.get_all_options()
             unknown = set(options.get_all_options(retain_unknown_options=True)) - set(known)
     except SystemExit:
-        reason = (said.getvalue().strip().splitlines() or ["no reason given"])[-1].partition("error: ")[2]
-        raise ConfigError(f"Apache Beam refuses its options: {reason}.") from None
+        reason = (stderr.getvalue().strip().splitlines() or ["no reason given"])[-1].partition("error: ")[2]
+        raise ConfigError(f"Apache Beam rejects its options: {reason}.") from None
     if unknown and known["runner"] == "DirectRunner":
         raise ConfigError(f"Apache Beam has no option --{min(unknown)}.")
     debug = options.view_as(DebugOptions)
-    if debug.number_of_worker_harness_threads is None:  # a part at a time in each process bounds its memory
+    if debug.number_of_worker_harness_threads is None:  # one part at a time in each process bounds memory
         debug.number_of_worker_harness_threads = 1
     return options
 
 
 def _local_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
-    """Return the runner on this machine's processes.
+    """Return the runner on local processes.
 
     The name ``DirectRunner`` would first download another runner, Prism, which starts no processes of its own.
     """
@@ -97,12 +88,11 @@ def _local_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
     return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))
 
 
-def _understood(error: Exception) -> CsKerasError:
-    """Return the sentence that a worker raised, if the error quotes one, else the error's last line."""
+def _translate(error: Exception) -> CsKerasError:
+    """Return the error of a worker, if the text of `error` has one, else its last line."""
     text = "".join(traceback.format_exception_only(error)).strip()
-    quoted = _QUOTED.findall(text)
-    if quoted:
-        name, sentence = quoted[-1]
-        kind = getattr(errors, name, CsKerasError)
-        return kind(sentence)
+    found = _WORKER_ERROR.findall(text)
+    if found:
+        name, message = found[-1]
+        return getattr(errors, name, CsKerasError)(message)
     return CsKerasError(f"The Beam pipeline failed: {text.splitlines()[-1].rstrip('.')}.")

@@ -1,7 +1,7 @@
-"""Parts of a job made by Apache Beam, on this machine's processes or on a cluster: the files are the same.
+"""Make parts of a job with Apache Beam, on local processes or on a cluster, to the same files.
 
-The pipeline runs in a process group of its own, and this process only watches it: Beam's DirectRunner waits for
-ever when one of its workers is killed, and Beam's notes and warnings are not what a user asked for.
+The pipeline runs in a process group of its own that this process watches: Beam's DirectRunner never returns when
+one of its workers is killed, and Beam's log messages and warnings would clutter the output.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.progress import Advance, Progress
 from pipelines.beam.protocols import PartMaker, PartT
 
-ATTEMPTS = 3  # before lost workers count as a failure: what kills them may be the part itself
+ATTEMPTS = 3  # before lost workers count as a failure: the part itself may kill them
 PARALLEL_READS = 32  # files at a time: in a bucket each is mostly waiting
-POLL_S = 5.0  # between two looks at which parts there are
+POLL_S = 5.0  # between two listings of finished parts
 LOCAL_RUNNER = "--runner=DirectRunner"
 
 
 class _WorkerLost(StorageError):
-    """A process of the pipeline ended without a word: killed, or out of memory."""
+    """A process of the pipeline ended without an error: killed, or out of memory."""
 
 
 def make_parts(
@@ -41,30 +41,30 @@ def make_parts(
     description: str,
     progress: Progress,
 ) -> None:
-    """Have the parts that are missing made by a Beam pipeline.
+    """Make the missing parts with a Beam pipeline.
 
-    When a worker of a local runner is lost, the pipeline starts again with what is still missing; runners of
-    clusters see to that themselves.
+    When a worker of a local runner is lost, the pipeline is restarted with the parts that are missing; runners of
+    clusters do so themselves.
 
     Parameters
     ----------
     parts
-        All of them; those that are made are not sent.
+        All parts; finished ones are not sent to workers.
     maker
-        Makes them.
+        Makes the parts.
     flags
         Beam's options, ``--runner=`` first.
     description
-        Of the work, for progress.
+        Description of the work, for progress.
     progress
-        Where to report.
+        Reports finished parts.
 
     Raises
     ------
     ConfigError
-        When Beam is not installed or refuses its options.
+        When Beam is not installed or rejects its options.
     CsKerasError
-        What a worker raised, or what stopped the pipeline; parts made until then are kept.
+        Errors of workers or of the pipeline; finished parts stay.
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise ConfigError("--runner needs Apache Beam, which is not installed: pip install 'cs-keras[beam]'.")
@@ -80,28 +80,28 @@ def make_parts(
             except _WorkerLost as lost:
                 if attempt == ATTEMPTS:
                     raise
-                progress.log(f"{description}: {lost} Going on with what is missing.")
+                progress.log(f"{description}: {lost} Continuing with the missing parts.")
             else:
                 reach(len(parts))
                 return
 
 
 def _counter(advance: Advance) -> Callable[[int], None]:
-    """Return a function of how many are done in all that advances by how many are new."""
-    told = 0
+    """Return a function that takes a total and advances by its increase."""
+    reported = 0
 
     def reach(done: int) -> None:
-        nonlocal told
-        if done > told:
-            advance(done - told)
-            told = done
+        nonlocal reported
+        if done > reported:
+            advance(done - reported)
+            reported = done
 
     return reach
 
 
 def missing_parts(parts: Sequence[PartT], maker: PartMaker[PartT]) -> list[PartT]:
-    """Return the parts that have no file yet, or one that is not whole."""
-    there = set(maker.names())  # one listing, so that only these are looked into
+    """Return the parts without a complete file."""
+    there = set(maker.names())  # from one listing, so that only these are read
     known = [part for part in parts if part.name in there]
     with ThreadPoolExecutor(PARALLEL_READS) as pool:
         made = {part.name for part, whole in zip(known, pool.map(maker.is_made, known), strict=True) if whole}
@@ -115,7 +115,7 @@ def _run(
     reach: Callable[[int], None],
     done: int,
 ) -> None:
-    """Run one pipeline, telling how many parts there are beside the `done` ones."""
+    """Run one pipeline and report the number of finished parts, the `done` ones included."""
     context = multiprocessing.get_context("spawn")  # a fork would share TensorFlow's locks
     ours, theirs = context.Pipe()
     with _log_file() as log:
@@ -128,8 +128,8 @@ def _run(
         finally:
             _end(child)
             ours.close()
-        if type(error) is CsKerasError:  # unforeseen: keep what a report needs
-            error = CsKerasError(f"{error} (details: {_kept(log)})")
+        if type(error) is CsKerasError:  # unexpected: keep the log for a report
+            error = CsKerasError(f"{error} (details: {_keep_log(log)})")
         if error is not None:
             raise error
 
@@ -137,7 +137,7 @@ def _run(
 def _watch(
     connection: Connection, new: set[str], maker: PartMaker[PartT], reach: Callable[[int], None]
 ) -> CsKerasError | None:
-    """Wait for the pipeline's last word, an error or None, counting the `new` files that appear until then."""
+    """Wait for the pipeline's result, an error or None, and report the `new` files that appear meanwhile."""
     while not connection.poll(POLL_S):
         reach(len(new & set(maker.names())))
     try:
@@ -147,13 +147,13 @@ def _watch(
     return error
 
 
-def _kept(log: Path) -> Path:
-    """Rename a log so that it stays, and return its name."""
+def _keep_log(log: Path) -> Path:
+    """Rename a log so that it is not removed, and return its name."""
     return log.rename(log.with_suffix(".kept.log"))
 
 
 def _end(child: Any) -> None:
-    """End the pipeline's process group: nothing of it may outlive the command."""
+    """Kill the pipeline's process group, so that no process outlives the command."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.kill()
@@ -162,7 +162,7 @@ def _end(child: Any) -> None:
 
 @contextlib.contextmanager
 def _log_file() -> Iterator[Path]:
-    """Give a file for Beam's log, removed at the end unless it has been renamed."""
+    """Yield a file for Beam's log, removed at the end unless it was renamed."""
     handle, name = tempfile.mkstemp(prefix="cs-keras-beam-", suffix=".log")
     os.close(handle)
     try:
@@ -174,11 +174,11 @@ def _log_file() -> Iterator[Path]:
 def _work(
     connection: Connection, parts: list[Any], maker: PartMaker[Any], flags: list[str], log: Path
 ) -> None:
-    """Be the pipeline's process: run it and send how it ended."""
+    """Run the pipeline in this process and send its result."""
     os.setsid()
     threading.Thread(target=_end_with_parent, args=(log,), daemon=True).start()
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # workers find what was found here
-    # Beam's packages warn on import of what a user can do nothing about, and again in every worker.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # workers use the same import path
+    # Beam's packages print irrelevant warnings on import, in every worker.
     os.environ["PYTHONWARNINGS"] = "ignore"
     warnings.simplefilter("ignore")
     _redirect(log, LOCAL_RUNNER in flags)
@@ -194,9 +194,9 @@ def _work(
 
 
 def _redirect(log: Path, is_local: bool) -> None:
-    """Send logs to a file; show those of a cluster's runner, which say how to follow the job, but no tracebacks."""
+    """Write logs to a file; print those of a cluster's runner, with the link to the job, but no tracebacks."""
     logging.basicConfig(filename=log, level=logging.INFO)
-    if is_local:  # its workers print to the same places
+    if is_local:  # its workers print to the same descriptors
         with open(log, "ab", buffering=0) as file:
             for descriptor in (1, 2):
                 os.dup2(file.fileno(), descriptor)
@@ -207,7 +207,7 @@ def _redirect(log: Path, is_local: bool) -> None:
 
 
 def _end_with_parent(log: Path) -> None:
-    """End this group when the command that started it is gone, however it went."""
+    """Kill this process group when the command that started it has ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -216,7 +216,7 @@ def _end_with_parent(log: Path) -> None:
 
 
 def _report_lost_worker(failure: threading.ExceptHookArgs, connection: Connection) -> None:
-    """Tell of a worker process that ended: Beam's DirectRunner raises it in a thread and then waits for ever."""
+    """Report a worker process that ended: Beam's DirectRunner raises it in a thread and never returns."""
     threading.__excepthook__(failure)
     if failure.thread and failure.thread.name == "run_worker":
         connection.send(_WorkerLost(f"A Beam worker was lost: {failure.exc_value}."))

@@ -1,11 +1,11 @@
-"""What a Beam job is asked for: parts known by name, and a maker that builds them in any process."""
+"""Interface of a Beam job: named parts, and a maker that builds them in any process."""
 
 from collections.abc import Callable, Collection
 from typing import Protocol, TypeVar
 
 
 class BeamPart(Protocol):
-    """A part of a job, known by the name of the file it becomes."""
+    """A part of a job, named after the file that it becomes."""
 
     @property
     def name(self) -> str:
@@ -20,10 +20,10 @@ class PartMaker(Protocol[PartT_contra]):
     """Makes parts in any process that it is pickled to; a part made twice has the same bytes."""
 
     def names(self) -> Collection[str]:
-        """Return the names of the files there are."""
+        """Return the names of existing files."""
 
     def is_made(self, part: PartT_contra) -> bool:
-        """Tell whether a part's file is whole and what it should be."""
+        """Return whether a part's file is complete and up to date."""
 
     def open(self) -> Callable[[PartT_contra], None]:
-        """Return a function that makes a part; called once in each worker, for what takes long to load."""
+        """Return a function that makes a part; called once in each worker, to load models and the like."""

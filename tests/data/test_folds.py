@@ -40,7 +40,7 @@ def test_hashing_gives_every_fold_its_tenth():
     assert all(abs(counts[fold] - 1000) < 4 * 30 for fold in range(N_FOLDS))
 
 
-def test_an_artist_stays_together_whatever_the_case_and_spaces():
+def test_an_artist_stays_together_in_any_case_and_spacing():
     artists = [f"Artist {i}" for i in range(40)] * 2 + [f"  ARTIST   {i} " for i in range(40)]
     folds, fold_assignment = assign_folds(ids(120), artists)
     assert fold_assignment == "hash"

@@ -27,37 +27,37 @@ SHARD = "shards/fold-00/part-00001.h5"  # of tracks 2 and 3
 @pytest.fixture(params=["local", "memory"])
 def folder(request, tmp_path):
     """The same dataset on a disk and behind a URL."""
-    place = tmp_path if request.param == "local" else locate(f"memory://{tmp_path.name}/data")
-    yield write_small(place, LENGTHS)
+    folder = tmp_path if request.param == "local" else locate(f"memory://{tmp_path.name}/data")
+    yield write_small(folder, LENGTHS)
     if request.param == "memory":
-        place.fs.store.clear()
+        folder.fs.store.clear()
 
 
 @pytest.fixture
 def bucket(tmp_path, monkeypatch):
-    """A dataset behind a URL, and the ranges that are asked of it."""
-    place = locate(f"memory://{tmp_path.name}/data")
-    write_small(place, LENGTHS)
-    asked, once = [], remote.call_once
+    """A dataset behind a URL, and the ranges that are requested of it."""
+    folder = locate(f"memory://{tmp_path.name}/data")
+    write_small(folder, LENGTHS)
+    requested, once = [], remote.call_once
 
     def record(location, operation, *arguments, **options):
         if operation == "cat_file" and location.name.endswith(".h5"):
-            asked.append((location.name, options["start"], options["end"]))
+            requested.append((location.name, options["start"], options["end"]))
         return once(location, operation, *arguments, **options)
 
     monkeypatch.setattr(remote, "call_once", record)
     monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.0)
-    yield types.SimpleNamespace(folder=place, asked=asked)
-    place.fs.store.clear()
+    yield types.SimpleNamespace(folder=folder, requested=requested)
+    folder.fs.store.clear()
 
 
-def alter(place, frame, n_bytes=1):
-    """Change bytes of a shard's frame where it lies."""
-    shard = read_shard(place)
-    content = bytearray(place.read_bytes())
+def alter(path, frame, n_bytes=1):
+    """Change bytes of a shard's frame in place."""
+    shard = read_shard(path)
+    content = bytearray(path.read_bytes())
     at = shard.offset + frame * AUDIO.n_bins * 2
     content[at : at + n_bytes] = bytes(b ^ 1 for b in content[at : at + n_bytes])
-    place.write_bytes(bytes(content))
+    path.write_bytes(bytes(content))
 
 
 def random_windows(n, frames, seed=0):
@@ -149,7 +149,7 @@ def test_many_shards_are_read_with_few_open_files(tmp_path, monkeypatch):
 def test_only_the_blocks_of_a_window_are_fetched(bucket):
     dataset = Dataset(bucket.folder)
     dataset.read_windows(Windows(np.array([4]), np.array([40])), 10)
-    header, window = bucket.asked
+    header, window = bucket.requested
     assert (header[0], window[0]) == ("part-00002.h5",) * 2
     offset = read_shard(bucket.folder / "shards/fold-00/part-00002.h5").offset
     frame = AUDIO.n_bins * 2
@@ -160,17 +160,17 @@ def test_neighbours_are_fetched_together_and_strangers_side_by_side(bucket, monk
     monkeypatch.setattr(reader_module, "COALESCED_BLOCKS", 0)
     dataset = Dataset(bucket.folder)
     dataset.read_windows(Windows(np.array([0, 2, 4]), np.zeros(3, np.int64)), 1)  # learns the headers
-    bucket.asked.clear()
+    bucket.requested.clear()
     windows = Windows(np.array([0, 4, 0, 0, 0]), np.array([0, 3, 70, 40, 2]))
     assert np.array_equal(dataset.read_windows(windows, 20), expected(windows, 20))
-    assert sorted(name for name, *_ in bucket.asked) == ["part-00000.h5", "part-00002.h5"]
+    assert sorted(name for name, *_ in bucket.requested) == ["part-00000.h5", "part-00002.h5"]
 
 
 def test_a_long_range_is_fetched_in_parts(bucket, monkeypatch):
     monkeypatch.setattr(reader_module, "REQUEST_BLOCKS", 1)
     dataset = Dataset(bucket.folder)
     assert np.array_equal(dataset.read_track(4), magnitudes(4, 100))
-    assert len(bucket.asked) == 1 + 4
+    assert len(bucket.requested) == 1 + 4
 
 
 def test_what_is_kept_is_not_fetched_again_not_even_by_another_process(bucket, tmp_path):
@@ -180,9 +180,9 @@ def test_what_is_kept_is_not_fetched_again_not_even_by_another_process(bucket, t
         dataset = Dataset(bucket.folder, reading)
         for row in (0, 2, 4):
             dataset.read_windows(Windows(np.array([row]), np.array([0])), 1)
-        bucket.asked.clear()
+        bucket.requested.clear()
         assert np.array_equal(dataset.read_windows(windows, 16), expected(windows, 16))
-        assert bool(bucket.asked) == (n_requests == "some")
+        assert bool(bucket.requested) == (n_requests == "some")
 
 
 def test_kept_frames_that_were_altered_are_fetched_again(bucket, tmp_path):
@@ -229,11 +229,13 @@ def test_stretches_are_grouped_by_what_lies_between(tmp_path):
     write_small(tmp_path, [2000])
     shard = FrameReader(ReadConfig()).open(read_shard(tmp_path / "shards/fold-00/part-00000.h5"))
 
-    def stretch(first, n=10):
+    def frame_range(first, n=10):
         return FrameRange(shard, first, np.empty((n, AUDIO.n_bins), np.float16))
 
     far = BLOCK_FRAMES * (2 + reader_module.COALESCED_BLOCKS)
-    groups = coalesce([stretch(far), stretch(0), stretch(5), stretch(far + 40), stretch(7, 0)])
+    groups = coalesce(
+        [frame_range(far), frame_range(0), frame_range(5), frame_range(far + 40), frame_range(7, 0)]
+    )
     assert [[s.first for s in group] for group in groups] == [[0, 5], [far, far + 40]]
 
 
@@ -245,7 +247,7 @@ def test_unverified_frames_are_as_they_lie(folder):
     assert np.array_equal(block[4:64], magnitudes(2, 64)[4:])
 
 
-def test_a_header_is_read_once_whoever_asks(bucket, monkeypatch):
+def test_a_header_is_read_once_by_any_number_of_threads(bucket, monkeypatch):
     dataset, read = Dataset(bucket.folder), []
 
     def slow(path, n_bytes=None):

@@ -82,7 +82,7 @@ def test_a_track_is_verified_by_its_own_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("lengths", [(), (1,), (31, 1), (32,), (33,), (20, 20, 60), (64, 1), (5, 0, 40)])
-def test_every_32_frames_have_a_checksum_whatever_tracks_they_are_of(tmp_path, lengths):
+def test_every_32_frames_have_a_checksum_across_tracks(tmp_path, lengths):
     shard = read_shard(written(tmp_path, *lengths))
     block = read_block(shard)
     parts = [block[i : i + BLOCK_FRAMES] for i in range(0, len(block), BLOCK_FRAMES)]

@@ -29,8 +29,8 @@ def masked(layer, x):
     return (np.asarray(layer(x, training=True)) != x)[..., 0]
 
 
-def stretches(hidden):
-    """Number of separate stretches of True along the last axis."""
+def spans(hidden):
+    """Number of separate spans of True along the last axis."""
     return (np.diff(hidden.astype(int), axis=-1, prepend=0) == 1).sum(axis=-1)
 
 
@@ -64,7 +64,7 @@ def test_a_stretch_has_one_speed_for_a_sequence_and_is_within_its_range():
     assert np.ptp(stretched, axis=2).max() == 0
     steps = speeds(stretched[..., 0])
     speed = np.median(steps, axis=1)
-    uneven = np.abs(steps - speed[:, None]) > 1e-4  # float32 places up to 99
+    uneven = np.abs(steps - speed[:, None]) > 1e-4  # float32 positions up to 99
     assert uneven.sum(axis=1).max() <= 2  # a turn at either end
     assert not uneven[speed <= 1].any()
     assert 0.8 <= speed.min() < 0.81 and 1.19 < speed.max() <= 1.2001 and abs(speed.mean() - 1) < 0.02
@@ -91,7 +91,7 @@ def test_stretched_frames_lie_on_straight_lines_between_frames():
     for found, given in zip(stretched, x, strict=True):
         for band in range(1, 4):
             expected = np.interp(found[:, 0], np.arange(40), given[:, band])
-            # Of places up to 39 in float32, differences to a frame are good to 4e-6.
+            # Of positions up to 39 in float32, differences to a frame are good to 4e-6.
             np.testing.assert_allclose(found[:, band], expected, atol=2e-5)
 
 
@@ -103,7 +103,7 @@ def test_time_masks_hide_all_bands_of_few_frames_behind_the_mean():
     hidden = (y != x)[..., 0]
     frames = hidden.any(axis=2)
     assert np.array_equal(hidden, np.repeat(frames[:, :, None], 12, axis=2))
-    assert stretches(frames).max() == 2 and frames.sum(axis=1).max() <= 10
+    assert spans(frames).max() == 2 and frames.sum(axis=1).max() <= 10
     means = np.broadcast_to(x.mean(axis=(1, 2, 3), keepdims=True), x.shape)
     np.testing.assert_allclose(y[..., 0][hidden], means[..., 0][hidden], rtol=1e-5)  # float32 sums of 240
     assert np.array_equal(y[..., 0][~hidden], x[..., 0][~hidden])
@@ -115,7 +115,7 @@ def test_widths_and_places_are_even():
     bands = masked(SpectrogramMasks(0, 1, 1, 4), spectrograms(5000, 3, 6)).any(axis=1)
     widths = np.bincount(bands.sum(axis=1), minlength=5) / 5000
     np.testing.assert_allclose(widths, 0.2, atol=0.03)  # five standard deviations of 5,000 draws
-    edge = np.mean([0] + [1 / (6 - width + 1) for width in (1, 2, 3, 4)])  # of all places one begins there
+    edge = np.mean([0] + [1 / (6 - width + 1) for width in (1, 2, 3, 4)])  # of all positions
     np.testing.assert_allclose(bands.mean(axis=0)[[0, -1]], edge, atol=0.03)  # as above
     assert (bands.mean(axis=0)[1:-1] > edge).all()
 

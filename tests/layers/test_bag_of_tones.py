@@ -25,7 +25,7 @@ def build(centroids):
 
 
 @pytest.mark.parametrize("n_frames", [1, 6, 7, 8, 21, 50])
-def test_nearest_is_that_of_all_distances_whatever_the_blocks(monkeypatch, n_frames):
+def test_nearest_is_that_of_all_distances_for_any_blocks(monkeypatch, n_frames):
     monkeypatch.setattr(bag_of_tones, "BLOCK_FRAMES", 7)
     frames, centroids = random_frames(n_frames, 5), random_frames(30, 5, seed=1)
     assert np.array_equal(assign(frames, centroids), nearest(frames, centroids))

@@ -24,7 +24,7 @@ def test_each_level_is_the_one_before_smoothed_and_halved(frames):
     levels = levels_of(gaussian_pyramid, x, 4)
     assert np.array_equal(levels[0], x) and len(levels) == 4
     for fine, coarse in zip(levels, levels[1:], strict=False):
-        # SciPy's "mirror" is what others call reflect: the outermost frame stands once.
+        # SciPy's "mirror" is "reflect" elsewhere: the outermost frame occurs once.
         expected = scipy.ndimage.correlate1d(fine.astype(np.float64), BINOMIAL, axis=1, mode="mirror")[:, ::2]
         np.testing.assert_allclose(coarse, expected, rtol=1e-5)
 

@@ -13,13 +13,13 @@ def activations(*shape, seed=0):
 
 
 def by_hand(x, size):
-    """Zeiler & Fergus 2013, equation 6, one stretch after another in float64."""
+    """Zeiler & Fergus 2013, equation 6, one window after another in float64."""
     batch, steps, n = x.shape
     y = np.zeros((batch, -(-steps // size), n))
     for i, j, c in np.ndindex(y.shape):
-        stretch = x[i, j * size : (j + 1) * size, c].astype(float)
-        if stretch.any():
-            y[i, j, c] = (stretch / stretch.sum() * stretch).sum()
+        window = x[i, j * size : (j + 1) * size, c].astype(float)
+        if window.any():
+            y[i, j, c] = (window / window.sum() * window).sum()
     return y
 
 
@@ -33,13 +33,13 @@ def test_prediction_is_the_mean_by_strength(steps, size):
 
 def test_training_draws_in_proportion_to_strength():
     keras.utils.set_random_seed(0)
-    stretch = np.array([1, 0, 4, 5], np.float32)
-    x = np.broadcast_to(stretch[None, :, None], (200, 4, 100))
+    window = np.array([1, 0, 4, 5], np.float32)
+    x = np.broadcast_to(window[None, :, None], (200, 4, 100))
     y = np.asarray(StochasticPooling1D(4)(x, training=True))
     assert y.shape == (200, 1, 100)
-    shares = [(y == strength).mean() for strength in stretch]
+    shares = [(y == strength).mean() for strength in window]
     # Four standard deviations of a share of 20,000 draws are at most 0.014.
-    np.testing.assert_allclose(shares, stretch / stretch.sum(), atol=0.015)
+    np.testing.assert_allclose(shares, window / window.sum(), atol=0.015)
 
 
 def test_each_channel_draws_for_itself_and_nothing_is_invented():
@@ -47,9 +47,9 @@ def test_each_channel_draws_for_itself_and_nothing_is_invented():
     x = activations(50, 11, 8)
     y = np.asarray(StochasticPooling1D(4)(x, training=True))
     for j in range(3):
-        stretch = x[:, 4 * j : 4 * j + 4]
-        assert ((y[:, j, None] == stretch).any(axis=1) | ~stretch.any(axis=1)).all()
-        assert (y[:, j][stretch.any(axis=1)] > 0).all()
+        window = x[:, 4 * j : 4 * j + 4]
+        assert ((y[:, j, None] == window).any(axis=1) | ~window.any(axis=1)).all()
+        assert (y[:, j][window.any(axis=1)] > 0).all()
     same = np.repeat(x[:, :, :1], 8, axis=2)
     assert (np.ptp(np.asarray(StochasticPooling1D(4)(same, training=True)), axis=2) > 0).any()
 

@@ -1,4 +1,4 @@
-"""Makers of small files, for workers of Beam: one that works, and some that meet trouble. No TensorFlow."""
+"""Makers of small files for Beam workers: one that succeeds, and some that fail. No TensorFlow."""
 
 import dataclasses
 import os
@@ -21,7 +21,7 @@ class Note:
 
 @dataclasses.dataclass(frozen=True)
 class NoteMaker:
-    """Writes its process id; `trouble` befalls whoever makes ``troubled``, the first time, or every time."""
+    """Writes its process id; `trouble` is the failure of the part ``troubled``, the first time or always."""
 
     folder: Path
     trouble: str = ""
@@ -39,7 +39,7 @@ class NoteMaker:
 
     def _make(self, part: Note) -> None:
         if part.name == "troubled" and self.trouble and (self.always or _first(self.folder)):
-            befall(self.trouble)
+            fail(self.trouble)
         with open(self.folder / "notes" / part.name, "a") as file:
             file.write(f"{os.getpid()}\n")
 
@@ -53,13 +53,13 @@ class KilledShardMaker(ShardMaker):
 
         def make_or_die(part: ShardPlan) -> None:
             if len(self.names()) >= 2 and _first(Path(str(self.out)).parent):
-                befall("killed")
+                fail("killed")
             make(part)
 
         return make_or_die
 
 
-def befall(trouble: str) -> Any:
+def fail(trouble: str) -> Any:
     if trouble == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if trouble == "refused":

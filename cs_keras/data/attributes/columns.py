@@ -1,9 +1,9 @@
-"""Columns of attribute tables: what kind of values each holds, inferred from the values or told.
+"""Columns of attribute tables; their kinds are given or inferred from the values.
 
-The rule: numbers and booleans are ``numeric``; so is a column of a text file all of whose values are numbers. Other
-text is ``labels`` where any value holds a ``|``, which parts labels, and else ``categorical``. Lists of text are
-``labels``. Lists of numbers, all of one length, are ``numeric``: each place in them is a number of its own. Empty
-values and NA, N/A, NaN and null, in any case, are missing.
+Numbers and booleans are ``numeric``; so is a column of a text file all of whose values are numbers. Other text is
+``labels`` where any value has a ``|``, which separates labels, and else ``categorical``. Lists of text are
+``labels``. Lists of numbers, all of one length, are ``numeric``, a number for each list element. Empty values and
+NA, N/A, NaN and null, in any case, are missing.
 """
 
 # pyarrow says it is typed, but its compiled modules carry no types.
@@ -47,32 +47,32 @@ class NumericColumn:
 
     @property
     def is_missing(self) -> Flags:
-        """Which items have no number at all, shape (n_items,)."""
+        """Flags of items without any number, shape (n_items,)."""
         missing: Flags = np.isnan(self.values).all(axis=1)
         return missing
 
     def take(self, rows: Integers) -> "NumericColumn":
-        """Return the column of some items; -1 stands for an item without any value."""
+        """Return the rows of some items; -1 gives missing values."""
         taken = self.values[rows]
         taken[rows < 0] = np.nan
         return NumericColumn(taken)
 
     def content(self) -> bytes:
-        """Return what tells these values from others."""
-        canonical = np.where(np.isnan(self.values), np.nan, self.values)  # which has many bit patterns
+        """Return bytes that identify the values."""
+        canonical = np.where(np.isnan(self.values), np.nan, self.values)  # one bit pattern for all NaNs
         return f"{canonical.shape} {canonical.dtype}".encode() + canonical.tobytes()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelColumn:
-    """Labels of items, of a set that need not be known beforehand.
+    """Labels of items.
 
     Attributes
     ----------
     values
-        For each item its labels, none twice; none at all where missing.
+        Distinct labels of each item; none where missing.
     kind
-        ``labels``, or ``categorical`` where each item has at most one.
+        ``labels``, or ``categorical`` for at most one label an item.
     """
 
     values: tuple[tuple[str, ...], ...]
@@ -80,15 +80,15 @@ class LabelColumn:
 
     @property
     def is_missing(self) -> Flags:
-        """Which items have no label, shape (n_items,)."""
+        """Flags of items without label, shape (n_items,)."""
         return np.array([not labels for labels in self.values], np.bool_)
 
     def take(self, rows: Integers) -> "LabelColumn":
-        """Return the column of some items; -1 stands for an item without any label."""
+        """Return the rows of some items; -1 gives no label."""
         return LabelColumn(tuple(self.values[row] if row >= 0 else () for row in rows.tolist()), self.kind)
 
     def content(self) -> bytes:
-        """Return what tells these labels from others."""
+        """Return bytes that identify the labels."""
         return repr((self.kind, self.values)).encode()
 
 
@@ -101,20 +101,20 @@ def read_column(name: str, data: pa.ChunkedArray, kind: str | None, is_text_file
     Parameters
     ----------
     name, where
-        Of the column and of the file, for messages.
+        Names of the column and of the file, for messages.
     data
         Its values.
     kind
-        One of `KINDS`; None: by the rule above.
+        One of `KINDS`; None: inferred.
     is_text_file
-        Numbers are text, as in CSV: read them.
+        Whether numbers are text, as in CSV.
 
     Raises
     ------
     DataError
-        When it holds what no kind can be made of, or not what `kind` says. The message names the row, from 1.
+        When the values fit no kind, or not `kind`. The message names the row, from 1.
     ConfigError
-        When there is no such kind.
+        When `kind` is unknown.
     """
     if kind is not None:
         check_choice(f"The kind of attribute {name!r}", kind, (*KINDS, "ignore"))
@@ -147,7 +147,7 @@ def _read_text(values: list[str], kind: str | None) -> LabelColumn:
 
 
 def _parse(text: pa.ChunkedArray, name: str, where: str, strict: bool) -> npt.NDArray[np.float64] | None:
-    """Return text as numbers; None where one of them is none, or all are missing, unless `strict`."""
+    """Parse numbers; None if a value is no number or all are missing, unless `strict`."""
     given = pc.if_else(pc.equal(text, ""), None, text)
     if given.null_count == len(given) and not strict:
         return None
@@ -194,7 +194,7 @@ def _read_lists(name: str, data: Any, kind: str | None, where: str) -> Column:
 
 
 def _floats(data: Any) -> npt.NDArray[Any]:
-    """Return numbers with NaN where there is none; float32 stays float32."""
+    """Return numbers with NaN where missing; float32 stays float32."""
     is_single = data.type == pa.float32()
     if pa.types.is_boolean(data.type):
         data = data.cast(pa.int8())
@@ -205,11 +205,11 @@ def _floats(data: Any) -> npt.NDArray[Any]:
 
 
 def check_finite(values: npt.NDArray[Any], name: str, where: str) -> npt.NDArray[Any]:
-    """Return numbers, a row an item, unchanged; raise DataError where one is infinite or next to it."""
+    """Return numbers, a row an item, unchanged; raise DataError for infinite or huge ones."""
     rows = np.flatnonzero((np.abs(values.reshape(len(values), -1)) > LARGEST).any(axis=1))
     if len(rows):
         raise DataError(
-            f"{where}: row {rows[0] + 1}: {name!r} must be finite, its size at most {LARGEST:g}; leave a missing "
+            f"{where}: row {rows[0] + 1}: {name!r} must be finite, at most {LARGEST:g}; leave a missing "
             "number empty."
         )
     return values

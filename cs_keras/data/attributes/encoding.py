@@ -1,13 +1,12 @@
-"""Attributes as one vector an item: an encoding fitted on train tracks alone, kept as JSON, applied to any item.
+"""Attributes as one vector an item: an encoding fitted on train tracks, saved as JSON, applied to any item.
 
-Numbers are standardised; a missing one is 0, the train tracks' mean, and where any train track misses it an
-indicator beside it is 1. A category or label is 1 at its place among those that train tracks have; one that none of
-them has is nothing.
+Numbers are standardised; a missing one is 0, the train tracks' mean, with an indicator if any train track misses
+it. Categories and labels are one-hot or multi-hot; those unknown to the train tracks are ignored.
 """
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +17,7 @@ from cs_keras.data.attributes.table import AttributeTable
 from cs_keras.errors import DataError
 
 ENCODING_VERSION = 1
-FARTHEST = 1e6  # standard deviations from the mean that a number can be: a slip of the pen stays finite
+MAX_DEVIATION = 1e6  # standard deviations at which numbers are clipped, so that typing errors stay harmless
 
 Matrix = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
@@ -26,17 +25,17 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NumericEncoding:
-    """How a column of numbers is encoded.
+    """Encoding of a column of numbers.
 
     Attributes
     ----------
     name
-        Of the column.
+        Name of the column.
     mean, scale
-        Of train tracks, shape (n_numbers,); scale is the standard deviation, or 0 for numbers that do not vary
-        among them, which are encoded as 0.
+        Mean and standard deviation of train tracks, shape (n_numbers,); scale 0 marks constant numbers, encoded as
+        0.
     indicators
-        Which of the numbers have an indicator of being missing: places, ascending.
+        Positions of the numbers with an indicator of missing values, ascending.
     """
 
     name: str
@@ -48,11 +47,11 @@ class NumericEncoding:
 
     @property
     def n_features(self) -> int:
-        """Numbers in an encoded item."""
+        """Size of an encoded item."""
         return len(self.mean) + len(self.indicators)
 
     def encode(self, column: Column, where: str) -> Matrix:
-        """Return shape (n_items, n_features), float32; raise DataError for a column of another kind or length."""
+        """Return shape (n_items, n_features), float32; DataError for a column of another kind or length."""
         if not isinstance(column, NumericColumn) or column.values.shape[1] != len(self.mean):
             found = f"{column.values.shape[1]} numbers" if isinstance(column, NumericColumn) else column.kind
             raise DataError(
@@ -60,24 +59,24 @@ class NumericEncoding:
             )
         missing = np.isnan(column.values)
         scaled = (column.values - self.mean) / np.where(self.scale > 0, self.scale, 1)
-        values = np.where(missing | (self.scale == 0), 0, np.clip(scaled, -FARTHEST, FARTHEST))
+        values = np.where(missing | (self.scale == 0), 0, np.clip(scaled, -MAX_DEVIATION, MAX_DEVIATION))
         return np.concatenate([values, missing[:, list(self.indicators)]], axis=1, dtype=np.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelEncoding:
-    """How a column of labels is encoded.
+    """Encoding of a column of labels.
 
     Attributes
     ----------
     name
-        Of the column.
+        Name of the column.
     labels
-        Those that have a place, sorted.
+        Encoded labels, sorted.
     kind
         ``labels`` or ``categorical``, as the column was read.
     n_rare
-        Labels of train tracks that got no place because there were too many.
+        Number of rarer labels that are not encoded.
     """
 
     name: str
@@ -87,17 +86,17 @@ class LabelEncoding:
 
     @property
     def n_features(self) -> int:
-        """Numbers in an encoded item."""
+        """Size of an encoded item."""
         return len(self.labels)
 
     def encode(self, column: Column, where: str) -> Matrix:
-        """Return shape (n_items, n_features), float32; raise DataError for a column of numbers."""
+        """Return shape (n_items, n_features), float32; DataError for a column of numbers."""
         if not isinstance(column, LabelColumn):
             raise DataError(f"{where}: {self.name!r} must hold text, as in training. Received: numbers.")
-        place = {label: number for number, label in enumerate(self.labels)}
-        encoded = np.zeros((len(column.values), len(place)), np.float32)
+        position = {label: number for number, label in enumerate(self.labels)}
+        encoded = np.zeros((len(column.values), len(position)), np.float32)
         for row, labels in zip(encoded, column.values, strict=True):
-            row[[place[label] for label in labels if label in place]] = 1
+            row[[position[label] for label in labels if label in position]] = 1
         return encoded
 
 
@@ -106,27 +105,24 @@ ColumnEncoding: TypeAlias = NumericEncoding | LabelEncoding
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Encoding:
-    """How items become vectors: the encodings of all columns, side by side."""
+    """The concatenated encodings of all columns."""
 
     columns: tuple[ColumnEncoding, ...]
 
     @property
     def n_features(self) -> int:
-        """Numbers in a vector."""
+        """Size of a vector."""
         return sum(column.n_features for column in self.columns)
 
     @property
     def kinds(self) -> dict[str, str]:
-        """Kind of each column by its name: how the table of new items is to be read."""
+        """Kind of each column by its name, for reading tables of new items."""
         return {column.name: column.kind for column in self.columns}
 
     def encode(self, table: AttributeTable) -> Matrix:
         """Return the vectors of all items, shape (n_items, n_features), float32.
 
-        Raises
-        ------
-        DataError
-            When the table lacks a column, or one holds other things than in training.
+        Raises DataError when the table lacks a column, or one has another kind than in training.
         """
         missing = [name for name in self.kinds if name not in table.columns]
         if missing:
@@ -139,7 +135,7 @@ class Encoding:
         )
 
     def notes(self) -> tuple[str, ...]:
-        """Return what a reader of results must know, a sentence each without its full stop."""
+        """Return notes for reports, a sentence each without its full stop."""
         return tuple(
             f"attribute {column.name!r} has {len(column.labels) + column.n_rare} labels, of which the "
             f"{len(column.labels)} most frequent are used"
@@ -148,42 +144,38 @@ class Encoding:
         )
 
     def document(self) -> dict[str, Any]:
-        """Return the encoding as JSON values; float64 loses nothing by its decimals."""
+        """Return the encoding as JSON values, which keep float64 exactly."""
         return {"schema_version": ENCODING_VERSION, "columns": [_describe(column) for column in self.columns]}
 
 
 def fit_encoding(train: AttributeTable, max_categories: int) -> Encoding:
-    """Return an encoding of the columns of train tracks' attributes.
+    """Fit an encoding to the attributes of train tracks.
 
     Parameters
     ----------
     train
-        Of train tracks that have attributes, and of no others.
+        Attributes of train tracks only.
     max_categories
-        Labels of a column that get a place; of more the most frequent do, and of equals the first by alphabet.
+        Largest number of labels of a column: the most frequent, ties in alphabetical order.
 
     Raises
     ------
     DataError
-        When nothing varies among the train tracks.
+        When no attribute varies among the train tracks.
     """
     columns = tuple(_fit_column(name, column, max_categories) for name, column in train.columns.items())
     encoding = Encoding(columns)
     if not np.ptp(encoding.encode(train), axis=0).any():
         raise DataError(
-            f"{train.where} says the same of all {len(train)} train tracks that it knows: there is nothing to "
-            "learn from."
+            f"{train.where} has the same values for all {len(train)} train tracks: there is nothing to learn."
         )
     return encoding
 
 
 def read_encoding(document: Any, where: str) -> Encoding:
-    """Return the encoding that `Encoding.document` made `document` of.
+    """Return the encoding of a document of `Encoding.document`.
 
-    Raises
-    ------
-    DataError
-        When it is of another version or not valid.
+    Raises DataError when it has another version or is invalid.
     """
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != ENCODING_VERSION:
@@ -199,8 +191,8 @@ def _fit_column(name: str, column: Column, max_categories: int) -> ColumnEncodin
         return _fit_numbers(name, column.values)
     counts = Counter(label for labels in column.values for label in labels)
     ranked = sorted(counts, key=lambda label: (-counts[label], label))
-    kept = tuple(sorted(ranked[:max_categories]))
-    return LabelEncoding(name, kept, column.kind, len(ranked) - len(kept))
+    used = tuple(sorted(ranked[:max_categories]))
+    return LabelEncoding(name, used, column.kind, len(ranked) - len(used))
 
 
 def _fit_numbers(name: str, values: npt.NDArray[Any]) -> NumericEncoding:
@@ -209,34 +201,26 @@ def _fit_numbers(name: str, values: npt.NDArray[Any]) -> NumericEncoding:
     mean = np.where(missing, 0, values).sum(axis=0, dtype=np.float64) / n
     variance = np.square(np.where(missing, 0, values - mean)).sum(axis=0, dtype=np.float64) / n
     same = np.where(missing, -np.inf, values).max(axis=0) == np.where(missing, np.inf, values).min(axis=0)
-    scale = np.where(same | missing.all(axis=0), 0, np.sqrt(variance))  # rounding of the mean is no variation
+    scale = np.where(same | missing.all(axis=0), 0, np.sqrt(variance))  # despite rounding of the mean
     some = missing.any(axis=0) & ~missing.all(axis=0)
     return NumericEncoding(name, mean, scale, tuple(np.flatnonzero(some).tolist()))
 
 
 def _describe(column: ColumnEncoding) -> dict[str, Any]:
+    described = {"name": column.name, "kind": column.kind}
     if isinstance(column, LabelEncoding):
-        labels = list(column.labels)
-        return {"name": column.name, "kind": column.kind, "n_rare": column.n_rare, "labels": labels}
-    return {
-        "name": column.name,
-        "kind": column.kind,
-        "mean": column.mean.tolist(),
-        "scale": column.scale.tolist(),
-        "indicators": list(column.indicators),
-    }
+        return {**described, "n_rare": column.n_rare, "labels": list(column.labels)}
+    numbers = {"mean": column.mean.tolist(), "scale": column.scale.tolist()}
+    return {**described, **numbers, "indicators": list(column.indicators)}
 
 
 def _from_description(column: Mapping[str, Any]) -> ColumnEncoding:
     name = str(column["name"])
     if column["kind"] != "numeric":
-        return LabelEncoding(name, _texts(column["labels"]), str(column["kind"]), int(column["n_rare"]))
+        labels = tuple(map(str, column["labels"]))
+        return LabelEncoding(name, labels, str(column["kind"]), int(column["n_rare"]))
     mean, scale = (np.array(column[part], np.float64) for part in ("mean", "scale"))
-    indicators = tuple(int(place) for place in column["indicators"])
-    if mean.ndim != 1 or mean.shape != scale.shape or any(not 0 <= place < len(mean) for place in indicators):
+    indicators = tuple(map(int, column["indicators"]))
+    if mean.ndim != 1 or mean.shape != scale.shape or any(not 0 <= i < len(mean) for i in indicators):
         raise ValueError(f"mean and scale of {name!r} have shapes {mean.shape} and {scale.shape}")
     return NumericEncoding(name, mean, scale, indicators)
-
-
-def _texts(values: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(str(value) for value in values)

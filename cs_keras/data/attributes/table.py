@@ -1,4 +1,4 @@
-"""What is known about items beside their sound: a table of attributes, and the same in the order of a dataset."""
+"""Attributes of items: the table of a file, and its rows in the order of a dataset."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from cs_keras.errors import DataError
 
 GENRES = "genres"
 DESCRIPTIONS = {"path", *TRACK_SCHEMA.names} - {GENRES, "duration_s"}
-"""Columns that say which track a row is of, and where it is kept: no attributes unless somebody says so."""
+"""Columns that identify a track or its file; attributes only if a user names them."""
 
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -23,16 +23,16 @@ Ids = npt.NDArray[np.str_]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AttributeTable:
-    """Attributes of items, as a file has them.
+    """Attributes of items, in the order of a file.
 
     Attributes
     ----------
     ids
-        Shape (n_items,), no two alike, none empty.
+        Distinct ids, shape (n_items,).
     columns
-        By name, in the order of the file, each of n_items.
+        Columns by name, in the order of the file.
     where
-        The file, for messages.
+        Name of the file, for messages.
     """
 
     ids: Ids
@@ -44,17 +44,17 @@ class AttributeTable:
 
     @property
     def is_empty(self) -> Flags:
-        """Which items have no value in any column, shape (n_items,)."""
+        """Flags of items without a value in any column, shape (n_items,)."""
         flags = [column.is_missing for column in self.columns.values()]
         return np.logical_and.reduce(flags) if flags else np.ones(len(self), np.bool_)
 
     def take(self, rows: Integers) -> "AttributeTable":
-        """Return the table of some items; see `NumericColumn.take` for -1."""
+        """Return the rows of some items; see `NumericColumn.take` for -1."""
         taken = {name: column.take(rows) for name, column in self.columns.items()}
         return AttributeTable(self.ids[rows], taken, self.where)
 
     def describe(self) -> str:
-        """Return which columns there are, by kind, in words."""
+        """Return the names of the columns by kind, as text."""
         names: dict[str, list[str]] = {}
         for name, column in self.columns.items():
             n = column.values.shape[1] if isinstance(column, NumericColumn) else 1
@@ -69,11 +69,11 @@ class Attributes:
     Attributes
     ----------
     table
-        Row i is of track i; where the file says nothing about it, all is missing.
+        Row i is that of track i, with missing values for tracks that are not in the file.
     has
-        Which tracks have at least one value, shape (n_tracks,).
+        Flags of tracks with at least one value, shape (n_tracks,).
     n_unknown
-        Items of the file that the dataset does not hold.
+        Number of items of the file that are not in the dataset.
     """
 
     table: AttributeTable
@@ -82,7 +82,7 @@ class Attributes:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over what the dataset's tracks have: names, kinds and values of the columns, in their order."""
+        """SHA-256 over the tracks' names, kinds and values of the columns, in their order."""
         state = hashlib.sha256(self.has.tobytes())
         for name, column in self.table.columns.items():
             content = column.content()
@@ -93,15 +93,10 @@ class Attributes:
 def make_table(ids: Sequence[str], columns: Mapping[str, Column], where: str) -> AttributeTable:
     """Return a table of attributes.
 
-    Raises
-    ------
-    DataError
-        When an id occurs twice or is empty, or there are no items or no columns.
+    Raises DataError when an id occurs twice or is empty, or there are no items or columns.
     """
     if not columns:
-        raise DataError(
-            f"{where} holds no attributes: expected at least one column beside those of ids and names."
-        )
+        raise DataError(f"{where} holds no attributes: expected at least one column besides ids and names.")
     if not len(ids):
         raise DataError(f"{where} holds no items: it has columns but no rows.")
     check_ids(ids, where)
@@ -111,10 +106,7 @@ def make_table(ids: Sequence[str], columns: Mapping[str, Column], where: str) ->
 def align(table: AttributeTable, track_ids: Ids, dataset: str) -> Attributes:
     """Return `table` in the order of `track_ids`, shape (n_tracks,).
 
-    Raises
-    ------
-    DataError
-        When they have nothing in common; `dataset` is what the message calls where the tracks are from.
+    Raises DataError when they have no id in common; `dataset` names the source of the tracks in the message.
     """
     row_of = {item_id: row for row, item_id in enumerate(table.ids.tolist())}
     rows = np.array([row_of.get(track_id, -1) for track_id in track_ids.tolist()], np.int64)

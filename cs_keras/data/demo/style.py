@@ -93,10 +93,7 @@ class Style:
     def from_vector(vector: npt.ArrayLike) -> "Style":
         """Return the style of a standardised vector, shape (n_dims,), clipped to -2 .. 2.
 
-        Raises
-        ------
-        ConfigError
-            If the vector has another shape or is not finite.
+        Raises ConfigError if the vector has another shape or is not finite.
         """
         names = Style.names()
         vector = np.asarray(vector, dtype=np.float64)

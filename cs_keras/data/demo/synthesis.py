@@ -1,5 +1,6 @@
 """Synthesis of a track from its style: chords, melody, bass and drums over a noise floor."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,15 +124,16 @@ def _render_chords(style: Style, score: Score, n_samples: int, sample_rate: int)
         np.clip(2 ** np.floor(np.log2(2 * style.decay_s / score.beat_s + 1)), 1, score.chord_beats)
     )
     duration_s = strike_beats * score.beat_s + RELEASE_S
-    chords: dict[int, Signal] = {}
+
+    @functools.cache
+    def chord(degree: int) -> Signal:
+        pitches = [score.pitch(degree + third) for third in (0, 2, 4)]
+        root, third, fifth = (synthesise_tone(style, pitch, duration_s, sample_rate) for pitch in pitches)
+        return root + third + fifth
+
     out = np.zeros(n_samples, np.float32)
     for beat in range(0, score.n_beats, strike_beats):
-        degree = int(score.degrees[beat])
-        if degree not in chords:
-            pitches = [score.pitch(degree + third) for third in (0, 2, 4)]
-            tones = [synthesise_tone(style, pitch, duration_s, sample_rate) for pitch in pitches]
-            chords[degree] = tones[0] + tones[1] + tones[2]
-        _add(out, chords[degree], beat * score.beat_s * sample_rate)
+        _add(out, chord(int(score.degrees[beat])), beat * score.beat_s * sample_rate)
     return out
 
 
@@ -143,18 +145,17 @@ def _render_melody(
     motif = np.cumsum(rng.integers(-2, 3, size=len(steps)))
     motif -= motif[0]  # each bar starts on the root of its chord
     duration_s = 1.2 * BEATS_PER_BAR * score.beat_s / len(steps)
-    tones: dict[int, Signal] = {}
+    vibrato = style.vibrato_cents
+    tone = functools.cache(
+        lambda pitch: synthesise_tone(style, pitch, duration_s, sample_rate, vibrato_cents=vibrato)
+    )
     out = np.zeros(n_samples, np.float32)
     for bar_step in range(0, score.n_beats * STEPS_PER_BEAT, STEPS_PER_BAR):
         is_played = rng.random(len(steps)) > REST_PROBABILITY
         for step, interval in zip(bar_step + steps[is_played], motif[is_played], strict=True):
             chord = score.degrees[min(step // STEPS_PER_BEAT, score.n_beats - 1)]
             pitch = score.pitch((chord + interval) % 7 + 7)  # folded into one octave
-            if pitch not in tones:
-                tones[pitch] = synthesise_tone(
-                    style, pitch, duration_s, sample_rate, vibrato_cents=style.vibrato_cents
-                )
-            _add(out, tones[pitch], step / STEPS_PER_BEAT * score.beat_s * sample_rate)
+            _add(out, tone(pitch), step / STEPS_PER_BEAT * score.beat_s * sample_rate)
     return out
 
 
@@ -165,14 +166,12 @@ def _render_bass(
     notes_per_beat = 2 if style.onsets_per_beat >= 2 else 1
     duration_s = score.beat_s / notes_per_beat
     fifths = rng.random(BEATS_PER_BAR * notes_per_beat) < 0.2
-    tones: dict[int, Signal] = {}
+    tone = functools.cache(lambda pitch: synthesise_tone(style, pitch, duration_s, sample_rate))
     out = np.zeros(n_samples, np.float32)
     for note in range(score.n_beats * notes_per_beat):
         degree = score.degrees[note // notes_per_beat] + (4 if fifths[note % len(fifths)] else 0)
         pitch = 31 + (score.pitch(degree) - 31) % 12
-        if pitch not in tones:
-            tones[pitch] = synthesise_tone(style, pitch, duration_s, sample_rate)
-        _add(out, tones[pitch], note * duration_s * sample_rate)
+        _add(out, tone(pitch), note * duration_s * sample_rate)
     return out
 
 

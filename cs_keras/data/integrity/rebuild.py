@@ -50,10 +50,7 @@ def rebuild_rows(
 def infer_info(rows: Sequence[Row], shards: Mapping[str, Shard]) -> DatasetInfo:
     """Infer ``dataset.json`` from the shards and the folds of `rows`.
 
-    Raises
-    ------
-    DataError
-        When no shard has audio settings, and there are tracks with audio.
+    Raises DataError when no shard has audio settings, and there are tracks with audio.
     """
     made = next((audio for audio in map(shard_audio, shards.values()) if audio), None)
     if made is None and rows and not any(row["shard"] for row in rows):
@@ -92,13 +89,7 @@ def infer_assignment(rows: Sequence[Row]) -> tuple[str, str]:
 
 
 def fold_of(shard: str) -> int:
-    """Return the fold in a shard's name in the dataset.
-
-    Raises
-    ------
-    DataError
-        When it has none.
-    """
+    """Return the fold in a shard's name in the dataset; DataError when it has none."""
     found = re.search(r"fold-0(\d)/", shard)
     if found is None:
         raise DataError(f"Shard {shard} has no fold in its name: expected a folder fold-00 to fold-09.")

@@ -1,1 +1,1 @@
-"""Patch files made elsewhere: their layouts, and reading them a block at a time."""
+"""Spectrogram patches in HDF5 files of other tools: layouts, and reading in blocks."""

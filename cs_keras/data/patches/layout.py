@@ -1,4 +1,4 @@
-"""Which arrays of a patch file are what, and which rows each track fills: found without reading a patch."""
+"""Find the arrays of a patch file and the rows of each track, without reading patches."""
 
 from typing import Any
 
@@ -15,24 +15,24 @@ INDEX_BLOCK = 1 << 20  # entries of an index read at a time
 
 
 def survey(url: str, audio: AudioConfig, expected: PatchFormat | None = None) -> PatchFile:
-    """Find the arrays of a patch file and read its index; no patch is read.
+    """Find the arrays of a patch file and read its index.
 
     Parameters
     ----------
     url
         A local path or any fsspec URL.
     audio
-        What the magnitudes were made with: gives the number of bins.
+        Settings of the magnitudes; they determine the number of bins.
     expected
-        Layout and names, where they are known.
+        Layout and names, if known.
 
     Raises
     ------
     StorageError
-        When the file cannot be read or is cut short.
+        When the file cannot be read or is truncated.
     DataError
-        When it holds no patches of ``audio.n_bins`` bins, several arrays that could be meant, no index, or an index
-        in which a track's rows are not consecutive.
+        When it has no patches of ``audio.n_bins`` bins, several candidate arrays, no index, or an index in which a
+        track's rows are not consecutive.
     """
     expected = expected or PatchFormat()
     with open_hdf5(url) as file, gc_paused():
@@ -46,7 +46,7 @@ def survey(url: str, audio: AudioConfig, expected: PatchFormat | None = None) ->
             raise StorageError(f"{url} cannot be read: {error}.") from error
         if patches.ndim == 2 and len(tracks) == len(patches):
             raise DataError(
-                f"{url}: every row of {patches.name!r} is another track's and holds one frame; expected "
+                f"{url}: every row of {patches.name!r} belongs to another track and has one frame; expected "
                 f"(rows, frames, {audio.n_bins}), or an index that repeats a track's id for each of its frames."
             )
         return PatchFile(url, patches.name, layout, patches.shape[1:], tracks)
@@ -77,15 +77,15 @@ def _find_patches(url: str, file: h5py.File, n_bins: int, expected: PatchFormat)
     )
 
 
-def _layouts(dataset: h5py.Dataset, n_bins: int, asked: str) -> list[str]:
-    """Return the layouts as which a dataset can be read."""
+def _layouts(dataset: h5py.Dataset, n_bins: int, wanted: str) -> list[str]:
+    """Return the layouts that a dataset can have."""
     if dataset.dtype.kind != "f" or dataset.ndim not in (2, 3) or 0 in dataset.shape:
         return []
     fits = {
         "thesis": dataset.ndim == 3 and dataset.shape[1] == n_bins,
         "index-features": dataset.shape[-1] == n_bins,
     }
-    return [layout for layout, can in fits.items() if can and asked in ("auto", layout)]
+    return [layout for layout, can in fits.items() if can and wanted in ("auto", layout)]
 
 
 def _find_index(url: str, file: h5py.File, patches: h5py.Dataset, expected: PatchFormat) -> h5py.Dataset:

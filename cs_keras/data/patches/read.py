@@ -1,6 +1,6 @@
-"""Magnitude patches in other people's HDF5 files, read as tracks, a bounded block of rows at a time.
+"""Read magnitude patches in HDF5 files of other tools as tracks, a bounded block of rows at a time.
 
-A file holds an array of rows and an index that gives each row its track. Rows of a track are consecutive. Layouts:
+A file has an array of rows and an index with the track of each row. Rows of a track are consecutive. Layouts:
 
 ``thesis``
     A row is a patch, frequency-major: (n_rows, n_bins, frames), as in Pohl (2019): (patches, 513, 256).
@@ -8,8 +8,8 @@ A file holds an array of rows and an index that gives each row its track. Rows o
     A row is a patch or a whole track, time-major: (n_rows, frames, n_bins); or one frame: (n_rows, n_bins).
     The array is named ``features``, the index ``index``.
 
-A track's last patch is filled up with zeros. Those frames are dropped; digital silence at the end of a recording
-cannot be told from them, and goes too.
+A track's last patch is padded with zeros. Those frames are dropped, together with digital silence at the end of a
+recording.
 """
 
 import contextlib
@@ -29,20 +29,20 @@ from cs_keras.errors import DataError, StorageError
 from cs_keras.storage.file_views import gc_paused
 
 BLOCK_BYTES = 1 << 25  # of rows read at a time
-CHUNK_CACHE_BYTES = 1 << 26  # a chunk that two tracks share is then decompressed once
-MAX_TRACK_S = 6 * 3600  # longer than any recording: a track is held in memory whole
+CHUNK_CACHE_BYTES = 1 << 26  # so that a chunk of two tracks is decompressed once
+MAX_TRACK_S = 6 * 3600  # because memory holds a whole track
 
 
 @dataclasses.dataclass(frozen=True)
 class PatchFormat:
-    """How patch files are laid out, and what their arrays are called where that cannot be seen.
+    """Layout of patch files, and names of their arrays.
 
     Attributes
     ----------
     layout
         ``thesis``, ``index-features``, or ``auto``: by the position of the axis of n_bins.
     patches_name, index_name
-        Paths of the two arrays inside the file; None: found by shape, dtype and the names ``features``, ``index``.
+        Paths of the two arrays in the file; None: found by shape, dtype and the names ``features``, ``index``.
     """
 
     layout: str = "auto"
@@ -55,7 +55,7 @@ class PatchFormat:
 
 @dataclasses.dataclass(frozen=True)
 class PatchTrack:
-    """Which rows of its file a track fills."""
+    """A track and its rows in a file."""
 
     track_id: str
     first_row: int
@@ -64,14 +64,14 @@ class PatchTrack:
 
 @dataclasses.dataclass(frozen=True)
 class PatchFile:
-    """What must be known of a patch file to read its tracks.
+    """Structure of a patch file.
 
     Attributes
     ----------
     url
         A local path or any fsspec URL.
     patches_name
-        Path of the array inside the file.
+        Path of the array in the file.
     layout
         ``thesis`` or ``index-features``.
     row_shape
@@ -99,26 +99,20 @@ class PatchFile:
         return sum(track.n_rows for track in self.tracks)
 
     def can_have(self, track: PatchTrack, n_frames: int) -> bool:
-        """Tell whether `n_frames` may be left of `track` when padding, at most one row, is dropped."""
+        """Return whether `track` can have `n_frames` after padding of at most one row is dropped."""
         padding = track.n_rows * self.frames_per_row - n_frames
         return 0 <= padding <= (self.frames_per_row if len(self.row_shape) == 2 else 0)
 
 
 @contextlib.contextmanager
 def open_url(url: str) -> Iterator[IO[bytes]]:
-    """Open a local path or any fsspec URL for reading bytes.
-
-    Raises
-    ------
-    StorageError
-        When it cannot be opened.
-    """
+    """Open a local path or any fsspec URL for reading bytes; StorageError when it cannot be opened."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(fsspec.open(url, "rb"))
         except FileNotFoundError as error:
             raise StorageError(f"There is no file {url}.") from error
-        except Exception as error:  # every file system has errors of its own
+        except Exception as error:  # each file system has its own errors
             raise StorageError(f"Cannot open {url}: {error}.") from error
         yield file
 
@@ -127,10 +121,7 @@ def open_url(url: str) -> Iterator[IO[bytes]]:
 def open_hdf5(url: str) -> Iterator[h5py.File]:
     """Open an HDF5 file, local or behind a URL, for reading parts of it.
 
-    Raises
-    ------
-    StorageError
-        When it cannot be opened, is not HDF5, or is cut short.
+    Raises StorageError when it cannot be opened, is not HDF5, or is truncated.
     """
     with open_url(url) as raw, contextlib.ExitStack() as stack:
         try:
@@ -151,11 +142,11 @@ def read_track(
     file
         The opened file of `source`.
     source, track
-        Where the track lies, as `cs_keras.data.patches.layout.survey` found.
+        Results of `cs_keras.data.patches.layout.survey`.
     audio
-        What the magnitudes were made with.
+        Settings of the magnitudes.
     dtype
-        Of the result: ``float16`` or ``float32``.
+        Dtype of the result: ``float16`` or ``float32``.
 
     Returns
     -------
@@ -202,7 +193,7 @@ def _read_blocks(file: h5py.File, source: PatchFile, track: PatchTrack) -> Itera
             with gc_paused():
                 rows = patches[first : min(first + step, end)]
         except Exception as error:  # HDF5's own, or those of the file system
-            if _is_damage(error):  # trying again would not help
+            if _is_damage(error):  # a retry would not help
                 raise DataError(f"Its patches are damaged: {error}.") from error
             raise StorageError(
                 f"{source.url}: the patches of track {track.track_id!r} cannot be read: {error}."
@@ -213,13 +204,13 @@ def _read_blocks(file: h5py.File, source: PatchFile, track: PatchTrack) -> Itera
 
 
 def _is_damage(error: Exception) -> bool:
-    """Tell HDF5's own "Can't synchronously read data" from what a file system raises, which h5py passes on."""
+    """Return whether an error is HDF5's own "Can't synchronously read data", not one of the file system."""
     return type(error) is OSError and str(error).startswith("Can't")
 
 
 def _check_magnitudes(frames: Frames, stored: np.dtype[Any]) -> None:
     if not np.isfinite(frames).all():
-        raise DataError("It holds magnitudes that are not finite numbers.")
+        raise DataError("It holds magnitudes that are not finite.")
     if frames.min() < 0:
         raise DataError("It holds negative magnitudes; expected linear ones, not decibels.")
     if frames.max() > np.finfo(stored).max:
@@ -229,6 +220,6 @@ def _check_magnitudes(frames: Frames, stored: np.dtype[Any]) -> None:
 
 
 def _count_padding(row: Frames) -> int:
-    """Return how many frames at the end of a row, shape (frames, n_bins), are all 0."""
-    sounding = np.flatnonzero(row.any(axis=1))
-    return len(row) - (int(sounding[-1]) + 1 if len(sounding) else 0)
+    """Return the number of frames of zeros at the end of a row, shape (frames, n_bins)."""
+    nonzero = np.flatnonzero(row.any(axis=1))
+    return len(row) - (int(nonzero[-1]) + 1 if len(nonzero) else 0)

@@ -36,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_same_bytes_whatever_the_workers(demo: Path, tmp_path: Path) -> None:
+def test_same_bytes_with_any_number_of_workers(demo: Path, tmp_path: Path) -> None:
     write_demo_source(tmp_path / "again", SMALL, n_workers=1)
     assert digests(tmp_path / "again") == digests(demo)
 

@@ -1,4 +1,4 @@
-"""Patches cut from known frames must give those frames back, whatever the layout, chunking or file system."""
+"""Patches cut from known frames must give those frames back, in every layout, chunking and file system."""
 
 import h5py
 import numpy as np
@@ -220,7 +220,7 @@ BAD_FILES = {
     "id not UTF-8": ({"x": PATCHES, "ids": [b"a", b"a", b"\xff", b"b"]}, "id of row 2 is not UTF-8 text"),
     "vectors": (
         {"features": np.ones((4, BINS), np.float32), "index": [1, 2, 3, 4]},
-        "every row of '/features' is another track's and holds one frame; expected .rows, frames, 9.",
+        "every row of '/features' belongs to another track and has one frame; expected .rows, frames, 9.",
     ),
 }
 
@@ -302,9 +302,9 @@ def test_damaged_patches_are_their_tracks_loss(tmp_path):
     path = tmp_path / "a.h5"
     write_thesis(path, TRACKS, STORAGE["compressed"])
     with h5py.File(path) as file:
-        place = file["patches"].id.get_chunk_info_by_coord((4, 0, 0))  # of the track in the middle
+        chunk = file["patches"].id.get_chunk_info_by_coord((4, 0, 0))  # of the track in the middle
     content = bytearray(path.read_bytes())
-    content[place.byte_offset : place.byte_offset + place.size] = bytes(place.size)
+    content[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
     path.write_bytes(content)
     source = survey(str(path), AUDIO)
     with open_hdf5(str(path)) as file:

@@ -1,4 +1,4 @@
-"""Apache Beam makes the same files as this process does, whatever befalls its workers."""
+"""Apache Beam makes the same files as this process, also after its workers fail."""
 
 import importlib.util
 import os
@@ -28,14 +28,14 @@ NOTES = [Note(name) for name in ("a", "b", "troubled", "c", "d", "e")]
 MARK = "CS_KERAS_TEST_OF_BEAM"
 
 
-class Listener(SilentProgress):
+class LogRecorder(SilentProgress):
     """Records what is reported to it."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.lines: list[str] = []
 
     def log(self, line: str) -> None:
-        self.said.append(line)
+        self.lines.append(line)
 
 
 @pytest.fixture
@@ -75,15 +75,15 @@ def test_what_is_made_is_not_made_again(folder: Path) -> None:
 
 
 def test_parts_of_a_killed_worker_are_made_by_another(folder: Path) -> None:
-    listener = Listener()
-    make_parts(NOTES, NoteMaker(folder, "killed"), FLAGS, "notes", listener)
+    recorder = LogRecorder()
+    make_parts(NOTES, NoteMaker(folder, "killed"), FLAGS, "notes", recorder)
     assert {name: len(by) for name, by in notes(folder).items()} == dict.fromkeys((n.name for n in NOTES), 1)
-    (line,) = listener.said
+    (line,) = recorder.lines
     assert "worker was lost" in line and "missing" in line
 
 
 @pytest.mark.slow
-def test_a_part_that_kills_every_worker_is_given_up(folder: Path) -> None:
+def test_a_part_that_kills_every_worker_fails(folder: Path) -> None:
     with pytest.raises(StorageError, match="A Beam worker was lost: .*exited"):
         make_parts(NOTES, NoteMaker(folder, "killed", always=True), FLAGS, "notes", SilentProgress())
     assert "troubled" not in notes(folder) and "a" in notes(folder)
@@ -109,7 +109,7 @@ def test_an_unforeseen_error_leaves_a_log(folder: Path) -> None:
         make_parts(NOTES, NoteMaker(folder, "defect"), FLAGS, "notes", SilentProgress())
     found = re.search(r"details: (.*)\)", str(caught.value))
     assert found
-    assert "in befall" in Path(found[1]).read_text()
+    assert "in fail" in Path(found[1]).read_text()
     Path(found[1]).unlink()
 
 
@@ -194,7 +194,7 @@ def test_ingest_by_beam_gives_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_ingest_outlives_a_killed_worker(
+def test_ingest_survives_a_killed_worker(
     demo: Path,
     ingested: dict[str, bytes],
     tmp_path: Path,

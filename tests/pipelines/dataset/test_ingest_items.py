@@ -159,9 +159,9 @@ def test_tracks_with_audio_of_a_mixed_dataset_are_used(tmp_path: Path) -> None:
     assert dataset.tracks.has_audio.tolist() == [True, False, True]
     assert dataset.read_track(2)[:, 0].tolist() == [100, 101, 102, 103, 104]
     dataset.verify()
-    with pytest.raises(AudioError, match="Track 'silent' of .*mixed has no sound"):
+    with pytest.raises(AudioError, match="Track 'silent' of .*mixed has no audio"):
         dataset.read_track(1)
-    with pytest.raises(AudioError, match="no sound of a track"):
+    with pytest.raises(AudioError, match="no audio of a track"):
         dataset.read_windows(Windows(np.array([0, 1]), np.array([0, 0])), 2)
 
 
