@@ -10,10 +10,11 @@ from benchmarks.comparison import Comparison, Line
 from benchmarks.settings import Settings
 from benchmarks.waiting import Waiting
 from cs_keras.progress import SilentProgress
+from cs_keras.run_files.study import Search
 from cs_keras.runs import read_json
 from tuning.plan import plan_search
 from tuning.search import WorkerPool, search
-from tuning.study import Search, Study, open_study
+from tuning.study import new_study, open_study
 
 TOPIC = "sweep"
 N_TRIALS = 12
@@ -36,7 +37,7 @@ def _search(folder: Path, n_workers: int) -> tuple[float, set[str]]:
     """Return the seconds of a whole search, including the start of its processes, and the points that it tried."""
     wish = Search("bot", max_trials=N_TRIALS)
     plan = plan_search(wish, {}, {}, ("training.learning_rate", "training.batch_size"))
-    study = Study(folder, wish, "dataset", "wmf", "", plan.base, plan.space, plan.points)
+    study = new_study(folder, wish, dataset="dataset", factors="wmf", data_digest="", **vars(plan))
     open_study(study)
     start = time.perf_counter()
     search(study, Waiting(TRIAL_S), 1, WorkerPool(n_workers), SilentProgress(), lambda progress: None)

@@ -50,7 +50,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         self._losses: dict[str, int] = {}
         self._retry_queue: list[str] = []
         super().__init__(
-            objective=keras_tuner.Objective(study.search.objective, study.search.goal.direction),
+            objective=keras_tuner.Objective(study.search.objective, study.goal.direction),
             seed=study.search.seed + 1,  # Keras Tuner takes 0 for no seed
             max_consecutive_failed_trials=None,  # the search continues after failed trials
             **settings,
@@ -238,7 +238,7 @@ class ListOracle(DurableOracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return the next point; status STOPPED after the last."""
-        names = list(self.study.points)
+        names = list(self.study.record.points)
         if len(self.trials) >= len(names):
             return {"status": TrialStatus.STOPPED, "values": None}
         return {"status": TrialStatus.RUNNING, "values": {POINT: names[len(self.trials)]}}
@@ -260,11 +260,11 @@ def make_oracle(study: Study, epochs: int) -> DurableOracle:
         When the state of an earlier search cannot be read.
     """
     search = study.search
-    space = to_space(study.space, {})
+    space = to_space(study.record.space, {})
     oracle: DurableOracle
     if search.tuner == "grid":
         points = HyperParameters()
-        points.Choice(POINT, list(study.points))
+        points.Choice(POINT, list(study.record.points))
         oracle = ListOracle(study, hyperparameters=points)
     elif search.tuner == "hyperband":
         oracle = HalvingOracle(study, max_epochs=epochs, factor=search.factor, hyperparameters=space)

@@ -7,10 +7,11 @@ from typing import Any
 
 from cs_keras import config
 from cs_keras.errors import ConfigError
+from cs_keras.evaluation.objective import parse_objective
+from cs_keras.run_files.study import Search
 from tuning.grid import every_point, read_grid, space_of
 from tuning.records import start_from
 from tuning.space import changes_at, flatten, make_space, nest, split_overrides
-from tuning.study import Search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,7 @@ def plan_search(
     ConfigError
         When a setting does not exist or cannot be searched, or nothing is left to search.
     """
+    parse_objective(search.objective)  # raises for unknown objectives
     searched, shared = split_overrides(sets)
     base = config.merge(nest(shared), fixes)
     baseline = start_from(search.model, base)

@@ -62,7 +62,7 @@ def measure_progress(study: Study, oracle: DurableOracle) -> SearchProgress:
 def _seconds_left(study: Study, n_ended: int, seconds: float) -> float | None:
     """Return the least time that a budget leaves, if trials to come take as long as those before."""
     search, estimates = study.search, []
-    n_trials = min((n for n in (search.max_trials, len(study.points)) if n), default=0)
+    n_trials = min((n for n in (search.max_trials, len(study.record.points)) if n), default=0)
     if n_trials and n_ended and search.tuner != "hyperband":
         estimates.append(seconds / n_ended * max(0, n_trials - n_ended))
     if search.max_time_s:

@@ -42,14 +42,14 @@ def note_start(study: Study, trial: str, after: str) -> None:
 def settings_of(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the nested settings, laid over the model's own, of a trial with these values."""
     if POINT in values:
-        return config.merge(study.base, study.points[values[POINT]])
+        return config.merge(study.record.base, study.record.points[values[POINT]])
     own = {name: value for name, value in values.items() if not name.startswith(HYPERBAND)}
-    return config.merge(study.base, changes_at(start_of(study), to_space(study.space, own)))
+    return config.merge(study.record.base, changes_at(start_of(study), to_space(study.record.space, own)))
 
 
 def start_of(study: Study) -> Baseline:
     """Return the settings that a search starts from: the model's own with those that all trials share."""
-    return start_from(study.search.model, study.base)
+    return start_from(study.search.model, study.record.base)
 
 
 def start_from(key: str, base: Mapping[str, Any]) -> Baseline:
@@ -102,9 +102,9 @@ def make_record(
 
 def _parameters(study: Study, plan: TrialPlan) -> dict[str, Any]:
     if POINT in plan.values:
-        point = {name: encoded(v) for name, v in flatten(study.points[plan.values[POINT]])}
-        return parameters_of(to_space(study.space, {}), point)
-    return parameters_of(to_space(study.space, {}), plan.values)
+        point = {name: encoded(v) for name, v in flatten(study.record.points[plan.values[POINT]])}
+        return parameters_of(to_space(study.record.space, {}), point)
+    return parameters_of(to_space(study.record.space, {}), plan.values)
 
 
 def _interruptions(study: Study, trial: str) -> tuple[str, ...]:

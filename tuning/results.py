@@ -26,7 +26,7 @@ def find_best(study: Study, trials: list[str]) -> TrialRecord | None:
     records = [record for record in map(study.read_trial, trials) if record and record.status == "completed"]
     longest = max(map(_epochs, records), default=0)
     final = [record for record in records if _epochs(record) == longest]
-    sign = -1 if study.search.goal.direction == "max" else 1
+    sign = -1 if study.goal.direction == "max" else 1
     return min(final, key=lambda record: (sign * (record.score or 0), record.trial), default=None)
 
 

@@ -12,6 +12,7 @@ from cs_keras import config
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.progress import Progress
 from cs_keras.run_files.names import STUDY_FILE
+from cs_keras.run_files.study import Search
 from cs_keras.storage.location import Location, is_file
 from cs_keras.training.executions import Execution
 from tuning.grid import find_grid
@@ -19,7 +20,7 @@ from tuning.plan import plan_search
 from tuning.progress import SearchProgress
 from tuning.records import start_of
 from tuning.search import WorkerPool, search
-from tuning.study import Search, Study, needs_search, open_study, read_study
+from tuning.study import Study, needs_search, new_study, open_study, read_study
 from tuning.worker import WorkerConfig, work
 
 TABLES = ("search", "set", "fix")  # of a settings file
@@ -63,7 +64,7 @@ class SweepConfig:
     Attributes
     ----------
     search
-        Fields of `tuning.study.Search` by name, those that are given.
+        Fields of `cs_keras.run_files.study.Search` by name, those that are given.
     sets, fixes
         ``NAME=VALUES`` to search, and ``NAME=VALUE`` that all trials share.
     only
@@ -146,16 +147,14 @@ def describe_study(
     if EXTRA_FACTORS in plan.searched:
         raise ConfigError(f"{EXTRA_FACTORS} belong to the data and cannot be searched: name them by --fix.")
     bound = trainer.check(model, plan.base, wanted.objective)
-    study = Study(
+    study = new_study(
         folder,
         wanted,
-        bound.dataset,
-        str(bound.factors_name),
-        str(bound.data_digest),
-        plan.base,
-        plan.space,
-        plan.points,
-        bound.attribute_options,
+        dataset=bound.dataset,
+        factors=str(bound.factors_name),
+        data_digest=str(bound.data_digest),
+        attributes={name: list(values) for name, values in bound.attribute_options.items()},
+        **vars(plan),
     )
     return study, bound
 
@@ -195,7 +194,7 @@ def join_sweep(
             raise StorageError(f"No chief has begun a study in {folder} for {WAIT_S:.0f} seconds.")
         time.sleep(1.0)
     study = read_study(folder)
-    if study.attributes and not trainer.attribute_options:
+    if study.record.attributes and not trainer.attribute_options:
         raise ConfigError(f"The study in {folder} is on a table of attributes: name it by --features.")
     worker = WorkerConfig(name or f"{socket.gethostname()}-{os.getpid()}", chief, work_folder)
-    work(study, trainer.bind(study.factors, study.data_digest), worker)
+    work(study, trainer.bind(study.record.factors, study.record.data_digest), worker)

@@ -93,7 +93,7 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
     def __init__(self, study: Study, trainer: Trainer, worker: WorkerConfig) -> None:
         self._study, self._trainer, self._worker = study, trainer, worker
         with tempfile.TemporaryDirectory() as unused:  # Keras Tuner makes a folder in any case
-            objective = keras_tuner.Objective(study.search.objective, study.search.goal.direction)
+            objective = keras_tuner.Objective(study.search.objective, study.goal.direction)
             super().__init__(RandomSearchOracle(objective), directory=unused, project_name="worker")
         self.oracle.stub = _PatientStub(self.oracle.stub, study, worker.patience_s)
         self._requested = 0.0

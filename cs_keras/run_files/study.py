@@ -4,23 +4,75 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
+from cs_keras.config import check_choice, check_range
+from cs_keras.errors import ConfigError
 from cs_keras.run_files.names import OUTCOME_FILE, PLAN_FILE, STUDY_FILE, TRIAL_FILE
 from cs_keras.run_files.records import read_record, write_record
 from cs_keras.storage.location import Location, is_file
 
 VERSIONS = (1,)
+TUNERS = ("random", "hyperband", "bayesian", "grid")
+BUDGET = ("max_trials", "max_epochs", "max_time_s")  # may change when a study is resumed
 HYPERBAND = "tuner/"  # begins the names of the values that Hyperband adds to a trial's
 _NEEDED = {"completed": ("score", "executions"), "failed": ("reason", "cause")}
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyRecord:
-    """What is searched, on which data and by which tuner.
+@dataclass(frozen=True)
+class Search:
+    """The settings of a search.
 
     Attributes
     ----------
-    model, tuner, objective, max_trials, max_epochs, max_time_s, executions, seed, prune_after, factor
-        See `tuning.study.Search`.
+    model
+        Model key.
+    tuner
+        ``random``, ``hyperband``, ``bayesian``, or ``grid``: every combination, or every point of a grid file.
+    objective
+        ``val_loss``, ``val_overlap@K`` or ``val_ndcg@K``.
+    max_trials, max_epochs, max_time_s
+        Budgets: no trial is started after so many trials, epochs of all trials together, or seconds of searching; 0
+        for no limit.
+    executions
+        Trainings of each trial (Keras Tuner's ``executions_per_trial``), with seeds `seed`, ``seed + 1`` and so on;
+        their mean is its score.
+    seed
+        Seed of the search and of the trainings: trials differ in their settings alone.
+    prune_after
+        Epochs after which a trial that is no better than the mean predictor is pruned; 0 for never.
+    factor
+        Reduction factor of hyperband: one trial in so many is promoted, to as many times the epochs.
+    """
+
+    model: str
+    tuner: str = "random"
+    objective: str = "val_overlap@10"
+    max_trials: int = 20
+    max_epochs: int = 0
+    max_time_s: float = 0.0
+    executions: int = 1
+    seed: int = 0
+    prune_after: int = 3
+    factor: int = 3
+
+    def __post_init__(self) -> None:
+        check_choice("tuner", self.tuner, TUNERS)
+        for name in ("max_trials", "max_epochs", "max_time_s", "prune_after"):
+            check_range(name, getattr(self, name), 0)
+        check_range("executions", self.executions, 1)
+        check_range("seed", self.seed, 0, 2**32 - 1 - self.executions)
+        check_range("factor", self.factor, 2)
+        if self.tuner in ("random", "bayesian") and not any(getattr(self, name) for name in BUDGET):
+            raise ConfigError(
+                f"A {self.tuner} search never ends by itself: limit trials, epochs or time. Received: no limit."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord(Search):
+    """The settings of a search, and the data and settings that it is on.
+
+    Attributes
+    ----------
     direction
         ``min`` or ``max`` of the objective.
     dataset, factors, data_digest
@@ -36,16 +88,6 @@ class StudyRecord:
     """
 
     schema_version: int = VERSIONS[-1]
-    model: str
-    tuner: str
-    objective: str
-    max_trials: int = 0
-    max_epochs: int = 0
-    max_time_s: float = 0.0
-    executions: int
-    seed: int
-    prune_after: int = 0
-    factor: int = 3
     direction: str
     dataset: str
     factors: str
@@ -56,8 +98,8 @@ class StudyRecord:
     attributes: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.direction not in ("min", "max"):
-            raise ValueError(f"direction must be min or max. Received: {self.direction!r}.")
+        super().__post_init__()
+        check_choice("direction", self.direction, ("min", "max"))
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from cs_keras.config import parse_overrides
+from cs_keras.run_files.study import Search
 from cs_keras.runs import read_json
 from cs_keras.storage.location import Location
 from tuning.plan import plan_search
-from tuning.study import Search, Study
+from tuning.study import Study, new_study
 
 UPSTREAM = r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning"  # in Keras Tuner
 MODEL = "bot"
@@ -27,7 +28,7 @@ def make_study(
     """Return a study of two settings, or of others."""
     search = Search(MODEL, **{"tuner": tuner, "max_trials": 6 if tuner != "hyperband" else 0, **wishes})
     plan = plan_search(search, sets, {}, only)
-    return Study(folder, search, "dataset", "wmf", "d" * 64, plan.base, plan.space, plan.points)
+    return new_study(folder, search, dataset="dataset", factors="wmf", data_digest="d" * 64, **vars(plan))
 
 
 def grid_study(folder: Location, *sets: str, **wishes: Any) -> Study:

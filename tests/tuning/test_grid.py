@@ -10,10 +10,10 @@ from cs_keras.config import parse_overrides
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.models import get_baseline
 from cs_keras.models.cnn import VARIANTS
+from cs_keras.run_files.study import Search
 from tuning.grid import find_grid, read_grid, space_of
 from tuning.plan import SearchPlan, plan_search
 from tuning.space import flatten
-from tuning.study import Search
 
 
 def grid(*sets: str, only: tuple[str, ...] = (), file: Path | None = None) -> SearchPlan:

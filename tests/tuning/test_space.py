@@ -11,6 +11,7 @@ from cs_keras import config
 from cs_keras.config import parse_overrides
 from cs_keras.errors import ConfigError
 from cs_keras.models import get_baseline
+from cs_keras.run_files.study import Search
 from tuning.plan import SearchPlan, plan_search
 from tuning.space import (
     changes_at,
@@ -22,7 +23,6 @@ from tuning.space import (
     split_overrides,
     to_space,
 )
-from tuning.study import Search
 
 
 def plan(

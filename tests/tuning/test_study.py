@@ -11,7 +11,7 @@ import pytest
 from cs_keras import config
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import get_baseline
-from cs_keras.run_files.study import read_plan, read_trial
+from cs_keras.run_files.study import Search, read_plan, read_trial
 from cs_keras.runs import read_json, write_json
 from pipelines.training.run_config import resolve
 from reports.study.reading import read_study as read_report
@@ -24,7 +24,7 @@ from tuning.progress import measure_progress
 from tuning.records import issue_plan, note_start, settings_of
 from tuning.results import find_best, is_logged, to_toml, write_best
 from tuning.search import WorkerPool, report_ended
-from tuning.study import DONE, Search, Study, needs_search, open_study, read_study
+from tuning.study import DONE, Study, needs_search, new_study, open_study, read_study
 
 pytestmark = pytest.mark.filterwarnings(UPSTREAM)
 
@@ -80,9 +80,9 @@ def test_another_study_in_the_folder_is_refused_by_what_differs(name: str, tmp_p
 def test_other_data_are_refused_and_another_path_to_the_same_is_not(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     open_study(study)
-    open_study(dataclasses.replace(study, dataset="elsewhere"))
+    open_study(dataclasses.replace(study, record=dataclasses.replace(study.record, dataset="elsewhere")))
     with pytest.raises(ConfigError, match="whose data_digest is 'ddd"):
-        open_study(dataclasses.replace(study, data_digest="e" * 64))
+        open_study(dataclasses.replace(study, record=dataclasses.replace(study.record, data_digest="e" * 64)))
 
 
 def test_a_budget_may_be_another_and_then_the_search_goes_on(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_folder_that_is_no_study_is_reported_in_one_sentence(
 )
 def test_a_search_that_cannot_be_is_refused(wish: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
-        Search("bot", **wish)
+        plan_search(Search("bot", **wish), {}, {})
     Search("bot", "hyperband", max_trials=0)  # ends by itself
 
 
@@ -228,7 +228,7 @@ def test_reports_read_what_a_search_leaves(tmp_path: Path) -> None:
 def thesis_study(folder: Path) -> Study:
     wish = Search("cnn", "grid", max_trials=0)
     plan = plan_search(wish, {}, {}, (), find_grid("thesis-cnn"))
-    return Study(folder, wish, "dataset", "wmf", "d" * 64, plan.base, plan.space, plan.points)
+    return new_study(folder, wish, dataset="dataset", factors="wmf", data_digest="d" * 64, **vars(plan))
 
 
 class Listener:

@@ -63,7 +63,7 @@ def test_a_folder_without_study_is_none(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"schema_version": 2}, "expected schema_version 1. Received: 2"),
-        ({"direction": "up"}, "direction must be min or max. Received: 'up'"),
+        ({"direction": "up"}, "direction must be one of min, max. Received: 'up'"),
         ({"model": 3}, "model must be text. Received: 3"),
         ({"space": {}}, "space must be a list"),
         ({"space": [{"class_name": "Choice"}]}, "space.0 must be a Choice, .* Received: {'class_name'"),
