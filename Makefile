@@ -1,5 +1,7 @@
 # make baselines   set up and run the main job on the built-in demo data
-# make test        set up and run the tests
+# make test        set up and run the tests, but for the slow ones
+# make quick       tests that train nothing, in about a minute: for every save
+# make test-slow   the slow tests: kills, networks that fail, whole runs of all models
 # make check       lint, types and import rules
 # make bench       measure speed, as ratios
 # make lock        resolve the versions in requirements.lock anew
@@ -9,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help baselines test check bench lock format clean
+.PHONY: help baselines test quick test-slow check bench lock format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -17,9 +19,19 @@ help:
 baselines: $(READY)
 	$(BIN)/cs-keras run-baselines
 
-# A test process for each core; the tests of one file stay together, since they share what they have made.
+# A test process for each core; the tests of one file stay together, since they share what they have made. Files run in
+# the order of the tree: by default those of few tests, which are the longest ones, would come last.
+# `make test ARGS=--durations=10` prints the ten slowest.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(PYTEST) -m "not slow"
+
+quick: $(READY)
+	$(PYTEST) -m "not slow and not medium"
+
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -14,6 +14,15 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # before TensorFlow is first imported,
 from tests.shared_folders import SharedFolders
 
 TrainDemo = Callable[..., Path]
+TESTS = Path(__file__).parent
+FOLDERS_THAT_TRAIN = ("cli", "models", "pipelines", "training")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out of `make quick` all tests of the folders in which models are built and trained."""
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] in FOLDERS_THAT_TRAIN:
+            item.add_marker(pytest.mark.medium)
 
 
 @pytest.fixture(scope="session")

@@ -131,6 +131,7 @@ def small(key, augment):
     return config.replace(get_baseline(key), narrow | {"model": {"dense": [8]} | own})
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("key", ["cnn", "cnn-freq", "lstm", "choi", "xception", "triplet", "dieleman"])
 def test_every_trained_family_has_it_and_saves_it(key, tmp_path):
     keras.utils.set_random_seed(0)

@@ -108,6 +108,17 @@ SMALL = {
 ONE_OF_EACH_FILE = {file_name: key for key, file_name in MODEL_FILES.items()}
 GROUPS = {"model", "training", "sequence", "front_end", "augment"}
 KEYS = pytest.mark.parametrize("key", MODEL_FILES)
+SLOW_KEYS = (
+    "xception",
+    "xception-finetune",
+    "lstm-18s",
+    "lstm-60s",
+    "lstm-best",
+    "cnn-freq",
+    "cnn-18s",
+    "cnn-deep-conv",
+)
+"""Models of families of which a faster one is trained in every run of the tests."""
 
 
 def small(key):
@@ -255,7 +266,9 @@ def test_it_works_in_mixed_precision(key):
     assert np.isfinite(model(inputs(key), training=True)).all()
 
 
-@KEYS
+@pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=pytest.mark.slow if key in SLOW_KEYS else ()) for key in MODEL_FILES]
+)
 def test_the_loss_falls_on_a_tiny_problem(key):
     baseline = small(key)
     model, x = build(baseline), inputs(key, 8)

@@ -119,6 +119,7 @@ def test_training_gives_the_same_numbers(bucket: UPath, tmp_path: Path, expected
     assert numbers(tmp_path) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [FAULTS, ("truncate",)], ids=["of all kinds", "every first answer cut"])
 def test_training_gives_the_same_numbers_through_a_bad_network(
     faults: tuple[str, ...], port: int, bucket: UPath, tmp_path: Path, expected: tuple[dict, dict]
@@ -129,6 +130,7 @@ def test_training_gives_the_same_numbers_through_a_bad_network(
     assert all(proxy.counts[fault] for fault in faults)
 
 
+@pytest.mark.slow
 def test_a_bad_network_and_a_cache(
     port: int, bucket: UPath, tmp_path: Path, expected: tuple[dict, dict]
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_bad_network_and_a_cache(
     assert proxy.n_media <= 4 * n_files  # headers and tables; no frames
 
 
+@pytest.mark.slow
 def test_a_small_cache_is_evicted_and_the_numbers_stay(
     bucket: UPath, tmp_path: Path, expected: tuple[dict, dict]
 ) -> None:
@@ -172,6 +175,7 @@ def test_killed_and_parallel_processes_share_a_cache(
     assert numbers(tmp_path / "one") == numbers(tmp_path / "two") == expected
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_busy_is_reported_in_one_sentence(
     port: int, bucket: UPath, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +186,7 @@ def test_a_server_that_stays_busy_is_reported_in_one_sentence(
     assert error.splitlines()[-1] == f"Error: {URL}/dataset.json: busy, 503 (8 attempts)."
 
 
+@pytest.mark.slow
 def test_frames_that_stay_wrong_are_reported_with_their_track(
     bucket: UPath, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +213,7 @@ def test_check_reads_a_bucket(bucket: UPath, capfd: pytest.CaptureFixture[str]) 
         write_bytes(bucket / name, content)
 
 
+@pytest.mark.slow
 def test_check_through_a_bad_network_finds_nothing_wrong(
     port: int, bucket: UPath, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,6 +245,7 @@ def test_a_removal_whose_answer_is_lost_is_a_removal(port: int, bucket: UPath) -
     assert "interactions.npz" not in list_files(bucket)
 
 
+@pytest.mark.slow
 def test_check_repairs_a_table_in_a_bucket(bucket: UPath) -> None:
     before = (bucket / "dataset.json").read_bytes()
     (bucket / "dataset.json").unlink()

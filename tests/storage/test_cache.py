@@ -113,6 +113,7 @@ def test_threads_read_while_files_are_closed_and_evicted(tmp_path, monkeypatch):
     assert used(tmp_path) <= 3.5 * MB
 
 
+@pytest.mark.medium
 def test_processes_share_a_cache(tmp_path):
     code = """
 import sys, numpy as np

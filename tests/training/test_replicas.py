@@ -18,7 +18,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two-devices")
     command = [sys.executable, "-m", "tests.training.two_devices", str(folder)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, done.stderr[-5000:]
     return json.loads((folder / "results.json").read_text())
 

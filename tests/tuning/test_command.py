@@ -132,6 +132,7 @@ def test_a_small_study_from_the_command_line_to_the_report(
         assert {name: settings[group][name] for name in best["settings"][group]} == best["settings"][group]
 
 
+@pytest.mark.slow
 def test_a_study_of_a_model_that_learns_from_attributes(
     demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

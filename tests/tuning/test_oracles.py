@@ -74,6 +74,7 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("tuner", ["random", "hyperband"])
 def test_a_kill_after_any_of_its_writes_changes_nothing(
     tuner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

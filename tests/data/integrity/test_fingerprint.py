@@ -76,6 +76,7 @@ TREATMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("treatment", TREATMENTS)
 def test_treated_copy_is_found(treatment: str, tracks: list[np.ndarray]) -> None:
     treat = TREATMENTS[treatment]

@@ -33,6 +33,7 @@ def clouds(n: int = 90, n_features: int = 6, distance: float = 1.5, seed: int = 
     return LabelledTracks(features * 10.0 ** np.linspace(-1, 2, n_features), labels, np.arange(n))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("head", ["linear", "rbf"])
 def test_accuracies_are_those_of_scikit_learn(head: str) -> None:
     examples = clouds()
@@ -65,6 +66,7 @@ def test_the_majority_is_that_of_the_other_folds() -> None:
     assert received.fold_accuracy.tolist() == [[2 / 5, 2 / 5]]
 
 
+@pytest.mark.medium
 def test_what_is_held_out_reaches_nothing() -> None:
     examples = clouds()
     folds = make_folds(examples, 3, 1, 0)
@@ -80,6 +82,7 @@ def test_what_is_held_out_reaches_nothing() -> None:
     assert np.array_equal(received.predicted[0, others], expected.predicted[0, others])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("head", ["linear", "rbf"])
 def test_shuffled_labels_are_predicted_no_better_than_by_the_majority(head: str) -> None:
     rng = np.random.default_rng(3)
@@ -93,6 +96,7 @@ def test_shuffled_labels_are_predicted_no_better_than_by_the_majority(head: str)
     assert abs(accuracy - 1 / 3) < 0.115
 
 
+@pytest.mark.medium
 def test_artists_are_not_recognised_for_their_labels() -> None:
     rng = np.random.default_rng(0)
     artists = np.repeat(np.arange(40), 4)

@@ -92,6 +92,7 @@ def test_permutations_do_not_depend_on_how_many_are_held_at_a_time(random, monke
             np.testing.assert_array_equal(permutations._null_counts(*pair, (3, 8), 20, seed=4), counts)
 
 
+@pytest.mark.medium
 def test_p_value_is_uniform_without_relation_and_smallest_with_identity(random):
     p_values = []
     for _ in range(200):

@@ -22,6 +22,7 @@ from tests.command_line import run
 from tests.pipelines.makers import KilledShardMaker, Note, NoteMaker
 from tests.pipelines.test_kill import kill_when
 
+pytestmark = pytest.mark.slow
 IN_PROCESSES = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 FLAGS = ["--runner=DirectRunner", *IN_PROCESSES]
 NOTES = [Note(name) for name in ("a", "b", "troubled", "c", "d", "e")]
@@ -82,7 +83,6 @@ def test_parts_of_a_killed_worker_are_made_by_another(folder: Path) -> None:
     assert "worker was lost" in line and "missing" in line
 
 
-@pytest.mark.slow
 def test_a_part_that_kills_every_worker_fails(folder: Path) -> None:
     with pytest.raises(StorageError, match="A Beam worker was lost: .*exited"):
         make_parts(NOTES, NoteMaker(folder, "killed", always=True), FLAGS, "notes", SilentProgress())
@@ -172,7 +172,6 @@ def ingested(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return contents(out)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [BY_BEAM, ["--runner=PortableRunner", "--", "--job_endpoint=embed", "--environment_type=LOOPBACK"]],
@@ -193,7 +192,6 @@ def test_ingest_by_beam_gives_the_same_bytes(
         assert not printed.err, "nothing of Beam's own notes reaches the user"
 
 
-@pytest.mark.slow
 def test_ingest_survives_a_killed_worker(
     demo: Path,
     ingested: dict[str, bytes],
@@ -208,7 +206,6 @@ def test_ingest_survives_a_killed_worker(
     assert contents(tmp_path / "out") == ingested
 
 
-@pytest.mark.slow
 def test_ingest_killed_with_beam_leaves_no_process_and_goes_on(
     demo: Path, ingested: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

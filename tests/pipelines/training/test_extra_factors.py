@@ -53,6 +53,7 @@ def test_the_other_targets_stand_after_ones_own(loss: str, dataset: Path) -> Non
     np.testing.assert_array_equal(both, np.hstack(alone))
 
 
+@pytest.mark.slow
 def test_they_are_learnt_and_cut_off(
     demo: Path, dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def test_a_file_in_the_way_is_named(make_run: MakeRun, tmp_path: Path) -> None:
         write_report(sections_of(make_run()), tmp_path / "out")
 
 
+@pytest.mark.medium
 def test_reports_need_no_tensorflow() -> None:
     program = (
         "import reports.tables.all_tables, reports.formats.terminal, reports.formats.files, sys; "
