@@ -96,5 +96,5 @@ def _report_runs(
     if PAGE in formats:
         from reports.html.build import build_pages
 
-        written += build_pages(collected, sections, runs, out / PAGE, dataset, inspect)
+        written += build_pages(collected, sections, out / PAGE, dataset, inspect)
     return Report(sections, collected.left_out, written)

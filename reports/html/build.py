@@ -9,7 +9,6 @@ from cs_keras.factors.store import load_factors
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location
 from reports.html.page import Source, write_page
-from reports.html.runs import folders_of, list_folders
 from reports.html.spaces import Space, Spaces
 from reports.html.summary import rank_runs
 from reports.runs.collect import Collected
@@ -21,17 +20,16 @@ Inspect = Callable[[Path, Location], str | None]
 def build_pages(
     collected: Collected,
     sections: tuple[Section, ...],
-    runs: Path,
     out: Path,
     dataset: Location | None,
     inspect: Inspect | None,
 ) -> list[Path]:
     """Write the pages of collected runs to `out`, and return the files; see `reports.report.build_report`."""
     if dataset is None:
-        return write_page(sections, Source(collected, runs, {}), out)
+        return write_page(sections, Source(collected, {}), out)
     spaces = open_spaces(dataset, collected)
-    reasons = inspect_best(dataset, collected, runs, spaces, inspect) if inspect else {}
-    return write_page(sections, Source(collected, runs, spaces, reasons), out)
+    reasons = inspect_best(dataset, collected, spaces, inspect) if inspect else {}
+    return write_page(sections, Source(collected, spaces, reasons), out)
 
 
 def open_spaces(dataset: Location, collected: Collected) -> Spaces:
@@ -56,7 +54,7 @@ def open_spaces(dataset: Location, collected: Collected) -> Spaces:
 
 
 def inspect_best(
-    dataset: Location, collected: Collected, runs: Path, spaces: Spaces, inspect: Inspect
+    dataset: Location, collected: Collected, spaces: Spaces, inspect: Inspect
 ) -> dict[Path, str]:
     """Inspect the best run of each group, or the best that has a network to inspect.
 
@@ -66,10 +64,9 @@ def inspect_best(
         Why a run was not inspected, by its folder. An error costs the page that part alone.
     """
     reasons: dict[Path, str] = {}
-    folders = list_folders(runs)
     for group in (one for one in collected.groups if one.data_digest in spaces):
         for run in rank_runs(group):
-            folder = folders_of(run, folders)[0]
+            folder = run.folders[0]
             try:
                 reason = inspect(folder, dataset)
             except CsKerasError as error:

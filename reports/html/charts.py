@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, Scal
 
 from reports.html.factors import UNSCALABLE, Matrix, evaluated_factors, factor_r2
 from reports.html.figures import COLOURS, INK, MARKERS, Picture, draw_picture, label
-from reports.html.runs import Epoch, Folders, Predictions, folders_of, read_history
+from reports.html.runs import Epoch, Predictions, read_history
 from reports.html.spaces import Space
 from reports.html.summary import Point, find_best_model, list_lengths, read_points
 from reports.runs.collect import Group
@@ -49,9 +49,9 @@ def overlap_pictures(group: Group, name: str) -> Iterator[Picture]:
             yield draw_picture(lengths, f"{name}-{kind}-lengths", caption)
 
 
-def losses_pictures(group: Group, folders: Folders, name: str) -> Iterator[Picture]:
+def losses_pictures(group: Group, name: str) -> Iterator[Picture]:
     """Yield the losses of the models by epoch, if any run recorded them."""
-    histories = {run.label: [read_history(path) for path in folders_of(run, folders)] for run in group.runs}
+    histories = {run.label: [read_history(folder) for folder in run.folders] for run in group.runs}
     losses = losses_figure(histories)
     if losses:
         yield draw_picture(

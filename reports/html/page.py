@@ -13,7 +13,7 @@ from reports.html.factors import factors_table, failures_table
 from reports.html.figures import draw_picture, page_style
 from reports.html.filters import describe_inspection
 from reports.html.map import make_map, map_figure, map_script
-from reports.html.runs import Folders, Predictions, folders_of, list_folders, read_predictions
+from reports.html.runs import Predictions, read_predictions
 from reports.html.spaces import Spaces
 from reports.html.summary import best_models, rank_runs
 from reports.html.templates import ENVIRONMENT
@@ -40,8 +40,6 @@ class Source:
     ----------
     collected : Collected
         Runs, as `reports.runs.collect.collect_runs` returns them.
-    runs : Path
-        Folder of the runs.
     spaces : mapping of str to Space
         Tracks and factors of datasets, by the digest of the data that runs name; may be empty.
     uninspected : mapping of Path to str
@@ -49,7 +47,6 @@ class Source:
     """
 
     collected: Collected
-    runs: Path
     spaces: Spaces
     uninspected: Mapping[Path, str] = field(default_factory=dict)
 
@@ -76,10 +73,9 @@ def write_page(sections: tuple[Section, ...], source: Source, out: Path) -> list
     StorageError, DataError
         When a file of a run cannot be read, or a file of the page cannot be written.
     """
-    folders = list_folders(source.runs)
     with page_style():
         groups = [
-            _describe_group(group, section, source, folders, f"g{number}")
+            _describe_group(group, section, source, f"g{number}")
             for number, (group, section) in enumerate(zip(source.collected.groups, sections, strict=True), 1)
         ]
     maps = [group["map"] for group in groups if group["map"]]
@@ -105,16 +101,14 @@ def read_asset(name: str) -> str:
     return (importlib.resources.files(package) / folder / name).read_text(encoding="utf-8")
 
 
-def _describe_group(
-    group: Group, section: Section, source: Source, folders: Folders, name: str
-) -> dict[str, Any]:
+def _describe_group(group: Group, section: Section, source: Source, name: str) -> dict[str, Any]:
     """Return a group of runs as the template needs it; `name` is its id on the page."""
     space = source.spaces.get(group.data_digest)
-    predicted = read_models(group, folders)
+    predicted = read_models(group)
     best = next(iter(predicted), None)
     track_map = make_map(best, predicted[best], space, group.evaluation_config.metric) if best else None
     tables = list(section.tables)
-    pictures = [*overlap_pictures(group, name), *losses_pictures(group, folders, name)]
+    pictures = [*overlap_pictures(group, name), *losses_pictures(group, name)]
     if space and best:
         failures = failures_table(
             predicted, space, min(group.evaluation_config.ks), group.evaluation_config.metric
@@ -129,7 +123,7 @@ def _describe_group(
         "tables": tables,
         "pictures": pictures,
         "map": track_map,
-        **_describe_best_inspection(group, source, folders, f"{name}-inside"),
+        **_describe_best_inspection(group, source, f"{name}-inside"),
     }
     if track_map:
         caption = f"Positions of {len(track_map):,} tracks as predicted by {track_map.model}."
@@ -137,17 +131,17 @@ def _describe_group(
     return described
 
 
-def read_models(group: Group, folders: Folders) -> dict[str, Predictions]:
+def read_models(group: Group) -> dict[str, Predictions]:
     """Read the saved predictions of each model's first seed, those of the best model first."""
-    read = {run.label: read_predictions(folders_of(run, folders)[0]) for run in rank_runs(group)}
+    read = {run.label: read_predictions(run.folders[0]) for run in rank_runs(group)}
     return {label: predictions for label, predictions in read.items() if predictions}
 
 
-def _describe_best_inspection(group: Group, source: Source, folders: Folders, name: str) -> dict[str, Any]:
+def _describe_best_inspection(group: Group, source: Source, name: str) -> dict[str, Any]:
     """Return the inspection of the best network that has one, and why better ones have none."""
     reasons: list[str] = []
     for run in rank_runs(group):
-        folder = folders_of(run, folders)[0]
+        folder = run.folders[0]
         if folder in source.uninspected:
             reasons.append(f"{run.label}: {source.uninspected[folder]}")
         elif inspection := read_inspection(folder):

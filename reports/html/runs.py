@@ -1,6 +1,5 @@
 """Files of a run that only pages show: losses by epoch, and predictions."""
 
-import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import CsKerasError, DataError, StorageError
-from cs_keras.run_files.evaluation import Evaluation, read_evaluation
 from cs_keras.run_files.names import METRICS_FILE, PREDICTIONS_FILE
 from cs_keras.run_files.records import to_record
 from cs_keras.runs import read_npz
-from reports.runs.collect import Run, find_runs
-
-Folders = tuple[tuple[Evaluation, Path], ...]  # evaluation and path of each run folder
 
 
 @dataclass(frozen=True)
@@ -41,20 +36,6 @@ class Predictions:
     track_ids: npt.NDArray[np.str_]
     factors: npt.NDArray[np.float32]
     scaled_factors: npt.NDArray[np.float32]
-
-
-def list_folders(runs: Path) -> Folders:
-    """Return the finished run folders that can be read; `collect_runs` reports the others."""
-    readable = []
-    for folder in find_runs(runs)[0]:
-        with contextlib.suppress(CsKerasError):
-            readable.append((read_evaluation(folder), folder))
-    return tuple(readable)
-
-
-def folders_of(run: Run, folders: Folders) -> list[Path]:
-    """Return the folder of each seed of a run; of identical copies the first."""
-    return [next(path for own, path in folders if own == evaluation) for evaluation in run.evaluations]
 
 
 def read_history(folder: Path) -> tuple[Epoch, ...]:

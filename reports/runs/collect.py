@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cs_keras.errors import CsKerasError, DataError, StorageError
@@ -27,12 +27,15 @@ class Run:
         Results of each seed, and those of each query; None for runs of early releases.
     settings
         Settings that the seeds share, as text by dotted path.
+    folders
+        Run folder of each seed.
     """
 
     label: str
     evaluations: tuple[Evaluation, ...]
     queries: tuple[Queries | None, ...]
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str]
+    folders: tuple[Path, ...]
 
     @property
     def model(self) -> str:
@@ -246,10 +249,13 @@ def _variant_entries(
     settings = dict(seeds[0].settings.others)
     if len({evaluation.seed for _, evaluation in finished}) < len(finished):
         for one, evaluation in finished:
-            yield Run(f"{label} ({marks[one.folder]})", (evaluation,), (one.queries,), settings)
+            yield Run(
+                f"{label} ({marks[one.folder]})", (evaluation,), (one.queries,), settings, (one.folder,)
+            )
     elif finished:
         evaluations = tuple(evaluation for _, evaluation in finished)
-        yield Run(label, evaluations, tuple(one.queries for one, _ in finished), settings)
+        queries, folders = zip(*((one.queries, one.folder) for one, _ in finished), strict=True)
+        yield Run(label, evaluations, queries, settings, folders)
     for one in seeds:
         if isinstance(one.result, Failure):
             yield FailedRun(label, one.result.model, one.seeds, one.result.reason)

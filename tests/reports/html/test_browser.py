@@ -70,7 +70,7 @@ def page(runs: Path, make_run: MakeRun, tmp_path: Path) -> Path:
     for number, (model, noise) in enumerate((("bot", 2.0), (HOSTILE[0], 0.1), (HOSTILE[4], 1.0))):
         keep(make_run(f"2024-05-01-x-{number:010}", model=model, noise=noise), space)
     collected = collect_runs(runs)
-    source = Source(collected, runs, {DIGEST: space})
+    source = Source(collected, {DIGEST: space})
     return write_page(make_sections(collected), source, tmp_path / "page")[0]
 
 

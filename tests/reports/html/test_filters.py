@@ -136,7 +136,7 @@ def test_the_best_inspected_network_is_shown_and_why_better_ones_are_not(
     keep_inspection(second, space)
     keep_inspection(third, space, filters_layer=np.array("other_layer"))
     collected = collect_runs(runs)
-    source = Source(collected, runs, {DIGEST: space}, {best: "it has <no> filters"})
+    source = Source(collected, {DIGEST: space}, {best: "it has <no> filters"})
     text = write_page(make_sections(collected), source, tmp_path / "page")[0].read_text()
     assert "What activates cnn" in text and "other_layer" not in text
     assert "bot: it has &lt;no&gt; filters" in text

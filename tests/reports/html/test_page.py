@@ -25,7 +25,7 @@ def collected(runs: Path, make_run: MakeRun) -> Collected:
 
 
 def write(collected: Collected, runs: Path, out: Path, spaces: bool = True) -> str:
-    source = Source(collected, runs, {DIGEST: make_space()} if spaces else {})
+    source = Source(collected, {DIGEST: make_space()} if spaces else {})
     return write_page(make_sections(collected), source, out)[0].read_text()
 
 

@@ -119,9 +119,7 @@ def page(runs: Path, make_run: MakeRun, tmp_path: Path) -> Path:
         keep(run, space)
         keep_inspection(run, space)
     collected = collect_runs(runs)
-    return write_page(make_sections(collected), Source(collected, runs, {DIGEST: space}), tmp_path / "page")[
-        0
-    ]
+    return write_page(make_sections(collected), Source(collected, {DIGEST: space}), tmp_path / "page")[0]
 
 
 def test_on_paper_nothing_is_cut_off_and_no_screen_is_too_narrow(page: Path, tmp_path: Path) -> None:
