@@ -21,7 +21,6 @@ from pipelines.factors.fit import open_factors
 from pipelines.inference.trained_run import load_run_model, read_run
 
 COUNTS = (1, 2, 4, 8, 16)
-PROCEDURES = ("regression", "triplet")
 
 
 def mean_of_some(
@@ -44,9 +43,9 @@ def main() -> None:
     parser.add_argument("--factors")
     arguments = parser.parse_args()
     run, dataset = read_run(arguments.run), Dataset(arguments.dataset)
-    if run.procedure not in PROCEDURES:
+    if not run.procedure.can_augment or run.procedure.learns_from:
         raise SystemExit(
-            f"Expected a run that predicts factors from sequences. Received: a run of {run.procedure}."
+            f"Expected a run that predicts factors from sequences. Received: a run of {run.procedure.name}."
         )
     factors = open_factors(arguments.dataset, dataset.tracks, arguments.factors)
     rows = np.flatnonzero(dataset.tracks.in_split("test") & factors.has_factors)

@@ -178,11 +178,11 @@ def train(folder: Path) -> None:
     from cs_keras.models.cnn import VARIANTS, build
     from cs_keras.training.fit import fit
     from pipelines.factors.fit import open_factors
-    from pipelines.training.targets import make_task
+    from pipelines.training.targets import make_training_data
 
     baseline = VARIANTS["cnn-bn"]
     dataset = Dataset(folder)
-    task = make_task(dataset, open_factors(folder, dataset.tracks), 1.0)
+    task = make_training_data(dataset, open_factors(folder, dataset.tracks), 1.0)
     batches = TrainingBatches(dataset, task.train, task.targets, baseline.sequence, BATCH_SIZE, 0)
     batches.steps_per_epoch = min(batches.steps_per_epoch, TRAINED_STEPS)  # a whole epoch takes hours
     inputs, windows = prediction_batches(dataset, task.validation[:8], baseline.sequence, BATCH_SIZE)

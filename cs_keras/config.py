@@ -24,6 +24,10 @@ OMIT_IF_DEFAULT = {"later": True}
 """Metadata of a field added later: `to_dict` omits its default, so that older files stay equal."""
 
 
+BY_NAME = {"by_name": True}
+"""Metadata of a field whose value is written as its `name`, and is not a group of settings."""
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a frozen dataclass, with nested ones, as JSON values (tuples become lists)."""
     return typing.cast(dict[str, Any], json.loads(json.dumps(config, default=_written_fields)))
@@ -136,7 +140,7 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
 
 def _written_fields(config: Any) -> dict[str, Any]:
     return {
-        f.name: getattr(config, f.name)
+        f.name: getattr(config, f.name).name if "by_name" in f.metadata else getattr(config, f.name)
         for f in dataclasses.fields(config)
         if not ("later" in f.metadata and getattr(config, f.name) == f.default)
     }

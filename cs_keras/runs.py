@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
@@ -31,6 +32,9 @@ PARTIAL = ".partial"
 DONE = "DONE"
 LOCK = ".lock"
 TEMPORARY = ".tmp"
+# NumPy parses array headers as Python; on CPython 3.11, threads that parse at once raise SystemError, "AST
+# constructor recursion depth mismatch".
+NPZ_LOCK = threading.RLock()
 _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
@@ -134,7 +138,7 @@ def read_npz(path: Location, *names: str, optional: Sequence[str] = ()) -> dict[
         When the file cannot be read, is not whole, or lacks one of `names`.
     """
     try:
-        with _open_binary(path) as raw, np.load(raw, allow_pickle=False) as file:
+        with NPZ_LOCK, _open_binary(path) as raw, np.load(raw, allow_pickle=False) as file:
             missing = [name for name in names if name not in file]
             if missing:
                 raise StorageError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files)}.")

@@ -27,7 +27,7 @@ from pipelines.factors.interactions import open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import identity, resolve
-from pipelines.training.targets import make_task, open_extra_factors
+from pipelines.training.targets import make_training_data, open_extra_factors
 from pipelines.training.train import clean_up, train
 
 # Smaller datasets are verified whole before they are trained on; of others each frame when it is first read.
@@ -114,11 +114,11 @@ def run_baselines(
             with progress.task("verify", len(dataset)) as advance:
                 dataset.verify(advance)
             verified = True
-        task = make_task(dataset, factors, run.train_fraction, given, extra)
+        data = make_training_data(dataset, factors, run.train_fraction, given, extra)
         try:
             with locked(folder), _remembering_failure(run.key, folder):
                 write_signature(folder, dataset.info, factors.scaler)
-                train(run, task, factors, folder, progress)
+                train(run, data, factors, folder, progress)
                 progress.log(f"{run.key}: evaluating {len(reference.rows['test'])} test tracks")
                 evaluate(run.key, evaluator, dataset, factors, folder)
         except FAILURES as error:

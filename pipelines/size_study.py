@@ -32,7 +32,7 @@ from pipelines.factors.interactions import open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import RunConfig, identity, resolve
-from pipelines.training.targets import Task, make_task, open_extra_factors
+from pipelines.training.targets import TrainingData, make_training_data, open_extra_factors
 from pipelines.training.train import clean_up, train
 
 BY = ("random", "popularity")
@@ -123,17 +123,17 @@ def study_size(
     factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     is_small = _small(dataset, factors, config)
     extra = open_extra_factors(dataset, factors, run.training)
-    tasks = _tasks(make_task(dataset, factors, run.train_fraction, given, extra), is_small)
+    parts = _parts(make_training_data(dataset, factors, run.train_fraction, given, extra), is_small)
     settings = identity(run, attributes_digest(run, dataset.tracks, given), extra)
     begun = {"settings": settings, "small": digest(dataset.tracks.ids[is_small].tolist())}
     predicted = {}
     with locked(out):
-        _open(out, {**begun, "data_digest": tasks[LARGE].data_digest})
-        for size, task in tasks.items():
-            progress.log(f"{run.key}: the {size} set, {len(task.train)} train tracks")
-            predicted[size] = _train(run, task, factors, out / size, progress)
+        _open(out, {**begun, "data_digest": parts[LARGE].data_digest})
+        for size, data in parts.items():
+            progress.log(f"{run.key}: the {size} set, {len(data.train)} train tracks")
+            predicted[size] = _train(run, data, factors, out / size, progress)
     rows = {size: _test_rows(dataset.tracks, factors, is_small, size) for size in SIZES}
-    return _evaluate(run, tasks, rows, factors, predicted, config)
+    return _evaluate(run, parts, rows, factors, predicted, config)
 
 
 def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
@@ -170,17 +170,17 @@ def _popularity(dataset: Dataset, factors: Factors) -> npt.NDArray[np.int64]:
     return np.asarray(interactions.getnnz(axis=0), np.int64)
 
 
-def _tasks(task: Task, is_small: Flags) -> dict[str, Task]:
-    """Return the training tasks of both sets; early stopping uses validation tracks of the same set."""
-    parts = {name: getattr(task, name)[is_small[getattr(task, name)]] for name in ("train", "validation")}
+def _parts(data: TrainingData, is_small: Flags) -> dict[str, TrainingData]:
+    """Return the training parts of both sets; early stopping uses validation tracks of the same set."""
+    parts = {name: getattr(data, name)[is_small[getattr(data, name)]] for name in ("train", "validation")}
     for name, rows in parts.items():
         if not len(rows):
             raise DataError(f"The small set has no {name} track with interactions; make it larger.")
     # Codebooks and features are shared by this digest, and the small set needs its own.
     small = dataclasses.replace(
-        task, **parts, data_digest=digest([task.data_digest, np.flatnonzero(is_small).tolist()])
+        data, **parts, data_digest=digest([data.data_digest, np.flatnonzero(is_small).tolist()])
     )
-    return {SMALL: small, LARGE: task}
+    return {SMALL: small, LARGE: data}
 
 
 def _open(out: Path, begun: Mapping[str, Any]) -> None:
@@ -194,12 +194,12 @@ def _open(out: Path, begun: Mapping[str, Any]) -> None:
 
 
 def _train(
-    run: RunConfig, task: Task, factors: Factors, folder: Path, progress: Progress
+    run: RunConfig, data: TrainingData, factors: Factors, folder: Path, progress: Progress
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Train in `folder` unless that is done, and return predicted factors by track id."""
     folder.mkdir(exist_ok=True)
-    write_signature(folder, task.dataset.info, factors.scaler)
-    train(run, task, factors, folder, progress)
+    write_signature(folder, data.dataset.info, factors.scaler)
+    train(run, data, factors, folder, progress)
     clean_up(folder)
     stored = read_npz(folder / PREDICTIONS_FILE, "track_ids", "factors")
     return dict(zip(stored["track_ids"].tolist(), stored["factors"], strict=True))
@@ -217,7 +217,7 @@ def _test_rows(tracks: Tracks, factors: Factors, is_small: Flags, size: str) -> 
 
 def _evaluate(
     run: RunConfig,
-    tasks: Mapping[str, Task],
+    parts: Mapping[str, TrainingData],
     rows: Mapping[str, npt.NDArray[np.int64]],
     factors: Factors,
     predicted: Mapping[str, Mapping[str, npt.NDArray[np.float32]]],
@@ -238,7 +238,7 @@ def _evaluate(
     return SizeStudy(
         run.key,
         config.words,
-        {size: len(task.train) for size, task in tasks.items()},
+        {size: len(data.train) for size, data in parts.items()},
         {size: len(own) for size, own in rows.items()},
         results,
         gains,

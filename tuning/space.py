@@ -11,10 +11,8 @@ from keras_tuner.engine import hyperparameters as kinds
 from cs_keras import config
 from cs_keras.errors import ConfigError
 from cs_keras.models import get_baseline, model_module
-from cs_keras.models.spec import Baseline
+from cs_keras.models.spec import IDENTITY, Baseline
 from tuning.parameter import decoded, encoded, make_parameter, trial_values
-
-NO_SETTINGS = ("key", "procedure")  # identify a baseline
 
 
 def settings_at(key: str, hyperparameters: HyperParameters) -> Baseline:
@@ -198,7 +196,7 @@ def _check_values(baseline: Baseline, space: HyperParameters, names: Iterable[st
 
 def _value_at(baseline: Baseline, path: str) -> Any:
     """Return a setting by its path; raise ConfigError where there is none."""
-    settings = {name: value for name, value in config.to_dict(baseline).items() if name not in NO_SETTINGS}
+    settings = {name: value for name, value in config.to_dict(baseline).items() if name not in IDENTITY}
     level: Any = settings
     for name in path.split("."):
         if not isinstance(level, Mapping) or name not in level:

@@ -24,11 +24,13 @@ _WIDTH = 22  # of the longest key
 )
 @factors_renamed
 def command(params: bool, n_factors: int) -> None:
-    """List the models that run-baselines can train."""
-    from cs_keras.models import MODEL_FILES, get_baseline, model_module
+    """List the models that run-baselines can train: key, family and description."""
+    from cs_keras.models import REGISTRY, get_baseline, model_module
 
     if not params:
-        click.echo("\n".join(MODEL_FILES))
+        keys, families = max(map(len, REGISTRY)), max(len(entry.family) for entry in REGISTRY.values())
+        for key, entry in REGISTRY.items():
+            click.echo(f"{key:<{keys}}  {entry.family:<{families}}  {entry.summary}")
         return
     quiet_tensorflow()
     import keras
@@ -36,7 +38,7 @@ def command(params: bool, n_factors: int) -> None:
     from cs_keras.models.spec import architecture, required_audio, trainable_parameters
 
     click.echo(f"{'model':<{_WIDTH}}{'trainable':>12}{'thesis':>13}{'difference':>13}  reading of the thesis")
-    for key in MODEL_FILES:
+    for key in REGISTRY:
         keras.backend.clear_session()
         baseline = architecture(get_baseline(key))
         model = model_module(key).build(baseline, n_factors, required_audio(baseline))
@@ -49,7 +51,7 @@ def _row(key: str, n_trainable: int, n_factors: int) -> str:
     from cs_keras.models.thesis import N_FACTORS, THESIS
 
     start = f"{key:<{_WIDTH}}{n_trainable:>12,}"
-    if get_baseline(key).needs != "sound":
+    if not get_baseline(key).procedure.takes_audio:
         return f"{start}{'-':>13}{'-':>13}  for a usual number of inputs, which depends on the dataset"
     reported = THESIS.get(key)
     if reported is None or n_factors != N_FACTORS:

@@ -61,7 +61,6 @@ def command(
     flags = beam_flags(runner)
     check_suffix(out)
     quiet_tensorflow()
-    from cs_keras.models.spec import ANY
     from pipelines.inference.predict import predict_dataset, predict_recordings
     from pipelines.inference.predict_fusion import FeaturesFile, predict_fused, require_dataset
     from pipelines.inference.predict_items import choose_table, predict_items
@@ -69,7 +68,7 @@ def command(
     from pipelines.inference.trained_run import read_run
 
     console, trained = Console(), read_run(run)
-    takes_audio, is_fusion = trained.needs == "sound", trained.needs == ANY
+    takes_audio, is_fusion = trained.procedure.takes_audio, trained.procedure.is_fusion
     if features and not is_fusion:
         raise ConfigError(f"--features is for a fusion, and the model of {run} is none.")
     if id_column and is_fusion and not features:

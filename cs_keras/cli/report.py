@@ -52,10 +52,10 @@ def show_report(
     dataset: "Location | None" = None,
 ) -> None:
     """Build a report, print its tables, and list what was written; see `reports.report.build_report`."""
-    from cs_keras.models import MODEL_FILES
+    from cs_keras.models import REGISTRY
     from reports.report import build_report
 
-    report = build_report(folder, tuple(MODEL_FILES), out, formats, dataset, _inspect)
+    report = build_report(folder, tuple(REGISTRY), out, formats, dataset, _inspect)
     print_sections(report.sections)
     for reason in report.left_out:
         click.echo(f"Left out of the report: {reason}", err=True)
@@ -67,9 +67,10 @@ def show_report(
 def _inspect(folder: Path, dataset: "Location") -> str | None:
     """Inspect the network of a run; TensorFlow is loaded only where that has not been done before."""
     from cs_keras.data.dataset import Dataset
-    from cs_keras.run_files.inspection import is_inspected, why_not
+    from cs_keras.run_files.inspection import is_inspected
+    from pipelines.inference.inspection_obstacle import inspection_obstacle
 
-    reason = why_not(folder)
+    reason = inspection_obstacle(folder)
     if reason is not None:
         return reason
     opened = Dataset(dataset)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError, StorageError
-from cs_keras.runs import atomic_write
+from cs_keras.runs import NPZ_LOCK, atomic_write
 from cs_keras.storage.location import Location, read_bytes
 from cs_keras.storage.remote import BadResponseError
 
@@ -106,7 +106,7 @@ def _load(file: BinaryIO, path: Location) -> Arrays:
     if file.read(2) != b"PK":  # np.load would take anything else for a bare array or a pickle
         raise zipfile.BadZipFile("it does not begin like a zip archive")
     file.seek(0)
-    with np.load(file, allow_pickle=False) as archive:
+    with NPZ_LOCK, np.load(file, allow_pickle=False) as archive:
         arrays: Arrays = {}
         for name in archive.files:
             try:

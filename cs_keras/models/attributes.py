@@ -1,13 +1,13 @@
-"""Attributes of tracks to factors, without any sound: the attribute network of Nieto 2017, and its sceptics.
+"""Attributes of tracks to factors, without audio: the attribute network of Nieto 2017, and simpler models.
 
 ``attributes`` takes a table's attributes, encoded as one vector a track (`cs_keras.data.attributes.encoding`),
 through dense layers, trained as the source trained its own on about 400 expert attributes: cosine distance, Adam
-with Keras's default settings, half of each hidden layer dropped, batches of 256, early stopping. The source shows
-its layers as a picture without numbers; two of 1,024 are ours, as are ELU and what all baselines here share. Its
-network took 37 epochs; ours may take 200 and stops after 10 without a lower validation loss.
+with Keras's default settings, dropout 0.5, batches of 256, early stopping. The source shows its layers as a diagram
+without numbers; two of 1,024 are ours, as are ELU and the other choices common to all baselines here. Its network
+took 37 epochs; ours may take 200 and stops after 10 without a lower validation loss.
 
-``attributes-linear`` is a ridge regression from the same vectors. ``genre-label`` and ``genre-label-linear`` know
-the genres of the dataset's own track table and no more: what a table of attributes, or an ear, has to beat.
+``attributes-linear`` is a ridge regression from the same vectors. ``genre-label`` and ``genre-label-linear`` take
+only the genres of the dataset's own track table: a reference for models with more attributes or with audio.
 """
 
 import dataclasses
@@ -17,20 +17,21 @@ import keras
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
+from cs_keras.models.declaration import ATTRIBUTES, GENRES
 from cs_keras.models.regressors import RegressorConfig, regressor_head, regressor_space
 from cs_keras.models.spec import Baseline, TrainingConfig
 
-N_ATTRIBUTES = 400  # about as many as the source had: what `build` assumes, where no table says
+N_ATTRIBUTES = 400  # of the source: `build` assumes as many, before the table is known
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(RegressorConfig):
-    """Settings of the encoding, beside those of the regressor.
+    """Settings of encoding and regressor.
 
     Attributes
     ----------
     max_categories
-        Labels of a column that are told apart; of more, those that most train tracks have.
+        Maximum number of labels of a column; of more, the most frequent in train tracks are used.
     """
 
     dense: tuple[int, ...] = (1024, 1024)
@@ -54,33 +55,33 @@ _DENSE = Baseline(
         epochs=200,
         patience=10,
     ),
-    procedure="attributes",
+    procedure=ATTRIBUTES,
 )
 _LINEAR = Baseline(
-    "attributes-linear", Config(regressor="ridge"), TrainingConfig(batch_size=256), procedure="attributes"
+    "attributes-linear", Config(regressor="ridge"), TrainingConfig(batch_size=256), procedure=ATTRIBUTES
 )
 VARIANTS = {
     "attributes": _DENSE,
     "attributes-linear": _LINEAR,
-    "genre-label": dataclasses.replace(_DENSE, key="genre-label", procedure="genres"),
-    "genre-label-linear": dataclasses.replace(_LINEAR, key="genre-label-linear", procedure="genres"),
+    "genre-label": dataclasses.replace(_DENSE, key="genre-label", procedure=GENRES),
+    "genre-label-linear": dataclasses.replace(_LINEAR, key="genre-label-linear", procedure=GENRES),
 }
 
 
 def build_regressor(baseline: Baseline, n_factors: int, n_features: int) -> keras.Model:
-    """Return (batch, n_features) encoded attributes to (batch, n_factors) scaled factors: what is trained."""
+    """Build the regressor from encoded attributes, (batch, n_features), to scaled factors, (batch, n_factors)."""
     attributes = keras.Input((n_features,), name="attributes")
     return keras.Model(attributes, regressor_head(attributes, baseline.model, n_factors), name=baseline.key)
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the model for `N_ATTRIBUTES` encoded attributes; there is no sound, so `audio` does not matter."""
+    """Build the model for `N_ATTRIBUTES` encoded attributes; `audio` is not used."""
     return build_regressor(baseline, n_factors, N_ATTRIBUTES)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     model, training = regressor_space(hp, baseline)
     if model["regressor"] != "dense":
-        training = {"loss": "mse"}  # their own, whatever dense layers minimise
+        training = {"loss": "mse"}  # solved regressors minimise an error of their own
     return {"model": model, "training": training}

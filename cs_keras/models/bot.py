@@ -3,7 +3,7 @@
 MFCCs with first and second differences; a codebook of 4,000 centroids by mini-batch k-means (Sculley 2010) on
 train tracks; a track is the histogram of its frames' nearest centroids; dense layers map it to factors. The
 histograms are computed once, so the dense part trains for 50 epochs, as the thesis's other regressor on
-embeddings does. Other ways to count, to scale counts, and to map them to factors are settings.
+embeddings does. Settings offer other assignments, other scalings of histograms and other regressors.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from cs_keras.layers.bag_of_tones import BagOfTones, InverseDocumentFrequency, S
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 from cs_keras.layers.mfcc import mfcc
 from cs_keras.layers.waveform import audio_input
+from cs_keras.models.declaration import CODEBOOK
 from cs_keras.models.regressors import (
     RegressorConfig,
     draw_logarithmic,
@@ -30,38 +31,44 @@ from cs_keras.models.spec import Baseline, TrainingConfig
 
 ASSIGNMENTS = ("hard", "soft")
 SCALINGS = ("none", "log", "tfidf")
-COUNTING_SETTINGS = ("assignment", "n_nearest", "bandwidth", "scaling")  # no codebook depends on them
+COUNTING_SETTINGS = (
+    "assignment",
+    "n_nearest",
+    "bandwidth",
+    "scaling",
+)  # the codebook does not depend on them
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(RegressorConfig):
-    """Settings of codebook and histograms, beside those of the regressor.
+    """Settings of codebook, histograms and regressor.
 
     Attributes
     ----------
     n_mfcc
-        Coefficients of a frame.
+        MFCCs per frame.
     deltas
-        Differences over time beside them: 0, 1 or 2.
+        Order of the highest difference over time that is added: 0, 1 or 2.
     n_centroids
         Size of the codebook.
     batch_frames
         Frames in a mini-batch of k-means.
     max_passes
-        Passes over the train tracks after which k-means stops though centroids still move.
+        Maximum number of passes of k-means over the train tracks.
     tolerance, patience
-        K-means stops once centroids move less than `tolerance` on average for `patience` mini-batches running.
+        K-means stops once centroids move less than `tolerance` on average for `patience` successive mini-batches.
     assignment
-        ``hard``: a frame counts for its nearest centroid, as in the thesis; ``soft``: for several, one in sum.
+        ``hard``: a frame counts for its nearest centroid, as in the thesis; ``soft``: for several, with weights
+        that sum to one.
     n_nearest, bandwidth
-        Of ``soft``: how many, and the standard deviation of the Gaussian by which weights fall with the distance of
-        frame and centroid, in the unit of the coefficients (decibels).
+        Number of centroids of ``soft`` assignment, and the standard deviation of the Gaussian that weights them by
+        distance, in the unit of the coefficients (decibels).
     scaling
-        Of histograms: ``none``, as in the thesis; ``log``, ``ln(1 + x)``; or ``tfidf``, by which a centroid counts
-        the more, the fewer train tracks meet it.
+        Scaling of histograms: ``none``, as in the thesis; ``log``, ``ln(1 + x)``; or ``tfidf``, which weights
+        centroids by their inverse document frequency in train tracks.
     """
 
-    penalty: float = 1e5  # histograms of 4,000 centroids, most of them 0, have a variance of about 100
+    penalty: float = 1e5  # sparse histograms over 4,000 centroids have a variance of about 100
 
     n_mfcc: int = 13
     deltas: int = 2
@@ -91,14 +98,14 @@ class Config(RegressorConfig):
 
     @property
     def n_features(self) -> int:
-        """Numbers in a frame: coefficients and their differences."""
+        """Features per frame: coefficients and their differences."""
         return self.n_mfcc * (1 + self.deltas)
 
 
 _SETTINGS: dict[str, Any] = {
     "training": TrainingConfig(epochs=50),
-    "front_end": FrontEndConfig(order="mel_db"),  # cepstra are taken of decibel mel bands
-    "procedure": "codebook",
+    "front_end": FrontEndConfig(order="mel_db"),  # MFCCs are defined on decibel mel bands
+    "procedure": CODEBOOK,
 }
 VARIANTS = {
     "bot": Baseline("bot", Config(), **_SETTINGS),
@@ -108,16 +115,16 @@ VARIANTS = {
 
 
 def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
-    """Return (batch, frames, frame_size) sound to (batch, frames, n_features) MFCCs with differences."""
+    """Build the model from audio, (batch, frames, frame_size), to MFCCs, (batch, frames, n_features)."""
     config: Config = baseline.model
     check_range("model.n_mfcc", config.n_mfcc, 1, baseline.front_end.n_mels)
-    sound, magnitude = audio_input(None, audio)
+    inputs, magnitude = audio_input(None, audio)
     mel_db = mel_spectrogram(magnitude, baseline.front_end, audio)
-    return keras.Model(sound, mfcc(mel_db, config.n_mfcc, config.deltas), name=f"{baseline.key}_features")
+    return keras.Model(inputs, mfcc(mel_db, config.n_mfcc, config.deltas), name=f"{baseline.key}_features")
 
 
 def build_codebook(baseline: Baseline) -> keras.Model:
-    """Return (batch, frames, n_features) frames to (batch, n_centroids) histograms."""
+    """Build the model from MFCCs, (batch, frames, n_features), to histograms, (batch, n_centroids)."""
     config: Config = baseline.model
     frames = keras.Input((None, config.n_features), name="frame_features")
     size = (config.n_centroids, config.n_features)
@@ -129,7 +136,7 @@ def build_codebook(baseline: Baseline) -> keras.Model:
 
 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
-    """Return (batch, n_centroids) histograms to (batch, n_factors) scaled factors: what is trained or solved."""
+    """Build the regressor from histograms, (batch, n_centroids), to scaled factors, (batch, n_factors)."""
     config: Config = baseline.model
     x = histogram = keras.Input((config.n_centroids,), name="histogram")
     if config.scaling == "log":
@@ -140,7 +147,7 @@ def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
 
 
 def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
-    """Return the three models that `build` joins: of features, of histograms, and the regressor."""
+    """Build the three models that `build` joins: features, histograms and regressor."""
     return (
         build_features(baseline, audio),
         build_codebook(baseline),
@@ -149,18 +156,18 @@ def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tupl
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the whole model, from (batch, frames, frame_size) sound of any length to (batch, n_factors)."""
+    """Build the whole model."""
     return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
 
 
 def adapt(regressor: keras.Model, baseline: Baseline, histograms: Any) -> None:
-    """Give `regressor` what it must know of all train tracks' `histograms`, shape (n_tracks, n_centroids)."""
+    """Fit the tf-idf weights of `regressor`, if any, to train `histograms`, shape (n_tracks, n_centroids)."""
     if baseline.model.scaling == "tfidf":
         regressor.get_layer("idf").adapt(histograms)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     start = baseline.model
     options = {
         "n_mfcc": (13, 20, 30),
@@ -174,6 +181,6 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
         model |= draw(hp, "model", {"n_nearest": (2, 5, 10)}, start)
         model |= draw_logarithmic(hp, {"bandwidth": (1.0, 20.0)}, start)
     regressor, training = regressor_space(hp, baseline)
-    hp.Fixed("front_end.order", baseline.front_end.order)  # cepstra are taken of decibel mel bands
+    hp.Fixed("front_end.order", baseline.front_end.order)  # MFCCs are defined on decibel mel bands
     front_end = front_end_space(hp, baseline)
     return {"model": model | regressor, "training": training, "front_end": front_end}

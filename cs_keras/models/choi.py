@@ -1,14 +1,13 @@
 """The music tagger of Choi et al. 2017, adapted: sections 5.4 and 6.4 of the reference thesis (Pohl 2019).
 
 Decibel mel spectrogram at this project's own settings, normalised as one channel, then the tagger's five
-convolutions with their trained kernels and biases. Its batch norms are replaced by new ones that are trained. By
-the thesis's parameter count they are one fewer; here the first convolution goes without, since its input is
-normalised already, and what reaches the dense layers is: the fifth layer's trained kernels amplify twentyfold.
-Pools are smaller than the tagger's, to suit shorter input. The count fixes the positions that are left, 64 of 256
-x 128, not each pool.
+convolutions with their pretrained kernels and biases. New batch norms replace its own. The thesis's parameter count
+implies one fewer; here the first convolution has none, since its input is normalised already, whereas the input of
+the dense layers must be: the fifth layer's pretrained kernels amplify twentyfold. Pools are smaller than the
+tagger's, to suit shorter input. The count fixes the number of positions after them, 64 of 256 x 128, not each pool.
 
-At the thesis's rate for fine-tuning, 1e-8, the dense layers are as slow as the convolutions: Adam moves a weight
-by about the rate at each step.
+At the thesis's learning rate for fine-tuning, 1e-8, the dense layers barely move either: a step of Adam is about as
+large as the learning rate.
 """
 
 import dataclasses
@@ -21,13 +20,15 @@ from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.waveform import audio_input
+from cs_keras.models.blocks import dense_head, input_spectrogram
 from cs_keras.models.choi_weights import FILTERS, POOL_FRAMES, POOL_MELS, read_tagger
+from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, input_spectrogram
+from cs_keras.models.spec import Baseline, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Settings of the network.
 
     Attributes
@@ -36,13 +37,13 @@ class Config:
         Path of a file with the tagger's weights, of either generation (see `choi_weights`); ``none`` for random
         ones.
     frozen
-        Do not train the convolutions.
+        Whether the convolutions stay as they are.
     pool_frames, pool_mels
         Max-pooling after each of the five convolutions, over time and over mel bands.
     dense
-        Neurons of each hidden dense layer.
+        Units of each hidden dense layer.
     dropout
-        Share of each hidden dense layer's outputs dropped in training.
+        Dropout rate after each hidden dense layer.
     """
 
     weights: str | None = None
@@ -61,6 +62,15 @@ class Config:
             )
         for n in self.pool_frames + self.pool_mels + self.dense:
             check_range("model.pool_frames, model.pool_mels and model.dense", n, 1)
+
+    def notes(self, baseline: Baseline) -> tuple[str, ...]:
+        """Say that convolutions are random where they are."""
+        if self.weights is not None:
+            return ()
+        state = "are random and frozen" if self.frozen else "start from random weights"
+        return (
+            f"no pretrained tagger was given (models.{baseline.key}.model.weights): its convolutions {state}",
+        )
 
 
 _FINE = Config(frozen=False)
@@ -82,29 +92,9 @@ VARIANTS = {
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the network.
-
-    Parameters
-    ----------
-    baseline
-        One of `VARIANTS`, or a change of one.
-    n_factors
-        Outputs.
-    audio
-        What the dataset holds.
-
-    Returns
-    -------
-    keras.Model
-        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
-
-    Raises
-    ------
-    StorageError, DataError
-        When the weights cannot be read.
-    """
+    """Build the network."""
     config: Config = baseline.model
-    sound, magnitude = audio_input(baseline.sequence.frames, audio)
+    inputs, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.BatchNormalization(name="norm_input")(x)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
@@ -121,26 +111,15 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
         x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    model = keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    model = keras.Model(inputs, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
     if config.weights is not None:
         for number, block in enumerate(read_tagger(config.weights).blocks, 1):
             model.get_layer(f"conv_{number}").set_weights([block.kernel, block.bias])
     return model
 
 
-def notes(baseline: Baseline) -> tuple[str, ...]:
-    """Return what a reader of the results must know: whether the tagger is there at all."""
-    config: Config = baseline.model
-    if config.weights is not None:
-        return ()
-    state = "are random and stay so" if config.frozen else "start at random"
-    return (
-        f"no trained tagger was given (models.{baseline.key}.model.weights), so its convolutions {state}",
-    )
-
-
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     options = {"frozen": (False, True), "dense": DENSE, "dropout": DROPOUT}
     pools = tuple(zip(POOL_FRAMES, POOL_MELS, strict=True))  # the tagger's own
     model = draw_pools(hp, [pools], baseline.model) | draw(hp, "model", options, baseline.model)

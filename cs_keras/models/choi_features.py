@@ -1,13 +1,13 @@
 """The whole music tagger of Choi et al. 2017 as a feature extractor that is not trained, and a regressor on it.
 
-The features are those of the paper (arXiv 1703.09179, section 3): each of the five layers' 32 maps averaged over
-frequency and time, 160 numbers; see `choi_weights` for what the two published generations of weights do
-differently. The paper fed them to support vector machines, as ``model.regressor=svm`` does; dense layers are the
+The features are those of the paper (arXiv 1703.09179, section 3): the 32 maps of each of five layers, averaged over
+frequency and time, 160 numbers; `choi_weights` describes the differences between the two published generations of
+weights. The paper fed them to support vector machines, as ``model.regressor=svm`` does; dense layers are the
 default.
 
-The tagger was trained on 12 kHz, window 512, hop 256. A dataset ingested so gives it exactly what it knows
-(``model.own_audio=true`` insists on that). Any other dataset is adapted: the same 96 mel bands up to 6 kHz, from
-its own magnitudes; at the default 22,050 Hz, window 1024 and hop 512, bins are 21.5 Hz apart instead of 23.4, and
+The tagger was trained on audio at 12 kHz, window 512, hop 256. A dataset with these settings gives it exactly that
+(``model.own_audio=true`` refuses others). For any other dataset the same 96 mel bands up to 6 kHz are computed from
+its magnitudes; at the default 22,050 Hz, window 1024 and hop 512, bins are 21.5 Hz apart instead of 23.4, and
 frames 23.2 ms instead of 21.3.
 """
 
@@ -24,28 +24,38 @@ from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 from cs_keras.layers.waveform import audio_input
 from cs_keras.models import choi_weights
 from cs_keras.models.choi_weights import EPSILON, FILTERS, POOL_FRAMES, POOL_MELS, Block, read_tagger
+from cs_keras.models.declaration import FEATURES
 from cs_keras.models.regressors import RegressorConfig, join_stages, regressor_head, regressor_space
 from cs_keras.models.spec import Baseline, TrainingConfig
 
 N_FEATURES = 5 * FILTERS
-LEAST_VARIANCE = 1e-6  # is added to each feature's, so that one that hardly varies is not made the largest
+MIN_VARIANCE = 1e-6  # added to each variance, so that features that hardly vary are not amplified
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(RegressorConfig):
-    """Settings of the extractor, beside those of the regressor.
+    """Settings of the extractor and the regressor.
 
     Attributes
     ----------
     weights
         Path of a file with the tagger's weights, of either generation; ``none`` for random ones.
     own_audio
-        Refuse datasets that were not ingested with the tagger's own audio settings.
+        Whether to refuse datasets with other audio settings than the tagger's own.
     """
 
     dense: tuple[int, ...] = (1024, 1024, 512)
     weights: str | None = None
     own_audio: bool = False
+
+    def notes(self, baseline: Baseline) -> tuple[str, ...]:
+        """Say that features are those of random convolutions where they are."""
+        if self.weights is not None:
+            return ()
+        return (
+            f"no pretrained tagger was given (models.{baseline.key}.model.weights): its features are those of "
+            "random convolutions",
+        )
 
 
 _FEATURES = Baseline(
@@ -54,7 +64,7 @@ _FEATURES = Baseline(
     TrainingConfig(epochs=50),
     SequenceConfig(frames=choi_weights.FRAMES),
     FrontEndConfig(n_mels=choi_weights.N_MELS, f_max=choi_weights.F_MAX, order="mel_db"),
-    procedure="features",
+    procedure=FEATURES,
 )
 VARIANTS = {
     "choi-features": _FEATURES,
@@ -68,23 +78,16 @@ VARIANTS = {
 
 
 def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
-    """Return (batch, frames, frame_size) sound to (batch, 160) features, float32; nothing of it is trained.
+    """Build the frozen extractor from audio, (batch, frames, frame_size), to features, (batch, 160), float32.
 
-    A sequence's features do not depend on the rest of its batch.
-
-    Raises
-    ------
-    ConfigError
-        When the tagger's own audio settings are asked for and `audio` are others.
-    StorageError, DataError
-        When the weights cannot be read.
+    The features of a sequence do not depend on the rest of its batch.
     """
     config: Config = baseline.model
     if config.own_audio:
         check_audio(audio, baseline.key)
     tagger = read_tagger(config.weights) if config.weights is not None else None
     generation = tagger.generation if tagger else "keras2"
-    sound, magnitude = audio_input(baseline.sequence.frames, audio)
+    inputs, magnitude = audio_input(baseline.sequence.frames, audio)
     x = tagger_spectrogram(magnitude, baseline.front_end, audio)
     if generation == "keras2":
         x = keras.layers.GroupNormalization(
@@ -100,13 +103,13 @@ def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
         else:
             x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"norm_{number}")(x)
         x = maps = keras.layers.Activation("elu", name=f"elu_{number}")(x)
-        # Input shorter than the tagger's 29 s runs out of frames: then a pool takes what there is.
+        # Input shorter than the tagger's 29 s has too few frames for the last pools: these shrink.
         size = [min(p, n) for p, n in zip(pool, x.shape[1:3], strict=True)]
         x = keras.layers.MaxPooling2D(size, name=f"pool_{number}")(x)
         mean = keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"mean_{number}")
         means.append(mean(x if generation == "keras1" else maps))
     features = keras.layers.Concatenate(dtype="float32", name="features")(means)
-    model = keras.Model(sound, features, name=f"{baseline.key}_features")
+    model = keras.Model(inputs, features, name=f"{baseline.key}_features")
     for number, block in enumerate(tagger.blocks if tagger else (), 1):
         model.get_layer(f"conv_{number}").set_weights([block.kernel, block.bias])
         model.get_layer(f"norm_{number}").set_weights(_norm_weights(block))
@@ -115,14 +118,14 @@ def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
 
 
 def tagger_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) -> Any:
-    """Return decibels of mel bands of power below each sequence's loudest value.
+    """Compute decibels of mel bands of power, relative to the maximum of each sequence.
 
     Parameters
     ----------
     magnitude
         Keras tensor, shape (batch, frames, n_bins).
     config, audio
-        Bands and range, and what the magnitudes were made with.
+        Settings of bands and range, and of the magnitudes.
 
     Returns
     -------
@@ -134,42 +137,39 @@ def tagger_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfi
 
 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
-    """Return (batch, 160) features to (batch, n_factors) scaled factors: what is trained or solved.
+    """Build the regressor from features, (batch, 160), to scaled factors, (batch, n_factors).
 
-    Features of the tagger's five layers differ in size, so each is first brought to mean 0 and variance 1.
+    It first standardises each feature, since the scales of the tagger's five layers differ.
     """
     config: Config = baseline.model
     features = keras.Input((N_FEATURES,), name="features")
-    if config.regressor == "dense":
-        norm = keras.layers.BatchNormalization(name="norm_features")
-    else:
+    if config.is_solved:
         norm = keras.layers.BatchNormalization(
-            epsilon=LEAST_VARIANCE, center=False, scale=False, dtype="float32", name="norm_features"
+            epsilon=MIN_VARIANCE, center=False, scale=False, dtype="float32", name="norm_features"
         )
+    else:
+        norm = keras.layers.BatchNormalization(name="norm_features")
     return keras.Model(
         features, regressor_head(norm(features), config, n_factors), name=f"{baseline.key}_regressor"
     )
 
 
 def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
-    """Return the two models that `build` joins, extractor and regressor; see `build_features` for errors."""
+    """Build the two models that `build` joins, extractor and regressor."""
     return build_features(baseline, audio), build_regressor(baseline, n_factors)
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the whole model, from (batch, frames, frame_size) sound to (batch, n_factors).
-
-    See `build_features` for errors.
-    """
+    """Build the whole model."""
     return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
 
 
 def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
-    """Give `regressor` what it must know of all train sequences' `features`, shape (n, 160), before it is solved.
+    """Fit the standardisation of a solved `regressor` to the `features` of train sequences, shape (n, 160).
 
-    Dense layers need nothing: their batch norm learns means and variances while they are trained.
+    Of dense layers, batch norm learns means and variances during training.
     """
-    if baseline.model.regressor != "dense":
+    if baseline.model.is_solved:
         norm = regressor.get_layer("norm_features")
         norm.moving_mean.assign(np.mean(features, axis=0, dtype=np.float64))
         norm.moving_variance.assign(np.var(features, axis=0, dtype=np.float64))
@@ -192,20 +192,7 @@ def _norm_weights(block: Block) -> list[choi_weights.Array]:
     return [values for values in weights if values is not None]
 
 
-def notes(baseline: Baseline) -> tuple[str, ...]:
-    """Return what a reader of the results must know: whether the tagger is there at all."""
-    if baseline.model.weights is not None:
-        return ()
-    return (
-        f"no trained tagger was given (models.{baseline.key}.model.weights), so its features are those of random "
-        "convolutions",
-    )
-
-
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point.
-
-    The extractor stays as it is, and what it hears.
-    """
+    """Draw settings of the regressor from `hp`; extractor and input stay as they are."""
     model, training = regressor_space(hp, baseline)
     return {"model": model, "training": training}

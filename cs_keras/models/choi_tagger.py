@@ -1,4 +1,4 @@
-"""The music tagger of Choi et al. 2017 as it was published: what it hears in a recording, in fifty tags.
+"""The music tagger of Choi et al. 2017 as it was published: audio to probabilities of fifty tags.
 
 Only the second generation of its weights holds the layer that gives the tags; see `choi_weights`.
 """
@@ -27,7 +27,7 @@ TAGS = (
 
 
 def build_tagger(weights: Path) -> keras.Model:
-    """Return (batch, 1360, 257) magnitudes at `choi_weights.AUDIO` to (batch, 50) probabilities of `TAGS`.
+    """Build the tagger from magnitudes, (batch, 1360, 257), at `choi_weights.AUDIO`, to probabilities, (batch, 50).
 
     Raises
     ------
@@ -54,15 +54,15 @@ def build_tagger(weights: Path) -> keras.Model:
 
 
 def tag(tagger: keras.Model, magnitude: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the probability of each tag, shape (50,), the mean over clips of 29 s side by side.
+    """Predict the probability of each tag, shape (50,), as the mean over consecutive clips of 29 s.
 
     Parameters
     ----------
     tagger
-        Of `build_tagger`.
+        Model that `build_tagger` returned.
     magnitude
-        Of one recording, shape (n_frames, 257), at `choi_weights.AUDIO`; one shorter than a clip is followed by
-        silence.
+        Magnitudes of one recording at `choi_weights.AUDIO`, shape (n_frames, 257); if shorter than a clip, it is
+        padded with silence.
     """
     n_frames = np.array([len(magnitude)])
     windows = prediction_windows(np.zeros(1, np.int64), n_frames, SequenceConfig(FRAMES), AUDIO)

@@ -1,8 +1,8 @@
-"""The trained weights of the music tagger of Choi, Fazekas, Sandler & Cho 2017 (arXiv 1703.09179), from its files.
+"""The pretrained weights of the music tagger of Choi, Fazekas, Sandler & Cho 2017 (arXiv 1703.09179).
 
 Five blocks of [convolution 32 3x3, batch norm, ELU, max-pool] over a decibel mel spectrogram of 29 s: 12 kHz, Hann
 window 512, hop 256, 96 mel bands (Slaney's, as librosa's default) up to 6 kHz of the *power* spectrum, decibels
-below the clip's loudest value, 80 at most. Two generations were published:
+below the clip's maximum, 80 at most. Two generations were published:
 
 ``keras1`` (compact_cnn_weights_tensorflow.hdf5, Keras 1.2, January 2017): kernels stored as (out, in, mels,
 frames), already turned for a cross-correlation. Its batch norm ran in "mode 2", with the statistics of the batch
@@ -49,7 +49,7 @@ class Block:
     bias, gamma, beta
         Shape (32,).
     mean, variance
-        Moving statistics, shape (32,); None where a clip's own are meant.
+        Moving statistics, shape (32,); None for statistics of the clip itself.
     """
 
     kernel: Array
@@ -62,14 +62,14 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Tagger:
-    """Weights of the tagger's five blocks, and which generation they are of: ``keras1`` or ``keras2``."""
+    """Weights of the tagger's five blocks, and their generation: ``keras1`` or ``keras2``."""
 
     generation: str
     blocks: tuple[Block, ...]
 
 
 def read_tagger(path: str | Path) -> Tagger:
-    """Read either generation's file.
+    """Read the weights of either generation.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_tagger(path: str | Path) -> Tagger:
 
 
 def read_tag_layer(path: str | Path) -> tuple[Array, Array]:
-    """Read kernel, shape (32, 50), and bias, (50,), of the layer that gives the tags: of the second generation.
+    """Read kernel, shape (32, 50), and bias, (50,), of the output layer, which only the second generation has.
 
     Raises
     ------

@@ -14,35 +14,30 @@ from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.waveform import audio_input
+from cs_keras.models.blocks import TIME_POOLING, dense_head, input_spectrogram, pool_over_time
+from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
-from cs_keras.models.spec import (
-    TIME_POOLING,
-    Baseline,
-    TrainingConfig,
-    dense_head,
-    input_spectrogram,
-    pool_over_time,
-)
+from cs_keras.models.spec import Baseline, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Settings of the network.
 
     Attributes
     ----------
     filters
-        Kernels of every convolution.
+        Filters of every convolution.
     pool_frames, pool_mels
-        Max-pooling of each block, over time and over mel bands; their length is the number of blocks.
+        Max-pooling of each block, over time and over mel bands: one number per block.
     batch_norm
-        Normalise after each convolution.
+        Whether batch norm follows each convolution.
     dense
-        Neurons of each hidden dense layer.
+        Units of each hidden dense layer.
     time_pooling
-        See `cs_keras.models.spec.pool_over_time`.
+        See `cs_keras.models.blocks.pool_over_time`.
     dropout
-        Share of each hidden dense layer's outputs dropped in training.
+        Dropout rate after each hidden dense layer.
     """
 
     filters: int = 64
@@ -69,10 +64,10 @@ class Config:
 # 5 blocks to 16 x 4 (18 s) and 54 x 4 (60 s) positions: the counts of the thesis fix their number, not each pool.
 _LONG = Config(batch_norm=True, pool_frames=(2, 4, 2, 3, 1), pool_mels=(2, 2, 2, 2, 2), dense=(1024,))
 _SKIP = {"skip_start_s": 30.0, "skip_end_s": 30.0}
-# No structure was found that has the thesis's count. It needs some 65,000 inputs to the dense layer, four times
-# those of the other rows, so its further convolutions cannot have been pooled: 32 x 32 positions here.
+# No structure was found that has the thesis's parameter count. It implies about 65,000 inputs to the dense layer,
+# four times those of the other rows, so the last convolutions cannot have been pooled: 32 x 32 positions here.
 _DEEP = Config(batch_norm=True, pool_frames=(2, 4, 1, 1, 1), pool_mels=(2, 2, 1, 1, 1))
-_POOLS = (  # of a search: frames x mels of each block; none leaves the dense layers more than the thesis's own
+_POOLS = (  # searched: frames x mels of each block; none has more inputs to the dense layers than the thesis
     ((4, 4), (4, 4)),
     ((2, 2), (4, 2), (2, 2)),
     ((4, 2), (4, 4), (4, 4)),
@@ -107,24 +102,9 @@ VARIANTS = {
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the network.
-
-    Parameters
-    ----------
-    baseline
-        One of `VARIANTS`, or a change of one.
-    n_factors
-        Outputs.
-    audio
-        What the dataset holds.
-
-    Returns
-    -------
-    keras.Model
-        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
-    """
+    """Build the network."""
     config: Config = baseline.model
-    sound, magnitude = audio_input(baseline.sequence.frames, audio)
+    inputs, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
@@ -136,11 +116,11 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
     x = keras.layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name="steps")(x)
     x = pool_over_time(x, config.time_pooling)
-    return keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    return keras.Model(inputs, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     options = {
         "filters": (32, 64, 96, 128),
         "batch_norm": (False, True),

@@ -3,9 +3,9 @@
 Decibel mel spectrogram, then blocks of [1-D convolution, batch norm, ELU, max-pool], flattened into dense layers.
 After Pons, Lidy & Serra 2016, "Experimenting with musically motivated convolutional neural networks".
 
-The thesis's counts fix 32 kernels of length 4 and the dense layers; and they fix which axis is the channels. Its
+The thesis's parameter counts fix 32 kernels of length 4, the dense layers, and which axis holds the channels. Its
 row "slide in frequency domain" has 128 input channels, the mel bands, so that its kernels move along time; its
-row "slide in time domain" has 256, the frames. The keys follow the rows, so that figures stand beside those of
+row "slide in time domain" has 256, the frames. The keys follow the rows, for comparison with
 the same network.
 """
 
@@ -17,12 +17,14 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.layers.waveform import audio_input
+from cs_keras.models.blocks import dense_head, input_spectrogram
+from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
-from cs_keras.models.spec import Baseline, dense_head, input_spectrogram
+from cs_keras.models.spec import Baseline
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Settings of the network.
 
     Attributes
@@ -30,17 +32,17 @@ class Config:
     span
         The axis that kernels span whole: ``mels``, moving along time, or ``frames``, moving along frequency.
     filters
-        Kernels of every convolution.
+        Filters of every convolution.
     kernel
-        Their length, in frames or in mel bands.
+        Kernel length, in frames or in mel bands.
     pools
-        Max-pooling of each block, along the axis that kernels move on; their number is that of the blocks.
+        Max-pooling of each block, along the axis that kernels move on: one number per block.
     batch_norm
-        Normalise after each convolution.
+        Whether batch norm follows each convolution.
     dense
-        Neurons of each hidden dense layer.
+        Units of each hidden dense layer.
     dropout
-        Share of each hidden dense layer's outputs dropped in training.
+        Dropout rate after each hidden dense layer.
     """
 
     span: str = "mels"
@@ -68,25 +70,10 @@ VARIANTS = {
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the network.
-
-    Parameters
-    ----------
-    baseline
-        One of `VARIANTS`, or a change of one.
-    n_factors
-        Outputs.
-    audio
-        What the dataset holds.
-
-    Returns
-    -------
-    keras.Model
-        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
-    """
+    """Build the network."""
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
-    sound, magnitude = audio_input(frames, audio)
+    inputs, magnitude = audio_input(frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
     if config.span == "frames":
@@ -104,11 +91,11 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
         x = keras.layers.MaxPooling1D(pool, padding="same", name=f"pool_{number}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    return keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    return keras.Model(inputs, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     options = {
         "span": ("mels", "frames"),
         "filters": (16, 32, 64, 128),

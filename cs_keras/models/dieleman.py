@@ -4,18 +4,18 @@ Decibel mel spectrogram, then convolutions along time alone, 4 frames wide, max-
 one **global temporal pooling**, each filter's mean, maximum and L2 norm over time; then dense layers with dropout.
 
 The source names the frames (599), mel bands (128), the width, the pools, 256 filters in the first layer, 2 x 2048
-dense neurons and 40 factors. It leaves open, and here are: 256, 512 and 512 filters in the other layers, dropout of
-half of the dense outputs, edges that are padded so that sequences of any length fit, momentum 0.9, and a learning
-rate of 1e-3 that rises over a tenth of the steps: without the rise training starts worse, and at 1e-2 it diverges.
+dense units and 40 factors. Ours are 256, 512 and 512 filters in the other layers, dropout of 0.5 after dense
+layers, padding so that sequences of any length fit, momentum 0.9, and a learning rate of 1e-3 with a warm-up over a
+tenth of the steps: without warm-up training starts worse, and at 1e-2 it diverges.
 
 Its 599 frames are 30 s, of about 50 ms each. Ours last 23 ms: `dieleman` keeps the published shape, 13.9 s;
 `dieleman-30s` has the published duration, 1,292 frames; `dieleman-3s` the windows of van den Oord, Dieleman &
 Schrauwen 2013, whose predictions are averaged over a track. A track shorter than the sequence is padded with
-silence, which enters the statistics over time: take `dieleman-3s` where many are.
+silence, which enters the statistics over time: use `dieleman-3s` if many tracks are short.
 
-The source's targets have unit norm: ``training.loss = unit_mse`` with factors however scaled, or the default loss
-with factors of ``cs-keras factors --scaling unit_norm``, which a normalised output needs. Its variations are
-settings: maxout (Goodfellow et al. 2013), stochastic pooling, an L2-normalised output, bypass connections,
+The source's targets have unit norm: use ``training.loss = unit_mse``, or the default loss with factors of
+``cs-keras factors --scaling unit_norm``, which a normalised output needs. The source's variations are settings:
+maxout (Goodfellow et al. 2013), stochastic pooling, an L2-normalised output, bypass connections,
 ``augment.time_stretch``.
 """
 
@@ -32,16 +32,20 @@ from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.stochastic_pooling import StochasticPooling1D
 from cs_keras.layers.waveform import audio_input
+from cs_keras.models.blocks import input_spectrogram
+from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DROPOUT, choose, draw, shared_space
-from cs_keras.models.spec import OPTIMIZERS, Baseline, TrainingConfig, input_spectrogram
+from cs_keras.models.spec import OPTIMIZERS, Baseline, TrainingConfig
 
-STARTS = {"relu": "he_normal", "maxout": "lecun_normal"}  # which keep the squares' mean from layer to layer
+INITIALIZERS = {"relu": "he_normal", "maxout": "lecun_normal"}  # preserve the variance between layers
 POOLING = ("max", "stochastic")
-TINY = 1e-12  # under the root of an L2 norm, which has no slope at 0, where filters that never fire are
+TINY = (
+    1e-12  # under the root of an L2 norm, which has no gradient at 0, the output of filters that never fire
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Settings of the network.
 
     Attributes
@@ -49,23 +53,23 @@ class Config:
     filters
         Outputs of each convolution.
     kernel
-        Frames that each convolution spans.
+        Kernel length of each convolution, in frames.
     pools
-        Steps that are pooled into one after each convolution but the last.
+        Pool size after each convolution but the last.
     activation
-        Of convolutions and hidden dense layers: ``relu``; or ``maxout``, of each two linear outputs the larger one,
-        so that a layer has twice the parameters.
+        Activation of convolutions and hidden dense layers: ``relu``; or ``maxout``, the larger of each two linear
+        outputs, which doubles the parameters of a layer.
     pooling
-        ``max``; or ``stochastic``, see `cs_keras.layers.stochastic_pooling`, of ``relu`` alone, as it takes
-        activations for probabilities.
+        ``max``; or ``stochastic`` (see `cs_keras.layers.stochastic_pooling`), for ``relu`` only, as it reads
+        activations as probabilities.
     bypass
-        Lead the statistics over time of every convolution to the dense layers, not of the last one only.
+        Whether the dense layers take the statistics over time of every convolution, not of the last one only.
     dense
-        Neurons of each hidden dense layer.
+        Units of each hidden dense layer.
     dropout
-        Share of each hidden dense layer's outputs dropped in training.
+        Dropout rate after each hidden dense layer.
     normalize_output
-        Divide each output by its L2 norm, as targets have norm 1 that were scaled to ``unit_norm``.
+        Whether outputs are divided by their L2 norm, which suits targets with ``unit_norm`` scaling.
     """
 
     filters: tuple[int, ...] = (256, 256, 512, 512)
@@ -79,7 +83,7 @@ class Config:
     normalize_output: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("model.activation", self.activation, STARTS)
+        check_choice("model.activation", self.activation, INITIALIZERS)
         check_choice("model.pooling", self.pooling, POOLING)
         check_range("model.kernel", self.kernel, 1)
         check_range("model.dropout", self.dropout, 0, 0.95)
@@ -95,6 +99,12 @@ class Config:
                 "model.pooling = stochastic needs model.activation = relu, whose outputs are not negative. "
                 f"Received: {self.activation}."
             )
+
+    def notes(self, baseline: Baseline) -> tuple[str, ...]:
+        """Warn that normalised outputs cannot reach targets of other lengths."""
+        if not self.normalize_output or baseline.training.loss == "cosine":
+            return ()
+        return ("its outputs have length 1, which suits only factors with unit_norm scaling",)
 
 
 _TRAINING = TrainingConfig(optimizer="nesterov", learning_rate=1e-3, schedule="constant", warmup=0.1)
@@ -113,25 +123,10 @@ VARIANTS = {
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the network.
-
-    Parameters
-    ----------
-    baseline
-        One of `VARIANTS`, or a change of one.
-    n_factors
-        Outputs.
-    audio
-        What the dataset holds.
-
-    Returns
-    -------
-    keras.Model
-        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
-    """
+    """Build the network."""
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
-    sound, magnitude = audio_input(frames, audio)
+    inputs, magnitude = audio_input(frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
     convolved = []
@@ -140,24 +135,24 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
             _n_linear(filters, config),
             config.kernel,
             padding="same",
-            kernel_initializer=STARTS[config.activation],
+            kernel_initializer=INITIALIZERS[config.activation],
             name=f"conv_{number}",
         )
         convolved.append(_activate(convolution(x), config, f"{config.activation}_{number}"))
         x = _pool(convolved[-1], pool, config, f"pool_{number}")
-    heard = convolved if config.bypass else convolved[-1:]
-    pooled = [statistic for x in heard for statistic in _statistics(x)]
+    sources = convolved if config.bypass else convolved[-1:]
+    pooled = [statistic for x in sources for statistic in _statistics(x)]
     x = keras.layers.Concatenate(dtype="float32", name="pooled_over_time")(pooled)
-    return keras.Model(sound, _head(x, config, n_factors), name=baseline.key)
+    return keras.Model(inputs, _head(x, config, n_factors), name=baseline.key)
 
 
 def _n_linear(n: int, config: Config) -> int:
-    """Return how many linear outputs a layer of `n` outputs has."""
+    """Return the number of linear outputs of a layer of `n` outputs."""
     return 2 * n if config.activation == "maxout" else n
 
 
 def _activate(x: Any, config: Config, name: str) -> Any:
-    """Return `x`, or of each two of its channels the larger one."""
+    """Apply ReLU, or maxout over pairs of channels."""
     if config.activation == "relu":
         return keras.layers.Activation("relu", name=name)(x)
     pairs = keras.layers.Reshape((*x.shape[1:-1], x.shape[-1] // 2, 2), name=f"{name}_pairs")(x)
@@ -173,35 +168,32 @@ def _pool(x: Any, pool: int, config: Config, name: str) -> Any:
 
 
 def _statistics(x: Any) -> tuple[Any, Any, Any]:
-    """Return mean, maximum and L2 norm over time: (batch, steps, n) to (batch, n) each, float32.
+    """Compute mean, maximum and L2 norm over time: (batch, steps, n) to (batch, n) each.
 
-    Squares of activations do not fit into float16.
+    In float32, as squares of activations overflow float16.
     """
     x = ops.cast(x, "float32")
     return ops.mean(x, axis=1), ops.max(x, axis=1), ops.sqrt(ops.sum(ops.square(x), axis=1) + TINY)
 
 
 def _head(x: Any, config: Config, n_factors: int) -> Any:
-    """Return outputs, (batch, n) to (batch, n_factors), which start at zero unless they are normalised."""
+    """Add dense layers and outputs, (batch, n) to (batch, n_factors), which start at zero unless normalised."""
     for number, n in enumerate(config.dense, 1):
         dense = keras.layers.Dense(
-            _n_linear(n, config), kernel_initializer=STARTS[config.activation], name=f"dense_{number}"
+            _n_linear(n, config), kernel_initializer=INITIALIZERS[config.activation], name=f"dense_{number}"
         )
         x = _activate(dense(x), config, f"dense_{config.activation}_{number}")
         if config.dropout:
             x = keras.layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
-    start = "glorot_uniform" if config.normalize_output else "zeros"  # zero has no direction
-    x = keras.layers.Dense(n_factors, kernel_initializer=start, dtype="float32", name="factors")(x)
+    initializer = "glorot_uniform" if config.normalize_output else "zeros"  # zero has no direction
+    x = keras.layers.Dense(n_factors, kernel_initializer=initializer, dtype="float32", name="factors")(x)
     if not config.normalize_output:
         return x
     return keras.layers.UnitNormalization(dtype="float32", name="unit_norm")(x)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point.
-
-    Whether outputs are normalised depends on how targets are scaled, so it is not searched.
-    """
+    """Draw settings from `hp`, except `normalize_output`, which depends on the scaling of targets."""
     start = baseline.model
     options: dict[str, Iterable[Any]] = {
         "filters": [filters for filters in _FILTERS if len(filters) == len(start.filters)],
@@ -212,7 +204,7 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
         "dropout": DROPOUT,
     }
     model = draw(hp, "model", options, start)
-    model["activation"] = choose(hp, "model.activation", STARTS, start.activation)
+    model["activation"] = choose(hp, "model.activation", INITIALIZERS, start.activation)
     with hp.conditional_scope("model.activation", ["relu"]):
         model["pooling"] = choose(hp, "model.pooling", POOLING, start.pooling) or "max"
     changes = {"model": model, **shared_space(hp, baseline)}
@@ -221,10 +213,3 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
         changes["training"] |= draw(hp, "training", {"momentum": (0.8, 0.9, 0.95, 0.99)}, baseline.training)
     changes["augment"] |= draw(hp, "augment", {"time_stretch": (0.0, 0.05, 0.1, 0.2)}, baseline.augment)
     return changes
-
-
-def notes(baseline: Baseline) -> tuple[str, ...]:
-    """Return what a reader of the results must know of these settings."""
-    if not baseline.model.normalize_output or baseline.training.loss == "cosine":
-        return ()
-    return ("its outputs have length 1, as targets scaled to unit_norm have; longer ones it cannot reach",)

@@ -1,9 +1,9 @@
-"""Attributes estimated from sound, and from the estimates factors: Nieto 2017's machine-listened genome.
+"""Attributes estimated from audio, then factors from the estimates: Nieto 2017.
 
-A network that hears, the ear, is trained on the attributes of a table, encoded as one vector a track. What it
-estimates of a track, the mean over the track's sequences, takes the place of the attributes, of all tracks, also of
-those that the table knows: so the regressor, which is that of `cs_keras.models.attributes`, learns from what it
-will be given. The source reports a cosine distance of 0.22, against 0.15 of the experts' own attributes.
+An audio network, the estimator, is trained on the attributes of a table, encoded as one vector a track. Its
+estimate for a track, the mean over the track's sequences, replaces the attributes of all tracks, also of those in
+the table, so that the regressor of `cs_keras.models.attributes` is trained on the kind of input that it will be
+given. The source reports a cosine distance of 0.22, against 0.15 for the experts' own attributes.
 """
 
 import dataclasses
@@ -14,47 +14,48 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.models import attributes, check_key, get_baseline, model_module
+from cs_keras.models.declaration import ESTIMATED_ATTRIBUTES
 from cs_keras.models.regressors import OUTPUT, join_stages, regressor_head, regressor_space
 from cs_keras.models.spaces import augment_space, front_end_space, sequence_space
 from cs_keras.models.spec import Baseline, TrainingConfig
 
-ATTRIBUTES = "attributes"  # name of the ear's last layer
+ESTIMATES = "attributes"  # name of the estimator's output layer
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(attributes.Config):
-    """Settings of ear and encoding, beside those of the regressor.
+    """Settings of estimator, encoding and regressor.
 
     Attributes
     ----------
-    ear
-        Key of a model that maps sequences to factors: its network and training are taken, but that its loss is the
-        mean squared error of the encoded attributes. ``sequence``, ``front_end`` and ``augment`` are the ear's too
-        where they are not set.
+    estimator
+        Key of an end-to-end model, whose network and training settings the estimator has; its loss is the mean
+        squared error of encoded attributes. ``sequence``, ``front_end`` and ``augment`` default to those of this
+        model.
     branch_settings
-        By the key of the ear, settings where they are to be others than those of its own run:
+        By the key of the estimator, settings that differ from those of its own run:
         ``--set models.estimated-attributes.model.branch_settings.cnn-bn.training.epochs=10``.
     """
 
-    ear: str = "cnn-bn"
+    estimator: str = "cnn-bn"
     branch_settings: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_key(self.ear)
-        if get_baseline(self.ear).procedure != "regression":
+        check_key(self.estimator)
+        if not get_baseline(self.estimator).procedure.is_end_to_end:
             raise ConfigError(
-                "model.ear must be a model that maps sequences to factors in one go, such as cnn-bn. "
-                f"Received: {self.ear!r}."
+                "model.estimator must be a model that is trained end to end from sequences to factors, such as "
+                f"cnn-bn. Received: {self.estimator!r}."
             )
         for key in self.branch_settings:
-            if key != self.ear:
-                raise ConfigError(f"model.branch_settings must be of {self.ear}. Received: {key!r}.")
+            if key != self.estimator:
+                raise ConfigError(f"model.branch_settings must name {self.estimator}. Received: {key!r}.")
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """What is trained first."""
-        return (self.ear,)
+        """The key of the estimator, which is trained first."""
+        return (self.estimator,)
 
 
 VARIANTS = {
@@ -70,53 +71,48 @@ VARIANTS = {
             epochs=200,
             patience=10,
         ),
-        procedure="estimated_attributes",
+        procedure=ESTIMATED_ATTRIBUTES,
     )
 }
 
 
 def build_estimator(baseline: Baseline, n_features: int, audio: AudioConfig) -> keras.Model:
-    """Return (batch, frames, frame_size) sound to (batch, n_features) encoded attributes, float32.
+    """Build the estimator from audio, (batch, frames, frame_size), to encoded attributes, (batch, n_features).
 
-    Parameters
-    ----------
-    baseline
-        The ear's.
-    n_features, audio
-        Outputs, and what the dataset holds.
+    `baseline` is the estimator's, and `audio` the audio settings of the dataset.
     """
     body = model_module(baseline.key).build(baseline, n_features, audio)
-    estimates = keras.layers.Dense(n_features, dtype="float32", name=ATTRIBUTES)
-    return keras.Model(body.input, estimates(body.get_layer(OUTPUT).input), name=f"{baseline.key}_ear")
+    estimates = keras.layers.Dense(n_features, dtype="float32", name=ESTIMATES)
+    return keras.Model(body.input, estimates(body.get_layer(OUTPUT).input), name=f"{baseline.key}_estimator")
 
 
 def build_regressor(baseline: Baseline, n_factors: int, n_features: int) -> keras.Model:
-    """Return (batch, n_features) estimates to (batch, n_factors) scaled factors: what is trained after the ear."""
-    estimates = keras.Input((n_features,), name=ATTRIBUTES)
+    """Build the regressor from estimates, (batch, n_features), to scaled factors, (batch, n_factors)."""
+    estimates = keras.Input((n_features,), name=ESTIMATES)
     factors = regressor_head(estimates, baseline.model, n_factors)
     return keras.Model(estimates, factors, name=f"{baseline.key}_regressor")
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the whole model, for as many attributes as `cs_keras.models.attributes` assumes."""
-    ear = dataclasses.replace(
-        get_baseline(baseline.model.ear),
+    """Build the whole model for `cs_keras.models.attributes.N_ATTRIBUTES` attributes."""
+    estimator = dataclasses.replace(
+        get_baseline(baseline.model.estimator),
         sequence=baseline.sequence,
         front_end=baseline.front_end,
         augment=baseline.augment,
     )
     stages = (
-        build_estimator(ear, attributes.N_ATTRIBUTES, audio),
+        build_estimator(estimator, attributes.N_ATTRIBUTES, audio),
         build_regressor(baseline, n_factors, attributes.N_ATTRIBUTES),
     )
     return join_stages(baseline.key, *stages)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     model, training = regressor_space(hp, baseline)
     if model["regressor"] != "dense":
-        training = {"loss": "mse"}  # their own, whatever dense layers minimise
+        training = {"loss": "mse"}  # solved regressors minimise an error of their own
     spaces = {"sequence": sequence_space, "front_end": front_end_space, "augment": augment_space}
-    heard = {name: space(hp, baseline) for name, space in spaces.items()}
-    return {"model": model, "training": training, **heard}
+    audio = {name: space(hp, baseline) for name, space in spaces.items()}
+    return {"model": model, "training": training, **audio}

@@ -14,31 +14,26 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.layers.waveform import audio_input
+from cs_keras.models.blocks import TIME_POOLING, dense_head, input_spectrogram, pool_over_time
+from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
-from cs_keras.models.spec import (
-    TIME_POOLING,
-    Baseline,
-    TrainingConfig,
-    dense_head,
-    input_spectrogram,
-    pool_over_time,
-)
+from cs_keras.models.spec import Baseline, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Settings of the network.
 
     Attributes
     ----------
     units
-        Cells of each LSTM; their number is the number of blocks.
+        Units of each LSTM: one number per block.
     dense
-        Neurons of each hidden dense layer.
+        Units of each hidden dense layer.
     time_pooling
-        See `cs_keras.models.spec.pool_over_time`.
+        See `cs_keras.models.blocks.pool_over_time`.
     dropout
-        Share of each hidden dense layer's outputs dropped in training.
+        Dropout rate after each hidden dense layer.
     """
 
     units: tuple[int, ...] = (64, 64, 64)
@@ -72,25 +67,10 @@ VARIANTS = {
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the network.
-
-    Parameters
-    ----------
-    baseline
-        One of `VARIANTS`, or a change of one.
-    n_factors
-        Outputs.
-    audio
-        What the dataset holds.
-
-    Returns
-    -------
-    keras.Model
-        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
-    """
+    """Build the network."""
     config: Config = baseline.model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
-    sound, magnitude = audio_input(frames, audio)
+    inputs, magnitude = audio_input(frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.BatchNormalization(name="norm_input")(x)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
@@ -98,11 +78,11 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
     x = pool_over_time(x, config.time_pooling)
-    return keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    return keras.Model(inputs, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     options = {
         "units": ((64,), (64, 64), (128, 128), (32, 32, 32), (64, 64, 64), (128, 128, 128)),
         "dense": DENSE,

@@ -1,9 +1,9 @@
-"""Metric learning to rank on Bag of Tones: the strongest shallow rival of van den Oord et al. 2013, section 5.
+"""Metric learning to rank on Bag of Tones: the strongest shallow baseline of van den Oord et al. 2013, section 5.
 
-As McFee, Barrington and Lanckriet ("Learning Content Similarity for Music Recommendation", 2012) had it: square
-roots of the histograms, whose Euclidean distance is Hellinger's; their principal components; and a metric under
-which the nearest train tracks are those that listening puts nearest. Lists of similar tracks go by that metric. For
-lists of playlists a ridge regression leads from places under it to factors.
+After McFee, Barrington and Lanckriet ("Learning Content Similarity for Music Recommendation", 2012): square roots
+of the histograms, whose Euclidean distance is the Hellinger distance; their principal components; and a metric
+under which the nearest train tracks are those with the most similar factors. Lists of similar tracks use that
+metric. For lists of playlists a ridge regression leads from metric coordinates to factors.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import FrontEndConfig
 from cs_keras.models import bot
+from cs_keras.models.declaration import RANKING
 from cs_keras.models.regressors import OUTPUT, draw_logarithmic, join_stages
 from cs_keras.models.spaces import draw, front_end_space
 from cs_keras.models.spec import Baseline, TrainingConfig
@@ -32,13 +33,13 @@ class RankingConfig:
     Attributes
     ----------
     C
-        Weight of ranking errors beside the trace of W.
+        Weight of ranking errors relative to the trace of W.
     epochs, batch_size
-        Passes over the queries, and queries in a step.
+        Passes over the queries, and queries per step.
     step
-        Of the subgradient, relative to the largest norm that a step's can have; step t takes ``step / sqrt(t)``.
+        Step size relative to the largest possible norm of the subgradient; step t uses ``step / sqrt(t)``.
     max_others
-        Irrelevant tracks that a query is compared with, drawn anew each time.
+        Number of irrelevant tracks that a query is compared with, drawn anew each time.
     """
 
     C: float = 1e3
@@ -57,16 +58,16 @@ class RankingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config(bot.Config):
-    """Settings of the metric, beside those of codebook and histograms; the regressor is always ``ridge``.
+    """Settings of codebook, histograms and metric; the regressor is always ``ridge``.
 
     Attributes
     ----------
     n_components
-        Principal components kept; fewer where there are fewer train tracks.
+        Number of principal components; fewer where there are fewer train tracks.
     n_relevant
-        Nearest train tracks by their factors that are to come first.
+        Number of nearest train tracks, by factors, that count as relevant.
     ranking
-        Of the optimisation.
+        Settings of the optimisation.
     """
 
     regressor: str = "ridge"
@@ -85,44 +86,46 @@ class Config(bot.Config):
 
 VARIANTS = {
     "mlr": Baseline(
-        "mlr", Config(), TrainingConfig(), front_end=FrontEndConfig(order="mel_db"), procedure="ranking"
+        "mlr", Config(), TrainingConfig(), front_end=FrontEndConfig(order="mel_db"), procedure=RANKING
     )
 }
 
 
 def build_metric(baseline: Baseline) -> keras.Model:
-    """Return (batch, n_centroids) histograms to (batch, n_components) places under the metric; see `set_metric`."""
+    """Build the model from histograms, (batch, n_centroids), to metric coordinates, (batch, n_components)."""
     config: Config = baseline.model
     histogram = keras.Input((config.n_centroids,), name="histogram")
     x = keras.ops.sqrt(histogram)
-    places = keras.layers.Dense(config.n_components, dtype="float32", trainable=False, name="places")
-    return keras.Model(histogram, places(x), name=f"{baseline.key}_metric")
+    coordinates = keras.layers.Dense(
+        config.n_components, dtype="float32", trainable=False, name="coordinates"
+    )
+    return keras.Model(histogram, coordinates(x), name=f"{baseline.key}_metric")
 
 
 def set_metric(metric: keras.Model, mean: npt.ArrayLike, kernel: npt.ArrayLike) -> None:
-    """Give `metric` what was learnt.
+    """Set the weights of the model that `build_metric` returned.
 
     Parameters
     ----------
     metric
-        Of `build_metric`.
+        The model.
     mean : array_like, shape (n_centroids,)
-        Of the square roots of train tracks' histograms.
+        Mean of the square roots of train tracks' histograms, which is subtracted.
     kernel : array_like, shape (n_centroids, n_components)
-        Leads from what differs from the mean to places.
+        Linear map from centred square roots to metric coordinates.
     """
-    metric.get_layer("places").set_weights([np.asarray(kernel), -np.asarray(mean) @ np.asarray(kernel)])
+    metric.get_layer("coordinates").set_weights([np.asarray(kernel), -np.asarray(mean) @ np.asarray(kernel)])
 
 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
-    """Return (batch, n_components) places to (batch, n_factors) scaled factors: what is solved."""
-    places = keras.Input((baseline.model.n_components,), name="places")
+    """Build the regressor from metric coordinates, (batch, n_components), to scaled factors, (batch, n_factors)."""
+    coordinates = keras.Input((baseline.model.n_components,), name="coordinates")
     factors = keras.layers.Dense(n_factors, kernel_initializer="zeros", dtype="float32", name=OUTPUT)
-    return keras.Model(places, factors(places), name=f"{baseline.key}_regressor")
+    return keras.Model(coordinates, factors(coordinates), name=f"{baseline.key}_regressor")
 
 
 def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
-    """Return the four models that `build` joins: of features, of histograms, of places, and the regressor."""
+    """Build the four models that `build` joins: features, histograms, metric and regressor."""
     return (
         bot.build_features(baseline, audio),
         bot.build_codebook(baseline),
@@ -132,12 +135,12 @@ def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tupl
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the whole model, from (batch, frames, frame_size) sound of any length to (batch, n_factors)."""
+    """Build the whole model."""
     return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     start = baseline.model
     options = {
         "n_mfcc": (13, 20, 30),

@@ -1,15 +1,15 @@
 """Features on several timescales, learnt without labels: "Multiscale approaches to music audio feature learning".
 
-Dieleman & Schrauwen 2013, as told in Dieleman's slides of 2014. Of sound there are several pictures, from fine to
-coarse in time: mel spectrograms of windows of 1,024 to 8,192 samples (``multiresolution``), or one of them with its
-Gaussian or Laplacian pyramid along time (Burt & Adelson 1983). Of each, spherical k-means finds kernels in white
-patches of a few frames (`cs_keras.training.feature_learning.spherical_kmeans`); features are the patches' dot
-products with all of them, a convolution. They are max-pooled over short stretches; of these a
-sequence keeps mean and maximum.
+Dieleman & Schrauwen 2013, as described in Dieleman's slides of 2014. Audio is represented at several scales, from
+fine to coarse in time: by mel spectrograms with windows of 1,024 to 8,192 samples (``multiresolution``), or by one
+of them with its Gaussian or Laplacian pyramid along time (Burt & Adelson 1983). For each scale, spherical k-means
+finds kernels in whitened patches of a few frames (`cs_keras.training.feature_learning.spherical_kmeans`); features
+are the dot products of patches and kernels, a convolution. They are max-pooled over short segments, then mean and
+maximum are taken over the sequence.
 
-The slides name windows, pyramids, k-means and linear encoding; frames of a patch, centroids, levels and pools are
-ours, and so are decibels, and windows that overlap by half. The slides' classifier of tags, a hidden layer of 1,000
-neurons, is here a regression to factors, by ELU; or any other of `cs_keras.models.regressors`.
+The slides name windows, pyramids, k-means and linear encoding. Frames per patch, centroids, levels, pools, decibels
+and the overlap of windows by half are ours. The slides' tag classifier with a hidden layer of 1,000 units is here a
+regression to factors with ELU, or any other of `cs_keras.models.regressors`.
 """
 
 import dataclasses
@@ -23,45 +23,46 @@ from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import FrontEndConfig
+from cs_keras.models.declaration import KERNELS
 from cs_keras.models.regressors import RegressorConfig, join_stages, regressor_head, regressor_space
 from cs_keras.models.spaces import draw, front_end_space, sequence_space
 from cs_keras.models.spec import Baseline, TrainingConfig
 from cs_keras.models.timescales import REPRESENTATIONS, timescales
 
 BLOCK = 1024  # sequences
-LEAST_VARIANCE = 1e-6  # is added to each feature's, so that one that hardly varies is not made the largest
+MIN_VARIANCE = 1e-6  # added to each variance, so that features that hardly vary are not amplified
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(RegressorConfig):
-    """Settings of the features, beside those of the regressor.
+    """Settings of features and regressor.
 
     Attributes
     ----------
     representation
         ``multiresolution``, ``gaussian`` or ``laplacian``.
     windows
-        Of ``multiresolution``: samples in the windows of each spectrogram, which overlap by half.
+        Window lengths of ``multiresolution`` in samples; windows overlap by half.
     n_levels
-        Of a pyramid.
+        Number of levels of a pyramid.
     patch_frames
-        Consecutive frames in a patch.
+        Frames per patch.
     n_centroids
-        Kernels of each spectrogram or level.
+        Kernels per scale.
     variance
-        Share of the patches' variance that is left after whitening.
+        Share of the variance of patches that whitening preserves.
     n_patches
-        Patches to learn from, of each spectrogram or level: what bounds memory.
+        Number of patches that kernels of each scale are learnt from; it bounds memory.
     sequence_patches
-        Of one sequence at most; tracks are drawn at random where not all of them are needed.
+        Maximum number of patches of one sequence; if not all tracks are needed, they are drawn at random.
     max_passes
-        Of k-means over the patches, after which it stops though centroids still move.
+        Maximum number of passes of k-means over the patches.
     pool_frames
-        Frames of the first spectrogram or level over which features are max-pooled, as many seconds in the others.
+        Frames of the first scale over which features are max-pooled; the same duration in the others.
     """
 
     dense: tuple[int, ...] = (1000,)
-    penalty: float = 1e4  # there are more features than most datasets have tracks
+    penalty: float = 1e4  # most datasets have fewer tracks than there are features
 
     representation: str = "multiresolution"
     windows: tuple[int, ...] = (1024, 2048, 4096, 8192)
@@ -85,18 +86,18 @@ class Config(RegressorConfig):
         if not 0 < self.variance <= 1:
             raise ConfigError(f"model.variance must be above 0 and at most 1. Received: {self.variance}.")
         if not self.windows or len(set(self.windows)) < len(self.windows):
-            raise ConfigError(f"model.windows must name windows that differ. Received: {list(self.windows)}.")
+            raise ConfigError(f"model.windows must name distinct windows. Received: {list(self.windows)}.")
         for window in self.windows:
             check_range("model.windows", window, 16, 65_536)
 
     @property
     def needs_waveforms(self) -> bool:
-        """Whether magnitudes of one window, as most datasets hold them, are not enough."""
+        """Whether magnitudes of one window are not enough."""
         return self.representation == "multiresolution" and len(self.windows) > 1
 
     @property
     def n_scales(self) -> int:
-        """Spectrograms, or levels of a pyramid."""
+        """Number of spectrograms, or of levels of a pyramid."""
         return len(self.windows) if self.representation == "multiresolution" else self.n_levels
 
 
@@ -106,7 +107,7 @@ _MULTISCALE = Baseline(
     TrainingConfig(epochs=50),
     SequenceConfig(frames=512),
     FrontEndConfig(order="mel_db"),
-    procedure="kernels",
+    procedure=KERNELS,
 )
 VARIANTS = {
     "multiscale": _MULTISCALE,
@@ -120,17 +121,12 @@ VARIANTS = {
 
 
 def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
-    """Return (batch, frames, frame_size) sound to (batch, 2 * n_scales * n_centroids) features, float32.
+    """Build the model from audio, (batch, frames, frame_size), to features, (batch, 2 * n_scales * n_centroids).
 
-    Kernels are random until `set_kernels` gives them; nothing is trained by gradients.
-
-    Raises
-    ------
-    ConfigError
-        When the dataset holds magnitudes of another window than is asked for, or sequences are too short.
+    Kernels are random until `set_kernels`; gradients train nothing. See `timescales` for errors.
     """
     config: Config = baseline.model
-    sound, scales = timescales(baseline, audio)
+    inputs, scales = timescales(baseline, audio)
     pooled = []
     for number, x in enumerate(scales, 1):
         encode = keras.layers.Conv1D(
@@ -148,63 +144,60 @@ def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
         ):
             pooled.append(layer(dtype="float32", name=f"{name}_of_scale_{number}")(x))
     features = keras.layers.Concatenate(dtype="float32", name="features")(pooled)
-    model = keras.Model(sound, features, name=f"{baseline.key}_features")
+    model = keras.Model(inputs, features, name=f"{baseline.key}_features")
     model.trainable = False
     return model
 
 
 def kernels_name(scale: int) -> str:
-    """Return the name of the layer that has the kernels of a scale, counted from 1."""
+    """Return the name of the layer with the kernels of a scale, counted from 1."""
     return f"kernels_{scale}"
 
 
 def set_kernels(features: keras.Model, scale: int, kernels: Any, bias: Any) -> None:
-    """Give the network of `build_features` the kernels of one scale.
+    """Set the kernels of one scale.
 
     Parameters
     ----------
     features
-        What `build_features` made.
+        Model that `build_features` returned.
     scale
-        From 1.
+        Number of the scale, from 1.
     kernels, bias
-        Shapes (patch_frames * n_mels, n_centroids), frame after frame, and (n_centroids,), float32.
+        Shapes (patch_frames * n_mels, n_centroids), frame by frame, and (n_centroids,), float32.
     """
     layer = features.get_layer(kernels_name(scale))
     layer.set_weights([np.reshape(kernels, layer.kernel.shape), bias])
 
 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
-    """Return (batch, n_features) features to (batch, n_factors) scaled factors: what is trained or solved.
+    """Build the regressor from features, (batch, n_features), to scaled factors, (batch, n_factors).
 
-    Each feature is first brought to mean 0 and variance 1.
+    It first standardises each feature.
     """
     config: Config = baseline.model
     features = keras.Input((2 * config.n_scales * config.n_centroids,), name="features")
     norm = keras.layers.BatchNormalization(
-        epsilon=LEAST_VARIANCE, center=False, scale=False, dtype="float32", name="norm_features"
+        epsilon=MIN_VARIANCE, center=False, scale=False, dtype="float32", name="norm_features"
     )
-    norm.trainable = False  # as `adapt` gave it
+    norm.trainable = False  # `adapt` sets it
     return keras.Model(
         features, regressor_head(norm(features), config, n_factors), name=f"{baseline.key}_regressor"
     )
 
 
 def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
-    """Return the two models that `build` joins, features and regressor; see `build_features` for errors."""
+    """Build the two models that `build` joins, features and regressor."""
     return build_features(baseline, audio), build_regressor(baseline, n_factors)
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the whole model, from (batch, frames, frame_size) sound to (batch, n_factors).
-
-    See `build_features` for errors.
-    """
+    """Build the whole model."""
     return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
 
 
 def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
-    """Give `regressor` mean and variance of all train sequences' `features`, shape (n, n_features)."""
+    """Fit the standardisation of `regressor` to the `features` of train sequences, shape (n, n_features)."""
     norm, n = regressor.get_layer("norm_features"), len(features)
     mean = np.mean(features, axis=0, dtype=np.float64)
     blocks = (
@@ -215,7 +208,7 @@ def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     start = baseline.model
     options = {
         "patch_frames": (1, 2, 4, 8),

@@ -1,18 +1,18 @@
-"""Samples or a mel spectrogram into one network: "End-to-end learning for music audio", Dieleman & Schrauwen 2014.
+"""Waveforms or mel spectrograms into one network: "End-to-end learning for music audio", Dieleman & Schrauwen 2014.
 
-The first layer is a strided convolution over samples, as long and as far apart as the windows of a spectrogram;
-what follows is the network that the source puts on spectrograms: twice [convolution over 8 steps, 32 filters, ReLU,
-max-pool 4], then 100 dense neurons. ``raw-mel`` is that network on decibel mel bands of the same windows: as many
-numbers, as many steps, the same settings of training. Settings of the first layer are the source's: lengths and
-strides, nonlinearities (`nonlinearity`) and pooling of its filters (`feature_pooling`).
+The first layer is a strided convolution over samples, with the length and stride of the windows of a spectrogram.
+It is followed by the source's network for spectrograms: twice [convolution over 8 steps, 32 filters, ReLU, max-pool
+4], then 100 dense units. ``raw-mel`` is the same network on decibel mel bands of the same windows, with the same
+shapes and the same training. Length, stride, nonlinearity and pooling of filters of the first layer are the
+source's.
 
-The source predicts tags of 3 s of sound. Ours are the regression to factors, ELU in the dense layers as all
-baselines here have it, a batch norm after the first layer of either kind, whose numbers differ in size, and what
-the source leaves open: filters are pooled before the nonlinearity, to as many outputs as there are mel bands.
+The source predicts tags of 3 s of audio. Ours are the regression to factors, ELU in the dense layers as in all
+baselines here, a batch norm after the first layer of either kind, as their scales differ, and the order that the
+source leaves open: filters are pooled before the nonlinearity, to as many outputs as there are mel bands.
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 from keras import ops
@@ -24,57 +24,48 @@ from cs_keras.errors import ConfigError
 from cs_keras.layers.augmentation import RandomGain
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 from cs_keras.layers.waveform import magnitudes
+from cs_keras.models.blocks import TIME_POOLING, dense_head, mask_spectrogram, pool_over_time
+from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.regressors import draw_logarithmic
 from cs_keras.models.spaces import DROPOUT, choose, draw, shared_space
-from cs_keras.models.spec import (
-    TIME_POOLING,
-    Baseline,
-    TrainingConfig,
-    dense_head,
-    hide_stretches,
-    pool_over_time,
-    require_waveforms,
-)
+from cs_keras.models.spec import Baseline, TrainingConfig, require_waveforms
 
 FRONTS = ("raw", "mel")
 NONLINEARITIES = ("relu", "log_square", "log_abs")
 FEATURE_POOLING = ("none", "l2", "max")
 WINDOWS = ((1024, 1024), (1024, 512), (512, 512), (512, 256), (256, 256))  # lengths and strides of the source
-TINY = 1e-12  # under the root of an L2 norm, which has no slope at 0
+TINY = 1e-12  # under the root of an L2 norm, which has no gradient at 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Settings of the network.
 
     Attributes
     ----------
     front
-        ``raw``: a strided convolution over samples; ``mel``: a decibel mel spectrogram of windows as long and as
-        far apart.
+        First layer: ``raw``, a strided convolution over samples; or ``mel``, a decibel mel spectrogram.
     length, stride
-        Of either, in samples.
+        Length and stride, in samples, of the convolution or of the windows of the spectrogram.
     filters
-        Of ``raw``: outputs of the strided convolution; a spectrogram has ``front_end.n_mels`` instead.
+        Outputs of the strided convolution; a spectrogram has ``front_end.n_mels`` instead.
     nonlinearity
-        Of ``raw``: ``relu``; ``log_square``, ``ln(1 + compression * x**2)``; or ``log_abs``, ``ln(1 + compression *
-        |x|)``.
+        Nonlinearity of the strided convolution: ``relu``; ``log_square``, ``ln(1 + compression * x**2)``; or
+        ``log_abs``, ``ln(1 + compression * |x|)``.
     compression
-        Of both logarithms.
+        Factor in both logarithms.
     feature_pooling, pool_size
-        Of ``raw``: ``l2`` or ``max`` over groups of `pool_size` filters, of which there are as many more; or
-        ``none``.
+        ``l2`` or ``max`` pooling of the strided convolution over groups of `pool_size` filters, which multiplies
+        the number of filters; or ``none``.
     convolutions
         Filters of each convolution over steps.
     kernel, pool
-        Steps that each convolution spans, and that are pooled after it.
+        Kernel length and pool size of each convolution, in steps.
     time_pooling
-        See `cs_keras.models.spec.pool_over_time`.
+        See `cs_keras.models.blocks.pool_over_time`.
     dense, dropout
-        Neurons of each hidden dense layer, and the share of their outputs dropped in training.
+        Units of each hidden dense layer, and the dropout rate after it.
     """
-
-    needs_waveforms: ClassVar[bool] = True
 
     front: str = "raw"
     length: int = 1024
@@ -107,6 +98,11 @@ class Config:
         if not self.compression > 0:
             raise ConfigError(f"model.compression must be above 0. Received: {self.compression}.")
 
+    @property
+    def needs_waveforms(self) -> bool:
+        """Whether the dataset must hold waveforms: also for ``mel``, whose windows are its own."""
+        return True
+
 
 _RAW = Baseline(
     "raw",
@@ -132,40 +128,20 @@ VARIANTS = {
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the network.
-
-    Parameters
-    ----------
-    baseline
-        One of `VARIANTS`, or a change of one.
-    n_factors
-        Outputs.
-    audio
-        What the dataset holds.
-
-    Returns
-    -------
-    keras.Model
-        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
-
-    Raises
-    ------
-    ConfigError
-        When the dataset holds magnitudes, or samples would have to be stretched.
-    """
+    """Build the network."""
     require_waveforms(baseline, audio)
     config: Config = baseline.model
     augment = baseline.augment
     if augment.time_stretch:
         raise ConfigError(
-            f"augment.time_stretch is of magnitudes, and {baseline.key} varies sound before that; expected 0. "
-            f"Received: {augment.time_stretch}."
+            f"augment.time_stretch must be 0 for {baseline.key}: it changes magnitudes, and this model takes "
+            f"waveforms. Received: {augment.time_stretch}."
         )
-    sound = keras.Input((baseline.sequence.frames, audio.frame_size), name=audio.content)
-    x = RandomGain(augment.gain_db, name="gain")(sound) if augment.gain_db else sound
+    inputs = keras.Input((baseline.sequence.frames, audio.frame_size), name=audio.content)
+    x = RandomGain(augment.gain_db, name="gain")(inputs) if augment.gain_db else inputs
     x = _learned(x, config) if config.front == "raw" else _mel(x, baseline, audio)
     steps, n = x.shape[1:3]
-    x = keras.layers.Reshape((steps, n), name="steps")(hide_stretches(x, augment))
+    x = keras.layers.Reshape((steps, n), name="steps")(mask_spectrogram(x, augment))
     x = keras.layers.BatchNormalization(name="norm_front")(x)
     for number, filters in enumerate(config.convolutions, 1):
         x = keras.layers.Conv1D(
@@ -174,19 +150,19 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.Activation("relu", name=f"relu_{number}")(x)
         x = keras.layers.MaxPooling1D(config.pool, padding="same", name=f"pool_{number}")(x)
     x = pool_over_time(x, config.time_pooling)
-    return keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    return keras.Model(inputs, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
-def _learned(sound: Any, config: Config) -> Any:
-    """Return what a strided convolution makes of samples, shape (batch, steps, filters, 1).
+def _learned(inputs: Any, config: Config) -> Any:
+    """Apply the strided convolution to samples; return shape (batch, steps, filters, 1).
 
-    There is a step for every stride; the last windows are filled up with zeros, as those of the spectrogram are.
+    There is a step for every stride; the last windows are padded with zeros, as those of the spectrogram are.
     """
-    n_samples = sound.shape[1] * sound.shape[2]
+    n_samples = inputs.shape[1] * inputs.shape[2]
     steps = -(-n_samples // config.stride)
     n_missing = (steps - 1) * config.stride + config.length - n_samples
     group = 1 if config.feature_pooling == "none" else config.pool_size
-    x = keras.layers.Reshape((n_samples, 1), name="samples")(sound)
+    x = keras.layers.Reshape((n_samples, 1), name="samples")(inputs)
     x = keras.layers.ZeroPadding1D((0, n_missing), name="filled")(x)
     x = keras.layers.Conv1D(
         config.filters * group,
@@ -206,15 +182,15 @@ def _learned(sound: Any, config: Config) -> Any:
     return ops.log1p(config.compression * size)
 
 
-def _mel(sound: Any, baseline: Baseline, audio: AudioConfig) -> Any:
-    """Return decibel mel bands of sound, shape (batch, steps, n_mels, 1), float32."""
+def _mel(inputs: Any, baseline: Baseline, audio: AudioConfig) -> Any:
+    """Compute decibel mel bands of samples, shape (batch, steps, n_mels, 1), float32."""
     config: Config = baseline.model
     windows = dataclasses.replace(audio, n_fft=config.length, hop_length=config.stride)
-    return mel_spectrogram(magnitudes(sound, windows), baseline.front_end, windows)
+    return mel_spectrogram(magnitudes(inputs, windows), baseline.front_end, windows)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     start: Config = baseline.model
     length, stride = choose(hp, "model.length_stride", WINDOWS, (start.length, start.stride))
     options = {

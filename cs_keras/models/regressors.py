@@ -1,4 +1,4 @@
-"""What leads from features that are computed once to factors: dense layers, ridge or support vector regression."""
+"""Regressors from precomputed features to factors: dense layers, ridge or support vector regression."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,37 +9,39 @@ import keras
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
 from cs_keras.layers.kernel_regression import KernelRegression
+from cs_keras.models.blocks import dense_head
+from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, choose, draw, training_space
-from cs_keras.models.spec import Baseline, dense_head
+from cs_keras.models.spec import Baseline
 
 REGRESSORS = ("dense", "ridge", "svm")
-OUTPUT = "factors"  # name of the last layer, whichever regressor
+OUTPUT = "factors"  # name of the last layer of every regressor
 
 
 @dataclasses.dataclass(frozen=True)
-class RegressorConfig:
-    """Settings of the regressor, beside those of the features in a model's own ``Config``.
+class RegressorConfig(ModelConfig):
+    """Settings of the regressor; a model's own ``Config`` adds those of the features.
 
-    Ridge and svm are solved, not trained by gradients. Of ``training`` they take the batch size alone, by which
-    features are computed; what they minimise is their own, so ``training.loss`` must be ``mse``.
+    Ridge and svm are solved in closed form. They use only the batch size of ``training``, for computing features,
+    and minimise an error of their own, so ``training.loss`` must be ``mse``.
 
     Attributes
     ----------
     regressor
-        ``dense``: dense layers; ``ridge``: a linear map; ``svm``: for each factor a support vector regression with
-        Gaussian kernels.
+        ``dense``: dense layers; ``ridge``: ridge regression; ``svm``: for each factor a support vector regression
+        with Gaussian kernels.
     dense, dropout
-        Of ``dense``: neurons of each hidden layer, and the share of their outputs dropped in training.
+        Units of each hidden layer of ``dense``, and the dropout rate after it.
     penalty
-        Of ``ridge``: ``penalty * sum(w**2)`` is added to the squared error summed over examples; scikit-learn's
-        `alpha`.
+        Penalty of ``ridge``: ``penalty * sum(w**2)`` is added to the squared error summed over examples, as
+        scikit-learn's `alpha`.
     C, epsilon
-        Of ``svm``: weight of errors beside smoothness, and the error of a scaled factor that costs nothing.
+        Regularization parameter of ``svm``, and the width of its epsilon-tube in scaled factors.
     gamma
-        Of ``svm``: kernels are ``exp(-gamma * |x - y|² / (n_features * variance))``, with the variance of all
-        features together; 1 is scikit-learn's ``scale``.
+        Kernel coefficient of ``svm``: ``exp(-gamma * |x - y|² / (n_features * variance))``, with the variance over
+        all features; 1 is scikit-learn's ``scale``.
     max_examples
-        Of ``svm``: of more examples a random sample is used, as memory grows with their square and time faster.
+        Maximum number of examples of ``svm``, drawn at random from more: memory grows quadratically with them.
     """
 
     regressor: str = "dense"
@@ -62,22 +64,27 @@ class RegressorConfig:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"model.{name} must be above 0. Received: {getattr(self, name)}.")
 
+    @property
+    def is_solved(self) -> bool:
+        """Whether the regressor is solved in closed form."""
+        return self.regressor != "dense"
+
 
 HEAD_SETTINGS = tuple(field.name for field in dataclasses.fields(RegressorConfig))
-"""Of a model's Config: no feature depends on them."""
+"""Settings of a model's Config on which no feature depends."""
 
 
 def regressor_head(x: Any, config: RegressorConfig, n_factors: int) -> Any:
-    """Return scaled factors, zero until the regressor is trained or solved.
+    """Add the output layers, whose scaled factors are zero until the regressor is trained or solved.
 
     Parameters
     ----------
     x
         Keras tensor, shape (batch, n).
     config
-        Which regressor.
+        Settings of the regressor.
     n_factors
-        Outputs.
+        Number of outputs.
 
     Returns
     -------
@@ -86,27 +93,26 @@ def regressor_head(x: Any, config: RegressorConfig, n_factors: int) -> Any:
     """
     if config.regressor == "svm":
         return KernelRegression(0, x.shape[1], n_factors, 1.0, name=OUTPUT)(x)
-    is_dense = config.regressor == "dense"
-    return dense_head(x, config.dense if is_dense else (), n_factors, config.dropout)
+    return dense_head(x, () if config.is_solved else config.dense, n_factors, config.dropout)
 
 
 def join_stages(name: str, *stages: keras.Model) -> keras.Model:
-    """Return the model `name` that leads its input, sound, through `stages` one after another."""
-    x = sound = keras.Input(stages[0].input_shape[1:], name=stages[0].input.name)
+    """Chain `stages` into one model called `name`."""
+    x = inputs = keras.Input(stages[0].input_shape[1:], name=stages[0].input.name)
     for stage in stages:
         x = stage(x)
-    return keras.Model(sound, x, name=name)
+    return keras.Model(inputs, x, name=name)
 
 
 def regressor_space(hp: Any, baseline: Baseline) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return changes of the regressor, and of the training that dense layers alone have.
+    """Draw settings of the regressor, and of the training of dense layers.
 
     Parameters
     ----------
     hp
         ``keras_tuner.HyperParameters``.
     baseline
-        What the search starts from; its model's settings are a `RegressorConfig`.
+        Start of the search; its model's settings are a `RegressorConfig`.
     """
     start = baseline.model
     model = {"regressor": choose(hp, "model.regressor", REGRESSORS, start.regressor)}
@@ -122,14 +128,14 @@ def regressor_space(hp: Any, baseline: Baseline) -> tuple[dict[str, Any], dict[s
 
 
 def draw_logarithmic(hp: Any, ranges: Mapping[str, tuple[float, float]], start: Any) -> dict[str, float]:
-    """Return a number for each setting of a model that is active, by its logarithm between two others.
+    """Draw each active setting of a model log-uniformly from its range.
 
     Parameters
     ----------
     hp
         ``keras_tuner.HyperParameters``.
     ranges
-        Lowest and highest number for each setting; a default beyond them widens them.
+        Lowest and highest value of each setting; a default outside extends the range.
     start
         ``Config`` whose values are the defaults.
     """

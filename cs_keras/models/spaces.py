@@ -1,14 +1,15 @@
-"""What a search may vary of any baseline: how it is trained, what it hears, and for how long.
+"""Search spaces that baselines share: training, sequences, front end and augmentation.
 
-Each function takes what a search starts from, whose values are its default point, and returns changes of it. A
-parameter is named by the path of its setting.
+Each function takes the start of a search, whose values are the default point, and returns changes of it. A
+parameter has the path of its setting as its name.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cs_keras.models.spec import FIXED_FEATURES, SCHEDULES, Baseline
+from cs_keras.models.declaration import Input
+from cs_keras.models.spec import SCHEDULES, Baseline
 
 DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 DENSE = ((512,), (1024,), (512, 512, 512), (1024, 1024, 512), (1024, 1024, 1024), (2048, 2048, 2048))
@@ -16,7 +17,7 @@ HALF_THE_SAMPLE_RATE = 0.0  # of front_end.f_max, in hertz: Keras Tuner has no c
 
 
 def draw(hp: Any, group: str, options: Mapping[str, Iterable[Any]], start: Any) -> dict[str, Any]:
-    """Return one of its options for each setting of a group.
+    """Draw one of its options for each setting of a group.
 
     Parameters
     ----------
@@ -25,15 +26,15 @@ def draw(hp: Any, group: str, options: Mapping[str, Iterable[Any]], start: Any) 
     group
         Name of the group: parameters are named ``group.setting``.
     options
-        Numbers, texts, booleans, or lists of numbers (tuples, nested ones too) for each setting. A list is drawn by
-        what JSON and TOML write for it, since Keras Tuner has numbers and texts only.
+        Numbers, texts, booleans, or tuples of numbers, also nested, for each setting. A tuple is drawn as its JSON
+        text, since Keras Tuner supports numbers and texts only.
     start
-        Dataclass whose values are the defaults; one that is not among the options joins them.
+        Dataclass whose values are the defaults, which are added to the options.
 
     Returns
     -------
     dict
-        Setting to value; without those that a conditional scope, its condition not met, leaves inactive.
+        Setting to value, without settings that are inactive in a conditional scope.
     """
     drawn = {
         name: choose(hp, f"{group}.{name}", values, getattr(start, name)) for name, values in options.items()
@@ -42,7 +43,7 @@ def draw(hp: Any, group: str, options: Mapping[str, Iterable[Any]], start: Any) 
 
 
 def choose(hp: Any, name: str, options: Iterable[Any], default: Any) -> Any:
-    """Return one of `options` or `default`, or None where the parameter is not active; see `draw`."""
+    """Draw one of `options` or `default`; return None if the parameter is not active; see `draw`."""
     if isinstance(default, bool):  # a Choice would make it a whole number
         return hp.Boolean(name, default=default)
     if isinstance(default, tuple):
@@ -52,16 +53,16 @@ def choose(hp: Any, name: str, options: Iterable[Any], default: Any) -> Any:
 
 
 def draw_pools(hp: Any, options: Iterable[tuple[tuple[int, int], ...]], start: Any) -> dict[str, Any]:
-    """Return pools of all blocks, drawn as one parameter, ``model.pools``: a number of blocks and what fits it.
+    """Draw the pools of all blocks as one parameter, ``model.pools``, which also decides the number of blocks.
 
     Parameters
     ----------
     hp
         ``keras_tuner.HyperParameters``.
     options
-        For each block its pool's frames and mel bands.
+        Frames and mel bands of each block's pool.
     start
-        ``Config`` with `pool_frames` and `pool_mels`; they join the options.
+        ``Config`` with `pool_frames` and `pool_mels`, which are added to the options.
     """
     own = tuple(zip(start.pool_frames, start.pool_mels, strict=True))
     frames, mels = zip(*choose(hp, "model.pools", options, own), strict=True)
@@ -69,37 +70,36 @@ def draw_pools(hp: Any, options: Iterable[tuple[tuple[int, int], ...]], start: A
 
 
 def shared_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5) -> dict[str, Any]:
-    """Return all that is not the model's own: changes of training, input, front end and augmentation.
+    """Draw changes of training, input, front end and augmentation.
 
     Parameters
     ----------
     hp
         ``keras_tuner.HyperParameters``.
     baseline
-        What the search starts from. What is heard once, before training, is not augmented.
+        Start of the search.
     min_learning_rate
-        Lowest rate; networks that start from trained weights may need a lower one than others.
+        Lowest learning rate; networks with pretrained weights may need a lower one than others.
     """
     changes = {
         "training": training_space(hp, baseline, min_learning_rate),
         "sequence": sequence_space(hp, baseline),
         "front_end": front_end_space(hp, baseline),
     }
-    if baseline.procedure not in FIXED_FEATURES:
+    if baseline.procedure.can_augment:
         changes["augment"] = augment_space(hp, baseline)
     return changes
 
 
 def training_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5) -> dict[str, Any]:
-    """Return changes of loss, optimiser, schedule and penalty.
+    """Draw changes of loss, optimizer, schedule and penalty.
 
-    Epochs are the tuner's to give. The weighted prediction error needs listening that not every dataset has: only a
-    search that starts from it has it.
+    The tuner decides epochs. The weighted prediction error needs interactions, which not every dataset has: it is
+    searched only if it is the start.
     """
     start = baseline.training
-    losses = (
-        {} if baseline.learns_genres else {"loss": ("mse", "cosine")}
-    )  # of genres it is the cross-entropy
+    is_classifier = baseline.procedure.learns_from is Input.GENRES  # its loss is the cross-entropy
+    losses = {} if is_classifier else {"loss": ("mse", "cosine")}
     options = {
         **losses,
         "schedule": SCHEDULES,
@@ -122,17 +122,14 @@ def training_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5)
 
 
 def sequence_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return changes of the input's length and of what is skipped at either end of a track."""
+    """Draw changes of the sequence length and of the time skipped at either end of a track."""
     skips_s = (0.0, 5.0, 15.0, 30.0)
     options = {"frames": (128, 256, 384, 512, 768), "skip_start_s": skips_s, "skip_end_s": skips_s}
     return draw(hp, "sequence", options, baseline.sequence)
 
 
 def front_end_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return changes of the decibel mel spectrogram.
-
-    An `f_max` above half a dataset's sample rate is refused when the model is built.
-    """
+    """Draw changes of the decibel mel spectrogram; `build` refuses an `f_max` above half the sample rate."""
     start = baseline.front_end
     options = {
         "n_mels": (40, 64, 96, 128),
@@ -150,7 +147,7 @@ def front_end_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
 
 
 def augment_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return changes of gain and masks; how wide a mask is matters only where there is one."""
+    """Draw changes of gain and masks; widths of masks are active only if there are masks."""
     start = baseline.augment
     changes = draw(hp, "augment", {"gain_db": (0.0, 3.0, 6.0, 12.0)}, start)
     for number, widest, widths in (

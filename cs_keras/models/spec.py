@@ -1,4 +1,4 @@
-"""What every baseline declares: its settings, its input, and how it is trained."""
+"""A baseline: the settings of its model, its input and its training."""
 
 import dataclasses
 import math
@@ -7,66 +7,63 @@ from typing import Any
 import keras
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
+from cs_keras.config import BY_NAME, OMIT_IF_DEFAULT, check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
-from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
-from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
+from cs_keras.layers.front_end import FrontEndConfig
+from cs_keras.models.declaration import REGRESSION, Procedure
 
 LOSSES = ("mse", "unit_mse", "cosine", "wpe")
 OPTIMIZERS = ("adam", "nesterov")
 SCHEDULES = ("inverse_time", "constant", "cosine", "step")
-FIXED_FEATURES = ("codebook", "ranking", "features", "kernels")  # procedures that compute what they hear once
-WHOLE_TRACKS = ("codebook", "ranking")  # procedures whose models pool over time themselves
-POOLED_BETWEEN = ("estimated_attributes",)  # whose second stage takes the mean over sequences of the first
-ANY = "any"
-NEEDS = {"attributes": "attributes", "genres": "genres", "fusion": ANY}  # of procedures that need not hear
+IDENTITY = ("key", "procedure")  # fields of a baseline that are no settings
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is fitted; the defaults are those of the reference thesis (Pohl 2019, section 5.2.1).
+    """Settings of the fit of a network; defaults are those of the reference thesis (Pohl 2019, section 5.2.1).
 
     Attributes
     ----------
     loss
-        ``mse`` or ``cosine``, on scaled factors; ``unit_mse``, the first with all tracks' factors brought to one
-        length before they are scaled, since popularity is in the length (Dieleman 2014); or ``wpe``, the weighted
-        prediction error (van den Oord et al. 2013), which asks how well predicted factors explain the listening
-        itself.
+        Loss on scaled factors: ``mse``; ``cosine``; ``unit_mse``, the mean squared error after all factors were
+        brought to one length, since length encodes popularity (Dieleman 2014); or ``wpe``, the weighted prediction
+        error (van den Oord et al. 2013), which measures how well predicted factors explain the interactions.
     optimizer
-        ``adam``; or ``nesterov``, gradient descent with Nesterov's momentum.
+        ``adam``, or ``nesterov``: gradient descent with Nesterov momentum.
     learning_rate
-        Of either.
-    beta_1, beta_2, epsilon
-        Of ``adam``.
+        Learning rate, before schedule and warm-up.
+    beta_1, beta_2
+        First- and second-moment decay of Adam.
+    epsilon
+        Constant in the denominator of Adam.
     momentum
-        Of ``nesterov``.
+        Momentum of Nesterov's method.
     schedule
-        Of the learning rate: ``inverse_time``, ``learning_rate / (1 + decay * t)`` at step t; ``constant``;
+        Learning rate over time: ``inverse_time``, ``learning_rate / (1 + decay * t)`` at step t; ``constant``;
         ``cosine``, from `learning_rate` to 0 at the last step of `epochs`; or ``step``, multiplied by `step_factor`
         after every `step_epochs`.
     decay
-        Of ``inverse_time``.
+        Decay of the ``inverse_time`` schedule.
     step_epochs, step_factor
-        Of ``step``.
+        Interval and factor of the ``step`` schedule.
     warmup
-        Share of all steps over which the rate first rises from 0, in a straight line.
+        Share of all steps over which the learning rate first rises linearly from 0.
     ema
-        Momentum of an exponential moving average of the weights; what is validated and kept is the average. 0 for
-        none.
+        Momentum of an exponential moving average of the weights, which is validated and saved in their place; 0
+        turns it off.
     l2
-        Penalty on the squares of all kernels that are trained, added to the loss that is minimised (not to the one
-        that is told): ``l2 * sum(w**2)``.
+        Weight of the penalty on the squares of all trained kernels, ``l2 * sum(w**2)``. It is minimised with the
+        loss, but is not part of the reported loss.
     batch_size
-        Sequences in a batch.
+        Sequences per batch.
     epochs
-        At most so many passes.
+        Maximum number of epochs.
     patience
-        Stop after this many epochs without a lower validation loss; 0 never stops early.
+        Epochs without a lower validation loss after which training stops; 0 turns early stopping off.
     extra_factors
-        Names of further factors of the dataset, such as those of another rank or another algorithm, which a network
-        learns beside its own and which are cut off what it predicts (Dieleman 2014).
+        Names of further factors of the dataset, of another rank or algorithm, which a network learns as additional
+        outputs that are removed after training (Dieleman 2014).
     """
 
     loss: str = "mse"
@@ -112,18 +109,18 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-    """How training varies what a network hears; the thesis did not, and prediction never does.
+    """Augmentation of audio during training, off by default as in the thesis; prediction never augments.
 
     Attributes
     ----------
     gain_db
-        Each sequence is amplified by at most this, or by as much attenuated; 0 for not at all.
+        Maximum gain or attenuation of each sequence, in decibels.
     time_stretch
-        Each sequence is made slower or faster by at most this share, its pitch kept; 0 for not at all.
+        Maximum relative change of speed of each sequence, at constant pitch.
     n_time_masks, max_time_frames
-        Stretches of time hidden in each mel spectrogram (SpecAugment), and frames that each hides at most.
+        Number of time masks in each mel spectrogram (SpecAugment), and their maximum width in frames.
     n_mel_masks, max_mels
-        Ranges of frequency hidden, and mel bands that each hides at most.
+        Number of frequency masks in each mel spectrogram, and their maximum width in mel bands.
     """
 
     gain_db: float = 0.0
@@ -143,35 +140,24 @@ class AugmentConfig:
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is varied."""
+        """Whether any augmentation is on."""
         return bool(self.gain_db or self.time_stretch or self.n_time_masks or self.n_mel_masks)
 
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """One row of the result tables: a model's own settings with all that it is trained on and by.
+    """A model with its settings, one row of the result tables.
 
     Attributes
     ----------
     key
         Name on the command line.
     model
-        The ``Config`` of the model's file.
-    training, sequence, front_end
-        Settings of the fit, the input and the decibel mel spectrogram.
+        ``Config`` of the model's file.
+    training, sequence, front_end, augment
+        Settings of the fit, the input, the decibel mel spectrogram and the augmentation.
     procedure
-        ``regression``: sequences to factors, a track's prediction the mean over its sequences; ``codebook``:
-        a codebook of frames, then a regression from whole tracks' histograms; ``ranking``: the same, from places
-        under a metric that is learnt from histograms; ``features``: features of sequences
-        from a network that is not trained, then a regression from them; ``kernels``: the same, with kernels that
-        are found in the sound of train tracks first; ``triplet``: an embedding of sequences, trained on triplets,
-        then a regression from it; ``attributes`` and ``genres``: a regression from one vector a track, made of
-        what a table or the dataset itself says about it; ``genre_space``: a classifier of sequences, trained on
-        genres, then a regression from its probabilities; ``fusion``: other baselines, then a regression from what
-        their last hidden layers say; ``estimated_attributes``: a network that hears, trained on the attributes of a
-        table, then a regression from what it estimates.
-    augment
-        How training varies the input of networks that are trained on it.
+        How the model is trained, with what follows from that.
     """
 
     key: str
@@ -179,155 +165,52 @@ class Baseline:
     training: TrainingConfig = TrainingConfig()
     sequence: SequenceConfig = SequenceConfig()
     front_end: FrontEndConfig = FrontEndConfig()
-    procedure: str = "regression"
+    procedure: Procedure = dataclasses.field(default=REGRESSION, metadata=BY_NAME)
     augment: AugmentConfig = AugmentConfig()
 
-    @property
-    def needs(self) -> str:
-        """What a track must have to be predicted: ``sound``, ``attributes`` of a table, ``genres``, or ``any``.
-
-        The last is for models of several branches: what one of them needs.
-        """
-        return NEEDS.get(self.procedure, "sound")
-
-    @property
-    def learns_genres(self) -> bool:
-        """Whether train tracks must have genres, of which a track to be predicted needs none."""
-        return self.procedure == "genre_space"
-
-    @property
-    def learns_attributes(self) -> bool:
-        """Whether train tracks must have attributes of a table, of which a track to be predicted needs none."""
-        return self.procedure == "estimated_attributes"
-
-    @property
-    def branches(self) -> tuple[str, ...]:
-        """Keys of other baselines that are trained first; see `pipelines.training.procedures.branches`."""
-        return tuple(getattr(self.model, "branches", ()))
-
     def __post_init__(self) -> None:
-        if self.augment.is_on and (self.procedure in FIXED_FEATURES or self.needs != "sound"):
-            hears = "hears is computed once" if self.needs == "sound" else "takes in has no sound"
+        if self.augment.is_on and not self.procedure.can_augment:
+            reason = "is computed once, before training" if self.procedure.takes_audio else "is not audio"
             raise ConfigError(
-                "augment varies what a network hears while it is trained, and what "
-                f"{self.key} {hears}; set it for other models only (--set models.KEY.augment...)."
+                f"augment changes the input of a network during training, and the input of {self.key} {reason}; "
+                "set it for other models only (--set models.KEY.augment...)."
             )
-        regressor = getattr(self.model, "regressor", "dense")
-        if regressor != "dense" and self.training.loss != "mse":
+        if self.model.is_solved and self.training.loss != "mse":
             raise ConfigError(
-                f"training.loss must be mse with model.regressor = {regressor}, which minimises an error of its "
-                f"own. Received: {self.training.loss}."
+                f"training.loss must be mse with model.regressor = {self.model.regressor}, which minimises an "
+                f"error of its own. Received: {self.training.loss}."
             )
 
 
 def architecture(baseline: Baseline) -> Baseline:
-    """Return `baseline` without weights that were trained elsewhere, so that it builds anywhere."""
-    if getattr(baseline.model, "weights", None) is None:
+    """Return `baseline` without pretrained weights, so that it builds without their files."""
+    if baseline.model.weights is None:
         return baseline
     return dataclasses.replace(baseline, model=dataclasses.replace(baseline.model, weights=None))
 
 
 def required_audio(baseline: Baseline, audio: AudioConfig | None = None) -> AudioConfig:
-    """Return `audio`, or the default, as `baseline` needs it: of waveforms, if it hears samples."""
+    """Return `audio`, or the default, with the content that `baseline` needs: magnitudes as given, or waveforms."""
     audio = audio or AudioConfig()
-    if not getattr(baseline.model, "needs_waveforms", False):
-        return audio
-    return dataclasses.replace(audio, content="waveform")
+    return dataclasses.replace(audio, content="waveform") if baseline.model.needs_waveforms else audio
 
 
 def require_waveforms(baseline: Baseline, audio: AudioConfig) -> None:
-    """Raise ConfigError when `baseline` hears samples and `audio` says that a dataset holds none."""
+    """Raise ConfigError when `baseline` needs waveforms and a dataset with settings `audio` holds magnitudes."""
     if required_audio(baseline, audio) != audio:
         raise ConfigError(
-            f"{baseline.key} hears samples, and the dataset holds magnitudes; make one of waveforms (cs-keras "
-            "ingest --waveforms, or demo-data --waveforms)."
+            f"{baseline.key} needs a dataset of waveforms, and this one holds magnitudes; make one with "
+            "cs-keras ingest --waveforms, or demo-data --waveforms."
         )
 
 
 def trainable_parameters(model: keras.Model) -> int:
-    """Return the number of trainable parameters of `model`."""
+    """Count the trainable parameters of `model`."""
     return sum(int(weight.shape.num_elements()) for weight in model.trainable_weights)
 
 
 def stored_bytes(model: keras.Model) -> int:
-    """Return about how many bytes `model` takes on disk, with its optimiser if it is compiled."""
+    """Estimate the size of `model` on disk in bytes, with its optimizer if it is compiled."""
     optimizer = getattr(model, "optimizer", None)
     variables = [*model.variables, *(optimizer.variables if optimizer else [])]
     return sum(int(v.shape.num_elements()) * 4 for v in variables) + 1_000_000
-
-
-def input_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) -> Any:
-    """Return the decibel mel spectrogram of magnitude frames, varied in training as ``baseline.augment`` says.
-
-    Parameters
-    ----------
-    magnitude
-        Keras tensor, shape (batch, frames, n_bins).
-    baseline, audio
-        Bands, range, order and augmentation; and what the magnitudes were made with.
-
-    Returns
-    -------
-    KerasTensor
-        Shape (batch, frames, n_mels, 1), float32; see `cs_keras.layers.front_end.mel_spectrogram`, also for errors.
-    """
-    augment = baseline.augment
-    x = RandomGain(augment.gain_db, name="gain")(magnitude) if augment.gain_db else magnitude
-    x = TimeStretch(augment.time_stretch, name="time_stretch")(x) if augment.time_stretch else x
-    return hide_stretches(mel_spectrogram(x, baseline.front_end, audio), augment)
-
-
-def hide_stretches(x: Any, augment: AugmentConfig) -> Any:
-    """Return `x`, shape (batch, frames, n_mels, 1), with the masks that `augment` names."""
-    if not augment.n_time_masks and not augment.n_mel_masks:
-        return x
-    return SpectrogramMasks(
-        augment.n_time_masks, augment.max_time_frames, augment.n_mel_masks, augment.max_mels, name="masks"
-    )(x)
-
-
-TIME_POOLING = ("flatten", "mean_max")
-
-
-def pool_over_time(x: Any, kind: str) -> Any:
-    """Return one vector for each sequence of steps.
-
-    Parameters
-    ----------
-    x
-        Keras tensor, shape (batch, steps, n).
-    kind
-        ``flatten``: every step's numbers side by side, as the reference thesis; ``mean_max``: each number's mean
-        and maximum over the steps, so that it does not matter when something is heard (Dieleman 2014).
-
-    Returns
-    -------
-    KerasTensor
-        Shape (batch, steps * n) or (batch, 2 * n).
-    """
-    if kind == "flatten":
-        return keras.layers.Flatten(name="flatten")(x)
-    mean = keras.layers.GlobalAveragePooling1D(name="mean_over_time")(x)
-    most = keras.layers.GlobalMaxPooling1D(name="max_over_time")(x)
-    return keras.layers.Concatenate(name="pooled_over_time")([mean, most])
-
-
-def dense_head(x: Any, units: tuple[int, ...], n_factors: int, dropout: float = 0.0) -> Any:
-    """Return dense layers (ELU, he_normal) and the output layer, which starts at zero: the mean of scaled factors.
-
-    Parameters
-    ----------
-    x
-        Keras tensor, shape (batch, n).
-    units
-        Neurons of each hidden layer.
-    n_factors
-        Outputs.
-    dropout
-        Share of each hidden layer's outputs dropped in training.
-    """
-    for number, n in enumerate(units, 1):
-        x = keras.layers.Dense(n, "elu", kernel_initializer="he_normal", name=f"dense_{number}")(x)
-        if dropout:
-            x = keras.layers.Dropout(dropout, name=f"dropout_{number}")(x)
-    return keras.layers.Dense(n_factors, kernel_initializer="zeros", dtype="float32", name="factors")(x)

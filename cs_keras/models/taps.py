@@ -1,4 +1,4 @@
-"""A trained network with what goes on inside it as further outputs: spectrogram, first layer, last hidden layer."""
+"""A trained network with inner activations as further outputs: spectrogram, first layer, last hidden layer."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ from cs_keras.layers.front_end import Decibel
 
 _FRONT_END = (Decibel, kapre.ApplyFilterbank)
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D)
-_SAME_UNITS = (  # what stands between a convolution and what the next layer hears of it
+_SAME_UNITS = (  # layers between a convolution and the next layer with weights of its own
     keras.layers.BatchNormalization,
     keras.layers.GroupNormalization,
     keras.layers.Activation,
@@ -24,17 +24,17 @@ _SAME_UNITS = (  # what stands between a convolution and what the next layer hea
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FirstLayer:
-    """The first convolution of a network that looks at more than one point of the spectrogram.
+    """The first convolution of a network whose kernel covers more than one point of the spectrogram.
 
     Attributes
     ----------
     name
-        Of the layer.
+        Name of the layer.
     kernels
-        Shape (n_filters, n_frames, n_mels), float32: what each filter is multiplied with, summed over the channels
-        of its input. A filter that spans an axis whole is as long as that.
+        Kernels summed over input channels, shape (n_filters, n_frames, n_mels), float32. A kernel that spans a
+        whole axis has the length of that axis.
     edge_steps, edge_mels
-        Positions at either end of its output, (first, last), whose kernel reaches over the edge into the padding.
+        Numbers of positions at either end of its output, (first, last), that depend on padding.
     """
 
     name: str
@@ -45,18 +45,18 @@ class FirstLayer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TappedModel:
-    """A network and the places in it that can be listened to.
+    """A network with its inner outputs.
 
     Attributes
     ----------
     model
-        (batch, frames, frame_size) sound to a dict of float32 tensors, of what there is: ``mel`` (batch, frames,
-        n_mels), decibels; ``filters`` (batch, n_steps, n_mels, n_filters), the first layer after its norm and
-        activation; ``units`` (batch, n_units), the last hidden dense layer.
+        Audio, (batch, frames, frame_size), to a dict of float32 tensors, as far as they exist: ``mel`` (batch,
+        frames, n_mels), decibels; ``filters`` (batch, n_steps, n_mels, n_filters), the first layer after its norm
+        and activation; ``units`` (batch, n_units), the last hidden dense layer.
     first
-        The layer behind ``filters``.
+        The layer of ``filters``.
     top
-        Name of the layer behind ``units``.
+        Name of the layer of ``units``.
     """
 
     model: keras.Model
@@ -65,18 +65,18 @@ class TappedModel:
 
 
 def tap_model(model: keras.Model) -> TappedModel:
-    """Return a functional model with its inner outputs; layers and weights are shared with `model`.
+    """Add inner outputs to a functional model; layers and weights are shared with `model`.
 
     Parameters
     ----------
     model
-        (batch, frames, frame_size) sound to (batch, n_factors); models inside it are followed. Without a front end
-        of this package before it, a convolution counts for nothing: it hears no mel bands.
+        Audio, (batch, frames, frame_size), to factors, (batch, n_factors); nested models are searched too. Only a
+        convolution after a front end of this package counts: others do not see mel bands.
 
     Raises
     ------
     DataError
-        When there is neither a convolution nor a hidden dense layer in it.
+        When it has neither a convolution nor a hidden dense layer.
     """
     watcher = _Watcher()
     whole = keras.models.clone_model(
@@ -98,14 +98,13 @@ def tap_model(model: keras.Model) -> TappedModel:
 
 
 class _Watcher:
-    """Calls the layers of a model one after another, and keeps the outputs that are asked for."""
+    """Records the outputs of interest while the layers of a model are called in order."""
 
     def __init__(self) -> None:
-        self.found: dict[
-            str, tuple[Any, Any]
-        ] = {}  # layer and output: mel, filters, units, and the last dense
+        # Layer and output of "mel", "filters", "units" and "last dense".
+        self.found: dict[str, tuple[Any, Any]] = {}
         self.convolution: Any = None
-        self.time_axis = 1  # of what the convolution is given
+        self.time_axis = 1  # of the input of the convolution
         self.top: str | None = None
         self._last = ""  # dense layer
 
@@ -123,16 +122,16 @@ class _Watcher:
         elif isinstance(layer, _SAME_UNITS) and inputs[0] is self._output("filters"):
             self.found["filters"] = layer, outputs
         elif isinstance(layer, keras.layers.Dense):
-            self._keep_dense(layer, outputs)
+            self._record_dense(layer, outputs)
         return outputs
 
     def _is_first(self, layer: Any) -> bool:
-        """Tell whether a layer is the convolution that is looked for; one of 1 x 1 only mixes channels."""
+        """Return whether a layer is the first convolution; one of 1 x 1 only mixes channels."""
         is_new = self.convolution is None and "mel" in self.found
         return is_new and isinstance(layer, _CONVOLUTIONS) and max(layer.kernel_size) > 1
 
     def _call_model(self, model: keras.Model, x: Any) -> Any:
-        """Call a model inside the model, whose own layers were called before: what was found there comes out."""
+        """Call a nested model, whose layers were called before, with the outputs found in it."""
         own = [name for name, (layer, _) in self.found.items() if any(layer is one for one in model.layers)]
         opened = keras.Model(model.input, [model.output, *(self._output(name) for name in own)])
         outputs, *taps = opened(x) if own else (model(x),)
@@ -140,8 +139,8 @@ class _Watcher:
             self.found[name] = opened, tensor
         return outputs
 
-    def _keep_dense(self, layer: Any, outputs: Any) -> None:
-        """Keep a dense layer, and the one before it as the last hidden one: the last of all gives the factors."""
+    def _record_dense(self, layer: Any, outputs: Any) -> None:
+        """Record a dense layer, and the one before as the last hidden one: the last of all outputs factors."""
         if "last dense" in self.found:
             self.found["units"] = self.found["last dense"]
             self.top = self._last
@@ -152,7 +151,7 @@ class _Watcher:
 
 
 def _by_time_and_mel(maps: Any, time_axis: int) -> Any:
-    """Return activations of shape (batch, n_steps, n_mels, n_filters), whichever axes the convolution had."""
+    """Bring activations of any convolution to shape (batch, n_steps, n_mels, n_filters)."""
     if len(maps.shape) == 4:
         return maps if time_axis == 1 else keras.ops.transpose(maps, (0, 2, 1, 3))
     return keras.ops.expand_dims(maps, 2 if time_axis == 1 else 1)
@@ -163,7 +162,7 @@ def _first_layer(layer: Any, time_axis: int) -> FirstLayer:
     edges = [_edge(*pair, layer.padding) for pair in zip(layer.kernel_size, layer.strides, strict=True)]
     if kernel.ndim == 4:
         kernel = kernel.sum(axis=2)
-    else:  # the other axis is that of the channels, and spanned whole
+    else:  # the other axis holds the channels, and kernels span it
         edges.append((0, 0))
     kernels = np.moveaxis(kernel, -1, 0)
     if time_axis == 2:
@@ -172,5 +171,5 @@ def _first_layer(layer: Any, time_axis: int) -> FirstLayer:
 
 
 def _edge(kernel: int, stride: int, padding: str) -> tuple[int, int]:
-    """Return how many positions at either end see padding: at most, where strides leave some of it out."""
+    """Return the maximum number of positions at either end that depend on padding."""
     return (0, 0) if padding == "valid" else (-(-((kernel - 1) // 2) // stride), -(-(kernel // 2) // stride))

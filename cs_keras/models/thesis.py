@@ -1,16 +1,16 @@
-"""What the reference thesis (Pohl 2019) reports for its models, to be shown beside ours; needs no TensorFlow.
+"""Results that the reference thesis (Pohl 2019) reports for its models; needs no TensorFlow.
 
 Its prose and its counts of trainable parameters do not always agree; where a structure has exactly the count that
-was reported, the count decides, since it is what was run. `Reported.reading` says how each row was read.
+was reported, the count decides, since it is what was run. `Reported.reading` explains each row.
 """
 
 import dataclasses
 
-N_FACTORS = 200  # what the counts are for
+N_FACTORS = 200  # of the models that were counted
 KS = (10, 50, 100, 500)  # list lengths of the overlaps
 N_TRACKS = 53_202
 N_TEST_TRACKS = 11_333
-MARGIN = 0.4  # of its triplet loss: also what an embedding that is the same for every track scores
+MARGIN = 0.4  # of its triplet loss: also the loss of an embedding that is the same for every track
 EMBEDDING_LOSSES = (0.6489, 0.6854)  # its triplet loss on validation and test tracks
 
 
@@ -23,16 +23,16 @@ class Reported:
     parameters
         Trainable parameters.
     validation_loss, test_loss
-        Mean squared error on factors scaled to mean 0 and variance 1; None where none is given.
+        Mean squared error on factors scaled to mean 0 and variance 1; None where not reported.
     matched
-        Whether a structure was found whose count is exactly the one reported.
+        Whether a structure was found with exactly the reported count.
     reading
-        The structure, and what is known of a difference.
+        The structure, and the reason of a difference.
     offset
-        Parameters that ours has more, on purpose and for the reason that `reading` gives.
+        Number of additional parameters of ours, for the reason that `reading` gives.
     similarity, dot_product
         Overlap in percent of lists of `KS` tracks between true and predicted factors, track to tracks and
-        playlist to tracks; None where none is given.
+        playlist to tracks; None where not reported.
     """
 
     parameters: int

@@ -5,10 +5,10 @@ lie close (Schroff, Kalenichenko & Philbin 2015, "FaceNet"); dense layers map th
 mining are in `cs_keras.training.triplets.mining`.
 
 By its parameter counts the thesis's embedding has 32 kernels in each convolution and no hidden dense layer, and
-its regressor takes 384 numbers: as many as the embeddings of anchor, positive and negative have side by side, and
-what is left of the count is a batch norm over 384. Positives and negatives are chosen by the true factors, of test
-tracks too, so such a regressor is told much of the answer. Here it takes the 128 of the track itself, and a point's
-length is normalised rather than its batch, so that a prediction depends on nothing but its track.
+its regressor takes 384 numbers: the concatenated embeddings of anchor, positive and negative, which leaves a batch
+norm over 384 for the rest of the count. Positives and negatives are chosen by the true factors, also of test
+tracks, so its input leaks the answer. Here the regressor takes the 128 numbers of the track itself, and embeddings
+have unit length instead of a batch norm, so that a prediction depends on its track alone.
 """
 
 import dataclasses
@@ -20,11 +20,13 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
 from cs_keras.layers.waveform import audio_input
+from cs_keras.models.blocks import dense_head, input_spectrogram
+from cs_keras.models.declaration import TRIPLET, ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
-from cs_keras.models.spec import AugmentConfig, Baseline, TrainingConfig, dense_head, input_spectrogram
+from cs_keras.models.spec import AugmentConfig, Baseline, TrainingConfig
 
 MINING = ("offline", "semi_hard", "batch_hard")
-_POOLS = (  # of a search: frames x mels of each block
+_POOLS = (  # searched: frames x mels of each block
     ((2, 2), (2, 2), (1, 1)),
     ((4, 4), (4, 4)),
     ((2, 2), (4, 2), (2, 2)),
@@ -33,34 +35,34 @@ _POOLS = (  # of a search: frames x mels of each block
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Settings of both networks and of the triplets.
 
     Attributes
     ----------
     filters
-        Kernels of every convolution.
+        Filters of every convolution.
     pool_frames, pool_mels
-        Max-pooling of each block, over time and over mel bands; their length is the number of blocks.
+        Max-pooling of each block, over time and over mel bands: one number per block.
     n_dimensions
-        Of the embedding.
+        Dimensions of the embedding.
     margin
-        By which squared distance a negative should be farther than a positive; squared distances are 0 to 4.
+        Margin of the triplet loss, in squared distance, which ranges from 0 to 4.
     mining
-        ``offline``: triplets drawn by distance of factors before training; ``semi_hard`` or ``batch_hard``: chosen
-        in each batch by distance of embeddings.
+        ``offline``: triplets are drawn before training by distance of factors; ``semi_hard`` or ``batch_hard``:
+        they are mined in each batch by distance of embeddings.
     n_nearest, n_farthest
-        Tracks that an anchor's positives and negatives are drawn from, offline.
+        Numbers of nearest and farthest tracks from which offline mining draws positives and negatives.
     embedding_epochs, embedding_batch_size
-        Passes that train the embedding, and sequences in a batch; offline these are the anchors, and each brings a
+        Epochs of the embedding, and sequences per batch; with offline mining, anchors per batch, each with a
         positive and a negative.
     micro_batch
-        Sequences that pass through the network at a time while a larger batch is embedded: so memory does not
-        limit the batch, at the price of twice the forward passes.
+        Sequences in one forward pass when a batch is larger (gradient caching): memory does not limit the batch,
+        at the price of a second forward pass.
     dense
-        Neurons of each hidden dense layer of the regressor.
+        Units of each hidden dense layer of the regressor.
     dropout
-        Share of each hidden dense layer's outputs dropped in training.
+        Dropout rate after each hidden dense layer.
     """
 
     filters: int = 32
@@ -97,7 +99,7 @@ class Config:
             check_range("model.pool_frames, model.pool_mels and model.dense", n, 1)
 
 
-_TRIPLET = Baseline("triplet", Config(), TrainingConfig(epochs=50), procedure="triplet")
+_TRIPLET = Baseline("triplet", Config(), TrainingConfig(epochs=50), procedure=TRIPLET)
 VARIANTS = {
     "triplet": _TRIPLET,
     "triplet-best": dataclasses.replace(  # see docs/what-works.md
@@ -107,12 +109,12 @@ VARIANTS = {
 
 
 def build_embedding(baseline: Baseline, audio: AudioConfig) -> keras.Model:
-    """Return (batch, frames, frame_size) sound to (batch, n_dimensions) embeddings of length 1, float32.
+    """Build the network from audio, (batch, frames, frame_size), to unit embeddings, (batch, n_dimensions).
 
-    Nothing in it looks across a batch or, without augmentation, draws at random, as gradient caching requires.
+    It neither looks across the batch nor, without augmentation, draws at random, as gradient caching requires.
     """
     config: Config = baseline.model
-    sound, magnitude = audio_input(baseline.sequence.frames, audio)
+    inputs, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
@@ -125,11 +127,11 @@ def build_embedding(baseline: Baseline, audio: AudioConfig) -> keras.Model:
         config.n_dimensions, kernel_initializer="he_normal", dtype="float32", name="coordinates"
     )(x)
     x = keras.layers.UnitNormalization(dtype="float32", name="embedding")(x)
-    return keras.Model(sound, x, name=f"{baseline.key}_embedding")
+    return keras.Model(inputs, x, name=f"{baseline.key}_embedding")
 
 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
-    """Return (batch, n_dimensions) embeddings to (batch, n_factors) scaled factors."""
+    """Build the regressor from embeddings, (batch, n_dimensions), to scaled factors, (batch, n_factors)."""
     config: Config = baseline.model
     embedding = keras.Input((config.n_dimensions,), name="embedding")
     return keras.Model(
@@ -140,14 +142,14 @@ def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the whole model, from (batch, frames, frame_size) sound to (batch, n_factors)."""
-    sound = keras.Input((baseline.sequence.frames, audio.frame_size), name=audio.content)
-    embedding = build_embedding(baseline, audio)(sound)
-    return keras.Model(sound, build_regressor(baseline, n_factors)(embedding), name=baseline.key)
+    """Build the whole model."""
+    inputs = keras.Input((baseline.sequence.frames, audio.frame_size), name=audio.content)
+    embedding = build_embedding(baseline, audio)(inputs)
+    return keras.Model(inputs, build_regressor(baseline, n_factors)(embedding), name=baseline.key)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     start = baseline.model
     options = {
         "filters": (16, 32, 64),
@@ -161,7 +163,7 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     model = draw_pools(hp, _POOLS, start) | draw(hp, "model", options, start)
     with hp.conditional_scope("model.mining", ["offline"]):
         model |= draw(hp, "model", {"n_nearest": (5, 20, 50), "n_farthest": (100, 500, 2000)}, start)
-    # Up to what passes through the network at a time: larger batches exclude augmentation.
+    # At most one micro-batch: gradient caching excludes augmentation.
     with hp.conditional_scope("model.mining", ["semi_hard", "batch_hard"]):
         model |= draw(hp, "model", {"embedding_batch_size": (32, 64, 96)}, start)
     return {"model": model, **shared_space(hp, baseline)}

@@ -5,13 +5,12 @@ of Xception (Chollet 2017, as in Keras Applications) it passes all up to ``block
 [convolution 3x3, batch norm, ELU] and dense layers. The thesis's text has two convolutions and two dense layers
 of 1024; its parameter count is that of one convolution with 32 kernels and dense layers of 1024, 1024 and 512.
 
-Trained weights are kept with the statistics their batch norms were trained with, also while they are fine-tuned
-(as the Keras guide to transfer learning has it): updates on small batches of another domain would undo them
-before the kernels could follow. Random weights learn their own statistics, frozen or not: without any, what comes
-out of 30 layers is all but zero.
+Batch norms of pretrained weights stay in inference mode, also during fine-tuning (as in the Keras guide to transfer
+learning): statistics of small batches from another domain would destroy them before the kernels adapt. Random
+weights learn their own statistics, frozen or not: without any, the output of 30 layers is almost zero.
 
-At the thesis's rate for fine-tuning, 1e-8, the new layers are as slow as the old ones: Adam moves a weight by about
-the rate at each step.
+At the thesis's learning rate for fine-tuning, 1e-8, the new layers barely move either: a step of Adam is about as
+large as the learning rate.
 """
 
 import dataclasses
@@ -26,8 +25,10 @@ from cs_keras.config import check_range
 from cs_keras.errors import StorageError
 from cs_keras.layers.fixed_statistics import fix_statistics
 from cs_keras.layers.waveform import audio_input
+from cs_keras.models.blocks import dense_head, input_spectrogram
+from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, shared_space
-from cs_keras.models.spec import Baseline, TrainingConfig, dense_head, input_spectrogram
+from cs_keras.models.spec import Baseline, TrainingConfig
 
 IMAGENET = "imagenet"
 LAST_LAYER = "block11_sepconv3_bn"
@@ -35,7 +36,7 @@ DOWNLOAD_TIMEOUT_S = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ModelConfig):
     """Settings of the network.
 
     Attributes
@@ -44,13 +45,13 @@ class Config:
         Xception's: ``imagenet``, which Keras downloads once; the path of a weights file of Keras's Xception
         without its top; or ``none``, random ones.
     frozen
-        Do not train Xception's kernels, scales and offsets.
+        Whether Xception's kernels, scales and offsets stay as they are.
     filters
-        Kernels of each convolution after it.
+        Filters of each convolution after Xception.
     dense
-        Neurons of each hidden dense layer.
+        Units of each hidden dense layer.
     dropout
-        Share of each hidden dense layer's outputs dropped in training.
+        Dropout rate after each hidden dense layer.
     """
 
     weights: str | None = IMAGENET
@@ -64,6 +65,12 @@ class Config:
             check_range("model.filters and model.dense", n, 1)
         check_range("model.dropout", self.dropout, 0, 0.95)
 
+    def notes(self, baseline: Baseline) -> tuple[str, ...]:
+        """Say that frozen weights are random where they are."""
+        if self.weights is not None or not self.frozen:
+            return ()
+        return (f"Xception is frozen at random weights (models.{baseline.key}.model.weights names none)",)
+
 
 VARIANTS = {
     baseline.key: baseline
@@ -76,29 +83,9 @@ VARIANTS = {
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
-    """Return the network.
-
-    Parameters
-    ----------
-    baseline
-        One of `VARIANTS`, or a change of one.
-    n_factors
-        Outputs.
-    audio
-        What the dataset holds.
-
-    Returns
-    -------
-    keras.Model
-        (batch, frames, frame_size) sound to (batch, n_factors) scaled factors, float32.
-
-    Raises
-    ------
-    StorageError
-        When the weights cannot be downloaded or read.
-    """
+    """Build the network."""
     config: Config = baseline.model
-    sound, magnitude = audio_input(baseline.sequence.frames, audio)
+    inputs, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
     x = keras.layers.Permute((2, 1, 3), name="image")(x)
     x = keras.layers.Conv2D(
@@ -117,15 +104,15 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    return keras.Model(sound, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
+    return keras.Model(inputs, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 
 
 def _xception(weights: str | None, key: str) -> keras.Model:
-    """Return (batch, height, width, 3) images to (batch, ~height / 16, ~width / 16, 728), float of the policy."""
+    """Build Xception from images, (batch, height, width, 3), to (batch, ~height / 16, ~width / 16, 728)."""
     if weights not in (None, IMAGENET) and not Path(weights).is_file():
-        raise StorageError(f"models.{key}.model.weights names {weights}, and there is no such file.")
+        raise StorageError(f"models.{key}.model.weights: there is no file {weights}.")
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)  # Keras sets none, and a network that is cut off would hang
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)  # Keras sets none: without one a lost connection hangs
     try:
         whole = keras.applications.Xception(include_top=False, weights=weights, input_shape=(None, None, 3))
     except Exception as error:  # Keras raises a bare Exception when a download fails
@@ -142,7 +129,7 @@ def _xception(weights: str | None, key: str) -> keras.Model:
 
 
 def _freeze(xception: keras.Model, keep_statistics: bool) -> None:
-    """Make no weight of `xception` trainable; batch norms may still follow the statistics of their input."""
+    """Freeze all weights of `xception`; batch norms may still update their statistics."""
     for layer in xception.layers:
         if isinstance(layer, keras.layers.BatchNormalization) and not keep_statistics:
             layer.gamma.trainable = layer.beta.trainable = False
@@ -150,18 +137,8 @@ def _freeze(xception: keras.Model, keep_statistics: bool) -> None:
             layer.trainable = False
 
 
-def notes(baseline: Baseline) -> tuple[str, ...]:
-    """Return what a reader of the results must know: whether what is frozen was ever trained."""
-    config: Config = baseline.model
-    if config.weights is not None or not config.frozen:
-        return ()
-    return (
-        f"no trained Xception was given (models.{baseline.key}.model.weights): it is random and stays so",
-    )
-
-
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Return settings drawn from `hp` (keras_tuner.HyperParameters) as changes of `baseline`, the default point."""
+    """Draw settings of network, training and input from `hp`."""
     options = {
         "frozen": (False, True),
         "filters": ((16,), (32,), (64,), (32, 32), (64, 64)),

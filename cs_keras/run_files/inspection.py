@@ -7,16 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import CsKerasError, DataError
-from cs_keras.run_files.names import CONFIG_FILE, INSPECTION_FILE
-from cs_keras.runs import read_json, read_npz, write_npz
+from cs_keras.run_files.names import INSPECTION_FILE
+from cs_keras.runs import read_npz, write_npz
 
 VERSION = 1
-REASONS = {  # by the procedure of a run
-    "codebook": "it counts sounds over whole tracks and has no filters",
-    "ranking": "it counts sounds over whole tracks and has no filters",
-    "attributes": "it takes attributes of tracks, not audio",
-    "genres": "it takes genres of tracks, not audio",
-}
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -134,18 +128,6 @@ def is_inspected(folder: Path, dataset_digest: str) -> bool:
     except CsKerasError:
         return False
     return int(mark["version"]) == VERSION and str(mark["dataset"]) == dataset_digest
-
-
-def why_not(folder: Path) -> str | None:
-    """Return why a run has nothing to inspect, by its settings; None if it may have something.
-
-    Raises
-    ------
-    StorageError
-        When the settings cannot be read.
-    """
-    settings = read_json(folder / CONFIG_FILE)
-    return REASONS.get(str(settings.get("procedure"))) if isinstance(settings, dict) else None
 
 
 def read_inspection(folder: Path) -> Inspection | None:

@@ -193,7 +193,7 @@ def _step_function(tapped: TappedModel, frames: int, frame_size: int) -> Callabl
         return steps
 
     spec = tf.TensorSpec((None, frames, frame_size), tf.float32)
-    compiled: Callable[[Any], dict[str, Any]] = tf.function(run, input_signature=[spec])
+    compiled: Callable[[Any], dict[str, Any]] = tf.function(run, input_signature=[spec], autograph=False)
     return compiled
 
 

@@ -68,6 +68,7 @@ def _outputs(model: keras.Model, batches: tf.data.Dataset) -> Iterator[npt.NDArr
     run = tf.function(
         functools.partial(strategy.run, functools.partial(model, training=False)),
         reduce_retracing=True,
+        autograph=False,
         jit_compile=model.compiled and model.jit_compile,  # uncompiled, Keras would take XLA on GPUs
     )
     left, n_replicas = int(batches.cardinality()), strategy.num_replicas_in_sync
@@ -102,6 +103,7 @@ def whole_track_function(model: keras.Model) -> Callable[[npt.NDArray[Any]], npt
     run = tf.function(
         lambda frames: model(tf.cast(frames, tf.float32)[tf.newaxis], training=False)[0],
         reduce_retracing=True,
+        autograph=False,
     )
 
     def apply(frames: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

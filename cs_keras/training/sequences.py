@@ -114,6 +114,7 @@ def _outputs(
         lambda x: model(x, training=False),
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), dataset.info.dtype)],
         jit_compile=jit,
+        autograph=False,
     )
 
     def outputs(rows: Integers) -> Iterator[bytes]:
@@ -219,6 +220,7 @@ def predict_from_sequences(
     run = tf.function(
         lambda x: model(x, training=False),
         input_signature=[tf.TensorSpec((None, sequences.values.shape[1]), tf.float32)],
+        autograph=False,
     )
     for first in range(0, len(track), batch_size):
         chosen = slice(first, first + batch_size)

@@ -9,7 +9,7 @@ from cs_keras.data.genres import track_genres
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import read_tracks
 from cs_keras.factors.arrays import read_arrays
-from cs_keras.models.genre_space import GENRES
+from cs_keras.models.genre_space import PROBABILITIES
 from cs_keras.progress import Progress
 from cs_keras.run_files.genres import GenreProbabilities
 from cs_keras.storage.location import Location
@@ -52,7 +52,7 @@ def predict_genres(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "genres.npz"
         predict_dataset(
-            at_layer(read_run(run), GENRES), DatasetTracks(dataset, reading), "all", out, progress
+            at_layer(read_run(run), PROBABILITIES), DatasetTracks(dataset, reading), "all", out, progress
         )
         arrays = read_arrays(out)
     tracks = read_tracks(dataset)

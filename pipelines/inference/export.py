@@ -1,4 +1,4 @@
-"""A finished run's model in forms that load without this package: a SavedModel, and a ``.keras`` file."""
+"""Export of a run's model to forms that load without this package: a SavedModel and a ``.keras`` file."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ import tensorflow as tf
 from cs_keras import config
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.layers.plain import plain_model
-from cs_keras.models.spec import POOLED_BETWEEN, WHOLE_TRACKS, stored_bytes
+from cs_keras.models.spec import stored_bytes
 from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.runs import TEMPORARY, environment, require_space, write_json
 from cs_keras.training.serving_model import ServingConfig, ServingModel
@@ -24,8 +24,8 @@ from pipelines.inference.trained_run import TrainedRun, load_run_model, require_
 EXPORT_VERSION = 1
 SAVED_MODEL = "saved_model"
 EXPORT_FILE = "export.json"
-TOLERANCE = 1e-4  # of the largest number: float32 sums in another order
-CHECK_FRAMES = 256  # where any number will do
+TOLERANCE = 1e-4  # relative to the maximum: float32 sums in another order
+CHECK_FRAMES = 256  # of models that take any number
 
 
 def export(run: TrainedRun, out: Path) -> None:
@@ -43,22 +43,22 @@ def export(run: TrainedRun, out: Path) -> None:
     Raises
     ------
     ConfigError
-        When the model does not hear.
+        When the model takes no audio.
     StorageError
-        When there is something at `out`, or files cannot be read or written.
+        When `out` exists, or files cannot be read or written.
     DataError
-        When the model does not fit the run's settings, or has no form that loads without this package.
+        When the model does not match the run's settings, or needs this package to load.
     """
     if out.exists():
-        raise StorageError(f"{out} is there already; expected the name of a folder to make.")
+        raise StorageError(f"{out} exists already; expected the name of a new folder.")
     require_audio(run, "An export")
-    if run.procedure in POOLED_BETWEEN:
+    if run.procedure.pools_between_stages:
         raise ConfigError(
-            f"The model of {run.folder} cannot be exported: what it makes of a track is no mean over its sequences."
+            f"The model of {run.folder} cannot be exported: it averages over sequences between its two stages."
         )
     model = load_run_model(run.folder)
     _check_fit(run, model)
-    sequence = None if run.procedure in WHOLE_TRACKS else run.sequence
+    sequence = None if run.procedure.pools_over_time else run.sequence
     serving = ServingConfig(run.signature.audio, run.signature.dtype, sequence, run.signature.scaler)
     with _written_whole(out) as folder:
         require_space(folder, 3 * stored_bytes(model))
@@ -73,7 +73,7 @@ def export(run: TrainedRun, out: Path) -> None:
 
 
 def unscaled(model: keras.Model, serving: ServingConfig) -> keras.Model:
-    """Return `model` with its outputs scaled back to the space of the factors."""
+    """Add a layer to `model` that scales its outputs back to factors."""
     scaler = serving.scaler
     layer = keras.layers.Rescaling(
         scaler.scale.astype(float).tolist(),
@@ -85,21 +85,21 @@ def unscaled(model: keras.Model, serving: ServingConfig) -> keras.Model:
 
 
 def _check_fit(run: TrainedRun, model: keras.Model) -> None:
-    """Refuse a model that is not the one that the run's settings describe."""
-    frames = None if run.procedure in WHOLE_TRACKS else run.sequence.frames
+    """Raise DataError unless the model has the shapes that the run's settings describe."""
+    frames = None if run.procedure.pools_over_time else run.sequence.frames
     audio = run.signature.audio
     expected = (frames, audio.frame_size, len(run.signature.scaler.offset))
     received = (*model.input_shape[1:], model.output_shape[1])
     if received != expected:
         raise DataError(
-            f"{MODEL_FILE} of {run.folder} does not fit its settings: expected {expected[0]} frames, {expected[1]} "
-            f"{'samples' if audio.holds_waveforms else 'bins'} and {expected[2]} factors. "
+            f"{MODEL_FILE} of {run.folder} does not match its settings: expected {expected[0]} frames, "
+            f"{expected[1]} {'samples' if audio.holds_waveforms else 'bins'} and {expected[2]} factors. "
             f"Received: {', '.join(map(str, received))}."
         )
 
 
 def _about(run: TrainedRun, model: keras.Model, serving: ServingConfig) -> dict[str, Any]:
-    """Return what ``export.json`` holds: all that whoever feeds the models must know."""
+    """Return the content of ``export.json``, which describes input and output of the models."""
     sequence = config.to_dict(serving.sequence) if serving.sequence else None
     whole = (
         "one whole track"
@@ -129,7 +129,7 @@ def _about(run: TrainedRun, model: keras.Model, serving: ServingConfig) -> dict[
 
 @contextlib.contextmanager
 def _written_whole(out: Path) -> Iterator[Path]:
-    """Give a new folder that takes the name `out` on leaving without an error, and else is removed."""
+    """Create a temporary folder that is renamed to `out` on success, and removed on failure."""
     folder = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
         folder.mkdir(parents=True)
@@ -144,7 +144,7 @@ def _written_whole(out: Path) -> Iterator[Path]:
 
 
 def _check_written(folder: Path, model: keras.Model, serving: ServingConfig) -> None:
-    """Compare both models as they lie in `folder` with `model`, on one sequence of noise."""
+    """Load both models from `folder` and compare them with `model` on one sequence of noise."""
     frames = serving.sequence.frames if serving.sequence else CHECK_FRAMES
     rng = np.random.default_rng(0)
     noise = rng.lognormal(size=(1, frames, serving.audio.frame_size)).astype(np.float32)
@@ -155,6 +155,6 @@ def _check_written(folder: Path, model: keras.Model, serving: ServingConfig) -> 
         difference = float(np.abs(received - expected).max())
         if not difference <= TOLERANCE * float(np.abs(expected).max()):
             raise DataError(
-                f"The exported {name} does not give the factors that the run's model does: they differ by "
+                f"The exported {name} does not reproduce the factors of the run's model: they differ by "
                 f"{difference:.2g}."
             )

@@ -1,4 +1,4 @@
-"""A finished run cut at one of its hidden layers, whose outputs are features for other tasks."""
+"""Hidden layers of a finished run as features for other tasks."""
 
 import dataclasses
 
@@ -16,12 +16,12 @@ from pipelines.inference.trained_run import Hidden, TrainedRun, load_run_model, 
 
 
 def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
-    """Return the hidden layers of a run's model, and the name of the one that features are taken from by default.
+    """Return the hidden layers of a run's model, and the name of the default one for features.
 
     Raises
     ------
     ConfigError
-        When the model does not hear.
+        When the model takes no audio.
     StorageError
         When it cannot be loaded.
     """
@@ -31,19 +31,19 @@ def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
 
 
 def at_layer(run: TrainedRun, name: str | None = None) -> TrainedRun:
-    """Return a run whose output is that of a hidden layer: a track's features are the mean over its sequences.
+    """Return a run whose output is that of a hidden layer, averaged over the sequences of a track.
 
     Parameters
     ----------
     run
         A finished run.
     name
-        Of the layer; None for the last hidden one. See `cs_keras.training.hidden_layers.resolve_layer_name`.
+        Name of the layer; None for the last hidden one. See `cs_keras.training.hidden_layers.resolve_layer_name`.
 
     Raises
     ------
     ConfigError
-        When there is no such layer, or the model does not hear.
+        When there is no such layer, or the model takes no audio.
     StorageError
         When it cannot be loaded.
     """

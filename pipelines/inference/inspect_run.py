@@ -1,4 +1,4 @@
-"""What a finished run's network listens for: kernels, activations of a track, and the tracks that units answer to.
+"""Inspection of a network: kernels, activations of a track, and the tracks that activate units most.
 
 After Dieleman 2014: for each filter of the first convolution, and each unit of the last hidden dense layer, the
 tracks that activate it most at one moment and on average. Validation and test tracks only, on which it was not
@@ -18,7 +18,7 @@ from cs_keras.errors import DataError
 from cs_keras.models import load_model
 from cs_keras.models.taps import TappedModel, tap_model
 from cs_keras.progress import Progress
-from cs_keras.run_files.inspection import Example, Inspection, is_inspected, why_not, write_inspection
+from cs_keras.run_files.inspection import Example, Inspection, is_inspected, write_inspection
 from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.training.activations import (
     FILTERS,
@@ -29,6 +29,7 @@ from cs_keras.training.activations import (
     measure_activations,
     strongest,
 )
+from pipelines.inference.inspection_obstacle import inspection_obstacle
 from pipelines.inference.trained_run import read_run
 
 MAX_TRACKS = 500
@@ -61,7 +62,7 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
     """
     if is_inspected(folder, dataset.digest):
         return
-    reason = why_not(folder)
+    reason = inspection_obstacle(folder)
     if reason:
         raise DataError(f"The network of {folder.name} cannot be inspected: {reason}.")
     run = read_run(folder)

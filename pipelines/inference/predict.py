@@ -1,7 +1,7 @@
-"""Factors of tracks by a finished run's model, or features: of a dataset's tracks, or of recordings in none.
+"""Predicting factors, or features, of a dataset's tracks or of recordings by the model of a finished run.
 
-A track's factors depend on the model and on that track alone, never on what else was asked for or who computed it.
-Blocks of tracks are predicted into files beside the result, so that what a kill can cost is a block.
+A track's factors depend on the model and on that track only, not on other tracks or on the worker that computes
+them. Blocks of tracks are predicted into files next to the result, so that an interruption costs at most one block.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from cs_keras.data.catalogue import find_audio
 from cs_keras.data.dataset import Dataset
-from cs_keras.errors import DataError, StorageError
+from cs_keras.errors import DataError
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.storage.location import Location, is_folder
+from cs_keras.storage.location import Location
 from pipelines.beam.parts import PARALLEL_READS, make_parts, missing_parts
 from pipelines.inference.prediction_blocks import (
     Block,
@@ -29,7 +29,7 @@ from pipelines.inference.prediction_blocks import (
     plan_digest,
     remove_parts,
 )
-from pipelines.inference.track_vectors import check_suffix, write_vectors
+from pipelines.inference.track_vectors import check_output, write_vectors
 from pipelines.inference.trained_run import Matrix, TrainedRun
 
 BLOCK_TRACKS = 32
@@ -38,7 +38,7 @@ PARTS_SUFFIX = ".parts"
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """What a prediction did: tracks and dimensions written, and what was left out, with reasons, by id."""
+    """Numbers of tracks and dimensions that were predicted, and reasons for tracks left out, by id."""
 
     n_tracks: int
     n_factors: int
@@ -58,7 +58,7 @@ def predict_dataset(
     Parameters
     ----------
     run
-        Whose model to use. At a hidden layer (`pipelines.inference.features.at_layer`) `out` gets ``features``, the
+        Run with the model. At a hidden layer (`pipelines.inference.features.at_layer`) `out` gets ``features``, the
         layer's name and the run's digest in place of both kinds of factors.
     tracks
         The dataset; its audio settings must be those the model was trained on.
@@ -69,16 +69,17 @@ def predict_dataset(
         n_factors), float32; and ``scaled_factors``, the model's own output. Or a Parquet table of the same, by its
         suffix; see `pipelines.inference.track_vectors.write_vectors`.
     progress
-        Where to report.
+        Receives messages.
     beam
-        Options of Apache Beam, ``--runner=`` first: its workers predict. They must see run, dataset and `out`.
+        Options of Apache Beam, ``--runner=`` first, whose workers predict; they need access to run, dataset and
+        `out`.
 
     Raises
     ------
     ConfigError
         When there is no such split, or `out` ends neither in ``.npz`` nor in ``.parquet``.
     DataError
-        When the dataset does not fit the model, or the split is empty.
+        When the dataset does not match the model, or the split is empty.
     StorageError
         When files cannot be read or written.
     """
@@ -97,7 +98,7 @@ def predict_recordings(
     progress: Progress | None = None,
     beam: Sequence[str] = (),
 ) -> Predicted:
-    """Predict the factors of recordings, in their order; those that cannot be used are left out.
+    """Predict the factors of recordings, in their order; except unusable ones.
 
     Parameters
     ----------
@@ -122,8 +123,8 @@ def predict_recordings(
         absolute = Path(os.path.abspath(path))
         if files.setdefault(track_id, absolute) != absolute:
             raise DataError(
-                f"Two recordings have the id {track_id!r}: {files[track_id]} and {absolute}; name the folder that "
-                "holds both."
+                f"Two recordings have the id {track_id!r}: {files[track_id]} and {absolute}; pass the folder that "
+                "contains both."
             )
     source = Recordings(run.signature.audio, run.signature.dtype, decoder)
     return _predict(run, source, files, out, progress, beam)
@@ -139,12 +140,12 @@ def choose_rows(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
 
 
 def check_audio(run: TrainedRun, dataset: Dataset) -> None:
-    """Raise DataError unless the dataset's sound is as the model's was in training."""
+    """Raise DataError unless the dataset has the audio settings of the model's training."""
     for name, expected in dataclasses.asdict(run.signature.audio).items():
         received = getattr(dataset.info.audio, name)
         if received != expected:
             raise DataError(
-                f"{dataset.folder} does not fit the model of {run.folder}: expected {name} = {expected}. "
+                f"{dataset.folder} does not match the model of {run.folder}: expected {name} = {expected}. "
                 f"Received: {received}."
             )
 
@@ -158,9 +159,7 @@ def _predict(
     beam: Sequence[str],
 ) -> Predicted:
     progress = progress or SilentProgress()
-    if is_folder(out):
-        raise StorageError(f"{out} is a folder; expected the name of a file to write.")
-    check_suffix(out)
+    check_output(out)
     folder = out.with_name(f"{out.name}{PARTS_SUFFIX}")
     outputs = apply_in_blocks(run, source, items, folder, progress, beam)
     if len(outputs.track_ids):
@@ -174,7 +173,7 @@ def _predict(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a model makes of tracks: ids, shape (n,), its outputs, shape (n, n_outputs), and what was left out."""
+    """Outputs of a model for tracks: ids, shape (n,), values, shape (n, n_outputs), and tracks left out."""
 
     track_ids: npt.NDArray[np.str_]
     values: Matrix
@@ -189,28 +188,23 @@ def apply_in_blocks(
     progress: Progress,
     beam: Sequence[str] = (),
 ) -> Outputs:
-    """Return what a model makes of tracks, going on from the files of earlier blocks in `folder`, which are kept.
+    """Apply a model to tracks; blocks that have a file in `folder` are read from it, others written to it.
 
     Parameters
     ----------
     run
-        Whose model to use.
+        Run with the model.
     source, items
-        Where tracks are; in the words of the source by id.
+        Source of frames, and its item for each track, by id.
     folder
-        For one file a block.
+        Folder for one file per block.
     progress
-        Is told what was left out.
+        Receives messages about tracks that are left out.
     beam
-        See `predict_dataset`.
-
-    Raises
-    ------
-    ConfigError, DataError, StorageError
-        As `predict_dataset`.
+        See `predict_dataset`, also for errors.
     """
     blocks = _plan(run, source, items)
-    # A worker of Beam's is one of several on its machine; alone, this process reads with all processor cores.
+    # Beam runs several workers on a machine; without it, this process reads with all cores.
     maker = BlockMaker(run, source, folder, threads=1 if beam else len(os.sched_getaffinity(0)))
     if beam:
         make_parts(blocks, maker, beam, f"predict, in blocks of {BLOCK_TRACKS} tracks", progress)
@@ -241,7 +235,7 @@ def _make_here(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -
 
 
 def _gather(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> Outputs:
-    """Return what the files of the blocks hold, in the order of the tracks."""
+    """Read the files of the blocks, in the order of the tracks."""
     with ThreadPoolExecutor(PARALLEL_READS) as pool:
         parts = list(pool.map(maker.read, blocks))
     ids, scaled, left_out, reasons = (

@@ -17,31 +17,33 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PredictedTracks:
-    """What a model makes of tracks.
+    """Predictions for tracks.
 
     Attributes
     ----------
     factors
-        By id, shape (n_factors,), float32, in the space of the factors that the model was trained on.
+        Factors by id, shape (n_factors,), float32, in the space that the model was trained on.
     left_out
-        Why others cannot be used, by id.
+        Reasons for tracks that cannot be used, by id.
     """
 
     factors: Mapping[str, Matrix]
     left_out: Mapping[str, str]
 
 
-def hear(run: TrainedRun, source: Source, items: Mapping[str, Any], progress: Progress) -> PredictedTracks:
-    """Predict tracks one after another.
+def predict_in_memory(
+    run: TrainedRun, source: Source, items: Mapping[str, Any], progress: Progress
+) -> PredictedTracks:
+    """Predict tracks one by one.
 
     Parameters
     ----------
     run
-        Whose model to use.
+        Run with the model.
     source, items
-        Of frames, and where each track is in its words, by id.
+        Source of frames, and its item for each track, by id.
     progress
-        Where to report.
+        Receives progress.
 
     Raises
     ------

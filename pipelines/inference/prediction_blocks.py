@@ -1,4 +1,4 @@
-"""Blocks of tracks to predict: where their frames come from, and the files their factors go to."""
+"""Blocks of tracks to predict: sources of frames, and files of factors."""
 
 import collections
 import contextlib
@@ -37,13 +37,13 @@ class Block:
     Attributes
     ----------
     number
-        Place among the blocks.
+        Position among the blocks.
     plan
-        Digest of the model, the ids and the sound, as whoever planned the block saw them.
+        Digest of model, ids and audio when the block was planned.
     track_ids
         Ids of the tracks.
     items
-        Where each one is, in the words of the source.
+        Item of the source for each track.
     """
 
     number: int
@@ -53,25 +53,25 @@ class Block:
 
     @property
     def name(self) -> str:
-        """Name of the file that the block's factors go to."""
+        """Name of the file for the block's factors."""
         return f"part-{self.number:06d}-{self.plan[:16]}.npz"
 
 
 class Source(Protocol):
-    """Where frames come from; pickled, it goes to every worker."""
+    """A source of frames, which is pickled for workers."""
 
     def open(self) -> "OpenSource":
-        """Return what reads it in this process."""
+        """Open the source in this process."""
 
 
 class OpenSource(Protocol):
-    """A source being read."""
+    """A source that is open for reading."""
 
     def identify(self, items: Sequence[Any]) -> Any:
-        """Return JSON-ready values that change whenever the sound of `items` does."""
+        """Return JSON-ready values that change whenever the audio of `items` does."""
 
     def read(self, item: Any) -> Frames:
-        """Return the frames of one track, shape (n_frames, frame_size); AudioError leaves the track out."""
+        """Return the frames of a track, shape (n_frames, frame_size); AudioError means that it is left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class _OpenDataset:
 
 @dataclasses.dataclass(frozen=True)
 class Recordings:
-    """Audio files; an item is a path. They become frames as those did that the model was trained on."""
+    """Audio files; an item is a path. Frames are computed with the audio settings of the model."""
 
     audio: AudioConfig
     dtype: str
@@ -126,13 +126,13 @@ class BlockMaker:
     Attributes
     ----------
     run
-        Whose model to use.
+        Run with the model.
     source
-        Of the tracks' frames.
+        Source of frames.
     folder
-        For one file a block.
+        Folder for one file per block.
     threads
-        Tracks read at a time, ahead of the model.
+        Number of threads that read tracks ahead of the model.
     """
 
     run: TrainedRun
@@ -141,11 +141,11 @@ class BlockMaker:
     threads: int
 
     def names(self) -> Collection[str]:
-        """Return the names of the files there are."""
+        """List the files in the folder."""
         return list_files(self.folder)
 
     def is_made(self, part: Block) -> bool:
-        """Tell whether a block's file is whole; its name says that it is of this model and these tracks."""
+        """Return whether a block's file is valid; its name identifies model and tracks."""
         try:
             self.read(part)
         except CsKerasError:
@@ -153,7 +153,7 @@ class BlockMaker:
         return True
 
     def open(self, advance: Advance = lambda n_tracks: None) -> Callable[[Block], None]:
-        """Return a function that predicts a block, with model and source loaded; it tells `advance` of tracks."""
+        """Load model and source; return a function that predicts a block and calls `advance` for each track."""
         return _OpenMaker(self, advance)
 
     def read(self, part: Block) -> dict[str, Any]:
@@ -169,8 +169,8 @@ class _OpenMaker:
     def __call__(self, block: Block) -> None:
         if block.plan != plan_digest(block.track_ids, block.items, self._maker.run, self._source):
             raise StorageError(
-                f"The worker {socket.gethostname()} does not see the tracks of {block.name} that this command saw: "
-                "expected the same files at the same paths, as on a shared file system."
+                f"The worker {socket.gethostname()} found other tracks of {block.name} than this command: expected "
+                "the same files at the same paths, as on a shared file system."
             )
         scaled: dict[str, Matrix] = {}
         left_out: dict[str, str] = {}
@@ -192,12 +192,12 @@ class _OpenMaker:
 
 
 def plan_digest(track_ids: Sequence[str], items: Sequence[Any], run: TrainedRun, source: OpenSource) -> str:
-    """Identify a block by all that its factors come from."""
+    """Return a digest of everything that decides the factors of a block."""
     return digest([run.digest, list(track_ids), source.identify(items)])
 
 
 def remove_parts(folder: Location) -> None:
-    """Remove the blocks' files, and their folder when it holds nothing else."""
+    """Remove the blocks' files, and their folder if nothing else is in it."""
     for name in list_files(folder):
         if _PART_NAME.fullmatch(name):
             remove(folder / name)
@@ -208,7 +208,7 @@ def remove_parts(folder: Location) -> None:
 
 
 def _read_ahead(source: OpenSource, items: Sequence[Any], threads: int) -> Iterator[Frames | AudioError]:
-    """Yield what `source` has of each item, in order, reading as many ahead as there are threads."""
+    """Yield the frames of each item in order, reading ahead with `threads` threads."""
 
     def read(item: Any) -> Frames | AudioError:
         try:

@@ -1,4 +1,4 @@
-"""Vectors of tracks as one file: NumPy's npz, or a Parquet table for what reads no NumPy."""
+"""Vectors of tracks in one file: an npz, or a Parquet table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cs_keras.errors import ConfigError
+from cs_keras.errors import ConfigError, StorageError
 from cs_keras.runs import atomic_write, write_npz
-from cs_keras.storage.location import Location
+from cs_keras.storage.location import Location, is_folder
 
 SUFFIXES = (".npz", ".parquet")
 
@@ -18,9 +18,16 @@ Matrix = npt.NDArray[np.float32]
 
 
 def check_suffix(out: Location) -> None:
-    """Raise ConfigError when a file of that name would be neither npz nor Parquet."""
+    """Raise ConfigError unless the name of `out` ends in ``.npz`` or ``.parquet``."""
     if out.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"Expected a file to write that ends in .npz or .parquet. Received: {out}.")
+        raise ConfigError(f"The output file must end in .npz or .parquet. Received: {out}.")
+
+
+def check_output(out: Location) -> None:
+    """Raise ConfigError as `check_suffix` does, or StorageError when `out` is a folder."""
+    check_suffix(out)
+    if is_folder(out):
+        raise StorageError(f"The output {out} is a folder; expected the name of a file.")
 
 
 def write_vectors(
@@ -29,18 +36,19 @@ def write_vectors(
     vectors: Mapping[str, Matrix],
     about: Mapping[str, str] | None = None,
 ) -> None:
-    """Write one row a track, atomically, in the form that the suffix of `out` names.
+    """Write one row per track atomically, in the format of the suffix of `out`.
 
     Parameters
     ----------
     out
-        ``.npz``: an array each, uncompressed. ``.parquet``: a column each, of fixed-size lists of float32.
+        ``.npz``: one uncompressed array per name. ``.parquet``: one column per name, of fixed-size lists of
+        float32.
     track_ids
         Shape (n,); named ``track_ids`` in an npz and ``track_id`` in a table.
     vectors
-        By name, each of shape (n, any), float32; both forms hold the same bits.
+        Vectors by name, shape (n, any), float32.
     about
-        Texts about all of them, by name: scalar arrays of an npz, metadata of a table's schema.
+        Metadata, texts by name: scalar arrays of an npz, metadata of a table's schema.
 
     Raises
     ------
@@ -61,9 +69,7 @@ def write_vectors(
     if about:
         table = table.replace_schema_metadata(dict(about))
     with atomic_write(out) as file:
-        pq.write_table(
-            table, file, use_dictionary=False
-        )  # ids are unique, and so are floats: it only costs time
+        pq.write_table(table, file, use_dictionary=False)  # values are unique
 
 
 def _lists(matrix: Matrix) -> pa.Array:

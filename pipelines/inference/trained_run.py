@@ -1,4 +1,4 @@
-"""A finished run, and its model as a function of one track."""
+"""Loading of finished runs, and their models as functions of one track."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,7 @@ from cs_keras.data.shards import Frames
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import load_model
-from cs_keras.models.spec import ANY, NEEDS, POOLED_BETWEEN, WHOLE_TRACKS
+from cs_keras.models.declaration import PROCEDURES, Input, Procedure
 from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, SIGNATURE_FILE
 from cs_keras.run_files.settings import require_finished
 from cs_keras.runs import digest, read_json
@@ -29,14 +29,14 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Hidden:
-    """A layer whose output takes the place of the factors.
+    """A hidden layer whose output replaces the factors.
 
     Attributes
     ----------
     layer
-        Its name; see `cs_keras.training.hidden_layers`.
+        Name of the layer; see `cs_keras.training.hidden_layers`.
     run_digest
-        Digest of the run that it is of.
+        Digest of its run.
     """
 
     layer: str
@@ -45,72 +45,69 @@ class Hidden:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """What of a finished run its model is used with.
+    """A finished run with the settings that predictions need.
 
     Attributes
     ----------
     folder
         Run folder, or its URL.
     procedure, sequence, batch_size
-        Of its settings: how a track is given to the model.
+        Settings of the run.
     signature
-        Audio settings of its input, and the way from its output back to factors.
+        Audio settings of the input, and scaling of the output.
     digest
-        Of model and settings, and of what is hidden.
+        Digest of model, settings and hidden layer.
     hidden
-        Layer to stop at, see `pipelines.inference.features.at_layer`; None for the factors.
+        Hidden layer to stop at, see `pipelines.inference.features.at_layer`; None for the factors.
     """
 
     folder: Location
-    procedure: str
+    procedure: Procedure
     sequence: SequenceConfig
     batch_size: int
     signature: Signature
     digest: str
     hidden: Hidden | None = None
 
-    @property
-    def needs(self) -> str:
-        """What the model takes in; see `cs_keras.models.spec.Baseline.needs`."""
-        return NEEDS.get(self.procedure, "sound")
-
 
 def require_audio(run: TrainedRun, use: str) -> None:
-    """Raise ConfigError unless the run's model hears, and nothing else: `use` of others there is none."""
-    if run.needs != "sound":
-        kind = "joins several models" if run.needs == ANY else f"knows tracks by their {run.needs}"
-        raise ConfigError(f"{use} needs a model that hears. Received: that of {run.folder}, which {kind}.")
+    """Raise ConfigError unless the run's model takes audio, and nothing else; `use` begins the message."""
+    takes = run.procedure.takes
+    if takes is not Input.AUDIO:
+        kind = f"takes {takes.value}" if takes else "joins several models"
+        raise ConfigError(f"{use} needs an audio model. Received: that of {run.folder}, which {kind}.")
 
 
-def require_sound(run: TrainedRun, received: str = "sound") -> None:
-    """Raise ConfigError unless the run's model hears; its message says what was `received` instead."""
-    if run.needs == ANY:
-        raise no_dataset(run, received)
-    if run.needs != "sound":
+def require_audio_input(run: TrainedRun, received: str = "audio") -> None:
+    """Raise ConfigError unless the run's model takes audio; the message names what was `received`."""
+    takes = run.procedure.takes
+    if takes is None:
+        raise dataset_error(run, received)
+    if takes is not Input.AUDIO:
         raise ConfigError(
-            f"The model of {run.folder} does not hear, it knows tracks by their {run.needs}: expected a table or "
-            f"npz of these, as `cs-keras predict RUN FEATURES` takes them. Received: {received}."
+            f"The model of {run.folder} takes {takes.value}, not audio: expected a table or npz of these, as in "
+            f"`cs-keras predict RUN FEATURES`. Received: {received}."
         )
 
 
-def no_dataset(run: TrainedRun, received: str) -> ConfigError:
-    """Return the error of a fusion that is given something else than a dataset."""
+def dataset_error(run: TrainedRun, received: str) -> ConfigError:
+    """Return the error for a fusion that was given something other than a dataset."""
     return ConfigError(
-        f"The model of {run.folder} joins what several models make of a track: expected a dataset, as "
-        f"`cs-keras predict RUN DATASET --features FILE` takes it. Received: {received}."
+        f"The model of {run.folder} joins several models: expected a dataset, as in `cs-keras predict RUN DATASET "
+        f"--features FILE`. Received: {received}."
     )
 
 
 def require_attributes(run: TrainedRun) -> None:
-    """Raise ConfigError unless the run's model knows tracks by a table."""
-    if run.needs == "sound":
+    """Raise ConfigError if the run's model takes audio instead of attributes."""
+    if run.procedure.takes_audio:
         raise ConfigError(
-            f"The model of {run.folder} hears: expected a dataset or recordings. Received: attributes."
+            f"The model of {run.folder} takes audio: expected a dataset or recordings. Received: attributes."
         )
 
 
 def read_run(folder: Location) -> TrainedRun:
-    """Read what of a finished run its model is used with.
+    """Open a finished run for predictions.
 
     Raises
     ------
@@ -119,7 +116,7 @@ def read_run(folder: Location) -> TrainedRun:
     StorageError
         When `folder` is not a finished run, or cannot be read.
     DataError
-        When its settings are not valid, or an earlier release trained it.
+        When its settings are invalid, or an incompatible earlier release trained it.
     """
     require_finished(folder)
     path = folder / CONFIG_FILE
@@ -130,7 +127,7 @@ def read_run(folder: Location) -> TrainedRun:
             f"{', '.join(map(str, settings['members']))}."
         )
     try:
-        procedure = str(settings["procedure"])
+        procedure = PROCEDURES[settings["procedure"]]
         sequence = config.replace(SequenceConfig(), settings["sequence"], "sequence.")
         batch_size = int(settings["training"]["batch_size"])
     except (KeyError, TypeError, ValueError, ConfigError) as error:
@@ -142,37 +139,39 @@ def read_run(folder: Location) -> TrainedRun:
 
 
 def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
-    """Load a run's model and return a function of a track's frames to its scaled factors.
+    """Load a run's model and return a function from a track's frames to its scaled factors.
 
-    The frames have shape (n_frames, frame_size), any length; the factors have shape (n_factors,), float32: the mean
-    over the sequences that cover the track, unless the model pools over time itself or between its stages.
+    Frames have shape (n_frames, frame_size), any length; factors have shape (n_factors,), float32: the mean over
+    the sequences of the track, unless the model pools over time itself or between its stages. The function is
+    traced before it is returned, so that no thread is running meanwhile.
 
     Raises
     ------
     ConfigError
-        When the model does not hear.
+        When the model takes no audio.
     StorageError, DataError
-        When the model cannot be loaded, or is not the one of the run's signature.
+        When the model cannot be loaded, or does not match the run's signature.
     """
-    require_sound(run)
+    require_audio_input(run)
     model = load_run_model(run.folder)
     if run.hidden:
         model = build_hidden_model(model, run.hidden.layer)
     n_factors = len(run.signature.scaler.offset)
     if model.output_shape[1] != n_factors:
         raise DataError(
-            f"{MODEL_FILE} and {SIGNATURE_FILE} of {run.folder} are not of one run: they have "
+            f"{MODEL_FILE} and {SIGNATURE_FILE} of {run.folder} are from different runs: they have "
             f"{model.output_shape[1]} and {n_factors} factors."
         )
-    is_staged = run.procedure in POOLED_BETWEEN and not run.hidden
+    is_staged = run.procedure.pools_between_stages and not run.hidden
     model, head = model.layers[-2:] if is_staged else (model, None)
-    frames = None if run.procedure in WHOLE_TRACKS else run.sequence.frames
+    frames = None if run.procedure.pools_over_time else run.sequence.frames
     frame_size = run.signature.audio.frame_size
-    # One signature for batches of any size: a graph made for one size could round otherwise than one made for all.
+    # One signature for all batch sizes: graphs for different sizes could round differently.
     apply = tf.function(
         lambda x: model(x, training=False),
         input_signature=[tf.TensorSpec((None, frames, frame_size), tf.float32)],
-    )
+        autograph=False,
+    ).get_concrete_function()
 
     def predict(track: Frames) -> Matrix:
         total, n = np.zeros(model.output_shape[1]), 0  # float64, as in training
@@ -187,8 +186,8 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
 
 
 def _batches(track: Frames, run: TrainedRun) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield what the model is given of one track, shape (batch, frames, frame_size)."""
-    if run.procedure in WHOLE_TRACKS:
+    """Yield the input of the model for one track, shape (batch, frames, frame_size)."""
+    if run.procedure.pools_over_time:
         yield track[np.newaxis].astype(np.float32)
         return
     length = np.array([len(track)])
@@ -197,18 +196,18 @@ def _batches(track: Frames, run: TrainedRun) -> Iterator[npt.NDArray[np.float32]
         chosen = starts[first : first + run.batch_size]
         batch = np.zeros((len(chosen), run.sequence.frames, track.shape[1]), np.float32)
         for window, start in zip(batch, chosen.tolist(), strict=True):
-            stretch = track[start : start + run.sequence.frames]
-            window[: len(stretch)] = stretch
+            part = track[start : start + run.sequence.frames]
+            window[: len(part)] = part
         yield batch
 
 
 def load_run_model(folder: Location) -> keras.Model:
-    """Load a run's model, by a temporary file where it is behind a URL: Keras reads local ones only.
+    """Load a run's model, from a temporary local copy if it is behind a URL.
 
     Raises
     ------
     StorageError, DataError
-        When there is none, or it cannot be loaded.
+        When it does not exist, or cannot be loaded.
     """
     path = folder / MODEL_FILE
     if not is_remote(path):

@@ -13,7 +13,7 @@ from cs_keras.playlists.coherence import measure_coherence
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.read import M3U_SUFFIXES, read_ids, read_m3u
 from cs_keras.progress import Progress
-from pipelines.inference.predict_tracks import hear
+from pipelines.inference.predict_tracks import predict_in_memory
 from pipelines.inference.prediction_blocks import DatasetTracks, Recordings
 from pipelines.inference.trained_run import TrainedRun
 from pipelines.recommend.catalogue import Catalogue
@@ -118,7 +118,7 @@ def _hear_recordings(
     run: TrainedRun, recordings: Mapping[str, Path], decoder: str, progress: Progress
 ) -> dict[str, Matrix]:
     source = Recordings(run.signature.audio, run.signature.dtype, decoder)
-    heard = hear(run, source, recordings, progress)
+    heard = predict_in_memory(run, source, recordings, progress)
     for name, reason in heard.left_out.items():
         progress.log(f"left out {name}: {reason}")
     return dict(heard.factors)
@@ -140,7 +140,7 @@ def _place_tracks(
     missing = {track_id: row for track_id, row in rows.items() if not known.known[row]}
     heard: Mapping[str, Matrix] = {}
     if missing and catalogue.dataset is not None:
-        heard = hear(run, DatasetTracks(catalogue.dataset), missing, progress).factors
+        heard = predict_in_memory(run, DatasetTracks(catalogue.dataset), missing, progress).factors
     return {
         track_id: heard[track_id] if track_id in missing else known.factors[row]
         for track_id, row in rows.items()

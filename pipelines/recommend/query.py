@@ -108,7 +108,7 @@ def _hear(
     """Return the factors of recordings, shape (n_factors,), by the run's model; what cannot be heard is told."""
     if not files:
         return {}
-    from pipelines.inference.predict_tracks import hear
+    from pipelines.inference.predict_tracks import predict_in_memory
     from pipelines.inference.prediction_blocks import (
         Recordings,  # with TensorFlow, which tracks of the catalogue do not need
     )
@@ -116,7 +116,7 @@ def _hear(
 
     run = read_run(catalogue.run)
     source = Recordings(run.signature.audio, run.signature.dtype, decoder)
-    heard = hear(run, source, {str(path): path for path in files}, progress)
+    heard = predict_in_memory(run, source, {str(path): path for path in files}, progress)
     for reason in heard.left_out.values():
         progress.log(f"left out: {reason}")
     return {Path(name): factors for name, factors in heard.factors.items()}

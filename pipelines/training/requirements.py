@@ -1,4 +1,4 @@
-"""What models take in: sound, a table of attributes, or the dataset's own genres; and whether it is there."""
+"""Inputs that models require of a dataset: audio, a table of attributes, genres; and which models can run."""
 
 from collections.abc import Sequence
 
@@ -9,136 +9,137 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.attributes.table import Attributes, genre_attributes
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.models import MODEL_FILES, get_baseline
-from cs_keras.models.spec import ANY, Baseline, required_audio
+from cs_keras.models import REGISTRY, get_baseline
+from cs_keras.models.declaration import Input
+from cs_keras.models.spec import Baseline, required_audio
 from cs_keras.runs import digest
 
 DEFAULT_MODELS = ("bot", "cnn-bn", "lstm")
-ATTRIBUTE_MODELS = ("attributes", "attributes-linear")  # the second only where nothing can be heard
+ATTRIBUTE_MODEL = "attributes"  # runs by default where a table is given
 ALL = "all"
 
 
 def choose_models(
-    asked: str | None, tracks: Tracks, has_attributes: bool, audio: AudioConfig | None = None
+    models: str | None, tracks: Tracks, has_attributes: bool, audio: AudioConfig | None = None
 ) -> tuple[list[str], list[str]]:
-    """Return the models to run where they are not named one by one, and those that cannot run on such a dataset.
+    """Choose models for a dataset; return keys of those to run, and of those that cannot run.
 
     Parameters
     ----------
-    asked
-        ``all``, or None for the usual ones: three that hear, and `attributes` where there is a table; without sound
-        all that can run.
+    models
+        ``all``; or None for three audio models, and `attributes` where there is a table. Without audio, all models
+        that can run are chosen.
     tracks
-        Of the dataset.
+        Track table of the dataset.
     has_attributes
         Whether a table of attributes was given.
     audio
-        What the dataset's frames are; None for magnitudes.
+        Audio settings of the dataset; None for magnitudes.
 
     Raises
     ------
     DataError
         When no model can run.
     """
-    there = {
-        "sound": bool(tracks.has_audio.all()),
-        "attributes": has_attributes,
-        "genres": bool(genre_attributes(tracks).has[tracks.in_split("train")].any()),
+    present = {
+        Input.AUDIO: bool(tracks.has_audio.all()),
+        Input.ATTRIBUTES: has_attributes,
+        Input.GENRES: _train_genres(tracks),
     }
+    if models != ALL and present[Input.AUDIO]:
+        return [*DEFAULT_MODELS, *([ATTRIBUTE_MODEL] if has_attributes else [])], []
     audio = audio or AudioConfig()
     able = [
         key
-        for key in MODEL_FILES
-        if all(there[what] for what in all_needs(get_baseline(key)))
-        and required_audio(get_baseline(key), audio) == audio
+        for key, baseline in {key: get_baseline(key) for key in REGISTRY}.items()
+        if all(present[one] for one in required_inputs(baseline)) and required_audio(baseline, audio) == audio
     ]
-    if asked != ALL and there["sound"]:
-        return [*DEFAULT_MODELS, *(ATTRIBUTE_MODELS[:1] if has_attributes else ())], []
     if not able:
         raise DataError(
-            f"No model can run: {_without_sound(tracks)}, no train track has genres, and no table of attributes "
+            f"No model can run: {_missing_audio(tracks)}, no train track has genres, and no table of attributes "
             "was given (--features)."
         )
-    return able, [key for key in MODEL_FILES if key not in able]
+    return able, [key for key in REGISTRY if key not in able]
 
 
-def require_inputs(runs: Sequence[Baseline], tracks: Tracks, given: Attributes | None) -> None:
-    """Refuse what cannot be trained on a dataset of such tracks, and a table that nobody would look at.
-
-    Raises
-    ------
-    ConfigError
-        See `require_input`; or when there is a table and none of `runs` takes it.
-    """
+def require_inputs(runs: Sequence[Baseline], tracks: Tracks, table: Attributes | None) -> None:
+    """Raise ConfigError unless the inputs of all `runs` exist, and a table, if given, is used by one of them."""
     for run in runs:
-        require_input(run, tracks, given)
-    if given is not None and all("attributes" not in all_needs(run) for run in runs):
+        require_input(run, tracks, table)
+    if table is not None and all(Input.ATTRIBUTES not in required_inputs(run) for run in runs):
+        able = [key for key in REGISTRY if Input.ATTRIBUTES in required_inputs(get_baseline(key))]
         raise ConfigError(
-            f"None of {', '.join(run.key for run in runs)} takes --features; models that do: "
-            f"{', '.join(key for key in MODEL_FILES if 'attributes' in all_needs(get_baseline(key)))}."
+            f"None of {', '.join(run.key for run in runs)} takes --features; models that do: {', '.join(able)}."
         )
 
 
-def require_input(run: Baseline, tracks: Tracks, given: Attributes | None) -> None:
-    """Raise ConfigError unless `tracks`, with attributes where some are given, have what `run` needs."""
-    if run.needs == "sound" and not tracks.has_audio.all():
-        deaf = [key for key in MODEL_FILES if get_baseline(key).needs not in ("sound", ANY)]
+def require_input(run: Baseline, tracks: Tracks, table: Attributes | None) -> None:
+    """Raise ConfigError unless `tracks`, with attributes where a table is given, have the inputs of `run`."""
+    procedure = run.procedure
+    if procedure.takes_audio and not tracks.has_audio.all():
+        others = (key for key in REGISTRY if Input.AUDIO not in required_inputs(get_baseline(key)))
         raise ConfigError(
-            f"{run.key} needs sound, and {_without_sound(tracks)}; models that need none: {', '.join(deaf)}."
+            f"{run.key} needs audio, and {_missing_audio(tracks)}; models without audio: {', '.join(others)}."
         )
-    if run.needs == ANY and not any(
-        has_input(get_baseline(key), tracks, given).any() for key in run.branches
+    if procedure.is_fusion and not any(
+        has_input(get_baseline(key), tracks, table).any() for key in run.model.branches
     ):
         raise ConfigError(
-            f"{run.key} needs what one of {', '.join(run.branches)} takes in: {_without_sound(tracks)}, and "
-            f"{'no table of attributes was given (--features)' if given is None else 'the table does not help'}."
+            f"{run.key} needs the input of one of {', '.join(run.model.branches)}: {_missing_audio(tracks)}, and "
+            f"{'no table of attributes was given (--features)' if table is None else 'the table does not help'}."
         )
-    if (run.needs == "attributes" or run.learns_attributes) and given is None:
+    if Input.ATTRIBUTES in procedure.requires and table is None:
         raise ConfigError(f"{run.key} needs a table of attributes: name one by --features.")
-    if run.learns_genres and not genre_attributes(tracks).has[tracks.in_split("train")].any():
+    if procedure.learns_from is Input.GENRES and not _train_genres(tracks):
         raise ConfigError(f"{run.key} learns from genres, and no train track of the dataset has any.")
 
 
-def choose_attributes(run: Baseline, tracks: Tracks, given: Attributes | None) -> Attributes | None:
-    """Return what `run` itself learns from beside sound: the table's attributes, the tracks' genres, or None."""
-    require_input(run, tracks, given)
-    return _learnt_from(run, tracks, given)
+def choose_attributes(run: Baseline, tracks: Tracks, table: Attributes | None) -> Attributes | None:
+    """Return the attributes that `run` itself takes or learns from: the table's, the tracks' genres, or None."""
+    require_input(run, tracks, table)
+    return _own_attributes(run, tracks, table)
 
 
-def attributes_digest(run: Baseline, tracks: Tracks, given: Attributes | None) -> str | None:
-    """Return the digest of what `run` and its branches learn from beside sound; None where they do not."""
-    if run.needs != ANY:
-        own = _learnt_from(run, tracks, given)
+def attributes_digest(run: Baseline, tracks: Tracks, table: Attributes | None) -> str | None:
+    """Return the digest of the attributes that `run` and its branches use; None where they use none."""
+    if not run.procedure.is_fusion:
+        own = _own_attributes(run, tracks, table)
         return None if own is None else own.digest
-    found = {key: _learnt_from(get_baseline(key), tracks, given) for key in run.branches}
+    found = {key: _own_attributes(get_baseline(key), tracks, table) for key in run.model.branches}
     return digest({key: own.digest for key, own in found.items() if own is not None})
 
 
-def has_input(run: Baseline, tracks: Tracks, given: Attributes | None) -> npt.NDArray[np.bool_]:
-    """Tell which tracks have what `run`, a branch, takes in, shape (n_tracks,); none where it cannot learn."""
-    genres, nothing = genre_attributes(tracks).has, np.zeros(len(tracks), np.bool_)
-    if run.learns_genres and not genres[tracks.in_split("train")].any():
+def has_input(run: Baseline, tracks: Tracks, table: Attributes | None) -> npt.NDArray[np.bool_]:
+    """Return which tracks have the input of `run`, a branch, shape (n_tracks,); none if it cannot be trained."""
+    nothing = np.zeros(len(tracks), np.bool_)
+    learns_from = run.procedure.learns_from
+    if (learns_from is Input.GENRES and not _train_genres(tracks)) or (
+        learns_from is Input.ATTRIBUTES and table is None
+    ):
         return nothing
-    if run.learns_attributes and given is None:
-        return nothing
-    attributes = nothing if given is None else given.has
-    return {"sound": tracks.has_audio, "genres": genres, "attributes": attributes}[run.needs]
+    if run.procedure.takes_audio:
+        return tracks.has_audio
+    attributes = _own_attributes(run, tracks, table)
+    return nothing if attributes is None else attributes.has
 
 
-def _learnt_from(run: Baseline, tracks: Tracks, given: Attributes | None) -> Attributes | None:
-    if run.learns_genres or run.needs == "genres":
+def required_inputs(run: Baseline) -> set[Input]:
+    """Return the inputs and labels that train tracks must have, those of all branches included."""
+    if run.procedure.is_fusion:
+        return set().union(*(required_inputs(get_baseline(key)) for key in run.model.branches))
+    return set(run.procedure.requires)
+
+
+def _own_attributes(run: Baseline, tracks: Tracks, table: Attributes | None) -> Attributes | None:
+    if Input.GENRES in run.procedure.requires:
         return genre_attributes(tracks)
-    return given if run.needs == "attributes" or run.learns_attributes else None
+    return table if Input.ATTRIBUTES in run.procedure.requires else None
 
 
-def all_needs(run: Baseline) -> set[str]:
-    """Return what tracks must have, those to be predicted and those to learn from; with branches all of theirs."""
-    if run.needs == ANY:
-        return set().union(*(all_needs(get_baseline(key)) for key in run.branches))
-    learns = {"genres": run.learns_genres, "attributes": run.learns_attributes}
-    return {run.needs} | {what for what, is_learnt in learns.items() if is_learnt}
+def _train_genres(tracks: Tracks) -> bool:
+    return bool(genre_attributes(tracks).has[tracks.in_split("train")].any())
 
 
-def _without_sound(tracks: Tracks) -> str:
+def _missing_audio(tracks: Tracks) -> str:
     n = int(np.count_nonzero(~tracks.has_audio))
-    return f"{n} of {len(tracks)} tracks of the dataset have no sound"
+    return f"{n} of {len(tracks)} tracks of the dataset have no audio"

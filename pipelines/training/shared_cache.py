@@ -1,7 +1,7 @@
-"""Work that several runs need alike, done once: a codebook, histograms, features of sequences.
+"""Cache of intermediate results that several runs share: codebooks, histograms, features of sequences.
 
-It lies in ``.shared`` among the run folders, under a digest of all that decides it, and stays when the runs that
-needed it are finished, since it is what takes longest to make. The folder may be deleted whenever nothing runs.
+It is in ``.shared`` next to the run folders, under a digest of all settings that decide the result, and outlives
+the runs, since it is the most expensive part of them. The folder may be deleted when nothing is running.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ SETTINGS_FILE = "settings.json"
 
 @contextlib.contextmanager
 def shared_work(runs: Path, settings: Mapping[str, Any], progress: Progress) -> Iterator[Path]:
-    """Give the folder for the work that `settings` decide, to this process alone.
+    """Open the cache folder for `settings`, exclusively for this process.
 
-    Another process that needs the same waits until this one is done with it or ends, however it ends.
+    Other processes that need the same folder wait until this one leaves the context or ends.
 
     Parameters
     ----------
     runs
         Folder of all runs.
     settings
-        JSON-ready; equal ones get the same folder.
+        JSON-ready settings that decide the content of the folder.
     progress
-        Is told of waiting.
+        Receives a message when this process has to wait.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def shared_work(runs: Path, settings: Mapping[str, Any], progress: Progress) -> 
         When the folder cannot be made.
     """
     folder = runs / SHARED_FOLDER / digest(dict(settings))[:16]
-    with locked(folder, lambda: progress.log(f"waiting for another process, which makes {folder}")):
+    with locked(folder, lambda: progress.log(f"waiting for another process that writes {folder}")):
         if not (folder / SETTINGS_FILE).exists():
-            write_json(folder / SETTINGS_FILE, dict(settings))  # so that a person can tell what lies here
+            write_json(folder / SETTINGS_FILE, dict(settings))  # for people who look into the folder
         yield folder

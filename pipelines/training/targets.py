@@ -25,7 +25,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Task:
+class TrainingData:
     """What a model is to learn: a dataset, its targets, and which tracks are for what.
 
     Attributes
@@ -59,13 +59,13 @@ class Task:
     extra: tuple[Factors, ...] = ()
 
 
-def make_task(
+def make_training_data(
     dataset: Dataset,
     factors: Factors,
     train_fraction: float,
     attributes: Attributes | None = None,
     extra: Sequence[Factors] = (),
-) -> Task:
+) -> TrainingData:
     """Return what to learn from `factors` and `extra`, on a share of the train tracks, with what a table says.
 
     Raises
@@ -83,7 +83,7 @@ def make_task(
                 f"{int(tracks.in_split(split).sum())} tracks in that split."
             )
     train = np.array(sample_rows(tracks.ids.tolist(), rows["train"].tolist(), train_fraction))
-    return Task(
+    return TrainingData(
         dataset,
         scaled_factors(factors),
         train,
@@ -151,8 +151,8 @@ def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingCon
     return found
 
 
-def make_training_targets(task: Task, factors: Factors, training: TrainingConfig) -> TrainingTargets:
-    """Return what is compared by ``training.loss``: targets, and after them those of the task's extra factors.
+def make_training_targets(data: TrainingData, factors: Factors, training: TrainingConfig) -> TrainingTargets:
+    """Return what is compared by ``training.loss``: targets, and after them those of the data's extra factors.
 
     For ``unit_mse`` that is factors of one length, the train tracks' mean, which of all lengths comes nearest to
     their own; scaled as the targets are, so that predictions are scaled back alike.
@@ -166,34 +166,34 @@ def make_training_targets(task: Task, factors: Factors, training: TrainingConfig
         When that error is asked for, and the listening that the factors were fitted on is not there.
     """
     if training.loss != "wpe":
-        several = [_examples(task, one, training.loss) for one in (factors, *task.extra)]
-        return TrainingTargets(np.hstack(several) if task.extra else several[0])
+        several = [_examples(data, one, training.loss) for one in (factors, *data.extra)]
+        return TrainingTargets(np.hstack(several) if data.extra else several[0])
     config = factors.config
     if config is None:
         raise ConfigError(
             "training.loss = wpe needs the listening that factors were fitted on, and factors "
             f"{factors.name!r} are ready-made: take another loss, or factors made by `cs-keras factors`."
         )
-    if len(task.targets) > MAX_TRACKS:
+    if len(data.targets) > MAX_TRACKS:
         raise ConfigError(
-            f"training.loss = wpe takes at most {MAX_TRACKS} tracks. Received: {len(task.targets)}."
+            f"training.loss = wpe takes at most {MAX_TRACKS} tracks. Received: {len(data.targets)}."
         )
-    interactions = _listening(task, factors)
-    used = np.zeros(len(task.targets))
-    used[np.concatenate([task.train, task.validation])] = 1
+    interactions = _listening(data, factors)
+    used = np.zeros(len(data.targets))
+    used[np.concatenate([data.train, data.validation])] = 1
     listening = interactions.user_items.multiply(used[np.newaxis]).tocsr()
     listening.eliminate_zeros()
     loss_of = weighted_prediction_error(listening, factors.playlist_factors, factors.scaler, config["alpha"])
-    return TrainingTargets(make_track_numbers(len(task.targets)), Objective(loss_of))
+    return TrainingTargets(make_track_numbers(len(data.targets)), Objective(loss_of))
 
 
-def _examples(task: Task, factors: Factors, loss: str) -> Matrix:
+def _examples(data: TrainingData, factors: Factors, loss: str) -> Matrix:
     """Return scaled factors, shape (n_tracks, n_factors), all of one length before scaling if `loss` says so."""
     if loss != "unit_mse":
         return scaled_factors(factors)
     lengths = np.linalg.norm(factors.item_factors, axis=1, keepdims=True)
     directions = factors.item_factors / np.where(lengths > 0, lengths, 1)
-    return factors.scaler.transform(directions * lengths[task.train].mean())
+    return factors.scaler.transform(directions * lengths[data.train].mean())
 
 
 def scaled_factors(factors: Factors) -> Matrix:
@@ -202,9 +202,9 @@ def scaled_factors(factors: Factors) -> Matrix:
     return scaled.astype(np.float32)
 
 
-def _listening(task: Task, factors: Factors) -> Interactions:
+def _listening(data: TrainingData, factors: Factors) -> Interactions:
     """Return the dataset's listening, its playlists and tracks in the order of `factors`."""
-    path = task.dataset.folder / INTERACTIONS_FILE
+    path = data.dataset.folder / INTERACTIONS_FILE
     if not is_file(path):
         raise ConfigError(
             f"training.loss = wpe needs the listening that factors were fitted on, and there is no {path}; "

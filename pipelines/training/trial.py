@@ -46,14 +46,14 @@ from cs_keras.training.fit import DivergenceError, MemoryExhaustedError
 from cs_keras.training.losses import make_loss
 from pipelines.factors.fit import open_factors
 from pipelines.training.attribute_files import AttributeFile
-from pipelines.training.procedures import Job
+from pipelines.training.procedures import TrainingJob
 from pipelines.training.procedures.job import Watch
 from pipelines.training.requirements import require_inputs
 from pipelines.training.run_config import RunConfig, resolve
 from pipelines.training.targets import (
-    Task,
+    TrainingData,
     TrainingTargets,
-    make_task,
+    make_training_data,
     make_training_targets,
     open_extra_factors,
 )
@@ -79,20 +79,20 @@ def check_search(
     attributes: AttributeFile | None = None,
 ) -> str:
     """Return the digest of the data of a search; raise CsKerasError where no trial could be trained."""
-    data, run = Dataset(dataset), resolve(key, changes)
-    given = _read(attributes, data)
-    require_inputs([run], data.tracks, given)
-    factors = open_factors(dataset, data.tracks, factors_name)
-    extra = open_extra_factors(data, factors, run.training)
-    task = make_task(data, factors, run.train_fraction, given, extra)
-    require_measurable(parse_objective(objective), _validation(task, factors))
-    return _digest(task)
+    opened, run = Dataset(dataset), resolve(key, changes)
+    given = _read(attributes, opened)
+    require_inputs([run], opened.tracks, given)
+    factors = open_factors(dataset, opened.tracks, factors_name)
+    extra = open_extra_factors(opened, factors, run.training)
+    data = make_training_data(opened, factors, run.train_fraction, given, extra)
+    require_measurable(parse_objective(objective), _validation(data, factors))
+    return _digest(data)
 
 
-def _digest(task: Task) -> str:
+def _digest(data: TrainingData) -> str:
     """Return the digest of all data that a trial is trained on."""
-    more = [extra.digest for extra in task.extra] + ([task.attributes.digest] if task.attributes else [])
-    return digest([task.data_digest, *more]) if more else task.data_digest
+    more = [extra.digest for extra in data.extra] + ([data.attributes.digest] if data.attributes else [])
+    return digest([data.data_digest, *more]) if more else data.data_digest
 
 
 def _read(attributes: AttributeFile | None, dataset: Dataset) -> Attributes | None:
@@ -134,18 +134,18 @@ def _run(execution: Execution, trainer: TrialTrainer, folder: Path, progress: Pr
     except (ConfigError, ValueError) as error:
         return _failure("invalid", error, n_weights)
     extra = open_extra_factors(dataset, factors, run.training)
-    task = make_task(dataset, factors, run.train_fraction, given, extra)
-    if trainer.data_digest not in (None, _digest(task)):
+    data = make_training_data(dataset, factors, run.train_fraction, given, extra)
+    if trainer.data_digest not in (None, _digest(data)):
         raise DataError(
             f"{trainer.dataset} with its factors and attributes is not the data of the study: give each worker the "
             "same, and a study of other data a folder of its own."
         )
     try:
-        n_weights = _count_weights(run, task)
+        n_weights = _count_weights(run, data)
     except (ConfigError, ValueError) as error:
         return _failure("invalid", error, n_weights)
     try:
-        return _train(execution, run, task, factors, folder, progress)
+        return _train(execution, run, data, factors, folder, progress)
     except (DivergenceError, MemoryExhaustedError, TrialPrunedError) as error:
         return _failure(_CAUSES[type(error)], error, n_weights)
     except ConfigError as error:
@@ -168,26 +168,31 @@ def _failure(cause: Cause, error: Exception, n_weights: int | None) -> Execution
     return ExecutionOutcome(cause=cause, reason=line.rstrip("."), n_weights=n_weights)
 
 
-def _count_weights(run: RunConfig, task: Task) -> int:
+def _count_weights(run: RunConfig, data: TrainingData) -> int:
     """Build the model, which shows whether these settings fit together, and return its trainable parameters."""
     keras.backend.clear_session()
-    model = model_module(run.key).build(architecture(run), task.targets.shape[1], task.dataset.info.audio)
+    model = model_module(run.key).build(architecture(run), data.targets.shape[1], data.dataset.info.audio)
     return trainable_parameters(model)
 
 
 def _train(
-    execution: Execution, run: RunConfig, task: Task, factors: Factors, folder: Path, progress: Progress
+    execution: Execution,
+    run: RunConfig,
+    data: TrainingData,
+    factors: Factors,
+    folder: Path,
+    progress: Progress,
 ) -> ExecutionOutcome:
-    task = dataclasses.replace(task, unseen=task.validation)
-    lesson = make_training_targets(task, factors, run.training)
-    watch = _watch(run, task, lesson, folder, execution.prune_after)
+    data = dataclasses.replace(data, unseen=data.validation)
+    targets = make_training_targets(data, factors, run.training)
+    watch = _watch(run, data, targets, folder, execution.prune_after)
     trained = run_procedure(
-        Job(run, task, lesson, factors, folder, execution.shared, progress, execution.until, watch)
+        TrainingJob(run, data, targets, factors, folder, execution.shared, progress, execution.until, watch)
     )
     predicted, scaled = factors.scaler.inverse(trained.predicted), trained.predicted
     if not np.isfinite(predicted).all():
         raise DivergenceError("Training diverged: predictions are not finite")
-    validation = _validation(task, factors)
+    validation = _validation(data, factors)
     goal = parse_objective(execution.objective)
     per_query = measure_objective(goal, validation, predicted, scaled)
     write_npz(folder / VALIDATION_FILE, per_query=per_query)
@@ -205,7 +210,9 @@ def _train(
     )
 
 
-def _watch(run: RunConfig, task: Task, lesson: TrainingTargets, folder: Path, prune_after: int) -> Watch:
+def _watch(
+    run: RunConfig, data: TrainingData, targets: TrainingTargets, folder: Path, prune_after: int
+) -> Watch:
     """Return what ends a training that explodes or does not learn, by the loss of predicting the mean.
 
     Outputs of zero, where every model starts, stand for the mean, which scaling has taken off; where it has not,
@@ -213,8 +220,8 @@ def _watch(run: RunConfig, task: Task, lesson: TrainingTargets, folder: Path, pr
     """
     if run.training.loss == "wpe":
         return lambda number, epoch: None
-    targets = lesson.examples[task.validation]
-    of_mean = float(make_loss(run.training)(targets, np.zeros_like(targets)))
+    examples = targets.examples[data.validation]
+    of_mean = float(make_loss(run.training)(examples, np.zeros_like(examples)))
 
     def watch(number: int, epoch: Epoch) -> None:
         loss = epoch["val_loss"]
@@ -235,17 +242,17 @@ def _watch(run: RunConfig, task: Task, lesson: TrainingTargets, folder: Path, pr
     return watch
 
 
-def _validation(task: Task, factors: Factors) -> ValidationData:
-    """Return what predictions for the task's validation tracks are held against."""
-    path = task.dataset.folder / INTERACTIONS_FILE
+def _validation(data: TrainingData, factors: Factors) -> ValidationData:
+    """Return what predictions for the data's validation tracks are held against."""
+    path = data.dataset.folder / INTERACTIONS_FILE
     user_items = None
     if len(factors.playlist_factors) and is_file(path):
         interactions = align_interactions(load_interactions(path), factors.track_ids)
         if interactions.playlist_ids.tolist() == factors.playlist_ids.tolist():
-            user_items = interactions.user_items[:, task.validation]
+            user_items = interactions.user_items[:, data.validation]
     return ValidationData(
-        task.item_factors[task.validation],
-        task.targets[task.validation],
+        data.item_factors[data.validation],
+        data.targets[data.validation],
         factors.playlist_factors,
         user_items,
     )

@@ -1,27 +1,11 @@
-"""Names of rows in tables: model, settings in which runs of one model differ, family and seeds."""
+"""Names of table rows: model, settings in which runs of one model differ, family and seeds."""
 
 from collections.abc import Mapping, Sequence
 
+from cs_keras.models.registry import REGISTRY
 from cs_keras.run_files.evaluation import ARTIST_MEAN, POPULARITY, RANDOM, REFERENCE, REFIT_CEILING
 
-FAMILIES = {
-    "bot": "Bag of Tones",
-    "mlr": "Bag of Tones",
-    "multiscale": "Features without labels",
-    "cnn": "Convolutional networks",
-    "dieleman": "Convolutional networks",
-    "raw": "Raw audio",
-    "lstm": "Recurrent networks",
-    "xception": "Transferred networks",
-    "choi": "Transferred networks",
-    "triplet": "Triplets",
-    "attributes": "Attributes",
-    "estimated": "Attributes",
-    "genre": "Genres",
-    "fusion": "Fusion",
-    "ensemble": "Ensembles",
-}
-OTHERS = "Others"
+ENSEMBLES, OTHERS = "Ensembles", "Others"
 PREDICTORS = {
     RANDOM: "random factors",
     POPULARITY: "popularity ranking (oracle)",
@@ -29,34 +13,36 @@ PREDICTORS = {
     REFIT_CEILING: "refit ceiling",
     REFERENCE: "reference",
 }
-MAX_SETTINGS = 3  # in a label; runs that differ in more are labelled by a hash
+MAX_SETTINGS = 3  # in a label; if runs differ in more, the label is a hash
 MAX_LENGTH = 60  # characters of settings in a label
-MAX_SEEDS = 3  # in a list
+MAX_SEEDS = 3  # that are listed
 
 
 def family_of(model: str) -> str:
-    """Return the family of a model key, which its first word decides: ``cnn-18s`` is one of ``cnn``."""
-    return FAMILIES.get(model.partition("-")[0], OTHERS)
+    """Return the family of a model key, as the registry of `cs_keras.models` has it."""
+    if model in REGISTRY:
+        return REGISTRY[model].family
+    return ENSEMBLES if model.startswith("ensemble-") else OTHERS  # written by `cs-keras ensemble`
 
 
 def name_predictor(name: str) -> str:
-    """Return the label of a reference predictor."""
+    """Return the display name of a reference predictor."""
     return PREDICTORS.get(name, name)
 
 
 def label_variants(model: str, variants: Sequence[Mapping[str, str]], marks: Sequence[str]) -> list[str]:
-    """Return a label for each variant of a model: its key and, of several, the settings in which they differ.
+    """Label each variant of a model by its key and, if there are several, the settings in which they differ.
 
-    A variant without any of these settings (defaults are not stored) is labelled by the key alone.
+    A variant without any of these settings, which are not written at their defaults, is labelled by the key alone.
 
     Parameters
     ----------
     model
         Model key.
     variants
-        Settings by dotted path, all different.
+        Settings by dotted path, unique.
     marks
-        Label of each variant to use if its settings are too many or too long.
+        Alternative labels, used if the differing settings are too many or too long.
     """
     if len(variants) == 1:
         return [model]
@@ -72,5 +58,5 @@ def label_variants(model: str, variants: Sequence[Mapping[str, str]], marks: Seq
 
 
 def name_seeds(seeds: Sequence[int]) -> str:
-    """Return seeds as text for a table: a list, or their number."""
+    """Format seeds for a table: a list, or their number."""
     return ", ".join(map(str, seeds)) if len(seeds) <= MAX_SEEDS else f"n = {len(seeds)}"

@@ -16,7 +16,7 @@ import soundfile
 from cs_keras.cli import COMMANDS
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
-from cs_keras.models import MODEL_FILES, load_model
+from cs_keras.models import REGISTRY, load_model
 from cs_keras.training.predict import apply_to_tracks, predict_tracks
 from tests.command_line import SMALL, run
 from tests.conftest import TrainDemo
@@ -280,7 +280,7 @@ NOT_FED = {
 
 @pytest.mark.slow
 def test_every_kind_of_baseline_has_numbers(demo: Path, tmp_path: Path) -> None:
-    assert {MODEL_FILES[key] for key in ROWS} >= set(MODEL_FILES.values()) - NOT_FED
+    assert {REGISTRY[key].module for key in ROWS} >= {entry.module for entry in REGISTRY.values()} - NOT_FED
     settings = {
         "sequence": "{frames = 64, skip_start_s = 0.0, skip_end_s = 0.0}",
         "training.batch_size": 8,

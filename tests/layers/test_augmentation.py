@@ -6,7 +6,7 @@ from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
-from cs_keras.models import MODEL_FILES, get_baseline, load_model, model_module
+from cs_keras.models import REGISTRY, get_baseline, load_model, model_module
 from cs_keras.models.spec import AugmentConfig
 
 AUDIO = AudioConfig(sample_rate=8000, n_fft=128, hop_length=64)
@@ -127,7 +127,7 @@ def test_a_mask_wider_than_its_axis_hides_at_most_all():
 
 def small(key, augment):
     narrow = {"sequence": {"frames": 24}, "front_end": {"n_mels": 16}, "augment": augment}
-    own = {"weights": "none"} if MODEL_FILES[key] == "xception" else {}
+    own = {"weights": "none"} if REGISTRY[key].module == "xception" else {}
     return config.replace(get_baseline(key), narrow | {"model": {"dense": [8]} | own})
 
 

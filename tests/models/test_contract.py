@@ -8,10 +8,11 @@ import pytest
 from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
-from cs_keras.models import MODEL_FILES, get_baseline, model_module
+from cs_keras.models import REGISTRY, get_baseline, model_module
 from cs_keras.models.attributes import N_ATTRIBUTES
+from cs_keras.models.declaration import RANKING
 from cs_keras.models.fusion import N_NUMBERS
-from cs_keras.models.spec import FIXED_FEATURES, architecture, required_audio, trainable_parameters
+from cs_keras.models.spec import architecture, required_audio, trainable_parameters
 from tuning.space import settings_at
 
 # The tables of the reference thesis (Pohl 2019, chapters 5 and 6), for 200 factors. Its recurrent networks ran
@@ -105,9 +106,9 @@ SMALL = {
     "estimated_attributes": {"model": {"dense": [16], "dropout": 0.0}},
     "fusion": {"model": {"dense": [16], "dropout": 0.0, "branch_dropout": 0.0}},
 }
-ONE_OF_EACH_FILE = {file_name: key for key, file_name in MODEL_FILES.items()}
+ONE_OF_EACH_FILE = {entry.module: key for key, entry in REGISTRY.items()}
 GROUPS = {"model", "training", "sequence", "front_end", "augment"}
-KEYS = pytest.mark.parametrize("key", MODEL_FILES)
+KEYS = pytest.mark.parametrize("key", REGISTRY)
 SLOW_KEYS = (
     "xception",
     "xception-finetune",
@@ -128,7 +129,7 @@ def small(key):
         "front_end": {"n_mels": 16},
         "training": {"learning_rate": 1e-2},
     }
-    return config.replace(get_baseline(key), config.merge(changes, SMALL[MODEL_FILES[key]]))
+    return config.replace(get_baseline(key), config.merge(changes, SMALL[REGISTRY[key].module]))
 
 
 def random_point(space, seed):
@@ -144,7 +145,7 @@ def random_point(space, seed):
 def build(baseline, seed=0, audio=AUDIO, n_factors=N_FACTORS):
     keras.utils.set_random_seed(seed)
     model = model_module(baseline.key).build(baseline, n_factors, required_audio(baseline, audio))
-    if baseline.procedure in ("codebook", "ranking"):
+    if baseline.procedure.pools_over_time:
         random = np.random.default_rng(seed)
         layer = model.get_layer(f"{baseline.key}_codebook").get_layer("bag_of_tones")
         layer.set_codebook(random.normal(size=layer.centroids.shape) * 10)
@@ -167,21 +168,21 @@ def inputs(key, n=6):
     """Magnitudes or samples for audio models, encoded attributes or vectors of branches for the others."""
     if required_audio(get_baseline(key)).holds_waveforms:
         return waveforms(n)
-    if get_baseline(key).needs == "sound":
+    if get_baseline(key).procedure.takes_audio:
         return magnitudes(n)
     return np.random.default_rng(0).normal(size=(n, n_numbers(key))).astype(np.float32)
 
 
 def n_numbers(key):
-    """Number of inputs per track of a model without audio."""
-    n_branches = len(get_baseline(key).branches)
+    """Inputs of a model that takes no audio."""
+    n_branches = len(get_baseline(key).model.branches)
     return n_branches * (N_NUMBERS + 1) if n_branches else N_ATTRIBUTES
 
 
 def is_linear(key):
     """Whether nothing of a model is drawn at random: it is solved, from what it is given as it is."""
     baseline = get_baseline(key)
-    return baseline.needs != "sound" and baseline.model.regressor != "dense"
+    return not baseline.procedure.takes_audio and baseline.model.is_solved
 
 
 def stir(model, seed=0):
@@ -192,7 +193,7 @@ def stir(model, seed=0):
 
 
 def test_the_table_has_every_baseline():
-    assert TRAINABLE_PARAMETERS.keys() == MODEL_FILES.keys()
+    assert TRAINABLE_PARAMETERS.keys() == REGISTRY.keys()
 
 
 @KEYS
@@ -206,7 +207,7 @@ def test_it_has_the_parameters_of_its_source(key, monkeypatch):
     model = model_module(key).build(baseline, 200, audio)
     assert trainable_parameters(model) == TRAINABLE_PARAMETERS[key]
     assert model.output_shape == (None, 200)
-    expected = audio.frame_size if baseline.needs == "sound" else n_numbers(key)
+    expected = audio.frame_size if baseline.procedure.takes_audio else n_numbers(key)
     assert model.input_shape[-1] == expected
     keras.backend.clear_session()
 
@@ -267,7 +268,7 @@ def test_it_works_in_mixed_precision(key):
 
 
 @pytest.mark.parametrize(
-    "key", [pytest.param(key, marks=pytest.mark.slow if key in SLOW_KEYS else ()) for key in MODEL_FILES]
+    "key", [pytest.param(key, marks=pytest.mark.slow if key in SLOW_KEYS else ()) for key in REGISTRY]
 )
 def test_the_loss_falls_on_a_tiny_problem(key):
     baseline = small(key)
@@ -290,11 +291,12 @@ def test_a_search_has_all_that_decides_a_model(key):
     space = keras_tuner.HyperParameters()
     settings_at(key, space)
     groups = {parameter.name.partition(".")[0] for parameter in space.space}
-    if get_baseline(key).needs != "sound":
+    procedure = get_baseline(key).procedure
+    if not procedure.takes_audio:
         assert groups == {"model", "training"}
-    elif get_baseline(key).procedure == "ranking":  # nothing of it is trained by gradients
+    elif procedure is RANKING:  # nothing of it is trained by gradients
         assert groups == {"model", "front_end"}
-    elif get_baseline(key).procedure in FIXED_FEATURES:  # the tagger's are as it was trained
+    elif procedure.is_precomputed:  # the tagger's are as it was trained
         assert {"model", "training"} <= groups <= GROUPS - {"augment"}
     else:
         assert groups == GROUPS
@@ -318,7 +320,7 @@ def test_points_of_a_search_are_valid_or_refused_with_a_reason(key):
 def test_points_of_a_search_build(key):
     space = keras_tuner.HyperParameters()
     settings_at(key, space)
-    narrow = {"dense": [8]} | ({"n_centroids": 16} if MODEL_FILES[key] == "bot" else {})
+    narrow = {"dense": [8]} | ({"n_centroids": 16} if REGISTRY[key].module == "bot" else {})
     for seed in range(3):
         changed = config.replace(settings_at(key, random_point(space, seed)), {"model": narrow})
         model = build(architecture(changed), audio=AudioConfig(sample_rate=16_000, n_fft=512))

@@ -77,7 +77,7 @@ def test_one_window_needs_no_waveforms_if_it_is_the_datasets():
     one = small("multiscale", windows=[1024])
     assert build_features(one, AudioConfig()).output_shape == (None, 10)
     with pytest.raises(
-        ConfigError, match="hears windows of 2048 samples, .* of 1024 alone; .*windows=\\[1024\\]"
+        ConfigError, match="needs windows of 2048 samples, .* of 1024 samples; .*windows=\\[1024\\]"
     ):
         build_features(small("multiscale", windows=[2048]), AudioConfig())
 
@@ -94,7 +94,7 @@ def test_sequences_too_short_for_a_scale_are_refused(key, audio, model):
         small(key, **model), sequence=dataclasses.replace(small(key).sequence, frames=40)
     )
     with pytest.raises(
-        ConfigError, match="sequence.frames = 40 leaves . of a coarse scale of .*: expected at least 4"
+        ConfigError, match="sequence.frames = 40 gives . frames on a coarse scale of .*: expected at least 4"
     ):
         build_features(short, audio)
 

@@ -4,34 +4,28 @@ import pytest
 
 from cs_keras import config
 from cs_keras.errors import ConfigError
-from cs_keras.models import MODEL_FILES, get_baseline, model_module
+from cs_keras.models import REGISTRY, get_baseline, model_module
+from cs_keras.models.blocks import TIME_POOLING, dense_head, pool_over_time
 from cs_keras.models.bot import Config as BotConfig
 from cs_keras.models.choi_features import Config as ChoiFeaturesConfig
 from cs_keras.models.cnn import Config as CnnConfig
 from cs_keras.models.cnn1d import Config as Cnn1dConfig
 from cs_keras.models.dieleman import Config as DielemanConfig
 from cs_keras.models.lstm import Config as LstmConfig
-from cs_keras.models.spec import (
-    TIME_POOLING,
-    TrainingConfig,
-    architecture,
-    dense_head,
-    pool_over_time,
-    trainable_parameters,
-)
+from cs_keras.models.spec import TrainingConfig, architecture, trainable_parameters
 from cs_keras.models.triplet import Config as TripletConfig
 from cs_keras.models.xception import Config as XceptionConfig
 
 
 def test_an_unknown_key_lists_the_models_there_are():
     for ask in (get_baseline, model_module):
-        with pytest.raises(ConfigError, match=f"no model 'resnet'. Models: {', '.join(MODEL_FILES)}"):
+        with pytest.raises(ConfigError, match=f"no model 'resnet'. Models: {', '.join(REGISTRY)}"):
             ask("resnet")
 
 
 def test_every_variant_of_every_file_is_registered_under_its_own_key():
-    for file_name in set(MODEL_FILES.values()):
-        keys = [key for key, name in MODEL_FILES.items() if name == file_name]
+    for file_name in {entry.module for entry in REGISTRY.values()}:
+        keys = [key for key, entry in REGISTRY.items() if entry.module == file_name]
         variants = model_module(keys[0]).VARIANTS
         assert sorted(variants) == sorted(keys)
         assert all(baseline.key == key for key, baseline in variants.items())

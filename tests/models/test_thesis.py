@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cs_keras.cli.models import command
-from cs_keras.models import MODEL_FILES
+from cs_keras.models import REGISTRY
 from cs_keras.models.thesis import KS, THESIS
 from tests.models.test_contract import TRAINABLE_PARAMETERS
 
@@ -20,7 +20,7 @@ def test_matched_rows_have_our_counts_but_for_the_differences_that_are_explained
 
 def test_every_baseline_of_the_thesis_has_its_row():
     files = {"bot", "cnn", "cnn1d", "lstm", "xception", "choi", "triplet"}
-    of_the_thesis = {key for key, file in MODEL_FILES.items() if file in files}
+    of_the_thesis = {key for key, entry in REGISTRY.items() if entry.module in files}
     assert of_the_thesis - set(THESIS) == {"bot-linear", "cnn-best", "lstm-best", "triplet-best"}
     assert set(THESIS) <= of_the_thesis
 
@@ -46,7 +46,7 @@ def test_the_command_shows_counts_side_by_side(monkeypatch):
     monkeypatch.setattr(keras.initializers.HeNormal, "__call__", zeros)
     result = CliRunner().invoke(command, ["--params"], catch_exceptions=False)
     lines = {line.split()[0]: line for line in result.output.splitlines() if line}
-    assert set(MODEL_FILES) <= set(lines)
+    assert set(REGISTRY) <= set(lines)
     assert lines["cnn-bn"].split()[1:4] == ["8,566,600", "8,566,600", "+0"]
     assert lines["lstm"].split()[1:4] == ["18,571,082", "18,571,850", "-768"]
     assert "CuDNN" in lines["lstm"]
@@ -54,7 +54,7 @@ def test_the_command_shows_counts_side_by_side(monkeypatch):
 
 
 def test_other_numbers_of_factors_are_not_compared(monkeypatch):
-    monkeypatch.setattr("cs_keras.models.MODEL_FILES", {"cnn": "cnn"})
+    monkeypatch.setattr("cs_keras.models.REGISTRY", {"cnn": REGISTRY["cnn"]})
     output = CliRunner().invoke(command, ["--params", "--n-factors", "3"], catch_exceptions=False).output
     lines = {line.split()[0]: line for line in output.splitlines() if line}
     assert lines["cnn"].split()[2:] == ["-", "-"]

@@ -86,7 +86,7 @@ def test_weights_that_cannot_be_had_give_a_sentence_that_names_the_alternatives(
     monkeypatch.setattr(keras.applications, "Xception", refuse)
     with pytest.raises(StorageError, match="ImageNet.*models.xception.model.weights=PATH.*weights=none"):
         build("xception", "imagenet")
-    with pytest.raises(StorageError, match="there is no such file"):
+    with pytest.raises(StorageError, match="there is no file"):
         build("xception", tmp_path / "missing.h5")
     (tmp_path / "text.weights.h5").write_text("no weights")
     with pytest.raises(StorageError, match="text.weights.h5 cannot be loaded"):

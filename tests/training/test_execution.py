@@ -8,7 +8,7 @@ import tensorflow as tf
 from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
-from cs_keras.models import MODEL_FILES, get_baseline, load_model, model_module
+from cs_keras.models import REGISTRY, get_baseline, load_model, model_module
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.training.execution import ExecutionConfig, choose_devices, dtype_policy, make_strategy
 from cs_keras.training.fit import fit
@@ -28,7 +28,7 @@ TRAINED = pytest.mark.parametrize("key", ["cnn-bn", "lstm"])
 def build(key, policy="float32"):
     keras.utils.set_random_seed(0)
     changes = {"sequence": {"frames": FRAMES}, "front_end": {"n_mels": 16}}
-    baseline = config.replace(get_baseline(key), config.merge(changes, SMALL[MODEL_FILES[key]]))
+    baseline = config.replace(get_baseline(key), config.merge(changes, SMALL[REGISTRY[key].module]))
     with dtype_policy(policy):
         return model_module(key).build(baseline, N_FACTORS, AUDIO)
 

@@ -9,7 +9,7 @@ from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.training.losses import make_loss
-from pipelines.training.targets import Task, make_training_targets
+from pipelines.training.targets import TrainingData, make_training_targets
 
 N_TRACKS, N_FACTORS = 40, 5
 TRAIN = np.arange(30)
@@ -36,7 +36,9 @@ def make(scaling):
         quality={},
     )
     targets = factors.scaler.transform(item_factors)
-    return Task(None, targets, TRAIN, np.arange(30, 35), np.arange(30, 40), item_factors, "digest"), factors
+    return TrainingData(
+        None, targets, TRAIN, np.arange(30, 35), np.arange(30, 40), item_factors, "digest"
+    ), factors
 
 
 @pytest.mark.parametrize("scaling", ["standardize", "none"])

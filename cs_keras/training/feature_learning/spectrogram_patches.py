@@ -75,7 +75,7 @@ def sample_patches(
     share = min(config.sequence_patches, n_places)
     chosen, n_sequences = _choose_tracks(dataset, rows, sequence, -(-config.n_patches // share), rng)
     patches = np.empty((n_sequences * share, config.frames * n), np.float32)
-    run = tf.function(lambda x: network(x, training=False), reduce_retracing=True)
+    run = tf.function(lambda x: network(x, training=False), reduce_retracing=True, autograph=False)
     batches, _ = prediction_batches(dataset, chosen, sequence, BATCH)
     filled = 0
     for batch in batches:

@@ -1,34 +1,36 @@
-"""How each kind of model is trained: a file for each value of `cs_keras.models.spec.Baseline.procedure`."""
+"""Training procedures: a module for each of `cs_keras.models.declaration.PROCEDURES`."""
 
 import functools
 from collections.abc import Callable
 
+from cs_keras.models import declaration
+from cs_keras.models.declaration import Procedure
 from pipelines.training.procedures.attributes import train_attributes
 from pipelines.training.procedures.codebook import train_codebook
 from pipelines.training.procedures.estimated_attributes import train_estimated_attributes
 from pipelines.training.procedures.features import train_features
 from pipelines.training.procedures.fusion import train_fusion
 from pipelines.training.procedures.genre_space import train_genre_space
-from pipelines.training.procedures.job import Job, Trained
+from pipelines.training.procedures.job import TrainedModel, TrainingJob
 from pipelines.training.procedures.kernels import train_kernels
 from pipelines.training.procedures.ranking import train_ranking
 from pipelines.training.procedures.regression import train_regression
 from pipelines.training.procedures.triplet import train_triplet
 
-SINGLE: dict[str, Callable[[Job], Trained]] = {
-    "regression": train_regression,
-    "codebook": train_codebook,
-    "ranking": train_ranking,
-    "features": train_features,
-    "kernels": train_kernels,
-    "triplet": train_triplet,
-    "attributes": train_attributes,
-    "genres": train_attributes,
-    "genre_space": train_genre_space,
-    "estimated_attributes": train_estimated_attributes,
+BRANCH_TRAINERS: dict[Procedure, Callable[[TrainingJob], TrainedModel]] = {
+    declaration.REGRESSION: train_regression,
+    declaration.CODEBOOK: train_codebook,
+    declaration.RANKING: train_ranking,
+    declaration.FEATURES: train_features,
+    declaration.KERNELS: train_kernels,
+    declaration.TRIPLET: train_triplet,
+    declaration.ATTRIBUTES: train_attributes,
+    declaration.GENRES: train_attributes,
+    declaration.GENRE_SPACE: train_genre_space,
+    declaration.ESTIMATED_ATTRIBUTES: train_estimated_attributes,
 }
-PROCEDURES: dict[str, Callable[[Job], Trained]] = {
-    **SINGLE,
-    "fusion": functools.partial(train_fusion, procedures=SINGLE),
+TRAINERS: dict[Procedure, Callable[[TrainingJob], TrainedModel]] = {
+    **BRANCH_TRAINERS,
+    declaration.FUSION: functools.partial(train_fusion, trainers=BRANCH_TRAINERS),
 }
-__all__ = ["PROCEDURES", "Job", "Trained"]
+__all__ = ["TRAINERS", "TrainingJob", "TrainedModel"]

@@ -1,4 +1,4 @@
-"""Attributes of a table, or the dataset's own genres, encoded as one vector a track; vectors to factors."""
+"""Regression from attributes of a table, or the dataset's own genres, encoded as one vector a track."""
 
 import numpy as np
 
@@ -9,28 +9,28 @@ from cs_keras.models.attributes import build_regressor
 from cs_keras.run_files.names import ATTRIBUTES_FILE
 from cs_keras.runs import write_json
 from cs_keras.training.execution import dtype_policy
-from pipelines.training.procedures.job import Job, Trained
+from pipelines.training.procedures.job import TrainedModel, TrainingJob
 from pipelines.training.procedures.track_vectors import TrackVectors, regress
 from pipelines.training.requirements import choose_attributes
-from pipelines.training.targets import Rows, Task
+from pipelines.training.targets import TrainingData
 
 
-def train_attributes(job: Job) -> Trained:
+def train_attributes(job: TrainingJob) -> TrainedModel:
     """Fit the encoding to train tracks that have attributes, then the regressor to their vectors."""
-    run, task = job.run, job.task
-    attributes = choose_attributes(run, task.dataset.tracks, task.attributes)
+    run, data = job.run, job.data
+    attributes = choose_attributes(run, data.dataset.tracks, data.attributes)
     if attributes is None:
-        raise ConfigError(f"{run.key} hears and learns from no attributes.")
-    rows = [own[attributes.has[own]] for own in (task.train, task.unseen)]
-    _require_tracks(task, attributes)
+        raise ConfigError(f"{run.key} takes no attributes.")
+    require_attributes(data, attributes)
+    rows = [own[attributes.has[own]] for own in (data.train, data.unseen)]
     encoding = fit_encoding(attributes.table.take(rows[0]), run.model.max_categories)
     train, unseen = (TrackVectors(encoding.encode(attributes.table.take(own)), own) for own in rows)
     with dtype_policy(run.execution.dtype_policy):
-        head = build_regressor(run, task.targets.shape[1], encoding.n_features)
+        head = build_regressor(run, data.targets.shape[1], encoding.n_features)
     notes = _notes(job, attributes, encoding)
     regressed = regress(job, head, train, unseen)
     write_json(job.folder / ATTRIBUTES_FILE, encoding.document())
-    return Trained(
+    return TrainedModel(
         regressed.head,
         regressed.fitted,
         regressed.predicted,
@@ -39,27 +39,26 @@ def train_attributes(job: Job) -> Trained:
     )
 
 
-def _require_tracks(task: Task, attributes: Attributes) -> None:
-    for split, rows in (("train", task.train), ("validation", task.validation)):
+def require_attributes(data: TrainingData, attributes: Attributes) -> None:
+    """Raise DataError unless a train and a validation track have attributes."""
+    for split, rows in (("train", data.train), ("validation", data.validation)):
         if not attributes.has[rows].any():
             raise DataError(
-                f"None of {len(rows)} {split} tracks with listening has attributes in {attributes.table.where}: at "
-                "least one is needed."
+                f"None of {len(rows)} {split} tracks with interactions has attributes in {attributes.table.where}: "
+                "at least one is needed."
             )
 
 
-def _notes(job: Job, attributes: Attributes, encoding: Encoding) -> tuple[str, ...]:
-    """Return, and tell, what a reader of the results must know of the input."""
-    task, has = job.task, attributes.has
+def _notes(job: TrainingJob, attributes: Attributes, encoding: Encoding) -> tuple[str, ...]:
+    """Return and log notes on the input for readers of the results."""
+    data, has = job.data, attributes.has
     columns = f"{len(encoding.columns)} attribute{'s' * (len(encoding.columns) != 1)}"
-    notes = [f"{columns} of {attributes.table.where} as {encoding.n_features} numbers"]
-    if n := _n_without(has, task.train):
+    notes = [f"{columns} of {attributes.table.where} encoded as {encoding.n_features} numbers"]
+    if n := np.count_nonzero(~has[data.train]):
+        notes.append(f"{n} of {len(data.train)} train tracks have no attributes and were not used")
+    if n := np.count_nonzero(~has[data.unseen]):
         notes.append(
-            f"{n} of {len(task.train)} train tracks have no attributes and were left out of training"
-        )
-    if n := _n_without(has, task.unseen):
-        notes.append(
-            f"{n} of {len(task.unseen)} validation and test tracks have no attributes: the mean is predicted for "
+            f"{n} of {len(data.unseen)} validation and test tracks have no attributes: the mean is predicted for "
             "them"
         )
     if attributes.n_unknown:
@@ -68,7 +67,3 @@ def _notes(job: Job, attributes: Attributes, encoding: Encoding) -> tuple[str, .
     for note in notes:
         job.progress.log(f"{job.run.key}: {note}")
     return tuple(notes)
-
-
-def _n_without(has: np.ndarray[tuple[int], np.dtype[np.bool_]], rows: Rows) -> int:
-    return int(np.count_nonzero(~has[rows]))

@@ -1,4 +1,4 @@
-"""The end of procedures whose regressor is solved: what `fit_to_factors` is to those trained by gradients."""
+"""Closed-form regressors: the counterpart of `fit_to_factors` for regressors that are solved."""
 
 import json
 
@@ -7,21 +7,25 @@ import keras
 from cs_keras.runs import atomic_write
 from cs_keras.training.feature_learning.regressors import Examples, choose_examples, solve
 from cs_keras.training.fit import FitResult
-from pipelines.training.procedures.job import Job, speed
+from pipelines.training.procedures.job import TrainingJob, speed
 from pipelines.training.targets import Matrix, Rows
 
 
 def solve_for_factors(
-    job: Job, head: keras.Model, train: tuple[Matrix, Rows], validation: tuple[Matrix, Rows], unit: str
+    job: TrainingJob,
+    head: keras.Model,
+    train: tuple[Matrix, Rows],
+    validation: tuple[Matrix, Rows],
+    unit: str,
 ) -> tuple[keras.Model, FitResult, tuple[str, ...]]:
-    """Solve `head` for the job's factors, telling how good it is; its examples are called `unit`.
+    """Solve `head` for the targets of `job` and report its losses; `unit` names its examples.
 
-    A killed job solves it again, to the same numbers.
+    A job that was interrupted solves it again, with the same result.
 
     Parameters
     ----------
     job
-        What is learnt, where ``metrics.jsonl`` goes, and who is told.
+        Model to train.
     head
         Features to factors, adapted to all train examples.
     train, validation
@@ -32,15 +36,15 @@ def solve_for_factors(
     Returns
     -------
     keras.Model, FitResult, tuple of str
-        The solved head, its one epoch, and what a reader of the results must know.
+        The solved head, the result of the fit with its one epoch, and notes for readers of the results.
     """
-    run, targets = job.run, job.lesson.examples
+    run, targets = job.run, job.targets.examples
     n = len(train[0])
     chosen = choose_examples(n, run.model, run.seed)
     notes: tuple[str, ...] = ()
     if len(chosen) < n:
         notes = (
-            f"its regressor knows {len(chosen)} of {n} train {unit} (models.{run.key}.model.max_examples)",
+            f"its regressor uses {len(chosen)} of {n} train {unit} (models.{run.key}.model.max_examples)",
         )
         job.progress.log(f"{run.key}: {notes[0]}")
     examples = Examples(train[0][chosen], targets[train[1][chosen]])

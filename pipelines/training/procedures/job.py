@@ -1,4 +1,4 @@
-"""What every procedure is given and gives back, and the fit that all of them end with."""
+"""Input and output of training procedures, and the fit that all of them end with."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,42 +16,42 @@ from cs_keras.runs import read_npz, write_npz
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.fit import Batches, FitResult, fit
 from pipelines.training.run_config import RunConfig
-from pipelines.training.targets import Matrix, Task, TrainingTargets
+from pipelines.training.targets import Matrix, TrainingData, TrainingTargets
 
 Watch = Callable[[int, Epoch], None]
 
 
 def _watch_nothing(number: int, epoch: Epoch) -> None:
-    """Let any epoch pass."""
+    """Do nothing."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Job:
+class TrainingJob:
     """One model to train.
 
     Attributes
     ----------
     run
-        Its settings.
-    task, lesson
-        What it is to learn, and by which loss.
+        Settings of the run.
+    data, targets
+        Dataset with splits, and the targets and loss of the regression.
     factors
-        Those of the task, from which lessons of other losses are made.
+        Factors to predict.
     folder
         Run folder.
     shared
-        Folder of all runs that share work.
+        Folder of all runs, which share cached work.
     progress
-        Where to report.
+        Receives messages.
     until
-        Stop after so many epochs of those that settings name; None for all.
+        Number of epochs after which to pause; None to train all that the settings name.
     watch
-        Called after each epoch with its number, from 1, and its figures; ends the training by raising.
+        Called after each epoch with its number, from 1, and its metrics; it ends the training by raising.
     """
 
     run: RunConfig
-    task: Task
-    lesson: TrainingTargets
+    data: TrainingData
+    targets: TrainingTargets
     factors: Factors
     folder: Path
     shared: Path
@@ -61,35 +61,35 @@ class Job:
 
     @property
     def work(self) -> Path:
-        """Folder for what is removed when the run is finished."""
+        """Folder for files that are removed when the run is finished."""
         return self.folder / WORK_FOLDER
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Trained:
-    """What a procedure gives.
+class TrainedModel:
+    """Result of a procedure.
 
     Attributes
     ----------
     model
-        The whole model, what is known of a track to scaled factors.
+        The whole model, from input to scaled factors.
     fitted
-        The fit of what maps to factors.
+        Result of the fit of the regressor.
     predicted
-        Scaled factors of the task's unseen tracks, shape (n_unseen, n_factors), float32.
+        Scaled factors of the data's unseen tracks, shape (n_unseen, n_factors), float32.
     notes
-        What a reader of the results must know, a sentence each without its full stop.
+        Remarks for readers of the results, without full stops.
     embedding
         Training of the embedding, where there is one.
     n_train_tracks
-        Train tracks that were learnt from; None for all of the task's.
-    places
-        Where unseen tracks lie in a space of the model's own, in which similar ones are near by Euclidean distance,
+        Number of train tracks that were used; None for all.
+    coordinates
+        Positions of unseen tracks in an embedding space of the model, whose Euclidean distance is its similarity,
         shape (n_unseen, n), float32; None where similarity is that of factors.
     classifier
         Training of the genre classifier, where there is one.
     branches
-        By model key, what is told of other models that were trained first, JSON-ready, where there are any.
+        Summaries of models that were trained first, by key, JSON-ready, where there are any.
     """
 
     model: keras.Model
@@ -98,25 +98,29 @@ class Trained:
     notes: tuple[str, ...] = ()
     embedding: EmbeddingTraining | None = None
     n_train_tracks: int | None = None
-    places: Matrix | None = None
+    coordinates: Matrix | None = None
     classifier: ClassifierTraining | None = None
     branches: dict[str, dict[str, Any]] | None = None
 
     @property
     def seconds(self) -> float:
-        """Time spent in epochs, those of what comes before the factors too."""
+        """Time spent in epochs, including those of models that were trained first."""
         before = [first.seconds for first in (self.embedding, self.classifier) if first]
         branches = [float(branch["seconds"]) for branch in (self.branches or {}).values()]
         return self.fitted.seconds + sum(before) + sum(branches)
 
 
 def fit_to_factors(
-    job: Job, model: keras.Model, batches: Batches, validation: tf.data.Dataset, unit: str = "sequences"
+    job: TrainingJob,
+    model: keras.Model,
+    batches: Batches,
+    validation: tf.data.Dataset,
+    unit: str = "sequences",
 ) -> FitResult:
-    """Fit `model` to the job's factors in its run folder, telling each epoch; its examples are called `unit`."""
+    """Fit `model` to the targets of `job` in its run folder, and report each epoch; `unit` names its examples."""
     run = job.run
 
-    def tell(number: int, epoch: Epoch) -> None:
+    def report_epoch(number: int, epoch: Epoch) -> None:
         job.progress.log(
             f"{run.key}: epoch {number} of {run.training.epochs}, loss {epoch['loss']:.4f}, "
             f"validation loss {epoch['val_loss']:.4f}, {speed(epoch, unit)}"
@@ -129,23 +133,23 @@ def fit_to_factors(
         validation,
         run.training,
         job.folder,
-        tell,
+        report_epoch,
         run.execution.jit,
-        job.lesson.objective,
+        job.targets.objective,
         job.until,
     )
 
 
 def speed(epoch: Epoch, unit: str = "sequences") -> str:
-    """Return an epoch's time and speed in words."""
+    """Format an epoch's time and speed."""
     return (
         f"{epoch['seconds']:.1f} s, {epoch['sequences_per_s']:.0f} {unit}/s, {epoch['mb_per_s']:.1f} MB/s, "
         f"{epoch['input_wait_share']:.0%} of training waiting for input"
     )
 
 
-def kept(path: Path, make: Callable[[], Matrix]) -> Matrix:
-    """Return the array at `path`, making it where there is none."""
+def cached_array(path: Path, make: Callable[[], Matrix]) -> Matrix:
+    """Return the array stored at `path`, after computing and storing it if it does not exist."""
     if not path.exists():
         write_npz(path, values=make())
     return read_npz(path, "values")["values"]

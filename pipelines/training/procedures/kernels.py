@@ -1,8 +1,10 @@
-"""Patches of train tracks to kernels, by spherical k-means; then as for features that are not trained.
+"""Unsupervised kernels: spherical k-means on patches of train tracks, then precomputed features.
 
-Kernels are shared by all runs whose settings before the regressor agree, each scale's kept as soon as it is found.
+Runs whose settings before the regressor agree share kernels; those of each scale are stored as soon as they are
+found.
 """
 
+import functools
 from pathlib import Path
 
 import keras
@@ -17,31 +19,32 @@ from cs_keras.training.feature_learning.spherical_kmeans import (
     linear_kernels,
 )
 from pipelines.training.procedures.features import train_features
-from pipelines.training.procedures.job import Job, Trained, kept
+from pipelines.training.procedures.job import TrainedModel, TrainingJob, cached_array
 from pipelines.training.targets import Matrix
 
 
-def train_kernels(job: Job) -> Trained:
+def train_kernels(job: TrainingJob) -> TrainedModel:
     """Find kernels, compute features with them, then fit the regressor."""
     return train_features(job, _learn)
 
 
-def _learn(job: Job, features: keras.Model, folder: Path) -> None:
-    """Give the network of the features its kernels, found in train tracks alone."""
+def _learn(job: TrainingJob, features: keras.Model, folder: Path) -> None:
+    """Set the kernels of the feature network, learnt from train tracks only."""
     n_scales = job.run.model.n_scales
     with job.progress.task(f"{job.run.key}: kernels", n_scales) as advance:
         for scale in range(1, n_scales + 1):
-            learnt = kept(folder / f"kernels-{scale}.npz", lambda scale=scale: _fit(job, features, scale))  # type: ignore[misc]
+            fit = functools.partial(_fit, job, features, scale)
+            learnt = cached_array(folder / f"kernels-{scale}.npz", fit)
             multiscale.set_kernels(features, scale, learnt[:-1], learnt[-1])
             advance(1)
 
 
-def _fit(job: Job, features: keras.Model, scale: int) -> Matrix:
-    """Return the kernels of one scale, shape (patch_frames * n_mels + 1, n_centroids), their bias last."""
-    run, task, model = job.run, job.task, job.run.model
+def _fit(job: TrainingJob, features: keras.Model, scale: int) -> Matrix:
+    """Learn the kernels of one scale, shape (patch_frames * n_mels + 1, n_centroids), with the bias last."""
+    run, data, model = job.run, job.data, job.run.model
     spectrogram = keras.Model(features.input, features.get_layer(multiscale.kernels_name(scale)).input)
-    of_patches = PatchConfig(model.patch_frames, model.n_patches, model.sequence_patches)
-    patches = sample_patches(spectrogram, task.dataset, task.train, run.sequence, of_patches, run.seed)
+    patch_config = PatchConfig(model.patch_frames, model.n_patches, model.sequence_patches)
+    patches = sample_patches(spectrogram, data.dataset, data.train, run.sequence, patch_config, run.seed)
     whitening = fit_whitening(patches, model.variance)
     white = (patches - whitening.mean.astype(np.float32)) @ whitening.matrix.astype(np.float32)
     config = SphericalKMeansConfig(model.n_centroids, model.max_passes)

@@ -20,13 +20,13 @@ from cs_keras.layers.bag_of_tones import InverseDocumentFrequency, SoftBagOfTone
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.layers.plain import plain_model
 from cs_keras.layers.stochastic_pooling import StochasticPooling1D
-from cs_keras.models import MODEL_FILES, get_baseline, model_module
+from cs_keras.models import REGISTRY, get_baseline, model_module
 from cs_keras.models.spec import AugmentConfig, architecture, required_audio
 from cs_keras.progress import SilentProgress
 from cs_keras.run_files.names import SIGNATURE_FILE
 from cs_keras.training.serving_model import window_starts
 from pipelines.inference.export import export
-from pipelines.inference.predict_tracks import hear
+from pipelines.inference.predict_tracks import predict_in_memory
 from pipelines.inference.prediction_blocks import Recordings
 from pipelines.inference.trained_run import read_run, track_function
 from tests.command_line import run
@@ -90,7 +90,7 @@ def test_exports_give_the_same_factors_elsewhere(
     path = sorted((demo / "source" / "audio").iterdir())[5]
     trained = read_run(runs[model])
     source = Recordings(trained.signature.audio, trained.signature.dtype, "auto")
-    expected = hear(trained, source, {"x": path}, SilentProgress()).factors["x"]
+    expected = predict_in_memory(trained, source, {"x": path}, SilentProgress()).factors["x"]
     magnitude = source.open().read(path).astype(np.float32)
     frames = SequenceConfig().frames
     starts = prediction_windows(
@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(runs: dict[str, Path], 
 
 
 def test_nothing_is_written_over(runs: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="is there already"):
+    with pytest.raises(StorageError, match="exists already"):
         export(read_run(runs["cnn-bn"]), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -166,8 +166,8 @@ VARIED = AugmentConfig(gain_db=6.0, time_stretch=0.1, n_time_masks=1, n_mel_mask
     [
         *(
             (key, "magnitude")
-            for key in sorted({file: key for key, file in MODEL_FILES.items()}.values())
-            if get_baseline(key).needs == "sound"  # what does not hear, or not only, is not exported
+            for key in sorted({entry.module: key for key, entry in REGISTRY.items()}.values())
+            if get_baseline(key).procedure.takes_audio  # others are not exported
         ),
         *(("bot", "waveform"), ("cnn-bn", "waveform"), ("raw-l2", "waveform"), ("multiscale", "waveform")),
     ],
@@ -175,7 +175,7 @@ VARIED = AugmentConfig(gain_db=6.0, time_stretch=0.1, n_time_masks=1, n_mel_mask
 def test_every_kind_of_model_has_a_plain_form(key: str, content: str, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     baseline = dataclasses.replace(architecture(get_baseline(key)), sequence=SHORT)
-    if baseline.procedure in ("regression", "triplet"):
+    if baseline.procedure.can_augment and not baseline.procedure.learns_from:
         samples = required_audio(baseline).content == "waveform"
         augment = dataclasses.replace(VARIED, time_stretch=0.0) if samples else VARIED
         baseline = dataclasses.replace(baseline, augment=augment)

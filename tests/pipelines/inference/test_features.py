@@ -212,7 +212,7 @@ def test_a_model_of_another_dataset_is_refused(runs: dict[str, Path], demo: Path
     hidden = at_layer(read_run(runs["cnn-bn"]))
     audio = dataclasses.replace(hidden.signature.audio, hop_length=256)
     other = dataclasses.replace(hidden, signature=dataclasses.replace(hidden.signature, audio=audio))
-    with pytest.raises(DataError, match="does not fit the model"):
+    with pytest.raises(DataError, match="does not match the model"):
         predict_dataset(other, DatasetTracks(demo), "all", tmp_path / "out.npz")
 
 

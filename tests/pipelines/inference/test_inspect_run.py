@@ -14,9 +14,10 @@ from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import DataError, StorageError
 from cs_keras.models import load_model
 from cs_keras.progress import SilentProgress
-from cs_keras.run_files.inspection import Inspection, is_inspected, read_inspection, why_not, write_inspection
+from cs_keras.run_files.inspection import Inspection, is_inspected, read_inspection, write_inspection
 from cs_keras.run_files.names import INSPECTION_FILE
 from pipelines.inference.inspect_run import inspect_run
+from pipelines.inference.inspection_obstacle import inspection_obstacle
 from tests.command_line import run
 from tests.conftest import TrainDemo
 
@@ -102,7 +103,8 @@ def test_what_was_found_is_kept_until_the_dataset_or_the_file_is_another(
 
 def test_what_cannot_be_inspected_is_refused(copies: dict[str, Path], demo: Path) -> None:
     dataset = Dataset(demo)
-    assert why_not(copies["cnn-bn"]) is None and "whole tracks" in (why_not(copies["bot"]) or "")
+    assert inspection_obstacle(copies["cnn-bn"]) is None
+    assert "whole tracks" in (inspection_obstacle(copies["bot"]) or "")
     with pytest.raises(DataError, match="cannot be inspected: it counts sounds over whole tracks"):
         inspect_run(copies["bot"], dataset, SilentProgress())
     (copies["lstm"] / "model.keras").unlink()

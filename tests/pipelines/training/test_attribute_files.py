@@ -10,7 +10,7 @@ import pytest
 from cs_keras.data.attributes.table import align
 from cs_keras.data.schema import Tracks, make_tracks
 from cs_keras.errors import ConfigError, CsKerasError, DataError, StorageError
-from cs_keras.models import MODEL_FILES, get_baseline
+from cs_keras.models import REGISTRY, get_baseline
 from pipelines.training.attribute_files import parse_kinds, read_attributes
 from pipelines.training.requirements import (
     DEFAULT_MODELS,
@@ -25,7 +25,7 @@ TABLE = """track_id,title,tempo,key,moods,
 t1,One,120.5,C,calm|warm,x
 t2,Two,,D,,y
 """
-SILENT = ["attributes", "attributes-linear", "genre-label", "genre-label-linear"]
+WITHOUT_AUDIO = ["attributes", "attributes-linear", "genre-label", "genre-label-linear"]
 
 
 def write(folder: Path, content: str, name: str = "f.csv") -> Path:
@@ -168,15 +168,15 @@ def test_models_are_chosen_by_what_there_is() -> None:
     assert choose_models(None, with_audio, False) == (list(DEFAULT_MODELS), [])
     assert choose_models(None, with_audio, True) == ([*DEFAULT_MODELS, "attributes"], [])
     able, unable = choose_models("all", with_audio, False)
-    assert set(SILENT[:2]) <= set(unable) and {*DEFAULT_MODELS, *SILENT[2:]} <= set(able)
-    assert sorted(able + unable) == sorted(MODEL_FILES)
-    assert {*DEFAULT_MODELS, *SILENT} <= set(choose_models("all", with_audio, True)[0])
+    assert set(WITHOUT_AUDIO[:2]) <= set(unable) and {*DEFAULT_MODELS, *WITHOUT_AUDIO[2:]} <= set(able)
+    assert sorted(able + unable) == sorted(REGISTRY)
+    assert {*DEFAULT_MODELS, *WITHOUT_AUDIO} <= set(choose_models("all", with_audio, True)[0])
     able, unable = choose_models(None, silent, True)
-    assert able == SILENT and unable == [key for key in MODEL_FILES if key not in SILENT]
-    assert choose_models(None, silent, False)[0] == SILENT[2:]
-    assert choose_models(None, tracks([]), True)[0] == SILENT[:2]
-    assert choose_models("all", tracks(["pop"], [], sound=1), True)[0] == SILENT
-    message = "1 of 1 tracks of the dataset have no sound, no train track has genres"
+    assert able == WITHOUT_AUDIO and unable == [key for key in REGISTRY if key not in WITHOUT_AUDIO]
+    assert choose_models(None, silent, False)[0] == WITHOUT_AUDIO[2:]
+    assert choose_models(None, tracks([]), True)[0] == WITHOUT_AUDIO[:2]
+    assert choose_models("all", tracks(["pop"], [], sound=1), True)[0] == WITHOUT_AUDIO
+    message = "1 of 1 tracks of the dataset have no audio, no train track has genres"
     with pytest.raises(DataError, match=message):
         choose_models(None, tracks([]), False)
 
@@ -185,9 +185,8 @@ def test_what_cannot_run_is_refused_with_what_can(tmp_path: Path) -> None:
     mixed = tracks(["pop"], [], [], sound=2)
     given = align(read_attributes(write(tmp_path, "id,x\nt0,1\n")), mixed.ids, "d")
     baselines = {key: get_baseline(key) for key in ("cnn-bn", "attributes", "genre-label")}
-    message = (
-        f"cnn-bn needs sound, and 1 of 3 tracks .* have no sound; models that need none: {', '.join(SILENT)}"
-    )
+    others = ", ".join(WITHOUT_AUDIO)
+    message = f"cnn-bn needs audio, and 1 of 3 tracks .* have no audio; models without audio: {others}"
     with pytest.raises(ConfigError, match=message):
         require_input(baselines["cnn-bn"], mixed, given)
     with pytest.raises(ConfigError, match="attributes needs a table of attributes: name one by --features"):

@@ -14,6 +14,7 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, DataError
+from cs_keras.models.declaration import ATTRIBUTES, GENRES
 from cs_keras.runs import read_json
 from pipelines.factors.fit import open_factors
 from pipelines.inference.predict_items import open_encoding, predict_items
@@ -213,10 +214,9 @@ def test_what_a_model_of_attributes_takes_is_reported(
     planted: Planted, dataset: Path, runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     trained, out = read_run(finished(runs, "attributes")), tmp_path / "out.npz"
-    assert trained.needs == "attributes" and read_run(finished(runs, "genre-label")).needs == "genres"
-    with pytest.raises(
-        ConfigError, match="does not hear, it knows tracks by their attributes: expected a table"
-    ):
+    assert trained.procedure is ATTRIBUTES
+    assert read_run(finished(runs, "genre-label")).procedure is GENRES
+    with pytest.raises(ConfigError, match="takes attributes, not audio: expected a table"):
         track_function(trained)
     with pytest.raises(DataError, match="has no attribute 'number_0' that the model was trained on"):
         predict_items(trained, planted.items, out)
@@ -295,9 +295,9 @@ def test_a_killed_run_ends_with_the_same_numbers(few: tuple[Planted, Path], tmp_
     code = (
         "import os, pipelines.training.procedures.job as job\n"
         "def die(number, epoch):\n    if number == 4: os._exit(9)\n"
-        "made = job.Job.__init__\n"
+        "made = job.TrainingJob.__init__\n"
         "def init(self, *a, **k):\n    made(self, *a, **k); object.__setattr__(self, 'watch', die)\n"
-        "job.Job.__init__ = init\nfrom cs_keras.cli import main; main()"
+        "job.TrainingJob.__init__ = init\nfrom cs_keras.cli import main; main()"
     )
     arguments = [sys.executable, "-c", code, *map(str, line), "--out", str(tmp_path / "killed")]
     killed = subprocess.run(arguments, cwd=Path(__file__).parents[3], capture_output=True, env={**os.environ})
@@ -331,7 +331,10 @@ def test_audio_models_are_rejected(tmp_path: Path, capfd: pytest.CaptureFixture[
     capfd.readouterr()
     assert run("run-baselines", out, "--models", "genre-label,cnn-bn", "--out", tmp_path / "runs") == 1
     error = capfd.readouterr().err
-    assert "cnn-bn needs sound, and 60 of 60 tracks of the dataset have no sound; models that need " in error
+    assert (
+        "cnn-bn needs audio, and 60 of 60 tracks of the dataset have no audio; models without audio: "
+        in error
+    )
     assert f"need none: {', '.join(MODELS)}" in error
     assert run("run-baselines", out, "--models", "attributes", "--out", tmp_path / "runs") == 1
     assert "attributes needs a table of attributes: name one by --features." in capfd.readouterr().err

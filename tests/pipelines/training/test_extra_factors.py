@@ -12,7 +12,7 @@ from cs_keras.models.spec import TrainingConfig
 from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.runs import read_json, read_npz
 from pipelines.factors.fit import open_factors
-from pipelines.training.targets import make_task, make_training_targets, open_extra_factors
+from pipelines.training.targets import make_training_data, make_training_targets, open_extra_factors
 from tests.command_line import SMALL, run
 
 NAMED = '--set=training.extra_factors=["other"]'
@@ -47,8 +47,12 @@ def test_the_other_targets_stand_after_ones_own(loss: str, dataset: Path) -> Non
     several = [open_factors(dataset, read.tracks, name) for name in ("wmf", "other")]
     training = TrainingConfig(loss=loss, extra_factors=("other",))
     extra = open_extra_factors(read, several[0], training)
-    both = make_training_targets(make_task(read, several[0], 1.0, extra=extra), several[0], training).examples
-    alone = [make_training_targets(make_task(read, one, 1.0), one, training).examples for one in several]
+    both = make_training_targets(
+        make_training_data(read, several[0], 1.0, extra=extra), several[0], training
+    ).examples
+    alone = [
+        make_training_targets(make_training_data(read, one, 1.0), one, training).examples for one in several
+    ]
     assert both.shape == (60, 32 + 8)
     np.testing.assert_array_equal(both, np.hstack(alone))
 
@@ -78,7 +82,7 @@ def test_they_are_learnt_and_cut_off(
     np.testing.assert_allclose(again["factors"], stored["factors"][of_test], rtol=1e-4, atol=1e-5)
     assert run("export", several, tmp_path / "exported") == 0
     notes = read_json(several / "training.json")["notes"]
-    assert notes == ["it also learnt the factors other (8 dimensions), which it does not predict"]
+    assert notes == ["it was also trained on the factors other (8 dimensions), which it does not predict"]
 
     capfd.readouterr()
     assert train(dataset, runs, NAMED) == 0
@@ -96,8 +100,8 @@ def test_they_are_learnt_and_cut_off(
         (['--set=training.extra_factors=["wmf"]'], "names 'wmf', which is learnt already"),
         (['--set=training.extra_factors=[""]'], "Received: a name that is empty"),
         (['--set=training.extra_factors=["other", "other"]'], "names 'other', which is learnt already"),
-        ([NAMED, "--set=training.loss=wpe"], "need outputs that are learnt one by one"),
-        ([NAMED, "--set=training.loss=cosine"], "need outputs that are learnt one by one"),
+        ([NAMED, "--set=training.loss=wpe"], "needs outputs that are learnt independently"),
+        ([NAMED, "--set=training.loss=cosine"], "needs outputs that are learnt independently"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(
@@ -113,7 +117,7 @@ def test_a_model_of_several_steps_refuses_them(
     dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert train(dataset, tmp_path, NAMED, models="bot") == 1
-    assert "go from sound to factors in one step" in capfd.readouterr().err
+    assert "needs a network that is trained end to end" in capfd.readouterr().err
 
 
 def test_factors_that_have_seen_test_tracks_are_refused(

@@ -126,7 +126,7 @@ def test_without_any_attributes_it_is_as_good_as_its_audio_branch(planted: Plant
     folder = train(planted, runs, "fusion", None)
     assert_near(distances(folder, planted, planted.by_audio))
     (_, left_out) = read_json(folder / "training.json")["notes"]
-    assert left_out == "its branch attributes was left out, since no train track has what it takes in"
+    assert left_out == "its branch attributes was left out, as no train track has its input"
     assert [path.name for path in (folder / "branches").iterdir()] == ["cnn-bn"]
 
 
@@ -165,7 +165,7 @@ def test_tracks_without_sound_have_their_attributes(
         assert stored["track_ids"].tolist() == planted.ids[has_audio].tolist()
     printed = capfd.readouterr().err
     assert "no --features: tracks are predicted without the branch attributes" in printed
-    assert "left out t00010: it has nothing that a branch takes in" in printed
+    assert "left out t00010: it has no input of any branch" in printed
 
 
 def table_file(planted: Planted, folder: Path) -> Path:
@@ -201,14 +201,14 @@ def test_new_predictions_are_those_of_training(
             ["predict", fused, recording],
             "joins what several models make of a track: expected a dataset, as `cs-keras",
         ),
-        (["features", fused, planted.folder], "needs a model that hears. Received: that of"),
+        (["features", fused, planted.folder], "needs an audio model. Received: that of"),
     ):
         assert run(*refused, "--out", out) == 1
         assert expected in capfd.readouterr().err
 
 
 @pytest.mark.slow
-def test_what_was_predicted_before_a_kill_is_not_predicted_again(
+def test_blocks_predicted_before_a_kill_are_not_predicted_again(
     planted: Planted, fused: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [
@@ -340,14 +340,14 @@ def test_estimates_are_means_over_sequences_before_they_lead_to_factors(
     np.testing.assert_allclose(predict(data.read_track(row)), known, rtol=1e-3, atol=1e-4)
     capfd.readouterr()
     assert run("export", folder, tmp_path / "exported") == 1
-    assert "cannot be exported: what it makes of a track is no mean" in capfd.readouterr().err
+    assert "cannot be exported: it averages over sequences between" in capfd.readouterr().err
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown": ({"branches": ["cnn-bn", "none"]}, "There is no model 'none'"),
-    "itself": ({"branches": ["cnn-bn", "fusion-genres"]}, "no fusions themselves"),
-    "one": ({"branches": ["cnn-bn"]}, "at least two models"),
-    "other": ({"branch_settings": {"bot": {}}}, "must be of cnn-bn, attributes. Received: 'bot'"),
+    "unknown": ({"branches": ["cnn-bn", "eat"]}, "There is no model 'eat'"),
+    "itself": ({"branches": ["cnn-bn", "fusion-genres"]}, "not fusions themselves"),
+    "one": ({"branches": ["cnn-bn"]}, "at least two distinct models"),
+    "other": ({"branch_settings": {"bot": {}}}, "must name one of cnn-bn, attributes. Received: 'bot'"),
     "setting": ({"branch_settings": {"cnn-bn": {"model": {"filter": 4}}}}, "Did you mean model.filters?"),
 }
 

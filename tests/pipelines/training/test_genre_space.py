@@ -132,7 +132,7 @@ def test_it_needs_sound_and_genres() -> None:
     require_input(baseline, tracks(["pop"], sound=1), None)
     with pytest.raises(ConfigError, match="^genre-space learns from genres, and no train track .* has any.$"):
         require_input(baseline, tracks([], sound=1), None)
-    with pytest.raises(ConfigError, match="genre-space needs sound, and 1 of 1 tracks"):
+    with pytest.raises(ConfigError, match="genre-space needs audio, and 1 of 1 tracks"):
         require_input(baseline, tracks(["pop"]), None)
     assert "genre-space" in choose_models("all", tracks(["pop"], sound=1), False)[0]
     assert "genre-space" in choose_models("all", tracks([], sound=1), False)[1]
@@ -149,7 +149,7 @@ def test_genres_of_few_tracks_and_tracks_of_none_are_left_out(
     assert list(training["classifier"]["genres"]) == list(GENRES)
     assert training["classifier"]["n_train_tracks"] == 61
     assert "left out as genres of fewer than 10 train tracks (min_tracks): 1 of 4" in training["notes"]
-    assert "left out of the classifier's training for want of a genre: 2 of 63 tracks" in training["notes"]
+    assert "2 of 63 train tracks have no genre and did not train the classifier" in training["notes"]
     capfd.readouterr()
     least = "--set=models.genre-space.model.min_tracks=22"
     command = [

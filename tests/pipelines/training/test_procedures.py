@@ -159,7 +159,7 @@ def test_a_solved_regressor_leaves_a_run_like_any_other(
     (line,) = (folder / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line) == {"epoch": 1, **epoch}
     notes = json.loads((folder / "training.json").read_text())["notes"]
-    sampled = [note for note in notes if note.startswith("its regressor knows 20 of ")]
+    sampled = [note for note in notes if note.startswith("its regressor uses 20 of ")]
     assert len(sampled) == ("model.max_examples=20" in settings)
     with np.load(folder / "predictions.npz") as stored:
         ids, scaled = stored["track_ids"].tolist(), stored["scaled_factors"]

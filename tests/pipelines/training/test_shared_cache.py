@@ -62,7 +62,7 @@ def test_another_process_waits_and_says_so(tmp_path: Path) -> None:
         assert progress.waiting.wait(60) and not entered.is_set()
         done.set()
         thread.join(60)
-        assert entered.is_set() and progress.lines[0].startswith("waiting for another process, which makes ")
+        assert entered.is_set() and progress.lines[0].startswith("waiting for another process that writes ")
     finally:
         done.set()
         process.join(60)

@@ -188,8 +188,8 @@ def test_recommendations_of_samples(runs: dict[str, Path], waveforms: Path, tmp_
 @pytest.mark.parametrize(
     ("key", "sentence"),
     [
-        ("raw", "raw hears samples, and the dataset holds magnitudes; make one of waveforms"),
-        ("raw-mel", "raw-mel hears samples, and the dataset holds magnitudes; make one of waveforms"),
+        ("raw", "raw needs a dataset of waveforms, and this one holds magnitudes"),
+        ("raw-mel", "raw-mel needs a dataset of waveforms, and this one holds magnitudes"),
         ("multiscale", "the dataset holds magnitudes of windows of 1024 alone; make one of waveforms"),
     ],
 )

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from cs_keras.models import MODEL_FILES
+from cs_keras.models import REGISTRY
 from reports.runs.labels import OTHERS, family_of, label_variants, name_seeds
 from tests.reports.conftest import MakeRun
 from tests.reports.runs.test_collect import labels
@@ -21,7 +21,7 @@ def test_labels_distinguish_copies_of_one_run(runs: Path, make_run: MakeRun) -> 
 
 
 def test_every_baseline_has_a_family_and_families_stand_together() -> None:
-    families = [family_of(model) for model in MODEL_FILES]
+    families = [family_of(model) for model in REGISTRY]
     assert OTHERS not in families and family_of("another") == OTHERS
     changes = sum(one != next_ for one, next_ in zip(families, families[1:], strict=False))
     assert changes == len(set(families)) - 1

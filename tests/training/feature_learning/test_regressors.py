@@ -67,7 +67,7 @@ def test_features_of_any_size_are_standardised_by_train_tracks(regressor):
     train, validation = (Examples(part.inputs * sizes, part.targets) for part in (train, validation))
     head, _ = solved(baseline, train, validation, choi_features)
     mean = train.inputs.mean(axis=0, dtype=float)
-    deviation = np.sqrt(train.inputs.var(axis=0, dtype=float) + choi_features.LEAST_VARIANCE)
+    deviation = np.sqrt(train.inputs.var(axis=0, dtype=float) + choi_features.MIN_VARIANCE)
     x, new = ((part.inputs - mean) / deviation for part in (train, validation))
     for factor, targets in enumerate(train.targets.T):
         machine = Ridge(alpha=3.0) if regressor == "ridge" else SVR()

@@ -1,0 +1,86 @@
+"""Parts that several networks share: augmented mel spectrogram, pooling over time, dense head."""
+
+from typing import Any
+
+import keras
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
+from cs_keras.layers.front_end import mel_spectrogram
+from cs_keras.models.spec import AugmentConfig, Baseline
+
+TIME_POOLING = ("flatten", "mean_max")
+
+
+def input_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) -> Any:
+    """Compute decibel mel spectrograms of magnitude frames, with the augmentation of `baseline` during training.
+
+    Parameters
+    ----------
+    magnitude
+        Keras tensor, shape (batch, frames, n_bins).
+    baseline, audio
+        Settings of front end and augmentation, and of the magnitudes.
+
+    Returns
+    -------
+    KerasTensor
+        Shape (batch, frames, n_mels, 1), float32; see `cs_keras.layers.front_end.mel_spectrogram`, also for errors.
+    """
+    augment = baseline.augment
+    x = RandomGain(augment.gain_db, name="gain")(magnitude) if augment.gain_db else magnitude
+    x = TimeStretch(augment.time_stretch, name="time_stretch")(x) if augment.time_stretch else x
+    return mask_spectrogram(mel_spectrogram(x, baseline.front_end, audio), augment)
+
+
+def mask_spectrogram(x: Any, augment: AugmentConfig) -> Any:
+    """Apply the time and frequency masks of `augment` to `x`, shape (batch, frames, n_mels, 1)."""
+    if not augment.n_time_masks and not augment.n_mel_masks:
+        return x
+    return SpectrogramMasks(
+        augment.n_time_masks, augment.max_time_frames, augment.n_mel_masks, augment.max_mels, name="masks"
+    )(x)
+
+
+def pool_over_time(x: Any, kind: str) -> Any:
+    """Pool a sequence of steps into one vector.
+
+    Parameters
+    ----------
+    x
+        Keras tensor, shape (batch, steps, n).
+    kind
+        ``flatten``: all steps concatenated, as in the reference thesis; ``mean_max``: mean and maximum over the
+        steps, which do not depend on when something sounds (Dieleman 2014).
+
+    Returns
+    -------
+    KerasTensor
+        Shape (batch, steps * n) or (batch, 2 * n).
+    """
+    if kind == "flatten":
+        return keras.layers.Flatten(name="flatten")(x)
+    mean = keras.layers.GlobalAveragePooling1D(name="mean_over_time")(x)
+    maximum = keras.layers.GlobalMaxPooling1D(name="max_over_time")(x)
+    return keras.layers.Concatenate(name="pooled_over_time")([mean, maximum])
+
+
+def dense_head(x: Any, units: tuple[int, ...], n_factors: int, dropout: float = 0.0) -> Any:
+    """Add hidden dense layers (ELU, he_normal) and an output layer of zeros, the mean of scaled factors.
+
+    Parameters
+    ----------
+    x
+        Keras tensor, shape (batch, n).
+    units
+        Units of each hidden layer.
+    n_factors
+        Number of outputs.
+    dropout
+        Dropout rate after each hidden layer.
+    """
+    for number, n in enumerate(units, 1):
+        x = keras.layers.Dense(n, "elu", kernel_initializer="he_normal", name=f"dense_{number}")(x)
+        if dropout:
+            x = keras.layers.Dropout(dropout, name=f"dropout_{number}")(x)
+    return keras.layers.Dense(n_factors, kernel_initializer="zeros", dtype="float32", name="factors")(x)
