@@ -232,7 +232,7 @@ def test_files_of_other_kinds_are_refused_before_anything_is_read(
     out = name if "://" in name else str(tmp_path / name)
     assert run("predict", tmp_path / "missing-run", demo, "--out", out) == 1
     error = capfd.readouterr().err
-    assert error == f"Error: Expected a file to write that ends in .npz or .parquet. Received: {out}.\n"
+    assert error == f"Error: The output file must end in .npz or .parquet. Received: {out}.\n"
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
