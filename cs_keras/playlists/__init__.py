@@ -1,1 +1,1 @@
-"""Lists of tracks: chosen from scores, made varied, written for players and spreadsheets, read back."""
+"""Playlists: selection by scores, diversity reranking, file formats, and reading."""

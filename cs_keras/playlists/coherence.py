@@ -1,4 +1,4 @@
-"""How little each track of a list sounds like the rest."""
+"""Distance of each track of a playlist from the others, and outliers."""
 
 import dataclasses
 
@@ -10,13 +10,13 @@ from cs_keras.playlists.rerank import unit_rows
 
 Float64Array = npt.NDArray[np.float64]
 
-MIN_TRACKS = 3  # of two, each is as far from the other
+MIN_TRACKS = 3  # two tracks are equally far from each other
 OUTLYING = 3.5  # modified z-scores above it are outliers: Iglewicz & Hoaglin 1993
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Coherence:
-    """How far each track lies from the others.
+    """Distance of each track from the others.
 
     Attributes
     ----------
@@ -31,12 +31,12 @@ class Coherence:
 
     @property
     def order(self) -> npt.NDArray[np.int64]:
-        """Rows, the least alike first."""
+        """Rows, farthest first."""
         return np.argsort(-self.distance, kind="stable")
 
     @property
     def is_outlier(self) -> npt.NDArray[np.bool_]:
-        """Whether a track stands out on the far side: shape (n,)."""
+        """Whether a track is an outlier: bool of shape (n,)."""
         return np.asarray(self.score > OUTLYING)
 
 
@@ -50,7 +50,7 @@ def measure_coherence(factors: npt.ArrayLike) -> Coherence:
     Raises
     ------
     DataError
-        When there are fewer than `MIN_TRACKS`.
+        There are fewer than `MIN_TRACKS`.
     """
     vectors = unit_rows(factors).astype(np.float64)
     if len(vectors) < MIN_TRACKS:
@@ -61,12 +61,12 @@ def measure_coherence(factors: npt.ArrayLike) -> Coherence:
     lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(vectors, axis=1)
     cosines = (vectors * others).sum(axis=1) / np.where(lengths > 1e-9, lengths, np.inf)
     distance = 1 - cosines
-    # Distances of tracks scattered about a centre are skewed, and would make outliers of many; angles are not.
+    # Distances of tracks around a centre are skewed, which would flag many as outliers; angles are not.
     return Coherence(distance, compute_modified_z(np.arccos(np.clip(cosines, -1, 1))))
 
 
 def compute_modified_z(values: npt.ArrayLike) -> Float64Array:
-    """Return ``0.6745 (x - median) / MAD``: a z-score that outliers themselves cannot hide in.
+    """Return ``0.6745 (x - median) / MAD``: a z-score that is robust to the outliers themselves.
 
     Iglewicz & Hoaglin 1993, "How to detect and handle outliers", section 3.3. MAD is the median of the absolute
     deviations from the median. Where that is 0, more than half of the values being the same, others score infinity.

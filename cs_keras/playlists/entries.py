@@ -1,4 +1,4 @@
-"""One track of a list, and what makes two tracks the same recording."""
+"""Tracks of a list, and the identity of recordings."""
 
 import dataclasses
 import re
@@ -10,18 +10,18 @@ _ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[0-9]{7}")
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A track as lists show it; what is not known is empty.
+    """A track of a list; unknown fields are empty.
 
     Attributes
     ----------
     track_id
-        Its id, or a recording's path without the suffix.
+        Id, or a recording's path without the suffix.
     artist, title, album, isrc
-        What is known about it.
+        Tags.
     duration_s
-        Seconds; 0 where it is not known.
+        Seconds; 0 if unknown.
     path
-        Its audio file; None where it is not known.
+        Audio file; None if unknown.
     """
 
     track_id: str
@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """Artist and title on one line; the id where there is no title that can be shown."""
+        """Artist and title on one line; the id if there is no printable title."""
         artist, title = printable(self.artist), printable(self.title) or printable(self.track_id)
         return f"{artist} - {title}" if artist else title
 
@@ -46,14 +46,14 @@ class Entry:
 
     @property
     def identities(self) -> frozenset[tuple[str, ...]]:
-        """What it shares with other entries of the same recording: its ISRC, or both artist and title."""
+        """Keys that entries of the same recording share: the ISRC, or artist and title."""
         artist, title = name_key(self.artist), name_key(self.title)
         keys: list[tuple[str, ...]] = [("isrc", self.isrc_code)] if self.isrc_code else []
         return frozenset([*keys, ("name", artist, title)] if artist and title else keys)
 
 
 def name_key(name: str) -> str:
-    """Return a name as it is compared: case and the ways of writing a letter do not count; empty if unknown."""
+    """Return a normalised, casefolded name for comparison; empty if unknown."""
     return unicodedata.normalize("NFKC", name).casefold().strip()
 
 

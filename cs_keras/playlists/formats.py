@@ -1,4 +1,4 @@
-"""Lists as files: m3u8 for players, CSV for spreadsheets, JSON for programs. In all of them names are data."""
+"""Playlists as m3u8, CSV and JSON, with names escaped for each format."""
 
 import csv
 import io
@@ -25,12 +25,12 @@ def to_m3u8(entries: Sequence[Entry], folder: Path) -> str:
     entries
         Each with the path of its audio file.
     folder
-        Where the playlist will lie: paths are relative to it, so that it plays from there.
+        Folder of the playlist file, which paths are relative to.
 
     Raises
     ------
     DataError
-        When an entry has no path, or one that a line of UTF-8 cannot hold.
+        An entry has no path, or one that a line of UTF-8 cannot hold.
     """
     lines = ["#EXTM3U"]
     for entry in entries:
@@ -40,14 +40,14 @@ def to_m3u8(entries: Sequence[Entry], folder: Path) -> str:
 
 
 def to_csv(entries: Sequence[Entry], measures: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table, best first; text that a spreadsheet would take for a formula is preceded by an apostrophe.
+    """Return a table, best first; text that a spreadsheet would read as a formula gets a leading apostrophe.
 
     Parameters
     ----------
     entries
         Tracks.
     measures
-        Further columns of each, the same for all; text in them is neutralised too.
+        Further columns, the same for all entries; their text is neutralised too.
     """
     file = io.StringIO()
     rows = [_cells(rank, *pair) for rank, pair in enumerate(zip(entries, measures, strict=True), 1)]
@@ -67,13 +67,13 @@ def to_json(entries: Sequence[Entry], measures: Sequence[Mapping[str, Any]], abo
 
 
 def neutralise(text: str) -> str:
-    """Return text on one line that no spreadsheet takes for a formula, in plain or full-width characters."""
+    """Return text on one line that no spreadsheet reads as a formula, in plain or full-width characters."""
     shown = printable(text)
     return f"'{shown}" if _is_formula(shown) or text[:1] in ("\t", "\r") else shown
 
 
 def restore(cell: str) -> str:
-    """Return what `neutralise` was given, but for the characters that no line can hold."""
+    """Return the input of `neutralise`, except for characters that it replaced."""
     return cell[1:] if cell[:1] == "'" and _is_formula(cell[1:]) else cell
 
 
@@ -103,5 +103,5 @@ def _line_of(entry: Entry, folder: Path) -> str:
             f"An m3u8 playlist has one file a line, and the file name {str(entry.path)!r} has line breaks or other "
             "control characters; rename the file."
         )
-    # A comment, a URL, or a name that players would strip: all look like a path once a folder stands before it.
+    # A comment, a URL, or a name that players would strip becomes a path with a leading folder.
     return f"./{line}" if re.match(r"[#\s]|[^/]*:", line) else line

@@ -1,4 +1,4 @@
-"""Nearest tracks by faiss: exact, or approximate where there are very many and the index is kept."""
+"""Nearest tracks by faiss: exact, or approximate for very large catalogues with a stored index."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ FloatArray = npt.NDArray[np.float32]
 Kind = Literal["exact", "hnsw", "ivf"]
 
 KINDS: tuple[Kind, ...] = ("exact", "hnsw", "ivf")
-MANY = 1_000_000  # vectors; above it an index that is kept is approximate unless another kind is asked for
-FIRST = 64  # tracks asked for first; twice as many each time they do not suffice
+MANY = 1_000_000  # vectors; above it a stored index is approximate unless another kind is requested
+FIRST = 64  # tracks requested first; doubled each time they do not suffice
 NEIGHBOURS = 32  # of each vector in an HNSW graph: faiss's own default
 EF_CONSTRUCTION = 80  # candidates while the graph is built: twice faiss's own, for recall at 200 dimensions
 LEAST_SHARE = 0.2  # of an IVF index's lists, to search in
-VECTORS_PER_LIST = 64  # that an IVF index is trained on: faiss asks for 39 at least
+VECTORS_PER_LIST = 64  # that an IVF index is trained on: faiss requires at least 39
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Index:
-    """Vectors that can be searched by inner product, which of unit vectors is the cosine.
+    """Vectors searchable by inner product, which is the cosine for unit vectors.
 
     Attributes
     ----------
@@ -42,31 +42,31 @@ class Index:
     _faiss: Any
 
     def search(self, queries: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
-        """Return rows of about the k largest inner products, shape (n_queries, k), best first.
+        """Return rows of the k largest inner products, shape (n_queries, k), best first.
 
         Exact ones, ties in row order, where the index is exact; -1 where an approximate one found fewer.
         """
-        asked = np.ascontiguousarray(np.atleast_2d(queries), dtype=np.float32)
+        vectors = np.ascontiguousarray(np.atleast_2d(queries), dtype=np.float32)
         _widen(self.kind, self._faiss, k)
-        scores, rows = self._faiss.search(asked, k)
+        scores, rows = self._faiss.search(vectors, k)
         order = np.lexsort((rows, -scores), axis=1)
         return np.asarray(np.take_along_axis(rows, order, axis=1))
 
-    def ranked(self, query: npt.ArrayLike) -> Iterator[int]:
-        """Yield rows by falling inner product with `query`, shape (n_factors,), as long as they are asked for."""
-        given: set[int] = set()
+    def iterate_ranked(self, query: npt.ArrayLike) -> Iterator[int]:
+        """Yield rows by falling inner product with `query`, shape (n_factors,)."""
+        yielded: set[int] = set()
         k = min(FIRST, len(self.vectors))
         while True:
             for row in self.search(query, k)[0].tolist():
-                if row >= 0 and row not in given:
-                    given.add(row)
+                if row >= 0 and row not in yielded:
+                    yielded.add(row)
                     yield row
             if k == len(self.vectors):
                 return
             k = min(2 * k, len(self.vectors))
 
     def save(self, path: Path) -> None:
-        """Write the index for `open_index`; raise StorageError when it cannot be written."""
+        """Write the index for `open_index`; raise StorageError if it cannot be written."""
         with atomic_write(path) as file:
             file.write(faiss.serialize_index(self._faiss).tobytes())
 
@@ -80,7 +80,7 @@ def build_index(vectors: npt.ArrayLike, kind: Kind) -> Index:
     Raises
     ------
     ConfigError
-        When there is no such kind.
+        The kind is unknown.
     """
     check_choice("index", kind, KINDS)
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
@@ -103,14 +103,14 @@ def build_index(vectors: npt.ArrayLike, kind: Kind) -> Index:
 
 
 def open_index(vectors: npt.ArrayLike, kind: Kind, path: Path) -> Index:
-    """Return the index of `vectors` kept at `path`; where there is none, it is built and kept.
+    """Return the index of `vectors` stored at `path`, building and storing it if necessary.
 
     Raises
     ------
     ConfigError
-        When there is no such kind.
+        The kind is unknown.
     StorageError
-        When what is at `path` is no index, or one of other vectors or another kind, or it cannot be written.
+        `path` holds no index, or one of other vectors or another kind, or it cannot be written.
     """
     if not path.exists():
         index = build_index(vectors, kind)
@@ -119,35 +119,39 @@ def open_index(vectors: npt.ArrayLike, kind: Kind, path: Path) -> Index:
     check_choice("index", kind, KINDS)
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     try:
-        kept = faiss.deserialize_index(np.frombuffer(path.read_bytes(), np.uint8))
+        stored = faiss.deserialize_index(np.frombuffer(path.read_bytes(), np.uint8))
     except (OSError, RuntimeError, ValueError) as error:
         raise StorageError(f"{path} is not an index that can be read; delete it to make it anew.") from error
-    if type(kept) is not _CLASSES[kind] or (kept.ntotal, kept.d) != rows.shape or not _holds(kept, rows):
+    if (
+        type(stored) is not _CLASSES[kind]
+        or (stored.ntotal, stored.d) != rows.shape
+        or not _holds(stored, rows)
+    ):
         raise StorageError(
             f"{path} is not the {kind} index of these {len(rows)} tracks; name another file, or delete it."
         )
-    return Index(kind, rows, kept)
+    return Index(kind, rows, stored)
 
 
 def measure_recall(index: Index, k: int, n_queries: int = 100, seed: int = 0) -> float:
-    """Return the share of true k nearest that `index` finds, over a sample of its own vectors as queries.
+    """Return the recall@k of `index` against exact search, over a sample of its own vectors as queries.
 
     Parameters
     ----------
     index
-        Of any kind.
+        Index of any kind.
     k
         Length of the lists.
     n_queries, seed
-        Of the sample.
+        Size and seed of the sample.
     """
     rng = np.random.default_rng(seed)
     sample = rng.choice(len(index.vectors), min(n_queries, len(index.vectors)), replace=False)
     queries, k = index.vectors[sample], min(k, len(index.vectors))
     exact = build_index(index.vectors, "exact").search(queries, k)
-    found = index.search(queries, k)
+    approximate = index.search(queries, k)
     return float(
-        np.mean([len(set(a) & set(b)) / k for a, b in zip(exact.tolist(), found.tolist(), strict=True)])
+        np.mean([len(set(a) & set(b)) / k for a, b in zip(exact.tolist(), approximate.tolist(), strict=True)])
     )
 
 
@@ -159,7 +163,7 @@ _CLASSES: dict[Kind, type] = {
 
 
 def _widen(kind: Kind, index: Any, k: int) -> None:
-    """Set how widely to search: among twice as many as are asked for, or `LEAST_SHARE` of the lists, at least."""
+    """Set the search width: at least twice as many candidates as requested, or `LEAST_SHARE` of the lists."""
     if kind == "hnsw":
         index.hnsw.efSearch = max(128, 2 * k)
     elif kind == "ivf":

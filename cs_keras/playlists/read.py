@@ -18,9 +18,9 @@ def read_m3u(path: Path) -> list[Path]:
     Raises
     ------
     StorageError
-        When it cannot be read.
+        It cannot be read.
     DataError
-        When it is not text, names none, or names what is not a file of this machine.
+        It is not text, names none, or names anything but local files.
     """
     lines = (line.strip() for line in re.split(r"\r\n?|\n", _text(path)))
     named = [_file(line, path) for line in lines if line and not line.startswith("#")]
@@ -35,9 +35,9 @@ def read_ids(path: Path) -> list[str]:
     Raises
     ------
     StorageError
-        When it cannot be read.
+        It cannot be read.
     DataError
-        When it is not text, lacks the column, or has no ids.
+        It is not text, lacks the column, or has no ids.
     """
     text = _text(path)
     first_line = text.partition("\n")[0]

@@ -1,4 +1,4 @@
-"""From scores to a list: who may be in it, and how alike its tracks may be."""
+"""From scores to a list: filtering of candidates, and reranking for diversity."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,18 +16,18 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a list is to be like.
+    """Rules of a list.
 
     Attributes
     ----------
     k
-        Tracks in it.
+        Number of tracks.
     exclude_artist
         Leave out tracks by the artists of the seeds.
     max_per_artist
-        Most tracks by one artist; None for any number. Tracks without an artist count as by different ones.
+        Largest number of tracks by one artist; None for any. Unknown artists count as different.
     diversity
-        0 for the best scores alone, up to 1 for tracks as unlike each other as can be; see `rerank_mmr`.
+        From 0, the best scores alone, to 1, tracks as different from each other as possible; see `rerank_mmr`.
     """
 
     k: int = 10
@@ -43,12 +43,12 @@ class Rules:
 
     @property
     def pool(self) -> int:
-        """Tracks that diversity chooses among: ten times the list, at least 100; without it, the list itself."""
+        """Number of candidates to rerank: ten times the list, at least 100; the list itself without diversity."""
         return max(100, 10 * self.k) if self.diversity else self.k
 
 
 def compute_mean_direction(factors: npt.ArrayLike) -> FloatArray:
-    """Return the mean of rows scaled to length 1: what several seeds have in common, none weighing more.
+    """Return the mean of rows scaled to length 1, so that all seeds have the same weight.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def compute_mean_direction(factors: npt.ArrayLike) -> FloatArray:
     Raises
     ------
     DataError
-        When nothing is left of them: all are zero, or they point in opposite directions.
+        The mean is zero: all rows are zero, or they cancel each other.
     """
     mean = unit_rows(factors).mean(axis=0, dtype=np.float64)
     if np.linalg.norm(mean) < 1e-6:
@@ -79,21 +79,21 @@ def unit_rows(factors: npt.ArrayLike) -> FloatArray:
 def filter_candidates(
     ranked: Iterable[int], describe: Callable[[int], Entry], seeds: Sequence[Entry], rules: Rules
 ) -> Iterator[int]:
-    """Yield those of `ranked` that may be in a list, in order, as they are asked for.
+    """Yield the rows of `ranked` that a list may contain, in order.
 
-    Left out are the seeds; entries of a recording that came before, or of a seed's: the same ISRC, or the same
-    artist and title; and what `rules` say of artists.
+    Left out are the seeds; other entries of the same recording as an earlier one or a seed (same ISRC, or same
+    artist and title); and artists excluded by `rules`.
 
     Parameters
     ----------
     ranked
         Rows of tracks, best first.
     describe
-        From a row to what is known of the track.
+        Function from a row to the track's metadata.
     seeds
-        Tracks that the list is made for.
+        Seed tracks of the list.
     rules
-        Of artists.
+        Rules for artists.
     """
     ids = {seed.track_id for seed in seeds}
     seen = {identity for seed in seeds for identity in seed.identities}
@@ -118,14 +118,14 @@ def rerank_mmr(
     Maximal marginal relevance of Carbonell & Goldstein 1998, "The use of MMR, diversity-based reranking for
     reordering documents and producing summaries": the next track is the one of largest ``(1 - diversity) *
     relevance - diversity * s``, where s is its largest cosine with a track chosen before, 0 while there is none.
-    Equal ones are taken in order.
+    Ties are taken in order.
 
     Parameters
     ----------
     relevance : array_like, shape (n,), float
-        At most about 1, so that it can be weighed against a cosine.
+        At most about 1, comparable to a cosine.
     factors : array_like, shape (n, n_factors), float32
-        Of the same tracks.
+        Factors of the same tracks.
     k : int
         Tracks to choose; all n where there are fewer.
     diversity : float
@@ -138,13 +138,13 @@ def rerank_mmr(
     """
     scores = np.asarray(relevance, dtype=np.float64)
     vectors = unit_rows(factors)
-    alike: Float64Array = np.zeros(len(scores))
+    similarity: Float64Array = np.zeros(len(scores))
     chosen: list[int] = []
     for _ in range(min(k, len(scores))):
-        values = (1 - diversity) * scores - diversity * alike
+        values = (1 - diversity) * scores - diversity * similarity
         values[chosen] = -np.inf
         best = int(np.argmax(values))
         cosines = (vectors @ vectors[best]).astype(np.float64)
-        alike = np.maximum(alike, cosines) if chosen else cosines
+        similarity = np.maximum(similarity, cosines) if chosen else cosines
         chosen.append(best)
     return np.array(chosen, dtype=np.int64)

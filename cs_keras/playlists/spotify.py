@@ -1,4 +1,4 @@
-"""A list as a private playlist of a Spotify account: tracks are found by ISRC."""
+"""Private playlists of a Spotify account; tracks are found by ISRC."""
 
 import dataclasses
 import os
@@ -10,21 +10,21 @@ from cs_keras.playlists.entries import Entry, printable
 
 CREDENTIALS = ("SPOTIPY_CLIENT_ID", "SPOTIPY_CLIENT_SECRET", "SPOTIPY_REDIRECT_URI")
 SCOPE = "playlist-modify-private"
-ITEMS_PER_REQUEST = 100  # what the service takes at a time
+ITEMS_PER_REQUEST = 100  # limit of the service
 
 
 @dataclasses.dataclass(frozen=True)
-class Added:
-    """What became of a list.
+class SpotifyPlaylist:
+    """A playlist on Spotify.
 
     Attributes
     ----------
     url
-        The playlist's address.
+        URL of the playlist.
     found
-        Entries that are in it.
+        Entries in it.
     missing
-        Entries that have no valid ISRC, or one that the service does not know.
+        Entries without a valid ISRC, or with one that the service does not know.
     """
 
     url: str
@@ -43,7 +43,7 @@ def connect() -> Any:
     Raises
     ------
     ConfigError
-        When spotipy is not installed.
+        spotipy is not installed.
     """
     try:
         import spotipy
@@ -54,47 +54,45 @@ def connect() -> Any:
     return spotipy.Spotify(auth_manager=spotipy.SpotifyOAuth(scope=SCOPE))
 
 
-def add_playlist(client: Any, name: str, entries: Sequence[Entry]) -> Added:
-    """Make a private playlist of the entries that the service knows.
-
-    Nothing is made when it knows none of them.
+def add_playlist(client: Any, name: str, entries: Sequence[Entry]) -> SpotifyPlaylist:
+    """Create a private playlist of the entries that the service knows, if it knows any.
 
     Parameters
     ----------
     client
         A ``spotipy.Spotify``.
     name
-        The playlist's.
+        Name of the playlist.
     entries
-        In order.
+        Entries in order.
 
     Raises
     ------
     StorageError
-        When the service refuses, cannot be reached, or knows none of them.
+        The service refuses, cannot be reached, or knows none of them.
     """
     try:
         uris = [_find(client, entry.isrc_code) for entry in entries]
         found = tuple(entry for entry, uri in zip(entries, uris, strict=True) if uri)
         if not found:
             raise StorageError(
-                f"Spotify knows none of the {len(entries)} tracks by ISRC: no playlist was made."
+                f"Spotify knows none of the {len(entries)} tracks by ISRC: no playlist was created."
             )
-        made = client.current_user_playlist_create(printable(name), public=False)
+        created = client.current_user_playlist_create(printable(name), public=False)
         known = [uri for uri in uris if uri]
         for first in range(0, len(known), ITEMS_PER_REQUEST):
-            client.playlist_add_items(made["id"], known[first : first + ITEMS_PER_REQUEST])
+            client.playlist_add_items(created["id"], known[first : first + ITEMS_PER_REQUEST])
         missing = tuple(entry for entry, uri in zip(entries, uris, strict=True) if not uri)
-        return Added(str(made["external_urls"]["spotify"]), found, missing)
+        return SpotifyPlaylist(str(created["external_urls"]["spotify"]), found, missing)
     except StorageError:
         raise
     except Exception as error:  # spotipy's own, those of its sessions, and answers of another shape
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise StorageError(f"Spotify did not make the playlist: {' '.join(reason)}") from error
+        raise StorageError(f"Spotify did not create the playlist: {' '.join(reason)}") from error
 
 
 def _find(client: Any, isrc: str) -> str | None:
-    """Return the address of the service's first track with this ISRC, or None."""
+    """Return the URI of the service's first track with this ISRC, or None."""
     if not isrc:
         return None
     items = client.search(q=f"isrc:{isrc}", type="track", limit=1)["tracks"]["items"]

@@ -1,4 +1,4 @@
-"""How strongly the inner units of a network answer to tracks, at one moment and on average (Dieleman 2014)."""
+"""Activations of a network's inner units for tracks: maxima over time and means (Dieleman 2014)."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -19,19 +19,19 @@ Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 FILTERS, UNITS = "filters", "units"
-BATCH_FRAMES = 4096  # run at a time: what a first layer makes of them takes some hundred megabytes
+BATCH_FRAMES = 4096  # per batch: the first layer's output takes some hundred megabytes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Activity:
-    """What some units of a network make of tracks; each array is float32 of shape (n_tracks, n_units).
+class Activations:
+    """Activations of units for tracks; each array is float32 of shape (n_tracks, n_units).
 
     Attributes
     ----------
     most, moment_s
-        The highest activation in a track, and when it is: seconds from the track's first frame.
+        Highest activation in a track, and its time: seconds from the track's first frame.
     mean
-        Over time, and over mel bands where a unit answers to each.
+        Mean over time, and over mel bands where a unit has them.
     """
 
     most: Matrix
@@ -48,7 +48,7 @@ class Steps:
     peaks, means
         Over the mel bands of each step, shape (n_windows, n_steps, n_units), float32.
     frames
-        Where each step is, counted from the window's first frame, shape (n_steps,), float32.
+        Position of each step, in frames from the window's first, shape (n_steps,), float32.
     """
 
     peaks: Matrix
@@ -56,23 +56,23 @@ class Steps:
     frames: Matrix
 
 
-def strongest(activity: Activity, k: int, layer: str = "") -> Units:
+def find_strongest_tracks(activations: Activations, k: int, layer: str = "") -> Units:
     """Return the `k` tracks that activate each unit of a layer most, or all if there are fewer; ties by row.
 
     Units are ordered by the pivots of a QR decomposition of their mean activations: first the one whose mean
     activation differs most between tracks, then always the one least explained by those before.
     """
-    moment = np.argsort(-activity.most, axis=0, kind="stable")[:k].T
-    mean = np.argsort(-activity.mean, axis=0, kind="stable")[:k].T
-    column = np.arange(activity.most.shape[1])[:, np.newaxis]
+    moment = np.argsort(-activations.most, axis=0, kind="stable")[:k].T
+    mean = np.argsort(-activations.mean, axis=0, kind="stable")[:k].T
+    column = np.arange(activations.most.shape[1])[:, np.newaxis]
     return Units(
         layer,
-        _order_units(activity.mean),
+        _order_units(activations.mean),
         moment,
-        activity.most[moment, column],
-        activity.moment_s[moment, column],
+        activations.most[moment, column],
+        activations.moment_s[moment, column],
         mean,
-        activity.mean[mean, column],
+        activations.mean[mean, column],
     )
 
 
@@ -86,9 +86,9 @@ def _order_units(means: Matrix) -> Rows:
 
 
 def choose_windows(dataset: Dataset, rows: Rows, sequence: SequenceConfig, at_most: int) -> list[Windows]:
-    """Return for each of `rows` the windows that predictions are made from: of more than `at_most`, some.
+    """Return for each of `rows` its prediction windows, at most `at_most` of them.
 
-    Those are spread evenly over the track, the first and the last among them; of one alone, the middle.
+    A selection is spread evenly over the track, including the first and the last; a single one is the middle.
     """
     chosen = []
     for row in rows.tolist():
@@ -96,8 +96,10 @@ def choose_windows(dataset: Dataset, rows: Rows, sequence: SequenceConfig, at_mo
         windows = prediction_windows(one, dataset.n_frames[one], sequence, dataset.info.audio)
         n = len(windows)
         if n > at_most:
-            places = np.linspace(0, n - 1, at_most).round().astype(int) if at_most > 1 else np.array([n // 2])
-            windows = Windows(windows.row[places], windows.start[places])
+            selected = (
+                np.linspace(0, n - 1, at_most).round().astype(int) if at_most > 1 else np.array([n // 2])
+            )
+            windows = Windows(windows.row[selected], windows.start[selected])
         chosen.append(windows)
     return chosen
 
@@ -108,18 +110,18 @@ def measure_activations(
     tracks: list[Windows],
     sequence: SequenceConfig,
     on_track: Advance = lambda n_tracks: None,
-) -> dict[str, Activity]:
-    """Run a network over tracks and return what its ``filters`` and ``units`` make of them, as far as it has them.
+) -> dict[str, Activations]:
+    """Run a network over tracks and return the activations of its ``filters`` and ``units``, if it has them.
 
-    Positions of a filter that reach over the edge of a window are left out, where others remain: what it answers to
-    there is the padding. So is the silence behind a track shorter than a window.
+    Filter positions that overlap the padding at a window's edge are left out, if others remain, and so is the
+    silence after a track shorter than a window.
 
     Parameters
     ----------
     tapped
         The network.
     dataset
-        Of the tracks, with the audio settings that the network was trained on.
+        Dataset of the tracks, with the audio settings that the network was trained on.
     tracks
         Windows of each track; at least one track.
     sequence
@@ -138,18 +140,18 @@ def measure_activations(
     found = {}
     for name in measured[0]:
         most, frame, mean = (np.stack(parts) for parts in zip(*(one[name] for one in measured), strict=True))
-        found[name] = Activity(most, (frame / rate).astype(np.float32), mean.astype(np.float32))
+        found[name] = Activations(most, (frame / rate).astype(np.float32), mean.astype(np.float32))
     return found
 
 
-def compute_activation_maps(tapped: TappedModel, sound: npt.NDArray[Any]) -> Mapping[str, Matrix]:
-    """Return what a network makes of one window, as far as it has it.
+def compute_activation_maps(tapped: TappedModel, frames: npt.NDArray[Any]) -> Mapping[str, Matrix]:
+    """Return the mel spectrogram and filter activations of one window, if the network has them.
 
     Parameters
     ----------
     tapped
         The network.
-    sound
+    frames
         Shape (frames, frame_size).
 
     Returns
@@ -157,7 +159,7 @@ def compute_activation_maps(tapped: TappedModel, sound: npt.NDArray[Any]) -> Map
     dict of str to ndarray
         ``mel`` (frames, n_mels) and ``filters`` (n_steps, n_mels, n_filters), float32.
     """
-    outputs = tapped.model(sound[np.newaxis].astype(np.float32), training=False)
+    outputs = tapped.model(frames[np.newaxis].astype(np.float32), training=False)
     return {name: output.numpy()[0] for name, output in outputs.items() if name != UNITS}
 
 
@@ -171,7 +173,7 @@ def _batches(dataset: Dataset, windows: Windows, frames: int) -> Iterator[Any]:
 
 
 def _join(batches: list[dict[str, Any]]) -> dict[str, Steps]:
-    """Return what was found batch by batch as one, in memory that is not the device's."""
+    """Concatenate the results of batches in host memory."""
     joined = {}
     for name in batches[0]:
         peaks, means = (np.concatenate([batch[name][part].numpy() for batch in batches]) for part in (0, 1))
@@ -180,7 +182,7 @@ def _join(batches: list[dict[str, Any]]) -> dict[str, Steps]:
 
 
 def _step_function(tapped: TappedModel, frames: int, frame_size: int) -> Callable[[Any], dict[str, Any]]:
-    """Return a function of windows to what `Steps` holds, of filters and of units."""
+    """Return a function from windows to the arrays of `Steps`, for filters and units."""
 
     def run(x: Any) -> dict[str, Any]:
         outputs = tapped.model(x, training=False)
@@ -201,7 +203,7 @@ def _filter_steps(maps: Any, first: FirstLayer, frames: int) -> tuple[Any, Any, 
     n_steps, n_mels = maps.shape[1:3]
     steps, mels = _inside(n_steps, first.edge_steps), _inside(n_mels, first.edge_mels)
     inner = maps[:, steps, mels]
-    # The frame in the middle of what a step sees; one that sees the whole window begins with it.
+    # The middle frame of a step's input; 0 for one that covers the whole window.
     middle = (np.arange(n_steps)[steps] + 0.5) * frames / n_steps if n_steps > 1 else np.zeros(1)
     return tf.reduce_max(inner, axis=2), tf.reduce_mean(inner, axis=2), tf.constant(middle, tf.float32)
 
@@ -216,13 +218,13 @@ def _reduce(steps: Steps, start: Rows, n_frames: Rows) -> tuple[npt.NDArray[Any]
     Parameters
     ----------
     steps
-        Of all the track's windows.
+        Steps of all the track's windows.
     start, n_frames
-        First frame of each window, and how many frames the track has from there, shape (n_windows,).
+        First frame of each window, and the number of frames from there to the track's end, shape (n_windows,).
     """
-    sounds = steps.frames < n_frames[:, np.newaxis]
-    sounds |= ~sounds.any(axis=1, keepdims=True)
-    when = (start[:, np.newaxis] + steps.frames)[sounds]
-    peaks, means = steps.peaks[sounds], steps.means[sounds]  # (n_steps of all windows, n_units)
+    is_audio = steps.frames < n_frames[:, np.newaxis]
+    is_audio |= ~is_audio.any(axis=1, keepdims=True)
+    frame = (start[:, np.newaxis] + steps.frames)[is_audio]
+    peaks, means = steps.peaks[is_audio], steps.means[is_audio]  # (n_steps of all windows, n_units)
     best = peaks.argmax(axis=0)
-    return peaks[best, np.arange(peaks.shape[1])], when[best], means.mean(axis=0, dtype=np.float64)
+    return peaks[best, np.arange(peaks.shape[1])], frame[best], means.mean(axis=0, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Batches on their way to the devices: shared out over replicas, prefetched to GPUs, and measured."""
+"""Distribution of batches to devices: shares of replicas, prefetching to GPUs, and throughput."""
 
 import functools
 import time
@@ -10,7 +10,7 @@ import tensorflow as tf
 Logs = dict[str, Any]
 
 
-def deliver(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
+def distribute_batches(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
     """Return `dataset` as `strategy`'s devices take it: prefetched to GPUs, in the dtype it has.
 
     On one device batches stay as they are. On several each gets an equal share of every batch, and sample weights
@@ -21,12 +21,12 @@ def deliver(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
     dataset
         Batches (input, target).
     strategy
-        What the model was built under.
+        Strategy the model was built under.
 
     Returns
     -------
     tf.data.Dataset or tf.distribute.DistributedDataset
-        What ``keras.Model.fit`` takes.
+        Input of ``keras.Model.fit``.
     """
     n_replicas = strategy.num_replicas_in_sync
     if n_replicas == 1:
@@ -44,9 +44,9 @@ def prefetch_to_gpu(dataset: tf.data.Dataset) -> tf.data.Dataset:
 def split_over_replicas(batch: tuple[tf.Tensor, ...], n_replicas: int) -> tuple[tf.Tensor, ...]:
     """Return tensors with an axis of replicas in front, and a weight for each example.
 
-    Of n examples each replica gets n // n_replicas of its own, with weight 1. What is left over, which is less than
-    one for each, goes to every replica with weight 1 / n_replicas. So shares are never empty and all of one shape,
-    every replica's weights sum to n / n_replicas, and losses and gradients are those of the undivided batch.
+    Of n examples each replica gets n // n_replicas of its own, with weight 1. The remainder goes to every replica
+    with weight 1 / n_replicas. So shares are never empty and have the same shape, every replica's weights sum to n
+    / n_replicas, and losses and gradients are those of the undivided batch.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class TimedFunction:
     function
         ``train_function`` or ``test_function`` of a compiled model.
     strategy
-        What the model was built under.
+        Strategy the model was built under.
     """
 
     def __init__(self, function: Callable[[Iterator[Any]], Logs], strategy: tf.distribute.Strategy) -> None:
@@ -99,9 +99,9 @@ class TimedFunction:
     def __call__(self, iterator: Any) -> Logs:
         """Run one step on the next batch of `iterator`, an iterator of tf.data, and return its figures."""
         step = self._step or self._trace(iterator.element_spec)
-        asked = time.perf_counter()
+        requested = time.perf_counter()
         batch = next(iterator)
-        self._waited += time.perf_counter() - asked
+        self._waited += time.perf_counter() - requested
         # Reading the figures waits for the devices, so that they are idle whenever the next batch is waited for.
         logs = {name: value.numpy() for name, value in step(batch).items()}
         for inputs in self._strategy.experimental_local_results(batch[0]):
@@ -116,7 +116,7 @@ class TimedFunction:
         self._step = tf.function(on_one_batch, input_signature=[element_spec], autograph=False)
         return self._step
 
-    def figures(self) -> dict[str, float]:
+    def speed(self) -> dict[str, float]:
         """Return speed from the start of the measurement to the end of the last step.
 
         ``sequences_per_s`` and ``mb_per_s`` (10⁶ bytes of input) count what was delivered to the devices;

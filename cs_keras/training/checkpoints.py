@@ -1,4 +1,4 @@
-"""Checkpoints of a fit: whole epochs, each under one name in one rename, so that a kill cannot spoil them."""
+"""Checkpoints of a fit: complete epochs, each stored with one atomic rename."""
 
 import os
 import shutil
@@ -11,13 +11,12 @@ import numpy.typing as npt
 from cs_keras.errors import StorageError
 from cs_keras.models.spec import stored_bytes
 from cs_keras.runs import read_json, read_npz, require_space, write_json, write_npz
-from cs_keras.training.optimizer import assign_averages
 
 Epoch = dict[str, float]
 
 
 class Checkpoints:
-    """Whole epochs on disk: a folder an epoch, of which the newest counts, and the best epoch's weights."""
+    """Complete epochs on disk: the newest epoch's folder, and the best epoch's weights."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -26,7 +25,7 @@ class Checkpoints:
         """Store the state after the last epoch of `history`."""
         name = f"epoch-{len(history):05d}"
         temporary = self._folder / f"{name}.tmp"
-        require_space(self._folder.parent, 2 * stored_bytes(model))  # once more for the best epoch
+        require_space(self._folder.parent, 2 * stored_bytes(model))  # twice, for the best epoch
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -45,7 +44,7 @@ class Checkpoints:
             shutil.rmtree(old)
 
     def restore(self, model: keras.Model) -> list[Epoch]:
-        """Bring `model` and its optimiser to the newest whole epoch and return the history so far."""
+        """Load the newest complete epoch into `model` and its optimiser and return the history so far."""
         newest = sorted(self._folder.glob("epoch-?????"))[-1:]
         if not newest:
             return []
@@ -57,9 +56,9 @@ class Checkpoints:
         return history
 
     def load_best(self, model: keras.Model) -> None:
-        """Bring `model` to its best epoch, or to the averages of it."""
+        """Load the weights of the best epoch, or their moving averages."""
         self._load(model, self._folder / "best.weights.h5")
-        assign_averages(model)
+        model.optimizer.finalize_variable_values(model.trainable_variables)
 
     def _load(self, model: keras.Model, path: Path) -> None:
         try:
@@ -71,12 +70,12 @@ class Checkpoints:
 
 
 def best_epoch(history: list[Epoch]) -> int:
-    """Return the index of the epoch of the lowest validation loss, the first of equals."""
+    """Return the index of the epoch of the lowest validation loss, the first of ties."""
     return min(range(len(history)), key=lambda i: history[i]["val_loss"])
 
 
 def _seed_variables(model: keras.Model) -> list[Any]:
-    """Return the states that dropout draws from: Keras does not count them among the weights."""
+    """Return the random states of dropout, which Keras does not count among the weights."""
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
@@ -85,7 +84,7 @@ def _seeds(model: keras.Model) -> dict[str, npt.NDArray[Any]]:
 
 
 def _link(path: Path, other: Path) -> None:
-    """Give a file a second name, which costs nothing, or where the file system has no such thing copy it."""
+    """Hard-link a file, or copy it where the file system has no links."""
     try:
         os.link(path, other)
     except OSError:

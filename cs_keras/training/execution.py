@@ -1,4 +1,4 @@
-"""How the machine computes a model: number formats, XLA, and how many devices share a batch."""
+"""Execution of a model: dtype policy, XLA, and the devices that share a batch."""
 
 import contextlib
 import dataclasses
@@ -16,13 +16,13 @@ DTYPE_POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
 @dataclasses.dataclass(frozen=True)
 class ExecutionConfig:
-    """How a network is computed; the defaults are those that all published numbers were made with.
+    """Execution settings of a network; all published numbers were computed with the defaults.
 
     Attributes
     ----------
     dtype_policy
-        Keras's: ``float32``; ``mixed_float16``, which computes in float16 on float32 variables and scales the loss;
-        or ``mixed_bfloat16``. The front end and the output layer stay float32 under each.
+        Keras's policy: ``float32``; ``mixed_float16``, which computes in float16 on float32 variables and scales
+        the loss; or ``mixed_bfloat16``. The front end and the output layer stay float32 under each.
     jit
         Compile training and prediction with XLA.
     devices
@@ -46,7 +46,7 @@ class ExecutionConfig:
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Give layers made inside the dtype policy `name`."""
+    """Set the dtype policy of layers created in this context."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -61,14 +61,14 @@ def choose_devices(config: ExecutionConfig, batch_size: int) -> tuple[str, ...]:
     Parameters
     ----------
     config
-        How many are wanted.
+        Number of devices.
     batch_size
         Sequences in a batch of all devices together.
 
     Raises
     ------
     ConfigError
-        When there are fewer, or they cannot share a batch equally.
+        There are fewer, or they cannot share a batch equally.
     """
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     names = tuple(device.name for device in devices)
@@ -92,7 +92,7 @@ def choose_devices(config: ExecutionConfig, batch_size: int) -> tuple[str, ...]:
 def make_strategy(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     """Return the strategy under whose scope to build a model for `devices`: mirrored when there are several.
 
-    The same devices get the same strategy: two would number their collective operations alike, and TensorFlow would
-    take those of one model for those of another.
+    The same devices get the same strategy: two would use the same numbers for their collective operations, and
+    TensorFlow would confuse those of different models.
     """
     return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else tf.distribute.get_strategy()

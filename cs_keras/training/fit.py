@@ -1,4 +1,4 @@
-"""The one training harness: epochs with checkpoints, early stopping, and a history, that a kill cannot spoil."""
+"""Training with checkpoints after every epoch, early stopping, and a history; resumes after a killed process."""
 
 import contextlib
 import dataclasses
@@ -17,21 +17,19 @@ from cs_keras.errors import ConfigError, CsKerasError
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.run_files.names import METRICS_FILE
 from cs_keras.runs import atomic_write
-from cs_keras.training.batch_distribution import TimedFunction, deliver
+from cs_keras.training.batch_distribution import TimedFunction, distribute_batches
 from cs_keras.training.checkpoints import Checkpoints, Epoch, best_epoch
-from cs_keras.training.losses import Objective, make_loss, penalize_kernels
+from cs_keras.training.losses import MEAN_LOSS, Objective, make_loss, penalize_kernels
 from cs_keras.training.optimizer import AverageWhileValidating, make_optimizer
-
-MEAN_LOSS = "mean_loss"
 
 
 class Batches(Protocol):
-    """Where training examples come from: any epoch can be asked for."""
+    """Training batches that can start at any epoch."""
 
     steps_per_epoch: int
 
     def from_epoch(self, epoch: int) -> tf.data.Dataset:
-        """Return endless (input, target) batches that begin with the first of `epoch`."""
+        """Return endless (input, target) batches, starting with the first of `epoch`."""
 
 
 class DivergenceError(CsKerasError):
@@ -44,14 +42,14 @@ class MemoryExhaustedError(CsKerasError):
 
 @dataclasses.dataclass(frozen=True)
 class FitResult:
-    """What a fit gives: the history of its epochs, and which of them the weights are from (counted from 1)."""
+    """History of a fit, and the epoch its weights are from (counted from 1)."""
 
     history: list[Epoch]
     best_epoch: int
 
     @property
     def seconds(self) -> float:
-        """Time spent in epochs, summed over all sittings."""
+        """Time spent in epochs, summed over all processes that continued the fit."""
         return sum(epoch["seconds"] for epoch in self.history)
 
 
@@ -66,70 +64,70 @@ def fit(
     objective: Objective | None = None,
     until: int | None = None,
 ) -> FitResult:
-    """Train `model`, going on from the last whole epoch that `folder` holds, and leave it at its best epoch.
+    """Train `model` from the last complete epoch in `folder`, and load the weights of its best epoch.
 
-    After every epoch the weights, the optimiser's state and the history are stored under one name in one rename,
-    so a killed fit repeats at most one epoch, with the same batches, and ends as an undisturbed one.
+    After every epoch the weights, the optimiser's state and the history are stored with one atomic rename, so a
+    killed fit repeats at most one epoch, with the same batches, and ends like an uninterrupted one.
 
     A model that was built under the scope of a strategy is trained on all of its devices: each takes a share of
     every batch, and batch norm takes its statistics over all shares, so loss and gradients are those of one device
-    but for rounding. (Where a batch does not divide evenly, what is left over counts more in those statistics.)
+    up to rounding. (Where a batch does not divide evenly, the remainder counts more in those statistics.)
 
     Parameters
     ----------
     model
         Built, not compiled.
     train, validation
-        Batches of (input, target), of validation a known number; inputs go to the devices in the dtype they have.
+        Batches of (input, target), a known number for validation; inputs go to the devices in their stored dtype.
     config
         Optimiser, schedule, loss, epochs, patience, averaging and penalty.
     folder
         Receives ``checkpoint/``, ``metrics.jsonl`` and ``tensorboard/``.
     on_epoch
-        Called after each epoch with its number, from 1, and its figures.
+        Called after each epoch with its number, from 1, and its metrics.
     jit
         Compile the steps with XLA.
     objective
-        To minimise instead of the loss that `config` names.
+        Replaces the loss that `config` names.
     until
-        Stop after so many of the epochs of `config`, which schedules still span; a later call with a higher number
-        goes on from there.
+        Stop after this epoch; schedules still span all epochs of `config`. A later call with a higher number
+        resumes.
 
     Returns
     -------
     FitResult
-        History and the epoch the weights are from: the one of the lowest validation loss. An epoch's figures are
-        ``loss``, ``val_loss``, those of the objective, each as it is and with ``val_`` in front, ``seconds``, and
-        of its training part alone those of `TimedFunction`.
+        History, and the epoch of the lowest validation loss, whose weights are loaded. An epoch has ``loss``,
+        ``val_loss``, the objective's metrics with and without the prefix ``val_``, ``seconds``, and for its
+        training part the speed of `TimedFunction`.
 
     Raises
     ------
     ConfigError
-        When XLA cannot compile the model.
+        XLA cannot compile the model.
     DivergenceError
-        When a loss is not finite.
+        A loss is not finite.
     MemoryExhaustedError
-        When a batch does not fit into memory.
+        A batch does not fit into memory.
     StorageError
-        When a checkpoint cannot be written or read.
+        A checkpoint cannot be written or read.
     """
     strategy = model.distribute_strategy
-    with strategy.scope(), _explained(model, config):
+    with strategy.scope(), _clear_errors(model, config):
         objective = objective or Objective(make_loss(config))
         optimizer = make_optimizer(config, train.steps_per_epoch)
         penalize_kernels(model, config.l2)
         steps = _compile(model, objective, optimizer, jit)
         checkpoints = Checkpoints(folder / "checkpoint")
         history = checkpoints.restore(model)
-        figures = [metric.name for metric in objective.figures]
+        names = [metric.name for metric in objective.metrics]
         end = dataclasses.replace(config, epochs=min(config.epochs, until or config.epochs))
-        log = _EpochLog(checkpoints, history, end, folder, on_epoch, steps, figures)
+        log = _EpochLog(checkpoints, history, end, folder, on_epoch, steps, names)
         board = keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)
         if not _finished(history, end):
             model.fit(
-                deliver(train.from_epoch(len(history)), strategy),
-                # Endless, with its length beside it: Keras cannot see the length of what goes to devices.
-                validation_data=deliver(validation.repeat(), strategy),
+                distribute_batches(train.from_epoch(len(history)), strategy),
+                # Endless, with its length given: Keras cannot see the length of distributed datasets.
+                validation_data=distribute_batches(validation.repeat(), strategy),
                 validation_steps=len(validation),
                 initial_epoch=len(history),
                 epochs=end.epochs,
@@ -144,25 +142,23 @@ def fit(
 def _compile(
     model: keras.Model, objective: Objective, optimizer: keras.optimizers.Optimizer, jit: bool
 ) -> TimedFunction:
-    """Compile `model` and return the function that takes its training steps."""
+    """Compile `model` and return its training function."""
     strategy, loss = model.distribute_strategy, objective.loss
-    loss.reduction = "mean_with_sample_weight"  # without weights, which only several replicas have, the mean
     if strategy.num_replicas_in_sync > 1:
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Model doesn't support `jit_compile=True`")  # said below
+        warnings.filterwarnings("ignore", "Model doesn't support `jit_compile=True`")  # reported below
         # Keras weights its own mean loss by the sizes of shares; this one is exact on any number of replicas.
-        mean = objective.mean or keras.metrics.MeanMetricWrapper(loss.fn)
-        mean.name = MEAN_LOSS
-        model.compile(optimizer, loss, weighted_metrics=[mean, *objective.figures], jit_compile=jit)
+        mean = objective.mean or keras.metrics.MeanMetricWrapper(loss.fn, name=MEAN_LOSS)
+        model.compile(optimizer, loss, weighted_metrics=[mean, *objective.metrics], jit_compile=jit)
     if model.jit_compile != jit:
         raise ConfigError(
-            f"XLA cannot compile {model.name} on this machine, as cuDNN's recurrent layers exclude it; train that "
+            f"XLA cannot compile {model.name} on this machine, because of cuDNN's recurrent layers; train that "
             "model without --jit."
         )
-    # Were it built while the first step is traced, the initial loss scale would stay in that step as a constant.
+    # Built before the first step is traced, else the initial loss scale would be a constant of that step.
     model.optimizer.build(model.trainable_variables)
     model.make_train_function()
     model.make_test_function()
@@ -173,8 +169,8 @@ def _compile(
 
 
 @contextlib.contextmanager
-def _explained(model: keras.Model, config: TrainingConfig) -> Iterator[None]:
-    """Raise what a user can act on instead of TensorFlow's account of it."""
+def _clear_errors(model: keras.Model, config: TrainingConfig) -> Iterator[None]:
+    """Replace TensorFlow's errors by errors a user can act on."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
@@ -189,7 +185,7 @@ def _explained(model: keras.Model, config: TrainingConfig) -> Iterator[None]:
 
 
 class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """Times epochs, stores them, and decides when to stop."""
+    """Times epochs, stores checkpoints, and stops early."""
 
     def __init__(
         self,
@@ -199,11 +195,11 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         folder: Path,
         on_epoch: Callable[[int, Epoch], None],
         steps: TimedFunction,
-        figures: list[str],
+        metrics: list[str],
     ) -> None:
         super().__init__()
         self._checkpoints, self._history, self._config = checkpoints, history, config
-        self._folder, self._on_epoch, self._steps, self._figures = folder, on_epoch, steps, figures
+        self._folder, self._on_epoch, self._steps, self._metrics = folder, on_epoch, steps, metrics
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._began = time.perf_counter()
@@ -211,20 +207,20 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
-        figures = {f"{part}loss": float(logs[part + MEAN_LOSS]) for part in ("", "val_")}
-        if not all(map(math.isfinite, figures.values())):
+        metrics = {f"{part}loss": float(logs[part + MEAN_LOSS]) for part in ("", "val_")}
+        if not all(map(math.isfinite, metrics.values())):
             raise DivergenceError(
-                f"Training diverged: in epoch {epoch + 1} the loss is {figures['loss']} and the validation loss "
-                f"{figures['val_loss']}; try a lower learning rate (--set training.learning_rate=...)."
+                f"Training diverged: in epoch {epoch + 1} the loss is {metrics['loss']} and the validation loss "
+                f"{metrics['val_loss']}; try a lower learning rate (--set training.learning_rate=...)."
             )
-        figures |= {part + name: float(logs[part + name]) for name in self._figures for part in ("", "val_")}
-        figures["seconds"] = time.perf_counter() - self._began
-        figures.update(self._steps.figures())
-        self._history.append(figures)
+        metrics |= {part + name: float(logs[part + name]) for name in self._metrics for part in ("", "val_")}
+        metrics["seconds"] = time.perf_counter() - self._began
+        metrics.update(self._steps.speed())
+        self._history.append(metrics)
         self._checkpoints.store(self.model, self._history)
         with atomic_write(self._folder / METRICS_FILE, "w") as file:
             file.writelines(json.dumps({"epoch": n, **e}) + "\n" for n, e in enumerate(self._history, 1))
-        self._on_epoch(epoch + 1, figures)
+        self._on_epoch(epoch + 1, metrics)
         self.model.stop_training = _finished(self._history, self._config)
 
 

@@ -1,4 +1,4 @@
-"""What a trained network computes on its way to the factors: features for other tasks.
+"""Hidden layers of a trained network as features for other tasks.
 
 Transfer by supervised pre-training (van den Oord, Dieleman & Schrauwen 2014): activations of the last hidden layer
 of a network that predicts factors; or of any other layer, means of its maps, as Choi et al. (2017) do.
@@ -16,23 +16,23 @@ from cs_keras.models.regressors import OUTPUT
 _SAME_FEATURES = (
     keras.layers.Dropout,
     keras.layers.BatchNormalization,
-)  # as those before, but for their scale
+)  # they rescale the features of the layer before
 
 
 @dataclasses.dataclass(frozen=True)
 class HiddenLayer:
-    """A place in a network that features can be taken from.
+    """A layer whose output can be used as features.
 
     Attributes
     ----------
     name
-        Of its layer; where that is in a model inside the model, after the name of that one and a slash.
+        Name of the layer; in a nested model, after the name of that model and a slash.
     shape
-        Of its output, batch first; None where it follows the length of a track.
+        Shape of its output, batch first; None where it depends on the length of a track.
     n_features
-        Numbers that are left when all axes but the last are averaged over.
+        Length of the last axis, which remains when all others are averaged over.
     is_rescaling
-        Whether features are those of the layer before it, but for their scale.
+        Whether it only rescales the features of the layer before it.
     """
 
     name: str
@@ -41,10 +41,10 @@ class HiddenLayer:
     is_rescaling: bool
 
 
-def hidden_layers(model: keras.Model) -> list[HiddenLayer]:
-    """Return the places before the factors of a functional model, in the order in which they are computed.
+def list_hidden_layers(model: keras.Model) -> list[HiddenLayer]:
+    """Return the layers before the factors of a functional model, in the order of computation.
 
-    Models inside it are followed. What is no vector or map of real numbers is not among them.
+    Nested models are included. Outputs other than vectors or maps of real numbers are not.
     """
     found = _walk(model, "")
     ends = [i for i, layer in enumerate(found) if layer.name.rpartition("/")[2] == OUTPUT]
@@ -52,17 +52,17 @@ def hidden_layers(model: keras.Model) -> list[HiddenLayer]:
 
 
 def choose_default_layer(layers: list[HiddenLayer]) -> str:
-    """Return the name of the last hidden layer; batch norm and dropout do not count as one."""
+    """Return the name of the last hidden layer that is not batch norm or dropout."""
     return next(layer.name for layer in reversed(layers) if not layer.is_rescaling)
 
 
 def resolve_layer_name(layers: list[HiddenLayer], name: str) -> str:
-    """Return the whole name of a layer, of which the part after the last slash will do where it is the only one.
+    """Return the full name of a layer, given that or, if it is unique, the part after the last slash.
 
     Raises
     ------
     ConfigError
-        When there is no such layer, or several.
+        There is no such layer, or several.
     """
     whole = [layer.name for layer in layers]
     if name in whole:
@@ -85,15 +85,15 @@ def build_hidden_model(model: keras.Model, name: str) -> keras.Model:
     Parameters
     ----------
     model
-        (batch, frames, frame_size) sound to (batch, n_factors).
+        Maps (batch, frames, frame_size) to (batch, n_factors).
     name
-        Whole name of a layer of `hidden_layers`.
+        Full name of a layer of `list_hidden_layers`.
 
     Returns
     -------
     keras.Model
-        The same sound to (batch, n_features), float32: the layer's output, averaged over all axes but the first and
-        the last, so that of maps there is one number a channel, and of steps one a unit.
+        Maps the same input to (batch, n_features), float32: the layer's output, averaged over all axes but the
+        first and the last, which leaves one number per channel or unit.
     """
     part = _cut(model, name.split("/"))
     features = keras.ops.cast(part.output, "float32")
@@ -114,12 +114,12 @@ def _walk(model: keras.Model, prefix: str) -> list[HiddenLayer]:
             found.append(HiddenLayer(name, shape, shape[-1], isinstance(layer, _SAME_FEATURES)))
         return outputs
 
-    _call_again(model, call)
+    _rebuild(model, call)
     return found
 
 
 def _is_features(outputs: Any) -> bool:
-    """Tell whether a layer's output is one tensor of real numbers whose last axis has a known length."""
+    """Return whether a layer's output is one tensor of real numbers whose last axis has a known length."""
     is_tensor = isinstance(outputs, keras.KerasTensor)
     return is_tensor and len(outputs.shape) > 1 and bool(outputs.shape[-1]) and "float" in outputs.dtype
 
@@ -134,10 +134,10 @@ def _cut(model: keras.Model, path: list[str]) -> keras.Model:
             wanted.append(_cut(layer, path[1:])(*inputs) if path[1:] else outputs)
         return outputs
 
-    again = _call_again(model, call)
-    return keras.Model(again.input, wanted[0])
+    rebuilt = _rebuild(model, call)
+    return keras.Model(rebuilt.input, wanted[0])
 
 
-def _call_again(model: keras.Model, call: Any) -> keras.Model:
-    """Return `model` with its own layers, called one after another by `call`."""
+def _rebuild(model: keras.Model, call: Any) -> keras.Model:
+    """Rebuild `model` from its own layers, with each called by `call`."""
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)

@@ -1,4 +1,4 @@
-"""Losses on scaled factors, by the names that settings use, and penalties on weights."""
+"""Training objectives by the names that settings use, and penalties on weights."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,39 +8,42 @@ import keras
 
 from cs_keras.models.spec import TrainingConfig
 
+MEAN_LOSS = "mean_loss"  # name of the metric of an epoch's mean loss
+REDUCTION = "mean_with_sample_weight"  # without weights, which only several replicas have, the mean
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Objective:
-    """What a fit minimises and tells, where it is more than a setting says.
+    """Loss and metrics of a fit.
 
     Attributes
     ----------
     loss
-        Of (what the batches hold as target, outputs); one value an example, or one for the whole batch.
+        Loss of (targets of a batch, outputs); one value an example, or one for the whole batch.
     mean
-        Tells the mean loss of an epoch; None for the mean over examples.
-    figures
-        Tell other things of an epoch, by their names.
+        Metric of an epoch's mean loss; None for the mean over examples.
+    metrics
+        Further metrics of an epoch, by name.
     """
 
     loss: keras.losses.Loss
     mean: keras.metrics.Metric | None = None
-    figures: tuple[keras.metrics.Metric, ...] = ()
+    metrics: tuple[keras.metrics.Metric, ...] = ()
 
 
 class FunctionLoss(keras.losses.Loss):  # type: ignore[misc]
-    """A function of (what the batches hold as target, outputs) as a loss.
+    """A loss that calls a function of (targets of a batch, outputs).
 
     Parameters
     ----------
     fn
-        Gives one value an example, or one for the whole batch.
+        Returns one value an example, or one for the whole batch.
     name
-        What TensorBoard calls it.
+        Name in TensorBoard.
     """
 
     def __init__(self, fn: Callable[[Any, Any], Any], name: str) -> None:
-        super().__init__(name)
+        super().__init__(name, REDUCTION)
         self.fn = fn
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -49,17 +52,33 @@ class FunctionLoss(keras.losses.Loss):  # type: ignore[misc]
 
 
 def make_loss(config: TrainingConfig) -> keras.losses.Loss:
-    """Return the loss that `config` names: mean squared error, or 1 - cosine similarity.
+    """Return the loss that `config` names: mean squared error, or negative cosine similarity.
 
-    The weighted prediction error is made of listening: see `cs_keras.training.prediction_error`.
+    For the weighted prediction error, which needs interactions, see `cs_keras.training.prediction_error`.
     """
     if config.loss == "cosine":
-        return keras.losses.CosineSimilarity(name="cosine")
-    return keras.losses.MeanSquaredError(name="mse")
+        return keras.losses.CosineSimilarity(reduction=REDUCTION, name="cosine")
+    return keras.losses.MeanSquaredError(REDUCTION, name="mse")
 
 
 def penalize_kernels(model: keras.Model, l2: float) -> None:
-    """Add ``l2 * sum(w**2)`` of all trained kernels to what `model` minimises; it is not saved with the model."""
+    """Add ``l2 * sum(w**2)`` of all trained kernels to the loss of `model`; it is not saved with the model."""
     for weight in model.trainable_weights:
         if weight.name.endswith("kernel"):  # dense, convolution, recurrent and both of separable ones
             weight.regularizer = keras.regularizers.L2(l2) if l2 else None
+
+
+def make_genre_objective() -> Objective:
+    """Return the cross-entropy of predicted genre probabilities, with the accuracy as a metric.
+
+    Both take genre shares, shape (batch, n_genres), whose rows sum to 1, and probabilities of the same shape.
+    """
+    loss = FunctionLoss(keras.losses.categorical_crossentropy, "cross_entropy")
+    return Objective(loss, metrics=(keras.metrics.MeanMetricWrapper(is_correct, name="accuracy"),))
+
+
+def is_correct(shares: Any, probabilities: Any) -> Any:
+    """Return 1 where the most probable genre is one of a sequence's own, else 0, shape (batch,), float32."""
+    predicted = keras.ops.argmax(probabilities, axis=1)
+    share = keras.ops.take_along_axis(shares, predicted[:, None], axis=1)[:, 0]
+    return keras.ops.cast(share > 0, "float32")

@@ -1,4 +1,4 @@
-"""Adam and Nesterov's momentum, schedules of the learning rate, and averages of the weights that are moved."""
+"""Adam and Nesterov momentum, learning rate schedules, and moving averages of the weights."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from cs_keras.models.spec import TrainingConfig
 
 
 def make_optimizer(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Return the optimiser that `config` sets, for epochs of so many steps."""
+    """Return the optimiser that `config` sets, for epochs of `steps_per_epoch`."""
     if config.schedule == "inverse_time" and not config.warmup:
         rate = keras.optimizers.schedules.InverseTimeDecay(config.learning_rate, 1, config.decay)
     else:
@@ -54,32 +54,23 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
         return 1.0 / (1.0 + config.decay * step) if config.schedule == "inverse_time" else 1.0
 
     def get_config(self) -> dict[str, Any]:
-        """Return what tells this schedule from others."""
+        """Return the settings of the schedule."""
         config = self._config
         return {"schedule": config.schedule, "learning_rate": config.learning_rate, "n_steps": self._n_steps}
 
 
 class AverageWhileValidating(keras.callbacks.Callback):  # type: ignore[misc]
-    """Puts the averages of the weights in their place while a model is validated, and the weights back after.
+    """Replaces the weights by their moving averages during validation, and restores them.
 
-    Bits come back as they were; Keras's own ``SwapEMAWeights`` adds and subtracts.
+    Weights are restored bit by bit; Keras's own ``SwapEMAWeights`` adds and subtracts.
     """
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Remember the weights and take the averages."""
+        """Store the weights and assign the averages."""
         self._weights = [weight.numpy() for weight in self.model.trainable_variables]
-        assign_averages(self.model)
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        """Take the weights again."""
+        """Restore the weights."""
         for weight, values in zip(self.model.trainable_variables, self._weights, strict=True):
             weight.assign(values)
-
-
-def assign_averages(model: keras.Model) -> None:
-    """Replace the trained weights of a compiled model by their moving averages, if its optimiser keeps any."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of mixed precision
-    if optimizer.use_ema:
-        averages = optimizer._model_variables_moving_average  # Keras has no public name for them
-        for weight, average in zip(model.trainable_variables, averages, strict=True):
-            weight.assign(average.numpy())

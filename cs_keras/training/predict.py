@@ -1,4 +1,4 @@
-"""From a trained model to factors of tracks."""
+"""Prediction of tracks by a trained model."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -27,17 +27,17 @@ def predict_tracks(
 ) -> npt.NDArray[np.float32]:
     """Return each track's prediction: the mean over the sequences that cover it.
 
-    The model is computed as it was trained: by XLA or not, on one device or on all of its strategy's. One that was
-    loaded runs on one device, without XLA.
+    The model runs as it was trained: with or without XLA, on one device or on all of its strategy's. A loaded model
+    runs on one device, without XLA.
 
     Parameters
     ----------
     model
-        (batch, frames, frame_size) sound to (batch, n_factors).
+        Maps (batch, frames, frame_size) to (batch, n_factors).
     dataset, rows
         Tracks to predict, shape (n,).
     sequence
-        Length and skips the model was trained with.
+        Window length and skips of training.
     batch_size
         Sequences at a time; it does not change the result beyond float32 rounding.
     on_batch
@@ -69,7 +69,7 @@ def _outputs(model: keras.Model, batches: tf.data.Dataset) -> Iterator[npt.NDArr
         functools.partial(strategy.run, functools.partial(model, training=False)),
         reduce_retracing=True,
         autograph=False,
-        jit_compile=model.compiled and model.jit_compile,  # uncompiled, Keras would take XLA on GPUs
+        jit_compile=model.compiled and model.jit_compile,  # uncompiled, Keras would use XLA on GPUs
     )
     left, n_replicas = int(batches.cardinality()), strategy.num_replicas_in_sync
     if n_replicas == 1:

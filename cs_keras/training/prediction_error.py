@@ -1,4 +1,4 @@
-"""The weighted prediction error: predicted factors judged by the listening itself, not by other factors.
+"""The weighted prediction error: a loss of predicted factors on the interactions themselves.
 
 Van den Oord, Dieleman & Schrauwen 2013, "Deep content-based music recommendation", equation 5: over all playlists u
 of the confidences c and preferences p of weighted matrix factorisation (Hu, Koren & Volinsky 2008), the loss of a
@@ -20,11 +20,11 @@ import tensorflow as tf
 from cs_keras.factors.scaling import Scaler
 from cs_keras.training.losses import FunctionLoss
 
-MAX_TRACKS = 1 << 24  # a row travels to the loss as float32, which counts so far
+MAX_TRACKS = 1 << 24  # rows are passed to the loss as float32, which is exact up to here
 
 
 def make_track_numbers(n_tracks: int) -> npt.NDArray[np.float32]:
-    """Return what `weighted_prediction_error` takes as targets: each track's row, shape (n_tracks, 1), float32."""
+    """Return the targets of `weighted_prediction_error`: each track's row, shape (n_tracks, 1), float32."""
     return np.arange(n_tracks, dtype=np.float32)[:, np.newaxis]
 
 
@@ -36,8 +36,8 @@ def weighted_prediction_error(
 ) -> keras.losses.Loss:
     """Return the loss of (rows, outputs): shapes (batch, 1) and (batch, n_factors) to (batch,), float32.
 
-    It is divided by the mean of ``sum_u c_u p_u²`` over tracks with listening, so that factors of zero score 1 on
-    average, whatever the number of playlists: the learning rate need not change with the data.
+    It is divided by the mean of ``sum_u c_u p_u²`` over tracks with interactions, so that factors of zero score
+    1 on average for any number of playlists, and the learning rate need not depend on the data.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ def weighted_prediction_error(
     playlist_factors
         X, shape (n_playlists, n_factors): unscaled.
     scaler
-        Leads from the network's outputs to factors.
+        Scaling of the network's outputs, inverted here.
     alpha
-        Of the confidence ``c = 1 + alpha r``.
+        Weight of the confidence ``c = 1 + alpha r``.
     """
     by_track = scipy.sparse.csc_matrix(user_items)
     splits = tf.constant(by_track.indptr.astype(np.int64))
@@ -57,8 +57,8 @@ def weighted_prediction_error(
     x = tf.constant(playlist_factors, tf.float32)
     gram = tf.constant((playlist_factors.astype(np.float64).T @ playlist_factors).astype(np.float32))
     offset, scale = (tf.constant(values, tf.float32) for values in (scaler.offset, scaler.scale))
-    n_heard = max(1, int((np.diff(by_track.indptr) > 0).sum()))
-    unit = float(np.sum(1 + alpha * by_track.data.astype(np.float64)) / n_heard)
+    n_played = max(1, int((np.diff(by_track.indptr) > 0).sum()))
+    unit = float(np.sum(1 + alpha * by_track.data.astype(np.float64)) / n_played)
 
     def loss(rows: Any, outputs: Any) -> Any:
         row = tf.cast(rows[:, 0], tf.int64)
@@ -70,8 +70,8 @@ def weighted_prediction_error(
             tf.gather(x, tf.gather(playlists, pairs.values)) * tf.gather(factors, track), axis=1
         )
         weight = tf.gather(confidence, pairs.values)
-        heard = weight * tf.square(1.0 - products) - tf.square(products)
+        with_track = weight * tf.square(1.0 - products) - tf.square(products)
         everywhere = tf.reduce_sum(tf.matmul(factors, gram) * factors, axis=1)
-        return (everywhere + tf.math.unsorted_segment_sum(heard, track, tf.shape(factors)[0])) / unit
+        return (everywhere + tf.math.unsorted_segment_sum(with_track, track, tf.shape(factors)[0])) / unit
 
     return FunctionLoss(loss, "wpe")

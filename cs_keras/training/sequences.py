@@ -1,7 +1,7 @@
-"""What a finished network computes of every sequence: kept in a file, to train on and to predict from.
+"""Outputs of a trained network for all sequences, stored in a file to train on and predict from.
 
-Sequences cover their tracks as in prediction. Files hold float32 and nothing else, row after row, and grow by
-blocks of tracks: a killed computation goes on after the last whole block, and memory holds a batch at a time.
+Sequences cover their tracks as in prediction. Files hold float32 rows only and grow by blocks of tracks: a killed
+computation resumes after the last complete block, and memory holds a batch at a time.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sequences:
-    """Numbers of all sequences that cover some tracks.
+    """Features of all sequences that cover some tracks.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Sequences:
     row: Integers
 
     def of_tracks(self, rows: Integers) -> Integers:
-        """Return which sequences are of tracks `rows`, in order, shape (n,), int64."""
+        """Return the sequences of tracks `rows`, in order, shape (n,), int64."""
         return np.flatnonzero(np.isin(self.row, rows))
 
 
@@ -59,27 +59,27 @@ def compute_sequences(
     on_batch: Callable[[int], None] = lambda n_sequences: None,
     jit: bool = False,
 ) -> Sequences:
-    """Return the output of `model` for each sequence of `rows`, computing what `path` does not hold yet.
+    """Return the output of `model` for each sequence of `rows`, computing those that `path` does not hold yet.
 
     Parameters
     ----------
     model
-        (batch, frames, frame_size) sound to (batch, n_features); each output of its own sequence alone.
+        Maps (batch, frames, frame_size) to (batch, n_features), each sequence independently.
     dataset, rows
         Tracks, shape (n,).
     sequence, batch_size
         Length and skips; sequences at a time.
     path
-        The file; of the same model, rows and settings whenever it is there.
+        The file; an existing one must be of the same model, rows and settings.
     on_batch
-        Called with the number of sequences done, those of earlier sittings too.
+        Called with the number of sequences done, including those of earlier processes.
     jit
         Compile the model with XLA.
 
     Raises
     ------
     StorageError
-        When the file cannot be written, or is not of this size.
+        The file cannot be written, or has another size.
     """
     blocks = [rows[first : first + BLOCK_TRACKS] for first in range(0, len(rows), BLOCK_TRACKS)]
     covering = [_rows_of_sequences(dataset, block, sequence) for block in blocks]
@@ -131,7 +131,7 @@ def _append_blocks(
     parts_of: Callable[[int], Iterator[bytes]],
     on_bytes: Callable[[int], None],
 ) -> None:
-    """Write blocks whose bytes end at `ends`, beginning with the first that an earlier sitting did not finish."""
+    """Write blocks whose bytes end at `ends`, starting with the first incomplete one."""
     partial = path.with_name(f"{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(partial, "ab") as file:
@@ -148,14 +148,14 @@ def _append_blocks(
 
 
 class SequenceBatches:
-    """Endless shuffled batches of sequences' features with what a loss compares the outputs with.
+    """Endless shuffled batches of sequences' features and targets.
 
     Parameters
     ----------
     sequences
-        Features, of which those of some tracks are used.
+        Features of these tracks, and possibly others.
     rows
-        Track table rows of these, shape (n,).
+        Track table rows to use, shape (n,).
     targets
         Shape (n_tracks of the dataset, n_outputs), float32: all sequences of a track share its row.
     batch_size
@@ -173,7 +173,7 @@ class SequenceBatches:
         self.steps_per_epoch = -(-len(self._chosen) // batch_size)
 
     def from_epoch(self, epoch: int) -> tf.data.Dataset:
-        """Return batches (features, targets) from the first step of `epoch` on, without end."""
+        """Return batches (features, targets) endlessly, from the first step of `epoch`."""
         steps = tf.data.Dataset.range(epoch * self.steps_per_epoch, np.iinfo(np.int64).max)
         return self._load(steps, self._order)
 
@@ -207,9 +207,9 @@ def predict_from_sequences(
     Parameters
     ----------
     model
-        (batch, n_features) to (batch, n_outputs).
+        Maps (batch, n_features) to (batch, n_outputs).
     sequences
-        Of tracks `rows`, track after track in that order.
+        Features of tracks `rows`, one track after another.
     rows
         Shape (n,).
     batch_size

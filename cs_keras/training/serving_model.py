@@ -18,16 +18,16 @@ from cs_keras.factors.scaling import Scaler
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ServingConfig:
-    """What a recording is to its model.
+    """How a model is applied to a recording.
 
     Attributes
     ----------
     audio, dtype
-        What its frames are, and how they were stored: samples are rounded to the same ones.
+        Audio settings, and the dtype that frames are rounded to as in the dataset.
     sequence
-        What of it the model is given at a time; None for all of it.
+        Window length and skips; None for the whole recording.
     scaler
-        Leads from the model's outputs back to factors.
+        Scaling of the model's outputs, inverted here.
     """
 
     audio: AudioConfig
@@ -37,7 +37,7 @@ class ServingConfig:
 
 
 class ServingModel(tf.Module):  # type: ignore[misc]
-    """Factors of whole recordings, of any length; save it with `endpoints` as signatures.
+    """Predicts factors of recordings of any length; save it with `endpoints` as signatures.
 
     Windows of a recording are those of `cs_keras.data.windows.prediction_windows`, and its factors the mean over
     them, in the space of the factors that the model was trained on.
@@ -47,13 +47,13 @@ class ServingModel(tf.Module):  # type: ignore[misc]
     model
         (batch, frames, frame_size) frames to (batch, n_factors) scaled factors.
     serving
-        How it is used.
+        Audio settings, windows and scaling.
     """
 
     def __init__(self, model: keras.Model, serving: ServingConfig) -> None:
         super().__init__()
         self._serving = serving
-        # Not the model itself: what TensorFlow stores of an attribute, it would look for when it loads.
+        # A partial instead of the model: TensorFlow would store a model attribute and expect it when loading.
         self._model: Callable[[Any], Any] = functools.partial(model, training=False)
         self.weights = [weight.value for weight in model.weights]
         samples = tf.TensorSpec([None], tf.float32, name="waveform")
@@ -79,7 +79,7 @@ class ServingModel(tf.Module):  # type: ignore[misc]
         return self._from_frames(tf.cast(stored, tf.float32))
 
     def _from_audio_at(self, waveform: Any, sample_rate: Any) -> dict[str, Any]:
-        """Return what `_from_audio` does; samples at any other rate than that of the settings are refused."""
+        """Return what `_from_audio` does; samples at any other rate are refused."""
         expected = self._serving.audio.sample_rate
         same = tf.debugging.Assert(
             tf.equal(sample_rate, expected), [f"Expected samples at {expected} Hz. Received:", sample_rate]
@@ -128,12 +128,12 @@ def window_starts(n_frames: Any, sequence: SequenceConfig, audio: AudioConfig) -
     Parameters
     ----------
     n_frames
-        Of the recording: a scalar tensor, int32.
+        Length of the recording: a scalar tensor, int32.
     sequence, audio
         Length, skips, and frames per second.
     """
-    # What a recording gives up of the skips grows with its length and then stays: as a table, because TensorFlow
-    # may divide by a constant otherwise than NumPy, and a frame more or less is another window.
+    # Skipped frames grow with the length up to a limit. They are read from a table, as TensorFlow may divide by a
+    # constant differently from NumPy, and one frame more or less changes the window.
     longest = sequence.frames + math.ceil(
         (sequence.skip_start_s + sequence.skip_end_s) * audio.frames_per_second
     )

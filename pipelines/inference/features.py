@@ -9,7 +9,7 @@ from cs_keras.runs import digest
 from cs_keras.training.hidden_layers import (
     HiddenLayer,
     choose_default_layer,
-    hidden_layers,
+    list_hidden_layers,
     resolve_layer_name,
 )
 from pipelines.inference.trained_run import Hidden, TrainedRun, load_run_model, require_audio
@@ -26,7 +26,7 @@ def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
         When it cannot be loaded.
     """
     require_audio(run, "A table of features")
-    layers = hidden_layers(load_run_model(run.folder))
+    layers = list_hidden_layers(load_run_model(run.folder))
     return layers, choose_default_layer(layers)
 
 

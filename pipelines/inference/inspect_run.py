@@ -23,11 +23,11 @@ from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.training.activations import (
     FILTERS,
     UNITS,
-    Activity,
+    Activations,
     choose_windows,
     compute_activation_maps,
+    find_strongest_tracks,
     measure_activations,
-    strongest,
 )
 from pipelines.inference.inspection_obstacle import inspection_obstacle
 from pipelines.inference.trained_run import read_run
@@ -86,10 +86,10 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
             reason = str(error).splitlines()[0]
             raise DataError(f"The network of {folder.name} cannot be run: {reason}") from error
     _check(activities, folder)
-    nothing = Activity(*(np.zeros((1, 0), np.float32) for _ in dataclasses.fields(Activity)))
+    nothing = Activations(*(np.zeros((1, 0), np.float32) for _ in dataclasses.fields(Activations)))
     first = tapped.first
     filters, units = (
-        strongest(activities.get(kind, nothing), N_STRONGEST, layer)
+        find_strongest_tracks(activities.get(kind, nothing), N_STRONGEST, layer)
         for kind, layer in ((FILTERS, first.name if first else ""), (UNITS, tapped.top or ""))
     )
     inspection = Inspection(
@@ -111,7 +111,7 @@ def _sample(rows: Rows, frames: int) -> Rows:
     return rows if len(rows) <= n else np.sort(np.random.default_rng(SEED).choice(rows, n, replace=False))
 
 
-def _check(activities: dict[str, Activity], folder: Path) -> None:
+def _check(activities: dict[str, Activations], folder: Path) -> None:
     for name, activity in activities.items():
         if not np.isfinite([activity.most, activity.mean]).all():
             raise DataError(

@@ -1,16 +1,16 @@
-"""Audio files of tracks, which a dataset does not keep: found where it was ingested from."""
+"""Audio files of tracks, found where a dataset was ingested from, and entries for recordings."""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from cs_keras.data.catalogue import find_audio, read_catalogue
+from cs_keras.data.catalogue import describe_recordings, find_audio, read_catalogue
 from cs_keras.errors import DataError
 from cs_keras.playlists.entries import Entry
 
 
 def add_audio_paths(entries: Sequence[Entry], root: Path | None, table: Path | None) -> list[Entry]:
-    """Return entries with the paths of their audio files, which a dataset does not keep.
+    """Return entries with the paths of their audio files, which a dataset does not store.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ def add_audio_paths(entries: Sequence[Entry], root: Path | None, table: Path | N
     Raises
     ------
     DataError
-        When neither is given, or files are missing.
+        Neither is given, or files are missing.
     StorageError
-        When it cannot be read.
+        It cannot be read.
     """
     files = _audio_files(root, table)
     found = [(files[entry.track_id], entry) for entry in entries if entry.track_id in files]
@@ -32,7 +32,7 @@ def add_audio_paths(entries: Sequence[Entry], root: Path | None, table: Path | N
     missing += [entry.track_id for path, entry in found if not path.is_file()]
     if missing:
         raise DataError(
-            f"{table or root} leads to no audio file of {len(missing)} of {len(entries)} tracks, the first of them "
+            f"{table or root} has no audio file for {len(missing)} of {len(entries)} tracks, the first of them "
             f"{missing[0]!r}."
         )
     return [dataclasses.replace(entry, path=path) for path, entry in found]
@@ -44,6 +44,14 @@ def _audio_files(root: Path | None, table: Path | None) -> dict[str, Path]:
     if root is not None:
         return {track_id: path for path, track_id in find_audio([root])}
     raise DataError(
-        "An m3u8 playlist names audio files, which a dataset does not keep: name the folder (--audio-root DIR) or "
+        "An m3u8 playlist names audio files, which a dataset does not store: name the folder (--audio-root DIR) or "
         "the table (--tracks tracks.csv) that it was ingested from."
     )
+
+
+def describe_files(files: Sequence[tuple[Path, str]]) -> list[Entry]:
+    """Return an entry with the tags of each recording, from pairs of path and track id."""
+    return [
+        Entry(tags.track_id, tags.artist, tags.title, tags.album, tags.isrc, tags.duration_s, path)
+        for tags, (path, _) in zip(describe_recordings(files), files, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""Where the tracks of a run lie in its collaborative-filtering space, and what is known about each."""
+"""Tracks of a run with predicted and reference factors and metadata."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ class TrackFactors:
     Attributes
     ----------
     factors
-        Shape (n_tracks, n_factors), float32; whatever where they are not known.
+        Shape (n_tracks, n_factors), float32; undefined where not known.
     known
         Shape (n_tracks,).
     """
@@ -42,7 +42,7 @@ class TrackFactors:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Catalogue:
-    """The tracks that a run's lists are made of.
+    """Tracks that a run can recommend.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Catalogue:
 
     @functools.cached_property
     def by_audio(self) -> TrackFactors:
-        """New tracks where their sound places them, train tracks where their listening did."""
+        """Predicted factors of new tracks, reference factors of train tracks."""
         if self.reference is None:
             return self.predicted
         is_new = self.predicted.known
@@ -76,7 +76,7 @@ class Catalogue:
 
     @functools.cached_property
     def by_interactions(self) -> TrackFactors:
-        """All tracks where their listening placed them; raise DataError without a dataset."""
+        """Reference factors of all tracks; raise DataError without a dataset."""
         reference = require_dataset(self.reference, "reference factors")
         return TrackFactors(reference.item_factors, reference.has_factors)
 
@@ -86,7 +86,7 @@ class Catalogue:
         return {track_id: row for row, track_id in enumerate(self.ids.tolist())}
 
     def entry(self, row: int) -> Entry:
-        """Return what is known about a track."""
+        """Return the metadata of a track."""
         columns = self._columns
         return Entry(str(self.ids[row]), **{name: values[row] for name, values in columns.items()})
 
@@ -100,14 +100,14 @@ class Catalogue:
 
 
 def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig | None = None) -> Catalogue:
-    """Read what a finished run predicted and, with its dataset, all else that can be recommended.
+    """Read the predictions of a finished run and, with its dataset, all other tracks.
 
     Raises
     ------
     StorageError
-        When `run` is not a finished run, or something cannot be read.
+        `run` is not a finished run, or something cannot be read.
     DataError
-        When the run was not trained on `dataset` and one of its sets of factors as they are now.
+        The run was not trained on `dataset` and one of its sets of factors as they are now.
     """
     require_finished(run)
     path = run / PREDICTIONS_FILE
@@ -120,14 +120,16 @@ def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig 
     reference = _find_factors(run, opened)
     rows = {track_id: row for row, track_id in enumerate(opened.tracks.ids.tolist())}
     known = np.zeros(len(opened), np.bool_)
-    placed = np.zeros((len(opened), factors.shape[1]), np.float32)
+    predicted = np.zeros((len(opened), factors.shape[1]), np.float32)
     inside = [rows[track_id] for track_id in ids.tolist()]
-    known[inside], placed[inside] = True, factors
-    return Catalogue(run, opened.tracks.ids, TrackFactors(placed, known), opened.tracks, reference, dataset)
+    known[inside], predicted[inside] = True, factors
+    return Catalogue(
+        run, opened.tracks.ids, TrackFactors(predicted, known), opened.tracks, reference, dataset
+    )
 
 
 def require_dataset(value: T | None, what: str) -> T:
-    """Return `value`, what only a dataset has; raise DataError where none was given."""
+    """Return `value`, which only a dataset has; raise DataError if it is None."""
     if value is None:
         raise DataError(f"A run folder holds no {what}; name the dataset it was trained on by --dataset.")
     return value
@@ -141,6 +143,6 @@ def _find_factors(run: Location, dataset: Dataset) -> Factors:
         if digest([dataset.digest, factors.digest]) == wanted:
             return factors
     raise DataError(
-        f"{run} was not trained on {dataset.folder} as it is now: its tracks or their factors are others, so that "
-        "true and predicted factors would not be of one space."
+        f"{run} was not trained on {dataset.folder} as it is now: its tracks or factors have changed, so that "
+        "true and predicted factors would be of different spaces."
     )

@@ -1,4 +1,4 @@
-"""Which tracks of a playlist sound least like the rest of it."""
+"""Outliers of a playlist by predicted factors."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.data.catalogue import describe_recordings, find_audio
+from cs_keras.data.catalogue import find_audio
 from cs_keras.errors import DataError
 from cs_keras.playlists.coherence import measure_coherence
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.read import M3U_SUFFIXES, read_ids, read_m3u
 from cs_keras.progress import Progress
 from pipelines.inference.predict_tracks import predict_in_memory
-from pipelines.inference.prediction_blocks import DatasetTracks, Recordings
+from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import TrainedRun
+from pipelines.recommend.audio_files import describe_files
 from pipelines.recommend.catalogue import Catalogue
+from pipelines.recommend.query import predict_files
 
 Matrix = npt.NDArray[np.float32]
 
@@ -30,9 +32,9 @@ class Playlist:
     Attributes
     ----------
     name
-        Of its file, or ``recordings``.
+        Name of its file, or ``recordings``.
     ids
-        Of the catalogue's tracks; none where it holds recordings.
+        Ids of the catalogue's tracks; empty for recordings.
     recordings
         Audio files by their ids.
     """
@@ -44,7 +46,7 @@ class Playlist:
 
 @dataclasses.dataclass(frozen=True)
 class PlaylistTrack:
-    """A track of a playlist, how far it lies from the others, and whether it stands out; see `Coherence`."""
+    """A track of a playlist, its distance from the others, and whether it is an outlier; see `Coherence`."""
 
     entry: Entry
     distance: float
@@ -58,9 +60,9 @@ def read_playlists(paths: Sequence[Path]) -> list[Playlist]:
     Raises
     ------
     StorageError
-        When something cannot be read.
+        Something cannot be read.
     DataError
-        When a file holds no playlist.
+        A file holds no playlist.
     """
     lists = []
     audio = []
@@ -79,16 +81,17 @@ def read_playlists(paths: Sequence[Path]) -> list[Playlist]:
 def find_outliers(
     run: TrainedRun, catalogue: Catalogue, playlist: Playlist, decoder: str, progress: Progress
 ) -> list[PlaylistTrack]:
-    """Return the tracks of a playlist by how little they sound like the rest of it, the least alike first.
+    """Return the tracks of a playlist by distance from the others, farthest first.
 
-    All of them are placed by the run's model, train tracks too; what cannot be heard is left out and told.
+    Factors are predicted by the run's model for all of them, train tracks too; unreadable recordings are left out
+    and reported.
 
     Parameters
     ----------
     run, catalogue
-        A finished run, and the tracks that it can name.
+        A finished run, and its catalogue.
     playlist
-        Of `read_playlists`.
+        One of `read_playlists`.
     decoder
         See `cs_keras.audio.decode.decode`.
     progress
@@ -97,37 +100,27 @@ def find_outliers(
     Raises
     ------
     DataError
-        When a track is unknown, or fewer than three can be heard.
+        A track is unknown, or fewer than three can be read.
     StorageError
-        When something cannot be read.
+        Something cannot be read.
     """
     if playlist.recordings:
-        placed = _hear_recordings(run, playlist.recordings, decoder, progress)
+        predicted = predict_files(run, playlist.recordings, decoder, progress)
     else:
-        placed = _place_tracks(run, catalogue, playlist, progress)
-    factors = np.array(list(placed.values()), np.float32).reshape(len(placed), -1)
+        predicted = _predict_ids(run, catalogue, playlist, progress)
+    factors = np.array(list(predicted.values()), np.float32).reshape(len(predicted), -1)
     coherence = measure_coherence(factors)
-    entries = _describe(playlist, catalogue, placed)
+    entries = _describe(playlist, catalogue, predicted)
     values = zip(entries, coherence.distance.tolist(), coherence.score.tolist(), strict=True)
     flags = coherence.is_outlier.tolist()
     ranked = [PlaylistTrack(*row, flag) for row, flag in zip(values, flags, strict=True)]
     return [ranked[row] for row in coherence.order.tolist()]
 
 
-def _hear_recordings(
-    run: TrainedRun, recordings: Mapping[str, Path], decoder: str, progress: Progress
-) -> dict[str, Matrix]:
-    source = Recordings(run.signature.audio, run.signature.dtype, decoder)
-    heard = predict_in_memory(run, source, recordings, progress)
-    for name, reason in heard.left_out.items():
-        progress.log(f"left out {name}: {reason}")
-    return dict(heard.factors)
-
-
-def _place_tracks(
+def _predict_ids(
     run: TrainedRun, catalogue: Catalogue, playlist: Playlist, progress: Progress
 ) -> dict[str, Matrix]:
-    """Return predictions: the run's own, and new ones of train tracks by the same model."""
+    """Return predictions: stored ones, and for train tracks new ones by the same model."""
     unknown = [track_id for track_id in playlist.ids if track_id not in catalogue.row_of]
     if unknown:
         where = catalogue.dataset or f"those that {run.folder} predicted; name its dataset by --dataset"
@@ -138,11 +131,11 @@ def _place_tracks(
     rows = {track_id: catalogue.row_of[track_id] for track_id in playlist.ids}
     known = catalogue.predicted
     missing = {track_id: row for track_id, row in rows.items() if not known.known[row]}
-    heard: Mapping[str, Matrix] = {}
+    added: Mapping[str, Matrix] = {}
     if missing and catalogue.dataset is not None:
-        heard = predict_in_memory(run, DatasetTracks(catalogue.dataset), missing, progress).factors
+        added = predict_in_memory(run, DatasetTracks(catalogue.dataset), missing, progress).factors
     return {
-        track_id: heard[track_id] if track_id in missing else known.factors[row]
+        track_id: added[track_id] if track_id in missing else known.factors[row]
         for track_id, row in rows.items()
     }
 
@@ -150,8 +143,4 @@ def _place_tracks(
 def _describe(playlist: Playlist, catalogue: Catalogue, ids: Iterable[str]) -> list[Entry]:
     if not playlist.recordings:
         return [catalogue.entry(catalogue.row_of[track_id]) for track_id in ids]
-    tagged = describe_recordings([(playlist.recordings[track_id], track_id) for track_id in ids])
-    return [
-        Entry(one.track_id, one.artist, one.title, one.album, one.isrc, one.duration_s, one.path)
-        for one in tagged
-    ]
+    return describe_files([(playlist.recordings[track_id], track_id) for track_id in ids])

@@ -1,4 +1,4 @@
-"""Lists of tracks for a few seeds or for a playlist, out of all that a run's space holds."""
+"""Recommendations for seed tracks or a playlist, from all tracks of a run's catalogue."""
 
 import dataclasses
 import itertools
@@ -24,19 +24,19 @@ SCORES = ("similarity", "dot")
 
 @dataclasses.dataclass(frozen=True)
 class SearchConfig:
-    """What is searched, and how.
+    """Settings of the search.
 
     Attributes
     ----------
     by
         ``similarity``, the cosine, or ``dot``, the dot product.
     candidates
-        ``all`` tracks that have a place, or those of the ``test`` split.
+        ``all`` tracks with factors, or those of the ``test`` split.
     index
-        ``exact``, ``hnsw`` or ``ivf``; None for ``exact`` but where an index of more than a million tracks is kept:
-        ``ivf``.
+        ``exact``, ``hnsw`` or ``ivf``; None for ``exact``, or for ``ivf`` where an index of more than a million
+        tracks is stored.
     index_file
-        Where an index of the candidates by sound is kept; None for nowhere.
+        File to store an index of the candidates by audio in; None not to store one.
     """
 
     by: str = "similarity"
@@ -52,7 +52,7 @@ class SearchConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RecommendedTrack:
-    """A track of a list, its score, and whether ``predicted`` or ``reference`` factors place it."""
+    """A recommended track, its score, and whether its factors are ``predicted`` or ``reference``."""
 
     entry: Entry
     score: float
@@ -61,12 +61,12 @@ class RecommendedTrack:
 
 @dataclasses.dataclass(frozen=True)
 class Recommendations:
-    """A list, best first.
+    """Recommended tracks, best first.
 
     Attributes
     ----------
     tracks
-        Its tracks.
+        The tracks.
     recall
         Share of the k nearest that an approximate index finds, over a sample of its tracks; None for an exact one.
     """
@@ -76,49 +76,49 @@ class Recommendations:
 
 
 def recommend(
-    catalogue: Catalogue, question: Query, search: SearchConfig, rules: Rules, by_interactions: bool = False
+    catalogue: Catalogue, query: Query, search: SearchConfig, rules: Rules, by_interactions: bool = False
 ) -> Recommendations:
-    """Return the best tracks for a question, at most ``rules.k`` of them.
+    """Return the best tracks for a query, at most ``rules.k`` of them.
 
     Parameters
     ----------
     catalogue
-        Whose tracks to choose from.
-    question
-        Of `pipelines.recommend.query`.
+        Tracks to choose from.
+    query
+        Result of `pipelines.recommend.query`.
     search, rules
-        What is searched, and what the list is to be like.
+        Settings of the search, and rules of the list.
     by_interactions
-        By the reference factors of all tracks, instead of by sound for new ones: the list to compare with.
+        Use the reference factors of all tracks, instead of predicted ones of new tracks, for comparison.
 
     Raises
     ------
     DataError
-        When there is nothing to choose from, or reference factors are asked for and a seed has none.
+        There is nothing to choose from, or reference factors are requested and a seed has none.
     """
-    places = catalogue.by_interactions if by_interactions else catalogue.by_audio
-    query = question.by_interactions if by_interactions else question.by_audio
-    if query is None:
+    factors = catalogue.by_interactions if by_interactions else catalogue.by_audio
+    vector = query.by_interactions if by_interactions else query.by_audio
+    if vector is None:
         raise DataError(
-            "A list under reference factors needs seeds with listening: tracks of the dataset, and no recordings."
+            "A list under reference factors needs seeds with interactions: dataset tracks, not recordings."
         )
-    rows = _candidates(catalogue, places, search)
-    held = set(question.held.tolist())
-    vectors = places.factors[rows] if search.by == "dot" else unit_rows(places.factors[rows])
-    query = query if search.by == "dot" else unit_rows(query[np.newaxis])[0]
+    rows = _candidates(catalogue, factors, search)
+    held = set(query.held.tolist())
+    vectors = factors.factors[rows] if search.by == "dot" else unit_rows(factors.factors[rows])
+    vector = vector if search.by == "dot" else unit_rows(vector[np.newaxis])[0]
     index = build_index(vectors, "exact") if by_interactions else _index(vectors, search)
-    lacking = (i for i in index.ranked(query) if rows[i] not in held)
-    ranked = filter_candidates(lacking, lambda i: catalogue.entry(int(rows[i])), question.seeds, rules)
+    lacking = (i for i in index.iterate_ranked(vector) if rows[i] not in held)
+    ranked = filter_candidates(lacking, lambda i: catalogue.entry(int(rows[i])), query.seeds, rules)
     pool = np.array(list(itertools.islice(ranked, rules.pool)), np.int64)
-    scores = vectors[pool] @ query
-    # Dot products have no scale of their own: the largest is weighed as a cosine of 1.
+    scores = vectors[pool] @ vector
+    # Dot products have no fixed scale: the largest is weighed as a cosine of 1.
     scale = np.abs(scores).max(initial=0) if search.by == "dot" else 1
     chosen = rerank_mmr(scores / (scale or 1), vectors[pool], rules.k, rules.diversity)
     is_predicted = catalogue.predicted.known[rows[pool]] & (not by_interactions)
     tracks = tuple(
         RecommendedTrack(
             catalogue.entry(int(rows[pool[i]])),
-            float(str(scores[i])),  # as few digits as tell this float32 from others
+            float(str(scores[i])),  # the fewest digits that identify this float32
             "predicted" if is_predicted[i] else "reference",
         )
         for i in chosen.tolist()
@@ -126,15 +126,15 @@ def recommend(
     return Recommendations(tracks, None if index.kind == "exact" else measure_recall(index, rules.k))
 
 
-def _candidates(catalogue: Catalogue, places: TrackFactors, search: SearchConfig) -> Rows:
+def _candidates(catalogue: Catalogue, factors: TrackFactors, search: SearchConfig) -> Rows:
     """Return the rows of tracks that are searched; raise DataError when there are none."""
-    is_candidate = places.known.copy()
+    is_candidate = factors.known.copy()
     if search.candidates == "test":
         is_candidate &= require_dataset(catalogue.tracks, "splits").in_split("test")
     rows = np.flatnonzero(is_candidate)
     if not len(rows):
         raise DataError(
-            f"There are no tracks to recommend from: none of the {search.candidates} candidates has a place."
+            f"There are no tracks to recommend from: none of the {search.candidates} candidates has factors."
         )
     return rows
 

@@ -27,16 +27,16 @@ def test_the_exact_index_is_a_full_sort(vectors: np.ndarray) -> None:
 
 def test_equal_scores_are_in_row_order() -> None:
     index = build_index(np.ones((7, 2), np.float32), "exact")
-    assert list(index.ranked(np.ones(2))) == list(range(7))
+    assert list(index.iterate_ranked(np.ones(2))) == list(range(7))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_ranking_reaches_all_and_names_none_twice(kind: str, vectors: np.ndarray) -> None:
     index = build_index(vectors[:500], kind)
-    ranked = list(index.ranked(vectors[0]))
+    ranked = list(index.iterate_ranked(vectors[0]))
     assert len(ranked) == len(set(ranked))
     assert len(ranked) == 500 if kind != "hnsw" else len(ranked) > 450  # a graph may not lead everywhere
-    first = list(itertools.islice(index.ranked(vectors[0]), 5))
+    first = list(itertools.islice(index.iterate_ranked(vectors[0]), 5))
     assert first == ranked[:5] and first[0] == 0
 
 

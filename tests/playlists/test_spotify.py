@@ -130,7 +130,7 @@ def test_spotipy_sends_what_the_service_expects() -> None:
 def test_a_refusal_is_one_sentence(status: int) -> None:
     with (
         service(status) as (address, _),
-        pytest.raises(StorageError, match="did not make the playlist") as caught,
+        pytest.raises(StorageError, match="did not create the playlist") as caught,
     ):
         add_playlist(client_of(address), "List", entries(1))
     assert "\n" not in str(caught.value)

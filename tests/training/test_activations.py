@@ -10,7 +10,12 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.windows import SequenceConfig, Windows
 from cs_keras.models.taps import FirstLayer, TappedModel
 from cs_keras.training import activations as activity
-from cs_keras.training.activations import Activity, choose_windows, measure_activations, strongest
+from cs_keras.training.activations import (
+    Activations,
+    choose_windows,
+    find_strongest_tracks,
+    measure_activations,
+)
 
 AUDIO = AudioConfig(sample_rate=8000, n_fft=16, hop_length=8)  # 9 bins, 1000 frames a second
 SEQUENCE = SequenceConfig(frames=10)
@@ -44,7 +49,7 @@ def tap(edge_steps: tuple[int, int] = (0, 0), edge_mels: tuple[int, int] = (0, 0
     return TappedModel(keras.Model(sound, {"mel": sound, "filters": filters, "units": units}), first, "top")
 
 
-def measure(dataset: Tracks, tapped: TappedModel) -> dict[str, Activity]:
+def measure(dataset: Tracks, tapped: TappedModel) -> dict[str, Activations]:
     rows = np.arange(len(dataset.sounds))
     return measure_activations(tapped, dataset, choose_windows(dataset, rows, SEQUENCE, 100), SEQUENCE)  # type: ignore[arg-type]
 
@@ -101,7 +106,7 @@ def test_the_strongest_are_those_of_a_full_sort_and_equals_go_by_row() -> None:
     random = np.random.default_rng(0)
     most, mean = random.integers(0, 4, (2, 30, 5)).astype(np.float32)
     seconds = random.random((30, 5)).astype(np.float32)
-    found = strongest(Activity(most, seconds, mean), 7)
+    found = find_strongest_tracks(Activations(most, seconds, mean), 7)
     for unit in range(5):
         expected = sorted(range(30), key=lambda row, unit=unit: (-most[row, unit], row))[:7]
         assert found.moment_track[unit].tolist() == expected
@@ -109,14 +114,14 @@ def test_the_strongest_are_those_of_a_full_sort_and_equals_go_by_row() -> None:
         np.testing.assert_array_equal(found.moment_s[unit], seconds[expected, unit])
         expected = sorted(range(30), key=lambda row, unit=unit: (-mean[row, unit], row))[:7]
         assert found.mean_track[unit].tolist() == expected
-    assert strongest(Activity(most, seconds, mean), 99).mean_track.shape == (5, 30)
+    assert find_strongest_tracks(Activations(most, seconds, mean), 99).mean_track.shape == (5, 30)
 
 
 def test_units_that_repeat_others_come_last() -> None:
     random = np.random.default_rng(1)
     loud, soft = 10 * random.standard_normal(50), random.standard_normal(50)
     mean = np.stack([soft, 0.9 * loud, loud, 100 + 0.1 * soft], axis=1).astype(np.float32)
-    order = strongest(Activity(mean, mean, mean), 3).order.tolist()
+    order = find_strongest_tracks(Activations(mean, mean, mean), 3).order.tolist()
     assert order[:2] == [2, 0] and set(order) == {0, 1, 2, 3}
     nothing = np.zeros((1, 0), np.float32)
-    assert strongest(Activity(nothing, nothing, nothing), 3).order.shape == (0,)
+    assert find_strongest_tracks(Activations(nothing, nothing, nothing), 3).order.shape == (0,)

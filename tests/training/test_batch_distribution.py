@@ -9,7 +9,12 @@ from cs_keras.data.batches import ArrayBatches, TrainingBatches, prediction_batc
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.models.spec import TrainingConfig
-from cs_keras.training.batch_distribution import TimedFunction, deliver, prefetch_to_gpu, split_over_replicas
+from cs_keras.training.batch_distribution import (
+    TimedFunction,
+    distribute_batches,
+    prefetch_to_gpu,
+    split_over_replicas,
+)
 from cs_keras.training.fit import fit
 from tests.data.small import write_small
 
@@ -48,7 +53,7 @@ def test_shares_are_equal_and_their_weighted_mean_is_that_of_the_batch(n, n_repl
 
 def test_on_one_cpu_batches_are_delivered_as_they_are():
     dataset = tf.data.Dataset.range(3)
-    assert deliver(dataset, ONE_DEVICE) is dataset
+    assert distribute_batches(dataset, ONE_DEVICE) is dataset
 
 
 def pretend_gpu(monkeypatch):
@@ -172,7 +177,7 @@ def test_waiting_and_computing_are_distinguished():
     measured.restart()
     assert [measured(batches) for _ in range(5)] == [{"loss": 1}] * 5
     time.sleep(0.2)  # as validation does, which counts for nothing
-    figures = measured.figures()
+    figures = measured.speed()
     assert figures["input_wait_share"] == pytest.approx(0.25, abs=0.1)  # 0.02 s of 0.08 s
     assert figures["sequences_per_s"] == pytest.approx(50, rel=0.2)
     assert figures["mb_per_s"] == pytest.approx(figures["sequences_per_s"] * 20 / 1e6)

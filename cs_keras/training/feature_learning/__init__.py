@@ -1,1 +1,1 @@
-"""Features learnt without a network: codebooks, k-means, metric learning, shallow regressors."""
+"""Feature learning without gradients through a network: codebooks, k-means, metric learning, shallow regressors."""

@@ -32,9 +32,9 @@ def fit_codebook(
     config
         Size of codebook and mini-batch, and when to stop.
     seed
-        Of the order and of k-means.
+        Seed of the order and of k-means.
     on_batch
-        Called after each mini-batch with its number and the mean distance centroids moved.
+        Called after each mini-batch with its number and the mean distance that centroids moved.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def fit_codebook(
     Raises
     ------
     DataError
-        When the tracks have fewer frames than there are to be centroids.
+        The tracks have fewer frames than the codebook has centroids.
     """
     means = MiniBatchKMeans(
         config.n_centroids,
@@ -54,15 +54,15 @@ def fit_codebook(
         n_init=1,
         compute_labels=False,
     )
-    still = 0
+    n_still = 0
     previous: FrameFeatures | None = None
     for number, batch in enumerate(_mini_batches(read_features, rows, config, seed), 1):
         means.partial_fit(batch)
         if previous is not None:
             movement = float(np.linalg.norm(means.cluster_centers_ - previous, axis=1).mean())
             on_batch(number, movement)
-            still = still + 1 if movement < config.tolerance else 0
-            if still >= config.patience:
+            n_still = n_still + 1 if movement < config.tolerance else 0
+            if n_still >= config.patience:
                 break
         previous = means.cluster_centers_.copy()
     if previous is None:
@@ -79,7 +79,7 @@ def _mini_batches(
     config: Config,
     seed: int,
 ) -> Iterator[FrameFeatures]:
-    """Yield mini-batches over `max_passes` passes, mixing four at a time; what fills none at the end is left."""
+    """Yield mini-batches over `max_passes` passes, mixing four at a time; an incomplete last one is dropped."""
     size = max(config.batch_frames, config.n_centroids)
     rng = np.random.default_rng(seed)
     order = np.concatenate([rng.permutation(rows) for _ in range(config.max_passes)])

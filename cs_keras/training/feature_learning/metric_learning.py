@@ -1,11 +1,11 @@
-"""Metric learning to rank: a Mahalanobis distance under which a track's neighbours are the ones listeners give it.
+"""Metric learning to rank: a Mahalanobis distance under which a track's nearest neighbours are its relevant ones.
 
 McFee and Lanckriet, "Metric Learning to Rank" (ICML 2010), with their loss for the area under the ROC curve. They
 take cutting planes; here the same convex objective is minimised by projected stochastic subgradients, which need no
 solver and no more memory than a batch.
 
 For a query q with relevant tracks P and others N, scores s_i = -(q - x_i)ᵀ W (q - x_i) and the loss 1 - AUC, the
-order that violates the margin most turns exactly the pairs with s_i - s_j < 1/2 round, so the slack is
+ranking that violates the margin most swaps exactly the pairs with s_i - s_j < 1/2, so the slack is
 
     ξ_q = Σ_{i in P, j in N} max(0, 1 - 2 (s_i - s_j)) / (|P| |N|),
 
@@ -31,31 +31,31 @@ def learn_metric(
     seed: int,
     on_epoch: Callable[[int, float], None] = lambda number, loss: None,
 ) -> Matrix:
-    """Return the matrix L that leads features to places whose Euclidean distances are the learnt metric's.
+    """Return the matrix L that maps features to vectors whose Euclidean distances are the learnt metric's.
 
     Parameters
     ----------
     features : array_like, shape (n_tracks, n_features)
         Centred, of comparable scale: the metric starts at the identity.
     relevant : ndarray of int64, shape (n_tracks, n_relevant)
-        For each track, as a query, the rows of those that should come first; never itself.
+        For each track, as a query, the rows of its relevant tracks; never itself.
     config
         Settings.
     seed
-        Of the order of queries and of the irrelevant ones drawn.
+        Seed of the order of queries and of the sampled irrelevant tracks.
     on_epoch
         Called after each pass with its number, from 1, and the mean slack of its queries.
 
     Returns
     -------
     ndarray of float64, shape (n_features, n_features)
-        L with W = L Lᵀ: the place of a row x is x L. The average of the iterates of the second half, which
-        subgradients converge by.
+        L with W = L Lᵀ, which maps a row x to x L. W is the average of the second half of the iterates, for which
+        subgradient methods converge.
 
     Raises
     ------
     DataError
-        When every other track is relevant to each, so that there is nothing to rank.
+        Every other track is relevant to each, so that there is nothing to rank.
     """
     x = np.asarray(features, np.float64)
     n, d = x.shape
@@ -64,7 +64,7 @@ def learn_metric(
             f"Ranking needs tracks that are not relevant: expected more than {relevant.shape[1] + 1} train tracks. "
             f"Received: {n}."
         )
-    # No query's subgradient is longer than twice the largest squared distance: the steps' length follows from it.
+    # No query's subgradient is longer than twice the largest squared distance, which bounds the step length.
     reach = 4 * float(np.square(x).sum(axis=1).max()) or 1.0
     random = np.random.default_rng(seed)
     metric, mean, n_steps, n_averaged = np.eye(d), np.zeros((d, d)), 0, 0
@@ -87,20 +87,20 @@ def learn_metric(
     return _root(mean)
 
 
-def ranking_auc(places: npt.ArrayLike, relevant: Rows) -> float:
-    """Return the mean AUC of ranking all other tracks by distance, a track's relevant ones being right.
+def ranking_auc(vectors: npt.ArrayLike, relevant: Rows) -> float:
+    """Return the mean AUC of ranking all other tracks by distance, with a track's relevant ones as positives.
 
     Parameters
     ----------
-    places : array_like, shape (n_tracks, n_dimensions)
+    vectors : array_like, shape (n_tracks, n_dimensions)
     relevant : ndarray of int64, shape (n_tracks, n_relevant)
     """
-    x = np.asarray(places, np.float64)
+    x = np.asarray(vectors, np.float64)
     values = []
-    for query, right in enumerate(relevant):
+    for query, positive in enumerate(relevant):
         distance = np.square(x - x[query]).sum(axis=1)
-        wrong = np.setdiff1d(np.arange(len(x)), [query, *right])
-        pairs = distance[right][:, np.newaxis] - distance[wrong]
+        negative = np.setdiff1d(np.arange(len(x)), [query, *positive])
+        pairs = distance[positive][:, np.newaxis] - distance[negative]
         values.append(np.mean((pairs < 0) + 0.5 * (pairs == 0)))
     return float(np.mean(values))
 
@@ -114,10 +114,10 @@ def _others(n: int, query: int, relevant: Rows, most: int, random: np.random.Gen
 
 
 def _slack(x: Matrix, metric: Matrix, query: int, relevant: Rows, others: Rows) -> tuple[float, Matrix]:
-    """Return a query's slack and its subgradient by the metric."""
-    right, wrong = x[relevant] - x[query], x[others] - x[query]
-    near = np.einsum("nd,nd->n", right @ metric, right)  # distances: the scores with their sign turned
-    far = np.einsum("nd,nd->n", wrong @ metric, wrong)
+    """Return a query's slack and its subgradient with respect to the metric."""
+    positive, negative = x[relevant] - x[query], x[others] - x[query]
+    near = np.einsum("nd,nd->n", positive @ metric, positive)  # distances: the negated scores
+    far = np.einsum("nd,nd->n", negative @ metric, negative)
     margin = 1 - 2 * (far - near[:, np.newaxis])
     violated = margin > 0
     scale = 1 / margin.size
@@ -125,8 +125,8 @@ def _slack(x: Matrix, metric: Matrix, query: int, relevant: Rows, others: Rows) 
         2
         * scale
         * (
-            (right * violated.sum(axis=1)[:, np.newaxis]).T @ right
-            - (wrong * violated.sum(axis=0)[:, np.newaxis]).T @ wrong
+            (positive * violated.sum(axis=1)[:, np.newaxis]).T @ positive
+            - (negative * violated.sum(axis=0)[:, np.newaxis]).T @ negative
         )
     )
     return float(margin[violated].sum() * scale), gradient

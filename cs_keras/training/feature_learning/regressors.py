@@ -1,4 +1,4 @@
-"""Regressors that are solved, not trained by gradients: scikit-learn finds the numbers, Keras layers hold them."""
+"""Regressors in closed form or by support vectors: scikit-learn fits them, Keras layers hold the weights."""
 
 import time
 from collections.abc import Callable
@@ -21,45 +21,46 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 
-class Examples(NamedTuple):
-    """What is mapped to what: shapes (n, n_features) and (n, n_factors), float32."""
+class RegressionData(NamedTuple):
+    """Inputs and targets: shapes (n, n_features) and (n, n_factors), float32."""
 
     inputs: Floats
     targets: Floats
 
 
 def choose_examples(n: int, config: RegressorConfig, seed: int) -> Integers:
-    """Return which of `n` train examples are used, in order: all, or for support vectors a sample by `seed`."""
+    """Return the rows of `n` train examples to use, in order: all, or for support vectors a sample by `seed`."""
     if config.regressor != "svm" or n <= config.max_examples:
         return np.arange(n)
     return np.sort(np.random.default_rng(seed).choice(n, config.max_examples, replace=False))
 
 
-def solve(
+def fit_output_layer(
     head: keras.Model,
-    train: Examples,
-    validation: Examples,
+    train: RegressionData,
+    validation: RegressionData,
     config: RegressorConfig,
     on_factor: Callable[[int], None] = lambda n_factors: None,
 ) -> tuple[keras.Model, FitResult]:
-    """Return `head` with the output layer that solves `train`, and how good it is.
+    """Return `head` with an output layer fitted on `train`, and its losses.
 
     Parameters
     ----------
     head
-        (batch, n_features) to (batch, n_factors), its output layer not solved, what comes before it adapted.
+        Maps (batch, n_features) to (batch, n_factors); its output layer is not fitted, the layers before it are
+        adapted.
     train, validation
-        Examples; all of `train` are used.
+        RegressionData; all of `train` are used.
     config
-        Of a ``ridge`` or an ``svm``.
+        Settings of a ``ridge`` or an ``svm``.
     on_factor
-        Called with the number of factors just solved.
+        Called with the number of factors just fitted.
 
     Returns
     -------
     keras.Model, FitResult
-        The solved head, and a history of one epoch with the figures that `cs_keras.training.fit.fit` gives; losses
-        are mean squared errors, and no time is spent waiting for input, since all of it is in memory.
+        The fitted head, and a history of one epoch with the metrics of `cs_keras.training.fit.fit`; losses are mean
+        squared errors, and no time is spent waiting for input, since all of it is in memory.
     """
     began = time.perf_counter()
     features = head.get_layer(OUTPUT).input
@@ -105,9 +106,9 @@ def _solve_svm(x: Any, y: Any, config: RegressorConfig, on_factor: Callable[[int
     kernels = rbf_kernel(x, gamma=gamma)
     dual, intercept = np.zeros_like(y), np.zeros(y.shape[1])
     for factor, targets in enumerate(y.T):
-        machine = SVR(kernel="precomputed", C=config.C, epsilon=config.epsilon).fit(kernels, targets)
-        dual[machine.support_, factor] = machine.dual_coef_[0]
-        intercept[factor] = machine.intercept_[0]
+        svr = SVR(kernel="precomputed", C=config.C, epsilon=config.epsilon).fit(kernels, targets)
+        dual[svr.support_, factor] = svr.dual_coef_[0]
+        intercept[factor] = svr.intercept_[0]
         on_factor(1)
     is_support = dual.any(axis=1)
     layer = KernelRegression(int(is_support.sum()), x.shape[1], y.shape[1], gamma, name=OUTPUT)
@@ -115,6 +116,6 @@ def _solve_svm(x: Any, y: Any, config: RegressorConfig, on_factor: Callable[[int
     return layer
 
 
-def _mean_squared_error(model: keras.Model, examples: Examples) -> float:
+def _mean_squared_error(model: keras.Model, examples: RegressionData) -> float:
     error = apply_head(model, examples.inputs) - examples.targets
     return float(np.mean(np.square(error), dtype=np.float64))

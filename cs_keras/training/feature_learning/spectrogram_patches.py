@@ -1,4 +1,4 @@
-"""Random patches of what a network makes of sequences: what kernels are learnt from, in bounded memory."""
+"""Random patches of a network's spectrograms, to learn kernels from, in bounded memory."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,21 +16,21 @@ from cs_keras.data.windows import SequenceConfig, prediction_windows
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-BATCH = 16  # sequences
+BATCH = 16  # sequences at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class PatchConfig:
-    """How many patches of which size.
+    """Number and size of patches.
 
     Attributes
     ----------
     frames
         Consecutive frames in a patch.
     n_patches
-        In all, at most.
+        Largest number of patches.
     sequence_patches
-        Of one sequence, at most.
+        Largest number of patches of one sequence.
     """
 
     frames: int
@@ -47,22 +47,22 @@ def sample_patches(
     seed: int,
     on_batch: Callable[[int], None] = lambda n_sequences: None,
 ) -> Matrix:
-    """Return patches from random places of random tracks; where not all tracks are needed, others are not read.
+    """Return patches from random positions of random tracks; tracks that are not needed are not read.
 
     Parameters
     ----------
     network
-        (batch, frames, frame_size) sound to (batch, steps, n) spectrograms.
+        Maps (batch, frames, frame_size) to spectrograms, (batch, steps, n).
     dataset, rows
         Tracks to take them from, shape (n,): train tracks only.
     sequence
-        What the network is given at a time.
+        Window length and skips of the network's input.
     config
-        How many, and of which size.
+        Number and size of patches.
     seed
-        Of tracks and places.
+        Seed of tracks and positions.
     on_batch
-        Called with the number of sequences just seen.
+        Called with the number of sequences just processed.
 
     Returns
     -------
@@ -71,8 +71,8 @@ def sample_patches(
     """
     rng = np.random.default_rng(seed)
     steps, n = network.output_shape[1:]
-    n_places = steps - config.frames + 1
-    share = min(config.sequence_patches, n_places)
+    n_positions = steps - config.frames + 1
+    share = min(config.sequence_patches, n_positions)
     chosen, n_sequences = _choose_tracks(dataset, rows, sequence, -(-config.n_patches // share), rng)
     patches = np.empty((n_sequences * share, config.frames * n), np.float32)
     run = tf.function(lambda x: network(x, training=False), reduce_retracing=True, autograph=False)
@@ -81,8 +81,8 @@ def sample_patches(
     for batch in batches:
         spectrograms = run(batch).numpy()
         for spectrogram in spectrograms:
-            places = np.sort(rng.choice(n_places, share, replace=False))
-            patches[filled : filled + share] = _cut(spectrogram, places, config.frames)
+            positions = np.sort(rng.choice(n_positions, share, replace=False))
+            patches[filled : filled + share] = _cut(spectrogram, positions, config.frames)
             filled += share
         on_batch(len(spectrograms))
     return patches[np.sort(rng.permutation(filled)[: config.n_patches])]
@@ -99,6 +99,6 @@ def _choose_tracks(
     return order[:n_tracks], int(starts[n_tracks])
 
 
-def _cut(spectrogram: Matrix, places: npt.NDArray[Any], frames: int) -> Matrix:
-    windows = np.lib.stride_tricks.sliding_window_view(spectrogram, frames, axis=0)[places]
-    return np.asarray(windows.transpose(0, 2, 1).reshape(len(places), -1), np.float32)
+def _cut(spectrogram: Matrix, positions: npt.NDArray[Any], frames: int) -> Matrix:
+    windows = np.lib.stride_tricks.sliding_window_view(spectrogram, frames, axis=0)[positions]
+    return np.asarray(windows.transpose(0, 2, 1).reshape(len(positions), -1), np.float32)

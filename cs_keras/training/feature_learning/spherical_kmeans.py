@@ -1,9 +1,9 @@
-"""Features without labels: whitening of patches, and k-means whose centroids lie on the unit sphere.
+"""Unsupervised features: whitening of patches, and k-means with centroids on the unit sphere.
 
 Coates & Ng 2012, "Learning feature representations with k-means": a patch belongs to the centroid with which its
-dot product is the largest in size, of either sign, and a centroid moves towards its patches, weighted by these
-products, from where it was (damped), and back onto the sphere. Here by mini-batches: what a centroid has been drawn
-by before stays, and weighs less with every batch.
+dot product has the largest absolute value, and a centroid moves towards its patches, weighted by these products,
+from its previous position (damped), and back onto the sphere. Here in mini-batches: the weight of earlier patches
+decays with every batch.
 """
 
 import dataclasses
@@ -28,13 +28,13 @@ class SphericalKMeansConfig:
     n_centroids
         Size of the codebook.
     max_passes
-        Passes over the patches after which it stops though centroids still move.
+        Largest number of passes over the patches.
     batch_patches
         Patches in a mini-batch.
     memory
-        Share of its weight that what drew a centroid before keeps at each mini-batch; 0 remembers nothing.
+        Share of a centroid's accumulated weight that is kept at each mini-batch; 0 for none.
     tolerance
-        It stops once centroids turn by less than this on average in a pass, in radians.
+        Stop when centroids rotate by less than this on average in a pass, in radians.
     """
 
     n_centroids: int = 500
@@ -52,7 +52,7 @@ class Whitening(NamedTuple):
 
 
 def fit_whitening(patches: Matrix, variance: float) -> Whitening:
-    """Return the whitening by principal components that are as few as have a share of the variance.
+    """Return the whitening by the fewest principal components that explain a share of the variance.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def fit_whitening(patches: Matrix, variance: float) -> Whitening:
     Raises
     ------
     DataError
-        When all patches are alike.
+        All patches are equal.
     """
     mean = patches.mean(axis=0, dtype=np.float64)
     covariance = np.zeros((len(mean), len(mean)))
@@ -74,12 +74,12 @@ def fit_whitening(patches: Matrix, variance: float) -> Whitening:
     variances, directions = np.linalg.eigh(covariance)
     variances, directions = variances[::-1], directions[:, ::-1]
     shares = np.cumsum(variances.clip(0)) / max(variances.clip(0).sum(), np.finfo(np.float64).tiny)
-    n_kept = min(int(np.searchsorted(shares, variance)) + 1, len(variances))
-    # Below float32's rounding of the largest a variance is noise; by its root it would be made as large as music.
-    n_kept = min(n_kept, int((variances > np.finfo(np.float32).eps * max(variances[0], 0)).sum()))
-    if not n_kept:
-        raise DataError("The patches to learn from are all alike: expected sound that varies.")
-    return Whitening(mean, directions[:, :n_kept] / np.sqrt(variances[:n_kept]))
+    n_components = min(int(np.searchsorted(shares, variance)) + 1, len(variances))
+    # A variance below float32's rounding of the largest is noise, which whitening would amplify.
+    n_components = min(n_components, int((variances > np.finfo(np.float32).eps * max(variances[0], 0)).sum()))
+    if not n_components:
+        raise DataError("The patches to learn from are all equal: expected audio that varies.")
+    return Whitening(mean, directions[:, :n_components] / np.sqrt(variances[:n_components]))
 
 
 def fit_spherical_kmeans(white: Matrix, config: SphericalKMeansConfig, seed: int) -> Matrix:
@@ -90,14 +90,14 @@ def fit_spherical_kmeans(white: Matrix, config: SphericalKMeansConfig, seed: int
     white
         Whitened patches, shape (n, d), float32.
     config
-        How many centroids, and when to stop.
+        Number of centroids, and when to stop.
     seed
-        Of the first centroids and of the order.
+        Seed of the first centroids and of the order.
 
     Raises
     ------
     DataError
-        When there are fewer patches than there are to be centroids.
+        There are fewer patches than centroids.
     """
     if len(white) < config.n_centroids:
         raise DataError(
@@ -106,13 +106,13 @@ def fit_spherical_kmeans(white: Matrix, config: SphericalKMeansConfig, seed: int
         )
     rng = np.random.default_rng(seed)
     centroids = _on_sphere(rng.standard_normal((config.n_centroids, white.shape[1])).astype(np.float32))
-    drawn = np.zeros(config.n_centroids, np.float32)  # by how much each was drawn so far
+    weights = np.zeros(config.n_centroids, np.float32)  # accumulated weight of each centroid's patches
     for _ in range(config.max_passes):
         before = centroids
         order = rng.permutation(len(white))
         for first in range(0, len(order), config.batch_patches):
             batch = white[order[first : first + config.batch_patches]]
-            centroids, drawn = _step(centroids, drawn, batch, config.memory)
+            centroids, weights = _step(centroids, weights, batch, config.memory)
         cosines = np.sum(before * centroids, axis=1, dtype=np.float64).clip(-1, 1)
         if np.arccos(cosines).mean() < config.tolerance:
             break
@@ -128,19 +128,19 @@ def linear_kernels(whitening: Whitening, centroids: Matrix) -> tuple[Matrix, Mat
     return kernels.astype(np.float32), (-whitening.mean @ kernels).astype(np.float32)
 
 
-def _step(centroids: Matrix, drawn: Matrix, batch: Matrix, memory: float) -> tuple[Matrix, Matrix]:
-    """Return centroids after one mini-batch, and by how much each was drawn.
+def _step(centroids: Matrix, weights: Matrix, batch: Matrix, memory: float) -> tuple[Matrix, Matrix]:
+    """Return centroids after one mini-batch, and their accumulated weights.
 
-    One that no patch belongs to stays where it is.
+    A centroid without patches does not move.
     """
     products = batch @ centroids.T
     nearest = np.abs(products).argmax(axis=1)
     product = products[np.arange(len(batch)), nearest]
     sums = np.zeros_like(centroids)
     np.add.at(sums, nearest, product[:, np.newaxis] * batch)
-    weight = np.bincount(nearest, np.square(product), len(centroids)).astype(np.float32)
-    moved = (1.0 + memory * drawn)[:, np.newaxis] * centroids + sums
-    return _on_sphere(moved), memory * drawn + weight
+    added = np.bincount(nearest, np.square(product), len(centroids)).astype(np.float32)
+    moved = (1.0 + memory * weights)[:, np.newaxis] * centroids + sums
+    return _on_sphere(moved), memory * weights + added
 
 
 def _on_sphere(vectors: Matrix) -> Matrix:

@@ -1,4 +1,4 @@
-"""What a fit of an embedding is given: batches of triplets, its objective, and the figures that show a collapse."""
+"""Batches of triplets, the triplet objective, and metrics that show a collapse of embeddings."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from cs_keras.data.batches import TrainingBatches
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, Windows, usable_range
-from cs_keras.training.losses import FunctionLoss, Objective
+from cs_keras.training.losses import MEAN_LOSS, FunctionLoss, Objective
 from cs_keras.training.triplets.mining import (
     Candidates,
     active_share,
@@ -32,13 +32,13 @@ class TripletBatches(TrainingBatches):
     Parameters
     ----------
     candidates
-        Of the tracks `rows`, in their order.
+        Candidates of the tracks `rows`, in their order.
     dataset, rows, factors, sequence
-        See `TrainingBatches`; factors only fill the place of targets.
+        See `TrainingBatches`; factors are passed as targets, which the loss uses.
     n_anchors
         Triplets in a batch.
     seed
-        Of crops, order and triplets.
+        Seed of crops, order and triplets.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class TripletBatches(TrainingBatches):
 
     def _draw(self, epoch: int) -> Windows:
         anchors = super()._draw(epoch)
-        place = np.zeros(len(self.dataset), np.int64)
-        place[self._rows] = np.arange(len(self._rows))
-        triplets = self._rows[draw_triplets(self._candidates, self._seed, epoch, place[anchors.row])]
+        index = np.zeros(len(self.dataset), np.int64)
+        index[self._rows] = np.arange(len(self._rows))
+        triplets = self._rows[draw_triplets(self._candidates, self._seed, epoch, index[anchors.row])]
         rng = np.random.default_rng([self._seed, epoch, 2])
         others = [self._crop(triplets[:, column], rng) for column in (1, 2)]
         return Windows(triplets.ravel(), np.stack([anchors.start, *others], axis=1).ravel())
@@ -71,20 +71,20 @@ class TripletBatches(TrainingBatches):
 
 
 def triplet_objective(mining: str, margin: float, n_dimensions: int) -> Objective:
-    """Return the triplet loss with the share of active triplets and the spread of embeddings beside it.
+    """Return the triplet loss with the share of active triplets and the spread of embeddings as metrics.
 
     See `cs_keras.training.triplets.mining.mine_triplets` for the first two, `EmbeddingSpread` for the last.
     """
     loss = FunctionLoss(make_triplet_loss(mining, margin), "triplet")
     return Objective(
         loss,
-        _OverTriplets(mean_loss, mining, margin, "triplet_loss"),
+        _OverTriplets(mean_loss, mining, margin, MEAN_LOSS),
         (_OverTriplets(active_share, mining, margin, "active_share"), EmbeddingSpread(n_dimensions)),
     )
 
 
 class _OverTriplets(keras.metrics.Mean):  # type: ignore[misc]
-    """The mean of something over all triplets of an epoch, however many each batch has."""
+    """Mean of a metric over all triplets of an epoch, weighted by the number in each batch."""
 
     def __init__(self, measure: Any, mining: str, margin: float, name: str) -> None:
         super().__init__(name)
@@ -103,7 +103,7 @@ class EmbeddingSpread(keras.metrics.Metric):  # type: ignore[misc]
     Parameters
     ----------
     n_dimensions
-        Of the embeddings, which have length 1.
+        Dimensions of the embeddings, which have length 1.
     """
 
     def __init__(self, n_dimensions: int) -> None:

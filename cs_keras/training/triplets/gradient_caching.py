@@ -32,7 +32,7 @@ class GradientCachingModel(keras.Model):  # type: ignore[misc]
 
     def __init__(self, network: keras.Model, micro_batch: int) -> None:
         super().__init__(network.inputs, network.outputs[0], name=network.name)
-        _check_samples_are_apart(network)
+        _check_independent_samples(network)
         self.micro_batch = micro_batch
 
     def train_step(self, data: tuple[Any, Any]) -> dict[str, Any]:
@@ -46,7 +46,8 @@ class GradientCachingModel(keras.Model):  # type: ignore[misc]
         loss, gradients, embeddings = cached_gradients(self, inputs, scaled_loss, self.micro_batch)
         gradients = _with_penalties(gradients, self, scale)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        self._loss_tracker.update_state(loss / scale(tf.ones(())), sample_weight=tf.shape(inputs)[0])
+        loss_tracker = next(metric for metric in self.metrics if metric.name == "loss")
+        loss_tracker.update_state(loss / scale(tf.ones(())), sample_weight=tf.shape(inputs)[0])
         metrics: dict[str, Any] = self.compute_metrics(inputs, targets, embeddings)
         return metrics
 
@@ -129,7 +130,7 @@ def _with_penalties(gradients: list[Any], network: keras.Model, scale: Callable[
     return [gradient + more for gradient, more in zip(gradients, added, strict=True)]
 
 
-def _check_samples_are_apart(network: keras.Model) -> None:
+def _check_independent_samples(network: keras.Model) -> None:
     unsuited = (
         keras.layers.BatchNormalization,
         keras.layers.Dropout,

@@ -1,9 +1,9 @@
 """Triplets of tracks and losses over them: offline sampling and online mining.
 
-Similar means near by cosine distance of factors; what is learnt is a squared Euclidean distance of embeddings of
-length 1, 0 to 4. Of a triplet of anchor a, positive p and negative n the loss is ``max(d(a, p) - d(a, n) +
+Similar means near by cosine distance of factors; the learnt distance is the squared Euclidean one of embeddings of
+length 1, 0 to 4. For a triplet of anchor a, positive p and negative n the loss is ``max(d(a, p) - d(a, n) +
 margin, 0)`` (Schroff, Kalenichenko & Philbin 2015, "FaceNet", equation 3). Embeddings that are all the same have
-a loss of exactly `margin`: show that line beside every loss, and `embedding_spread` with it.
+a loss of exactly `margin`: compare every loss with it, and look at `embedding_spread`.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
 
 BLOCK_ENTRIES = 2**24  # distances held at a time: 64 MB
-# Of the other tracks at most, so that small sets keep both sorts apart.
+# Of the other tracks at most, so that positives and negatives are separate in small sets.
 NEAREST_SHARE, FARTHEST_SHARE = 0.1, 0.25
 POSITIVE_SHARE, NEGATIVE_SHARE = 0.05, 0.5  # of a batch's other tracks
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """Which tracks an anchor's positives and negatives are drawn from.
+    """Tracks that an anchor's positives and negatives are drawn from.
 
     Attributes
     ----------
@@ -47,10 +47,10 @@ def find_candidates(factors: Floats, n_nearest: int = 20, n_farthest: int = 500)
     Parameters
     ----------
     factors
-        Shape (n_tracks, n_factors), of tracks that have any.
+        Shape (n_tracks, n_factors), of tracks that have factors.
     n_nearest, n_farthest
-        How many, as the reference thesis (Pohl 2019, section 6.5) took of 53,202 tracks; of few tracks fewer: at
-        most a tenth are near and a quarter far, at least one each.
+        Numbers of candidates, from the reference thesis (Pohl 2019, section 6.5) with 53,202 tracks; at most a
+        tenth of the tracks are near and a quarter far, at least one each.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def find_candidates(factors: Floats, n_nearest: int = 20, n_farthest: int = 500)
     Raises
     ------
     DataError
-        When there are fewer than three tracks.
+        There are fewer than three tracks.
     """
     n = len(factors)
     if n < 3:
@@ -88,7 +88,7 @@ def draw_triplets(
     Parameters
     ----------
     candidates
-        What to draw from.
+        Candidates to draw from.
     seed, epoch
         The same two give the same triplets; each epoch has its own.
     anchors
@@ -116,7 +116,7 @@ def offline_losses(embeddings: Any, margin: float) -> Any:
     embeddings
         Anchor, positive, negative, anchor …, shape (3 * n_triplets, n_dimensions).
     margin
-        Of the loss.
+        Margin of the loss.
     """
     triplets = tf.reshape(tf.cast(embeddings, tf.float32), (-1, 3, embeddings.shape[-1]))
     anchor, positive, negative = tf.unstack(triplets, axis=1)
@@ -126,12 +126,11 @@ def offline_losses(embeddings: Any, margin: float) -> Any:
 
 
 def in_batch_pairs(factors: Any) -> tuple[Any, Any]:
-    """Say which tracks of a batch are each other's positives and negatives.
+    """Return the positives and negatives of each track of a batch.
 
-    Of 53,202 tracks a batch of 1,000 holds hardly any of an anchor's 20 nearest, so the nearest *of the batch*
-    stand for them: of its other tracks the nearest 5 % are positives, the farthest 50 % negatives, at least one
-    each (ties at the border all count), and those between are neither, since nothing is known of them but that
-    they lie between.
+    A batch of 1,000 of 53,202 tracks holds hardly any of an anchor's 20 nearest, so the nearest *of the batch*
+    replace them: of the other tracks the nearest 5 % are positives, the farthest 50 % negatives, at least one each
+    (all ties at the border count), and those between are neither.
 
     Parameters
     ----------
@@ -176,7 +175,7 @@ def batch_hard_losses(embeddings: Any, is_positive: Any, is_negative: Any, margi
     is_positive, is_negative
         Shape (batch, batch), bool.
     margin
-        Of the loss.
+        Margin of the loss.
 
     Returns
     -------
@@ -211,7 +210,7 @@ def semi_hard_losses(embeddings: Any, is_positive: Any, is_negative: Any, margin
         Losses, shape (batch, batch), float32, row anchor, column positive, and which are of a triplet, same shape.
     """
     distance = squared_distances(embeddings)
-    beyond = 1.0 + tf.reduce_max(distance)  # stands after every negative in the order
+    beyond = 1.0 + tf.reduce_max(distance)  # sorts after every negative
     negatives = tf.sort(tf.where(is_negative, distance, beyond), axis=1)
     n_negatives = tf.reduce_sum(tf.cast(is_negative, tf.int32), axis=1, keepdims=True)
     position = tf.searchsorted(tf.stop_gradient(negatives), tf.stop_gradient(distance), side="right")
@@ -228,15 +227,15 @@ def mean_loss(losses: Any, is_triplet: Any) -> Any:
 
 
 def active_share(losses: Any, is_triplet: Any) -> Any:
-    """Return the share of triplets that still have a loss, so a gradient, a scalar from 0 to 1."""
+    """Return the share of triplets with a positive loss, hence a gradient, a scalar from 0 to 1."""
     active = tf.cast(is_triplet & (losses > 0.0), tf.float32)
     return mean_loss(active, is_triplet)
 
 
 def embedding_spread(embeddings: Any) -> Any:
-    """Return the mean squared distance to the mean embedding, a scalar: 0 when all have collapsed into one point.
+    """Return the mean squared distance to the mean embedding, a scalar: 0 when all have collapsed to one point.
 
-    Of points spread evenly over the unit sphere it is 1.
+    For points spread evenly over the unit sphere it is 1.
     """
     embeddings = tf.cast(embeddings, tf.float32)
     centred = embeddings - tf.reduce_mean(embeddings, axis=0)
@@ -249,10 +248,10 @@ def mine_triplets(mining: str, margin: float) -> Callable[[Any, Any], tuple[Any,
     Parameters
     ----------
     mining
-        ``offline``: the batch holds anchor, positive, negative, anchor …, and factors are not looked at;
+        ``offline``: the batch holds anchor, positive, negative, anchor …, and factors are ignored;
         ``semi_hard`` or ``batch_hard``: it holds any tracks.
     margin
-        Of the loss.
+        Margin of the loss.
     """
     if mining == "offline":
 

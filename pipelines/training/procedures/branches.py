@@ -23,7 +23,7 @@ from cs_keras.models.spec import Baseline, require_waveforms, trainable_paramete
 from cs_keras.progress import Progress
 from cs_keras.run_files.names import ATTRIBUTES_FILE, BRANCH_FILE, MODEL_FILE, VECTORS_FILE, WORK_FOLDER
 from cs_keras.runs import digest, read_json, read_npz, write_json, write_npz
-from cs_keras.training.hidden_layers import build_hidden_model, choose_default_layer, hidden_layers
+from cs_keras.training.hidden_layers import build_hidden_model, choose_default_layer, list_hidden_layers
 from cs_keras.training.predict import apply_to_tracks, predict_tracks
 from pipelines.training.procedures.job import TrainedModel, TrainingJob
 from pipelines.training.procedures.track_vectors import TrackVectors
@@ -159,7 +159,7 @@ def _train(job: TrainingJob, trainers: Trainers) -> None:
     trained = trainers[run.procedure](
         TrainingJob(run, data, targets, job.factors, job.folder, job.shared, job.progress)
     )
-    layers = hidden_layers(trained.model)
+    layers = list_hidden_layers(trained.model)
     if not layers:
         raise ConfigError(f"{run.key} cannot be a branch: it has no hidden layer to take track vectors from.")
     save_model(trained.model, job.folder / MODEL_FILE)

@@ -5,7 +5,7 @@ import json
 import keras
 
 from cs_keras.runs import atomic_write
-from cs_keras.training.feature_learning.regressors import Examples, choose_examples, solve
+from cs_keras.training.feature_learning.regressors import RegressionData, choose_examples, fit_output_layer
 from cs_keras.training.fit import FitResult
 from pipelines.training.procedures.job import TrainingJob, speed
 from pipelines.training.targets import Matrix, Rows
@@ -47,10 +47,10 @@ def solve_for_factors(
             f"its regressor uses {len(chosen)} of {n} train {unit} (models.{run.key}.model.max_examples)",
         )
         job.progress.log(f"{run.key}: {notes[0]}")
-    examples = Examples(train[0][chosen], targets[train[1][chosen]])
-    held_out = Examples(validation[0], targets[validation[1]])
+    examples = RegressionData(train[0][chosen], targets[train[1][chosen]])
+    held_out = RegressionData(validation[0], targets[validation[1]])
     with job.progress.task(f"{run.key}: {run.model.regressor}", targets.shape[1]) as advance:
-        solved, fitted = solve(head, examples, held_out, run.model, advance)
+        solved, fitted = fit_output_layer(head, examples, held_out, run.model, advance)
     (epoch,) = fitted.history
     with atomic_write(job.folder / "metrics.jsonl", "w") as file:
         file.write(json.dumps({"epoch": 1, **epoch}) + "\n")

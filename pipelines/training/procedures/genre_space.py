@@ -20,7 +20,7 @@ from cs_keras.run_files.training import ClassifierTraining
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.fit import FitResult, fit
-from cs_keras.training.genres import make_genre_objective
+from cs_keras.training.losses import make_genre_objective
 from cs_keras.training.predict import predict_tracks
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, cached_array, speed
 from pipelines.training.procedures.track_vectors import TrackVectors, regress

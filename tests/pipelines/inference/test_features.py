@@ -17,7 +17,7 @@ from cs_keras.models import get_baseline, load_model, model_module
 from cs_keras.training.hidden_layers import (
     build_hidden_model,
     choose_default_layer,
-    hidden_layers,
+    list_hidden_layers,
     resolve_layer_name,
 )
 from pipelines.inference.features import at_layer
@@ -177,7 +177,7 @@ def test_models_of_every_shape_have_a_last_hidden_layer(key: str) -> None:
     rng = np.random.default_rng(0)
     head = model.get_layer("factors")
     head.set_weights([rng.standard_normal(weight.shape) for weight in head.get_weights()])
-    layers = hidden_layers(model)
+    layers = list_hidden_layers(model)
     part = build_hidden_model(model, choose_default_layer(layers))
     noise = rng.lognormal(size=(2, *model.input_shape[1:])).astype(np.float32)
     expected = model(noise, training=False).numpy()
@@ -196,7 +196,7 @@ def test_layers_are_named_by_their_last_part_where_that_is_clear() -> None:
         y = keras.layers.Dense(4, name="same")(inside)
         parts.append(keras.Model(inside, keras.layers.Dense(4, name=f"own_{name}")(y), name=name))
     model = keras.Model(x, keras.layers.Dense(2, name="factors")(parts[1](parts[0](x))))
-    layers = hidden_layers(model)
+    layers = list_hidden_layers(model)
     assert [layer.name for layer in layers] == ["a/same", "a/own_a", "b/same", "b/own_b"]
     assert (
         choose_default_layer(layers)

@@ -193,7 +193,7 @@ def test_without_a_dataset_lists_are_of_predictions(run: Path) -> None:
 @pytest.mark.parametrize(
     ("seed", "expected"),
     [
-        ("t4", "neither listening nor a prediction"),
+        ("t4", "neither interactions nor a prediction"),
         ("t44", "neither an audio file nor among the 10 tracks of .* Did you mean 't4'"),
     ],
 )
@@ -234,7 +234,7 @@ def test_audio_files_are_found_by_folder_or_table(catalogue: Catalogue, tmp_path
         found = add_audio_paths(entries, root, given)
         assert [one.path.name for one in found if one.path] == ["t2.wav", "t1.mp3"]
         assert [one.artist for one in found] == ["Bob", "Ann"]
-        with pytest.raises(DataError, match="no audio file of 1 of 3 tracks, the first of them 't3'"):
+        with pytest.raises(DataError, match="no audio file for 1 of 3 tracks, the first of them 't3'"):
             add_audio_paths([*entries, catalogue.entry(3)], root, given)
     with pytest.raises(DataError, match="--audio-root DIR"):
         add_audio_paths(entries, None, None)

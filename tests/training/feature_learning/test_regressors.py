@@ -6,7 +6,12 @@ from sklearn.svm import SVR
 
 from cs_keras import config
 from cs_keras.models import bot, choi_features, get_baseline
-from cs_keras.training.feature_learning.regressors import Examples, apply_head, choose_examples, solve
+from cs_keras.training.feature_learning.regressors import (
+    RegressionData,
+    apply_head,
+    choose_examples,
+    fit_output_layer,
+)
 
 N_CENTROIDS = 12
 FIGURES = ["loss", "val_loss", "seconds", "sequences_per_s", "mb_per_s", "input_wait_share"]
@@ -17,7 +22,7 @@ def problem(n, n_features=N_CENTROIDS, seed=0):
     random = np.random.default_rng(seed)
     x = random.gamma(1.0, size=(n, n_features)).astype(np.float32)
     y = np.stack([np.sin(x[:, 0]), x[:, 1] - x[:, 2], np.tanh(x[:, 3])], axis=1)
-    return Examples(x, (y - y.mean(axis=0)).astype(np.float32))
+    return RegressionData(x, (y - y.mean(axis=0)).astype(np.float32))
 
 
 def bot_baseline(**settings):
@@ -27,7 +32,7 @@ def bot_baseline(**settings):
 def solved(baseline, train, validation, module=bot):
     head = module.build_regressor(baseline, 3)
     module.adapt(head, baseline, train.inputs)
-    return solve(head, train, validation, baseline.model)
+    return fit_output_layer(head, train, validation, baseline.model)
 
 
 def scaled(x, scaling, train):
@@ -64,7 +69,7 @@ def test_features_of_any_size_are_standardised_by_train_tracks(regressor):
     train, validation = problem(50, choi_features.N_FEATURES), problem(20, choi_features.N_FEATURES, 1)
     sizes = np.geomspace(0.1, 1000, choi_features.N_FEATURES, dtype=np.float32)
     sizes[5] = 0.0  # never varies
-    train, validation = (Examples(part.inputs * sizes, part.targets) for part in (train, validation))
+    train, validation = (RegressionData(part.inputs * sizes, part.targets) for part in (train, validation))
     head, _ = solved(baseline, train, validation, choi_features)
     mean = train.inputs.mean(axis=0, dtype=float)
     deviation = np.sqrt(train.inputs.var(axis=0, dtype=float) + choi_features.MIN_VARIANCE)
@@ -102,12 +107,12 @@ def test_it_is_solved_to_the_same_numbers_again_and_survives_saving(regressor, t
 def test_every_factor_is_reported():
     reported = []
     head = bot.build_regressor(baseline := bot_baseline(regressor="svm"), 3)
-    solve(head, problem(50), problem(20), baseline.model, reported.append)
+    fit_output_layer(head, problem(50), problem(20), baseline.model, reported.append)
     assert reported == [1, 1, 1]
 
 
 def test_factors_that_epsilon_covers_need_no_support_vector():
-    train = Examples(problem(50).inputs, np.zeros((50, 3), np.float32))
+    train = RegressionData(problem(50).inputs, np.zeros((50, 3), np.float32))
     head, fitted = solved(bot_baseline(regressor="svm"), train, train)
     assert head.get_layer("factors").n_vectors == 0 and fitted.history[0]["loss"] == 0
 

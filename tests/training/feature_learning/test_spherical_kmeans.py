@@ -114,7 +114,7 @@ def test_directions_without_any_variance_are_left_out():
     patches[:, 4] = patches[:, 3]
     patches[:, 5] = -40
     assert fit_whitening(patches, 1.0).matrix.shape == (D, D - 2)
-    with pytest.raises(DataError, match="all alike"):
+    with pytest.raises(DataError, match="all equal"):
         fit_whitening(np.full((10, D), -40, np.float32), 0.99)
 
 
