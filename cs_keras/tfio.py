@@ -1,4 +1,4 @@
-"""What tensorflow-io does in the TensorFlow graph, decode audio and read HDF5: the one module that needs it."""
+"""Audio decoding and HDF5 reading in the TensorFlow graph: the only module that imports tensorflow-io."""
 
 from pathlib import Path
 from typing import Any
@@ -49,16 +49,16 @@ def decode_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
             audio = tensorflow_io.audio.AudioIOTensor(str(path))
             samples = audio.to_tensor()
             if samples.dtype.is_floating and _is_wav_of_int32(path):
-                raise AudioError(f"{path}: tensorflow-io takes its 32-bit integers for floats.")
+                raise AudioError(f"{path}: tensorflow-io reads its 32-bit integers as floats.")
             return _to_float(samples).numpy(), int(audio.rate)
     except (tf.errors.OpError, ValueError, NotImplementedError) as error:
         raise AudioError(f"{path} cannot be decoded by tensorflow-io.") from error
 
 
 def read_hdf5(path: Any, dataset: str, shape: Any, first: Any, last: Any, dtype: str) -> Any:
-    """Return rows of a two-dimensional dataset of a local HDF5 file, read by the graph that this is part of.
+    """Return rows of a two-dimensional dataset of a local HDF5 file, read by the surrounding graph.
 
-    The HDF5 library inside tensorflow-io knows no float16 and lets one thread in at a time.
+    The HDF5 library inside tensorflow-io has no float16 and is single-threaded.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def read_hdf5(path: Any, dataset: str, shape: Any, first: Any, last: Any, dtype:
     first, last
         Rows from `first` to before `last`, scalar int64 tensors.
     dtype
-        As stored.
+        Dtype on disk.
 
     Returns
     -------

@@ -15,8 +15,8 @@ from pipelines.dataset.ingest import IngestConfig, ingest
 from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, make_factors
 
 SOURCE = "source"
-# Few factors and a modest confidence, because the playlists are few: at alpha 40 another seed of the same fit
-# agrees on 40 % of each top 10, at 10 on 64 % (benchmarks/demo_truth.py).
+# Few factors and a low confidence, because there are few playlists: at alpha 40 fits with two seeds share 40 % of
+# each top 10, at 10 they share 64 % (benchmarks/demo_truth.py).
 DEMO_FACTORS = WmfConfig(factors=32, alpha=10.0)
 
 
@@ -26,18 +26,18 @@ def make_demo(
     progress: Progress | None = None,
     audio: AudioConfig | None = None,
 ) -> None:
-    """Make the demo dataset, going on where an earlier call stopped.
+    """Make the demo dataset, resuming an earlier call.
 
     Parameters
     ----------
     folder
-        Becomes a dataset; recordings, tables and the generator's truth go to ``source`` in it.
+        Dataset folder; recordings, tables and latent variables are written to ``source`` in it.
     settings
         Sizes and seed of the generator.
     progress
-        Where to report.
+        Reports finished tracks.
     audio
-        What the dataset holds of the recordings.
+        Audio settings of the dataset.
 
     Raises
     ------

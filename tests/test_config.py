@@ -25,7 +25,7 @@ class Outer:
     inner: Inner = Inner()
 
 
-def test_replace_changes_only_what_is_named_and_not_the_original():
+def test_replace_changes_only_named_settings_of_a_copy():
     outer = Outer()
     changed = config.replace(outer, {"epochs": 3, "inner": {"dropout": 0.1}})
     assert changed == Outer(epochs=3, inner=Inner(dropout=0.1))
@@ -36,7 +36,7 @@ def test_replace_with_nothing_is_the_same():
     assert config.replace(Outer(), {}) == Outer()
 
 
-def test_an_unknown_name_lists_those_there_are_and_suggests_the_nearest():
+def test_an_unknown_name_lists_the_known_ones_and_suggests_the_nearest():
     with pytest.raises(ConfigError) as error:
         config.replace(Outer(), {"epoch": 3})
     assert str(error.value) == (
@@ -67,11 +67,11 @@ def test_a_whole_number_serves_as_float_and_a_list_as_tuple():
 
 
 @pytest.mark.parametrize("nothing", [None, "none"])
-def test_what_may_be_absent_can_be_set_to_none(nothing):
+def test_optional_settings_can_be_none(nothing):
     assert config.replace(Inner(), {"f_max": nothing}).f_max is None
 
 
-def test_what_may_be_absent_is_coerced_when_present():
+def test_optional_settings_are_coerced():
     f_max = config.replace(Inner(), {"f_max": 8000}).f_max
     assert f_max == 8000.0 and type(f_max) is float
 
@@ -108,7 +108,7 @@ def test_settings_become_plain_json_values():
     }
 
 
-def test_what_to_dict_gives_replace_takes():
+def test_replace_accepts_the_output_of_to_dict():
     changed = Outer(epochs=9, inner=Inner(f_max=None, units=()))
     assert config.replace(Outer(), config.to_dict(changed)) == changed
 
@@ -147,7 +147,7 @@ def test_an_override_below_a_value_is_refused():
         config.parse_overrides(["model=cnn", "model.units=3"])
 
 
-def test_merge_lays_changes_over_and_leaves_both_as_they_were():
+def test_merge_updates_a_copy():
     base, changes = {"a": {"x": 1, "y": 2}, "b": 3, "c": {"z": 4}}, {"a": {"y": 5}, "b": {"w": 6}, "c": 7}
     assert config.merge(base, changes) == {"a": {"x": 1, "y": 5}, "b": {"w": 6}, "c": 7}
     assert base == {"a": {"x": 1, "y": 2}, "b": 3, "c": {"z": 4}}

@@ -51,7 +51,7 @@ def test_wav_of_32_bit_integers_is_refused_rather_than_read_as_floats(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
-def test_what_it_cannot_read_is_named(tmp_path, suffix):
+def test_unreadable_files_are_named(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").write_bytes(b"not audio at all" * 100)
     with pytest.raises(AudioError, match=rf"a\.{suffix} cannot be decoded by tensorflow-io"):
         tfio.decode_audio(tmp_path / f"a.{suffix}")
@@ -69,7 +69,7 @@ def test_it_takes_over_where_libsndfile_cannot_read(tmp_path, monkeypatch):
     assert np.array_equal(decoding.decode(tmp_path / "a.flac")[0], expected)
 
 
-def test_without_tensorflow_io_it_is_passed_over(tmp_path, monkeypatch):
+def test_without_tensorflow_io_it_is_skipped(tmp_path, monkeypatch):
     (tmp_path / "a.flac").write_bytes(b"not audio")
     monkeypatch.setattr(tfio, "available", lambda: False)
     for decoder in ("auto", "tfio"):

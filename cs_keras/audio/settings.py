@@ -50,7 +50,7 @@ class AudioConfig:
 
     @property
     def holds_waveforms(self) -> bool:
-        """Whether frames are samples."""
+        """True for frames of samples, False for frames of magnitudes."""
         return self.content == "waveform"
 
     @property

@@ -1,1 +1,1 @@
-"""Dataset folders: schema, shards, folds, reading as tf.data, and the synthetic demo music."""
+"""Dataset folders: tables, shards, folds and reading as tf.data."""

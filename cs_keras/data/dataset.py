@@ -38,7 +38,7 @@ class Dataset:
     folder
         As written by `cs_keras.data.schema.write_dataset`.
     reading
-        How remote frames are fetched.
+        Settings of requests, cache and reader.
 
     Raises
     ------
@@ -78,7 +78,7 @@ class Dataset:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the dataset is behind a URL."""
+        """True for a dataset behind a URL."""
         return is_remote(self.folder)
 
     @property

@@ -32,7 +32,7 @@ REQUEST_BLOCKS = 64  # two megabytes; longer ranges are fetched in parts, concur
 
 @dataclasses.dataclass(frozen=True)
 class ReadConfig:
-    """How frames are fetched; nothing here changes what is read.
+    """Settings of reading; they do not change what is read.
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ class DatasetInfo:
     audio
         Content of a frame and settings of the spectrogram.
     dtype
-        Of the frames on disk: ``float16`` or ``float32``.
+        Dtype of the frames on disk: ``float16`` or ``float32``.
     fold_by
         Unit that a fold keeps together: ``artist`` or ``track``.
     fold_assignment

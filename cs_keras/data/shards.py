@@ -61,7 +61,7 @@ class Shard:
     offset
         First byte of the block; None for a shard without frames.
     dtype
-        Of the frames, little-endian.
+        Dtype of the frames, little-endian.
     shape
         (n_frames, frame_size).
     tracks

@@ -1,1 +1,1 @@
-"""Layers: the Kapre front end and what is built on it, as plain functions that return Keras tensors."""
+"""Keras layers: the Kapre front end, augmentation, Bag of Tones, pooling; and their plain-Keras forms."""

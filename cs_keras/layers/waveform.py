@@ -23,8 +23,8 @@ def audio_input(frames: int | None, audio: AudioConfig) -> tuple[Any, Any]:
     KerasTensor, KerasTensor
         Input, shape (batch, frames, frame_size), float32; magnitudes, shape (batch, frames, n_bins), float32.
     """
-    sound = keras.Input((frames, audio.frame_size), name=audio.content)
-    return sound, magnitudes(sound, audio) if audio.holds_waveforms else sound
+    source = keras.Input((frames, audio.frame_size), name=audio.content)
+    return source, magnitudes(source, audio) if audio.holds_waveforms else source
 
 
 def magnitudes(waveform: Any, audio: AudioConfig, suffix: str = "") -> Any:
@@ -40,7 +40,7 @@ def magnitudes(waveform: Any, audio: AudioConfig, suffix: str = "") -> Any:
     audio
         Window and hop; need not be those of the dataset.
     suffix
-        Of the layers' names, where a network has several of them.
+        Suffix of the layers' names, where a network has several of them.
 
     Returns
     -------

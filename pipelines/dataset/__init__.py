@@ -1,1 +1,1 @@
-"""Steps that make, check and repair dataset folders: recordings, items or patch files in, shards out."""
+"""Steps that make, check and repair dataset folders, from recordings, items or patch files."""

@@ -40,7 +40,7 @@ class FillConfig:
     audio
         Content of a frame and settings of the spectrogram.
     dtype
-        Of the frames on disk: ``float16`` or ``float32``.
+        Dtype of the frames on disk: ``float16`` or ``float32``.
     fold_by
         Unit that a fold keeps together: ``artist`` or ``track``.
     shard_mb

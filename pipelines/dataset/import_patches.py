@@ -54,9 +54,9 @@ class ImportResult:
     dataset
         Tracks of the dataset, new ones, and excluded ones with the reason.
     n_tracks, n_rows
-        Of the patch files, counted by their indexes.
+        Tracks and rows of the patch files, by their indexes.
     n_frames
-        Of the dataset, without padding.
+        Frames of the dataset, without padding.
     n_described
         Tracks of the files that have a description.
     """

@@ -24,7 +24,7 @@ def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
         CSV, TSV or Parquet with a column ``track_id``, and optionally ``artist``, ``title``, ``album``, ``isrc``,
         ``genres`` (separated by ``|`` or ``;``, or lists). Other columns are ignored.
     encoding
-        Of a text file; default: UTF-8, or UTF-16 where a byte-order mark says so.
+        Encoding of a text file; default: UTF-8, or UTF-16 where a byte-order mark says so.
 
     Returns
     -------

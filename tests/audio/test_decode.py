@@ -70,7 +70,7 @@ def test_any_rate_and_number_of_channels_is_decoded(tmp_path, n_channels, rate_h
     assert mono.shape == (round(len(sound) * audio.sample_rate / rate_hz),)
 
 
-def test_the_content_decides_not_the_suffix(tmp_path):
+def test_the_content_decides_and_not_the_suffix(tmp_path):
     path = write(tmp_path / "a.mp3", stereo(), format="FLAC")
     np.testing.assert_allclose(decode(path)[0], stereo(), rtol=0, atol=2**-15)  # one 16-bit step
 
@@ -133,7 +133,7 @@ class TestUnusable:
 
     @pytest.mark.parametrize("suffix", ["mp3", "wav", "flac", "ogg", "m4a"])
     @pytest.mark.parametrize("content", [b"\0" * 5000, b"<html>not found</html>", bytes(range(1, 256)) * 40])
-    def test_what_is_not_audio(self, tmp_path, suffix, content):
+    def test_a_file_without_audio(self, tmp_path, suffix, content):
         (tmp_path / f"a.{suffix}").write_bytes(content)
         self.refuse(tmp_path / f"a.{suffix}", "cannot be decoded")
 
@@ -155,7 +155,7 @@ class TestUnusable:
         self.refuse(path, "is cut short")
         capfd.readouterr()  # libmpg123 writes a warning of its own
 
-    def test_a_wav_from_a_pipe_whose_header_knows_no_length_is_whole(self, tmp_path):
+    def test_a_wav_with_unknown_length_is_read_whole(self, tmp_path):
         path = write(tmp_path / "a.wav", stereo(), subtype="PCM_16")
         content = bytearray(path.read_bytes())
         content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
@@ -198,11 +198,11 @@ class TestUnusable:
         self.refuse(write(tmp_path / "a.wav", noise(10_000), 44100), "too short: 0.23 s")
 
     @pytest.mark.parametrize("decoder", ["soundfile", "librosa"])
-    def test_each_decoder_alone_names_what_it_cannot_read(self, tmp_path, decoder):
+    def test_each_decoder_names_files_it_cannot_read(self, tmp_path, decoder):
         (tmp_path / "a.mp3").write_bytes(b"not audio")
         self.refuse(tmp_path / "a.mp3", "cannot be decoded", decoder=decoder)
 
-    def test_an_unknown_decoder_lists_those_there_are(self, tmp_path):
+    def test_an_unknown_decoder_lists_the_known_ones(self, tmp_path):
         with pytest.raises(ConfigError, match="one of auto, soundfile, tfio, librosa. Received: 'ffmpeg'"):
             load_mono(tmp_path / "a.mp3", AudioConfig(), "ffmpeg")
 

@@ -16,7 +16,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("suffix", ["mp3", "flac", "ogg"])
-def test_what_is_written_is_read(tmp_path, suffix):
+def test_written_values_are_read_back(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, tone(440, 2.0, 44100), 44100)
     file = mutagen.File(path, easy=True)

@@ -1,4 +1,4 @@
-"""Samples as frames, and what is made of them without TensorFlow."""
+"""Samples as frames, and magnitudes computed without TensorFlow."""
 
 import dataclasses
 
@@ -27,12 +27,12 @@ def test_frames_are_the_samples_in_order(n_samples, n_frames):
     assert WAVEFORM.n_frames(n_samples) == n_frames
 
 
-def test_what_float16_cannot_hold_is_cut_off():
+def test_values_beyond_float16_are_clipped():
     frames = WaveformFrames(WAVEFORM)(np.array([1e6, -1e6] * 256, np.float32))
     assert frames.dtype == np.float16 and set(frames.ravel().tolist()) == {65504.0, -65504.0}
 
 
-def test_the_content_says_what_makes_frames():
+def test_the_content_selects_the_frame_extractor():
     assert isinstance(frame_extractor(WAVEFORM, "float16"), WaveformFrames)
     assert isinstance(frame_extractor(AudioConfig(), "float16"), MagnitudeSpectrogram)
     with pytest.raises(
@@ -60,7 +60,7 @@ def test_magnitudes_are_those_of_an_ingest(audio, n_frames):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)  # another FFT, in float32
 
 
-def test_lengths_lead_back_to_samples():
+def test_lengths_convert_back_to_samples():
     assert (WAVEFORM.frame_size, AudioConfig().frame_size, WAVEFORM.n_bins) == (512, 513, 513)
     for audio in (WAVEFORM, AudioConfig()):
         assert [audio.n_frames(audio.n_samples(n)) for n in (1, 7)] == [1, 7]
@@ -68,7 +68,7 @@ def test_lengths_lead_back_to_samples():
     assert AudioConfig().duration_s(43) == pytest.approx((42 * 512 + 1024) / 22050)
 
 
-def test_what_was_written_before_there_were_waveforms_stays_equal():
+def test_settings_written_before_waveforms_stay_equal():
     document = {"sample_rate": 22050, "n_fft": 1024, "hop_length": 512, "window": "hann", "mixdown": "mean"}
     assert config.to_dict(AudioConfig()) == document
     assert config.replace(AudioConfig(), document) == AudioConfig()

@@ -69,13 +69,13 @@ class TestTrainingBatches:
         assert all(sorted(a) != sorted(b) for a, b in itertools.combinations(epochs, 2))  # and other crops
 
     @pytest.mark.parametrize("epoch", [1, 2, 5])
-    def test_any_epoch_is_what_going_on_from_the_first_gives(self, dataset, epoch):
+    def test_any_epoch_equals_that_reached_from_the_first(self, dataset, epoch):
         on = take(training(dataset).from_epoch(0).skip(4 * epoch), 6)
         anew = take(training(dataset).from_epoch(epoch), 6)
         for (x, y), (x_anew, y_anew) in zip(on, anew, strict=True):
             assert np.array_equal(x, x_anew) and np.array_equal(y, y_anew)
 
-    def test_another_seed_draws_others(self, dataset):
+    def test_another_seed_gives_other_crops(self, dataset):
         one, two = (
             rows_and_starts(take(training(dataset, 10, seed).from_epoch(0), 1)[0][0]) for seed in (0, 1)
         )
@@ -105,7 +105,7 @@ class TestArrayBatches:
         assert np.array_equal(x[:, :1], y) and np.array_equal(x[:, 1], 10 * x[:, 0])
 
     @pytest.mark.parametrize("epoch", [1, 3])
-    def test_any_epoch_is_what_going_on_from_the_first_gives(self, epoch):
+    def test_any_epoch_equals_that_reached_from_the_first(self, epoch):
         on = take(self.batches().from_epoch(0).skip(3 * epoch), 5)
         anew = take(self.batches().from_epoch(epoch), 5)
         for (x, y), (x_anew, y_anew) in zip(on, anew, strict=True):

@@ -44,7 +44,7 @@ class TestCatalogue:
             tmp_path / "a.mp3", "7", "Sigur Rós", 'Jóga, live; "2"', "音楽", "GB1", ("Rock", "Jazz"), 0.0
         )
 
-    def test_the_least_there_must_be_is_a_path(self, tmp_path):
+    def test_only_a_path_is_required(self, tmp_path):
         (recording,) = read_catalogue(table(tmp_path, "path\nsub/a song.mp3\n"))
         assert recording == Recording(tmp_path / "sub" / "a song.mp3", "sub/a song", title="a song")
 
@@ -56,17 +56,17 @@ class TestCatalogue:
         assert first.path == tmp_path / "music" / "a.mp3"
         assert second.path == tmp_path / "b.mp3"
 
-    def test_what_a_row_leaves_empty_comes_from_the_tags(self, tmp_path):
+    def test_empty_cells_are_filled_from_the_tags(self, tmp_path):
         tagged(tmp_path / "a.flac", artist="Low", title="Words", genre=["Slowcore"])
         (recording,) = read_catalogue(table(tmp_path, "path,artist,title,genres\na.flac,,Other,\n"))
         assert (recording.artist, recording.title, recording.genres) == ("Low", "Other", ("Slowcore",))
         assert recording.duration_s == pytest.approx(1.0)
 
-    def test_genres_are_parted_by_bars_and_semicolons(self, tmp_path):
+    def test_genres_are_separated_by_bars_and_semicolons(self, tmp_path):
         (recording,) = read_catalogue(table(tmp_path, 'path,genres\na.mp3,"Hip Hop; R&B|Soul;;"\n'))
         assert recording.genres == ("Hip Hop", "R&B", "Soul")
 
-    def test_empty_lines_are_nothing(self, tmp_path):
+    def test_empty_lines_are_ignored(self, tmp_path):
         assert len(read_catalogue(table(tmp_path, "\npath,artist\n\na.mp3,A\n , \nb.mp3,B\n\n"))) == 2
 
     def test_a_named_encoding_is_used(self, tmp_path):
@@ -95,7 +95,7 @@ class TestCatalogue:
             (f"path\n{'x' * 200_000}\n", "line 2: field larger than field limit"),
         ],
     )
-    def test_what_is_wrong_is_reported_with_its_line(self, tmp_path, text, message):
+    def test_errors_name_the_line(self, tmp_path, text, message):
         with pytest.raises(DataError, match=rf"tracks\.csv.*{message}"):
             read_catalogue(table(tmp_path, text))
 
@@ -103,7 +103,7 @@ class TestCatalogue:
         with pytest.raises(DataError, match="line 4: 1 values"):
             read_catalogue(table(tmp_path, 'path,title\na.mp3,"two\nlines"\nb.mp3\n'))
 
-    def test_a_table_that_is_not_there(self, tmp_path):
+    def test_a_missing_table(self, tmp_path):
         with pytest.raises(StorageError, match=r"Cannot read .*tracks\.csv: No such file"):
             read_catalogue(tmp_path / "tracks.csv")
 
@@ -124,7 +124,7 @@ class TestFindAudio:
         (tmp_path / "song.v2.mp3").touch()
         assert find_audio([tmp_path / "song.v2.mp3"]) == [(tmp_path / "song.v2.mp3", "song.v2")]
 
-    def test_a_path_that_is_not_there(self, tmp_path):
+    def test_a_missing_path(self, tmp_path):
         with pytest.raises(StorageError, match="There is no file or folder .*none"):
             find_audio([tmp_path / "none"])
 

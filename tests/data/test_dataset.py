@@ -26,7 +26,7 @@ def test_a_track_is_read_whole_as_stored(dataset):
         assert np.array_equal(frames, magnitudes(row, n_frames))
 
 
-def test_windows_are_slices_of_tracks_in_the_order_asked_for(dataset):
+def test_windows_are_slices_of_tracks_in_the_given_order(dataset):
     windows = Windows(np.array([2, 0, 2, 4]), np.array([5, 1, 0, 0]))
     read = dataset.read_windows(windows, 3)
     assert (read.shape, read.dtype) == ((4, 3, 9), np.float16)
@@ -61,7 +61,7 @@ def test_a_missing_shard_is_reported_when_the_dataset_is_opened(tmp_path):
         Dataset(tmp_path)
 
 
-def test_a_cut_shard_is_reported_when_it_is_read_and_the_others_are_read_all_the_same(tmp_path, dataset):
+def test_a_truncated_shard_is_reported_when_read_and_the_others_are_read(tmp_path, dataset):
     whole = (tmp_path / SHARD).read_bytes()
     (tmp_path / SHARD).write_bytes(whole[:-10])
     assert len(dataset.read_track(0)) == 5
@@ -85,7 +85,7 @@ def test_a_shard_that_does_not_fit_the_dataset_is_reported(tmp_path, ids, length
         Dataset(tmp_path).read_track(2)
 
 
-def test_tensorflow_io_is_refused_what_it_cannot_read(tmp_path, monkeypatch):
+def test_tensorflow_io_is_refused_unsupported_datasets(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="cannot read float16"):
         Dataset(write_small(tmp_path / "a", LENGTHS), ReadConfig(reader="tfio"))
     remote = write_small(locate(f"memory://{tmp_path.name}"), LENGTHS, dtype="float32")

@@ -24,12 +24,12 @@ def test_the_splits_share_all_ten_folds_without_overlap():
 
 # Written down once: datasets that exist were split by these, so they may never change.
 @pytest.mark.parametrize(("key", "fold"), [("", 6), ("Björk", 3), ("Radiohead", 9), ("宇多田ヒカル", 1)])
-def test_folds_are_what_they_were(key, fold):
+def test_folds_are_stable(key, fold):
     assert hash_fold(key) == fold
 
 
 @given(names)
-def test_case_does_not_move_a_key(key):
+def test_case_does_not_change_the_fold(key):
     assert hash_fold(key) == hash_fold(key.casefold())
     assert 0 <= hash_fold(key) < N_FOLDS
 
@@ -53,7 +53,7 @@ def test_tracks_without_an_artist_are_groups_of_their_own():
     assert group_keys(["a", "b"], ["", "Low"], "artist") == ["track:a", "low"]
 
 
-def test_folds_by_track_part_an_artist():
+def test_folds_by_track_split_an_artist():
     folds, fold_assignment = assign_folds(ids(200), ["Low"] * 200, "track")
     assert set(folds) == set(range(N_FOLDS))
     assert fold_assignment == "hash"
@@ -83,7 +83,7 @@ def test_every_split_has_tracks_and_artists_stay_together_where_there_are_three(
         assert fold_assignment == "round-robin by track"
 
 
-def test_dealing_trains_on_the_largest_artist_and_does_not_depend_on_order():
+def test_round_robin_trains_on_the_largest_artist_and_does_not_depend_on_order():
     artists = ["A"] * 5 + ["B"] * 3 + ["C"] * 2
     folds, fold_assignment = assign_folds(ids(10), artists)
     if fold_assignment == "hash":

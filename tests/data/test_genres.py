@@ -24,7 +24,7 @@ def test_shares_are_equal_parts_of_what_enough_train_tracks_have():
     assert targets.shares.dtype == np.float32
 
 
-def test_a_track_of_no_split_says_nothing():
+def test_tracks_of_no_split_are_ignored():
     others = [*GENRES[:6], ["folk"], GENRES[7]]
     one, two = (genre_targets(own, TRAIN, VALIDATION, 1) for own in (GENRES, others))
     assert one.counts == two.counts and not one.left_out

@@ -1,4 +1,4 @@
-"""Frames read by position and by range: the same frames, and nothing but what was written."""
+"""Frames read by position and by range are equal and verified."""
 
 import os
 import time
@@ -156,7 +156,7 @@ def test_only_the_blocks_of_a_window_are_fetched(bucket):
     assert window[1:] == (offset + 32 * frame, offset + 64 * frame)
 
 
-def test_neighbours_are_fetched_together_and_strangers_side_by_side(bucket, monkeypatch):
+def test_neighbours_are_fetched_together_and_others_concurrently(bucket, monkeypatch):
     monkeypatch.setattr(reader_module, "COALESCED_BLOCKS", 0)
     dataset = Dataset(bucket.folder)
     dataset.read_windows(Windows(np.array([0, 2, 4]), np.zeros(3, np.int64)), 1)  # learns the headers
@@ -173,7 +173,7 @@ def test_a_long_range_is_fetched_in_parts(bucket, monkeypatch):
     assert len(bucket.requested) == 1 + 4
 
 
-def test_what_is_kept_is_not_fetched_again_not_even_by_another_process(bucket, tmp_path):
+def test_cached_frames_are_not_fetched_again_by_any_process(bucket, tmp_path):
     reading = ReadConfig(cache=CacheConfig(tmp_path / "cache"))
     windows = random_windows(40, 16)
     for n_requests in ("some", "none"):
@@ -185,7 +185,7 @@ def test_what_is_kept_is_not_fetched_again_not_even_by_another_process(bucket, t
         assert bool(bucket.requested) == (n_requests == "some")
 
 
-def test_kept_frames_that_were_altered_are_fetched_again(bucket, tmp_path):
+def test_altered_cached_frames_are_fetched_again(bucket, tmp_path):
     reading = ReadConfig(cache=CacheConfig(tmp_path / "cache"))
     Dataset(bucket.folder, reading).read_track(0)
     for path in (tmp_path / "cache").glob("*.frames"):
@@ -200,7 +200,7 @@ def test_another_shard_of_the_same_name_is_not_taken_from_the_cache(bucket, tmp_
     assert np.array_equal(Dataset(bucket.folder, reading).read_track(1), magnitudes(1, 40))
 
 
-def test_an_answer_that_was_altered_on_its_way_is_asked_for_again(bucket, monkeypatch):
+def test_an_altered_response_is_requested_again(bucket, monkeypatch):
     dataset = Dataset(bucket.folder)
     dataset.read_windows(Windows(np.array([0]), np.array([0])), 1)
     spoilt, once = [], remote.call_once
@@ -225,7 +225,7 @@ def test_a_lost_shard_is_reported(bucket):
         dataset.read_track(0)
 
 
-def test_stretches_are_grouped_by_what_lies_between(tmp_path):
+def test_ranges_are_grouped_by_their_gaps(tmp_path):
     write_small(tmp_path, [2000])
     shard = FrameReader(ReadConfig()).open(read_shard(tmp_path / "shards/fold-00/part-00000.h5"))
 
@@ -239,7 +239,7 @@ def test_stretches_are_grouped_by_what_lies_between(tmp_path):
     assert [[s.first for s in group] for group in groups] == [[0, 5], [far, far + 40]]
 
 
-def test_unverified_frames_are_as_they_lie(folder):
+def test_unverified_frames_are_as_stored(folder):
     alter(folder / SHARD, 3)
     shard = read_shard(folder / SHARD)
     block = read_block(shard)
@@ -275,7 +275,7 @@ def test_a_header_that_could_not_be_read_is_read_again(bucket, monkeypatch):
     assert len(dataset.read_track(0)) == 90
 
 
-def test_unverified_frames_altered_on_their_way_are_asked_for_again(bucket, monkeypatch):
+def test_unverified_frames_of_altered_responses_are_requested_again(bucket, monkeypatch):
     shard, spoilt, once = read_shard(bucket.folder / SHARD), [], remote.call_once
 
     def spoil(location, operation, **options):

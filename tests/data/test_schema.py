@@ -34,7 +34,7 @@ def rows():
     ]
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_written_values_are_read_back(tmp_path):
     write_dataset(tmp_path, INFO, make_tracks(rows()))
     assert read_info(tmp_path) == INFO
     tracks = read_tracks(tmp_path)
@@ -67,7 +67,7 @@ def test_the_same_tracks_give_the_same_bytes(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_a_dataset_whose_json_is_not_there_yet_is_none(tmp_path, monkeypatch):
+def test_a_folder_without_json_is_no_dataset(tmp_path, monkeypatch):
     write_dataset(tmp_path, INFO, make_tracks(rows()))
     (tmp_path / "dataset.json").unlink()
     with pytest.raises(StorageError, match="is not a cs-keras dataset: expected a folder with dataset.json"):
@@ -99,11 +99,11 @@ class TestAlteredTable:
         with pytest.raises(DataError, match=f"tracks.parquet.*{message}"):
             read_tracks(folder)
 
-    def test_an_id_that_stands_twice(self, tmp_path):
+    def test_an_id_that_occurs_twice(self, tmp_path):
         self.refuse(tmp_path, "track_id 'a' occurs twice", track_id=["a", "b", "a"])
 
     @pytest.mark.parametrize("fold", [-1, 10])
-    def test_a_fold_there_is_not(self, tmp_path, fold):
+    def test_an_unknown_fold(self, tmp_path, fold):
         self.refuse(tmp_path, f"track 'b' is in fold {fold}; folds are 0 to 9", fold=[0, fold, 9])
 
     def test_columns_that_are_missing(self, tmp_path):
@@ -123,7 +123,7 @@ class TestAlteredTable:
     def test_an_empty_cell(self, tmp_path, name):
         self.refuse(tmp_path, f"column '{name}' has empty cells", **{name: [1, None, 1]})
 
-    def test_more_columns_do_no_harm(self, tmp_path):
+    def test_other_columns_are_ignored(self, tmp_path):
         table = make_tracks(rows()).table.append_column("mood", pa.array(["a", "b", "c"]))
         pq.write_table(table, tmp_path / "tracks.parquet")
         assert read_tracks(tmp_path).table.equals(make_tracks(rows()).table)
@@ -153,7 +153,7 @@ class TestAlteredInfo:
         change_document(folder, **changes)
         return folder
 
-    def test_fields_that_nobody_asks_for_do_no_harm(self, tmp_path):
+    def test_unknown_fields_are_ignored(self, tmp_path):
         assert read_info(self.altered(tmp_path, licence="CC0")) == INFO
 
     @pytest.mark.parametrize("version", [0, 1, "2", None])
@@ -180,7 +180,7 @@ class TestAlteredInfo:
             read_info(self.altered(tmp_path, **changes))
 
     @pytest.mark.parametrize("content", ["[]", "3", "null"])
-    def test_json_of_something_else(self, tmp_path, content):
+    def test_json_of_other_content(self, tmp_path, content):
         (tmp_path / "dataset.json").write_text(content)
         with pytest.raises(DataError, match="schema version None"):
             read_info(tmp_path)

@@ -20,7 +20,7 @@ def written(folder, *lengths, dtype="float16", **more):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_what_is_written_is_read(tmp_path, dtype):
+def test_written_values_are_read_back(tmp_path, dtype):
     shard = read_shard(written(tmp_path, 3, 1, 5, dtype=dtype))
     assert (shard.shape, shard.dtype) == ((9, 9), np.dtype(dtype))
     assert [(t.track_id, t.first_frame, t.n_frames) for t in shard.tracks] == [
@@ -35,7 +35,7 @@ def test_what_is_written_is_read(tmp_path, dtype):
     )
 
 
-def test_the_header_says_how_the_magnitudes_were_made(tmp_path):
+def test_the_header_has_the_audio_settings(tmp_path):
     shard = read_shard(written(tmp_path, 3, attributes={"plan": "é"}))
     assert shard.attributes["schema_version"] == 2
     assert json.loads(shard.attributes["audio"])["hop_length"] == AUDIO.hop_length
@@ -171,7 +171,7 @@ def test_a_shard_of_another_version_is_reported(tmp_path):
         read_shard(path)
 
 
-def test_hdf5_of_something_else_is_reported(tmp_path):
+def test_hdf5_of_other_content_is_reported(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["features"] = np.zeros(3)
     with pytest.raises(DataError, match=r"a\.h5 has shard version None"):

@@ -69,7 +69,7 @@ def test_prediction_windows_cover_every_usable_frame_and_no_other(lengths, seque
 
 
 @given(lengths, sequences)
-def test_prediction_windows_stand_side_by_side_and_only_the_last_one_overlaps(lengths, sequence):
+def test_prediction_windows_are_consecutive_and_only_the_last_one_overlaps(lengths, sequence):
     windows = prediction_windows(*rows_of(lengths), sequence, AUDIO)
     assert (np.diff(windows.row) >= 0).all()
     for _, first, _, starts in each_track(windows, lengths, sequence):

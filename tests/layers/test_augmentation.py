@@ -95,7 +95,7 @@ def test_stretched_frames_lie_on_straight_lines_between_frames():
             np.testing.assert_allclose(found[:, band], expected, atol=2e-5)
 
 
-def test_time_masks_hide_all_bands_of_few_frames_behind_the_mean():
+def test_time_masks_set_all_bands_of_few_frames_to_the_mean():
     keras.utils.set_random_seed(0)
     x = spectrograms(500)
     layer = SpectrogramMasks(2, 5, 0, 1)
@@ -109,7 +109,7 @@ def test_time_masks_hide_all_bands_of_few_frames_behind_the_mean():
     assert np.array_equal(y[..., 0][~hidden], x[..., 0][~hidden])
 
 
-def test_widths_and_places_are_even():
+def test_widths_and_positions_are_uniform():
     """One mask of 0 to 4 of 6 bands: none in a fifth of cases, every band reached."""
     keras.utils.set_random_seed(0)
     bands = masked(SpectrogramMasks(0, 1, 1, 4), spectrograms(5000, 3, 6)).any(axis=1)

@@ -52,7 +52,7 @@ def test_a_track_is_the_histogram_of_its_nearest_centroids(n_frames):
     np.testing.assert_allclose(histograms.sum(axis=1), 16, rtol=1e-6)
 
 
-def test_frames_that_meet_every_centroid_equally_often_are_all_ones():
+def test_equally_frequent_centroids_are_all_ones():
     centroids = np.eye(4, dtype=np.float32)
     frames = np.tile(centroids, (3, 1))[None]
     assert np.array_equal(build(centroids)(frames), np.ones((1, 4)))
@@ -128,7 +128,7 @@ def test_soft_counting_survives_saving_and_loading(tmp_path):
     assert np.array_equal(loaded(frames), model(frames))
 
 
-def test_rare_centroids_weigh_as_rare_words_do_in_scikit_learn(tmp_path):
+def test_tf_idf_weights_equal_those_of_scikit_learn(tmp_path):
     train = np.array([[2, 0, 1, 0], [1, 0, 0, 0], [3, 0.5, 0, 0]], np.float32)
     unseen = np.array([[1, 1, 1, 1]], np.float32)
     expected = TfidfTransformer(norm=None).fit(train).transform(unseen).toarray()

@@ -1,4 +1,4 @@
-"""Branches side by side: standardised, hidden in training by chance, and never all."""
+"""Concatenated branches are standardised, and dropped at random in training, never all."""
 
 import keras
 import numpy as np
@@ -11,12 +11,12 @@ WIDTHS = (3, 1, 2)
 
 
 def joined(n, has):
-    """Vectors of random numbers, with flags; what is not there is not 0 either, as it must not matter."""
+    """Vectors of random numbers, with flags; missing branches are not 0, because their values are ignored."""
     values = np.random.default_rng(0).normal(2, 3, (n, 6)).astype(np.float32)
     return np.concatenate([values, np.broadcast_to(np.asarray(has, np.float32), (n, 3))], axis=1)
 
 
-def test_what_is_not_there_is_zero_and_the_rest_is_standardised():
+def test_missing_branches_are_zero_and_the_rest_is_standardised():
     layer, x = JoinedBranches(WIDTHS), joined(4, [1, 0, 1])
     layer(x)
     mean, scale = np.arange(6, dtype=np.float32), np.array([1, 2, 0, 4, 5, 6], np.float32)
@@ -29,18 +29,18 @@ def test_what_is_not_there_is_zero_and_the_rest_is_standardised():
     assert np.array_equal(output[:, 6:], x[:, 6:])
 
 
-def test_training_hides_branches_by_chance_but_never_all():
+def test_training_drops_branches_at_random_but_never_all():
     keras.utils.set_random_seed(0)
     layer, n = JoinedBranches(WIDTHS, 0.5), 20_000
     is_there = layer(joined(n, [1, 1, 1]), training=True).numpy()[:, 6:] > 0
     assert is_there.any(axis=1).all()
-    # All would be hidden with chance 1/8, and then one of three stays: hidden are 1/2 - 1/24. Five standard errors.
+    # All would be dropped with probability 1/8, and then one of three stays: 1/2 - 1/24. Five standard errors.
     np.testing.assert_allclose(1 - is_there.mean(axis=0), 0.5 - 1 / 24, atol=5 * 0.5 / np.sqrt(n))
     is_there = layer(joined(n, [0, 1, 0]), training=True).numpy()[:, 6:] > 0
     assert np.array_equal(is_there, np.broadcast_to([False, True, False], (n, 3)))
 
 
-def test_hidden_numbers_are_hidden_with_their_flags():
+def test_dropped_branches_have_flag_zero():
     keras.utils.set_random_seed(0)
     output = JoinedBranches(WIDTHS, 0.5)(joined(200, [1, 1, 1]), training=True).numpy()
     shown = np.repeat(output[:, 6:], WIDTHS, axis=1) > 0

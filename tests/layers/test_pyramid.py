@@ -49,7 +49,7 @@ def test_a_laplacian_pyramid_expanded_and_added_up_is_the_spectrogram(frames):
     np.testing.assert_allclose(total, x, atol=1e-4)  # of levels down to -60, in float32
 
 
-def test_what_does_not_change_has_no_detail():
+def test_a_constant_signal_has_no_detail():
     x = np.full((1, 24, 3), -20, np.float32)
     *details, last = levels_of(laplacian_pyramid, x, 3)
     for detail in details:

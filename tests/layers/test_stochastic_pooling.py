@@ -42,7 +42,7 @@ def test_training_draws_in_proportion_to_strength():
     np.testing.assert_allclose(shares, window / window.sum(), atol=0.015)
 
 
-def test_each_channel_draws_for_itself_and_nothing_is_invented():
+def test_each_channel_is_sampled_independently_from_its_activations():
     keras.utils.set_random_seed(0)
     x = activations(50, 11, 8)
     y = np.asarray(StochasticPooling1D(4)(x, training=True))
@@ -54,7 +54,7 @@ def test_each_channel_draws_for_itself_and_nothing_is_invented():
     assert (np.ptp(np.asarray(StochasticPooling1D(4)(same, training=True)), axis=2) > 0).any()
 
 
-def test_stretches_of_zeros_give_zero_without_a_slope():
+def test_windows_of_zeros_give_zero_without_gradient():
     x = keras.Variable(np.zeros((2, 4, 3), np.float32))
     for training in (False, True):
         with tf.GradientTape() as tape:

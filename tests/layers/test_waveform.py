@@ -65,7 +65,7 @@ def test_it_is_librosas_transform_of_samples_followed_by_silence(audio):
     np.testing.assert_allclose(magnitudes_of(samples, audio), expected[:40], atol=ATOL)
 
 
-def test_magnitudes_pass_as_they_are():
+def test_magnitudes_pass_unchanged():
     sound, magnitude = audio_input(24, AudioConfig())
     assert sound is magnitude and sound.shape == (None, 24, 513) and sound.name == "magnitude"
     sound, magnitude = audio_input(24, AudioConfig(content="waveform"))
@@ -75,7 +75,7 @@ def test_magnitudes_pass_as_they_are():
 @pytest.mark.parametrize(
     ("n_fft", "hop_length", "n_frames"), [(4096, 2048, 6), (256, 256, 48), (1024, 700, 18)]
 )
-def test_other_windows_than_the_datasets_can_be_had(n_fft, hop_length, n_frames):
+def test_other_windows_than_the_datasets_are_possible(n_fft, hop_length, n_frames):
     audio = AudioConfig(content="waveform")
     other = dataclasses.replace(audio, n_fft=n_fft, hop_length=hop_length)
     sound = keras.Input((24, 512))

@@ -41,7 +41,7 @@ def test_an_invalid_size_is_an_error(text):
         parse_size(text)
 
 
-def test_what_is_kept_is_read_and_the_rest_is_holes(tmp_path):
+def test_cached_blocks_are_read_and_the_rest_are_holes(tmp_path):
     kept = Cache(CacheConfig(tmp_path)).open("a")
     assert read(kept) is None
     kept.write(2 * MB, block(7))
@@ -75,7 +75,7 @@ def test_a_cache_that_is_too_large_is_brought_to_its_limit_when_opened(tmp_path)
     assert used(tmp_path) <= 4 * MB
 
 
-def test_who_has_an_evicted_file_open_goes_on_and_later_makes_it_anew(tmp_path, monkeypatch):
+def test_open_evicted_files_stay_readable_and_are_created_again(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module, "USE_INTERVAL_S", 0.1)
     kept = Cache(CacheConfig(tmp_path)).open("a")
     kept.write(0, block(3))
@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
         Cache(CacheConfig(tmp_path / "file" / "cache"))
 
 
-def test_reading_goes_on_where_nothing_can_be_kept(tmp_path, monkeypatch):
+def test_reading_works_without_a_writable_cache(tmp_path, monkeypatch):
     kept = Cache(CacheConfig(tmp_path)).open("a")
 
     def full(*arguments):
@@ -151,8 +151,8 @@ def test_reading_goes_on_where_nothing_can_be_kept(tmp_path, monkeypatch):
     assert read(kept) is None
 
 
-def test_a_file_let_go_of_while_it_is_written_to_is_not_another_one_by_then(tmp_path, monkeypatch):
-    """A closed file's number goes to the next one that is opened: to write to it would be to write into that."""
+def test_a_descriptor_closed_during_a_write_is_not_reused(tmp_path, monkeypatch):
+    """The descriptor of a closed file is reused by the next one, so writing to it would write into that."""
     cache, other, pwrite = Cache(CacheConfig(tmp_path / "cache")), tmp_path / "other", os.pwrite
     kept = cache.open("a")
 

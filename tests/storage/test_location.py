@@ -24,7 +24,7 @@ def write(place, content=b"x"):
         file.write(content)
 
 
-def test_what_a_text_names():
+def test_paths_and_urls_are_located():
     assert locate("a/b") == Path("a/b")
     assert locate("/a") == Path("/a")
     assert locate("file:///a/b") == Path("/a/b")
@@ -51,7 +51,7 @@ def test_files_and_folders(folder):
     assert location.file_size(folder / "below" / "b.h5") == 3
 
 
-def test_what_is_written_is_read_and_replaced_and_removed(folder):
+def test_written_files_are_read_replaced_and_removed(folder):
     write(folder / "a", b"one")
     write(folder / "a", b"two")
     assert location.read_bytes(folder / "a") == b"two"

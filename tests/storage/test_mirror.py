@@ -6,7 +6,7 @@ from cs_keras.storage.location import locate
 from cs_keras.storage.mirror import mirrored
 
 
-def test_what_matches_is_brought_with_its_folders() -> None:
+def test_matching_files_are_copied_with_their_folders() -> None:
     folder = locate("memory://mirror/study")
     for name in ("study.json", "trials/0001/trial.json", "trials/0001/execution-0/model.weights.h5"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -18,12 +18,12 @@ def test_what_matches_is_brought_with_its_folders() -> None:
     assert not copy.exists()
 
 
-def test_a_folder_of_this_machine_is_read_where_it_lies(tmp_path: Path) -> None:
+def test_a_local_folder_is_read_in_place(tmp_path: Path) -> None:
     with mirrored(tmp_path, "*") as copy:
         assert copy == tmp_path
     assert tmp_path.exists()
 
 
-def test_a_folder_that_is_not_there_is_empty() -> None:
+def test_a_missing_folder_is_empty() -> None:
     with mirrored(locate("memory://mirror/nothing"), "*") as copy:
         assert not list(copy.iterdir())

@@ -17,7 +17,7 @@ CONTENT = bytes(range(256)) * 4
 
 
 class Place:
-    """A file whose reads fail with what is given, one after the other, and then succeed."""
+    """A file whose reads fail with the given errors, one after the other, and then succeed."""
 
     def __init__(self, *failures):
         self.failures, self.reads, self.path = list(failures), [], "bucket/a"
@@ -60,7 +60,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize("failure", PASSING, ids=lambda f: type(f).__name__)
-def test_what_may_pass_is_tried_again(failure):
+def test_transient_errors_are_retried(failure):
     place = Place(failure, failure)
     assert fetch(place) == CONTENT[10:20]
     assert place.reads == [(10, 20)] * 3
@@ -86,14 +86,14 @@ def test_persistent_failures_are_reported_with_the_number_of_attempts():
         fetch(place, attempts=2)
 
 
-def test_what_is_not_there_is_not_asked_for_again():
+def test_missing_files_are_not_requested_again():
     place = Place(FileNotFoundError("bucket/a"))
     with pytest.raises(FileNotFoundError):
         fetch(place)
     assert len(place.reads) == 1
 
 
-def test_content_that_is_refused_is_asked_for_again():
+def test_rejected_content_is_requested_again():
     place, seen = Place(b"0123456789"), []
 
     def check(content):
@@ -111,7 +111,7 @@ def test_settings_out_of_range(settings):
         RemoteConfig(**settings)
 
 
-def test_parts_of_a_file_are_fetched_while_nothing_waits_for_them():
+def test_parts_of_a_file_are_fetched_without_waiting_inside_reads():
     place = Place()
     reads = []
 
@@ -132,7 +132,7 @@ def test_parts_of_a_file_are_fetched_while_nothing_waits_for_them():
     assert reads == [1, 2, 3]
 
 
-def test_what_a_library_takes_for_absent_is_fetched_as_well():
+def test_bytes_that_a_library_takes_for_absent_are_fetched():
     place = Place()
 
     def read(file):
@@ -144,12 +144,12 @@ def test_what_a_library_takes_for_absent_is_fetched_as_well():
     assert read_incrementally(place, len(CONTENT), 100, read) == CONTENT[500:503]
 
 
-def test_errors_of_what_is_held_are_passed_on():
+def test_errors_in_fetched_parts_are_raised():
     with pytest.raises(KeyError, match="nothing like that"):
         read_incrementally(Place(), len(CONTENT), 100, lambda file: {}["nothing like that"])
 
 
-def test_no_garbage_is_collected_inside_however_it_is_nested():
+def test_no_garbage_is_collected_inside_nested_contexts():
     entered, leave = threading.Barrier(2), threading.Event()
 
     def other():
@@ -168,7 +168,7 @@ def test_no_garbage_is_collected_inside_however_it_is_nested():
     assert gc.isenabled()
 
 
-def test_where_none_is_collected_none_is_afterwards():
+def test_disabled_collection_stays_disabled():
     gc.disable()
     try:
         with gc_paused():

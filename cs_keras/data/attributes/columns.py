@@ -42,7 +42,7 @@ class NumericColumn:
 
     @property
     def kind(self) -> str:
-        """How the column is read from a file."""
+        """Kind of the column."""
         return "numeric"
 
     @property
@@ -107,7 +107,7 @@ def read_column(name: str, data: pa.ChunkedArray, kind: str | None, is_text_file
     kind
         One of `KINDS`; None: inferred.
     is_text_file
-        Whether numbers are text, as in CSV.
+        True if numbers are text, as in CSV.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class DemoConfig:
     taste_sharpness
         Weight of the distance between taste and track; 0 ignores taste.
     seed
-        Of all random numbers: the same settings give the same files.
+        Seed of all random numbers: the same settings give the same files.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Whether a dataset folder is whole: checks, audio fingerprints, tables rebuilt from shards."""
+"""Integrity of dataset folders: checks, audio fingerprints, tables rebuilt from shards."""

@@ -35,7 +35,7 @@ class Finding:
     where
         Name of the file in the dataset folder.
     message
-        What is wrong, what was expected, what was found.
+        Message with the defect, the expected and the found value.
     """
 
     severity: Severity
@@ -171,7 +171,7 @@ def check_frames(track: ShardTrack, frames: Frames, audio: AudioConfig, where: s
     track
         Entry of the shard's track table.
     frames
-        As stored, shape (n_frames, frame_size), float16 or float32.
+        Frames as stored, shape (n_frames, frame_size), float16 or float32.
     audio
         Settings of the frames.
     where

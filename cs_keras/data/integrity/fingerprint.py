@@ -91,7 +91,7 @@ def extract_words(magnitudes: npt.NDArray[Any], audio: AudioConfig) -> Words:
     magnitudes
         Linear, shape (n_frames, n_bins), any float.
     audio
-        What they were made with.
+        Settings of the magnitudes.
 
     Returns
     -------
@@ -148,12 +148,12 @@ def bit_error_rate(first: Words, second: Words, lag: int, n_bits: int) -> float:
     Parameters
     ----------
     first, second
-        Of `extract_words`, shape (n_words,) each.
+        Results of `extract_words`, shape (n_words,) each.
     lag
         Word t of `first` is compared with word t + `lag` of `second`, and with its neighbours on either side,
         because the same audio may fall between frames; the best of the three counts.
     n_bits
-        Of a word (`word_bits`).
+        Bits of a word (`word_bits`).
 
     Returns
     -------

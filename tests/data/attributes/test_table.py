@@ -1,4 +1,4 @@
-"""Tables of attributes: kinds of columns, alignment with a dataset, and what they are encoded as."""
+"""Tables of attributes: kinds of columns, alignment with a dataset, encoding."""
 
 import json
 
@@ -68,7 +68,7 @@ class TestKinds:
         found = column(values)
         assert (found.kind, found.values) == (kind, expected)
 
-    def test_dictionaries_are_what_they_stand_for(self):
+    def test_dictionary_columns_are_decoded(self):
         data = pa.chunked_array([pa.array(["a", "b", "a"]).dictionary_encode()])
         assert read_column("x", data, None, False, "f").values == (("a",), ("b",), ("a",))
 
@@ -78,7 +78,7 @@ class TestKinds:
     @pytest.mark.parametrize(
         "type_", [pa.list_(pa.float32()), pa.list_(pa.float32(), 2), pa.large_list(pa.float32())]
     )
-    def test_lists_of_numbers_are_numbers_side_by_side(self, type_):
+    def test_lists_of_numbers_are_matrices(self, type_):
         found = column([[1, 2], None, [3, None]], type_=type_).values
         np.testing.assert_array_equal(found, np.array([[1, 2], [NAN, NAN], [3, NAN]], np.float32))
         assert found.dtype == np.float32
@@ -109,11 +109,11 @@ class TestKinds:
             ([{"a": 1}], None, "must hold numbers, text or lists of either.*--attribute x=ignore"),
         ],
     )
-    def test_what_is_none_of_them_is_reported(self, values, kind, message):
+    def test_unsupported_types_are_reported(self, values, kind, message):
         with pytest.raises(DataError, match=message):
             column(values, kind)
 
-    def test_kinds_that_there_are_not(self):
+    def test_unknown_kinds(self):
         with pytest.raises(
             ConfigError, match="The kind of attribute 'x' must be one of numeric, categorical, labels"
         ):
@@ -133,7 +133,7 @@ class TestTable:
         with pytest.raises(DataError, match="f.csv holds no attributes"):
             make_table(["a"], {}, "f.csv")
 
-    def test_tracks_get_their_rows_and_those_it_lacks_none(self):
+    def test_tracks_get_their_rows_and_missing_ones_none(self):
         own = make_table(
             ["c", "a", "z", "e"], {"x": numbers(3, 1, 9, NAN), "y": labels("q", "pq", "", "")}, "f"
         )
@@ -142,14 +142,14 @@ class TestTable:
         np.testing.assert_array_equal(found.table.columns["x"].values[:, 0], [1, NAN, 3, NAN])
         assert found.table.columns["y"].values == (("p", "q"), (), ("q",), ())
 
-    def test_nothing_in_common_is_reported(self):
+    def test_no_common_id_is_reported(self):
         message = (
             "None of the 1 ids of f.csv is a track of data: expected ids such as 'a'. Received: such as 't0'."
         )
         with pytest.raises(DataError, match=message):
             align(table({"x": numbers(1)}), np.array(["a"]), "data")
 
-    def test_the_digest_is_of_what_the_tracks_have(self):
+    def test_the_digest_depends_on_the_tracks_values(self):
         ids = np.array(["t0", "t1"])
 
         def digest(columns, n=None):
@@ -210,11 +210,11 @@ class TestEncoding:
         assert np.array_equal(found[:, 3:], indicator.transform(train[:, :2]))
         assert not found[:, 2].any()
 
-    def test_a_number_that_does_not_vary_in_training_is_nothing(self):
+    def test_a_number_constant_in_training_is_zero(self):
         encoding = fit_encoding(table({"x": numbers(0.1, 0.1, 0.1), "y": numbers(1, 2, 3)}), 10)
         assert encoding.encode(table({"x": numbers(0.1, 7), "y": numbers(2, 2)})).tolist() == [[0, 0], [0, 0]]
 
-    def test_a_slip_of_the_pen_stays_finite(self):
+    def test_typing_errors_stay_finite(self):
         encoding = fit_encoding(table({"x": numbers(0, 1e-100)}), 10)
         assert encoding.encode(table({"x": numbers(1e100, -1e100)})).tolist() == [
             [MAX_DEVIATION],
@@ -240,12 +240,12 @@ class TestEncoding:
         assert encoding.notes() == ("attribute 'x' has 4 labels, of which the 3 most frequent are used",)
         assert encoding.encode(table({"x": labels("d", "b")})).tolist() == [[0, 0, 0], [0, 1, 0]]
 
-    def test_columns_stand_side_by_side_in_their_order(self):
+    def test_columns_are_concatenated_in_their_order(self):
         columns = {"x": numbers(0, 2), "y": labels("a", "b"), "z": numbers((1, 5), (3, 5))}
         found = fit_encoding(table(columns), 10).encode(table(columns))
         assert found.tolist() == [[-1, 1, 0, -1, 0], [1, 0, 1, 1, 0]] and found.dtype == np.float32
 
-    def test_where_nothing_varies_there_is_nothing_to_learn(self):
+    def test_constant_attributes_are_an_error(self):
         with pytest.raises(DataError, match="f.csv has the same values for all 2 train tracks"):
             fit_encoding(table({"x": numbers(1, 1), "y": labels("", "")}), 10)
 
@@ -282,7 +282,7 @@ class TestEncoding:
             ),
         ],
     )
-    def test_a_table_of_something_else_is_reported(self, columns, message):
+    def test_a_table_of_other_content_is_reported(self, columns, message):
         encoding = fit_encoding(table({"x": numbers(1, 2), "y": labels("a", "b")}), 10)
         with pytest.raises(DataError, match=message):
             encoding.encode(table(columns))

@@ -27,7 +27,7 @@ def spread_within_playlists(catalogue: DemoCatalogue, config: DemoConfig, positi
     return float(np.mean(deviations**2) / np.mean((positions - positions.mean(axis=0)) ** 2))
 
 
-def test_catalogue_has_the_sizes_asked_for(catalogue: DemoCatalogue) -> None:
+def test_catalogue_has_the_configured_sizes(catalogue: DemoCatalogue) -> None:
     assert len(set(catalogue.track_ids)) == 480 and len(set(catalogue.isrcs)) == 480
     assert len(set(catalogue.artists)) == 96 and len(set(catalogue.genres)) == 8
     pairs = set(zip(catalogue.artists, catalogue.genres, strict=True))
@@ -50,7 +50,7 @@ def test_tracks_differ_within_a_genre(catalogue: DemoCatalogue) -> None:
     assert (within / style.var(axis=0) > 0.3).all()
 
 
-def test_playlists_have_the_statistics_asked_for(catalogue: DemoCatalogue) -> None:
+def test_playlists_have_the_configured_statistics(catalogue: DemoCatalogue) -> None:
     listening = draw_interactions(catalogue, DEFAULT)
     lengths = np.bincount(listening.playlists)
     assert len(lengths) == 2500 and lengths.min() >= 5
@@ -60,7 +60,7 @@ def test_playlists_have_the_statistics_asked_for(catalogue: DemoCatalogue) -> No
     assert listening.counts.min() == 1
 
 
-def test_taste_gathers_what_it_concerns(catalogue: DemoCatalogue) -> None:
+def test_tracks_of_a_playlist_are_close_to_its_taste(catalogue: DemoCatalogue) -> None:
     style, social = style_matrix(catalogue.styles), catalogue.social
     only_style, only_social = (replace(DEFAULT, audible_share=share) for share in (1.0, 0.0))
     assert spread_within_playlists(catalogue, only_style, style) < 0.7

@@ -32,7 +32,7 @@ def render(style: Style, seed: int = 0, duration_s: float = 8.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("genre", GENRES)
-def test_samples_are_sound(genre: str) -> None:
+def test_samples_are_finite_and_bounded(genre: str) -> None:
     samples = render(GENRES[genre])
     assert samples.dtype == np.float32 and samples.shape == (8 * SAMPLE_RATE,)
     assert np.isfinite(samples).all() and np.abs(samples).max() <= 1

@@ -113,7 +113,7 @@ def test_bands_of_a_short_transform_are_fewer() -> None:
     assert (np.diff(band_edges(AudioConfig(n_fft=256, hop_length=128))) >= 1).all()
 
 
-def test_silence_has_no_sketch_and_no_duplicate() -> None:
+def test_silence_has_no_min_hash_and_no_duplicate() -> None:
     silence = extract_words(np.zeros((200, AUDIO.n_bins), np.float16), AUDIO)
     assert (silence == SILENT_WORD).all()
     assert len(min_hash(silence).words) == 0
@@ -142,7 +142,7 @@ def test_bit_error_rate_counts_bits() -> None:
     assert bit_error_rate(words, random_words(200, 1), 0, BITS) == pytest.approx(0.5, abs=0.05)
 
 
-def test_sketch_does_not_depend_on_where_the_sound_starts() -> None:
+def test_min_hash_does_not_depend_on_the_offset() -> None:
     words = random_words(5000)
     early, late = min_hash(words), min_hash(np.concatenate([np.zeros(7, np.uint32), words]))
     assert len(early.words) == MIN_HASH_WORDS
@@ -157,10 +157,10 @@ def test_search_equals_comparing_all_pairs() -> None:
     assert find_candidates(sketches) == [Candidate(4, 40, 7), Candidate(17, 41, 20)]
 
 
-def test_a_word_that_everybody_has_costs_no_more() -> None:
+def test_a_word_of_all_tracks_gives_no_candidates() -> None:
     everywhere = MinHash(np.array([5], np.uint32), np.array([0], np.int32))
     assert find_candidates([everywhere] * 2000) == []
 
 
-def test_no_sketches() -> None:
+def test_no_tracks() -> None:
     assert find_candidates([]) == []

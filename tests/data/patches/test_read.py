@@ -173,7 +173,7 @@ def test_names_choose_among_several_arrays(tmp_path):
     same(read_all(url, expected=PatchFormat("auto", "group/left", "/ids/song")), TRACKS)
 
 
-def test_a_square_patch_must_be_explained(tmp_path):
+def test_a_square_patch_needs_a_layout(tmp_path):
     square = known(0, 27).reshape(3, 9, 9)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["features"] = square
@@ -273,7 +273,7 @@ def test_a_track_with_impossible_magnitudes_is_reported(tmp_path, value, message
         (known(0, 15), "It is too short: 15 frames, where 16 are needed"),
     ],
 )
-def test_a_track_with_nothing_to_learn_from_is_reported(tmp_path, frames, message):
+def test_a_silent_or_short_track_is_reported(tmp_path, frames, message):
     with pytest.raises(DataError, match=message):
         read_all(write_thesis(tmp_path / "a.h5", {"a": frames}))
 
@@ -298,7 +298,7 @@ def test_every_truncation_is_reported(tmp_path):
             survey(str(path), AUDIO)
 
 
-def test_damaged_patches_are_their_tracks_loss(tmp_path):
+def test_damaged_patches_exclude_their_tracks_only(tmp_path):
     path = tmp_path / "a.h5"
     write_thesis(path, TRACKS, STORAGE["compressed"])
     with h5py.File(path) as file:
@@ -314,7 +314,7 @@ def test_damaged_patches_are_their_tracks_loss(tmp_path):
 
 
 @pytest.mark.parametrize("failure", [ConnectionError("gone"), RuntimeError("gone"), OSError("gone")])
-def test_a_file_that_gets_out_of_reach_stops_the_import(tmp_path, monkeypatch, failure):
+def test_an_unreachable_file_stops_the_import(tmp_path, monkeypatch, failure):
     url = write_thesis(tmp_path / "a.h5", TRACKS)
     source = survey(url, AUDIO)
     with open_hdf5(url) as file:
@@ -337,6 +337,6 @@ def test_a_file_that_cannot_be_opened_is_reported(tmp_path, url, message):
         survey(url.format(tmp=tmp_path), AUDIO)
 
 
-def test_an_unknown_layout_lists_those_that_are():
+def test_an_unknown_layout_lists_the_known_ones():
     with pytest.raises(ConfigError, match="layout must be one of auto, thesis, index-features"):
         PatchFormat("mine")

@@ -63,7 +63,7 @@ def test_every_part_is_made_once_and_each_worker_loads_once(folder: Path) -> Non
     assert len(set(makers)) == 2 and str(os.getpid()) not in makers
 
 
-def test_what_is_made_is_not_made_again(folder: Path) -> None:
+def test_existing_parts_are_not_made_again(folder: Path) -> None:
     for note in NOTES:
         (folder / "notes" / note.name).write_text("before" if note.name != "c" else "")
     make_parts(NOTES, NoteMaker(folder), FLAGS, "notes", SilentProgress())
@@ -104,7 +104,7 @@ def test_a_workers_error_is_reported_as_it_is_and_repeating_makes_what_is_missin
     assert {name: after[name] for name in before} == before
 
 
-def test_an_unforeseen_error_leaves_a_log(folder: Path) -> None:
+def test_an_unexpected_error_leaves_a_log(folder: Path) -> None:
     with pytest.raises(CsKerasError, match="out of cheese.*details: ") as caught:
         make_parts(NOTES, NoteMaker(folder, "defect"), FLAGS, "notes", SilentProgress())
     found = re.search(r"details: (.*)\)", str(caught.value))
@@ -117,7 +117,7 @@ def test_an_unforeseen_error_leaves_a_log(folder: Path) -> None:
     ("option", "expected"),
     [("--bogus=1", "no option --bogus"), ("--direct_num_workers=many", "--direct_num_workers: invalid int")],
 )
-def test_options_that_beam_does_not_take_are_refused(option: str, expected: str, folder: Path) -> None:
+def test_options_unknown_to_beam_are_refused(option: str, expected: str, folder: Path) -> None:
     with pytest.raises(ConfigError, match=expected):
         make_parts(NOTES, NoteMaker(folder), [FLAGS[0], option], "notes", SilentProgress())
     assert not notes(folder)
@@ -206,7 +206,7 @@ def test_ingest_survives_a_killed_worker(
     assert contents(tmp_path / "out") == ingested
 
 
-def test_ingest_killed_with_beam_leaves_no_process_and_goes_on(
+def test_ingest_killed_with_beam_leaves_no_process_and_resumes(
     demo: Path, ingested: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"

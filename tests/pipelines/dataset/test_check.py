@@ -1,4 +1,4 @@
-"""Whatever is done to a dataset is found and named; what can be rebuilt is."""
+"""Defects of a dataset are found and named; tables are rebuilt from shards."""
 
 import dataclasses
 import shutil
@@ -258,7 +258,7 @@ def test_empty_split(folder: Path) -> None:
 
 
 def overwrite(folder: Path, track: int, value: float) -> None:
-    """Set a magnitude in the file itself, which nobody who writes a shard could."""
+    """Set a magnitude in the file itself, which `write_shard` would refuse."""
     rewrite_shard(folder, 0, [sound(0), sound(1)])
     with h5py.File(folder / FIRST, "r+") as file:
         file["magnitude"][track * N_FRAMES + 3, 5] = value
@@ -296,7 +296,7 @@ def test_positions_that_do_not_fit(folder: Path) -> None:
     assert any("'a1' is 100 frames from frame 100; the table has" in e for e in errors(check_dataset(folder)))
 
 
-def test_overlapping_tracks_and_frames_of_nobody(folder: Path) -> None:
+def test_overlapping_tracks_and_frames_without_track(folder: Path) -> None:
     with h5py.File(folder / FIRST, "r+") as file:
         file["tracks/first_frame"][:] = [10, N_FRAMES]
         file.attrs["index_checksum"] = index_checksum({name: file[name][()] for name in INDEX})
@@ -305,7 +305,7 @@ def test_overlapping_tracks_and_frames_of_nobody(folder: Path) -> None:
     assert any("frames 0 to 9 belong to no track" in error for error in found)
 
 
-def test_foreign_factors_and_listening(folder: Path) -> None:
+def test_factors_and_interactions_of_other_tracks(folder: Path) -> None:
     write_factors(folder, ["x", "y"], "foreign")
     write_listening(folder, ["x", "y"])
     found = errors(check_dataset(folder))
@@ -332,7 +332,7 @@ def test_unnamed_shards_and_temporaries_are_notices(folder: Path) -> None:
     ]
 
 
-def test_tables_of_different_moments(folder: Path) -> None:
+def test_tables_written_at_different_times(folder: Path) -> None:
     change_document(folder, n_tracks=7)
     assert any("written for 7 tracks; the table holds 8" in error for error in errors(check_dataset(folder)))
     repair_dataset(folder)

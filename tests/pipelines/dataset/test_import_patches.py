@@ -1,4 +1,4 @@
-"""An import gives the known frames, stops and goes on with the same bytes, and says what it left out."""
+"""Imports give the known frames, resume with the same bytes, and report excluded tracks."""
 
 import io
 import os
@@ -118,7 +118,7 @@ def test_ten_files_can_be_the_ten_folds(tmp_path):
         ImportConfig(AUDIO, fold_by="file", append=True)
 
 
-def test_an_import_that_failed_goes_on_and_gives_the_same_bytes(tmp_path, monkeypatch):
+def test_a_failed_import_resumes_with_the_same_bytes(tmp_path, monkeypatch):
     urls, _ = write_files(tmp_path / "in")
     import_patches(urls, tmp_path / "whole", SETTINGS)
     write, written = step._write, []
@@ -142,7 +142,7 @@ def test_an_import_that_failed_goes_on_and_gives_the_same_bytes(tmp_path, monkey
     assert (again.dataset.n_tracks, again.dataset.n_new) == (30, 0)
 
 
-def test_a_killed_import_goes_on_and_gives_the_same_bytes(tmp_path):
+def test_a_killed_import_resumes_with_the_same_bytes(tmp_path):
     urls, _ = write_files(tmp_path / "in", n_tracks=6, n_frames=4000)
     arguments = ["import-patches", *urls, "--folds", "file", *OPTIONS]
     assert run(*arguments, "--out", tmp_path / "whole") == 0
@@ -219,7 +219,7 @@ for path in sys.argv[1:]:
 
 
 def test_memory_does_not_grow_with_the_files(tmp_path):
-    # Shards of 1 MB, 20 tracks each, all of them full: what is in memory is a shard, as frames and as bytes.
+    # Shards of 1 MB, 20 tracks each, all of them full: memory holds a shard, as frames and as bytes.
     paths = [tmp_path / "small.h5", tmp_path / "large.h5"]
     for path, n_tracks in zip(paths, (400, 1600), strict=True):
         with h5py.File(path, "w") as file:
@@ -282,7 +282,7 @@ def test_more_files_can_be_appended(tmp_path):
         ("", "the file is empty"),
     ],
 )
-def test_a_table_that_is_not_as_it_must_be_is_reported(tmp_path, text, message):
+def test_an_invalid_table_is_reported(tmp_path, text, message):
     (tmp_path / "tracks.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_items(tmp_path / "tracks.csv")

@@ -81,7 +81,7 @@ def test_a_lost_shard_is_reported_when_its_recordings_are_not_given(tmp_path: Pa
         ingest(others, out, BY_TRACK)
 
 
-def test_a_repaired_recording_is_added_when_asked_to(tmp_path: Path) -> None:
+def test_a_repaired_recording_is_added_with_append(tmp_path: Path) -> None:
     made, out = recordings(tmp_path, 12), tmp_path / "out"
     good = made[5].path.read_bytes()
     made[5].path.write_bytes(b"not sound")

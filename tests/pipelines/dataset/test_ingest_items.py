@@ -127,7 +127,7 @@ def test_two_items_are_too_few(tmp_path: Path) -> None:
         (["--tracks", "items.csv", "--workers", "1"], "--workers is about recordings"),
     ],
 )
-def test_what_is_of_recordings_is_refused(
+def test_options_of_recordings_are_refused(
     options: list[str], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run("ingest", "--no-audio", *options, "--out", tmp_path / "out") == 1
