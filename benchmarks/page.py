@@ -21,9 +21,9 @@ import numpy as np
 from cs_keras.data.schema import make_tracks
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
+from cs_keras.run_files.predictions import Predictions
 from reports.html.map import make_map, map_script
 from reports.html.page import ASSETS, MAP_ASSET, PLOTLY, read_asset
-from reports.html.runs import Predictions
 from reports.html.spaces import Space
 
 N_GENRES = 40

@@ -24,7 +24,8 @@ from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import METRICS_FILE, PREDICTIONS_FILE, SIZE_STUDY_FILE
-from cs_keras.runs import digest, locked, read_json, read_npz, write_json
+from cs_keras.run_files.predictions import read_predictions
+from cs_keras.runs import digest, locked, read_json, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from pipelines.factors.fit import open_factors
@@ -201,8 +202,8 @@ def _train(
     write_signature(folder, data.dataset.info, factors.scaler)
     train(run, data, factors, folder, progress)
     clean_up(folder)
-    stored = read_npz(folder / PREDICTIONS_FILE, "track_ids", "factors")
-    return dict(zip(stored["track_ids"].tolist(), stored["factors"], strict=True))
+    predictions = read_predictions(folder)
+    return dict(zip(predictions.track_ids.tolist(), predictions.factors, strict=True))
 
 
 def _test_rows(tracks: Tracks, factors: Factors, is_small: Flags, size: str) -> npt.NDArray[np.int64]:

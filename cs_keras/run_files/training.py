@@ -1,13 +1,27 @@
-"""``training.json``: how the model of a run was trained."""
+"""``training.json`` and ``metrics.jsonl``: how the model of a run was trained, and the metrics of each epoch."""
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from cs_keras.run_files.names import TRAINING_FILE
-from cs_keras.run_files.records import read_record, write_record
+from cs_keras.errors import DataError, StorageError
+from cs_keras.run_files.names import METRICS_FILE, TRAINING_FILE
+from cs_keras.run_files.records import read_record, to_record, write_record
+from cs_keras.runs import atomic_write
 from cs_keras.storage.location import Location
 
 History = tuple[dict[str, Any], ...]  # metrics by name, of each epoch
+
+
+@dataclass(frozen=True)
+class EpochLosses:
+    """Losses of one epoch, counted from 1."""
+
+    epoch: int
+    loss: float
+    val_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,3 +94,33 @@ def write_training(run: Location, training: Training) -> None:
 def read_training(run: Location) -> Training:
     """Read ``training.json`` of a run; errors as for `cs_keras.run_files.records.read_record`."""
     return read_record(run / TRAINING_FILE, Training)
+
+
+def write_metrics(run: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write ``metrics.jsonl``: a line with the metrics of each epoch."""
+    with atomic_write(run / METRICS_FILE, "w") as file:
+        file.writelines(json.dumps({"epoch": n, **epoch}) + "\n" for n, epoch in enumerate(history, 1))
+
+
+def read_metrics(run: Path) -> tuple[EpochLosses, ...]:
+    """Read the losses in ``metrics.jsonl``; empty if the run did not record them.
+
+    Raises
+    ------
+    StorageError
+        When the file is there and cannot be read.
+    DataError
+        When a line is not the record of an epoch.
+    """
+    path = run / METRICS_FILE
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"Cannot read {path}: {error}.") from error
+    try:
+        contents = [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}.") from error
+    return tuple(to_record(EpochLosses, content, path) for content in contents)

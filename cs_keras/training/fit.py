@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import time
 import warnings
@@ -15,8 +14,7 @@ import tensorflow as tf
 
 from cs_keras.errors import ConfigError, CsKerasError
 from cs_keras.models.spec import TrainingConfig
-from cs_keras.run_files.names import METRICS_FILE
-from cs_keras.runs import atomic_write
+from cs_keras.run_files.training import write_metrics
 from cs_keras.training.batch_distribution import TimedFunction, distribute_batches
 from cs_keras.training.checkpoints import Checkpoints, Epoch, best_epoch
 from cs_keras.training.losses import MEAN_LOSS, Objective, make_loss, penalize_kernels
@@ -218,8 +216,7 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         metrics.update(self._steps.speed())
         self._history.append(metrics)
         self._checkpoints.store(self.model, self._history)
-        with atomic_write(self._folder / METRICS_FILE, "w") as file:
-            file.writelines(json.dumps({"epoch": n, **e}) + "\n" for n, e in enumerate(self._history, 1))
+        write_metrics(self._folder, self._history)
         self._on_epoch(epoch + 1, metrics)
         self.model.stop_training = _finished(self._history, self._config)
 

@@ -17,7 +17,7 @@ from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, simil
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import read_evaluation
-from cs_keras.run_files.names import PREDICTIONS_FILE
+from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
 from cs_keras.run_files.settings import EvaluationConfig, RunSettings, read_settings, require_finished
 from cs_keras.run_files.training import Training, read_training, write_training
 from cs_keras.runs import (
@@ -26,16 +26,14 @@ from cs_keras.runs import (
     is_done,
     locked,
     open_run,
-    write_npz,
 )
 from cs_keras.storage.location import Location
-from pipelines.evaluation.evaluate import evaluate, read_predictions
+from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Kind, Reference, Scores, make_reference
 from pipelines.factors.fit import open_factors
 from pipelines.factors.interactions import open_interactions
 from pipelines.training.run_artifacts import write_signature
-from pipelines.training.targets import Matrix
 
 WAYS = ("mean", "ranks")
 
@@ -155,37 +153,31 @@ def _write_predictions(
 ) -> Scores | None:
     """Write the mean of the members' predictions, and return the fused scores if the ensemble is by ranks."""
     unseen = np.flatnonzero(~dataset.tracks.in_split("train"))
-    rows = {"unseen": unseen, "test": reference.rows["test"]}
-    predicted = [read_predictions(run / PREDICTIONS_FILE, dataset.tracks, rows) for run in runs]
-    scaled = np.mean([one["unseen"] for one, _ in predicted], axis=0, dtype=np.float64).astype(np.float32)
-    write_npz(
-        folder / PREDICTIONS_FILE,
-        track_ids=dataset.tracks.ids[unseen],
-        factors=factors.scaler.inverse(scaled),
-        scaled_factors=scaled,
-    )
+    ids = dataset.tracks.ids
+    predictions = [read_predictions(run) for run in runs]
+    each = [one.select(ids[unseen]).scaled_factors for one in predictions]
+    scaled = np.mean(each, axis=0, dtype=np.float64).astype(np.float32)
+    write_predictions(folder, Predictions(ids[unseen], factors.scaler.inverse(scaled), scaled))
     write_training(folder, _sum_training(ensemble, runs))
     if ensemble.by == "mean":
         return None
-    members = [
-        (factors.scaler.inverse(one["test"]), None if positions is None else positions["test"])
-        for one, positions in predicted
-    ]
+    members = [one.select(ids[reference.rows["test"]]) for one in predictions]
     return _fuse(members, factors, ensemble.evaluation.metric)
 
 
-def _fuse(members: Sequence[tuple[Matrix, Matrix | None]], factors: Factors, metric: Any) -> Scores:
-    """Return the fused scores of members: factors of test tracks, and positions where these decide similarity."""
+def _fuse(members: Sequence[Predictions], factors: Factors, metric: Any) -> Scores:
+    """Return the fused scores of the members' predictions of test tracks, by positions where there are any."""
+    items = [factors.scaler.inverse(one.scaled_factors) for one in members]
     by_kind: dict[Kind, Callable[[], Score]] = {
         "similarity": lambda: fuse_ranks(
             [
-                similarity_scores(items, metric)
-                if positions is None
-                else similarity_scores(positions, "euclidean")
-                for items, positions in members
+                similarity_scores(own, metric)
+                if one.positions is None
+                else similarity_scores(one.positions, "euclidean")
+                for own, one in zip(items, members, strict=True)
             ]
         ),
-        "dot": lambda: fuse_ranks([dot_scores(factors.playlist_factors, items) for items, _ in members]),
+        "dot": lambda: fuse_ranks([dot_scores(factors.playlist_factors, own) for own in items]),
     }
     score_of = functools.cache(lambda kind: by_kind[kind]())
     return lambda kind, rows: np.asarray(score_of(kind)(rows))

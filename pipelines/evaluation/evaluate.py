@@ -1,15 +1,12 @@
 """Evaluation of predictions against reference factors: a run's ``evaluation.json`` and ``queries.npz``."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras.data.dataset import Dataset
-from cs_keras.data.schema import Tracks
-from cs_keras.errors import StorageError
 from cs_keras.evaluation.losses import measure_regression_losses
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.store import Factors
@@ -24,10 +21,10 @@ from cs_keras.run_files.evaluation import (
     read_evaluation,
     write_evaluation,
 )
-from cs_keras.run_files.names import EVALUATION_FILE, PREDICTIONS_FILE
+from cs_keras.run_files.names import EVALUATION_FILE
+from cs_keras.run_files.predictions import read_predictions
 from cs_keras.run_files.queries import write_queries
 from cs_keras.run_files.training import read_training
-from cs_keras.runs import read_npz
 from pipelines.evaluation.evaluation_record import (
     make_beyond,
     make_groups,
@@ -74,22 +71,19 @@ def evaluate(
     if (folder / EVALUATION_FILE).exists():
         return read_evaluation(folder)
     rows = evaluator.reference.rows
-    splits = ("validation", "test")
-    scaled, positions = read_predictions(
-        folder / PREDICTIONS_FILE, dataset.tracks, {split: rows[split] for split in splits}
+    predictions, ids = read_predictions(folder), dataset.tracks.ids
+    validation, test = (predictions.select(ids[rows[split]]) for split in ("validation", "test"))
+    del predictions
+    losses = SplitLosses(
+        split_losses(factors, rows["validation"], validation.scaled_factors),
+        split_losses(factors, rows["test"], test.scaled_factors),
     )
-    losses = SplitLosses(*(split_losses(factors, rows[split], scaled[split]) for split in splits))
-    of_mean = SplitLosses(*(mean_losses(factors, rows["train"], rows[split]) for split in splits))
-    # Evaluate the model before the reference predictors, which may be as large, and release its predictions.
-    model = evaluator.evaluate(
-        Predictor(
-            factors.scaler.inverse(scaled.pop("test")),
-            factors.playlist_factors,
-            None if positions is None else positions["test"],
-            scores,
-        ),
-        key,
-    )
+    of_mean = SplitLosses(*(mean_losses(factors, rows["train"], rows[one]) for one in ("validation", "test")))
+    items = factors.scaler.inverse(test.scaled_factors)
+    predictor = Predictor(items, factors.playlist_factors, test.positions, scores)
+    del validation, test, items
+    model = evaluator.evaluate(predictor, key)
+    del predictor  # before the reference predictors, which may be as large
     references = evaluator.reference_predictors
     evaluations = {MODEL: model, **references}
     result = Evaluation(
@@ -143,27 +137,3 @@ def mean_losses(factors: Factors, train: Rows, rows: Rows) -> RegressionLosses:
     """Return the losses of predicting the train tracks' mean scaled factors for every track of `rows`."""
     mean = factors.scaler.transform(factors.item_factors[train]).mean(axis=0)
     return split_losses(factors, rows, mean_predictor(mean, len(rows)))
-
-
-def read_predictions(
-    path: Path, tracks: Tracks, rows: Mapping[str, Rows]
-) -> tuple[dict[str, Matrix], dict[str, Matrix] | None]:
-    """Return scaled predictions of the tracks in `rows`, by split, and their positions where a run has them.
-
-    Raises
-    ------
-    StorageError
-        When they cannot be read, or one of `rows` is not among them.
-    """
-    stored = read_npz(path, "track_ids", "scaled_factors", optional=("places",))
-    row_of = {track_id: row for row, track_id in enumerate(stored["track_ids"].tolist())}
-    ids = tracks.ids
-    try:
-        inside = {name: [row_of[ids[row]] for row in own.tolist()] for name, own in rows.items()}
-    except KeyError as error:
-        raise StorageError(f"{path} lacks a prediction of track {error}; delete the run folder.") from error
-    scaled, positions = (
-        {name: stored[values][own] for name, own in inside.items()} if values in stored else None
-        for values in ("scaled_factors", "places")
-    )
-    return scaled or {}, positions

@@ -16,8 +16,8 @@ from cs_keras.run_files.names import (
     PREDICTIONS_FILE,
     WORK_FOLDER,
 )
+from cs_keras.run_files.predictions import Predictions, write_predictions
 from cs_keras.run_files.training import Training, write_training
-from cs_keras.runs import write_npz
 from pipelines.training.procedures import TRAINERS, TrainedModel, TrainingJob
 from pipelines.training.requirements import require_input
 from pipelines.training.run_artifacts import save_model
@@ -50,13 +50,8 @@ def train(run: RunConfig, data: TrainingData, factors: Factors, folder: Path, pr
     trained = run_procedure(TrainingJob(run, data, targets, factors, folder, folder.parent, progress))
     save_model(trained.model, folder / MODEL_FILE)
     write_training(folder, _summarise(trained, data, notes))
-    write_npz(
-        folder / PREDICTIONS_FILE,
-        track_ids=data.dataset.tracks.ids[data.unseen],
-        factors=factors.scaler.inverse(trained.predicted),
-        scaled_factors=trained.predicted,
-        **({} if trained.coordinates is None else {"places": trained.coordinates}),
-    )
+    ids, scaled = data.dataset.tracks.ids[data.unseen], trained.predicted
+    write_predictions(folder, Predictions(ids, factors.scaler.inverse(scaled), scaled, trained.coordinates))
 
 
 def run_procedure(job: TrainingJob) -> TrainedModel:

@@ -1,7 +1,6 @@
 """One training of one trial of a search, scored on validation tracks; test tracks are not even predicted."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,12 +30,12 @@ from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import (
     CLASSIFIER_FOLDER,
     EMBEDDING_FOLDER,
-    METRICS_FILE,
     OUTCOME_FILE,
     VALIDATION_FILE,
     WORK_FOLDER,
 )
 from cs_keras.run_files.study import ExecutionOutcome, write_outcome
+from cs_keras.run_files.training import read_metrics
 from cs_keras.runs import digest, locked, write_npz
 from cs_keras.storage.location import Location, is_file, locate
 from cs_keras.storage.remote import configure
@@ -231,8 +230,8 @@ def _watch(
                 f"gives {of_mean:.3g}"
             )
         if prune_after and number >= prune_after:
-            lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-            best = min(json.loads(line)["val_loss"] for line in lines)  # of earlier sittings too
+            losses = [one.val_loss for one in read_metrics(folder)]  # of earlier sittings too
+            best = min(loss for loss in losses if loss is not None)
             if best >= of_mean:
                 raise TrialPrunedError(
                     f"After epoch {number} the best validation loss is {best:.4f}, and predicting the mean gives "

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
+from cs_keras.run_files.predictions import Predictions
+from cs_keras.run_files.training import EpochLosses, read_metrics
 from reports.html.factors import UNSCALABLE, Matrix, evaluated_factors, factor_r2
 from reports.html.figures import COLOURS, INK, MARKERS, Picture, draw_picture, label
-from reports.html.runs import Epoch, Predictions, read_history
 from reports.html.spaces import Space
 from reports.html.summary import Point, find_best_model, list_lengths, read_points
 from reports.runs.collect import Group
@@ -51,7 +52,7 @@ def overlap_pictures(group: Group, name: str) -> Iterator[Picture]:
 
 def losses_pictures(group: Group, name: str) -> Iterator[Picture]:
     """Yield the losses of the models by epoch, if any run recorded them."""
-    histories = {run.label: [read_history(folder) for folder in run.folders] for run in group.runs}
+    histories = {run.label: [read_metrics(folder) for folder in run.folders] for run in group.runs}
     losses = losses_figure(histories)
     if losses:
         yield draw_picture(
@@ -154,7 +155,7 @@ def _draw_bands(axes: Axes, table: Table, by_k: Mapping[int, Sequence[Point]]) -
         axes.plot(x, values, color=CEILING, linestyle=":", linewidth=1.5, label=ceilings[0].name)
 
 
-def losses_figure(histories: Mapping[str, Sequence[Sequence[Epoch]]]) -> Figure | None:
+def losses_figure(histories: Mapping[str, Sequence[Sequence[EpochLosses]]]) -> Figure | None:
     """Draw the train and validation loss of each model, one line per seed; None if no run recorded epochs."""
     saved = {name: [seed for seed in seeds if seed] for name, seeds in histories.items() if any(seeds)}
     if not saved:
@@ -173,7 +174,7 @@ def losses_figure(histories: Mapping[str, Sequence[Sequence[Epoch]]]) -> Figure 
     return figure
 
 
-def _draw_losses(axes: Axes, seeds: Sequence[Sequence[Epoch]]) -> None:
+def _draw_losses(axes: Axes, seeds: Sequence[Sequence[EpochLosses]]) -> None:
     for number, history in enumerate(seeds):
         x = [epoch.epoch for epoch in history]
         style: dict[str, Any] = {"marker": "o" if len(x) == 1 else "", "linewidth": 1.2}

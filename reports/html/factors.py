@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.search.topk import Metric, top_k_similar
-from reports.html.runs import Predictions
+from cs_keras.run_files.predictions import Predictions
 from reports.html.spaces import Space, brief, describe_tracks, text_column
 from reports.tables.table import Cell, Column, Row, Table
 

@@ -12,10 +12,10 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from cs_keras.evaluation.search.topk import Metric, top_k_similar
+from cs_keras.run_files.predictions import Predictions
 from reports.formats.text import shorten
 from reports.html.factors import cosine_distances
 from reports.html.figures import COLOURS, MARKERS, label
-from reports.html.runs import Predictions
 from reports.html.spaces import Space, fold_column, text_column
 
 Matrix = npt.NDArray[np.float32]

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from cs_keras.run_files.inspection import read_inspection
+from cs_keras.run_files.names import PREDICTIONS_FILE
+from cs_keras.run_files.predictions import Predictions, read_predictions
 from cs_keras.runs import atomic_write
 from reports.html.charts import factor_pictures, losses_pictures, overlap_pictures
 from reports.html.factors import factors_table, failures_table
 from reports.html.figures import draw_picture, page_style
 from reports.html.filters import describe_inspection
 from reports.html.map import make_map, map_figure, map_script
-from reports.html.runs import Predictions, read_predictions
 from reports.html.spaces import Spaces
 from reports.html.summary import best_models, rank_runs
 from reports.html.templates import ENVIRONMENT
@@ -133,8 +134,8 @@ def _describe_group(group: Group, section: Section, source: Source, name: str) -
 
 def read_models(group: Group) -> dict[str, Predictions]:
     """Read the saved predictions of each model's first seed, those of the best model first."""
-    read = {run.label: read_predictions(run.folders[0]) for run in rank_runs(group)}
-    return {label: predictions for label, predictions in read.items() if predictions}
+    first = {run.label: run.folders[0] for run in rank_runs(group)}
+    return {label: read_predictions(one) for label, one in first.items() if (one / PREDICTIONS_FILE).exists()}
 
 
 def _describe_best_inspection(group: Group, source: Source, name: str) -> dict[str, Any]:

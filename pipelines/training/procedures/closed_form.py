@@ -1,10 +1,8 @@
 """Closed-form regressors: the counterpart of `fit_to_factors` for regressors that are solved."""
 
-import json
-
 import keras
 
-from cs_keras.runs import atomic_write
+from cs_keras.run_files.training import write_metrics
 from cs_keras.training.feature_learning.regressors import RegressionData, choose_examples, fit_output_layer
 from cs_keras.training.fit import FitResult
 from pipelines.training.procedures.job import TrainingJob, speed
@@ -52,8 +50,7 @@ def solve_for_factors(
     with job.progress.task(f"{run.key}: {run.model.regressor}", targets.shape[1]) as advance:
         solved, fitted = fit_output_layer(head, examples, held_out, run.model, advance)
     (epoch,) = fitted.history
-    with atomic_write(job.folder / "metrics.jsonl", "w") as file:
-        file.write(json.dumps({"epoch": 1, **epoch}) + "\n")
+    write_metrics(job.folder, fitted.history)
     job.progress.log(
         f"{run.key}: {run.model.regressor} solved, loss {epoch['loss']:.4f}, validation loss "
         f"{epoch['val_loss']:.4f}, {speed(epoch, unit)}"

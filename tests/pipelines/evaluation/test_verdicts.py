@@ -17,9 +17,10 @@ from cs_keras.evaluation.reference_predictors import mean_predictor, random_pred
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
 from cs_keras.run_files.evaluation import MODEL, read_evaluation
-from cs_keras.run_files.names import PREDICTIONS_FILE, TRAINING_FILE
+from cs_keras.run_files.names import TRAINING_FILE
+from cs_keras.run_files.predictions import Predictions, write_predictions
 from cs_keras.run_files.settings import EvaluationConfig
-from cs_keras.runs import DONE, write_json, write_npz
+from cs_keras.runs import DONE, write_json
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference
@@ -91,7 +92,7 @@ def evaluate_all(runs: Path) -> None:
     for name, rows in make_predictions(factors, truth).items():
         folder = runs / name
         folder.mkdir()
-        write_npz(folder / PREDICTIONS_FILE, track_ids=factors.track_ids, scaled_factors=rows)
+        write_predictions(folder, Predictions(factors.track_ids, factors.scaler.inverse(rows), rows))
         write_json(folder / TRAINING_FILE, training)
         settings = {name: getattr(SETTINGS, name) for name in SETTINGS.__dataclass_fields__}
         write_json(folder / "config.json", {"seed": 0, "data_digest": "d" * 64, "evaluation": settings})

@@ -5,9 +5,9 @@ import pytest
 from scipy.spatial.distance import cdist, cosine
 from sklearn.metrics import r2_score
 
+from cs_keras.run_files.predictions import Predictions
 from reports.html.factors import cosine_distances, factor_r2, failures_table
 from reports.html.map import TrackMap, make_map, map_script
-from reports.html.runs import Predictions
 from reports.html.spaces import Space
 from tests.reports.html.runs_made import N_FACTORS, N_TRACKS, TITLES, make_space
 

@@ -6,8 +6,8 @@ from sklearn.metrics import r2_score
 
 from cs_keras.data.schema import make_tracks
 from cs_keras.factors.scaling import fit_scaler
+from cs_keras.run_files.predictions import Predictions
 from reports.html.factors import N_COUNTED, factors_table
-from reports.html.runs import Predictions
 from reports.html.spaces import Space
 from tests.reports.html.runs_made import N_TRACKS, make_space
 

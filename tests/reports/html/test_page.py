@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cs_keras.errors import DataError, StorageError
+from cs_keras.run_files.training import read_metrics
 from reports.html.figures import label
 from reports.html.page import Source, write_page
-from reports.html.runs import read_history
 from reports.runs.collect import Collected, collect_runs
 from reports.tables.all_tables import make_sections
 from tests.reports.conftest import HOSTILE, MakeRun
@@ -82,13 +82,13 @@ def test_a_dataset_adds_names_failures_and_factors(collected: Collected, runs: P
 
 def test_a_history_that_is_no_history_is_named(runs: Path, make_run: MakeRun) -> None:
     path = make_run() / "metrics.jsonl"
-    assert read_history(path.parent) == ()
+    assert read_metrics(path.parent) == ()
     path.write_text("{}\n")
     with pytest.raises(DataError, match="metrics.jsonl lacks epoch"):
-        read_history(path.parent)
+        read_metrics(path.parent)
     path.write_text("no json\n")
     with pytest.raises(DataError, match="metrics.jsonl is not valid JSON"):
-        read_history(path.parent)
+        read_metrics(path.parent)
 
 
 def test_a_file_in_the_way_is_named(collected: Collected, runs: Path, tmp_path: Path) -> None:

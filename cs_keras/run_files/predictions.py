@@ -1,0 +1,75 @@
+"""``predictions.npz``: factors that a run predicted for the tracks that it was not trained on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.errors import DataError, StorageError
+from cs_keras.run_files.names import PREDICTIONS_FILE
+from cs_keras.runs import read_npz, write_npz
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Factors that a run predicted for validation and test tracks.
+
+    Attributes
+    ----------
+    track_ids : ndarray of str, shape (n_tracks,)
+    factors, scaled_factors : ndarray of float32, shape (n_tracks, n_factors)
+        In the original factor space, and scaled as the output of the model.
+    positions : ndarray of float32, shape (n_tracks, n), or None
+        Positions in a space of the model's own, in which similarity is Euclidean distance; ``places`` in the file.
+    """
+
+    track_ids: npt.NDArray[np.str_]
+    factors: Matrix
+    scaled_factors: Matrix
+    positions: Matrix | None = None
+
+    def select(self, track_ids: npt.NDArray[np.str_]) -> "Predictions":
+        """Return the predictions of some tracks, in their order; raise StorageError if one is missing."""
+        row_of = {track_id: row for row, track_id in enumerate(self.track_ids.tolist())}
+        try:
+            rows = [row_of[track_id] for track_id in track_ids.tolist()]
+        except KeyError as error:
+            raise StorageError(f"There is no prediction of track {error}; delete the run folder.") from error
+        positions = None if self.positions is None else self.positions[rows]
+        return Predictions(track_ids, self.factors[rows], self.scaled_factors[rows], positions)
+
+
+def write_predictions(run: Path, predictions: Predictions) -> None:
+    """Write ``predictions.npz`` of a run."""
+    positions: Mapping[str, Matrix] = (
+        {} if predictions.positions is None else {"places": predictions.positions}
+    )
+    write_npz(
+        run / PREDICTIONS_FILE,
+        track_ids=predictions.track_ids,
+        factors=predictions.factors,
+        scaled_factors=predictions.scaled_factors,
+        **positions,
+    )
+
+
+def read_predictions(run: Path) -> Predictions:
+    """Read ``predictions.npz`` of a run.
+
+    Raises
+    ------
+    StorageError
+        When the file cannot be read, or lacks an array.
+    DataError
+        When its arrays differ in length.
+    """
+    path = run / PREDICTIONS_FILE
+    arrays = read_npz(path, "track_ids", "factors", "scaled_factors", optional=("places",))
+    if len({len(array) for array in arrays.values()}) != 1:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"{path}: expected arrays of one length. Received: {shapes}.")
+    return Predictions(*arrays.values())
