@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_range
+from cs_keras.config import check_choice, check_range
 from cs_keras.data.catalogue import Recording
 from cs_keras.data.folds import empty_splits
 from cs_keras.data.schema import (
@@ -56,6 +56,7 @@ class FillConfig:
     append: bool = False
 
     def __post_init__(self) -> None:
+        check_choice("dtype", self.dtype, ("float16", "float32"))
         check_range("shard_mb", self.shard_mb, 1, 4096)
 
     @property
@@ -108,8 +109,8 @@ def fill_dataset(
     StorageError
         When files cannot be read or written, or another process of this machine is filling `out`.
     """
+    wanted = DatasetInfo(settings.audio, settings.dtype, settings.fold_by)
     with lock(out):
-        wanted = DatasetInfo(settings.audio, settings.dtype, settings.fold_by)
         info, tracks = open_existing(out, wanted, with_audio=True)
         old_ids = set(tracks.strings("track_id"))
         intact = _intact(out, info, tracks)

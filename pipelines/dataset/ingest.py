@@ -42,6 +42,7 @@ class IngestConfig(FillConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("folds", self.fold_by, ("artist", "track"))
         check_choice("decoder", self.decoder, ("auto", "soundfile", "tfio", "librosa"))
         check_range("workers", self.workers, 0)
 

@@ -82,8 +82,9 @@ def ingest_items(
     StorageError
         When files cannot be read or written.
     """
+    wanted = DatasetInfo(fold_by=fold_by)
     with lock(out):
-        info, tracks = open_existing(out, DatasetInfo(fold_by=fold_by), with_audio=False)
+        info, tracks = open_existing(out, wanted, with_audio=False)
         known = set(tracks.strings("track_id"))
         new = [item for item in items if item.track_id not in known]
         if not new:
