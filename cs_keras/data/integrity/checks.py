@@ -13,7 +13,7 @@ from isal.isal_zlib import crc32  # the standard CRC-32, several times as fast
 
 from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.data.folds import SPLITS, group_keys, hash_fold
+from cs_keras.data.folds import SPLITS, empty_splits, group_keys, hash_fold
 from cs_keras.data.schema import DatasetInfo, Tracks
 from cs_keras.data.shards import Frames, Shard, ShardTrack, verify_track
 
@@ -89,32 +89,28 @@ def check_folds(info: DatasetInfo, tracks: Tracks, where: str) -> list[Finding]:
     """
     folds = tracks.numbers("fold").tolist()
     sentences = [
-        f"no track is in the {split} folds ({_listed(members)})."
-        for split, members in SPLITS.items()
-        if not set(members) & set(folds)
+        f"no track is in the {split} folds ({_listed(SPLITS[split])})." for split in empty_splits(folds)
     ]
     if info.fold_assignment == "given":
         return errors(where, sentences)
     fold_by = "track" if info.fold_assignment == "round-robin by track" else info.fold_by
     keys = group_keys(tracks.strings("track_id"), tracks.strings("artist"), fold_by)
     folds_of: dict[str, set[int]] = defaultdict(set)
-    misplaced: list[str] = []
     for key, fold in zip(keys, folds, strict=True):
         folds_of[key].add(fold)
-    for key, there in folds_of.items():
-        if len(there) > 1:
-            sentences.append(f"{fold_by} {key!r} has tracks in folds {_listed(there)}; expected one.")
-        elif info.fold_assignment == "hash" and there != {hash_fold(key)}:
-            misplaced.append(key)
-    unknown = {f"track:{track_id}" for track_id in tracks.ids.tolist()} & set(misplaced)
-    sentences += [
-        f"{fold_by} {key!r} is in fold {_listed(folds_of[key])}; its hash gives {hash_fold(key)}."
-        for key in misplaced
-        if key not in unknown
-    ]
-    if unknown:
+    anonymous, n_moved = {f"track:{track_id}" for track_id in tracks.ids.tolist()}, 0
+    for key, found in folds_of.items():
+        if len(found) > 1:
+            sentences.append(f"{fold_by} {key!r} has tracks in folds {_listed(found)}; expected one.")
+        elif info.fold_assignment == "hash" and found != {hash_fold(key)}:
+            n_moved += key in anonymous
+            if key not in anonymous:
+                sentences.append(
+                    f"{fold_by} {key!r} is in fold {_listed(found)}; its hash gives {hash_fold(key)}."
+                )
+    if n_moved:
         sentences.append(
-            f"{len(unknown)} tracks without an artist are not in the folds of their hashes: lost artists?"
+            f"{n_moved} tracks without an artist are not in the folds of their hashes: lost artists?"
         )
     return errors(where, sentences)
 
