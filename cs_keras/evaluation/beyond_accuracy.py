@@ -77,30 +77,6 @@ def measure_exposure(lists: npt.ArrayLike, n_items: int) -> Exposure:
     )
 
 
-def list_popularity(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> Float64Array:
-    """Return the mean popularity of the items in each list.
-
-    Parameters
-    ----------
-    lists : array_like, shape (n_queries, k), int
-        Distinct item rows.
-    item_popularity : array_like, shape (n_items,), float
-        For example the number of playlists that hold the item.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_queries,), float64
-        In the unit of `item_popularity`.
-
-    Raises
-    ------
-    DataError
-        Popularity is not finite numbers, or lists are not distinct rows of it.
-    """
-    popularity = check_scores(item_popularity)
-    return np.asarray(popularity[check_lists(lists, len(popularity))].mean(axis=1))
-
-
 def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> float | None:
     """Return the mean popularity of listed items divided by that of the catalogue.
 
@@ -109,6 +85,7 @@ def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> fl
     lists : array_like, shape (n_queries, k), int
         Distinct item rows.
     item_popularity : array_like, shape (n_items,), float
+        For example the number of playlists that hold the item.
 
     Returns
     -------
@@ -120,8 +97,9 @@ def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> fl
     DataError
         Popularity is not finite numbers, or lists are not distinct rows of it.
     """
-    of_catalogue = float(check_scores(item_popularity).mean())
-    of_lists = float(list_popularity(lists, item_popularity).mean())
+    popularity = check_scores(item_popularity)
+    of_catalogue = float(popularity.mean())
+    of_lists = float(popularity[check_lists(lists, len(popularity))].mean(axis=1).mean())
     return of_lists / of_catalogue if of_catalogue else None
 
 

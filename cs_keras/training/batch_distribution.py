@@ -75,7 +75,7 @@ def split_over_replicas(batch: tuple[tf.Tensor, ...], n_replicas: int) -> tuple[
 class TimedFunction:
     """A train or test function of Keras's that fetches its batch on the host, so that waiting for it can be timed.
 
-    Keras's own fetches inside the compiled step, where waiting cannot be told from computing.
+    Keras's own fetches inside the compiled step, where waiting and computing cannot be distinguished.
 
     Parameters
     ----------

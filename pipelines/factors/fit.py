@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 from cs_keras.config import check_choice
 from cs_keras.data.schema import (
@@ -17,6 +17,7 @@ from cs_keras.errors import DataError
 from cs_keras.factors.interaction_files import read_interactions
 from cs_keras.factors.interactions import Interactions, RowCounts, align, save_interactions
 from cs_keras.factors.quality import measure_quality
+from cs_keras.factors.scaling import Kind as Scaling
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import (
     Factors,
@@ -25,13 +26,11 @@ from cs_keras.factors.store import (
     read_external_factors,
     save_factors,
 )
-from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
+from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit, fit_protocol
 from cs_keras.storage.location import Location
 from pipelines.factors.ceiling import Ceiling, measure_ceiling
 
 DEFAULT_NAME = "wmf"
-Protocol = Literal["strict", "thesis"]
-Scaling = Literal["standardize", "unit_norm", "none", "minmax"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +55,8 @@ class FactorsConfig:
     ceiling: bool = True
 
     def __post_init__(self) -> None:
-        check_choice("protocol", self.protocol, ("strict", "thesis"))
-        check_choice("scaling", self.scaling, ("standardize", "unit_norm", "none", "minmax"))
+        check_choice("protocol", self.protocol, get_args(Protocol))
+        check_choice("scaling", self.scaling, get_args(Scaling))
 
 
 def make_factors(

@@ -7,7 +7,6 @@ from scipy.stats import skew
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.beyond_accuracy import (
     artist_repetition,
-    list_popularity,
     measure_exposure,
     popularity_ratio,
 )
@@ -20,7 +19,6 @@ def test_hand_counted():
     np.testing.assert_array_equal(exposure.occurrences, [3, 2, 1, 0, 0])
     assert exposure.coverage == 3 / 5
     assert exposure.never_reached == 2 / 5
-    np.testing.assert_array_equal(list_popularity(lists, [8, 4, 2, 0, 6]), [6, 5, 6])
     assert popularity_ratio(lists, [8, 4, 2, 0, 6]) == pytest.approx((17 / 3) / 4)
     assert popularity_ratio(lists, np.zeros(5)) is None
     np.testing.assert_array_equal(artist_repetition(lists, ["a", "a", "b", "c", "c"]), [1 / 2, 0, 1 / 2])
@@ -79,12 +77,12 @@ def test_bad_input_is_named():
     with pytest.raises(DataError, match=r"Received: shape \(2,\)"):
         measure_exposure([0, 1], 5)
     with pytest.raises(DataError, match="dtype float64"):
-        list_popularity([[0.0, 1.0]], np.ones(5))
+        popularity_ratio([[0.0, 1.0]], np.ones(5))
     with pytest.raises(DataError, match="Received: 1 such lists, the first is row 1"):
         measure_exposure([[0, 1], [3, 3]], 5)
     with pytest.raises(ConfigError, match="n_items"):
         measure_exposure([[0, 1]], 0)
     with pytest.raises(DataError, match="no item scores"):
-        list_popularity([[0, 1]], [1.0, np.nan])
+        popularity_ratio([[0, 1]], [1.0, np.nan])
     with pytest.raises(DataError, match="no artists"):
         artist_repetition([[0, 1]], [["a"], ["b"]])

@@ -87,24 +87,6 @@ def learn_metric(
     return _root(mean)
 
 
-def ranking_auc(vectors: npt.ArrayLike, relevant: Rows) -> float:
-    """Return the mean AUC of ranking all other tracks by distance, with a track's relevant ones as positives.
-
-    Parameters
-    ----------
-    vectors : array_like, shape (n_tracks, n_dimensions)
-    relevant : ndarray of int64, shape (n_tracks, n_relevant)
-    """
-    x = np.asarray(vectors, np.float64)
-    values = []
-    for query, positive in enumerate(relevant):
-        distance = np.square(x - x[query]).sum(axis=1)
-        negative = np.setdiff1d(np.arange(len(x)), [query, *positive])
-        pairs = distance[positive][:, np.newaxis] - distance[negative]
-        values.append(np.mean((pairs < 0) + 0.5 * (pairs == 0)))
-    return float(np.mean(values))
-
-
 def _others(n: int, query: int, relevant: Rows, most: int, random: np.random.Generator) -> Rows:
     """Return tracks that are neither the query nor relevant to it."""
     is_other = np.ones(n, np.bool_)

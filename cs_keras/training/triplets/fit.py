@@ -98,7 +98,7 @@ class _OverTriplets(keras.metrics.Mean):  # type: ignore[misc]
 
 
 class EmbeddingSpread(keras.metrics.Metric):  # type: ignore[misc]
-    """`embedding_spread` over all embeddings of an epoch: 0 when they have collapsed.
+    """The mean squared distance of an epoch's embeddings to their mean: 0 when they have collapsed, at most 1.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 Similar means near by cosine distance of factors; the learnt distance is the squared Euclidean one of embeddings of
 length 1, 0 to 4. For a triplet of anchor a, positive p and negative n the loss is ``max(d(a, p) - d(a, n) +
 margin, 0)`` (Schroff, Kalenichenko & Philbin 2015, "FaceNet", equation 3). Embeddings that are all the same have
-a loss of exactly `margin`: compare every loss with it, and look at `embedding_spread`.
+a loss of exactly `margin`: compare every loss with it, and look at `EmbeddingSpread`.
 """
 
 import dataclasses
@@ -230,16 +230,6 @@ def active_share(losses: Any, is_triplet: Any) -> Any:
     """Return the share of triplets with a positive loss, hence a gradient, a scalar from 0 to 1."""
     active = tf.cast(is_triplet & (losses > 0.0), tf.float32)
     return mean_loss(active, is_triplet)
-
-
-def embedding_spread(embeddings: Any) -> Any:
-    """Return the mean squared distance to the mean embedding, a scalar: 0 when all have collapsed to one point.
-
-    For points spread evenly over the unit sphere it is 1.
-    """
-    embeddings = tf.cast(embeddings, tf.float32)
-    centred = embeddings - tf.reduce_mean(embeddings, axis=0)
-    return tf.reduce_mean(tf.reduce_sum(tf.square(centred), axis=1))
 
 
 def mine_triplets(mining: str, margin: float) -> Callable[[Any, Any], tuple[Any, Any]]:

@@ -6,7 +6,19 @@ import scipy.optimize
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.models.mlr import RankingConfig
-from cs_keras.training.feature_learning.metric_learning import _slack, learn_metric, ranking_auc
+from cs_keras.training.feature_learning.metric_learning import _slack, learn_metric
+
+
+def ranking_auc(vectors: np.ndarray, relevant: np.ndarray) -> float:
+    """Return the mean AUC of ranking all other tracks by distance, with a track's relevant ones as positives."""
+    x = np.asarray(vectors, np.float64)
+    values = []
+    for query, positive in enumerate(relevant):
+        distance = np.square(x - x[query]).sum(axis=1)
+        negative = np.setdiff1d(np.arange(len(x)), [query, *positive])
+        pairs = distance[positive][:, np.newaxis] - distance[negative]
+        values.append(np.mean((pairs < 0) + 0.5 * (pairs == 0)))
+    return float(np.mean(values))
 
 
 @pytest.fixture(scope="module")
