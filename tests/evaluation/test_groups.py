@@ -29,7 +29,7 @@ def test_labels_of_any_kind():
     ]
 
 
-def test_popularity_in_quantiles_keeps_equals_together():
+def test_popularity_quantiles_keep_ties_together():
     np.testing.assert_array_equal(assign_popularity_groups([5, 1, 8, 3], 4), [2, 0, 3, 1])
     np.testing.assert_array_equal(assign_popularity_groups([5, 1, 8, 3, 9, 4], 2), [1, 0, 1, 0, 1, 0])
     np.testing.assert_array_equal(assign_popularity_groups([0, 0, 0, 0, 0, 2], 3), [0, 0, 0, 0, 0, 2])

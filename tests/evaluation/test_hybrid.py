@@ -1,4 +1,4 @@
-"""Interactions split into given and evaluated ones, and two ways to combine them with audio."""
+"""Interactions split into fold-ins and held-back rest, and two ways to combine fold-ins with predictions."""
 
 import numpy as np
 import pytest
@@ -9,45 +9,45 @@ from cs_keras.evaluation.hybrid import blend_factors, mean_cosine, split_interac
 
 
 @pytest.fixture
-def listening() -> scipy.sparse.csr_matrix:
+def user_items() -> scipy.sparse.csr_matrix:
     rng = np.random.default_rng(0)
     return scipy.sparse.csr_matrix((rng.random((40, 12)) < 0.5) * rng.integers(1, 9, (40, 12)))
 
 
-def test_nothing_is_both_given_and_held_back(listening: scipy.sparse.csr_matrix) -> None:
-    parted = split_interactions(listening, 5, seed=0)
-    held = listening[:, parted.tracks].toarray()
-    rest = parted.rest.toarray()
+def test_no_pair_is_both_selected_and_held_back(user_items: scipy.sparse.csr_matrix) -> None:
+    split = split_interactions(user_items, 5, seed=0)
+    held = user_items[:, split.tracks].toarray()
+    rest = split.rest.toarray()
     for n in range(6):
-        given = parted.select_first(n).toarray()
-        assert (np.count_nonzero(given, axis=0) == n).all()
-        assert not (given.astype(bool) & rest.astype(bool)).any()
-        assert ((given == held) | (given == 0)).all()
-    np.testing.assert_array_equal(parted.select_first(5).toarray() + rest, held)
+        selected = split.select_first(n).toarray()
+        assert (np.count_nonzero(selected, axis=0) == n).all()
+        assert not (selected.astype(bool) & rest.astype(bool)).any()
+        assert ((selected == held) | (selected == 0)).all()
+    np.testing.assert_array_equal(split.select_first(5).toarray() + rest, held)
 
 
-def test_more_listens_are_the_earlier_ones_and_others(listening: scipy.sparse.csr_matrix) -> None:
-    parted = split_interactions(listening, 5, seed=0)
+def test_more_playlists_include_the_earlier_ones(user_items: scipy.sparse.csr_matrix) -> None:
+    split = split_interactions(user_items, 5, seed=0)
     for n in range(5):
-        assert (parted.select_first(n).toarray() <= parted.select_first(n + 1).toarray()).all()
+        assert (split.select_first(n).toarray() <= split.select_first(n + 1).toarray()).all()
 
 
-def test_tracks_of_too_little_listening_are_left_out() -> None:
-    listening = scipy.sparse.csr_matrix([[1, 1, 1], [1, 0, 1], [1, 0, 1], [1, 0, 0]])
-    assert split_interactions(listening, 2, seed=0).tracks.tolist() == [0]
+def test_tracks_in_too_few_playlists_are_left_out() -> None:
+    user_items = scipy.sparse.csr_matrix([[1, 1, 1], [1, 0, 1], [1, 0, 1], [1, 0, 0]])
+    assert split_interactions(user_items, 2, seed=0).tracks.tolist() == [0]
     with pytest.raises(DataError, match="at least 6 playlists.*Received: at most 4"):
-        split_interactions(listening, 3, seed=0)
+        split_interactions(user_items, 3, seed=0)
 
 
-def test_another_seed_gives_others(listening: scipy.sparse.csr_matrix) -> None:
+def test_another_seed_selects_other_playlists(user_items: scipy.sparse.csr_matrix) -> None:
     first, again, other = (
-        split_interactions(listening, 3, seed).select_first(3).toarray() for seed in (0, 0, 1)
+        split_interactions(user_items, 3, seed).select_first(3).toarray() for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-def test_weighting_turns_from_sound_to_listening() -> None:
+def test_weighting_moves_from_prediction_to_fold_in() -> None:
     predicted, folded = np.float32([[3, 0]]), np.float32([[0, 0.1]])
     np.testing.assert_array_equal(blend_factors(predicted, folded, 0, 4), predicted)
     np.testing.assert_allclose(

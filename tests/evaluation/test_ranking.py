@@ -25,7 +25,7 @@ def held_out_at(*rows: list[int], n_items: int) -> scipy.sparse.csr_matrix:
 
 
 @pytest.fixture
-def listening(random):
+def interactions(random):
     """60 playlists × 90 tracks: about 5 held out and 10 seen each, nothing held out from playlist 7."""
     kinds = random.choice(3, size=(60, 90), p=[0.83, 0.06, 0.11])
     kinds[7][kinds[7] == 1] = 0
@@ -58,9 +58,9 @@ def test_hand_counted():
     assert not found.tied.any()
 
 
-def test_as_scikit_learn_on_what_was_not_seen(factors, listening):
+def test_as_scikit_learn_on_what_was_not_seen(factors, interactions):
     playlists, items = factors
-    held_out, seen = listening
+    held_out, seen = interactions
     found = rank_metrics(playlists, items, held_out, seen, ks=(1, 10, 50))
     assert found.n_left_out == 1 and 7 not in found.playlists
     for i, playlist in enumerate(found.playlists):
@@ -73,9 +73,9 @@ def test_as_scikit_learn_on_what_was_not_seen(factors, listening):
             assert row.ndcg[i] == pytest.approx(ndcg_score([truth], [scores], k=row.k), abs=1e-12)
 
 
-def test_full_average_precision_as_scikit_learn(factors, listening):
+def test_full_average_precision_as_scikit_learn(factors, interactions):
     playlists, items = factors
-    held_out, _ = listening
+    held_out, _ = interactions
     found = rank_metrics(playlists, items, held_out, ks=(90,))
     scores = playlists.astype(float) @ items.T.astype(float)
     expected = [average_precision_score(held_out[u].toarray()[0], scores[u]) for u in found.playlists]
@@ -94,9 +94,9 @@ def implicit_metrics(factors, held_out, seen, k):
 
 
 @pytest.mark.parametrize("k", [1, 10, 50])
-def test_ndcg_and_map_as_implicit(factors, listening, k):
-    means = rank_metrics(*factors, *listening, ks=(k,)).means()
-    theirs = implicit_metrics(factors, *listening, k)
+def test_ndcg_and_map_as_implicit(factors, interactions, k):
+    means = rank_metrics(*factors, *interactions, ks=(k,)).means()
+    theirs = implicit_metrics(factors, *interactions, k)
     # implicit scores in float32; no two of these scores are so close that it matters.
     assert theirs["ndcg"] == pytest.approx(means[f"ndcg@{k}"], rel=1e-9)
     assert theirs["map"] == pytest.approx(means[f"map@{k}"], rel=1e-9)
@@ -167,8 +167,8 @@ def test_ties_in_row_order_and_auc_by_mid_ranks(data):
         assert np.isnan(found.auc[0]) and found.means()["auc"] is None
 
 
-def test_ndcg_alone_is_that_of_all_metrics(factors, listening):
-    held_out, _ = listening
+def test_ndcg_alone_is_that_of_all_metrics(factors, interactions):
+    held_out, _ = interactions
     alone = ndcg_at_k(*factors, held_out, 10)
     together = rank_metrics(*factors, held_out, ks=(10,))
     assert alone.shape == (60,) and np.isnan(alone[7])
@@ -176,24 +176,24 @@ def test_ndcg_alone_is_that_of_all_metrics(factors, listening):
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_same_bits_for_any_block_size_and_number_of_threads(factors, listening, limit, monkeypatch):
+def test_same_bits_for_any_block_size_and_number_of_threads(factors, interactions, limit, monkeypatch):
     playlists, items = factors
     items[50:60] = items[10:20]  # ties that rounding could break
-    expected = rank_metrics(playlists, items, *listening)
+    expected = rank_metrics(playlists, items, *interactions)
     with threadpool_limits(limit):
         for few, item_block_size, many in ((1, 90, 0), (0, 7, 3), (1 / 90, 64, 64)):
             monkeypatch.setattr(rank_counts, "FEW", few)
             monkeypatch.setattr(rank_counts, "MANY_HELD_OUT", many)
             monkeypatch.setattr(search, "ITEM_BLOCK_SIZE", item_block_size)
-            received = rank_metrics(playlists, items, *listening)
+            received = rank_metrics(playlists, items, *interactions)
             np.testing.assert_array_equal(received.auc, expected.auc)
             for a, b in zip(received.at_k, expected.at_k, strict=True):
                 for name in METRICS:
                     np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
-def test_k_beyond_the_candidates_of_any_playlist_is_not_available(factors, listening):
-    held_out, seen = listening
+def test_k_beyond_the_candidates_of_any_playlist_is_not_available(factors, interactions):
+    held_out, seen = interactions
     fewest = int(rank_metrics(*factors, held_out, seen).n_candidates.min())
     assert fewest < 90
     for k in (fewest, fewest + 1):
@@ -232,9 +232,9 @@ def test_noise_takes_from_every_metric(random):
         assert np.all(np.diff([row[name] for row in rows]) < 0), name
 
 
-def test_bad_input_is_named(factors, listening):
+def test_bad_input_is_named(factors, interactions):
     playlists, items = factors
-    held_out, seen = listening
+    held_out, seen = interactions
     with pytest.raises(DataError, match="at most 90.*Received: 91"):
         ndcg_at_k(playlists, items, held_out, 91)
     with pytest.raises(ConfigError, match="k is out of range"):
@@ -253,8 +253,8 @@ def test_bad_input_is_named(factors, listening):
         rank_metrics(playlists[:, :4], items, held_out)
 
 
-def test_counts_duplicates_and_stored_zeros_change_nothing(factors, listening):
-    held_out, seen = listening
+def test_counts_duplicates_and_stored_zeros_change_nothing(factors, interactions):
+    held_out, seen = interactions
     expected = rank_metrics(*factors, held_out, seen, ks=(10,)).means()
     twice = scipy.sparse.csr_matrix(
         (3 * np.repeat(held_out.data, 2), np.repeat(held_out.indices, 2), 2 * held_out.indptr), held_out.shape

@@ -101,7 +101,7 @@ def test_the_most_stable_of_the_good_is_recommended():
     assert "only this one has" in selection([best, bad]).describe()
 
 
-def test_equals_are_settled_by_rank():
+def test_ties_are_broken_by_number_of_factors():
     wide, narrow = result(32, 0.30, 0.7004), result(16, 0.295, 0.6996)
     assert selection([wide, narrow]).recommended is narrow
     assert selection([wide, result(16, 0.295, 0.699)]).recommended is wide

@@ -53,7 +53,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert [path.name for path in (tmp_path / "factors").iterdir()] == ["wmf.npz"]
 
 
-def test_a_second_fit_is_kept_and_counts(tmp_path):
+def test_a_refit_is_stored_and_changes_the_digest(tmp_path):
     factors = make_factors()
     second = make_factors(
         second_item_factors=-factors.item_factors, second_playlist_factors=-factors.playlist_factors

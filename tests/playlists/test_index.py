@@ -54,7 +54,7 @@ def test_recall_of_approximate_ones_is_measured(kind: str, vectors: np.ndarray) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kept_index_finds_the_same(kind: str, vectors: np.ndarray, tmp_path: Path) -> None:
+def test_a_stored_index_finds_the_same(kind: str, vectors: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "tracks.index"
     made = open_index(vectors[:600], kind, path)
     content = path.read_bytes()

@@ -102,7 +102,7 @@ def test_windows_are_spread_over_the_track() -> None:
         assert [set(one.row.tolist()) for one in chosen] == [{0}, {1}]
 
 
-def test_the_strongest_are_those_of_a_full_sort_and_equals_go_by_row() -> None:
+def test_strongest_tracks_equal_a_full_sort_with_ties_by_row() -> None:
     random = np.random.default_rng(0)
     most, mean = random.integers(0, 4, (2, 30, 5)).astype(np.float32)
     seconds = random.random((30, 5)).astype(np.float32)

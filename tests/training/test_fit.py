@@ -156,7 +156,7 @@ def test_more_epochs_go_on_where_fewer_ended(reference, tmp_path):
     assert same_weights(model, reference[0])
 
 
-def test_each_epoch_is_a_line_of_the_log_and_one_checkpoint_is_kept(tmp_path):
+def test_each_epoch_is_a_line_of_the_log_and_one_checkpoint_is_stored(tmp_path):
     reported = []
     fitted = fit(
         build(),

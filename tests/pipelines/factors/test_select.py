@@ -123,7 +123,7 @@ def test_measurements_by_an_independent_path(dataset):
     assert measured.ndcg.error == pytest.approx(np.std(ndcg, ddof=1) / np.sqrt(len(ndcg)), rel=1e-2)
 
 
-def test_no_test_track_is_looked_at(dataset, listening, tmp_path):
+def test_no_test_track_is_used(dataset, listening, tmp_path):
     selection = select_factors(listening, dataset, QUICK)
     holds = draw_interactions(FEW)
     is_test = read_tracks(dataset).in_split("test")
@@ -145,7 +145,7 @@ def test_held_out_interactions_are_not_fitted(dataset):
     assert (sample.user_items[:, sample.is_train] + sample.held_out != train).nnz == 0
 
 
-def test_an_interrupted_search_goes_on(dataset, listening, monkeypatch):
+def test_an_interrupted_search_resumes(dataset, listening, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         count_measurements(patch, dies_at=1)
         select_factors(listening, dataset, QUICK)
@@ -159,7 +159,7 @@ def test_an_interrupted_search_goes_on(dataset, listening, monkeypatch):
     assert without_times(select_factors(listening, dataset, QUICK)) == without_times(resumed)
 
 
-def test_what_changes_a_measurement_makes_it_anew(dataset, listening, monkeypatch):
+def test_changed_inputs_are_measured_again(dataset, listening, monkeypatch):
     select_factors(listening, dataset, QUICK)
     measured = count_measurements(monkeypatch)
     wider = Grid((4, RANK, 16), (5.0,), (1.0,), (2,))
@@ -195,7 +195,7 @@ def test_settings_that_cannot_be_fitted_do_not_stop_the_others(dataset, listenin
         select_factors(listening, dataset, impossible)
 
 
-def test_factors_are_made_as_recommended(dataset, listening):
+def test_factors_are_fitted_as_recommended(dataset, listening):
     selection = select_factors(listening, dataset, QUICK, "chosen")
     factors, tally = make_selected_factors(
         listening, dataset, selection, FactorsConfig(scaling="none"), "chosen"

@@ -116,7 +116,7 @@ def test_new_tracks_use_predicted_factors_and_train_tracks_fitted_ones(
     np.testing.assert_allclose([one.score for one in found], expected, atol=1e-6)
 
 
-def test_the_true_list_is_by_listening_alone(catalogue: Catalogue) -> None:
+def test_the_reference_list_uses_interactions_alone(catalogue: Catalogue) -> None:
     found = like(catalogue, "t0", k=9, by_interactions=True)
     assert ids(found) == ["t8", "t1", "t2", "t6", "t5", "t9", "t3", "t7"]
     assert {one.factors for one in found} == {"reference"}
@@ -197,7 +197,7 @@ def test_without_a_dataset_lists_are_of_predictions(run: Path) -> None:
         ("t44", "neither an audio file nor among the 10 tracks of .* Did you mean 't4'"),
     ],
 )
-def test_seeds_without_a_place(seed: str, expected: str, catalogue: Catalogue) -> None:
+def test_seeds_without_factors(seed: str, expected: str, catalogue: Catalogue) -> None:
     with pytest.raises(DataError, match=expected):
         like(catalogue, seed)
 
