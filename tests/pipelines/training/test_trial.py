@@ -14,7 +14,8 @@ from cs_keras import config
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, CsKerasError, DataError
-from cs_keras.runs import read_json, read_npz
+from cs_keras.run_files.study import read_outcome
+from cs_keras.runs import read_npz
 from cs_keras.training.executions import Execution
 from pipelines.training.attribute_files import AttributeFile
 from pipelines.training.trial import check_search, run_execution
@@ -56,9 +57,9 @@ def execution(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> t
 def outcome(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> dict[str, Any]:
     """Train and return what is left, without what a clock decides."""
     run_execution(*execution(data, folder, key, **wishes), folder)
-    left = dict(read_json(folder / "outcome.json"))
-    left.pop("seconds", None)
-    return left
+    left = read_outcome(folder)
+    names = ("metrics", "epochs", "best_epoch") if left.cause is None else ("cause", "reason")
+    return {name: getattr(left, name) for name in (*names, "n_weights")}
 
 
 def losses(folder: Path) -> list[tuple[float, float]]:
@@ -125,7 +126,7 @@ def test_a_training_that_learns_is_not_pruned(
     undisturbed: tuple[dict[str, Any], Path], demo: Path, tmp_path: Path
 ) -> None:
     changes = {"training": {"learning_rate": 3e-3}}
-    assert not outcome(demo, tmp_path / "execution", "bot", changes=changes, prune_after=EPOCHS)["cause"]
+    assert "cause" not in outcome(demo, tmp_path / "execution", "bot", changes=changes, prune_after=EPOCHS)
 
 
 @pytest.mark.slow
