@@ -76,7 +76,7 @@ def test_formulas_are_neutralised(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["cnn-bn", "", "a=b", "'", "é"])
-def test_other_text_is_kept(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert neutralise(text) == text
 
 

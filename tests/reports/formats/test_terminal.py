@@ -47,7 +47,7 @@ def test_the_terminal_takes_no_orders_from_names(hostile: tuple[Section, ...]) -
     assert all(character.isprintable() or character == "\n" for character in text)
 
 
-def test_reported_figures_stand_beside_ours_under_their_name(make_run: MakeRun) -> None:
+def test_published_columns_are_next_to_ours_under_their_name(make_run: MakeRun) -> None:
     lines = printed(make_sections(collect_runs(make_run(model="bot"))), 110).splitlines()
     head = next(i for i, line in enumerate(lines) if "thesis (other data)" in line)
     assert lines[head + 2].split()[-3:] == ["parameters", "val", "test"]
@@ -56,7 +56,7 @@ def test_reported_figures_stand_beside_ours_under_their_name(make_run: MakeRun) 
     assert max(map(len, lines)) <= 110
 
 
-def test_where_the_terminal_is_narrow_they_stand_below(runs: Path, make_run: MakeRun) -> None:
+def test_in_a_narrow_terminal_published_columns_are_below(runs: Path, make_run: MakeRun) -> None:
     for model in ("bot", "choi-features"):
         make_run(f"2024-05-01-{model}-0123456789", model=model)
     lines = printed(make_sections(collect_runs(runs)), 80).splitlines()

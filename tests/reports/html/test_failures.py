@@ -11,7 +11,7 @@ from tests.reports.formats.test_markdown_csv import records
 from tests.reports.tables.test_tables import only_section, row_of
 
 
-def test_a_failed_run_stands_in_its_place_with_the_reason(
+def test_a_failed_run_is_listed_in_order_with_the_reason(
     runs: Path, make_run: MakeRun, make_failed: MakeRun
 ) -> None:
     for model in ("bot", "lstm"):

@@ -16,7 +16,7 @@ def labels(folder: Path, **arguments: Any) -> list[list[str]]:
     return [[run.label for run in group.runs] for group in collect_runs(folder, **arguments).groups]
 
 
-def test_runs_stand_in_the_order_asked_for_and_others_by_name(runs: Path, make_run: MakeRun) -> None:
+def test_runs_are_in_the_requested_order_and_others_by_name(runs: Path, make_run: MakeRun) -> None:
     for model in ("lstm", "bot", "cnn", "another"):
         make_run(f"2024-05-01-{model}-0123456789", model=model)
     assert labels(runs) == [["another", "bot", "cnn", "lstm"]]

@@ -20,7 +20,7 @@ def test_labels_distinguish_copies_of_one_run(runs: Path, make_run: MakeRun) -> 
     assert labels(runs) == [["cnn (2024-05-01-cnn-0123456789)", "cnn (2024-05-02-cnn-0123456789)"]]
 
 
-def test_every_baseline_has_a_family_and_families_stand_together() -> None:
+def test_every_baseline_has_a_family_and_families_are_contiguous() -> None:
     families = [family_of(model) for model in REGISTRY]
     assert OTHERS not in families and family_of("another") == OTHERS
     changes = sum(one != next_ for one, next_ in zip(families, families[1:], strict=False))

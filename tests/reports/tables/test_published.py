@@ -22,7 +22,7 @@ def texts(table: Table, name: str) -> list[str | None]:
     return [cell.text + cell.marks if cell else None for column, cell in cells if column.group == GROUP]
 
 
-def test_training_shows_what_was_reported_beside_what_was_measured(runs: Path, make_run: MakeRun) -> None:
+def test_training_shows_published_and_measured_values(runs: Path, make_run: MakeRun) -> None:
     for model in ("bot", "choi-features", "xception-random"):
         make_run(f"2024-05-01-{model}-0123456789", model=model)
     table = table_of(runs, "Training")
@@ -50,7 +50,7 @@ def test_training_shows_what_was_reported_beside_what_was_measured(runs: Path, m
         ),
     ],
 )
-def test_reported_overlaps_stand_beside_the_chance_that_held_there(
+def test_published_overlaps_are_shown_with_their_chance(
     runs: Path, make_run: MakeRun, title: str, chance: list[str], bot: list[str], cnn: list[str]
 ) -> None:
     for model in ("bot", "cnn", "lstm"):
@@ -84,7 +84,7 @@ def test_every_key_of_the_thesis_is_shown(runs: Path, make_run: MakeRun) -> None
         assert tuple(values(table, model).values()) == numbers
 
 
-def test_ranking_stands_beside_what_was_reported_in_2013(runs: Path, make_run: MakeRun) -> None:
+def test_ranking_is_shown_with_published_values_of_2013(runs: Path, make_run: MakeRun) -> None:
     for model in ("bot", "bot-linear", "dieleman-3s", "lstm"):
         make_run(f"2024-05-01-{model}-0123456789", model=model)
     for number, loss in enumerate(("wpe", "cosine")):
