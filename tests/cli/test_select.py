@@ -35,7 +35,7 @@ def test_select_prints_a_table_and_makes_what_it_recommends(
     assert "Means of 2 seeds agree on" in capfd.readouterr().out
     assert len(list((folder / "selection" / "measured").iterdir())) == 5
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert (folder / "selection" / "sel.md").read_text().startswith("# Factors worth predicting")
+    assert (folder / "selection" / "sel.md").read_text().startswith("# Selection of factor settings")
 
 
 @pytest.mark.parametrize(

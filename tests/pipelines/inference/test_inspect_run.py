@@ -136,10 +136,12 @@ def test_the_page_shows_what_the_best_network_listens_for_or_says_why_not(
     assert run("report", folder, "--format", "html", "--dataset", demo) == 0
     text = page.read_text()
     assert (
-        "What cnn-bn listens for" in text and "What each factor means" in text and "g1-inside-kernels" in text
+        "What activates cnn-bn" in text
+        and "Genres and tracks at the ends of each factor" in text
+        and "g1-inside-kernels" in text
     )
     (copies["cnn-bn"] / INSPECTION_FILE).unlink()
     (copies["cnn-bn"] / "model.keras").unlink()
     assert run("report", folder, "--format", "html", "--dataset", demo) == 0
     text = page.read_text()
-    assert "What cnn-bn listens for" not in text and "has no model.keras" in text and "g1-map" in text
+    assert "What activates cnn-bn" not in text and "has no model.keras" in text and "g1-map" in text

@@ -115,7 +115,7 @@ def test_items_come_to_the_full_report_in_time(runs: Path, began: float) -> None
     for table in ("Overlap by similarity", "Overlap by dot product", "Gap ladder by similarity"):
         for row in (*MODELS, "chance", "refit ceiling"):
             assert (table, row) in rows
-    assert any(table == "Held-out listening found" for table, _ in rows)
+    assert any(table == "Ranking metrics on held-out interactions" for table, _ in rows)
     assert 0 < spent < CPU_LIMIT_S
 
 

@@ -186,12 +186,14 @@ def test_the_command_prints_the_predictions_of_the_run(
         shares = dict(zip(genres["track_ids"].tolist(), genres["probabilities"].tolist(), strict=True))
     accuracy = rows_of(tmp_path / "tables.csv", "Accuracy")
     assert accuracy["classifier", "accuracy"] == np.mean(best[is_test] == truth[is_test])
-    assert accuracy["commonest genre: Bass", "accuracy"] == np.mean(truth[is_test] == 0)
-    confusion = rows_of(tmp_path / "tables.csv", "What is taken for what")
+    assert accuracy["most frequent genre: Bass", "accuracy"] == np.mean(truth[is_test] == 0)
+    confusion = rows_of(tmp_path / "tables.csv", "Confusion matrix")
     for row, name in enumerate(GENRES):
         for column, other in enumerate(GENRES):
-            assert confusion[name, f"told_{other}"] == np.sum((truth == row) & (best == column) & is_test)
-    composition = rows_of(tmp_path / "tables.csv", "What tracks are made of")
+            assert confusion[name, f"predicted_{other}"] == np.sum(
+                (truth == row) & (best == column) & is_test
+            )
+    composition = rows_of(tmp_path / "tables.csv", "Genre probabilities")
     for track_id in ("t008", "t019"):
         assert [composition[track_id, f"share_{name}"] for name in GENRES] == shares[track_id]
     for name in ("confusion", "composition-1", "composition-2"):
