@@ -25,12 +25,15 @@ class Predictions:
         In the original factor space, and scaled as the output of the model.
     positions : ndarray of float32, shape (n_tracks, n), or None
         Positions in a space of the model's own, in which similarity is Euclidean distance; ``places`` in the file.
+    source
+        The file they were read from.
     """
 
     track_ids: npt.NDArray[np.str_]
     factors: Matrix
     scaled_factors: Matrix
     positions: Matrix | None = None
+    source: Path | None = None
 
     def select(self, track_ids: npt.NDArray[np.str_]) -> "Predictions":
         """Return the predictions of some tracks, in their order; raise StorageError if one is missing."""
@@ -38,9 +41,11 @@ class Predictions:
         try:
             rows = [row_of[track_id] for track_id in track_ids.tolist()]
         except KeyError as error:
-            raise StorageError(f"There is no prediction of track {error}; delete the run folder.") from error
+            raise StorageError(
+                f"{self.source or 'predictions'} lacks a prediction of track {error}; delete the run folder."
+            ) from error
         positions = None if self.positions is None else self.positions[rows]
-        return Predictions(track_ids, self.factors[rows], self.scaled_factors[rows], positions)
+        return Predictions(track_ids, self.factors[rows], self.scaled_factors[rows], positions, self.source)
 
 
 def write_predictions(run: Path, predictions: Predictions) -> None:
@@ -72,4 +77,5 @@ def read_predictions(run: Path) -> Predictions:
     if len({len(array) for array in arrays.values()}) != 1:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise DataError(f"{path}: expected arrays of one length. Received: {shapes}.")
-    return Predictions(*arrays.values())
+    factors, scaled = arrays["factors"], arrays["scaled_factors"]
+    return Predictions(arrays["track_ids"], factors, scaled, arrays.get("places"), path)
