@@ -58,7 +58,7 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
     StorageError
         When the run or the dataset cannot be read, or the file not be written.
     DataError
-        When the dataset has other audio settings or nothing to hear, or the network nothing to inspect.
+        When the dataset has other audio settings or no audio, or the network has nothing to inspect.
     """
     if is_inspected(folder, dataset.digest):
         return
@@ -73,7 +73,7 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
         )
     rows = np.flatnonzero(~dataset.tracks.in_split("train") & dataset.tracks.has_audio)
     if not len(rows):
-        raise DataError(f"{dataset.folder} has no validation or test tracks to hear.")
+        raise DataError(f"{dataset.folder} has no validation or test tracks with audio.")
     tapped = tap_model(load_model(folder / MODEL_FILE))
     chosen = _sample(rows, run.sequence.frames)
     progress.log(f"inspect {folder.name}: {len(chosen)} of {len(rows)} validation and test tracks")

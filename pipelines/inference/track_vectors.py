@@ -24,10 +24,10 @@ def check_suffix(out: Location) -> None:
 
 
 def check_output(out: Location) -> None:
-    """Raise ConfigError as `check_suffix` does, or StorageError when `out` is a folder."""
-    check_suffix(out)
+    """Raise StorageError when `out` is a folder, or ConfigError as `check_suffix` does."""
     if is_folder(out):
         raise StorageError(f"The output {out} is a folder; expected the name of a file.")
+    check_suffix(out)
 
 
 def write_vectors(

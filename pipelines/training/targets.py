@@ -1,4 +1,4 @@
-"""What a model is to learn, of which tracks, and by which loss."""
+"""Training data: a dataset with splits and factors, and the targets and loss of a regression."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,26 +26,26 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a model is to learn: a dataset, its targets, and which tracks are for what.
+    """A dataset with scaled factors and the rows of its splits.
 
     Attributes
     ----------
     dataset
-        Where frames come from.
+        Source of frames.
     targets
-        Scaled factors, shape (n_tracks, n_factors), float32; rows without listening are zero and never used.
+        Scaled factors, shape (n_tracks, n_factors), float32; rows without interactions are zero and not used.
     train, validation
         Track table rows with factors, shapes (n_train,) and (n_validation,).
     unseen
-        All rows of validation and test tracks, with or without factors: what is predicted.
+        Rows of all validation and test tracks, with or without factors, which are predicted.
     item_factors
         The same factors unscaled, shape (n_tracks, n_factors), float32.
     data_digest
-        Of the dataset and its factors.
+        Digest of the dataset and its factors, without `attributes` and `extra`.
     attributes
-        What a table says about the tracks; None where there is no table. It has a digest of its own.
+        Attributes of a table; None where there is no table.
     extra
-        Further factors to be learnt; see `open_extra_factors`. They have digests of their own.
+        Further factors to learn; see `open_extra_factors`.
     """
 
     dataset: Dataset
@@ -66,7 +66,7 @@ def make_training_data(
     attributes: Attributes | None = None,
     extra: Sequence[Factors] = (),
 ) -> TrainingData:
-    """Return what to learn from `factors` and `extra`, on a share of the train tracks, with what a table says.
+    """Combine a dataset with factors and attributes, on a share of the train tracks.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def make_training_data(
         rows[split] = np.flatnonzero(tracks.in_split(split) & factors.has_factors)
         if not len(rows[split]):
             raise DataError(
-                f"No {split} track of {dataset.folder} has listening: at least one is needed, of "
+                f"No {split} track of {dataset.folder} has interactions: at least one is needed, of "
                 f"{int(tracks.in_split(split).sum())} tracks in that split."
             )
     train = np.array(sample_rows(tracks.ids.tolist(), rows["train"].tolist(), train_fraction))
@@ -98,14 +98,14 @@ def make_training_data(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingTargets:
-    """What a regression compares its outputs with.
+    """Targets and loss of a regression.
 
     Attributes
     ----------
     examples
-        Shape (n_tracks, n), float32: what batches hold as targets.
+        Targets in batches, shape (n_tracks, n), float32.
     objective
-        What it minimises; None for the loss that the settings name, with scaled factors as examples.
+        Objective to minimise; None for the loss that the settings name, with scaled factors as targets.
     """
 
     examples: Matrix
@@ -113,14 +113,14 @@ class TrainingTargets:
 
 
 def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingConfig) -> list[Factors]:
-    """Return what a network is to learn beside `factors`.
+    """Open the factors that a network learns in addition to `factors`.
 
     Raises
     ------
     ConfigError
-        When `factors` are named again; or others have seen listening that is to be held out.
+        When `factors` are named again, or others were fitted on held-out interactions.
     DataError
-        When there are none of a name, or they lack a train or validation track that `factors` have.
+        When factors of a name do not exist, or lack a train or validation track that `factors` have.
     """
     if not training.extra_factors:
         return []
@@ -132,38 +132,38 @@ def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingCon
             raise ConfigError("training.extra_factors must name factors. Received: a name that is empty.")
         if name == factors.name or training.extra_factors.count(name) > 1:
             raise ConfigError(
-                f"training.extra_factors names {name!r}, which is learnt already. Received: "
+                f"training.extra_factors names {name!r} more than once or as the main factors. Received: "
                 f"{', '.join(training.extra_factors)}."
             )
         extra = open_factors(dataset.folder, tracks, name)
         if factors.protocol == "strict" and extra.protocol == "thesis":
             raise ConfigError(
-                f"Factors {name!r} were fitted on listening to test tracks (protocol thesis), which "
+                f"Factors {name!r} were fitted on interactions with test tracks (protocol thesis), which "
                 f"{factors.name!r} hold out (protocol strict); make them by protocol strict as well."
             )
         n_missing = int(np.count_nonzero(needed & ~extra.has_factors))
         if n_missing:
             raise DataError(
                 f"Factors {name!r} lack {n_missing} of the train and validation tracks that have {factors.name!r}: "
-                "make both from the same listening."
+                "make both from the same interactions."
             )
         found.append(extra)
     return found
 
 
 def make_training_targets(data: TrainingData, factors: Factors, training: TrainingConfig) -> TrainingTargets:
-    """Return what is compared by ``training.loss``: targets, and after them those of the data's extra factors.
+    """Make the targets for ``training.loss``: scaled factors, followed by those of the extra factors.
 
-    For ``unit_mse`` that is factors of one length, the train tracks' mean, which of all lengths comes nearest to
-    their own; scaled as the targets are, so that predictions are scaled back alike.
+    For ``unit_mse``, factors are first brought to one length, the mean of the train tracks; they are scaled like
+    other targets, so that predictions are scaled back in the same way.
 
-    The weighted prediction error takes the listening of train and validation tracks, and of no others: the first to
-    learn from, the second to stop early by.
+    The weighted prediction error uses the interactions of train tracks, and of validation tracks for early
+    stopping.
 
     Raises
     ------
     ConfigError
-        When that error is asked for, and the listening that the factors were fitted on is not there.
+        When the weighted prediction error needs interactions that do not exist or do not match the factors.
     """
     if training.loss != "wpe":
         several = [_examples(data, one, training.loss) for one in (factors, *data.extra)]
@@ -171,24 +171,24 @@ def make_training_targets(data: TrainingData, factors: Factors, training: Traini
     config = factors.config
     if config is None:
         raise ConfigError(
-            "training.loss = wpe needs the listening that factors were fitted on, and factors "
-            f"{factors.name!r} are ready-made: take another loss, or factors made by `cs-keras factors`."
+            "training.loss = wpe needs the interactions that factors were fitted on, and factors "
+            f"{factors.name!r} are imported: use another loss, or factors made by `cs-keras factors`."
         )
     if len(data.targets) > MAX_TRACKS:
         raise ConfigError(
             f"training.loss = wpe takes at most {MAX_TRACKS} tracks. Received: {len(data.targets)}."
         )
-    interactions = _listening(data, factors)
+    interactions = _open_interactions(data, factors)
     used = np.zeros(len(data.targets))
     used[np.concatenate([data.train, data.validation])] = 1
-    listening = interactions.user_items.multiply(used[np.newaxis]).tocsr()
-    listening.eliminate_zeros()
-    loss_of = weighted_prediction_error(listening, factors.playlist_factors, factors.scaler, config["alpha"])
+    user_items = interactions.user_items.multiply(used[np.newaxis]).tocsr()
+    user_items.eliminate_zeros()
+    loss_of = weighted_prediction_error(user_items, factors.playlist_factors, factors.scaler, config["alpha"])
     return TrainingTargets(make_track_numbers(len(data.targets)), Objective(loss_of))
 
 
 def _examples(data: TrainingData, factors: Factors, loss: str) -> Matrix:
-    """Return scaled factors, shape (n_tracks, n_factors), all of one length before scaling if `loss` says so."""
+    """Scale factors, shape (n_tracks, n_factors), for ``unit_mse`` after bringing them to one length."""
     if loss != "unit_mse":
         return scaled_factors(factors)
     lengths = np.linalg.norm(factors.item_factors, axis=1, keepdims=True)
@@ -197,23 +197,23 @@ def _examples(data: TrainingData, factors: Factors, loss: str) -> Matrix:
 
 
 def scaled_factors(factors: Factors) -> Matrix:
-    """Return the targets of tracks, shape (n_tracks, n_factors), float32; zeros where there are no factors."""
+    """Scale factors, shape (n_tracks, n_factors), float32; tracks without factors get zeros."""
     scaled = np.where(factors.has_factors[:, None], factors.scaler.transform(factors.item_factors), 0)
     return scaled.astype(np.float32)
 
 
-def _listening(data: TrainingData, factors: Factors) -> Interactions:
-    """Return the dataset's listening, its playlists and tracks in the order of `factors`."""
+def _open_interactions(data: TrainingData, factors: Factors) -> Interactions:
+    """Open the dataset's interactions, with playlists and tracks in the order of `factors`."""
     path = data.dataset.folder / INTERACTIONS_FILE
     if not is_file(path):
         raise ConfigError(
-            f"training.loss = wpe needs the listening that factors were fitted on, and there is no {path}; "
+            f"training.loss = wpe needs the interactions that factors were fitted on, and there is no {path}; "
             "`cs-keras factors` makes it."
         )
     interactions = align(load_interactions(path), factors.track_ids)
     if interactions.playlist_ids.tolist() != factors.playlist_ids.tolist():
         raise ConfigError(
-            f"training.loss = wpe needs the listening that factors were fitted on, and {path} holds other "
+            f"training.loss = wpe needs the interactions that factors were fitted on, and {path} holds other "
             f"playlists than factors {factors.name!r}; make these again with `cs-keras factors`."
         )
     return interactions

@@ -215,7 +215,7 @@ def _watch(
     """Return what ends a training that explodes or does not learn, by the loss of predicting the mean.
 
     Outputs of zero, where every model starts, stand for the mean, which scaling has taken off; where it has not,
-    they are the less to beat. The weighted prediction error is of listening and has no such mark.
+    the threshold is lower. The weighted prediction error has no such reference.
     """
     if run.training.loss == "wpe":
         return lambda number, epoch: None

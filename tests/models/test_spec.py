@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -21,6 +24,17 @@ def test_an_unknown_key_lists_the_models_there_are():
     for ask in (get_baseline, model_module):
         with pytest.raises(ConfigError, match=f"no model 'resnet'. Models: {', '.join(REGISTRY)}"):
             ask("resnet")
+
+
+def test_the_table_of_the_readme_names_every_model():
+    """A name that ends in an ellipsis stands for all keys that begin with it."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| key | model |")[2].partition("\n\n")[0]
+    first_cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("|")]
+    names = re.findall(r"`([^`]+)`", " ".join(first_cells))
+    prefixes = tuple(name.removesuffix("…") for name in names if name.endswith("…"))
+    assert [key for key in REGISTRY if key not in names and not key.startswith(prefixes)] == []
+    assert {name for name in names if not name.endswith("…")} <= set(REGISTRY)
 
 
 def test_every_variant_of_every_file_is_registered_under_its_own_key():

@@ -373,7 +373,7 @@ def test_a_model_of_another_run_is_refused(runs: dict[str, Path], demo: Path, tm
     path = folder / SIGNATURE_FILE
     scaler = {"kind": "none", "offset": [0.0], "scale": [1.0]}
     path.write_text(json.dumps({**json.loads(path.read_text()), "scaler": scaler}))
-    with pytest.raises(DataError, match="not of one run: they have 32 and 1 factors"):
+    with pytest.raises(DataError, match="from different runs: they have 32 and 1 factors"):
         predict_dataset(read_run(folder), DatasetTracks(demo), "all", tmp_path / "out.npz")
 
 

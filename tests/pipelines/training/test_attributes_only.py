@@ -335,7 +335,7 @@ def test_audio_models_are_rejected(tmp_path: Path, capfd: pytest.CaptureFixture[
         "cnn-bn needs audio, and 60 of 60 tracks of the dataset have no audio; models without audio: "
         in error
     )
-    assert f"need none: {', '.join(MODELS)}" in error
+    assert f"models without audio: {', '.join(MODELS)}" in error
     assert run("run-baselines", out, "--models", "attributes", "--out", tmp_path / "runs") == 1
     assert "attributes needs a table of attributes: name one by --features." in capfd.readouterr().err
     assert run("run-baselines", out, "--attribute", "x=labels", "--out", tmp_path / "runs") == 1

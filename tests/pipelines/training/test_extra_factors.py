@@ -97,9 +97,9 @@ def test_they_are_learnt_and_cut_off(
     ("options", "complaint"),
     [
         (['--set=training.extra_factors=["nothing"]'], "no factors called 'nothing'"),
-        (['--set=training.extra_factors=["wmf"]'], "names 'wmf', which is learnt already"),
+        (['--set=training.extra_factors=["wmf"]'], "names 'wmf' more than once or as the main factors"),
         (['--set=training.extra_factors=[""]'], "Received: a name that is empty"),
-        (['--set=training.extra_factors=["other", "other"]'], "names 'other', which is learnt already"),
+        (['--set=training.extra_factors=["other", "other"]'], "names 'other' more than once"),
         ([NAMED, "--set=training.loss=wpe"], "needs outputs that are learnt independently"),
         ([NAMED, "--set=training.loss=cosine"], "needs outputs that are learnt independently"),
     ],
@@ -126,7 +126,7 @@ def test_factors_that_have_seen_test_tracks_are_refused(
     listening = demo / "source/listening.csv"
     assert run("factors", listening, dataset, "--name", "seen", "--n-factors", 8, "--protocol", "thesis") == 0
     assert train(dataset, tmp_path, '--set=training.extra_factors=["seen"]') == 1
-    assert "'seen' were fitted on listening to test tracks" in capfd.readouterr().err
+    assert "'seen' were fitted on interactions with test tracks" in capfd.readouterr().err
 
 
 def test_factors_of_fewer_tracks_are_refused(

@@ -95,14 +95,14 @@ def test_the_weighted_prediction_error_needs_listening(
 ) -> None:
     (dataset / "interactions.npz").unlink()
     assert train(dataset, tmp_path / "runs", "bot", "training.loss=wpe") == 1
-    assert "training.loss = wpe needs the listening that factors were fitted on" in capfd.readouterr().err
+    assert "training.loss = wpe needs the interactions that factors were fitted on" in capfd.readouterr().err
 
 
 def test_the_weighted_prediction_error_and_xla_exclude_each_other(
     demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert train(demo, tmp_path, "bot", "training.loss=wpe", "execution.jit=true") == 1
-    assert "train with it without --jit" in capfd.readouterr().err
+    assert "train without --jit" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -190,7 +190,7 @@ def test_recommendations_of_samples(runs: dict[str, Path], waveforms: Path, tmp_
     [
         ("raw", "raw needs a dataset of waveforms, and this one holds magnitudes"),
         ("raw-mel", "raw-mel needs a dataset of waveforms, and this one holds magnitudes"),
-        ("multiscale", "the dataset holds magnitudes of windows of 1024 alone; make one of waveforms"),
+        ("multiscale", "the dataset holds magnitudes of windows of 1024 samples; make one of waveforms"),
     ],
 )
 def test_what_needs_samples_says_so(
