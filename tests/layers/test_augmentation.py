@@ -151,9 +151,9 @@ def test_every_trained_family_has_it_and_saves_it(key, tmp_path):
 
 @pytest.mark.parametrize("key", ["bot", "choi-features"])
 def test_models_with_precomputed_input_refuse_it(key):
-    with pytest.raises(ConfigError, match=f"what {key} hears is computed once"):
+    with pytest.raises(ConfigError, match=f"the input of {key} is computed once"):
         config.replace(get_baseline(key), {"augment": {"gain_db": 3.0}})
-    with pytest.raises(ConfigError, match=f"what {key} hears is computed once"):
+    with pytest.raises(ConfigError, match=f"the input of {key} is computed once"):
         config.replace(get_baseline(key), {"augment": {"time_stretch": 0.1}})
 
 
