@@ -24,7 +24,7 @@ _WIDTH = 22  # of the longest key
 )
 @factors_renamed
 def command(params: bool, n_factors: int) -> None:
-    """List the models that run-baselines can train: key, family and description."""
+    """List the models with their family and description."""
     from cs_keras.models import REGISTRY, get_baseline, model_module
 
     if not params:
