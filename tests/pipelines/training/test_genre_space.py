@@ -178,7 +178,7 @@ def test_the_command_prints_the_predictions_of_the_run(
 ) -> None:
     assert run("genres", trained, "--track", "t008", "--track", "t019", "--out", tmp_path) == 0
     printed = capfd.readouterr().out
-    assert "18 of 18 test tracks that the run was not trained on are judged" in " ".join(printed.split())
+    assert "18 of 18 test tracks that the run was not trained on are evaluated" in " ".join(printed.split())
     assert "t008 (its genres: Treble)" in printed and "█" in printed
     with np.load(trained / "genres.npz") as genres:
         best, is_test = genres["probabilities"].argmax(axis=1), genres["is_test"]
@@ -209,10 +209,10 @@ def test_another_collection_is_evaluated_by_its_own_labels(
     other = write_sounds(tmp_path / "other", labels, prefix="x")
     assert run("genres", trained, other, "--track", "x003", "--out", tmp_path / "out") == 0
     printed = " ".join(capfd.readouterr().out.split())
-    assert f"18 of all 20 tracks of {other} are judged" in printed
-    assert "Not judged: 1 without a genre." in printed
-    assert "Not judged: 1 with no genre that the classifier knows." in printed
-    assert "does not know, and tracks that have them: Gabber (2)." in printed
+    assert f"18 of all 20 tracks of {other} are evaluated" in printed
+    assert "Not evaluated: 1 tracks without a genre." in printed
+    assert "Not evaluated: 1 tracks without a genre of the classifier." in printed
+    assert "Their genres, with numbers of tracks: Gabber (2)." in printed
     accuracy = rows_of(tmp_path / "out" / "tables.csv", "Accuracy")["classifier", "accuracy"]
     assert accuracy > 0.85  # the same sounds; track 2 is labelled wrongly
 
