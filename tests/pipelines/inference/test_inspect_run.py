@@ -47,10 +47,10 @@ def inspect(folder: Path, dataset: Path) -> Inspection:
 
 
 def test_filters_and_units_answer_to_the_tracks_that_their_layers_do(
-    runs: dict[str, Path], demo: Path
+    copies: dict[str, Path], demo: Path
 ) -> None:
-    found, dataset = inspect(runs["cnn-bn"], demo), Dataset(demo)
-    model = load_model(runs["cnn-bn"] / "model.keras")
+    found, dataset = inspect(copies["cnn-bn"], demo), Dataset(demo)
+    model = load_model(copies["cnn-bn"] / "model.keras")
     inner = keras.Model(model.input, [model.get_layer(name).output for name in ("elu_1", "dense_1")])
     rows = np.flatnonzero(~dataset.tracks.in_split("train"))
     assert found.track_ids.tolist() == dataset.tracks.ids[rows].tolist()
