@@ -239,7 +239,8 @@ def test_ranges_are_grouped_by_their_gaps(tmp_path):
     assert [[s.first for s in group] for group in groups] == [[0, 5], [far, far + 40]]
 
 
-def test_unverified_frames_are_as_stored(folder):
+def test_unverified_frames_are_as_stored(folder, monkeypatch):
+    monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.0)
     alter(folder / SHARD, 3)
     shard = read_shard(folder / SHARD)
     block = read_block(shard)

@@ -105,7 +105,7 @@ def test_what_cannot_be_inspected_is_refused(copies: dict[str, Path], demo: Path
     dataset = Dataset(demo)
     assert inspection_obstacle(copies["cnn-bn"]) is None
     assert "whole tracks" in (inspection_obstacle(copies["bot"]) or "")
-    with pytest.raises(DataError, match="cannot be inspected: it counts sounds over whole tracks"):
+    with pytest.raises(DataError, match="cannot be inspected: it takes histograms of whole tracks"):
         inspect_run(copies["bot"], dataset, SilentProgress())
     (copies["lstm"] / "model.keras").unlink()
     with pytest.raises(StorageError, match="has no model.keras"):
