@@ -51,8 +51,8 @@ def ingest_case(text: str | bytes, *expected: str) -> Case:
     return case
 
 
-def listening_case(text: str | bytes, *expected: str, options: tuple[str, ...] = ()) -> Case:
-    """Factors from a listening file with this content."""
+def interactions_case(text: str | bytes, *expected: str, options: tuple[str, ...] = ()) -> Case:
+    """Factors from an interactions file with this content."""
 
     def case(tmp: Path, dataset: Path) -> tuple[list[object], list[str]]:
         return ["factors", write(tmp / "listening.csv", text), dataset, *options], list(expected)
@@ -203,27 +203,29 @@ CASES: dict[str, Case] = {
         "path,artist\na.wav,Bj\xf6rk\n".encode("latin-1"), "--encoding latin-1"
     ),
     # factors
-    "missing listening": lambda tmp, d: (["factors", tmp / "no.csv", d], ["no.csv"]),
-    "empty listening": listening_case("", "listening.csv", "empty"),
-    "listening with a header alone": listening_case("playlist_id,track_id\n", "listening.csv", "no rows"),
-    "listening without tracks": listening_case("playlist_id,colour\np,red\n", "colour", "track"),
-    "negative count": listening_case("playlist_id,track_id,count\np,demo00000,-1\n", "row 1", "-1"),
-    "count that is no number": listening_case(
+    "missing interactions": lambda tmp, d: (["factors", tmp / "no.csv", d], ["no.csv"]),
+    "empty interactions": interactions_case("", "listening.csv", "empty"),
+    "interactions with a header alone": interactions_case(
+        "playlist_id,track_id\n", "listening.csv", "no rows"
+    ),
+    "interactions without tracks": interactions_case("playlist_id,colour\np,red\n", "colour", "track"),
+    "negative count": interactions_case("playlist_id,track_id,count\np,demo00000,-1\n", "row 1", "-1"),
+    "count that is no number": interactions_case(
         "playlist_id,track_id,count\np,demo00000,often\n", "row 1", "often"
     ),
-    "infinite count": listening_case("playlist_id,track_id,count\np,demo00000,inf\n", "row 1", "inf"),
-    "ragged listening": listening_case("playlist_id,track_id,count\np,demo00000\n", "listening.csv"),
-    "latin-1 listening": listening_case(
+    "infinite count": interactions_case("playlist_id,track_id,count\np,demo00000,inf\n", "row 1", "inf"),
+    "ragged interactions": interactions_case("playlist_id,track_id,count\np,demo00000\n", "listening.csv"),
+    "latin-1 interactions": interactions_case(
         "playlist_id,track_id\nM\xfcnchen,x\n".encode("latin-1"), "--encoding latin-1"
     ),
-    "unknown tracks only": listening_case("playlist_id,track_id\np,unheard\n", "unheard"),
-    "unknown column asked for": listening_case(
+    "unknown tracks only": interactions_case("playlist_id,track_id\np,unheard\n", "unheard"),
+    "unknown column asked for": interactions_case(
         "playlist_id,track_id\np,x\n", "'who'", "playlist_id", options=("--playlist-column", "who")
     ),
-    "zero factors": listening_case(
+    "zero factors": interactions_case(
         "playlist_id,track_id\np,demo00000\n", "factors", "0", options=("--n-factors", "0")
     ),
-    "factors' name with a slash": listening_case(
+    "factors' name with a slash": interactions_case(
         "playlist_id,track_id\n", "../x", options=("--name", "../x")
     ),
     "factors of a folder that is no dataset": lambda tmp, d: (

@@ -192,8 +192,8 @@ def test_appending_moves_nothing(demo: Path, tmp_path: Path) -> None:
 
 
 def test_minmax_warns(demo: Path, dataset: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    listening = demo / "source" / "listening.csv"
-    assert run("factors", listening, dataset, "--n-factors", 8, "--scaling", "minmax", "--name", "mm") == 0
+    interactions = demo / "source" / "listening.csv"
+    assert run("factors", interactions, dataset, "--n-factors", 8, "--scaling", "minmax", "--name", "mm") == 0
     assert "Warning" in capfd.readouterr().err
 
 

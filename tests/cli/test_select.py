@@ -20,8 +20,10 @@ def planted(tmp_path: Path) -> Path:
 def test_select_prints_a_table_and_makes_what_it_recommends(
     planted: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    listening, folder = planted.parent / "listening.csv", planted / "factors"
-    assert run("factors", listening, planted, "--name", "sel", "--max-settings", 3, "--seed", 2, *SEARCH) == 0
+    interactions, folder = planted.parent / "listening.csv", planted / "factors"
+    assert (
+        run("factors", interactions, planted, "--name", "sel", "--max-settings", 3, "--seed", 2, *SEARCH) == 0
+    )
     printed = capfd.readouterr().out
     assert "Recommended: " in printed and "of 3 settings" in printed
     assert "factors 'sel' fitted by the strict protocol" in printed
@@ -31,7 +33,7 @@ def test_select_prints_a_table_and_makes_what_it_recommends(
     assert "ceiling" in factors.quality
     kept = {path: path.stat().st_mtime_ns for path in (folder / "selection" / "measured").iterdir()}
     assert len(kept) == 3
-    assert run("factors", listening, planted, "--name", "sel", "--seed", 2, "--average", 2, *SEARCH) == 0
+    assert run("factors", interactions, planted, "--name", "sel", "--seed", 2, "--average", 2, *SEARCH) == 0
     assert "Means of 2 seeds agree on" in capfd.readouterr().out
     assert len(list((folder / "selection" / "measured").iterdir())) == 5
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

@@ -1,4 +1,4 @@
-"""A dataset without sound whose listening has a known rank."""
+"""A dataset without sound whose interactions have a known rank."""
 
 import csv
 
@@ -21,7 +21,7 @@ def draw_interactions(n_playlists=600, length=20, seed=0):
 
 
 def write_planted(folder, holds):
-    """Write a dataset with fold i % 10 for track i, and the listening file beside it."""
+    """Write a dataset with fold i % 10 for track i, and the interactions file beside it."""
     rows = [
         {
             "track_id": f"t{i:03d}",
@@ -39,9 +39,9 @@ def write_planted(folder, holds):
         for i in range(holds.shape[1])
     ]
     write_dataset(folder, DatasetInfo(), make_tracks(rows))
-    listening = folder.parent / "listening.csv"
-    with open(listening, "w", newline="", encoding="utf-8") as file:
+    interactions = folder.parent / "listening.csv"
+    with open(interactions, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["playlist_id", "track_id"])
         writer.writerows((f"p{u:04d}", f"t{i:03d}") for u, i in np.argwhere(holds))
-    return listening
+    return interactions

@@ -73,7 +73,7 @@ def true_labels() -> list[list[str]]:
     return [[GENRES[genre_of(row)]] for row in range(N_TRACKS)]
 
 
-def write_listening(path: Path) -> Path:
+def write_interactions(path: Path) -> Path:
     """Write who holds what: 60 playlists, each of 8 tracks of one genre."""
     random = np.random.default_rng(1)
     by_genre = [[r for r in range(N_TRACKS) if genre_of(r) == genre] for genre in range(len(GENRES))]

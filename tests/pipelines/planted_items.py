@@ -17,7 +17,7 @@ class Planted:
     """Files of planted items, and the attributes as numbers, shape (n_items, 8)."""
 
     items: Path
-    listening: Path
+    interactions: Path
     table: Path
     features: Path
     known: np.ndarray
@@ -26,7 +26,7 @@ class Planted:
 def write_items(
     folder: Path, n_items: int = 1500, n_plays: int = 60_000, share: float = 0.8, seed: int = 0
 ) -> Planted:
-    """Write items, their listening and their attributes, as CSV and as npz.
+    """Write items, their interactions and their attributes, as CSV and as npz.
 
     An item's place has `RANK` dimensions, of whose variance the attributes explain `share`, by a linear map; users
     listen to items near theirs. Every artist has three items, whose attributes and places are drawn alone.

@@ -93,8 +93,8 @@ def test_ingest_and_factors_write_the_same_bytes_as_on_a_disk(port: int, demo: P
     with reached_through(port):
         place = locate(f"gs://{BUCKET}/ingested")
         assert run("ingest", "--tracks", demo / "source/tracks.csv", "--out", place) == 0
-        listening = demo / "source/listening.csv"
-        assert run("factors", listening, place, "--n-factors", 32, "--alpha", 10) == 0
+        interactions = demo / "source/listening.csv"
+        assert run("factors", interactions, place, "--n-factors", 32, "--alpha", 10) == 0
         there = [name for name in list_files(demo) if not name.startswith("source/")]
         assert list_files(place) == there
         assert all((place / name).read_bytes() == (demo / name).read_bytes() for name in there)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.command_line import run
-from tests.pipelines.planted_genres import FACTORS, QUICK, true_labels, write_listening, write_sounds
+from tests.pipelines.planted_genres import FACTORS, QUICK, true_labels, write_interactions, write_sounds
 from tests.pipelines.test_kill import kill_when, results
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ def baselines(dataset: Path, runs: Path) -> list[object]:
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("planted")
     out = write_sounds(folder / "dataset", true_labels())
-    assert run("factors", write_listening(folder / "listening.csv"), out, *FACTORS) == 0
+    assert run("factors", write_interactions(folder / "listening.csv"), out, *FACTORS) == 0
     return out
 
 

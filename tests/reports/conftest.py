@@ -65,13 +65,13 @@ def make_evaluator(n_tracks: int, n_playlists: int, ks: tuple[int, ...], seed: i
         (factors + 0.3 * random.standard_normal(factors.shape)).astype(np.float32)
         for factors in (reference, playlists)
     ]
-    listening = scipy.sparse.csr_matrix(random.random((n_playlists, n_tracks)) < 0.1, dtype=np.float32)
+    interactions = scipy.sparse.csr_matrix(random.random((n_playlists, n_tracks)) < 0.1, dtype=np.float32)
     return Evaluator(
         Reference(
             rows={"train": np.arange(300), "validation": np.arange(n_tracks), "test": np.arange(n_tracks)},
             own=Predictor(reference, playlists),
             refit=Predictor(*second),
-            interactions=listening if n_playlists else None,
+            interactions=interactions if n_playlists else None,
             artists=np.array([f"known{i % 6}" if i % 3 == 1 else f"new{i}" for i in range(n_tracks)]),
             train_artists=np.array([f"known{i % 6}" for i in range(300)]),
             train_factors=random.standard_normal((300, N_FACTORS)).astype(np.float32),

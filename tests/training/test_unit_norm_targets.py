@@ -83,6 +83,6 @@ def test_it_is_minimised_as_a_squared_error():
     assert make_training_targets(task, factors, UNIT).objective is None
     plain = make_training_targets(task, factors, TrainingConfig())
     np.testing.assert_array_equal(plain.examples[:-1], task.targets[:-1])
-    assert not plain.examples[-1].any()  # of no listening
+    assert not plain.examples[-1].any()  # of no interactions
     loss = make_loss(TrainingConfig(loss="unit_mse"))
     assert float(loss(np.ones((2, 3)), np.full((2, 3), 3.0))) == pytest.approx(4)

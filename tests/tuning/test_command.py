@@ -37,7 +37,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no time": (("--max-time", "soon"), 1, "--max-time takes a number with s, m, h or d, such as 90m"),
     "unknown objective": (("--objective", "accuracy"), 1, "The objective must be val_loss, or val_overlap@K"),
     "long lists": (("--objective", "val_overlap@500"), 1, "val_overlap@500 needs more validation tracks"),
-    "no listening": (("--objective", "val_ndcg@500"), 1, "val_ndcg@500 needs more validation tracks"),
+    "no interactions": (("--objective", "val_ndcg@500"), 1, "val_ndcg@500 needs more validation tracks"),
     "unknown factors": (("--factors", "nonsense"), 1, "nonsense"),
     "a role alone": (("--role", "worker"), 2, "--oracle and --role go together"),
     "an oracle alone": (("--oracle", "127.0.0.1:8000"), 2, "--oracle and --role go together"),

@@ -57,10 +57,10 @@ def test_tables_and_audio_agree(demo: Path) -> None:
     with open(demo / "tracks.csv", newline="", encoding="utf-8") as file:
         tracks = list(csv.DictReader(file))
     with open(demo / "listening.csv", newline="", encoding="utf-8") as file:
-        listening = list(csv.DictReader(file))
+        interactions = list(csv.DictReader(file))
     assert list(tracks[0]) == ["path", "track_id", "artist", "title", "album", "isrc", "genres"]
-    assert list(listening[0]) == ["playlist_id", "track_id", "count"]
-    assert {row["track_id"] for row in listening} <= {row["track_id"] for row in tracks}
+    assert list(interactions[0]) == ["playlist_id", "track_id", "count"]
+    assert {row["track_id"] for row in interactions} <= {row["track_id"] for row in tracks}
     for row, duration_s in zip(tracks, draw_catalogue(SMALL).duration_s, strict=True):
         info = soundfile.info(demo / row["path"])
         assert (info.samplerate, info.channels, info.subtype) == (22050, 1, "PCM_16")

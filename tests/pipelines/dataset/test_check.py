@@ -68,7 +68,7 @@ def write_factors(folder: Path, ids: list[str], name: str = "wmf", protocol: str
     save_factors(folder / "factors" / f"{name}.npz", factors)
 
 
-def write_listening(folder: Path, ids: list[str]) -> None:
+def write_interactions(folder: Path, ids: list[str]) -> None:
     counts = scipy.sparse.csr_matrix(np.ones((1, len(ids)), np.float32))
     save_interactions(
         folder / "interactions.npz", Interactions(np.array(["p"]), np.array(ids), counts, RowCounts(1))
@@ -100,7 +100,7 @@ def make_dataset(folder: Path) -> Path:
     write_dataset(folder, info, make_tracks(rows))
     ids = [row["track_id"] for row in rows]
     write_factors(folder, ids)
-    write_listening(folder, ids)
+    write_interactions(folder, ids)
     return folder
 
 
@@ -307,7 +307,7 @@ def test_overlapping_tracks_and_frames_without_track(folder: Path) -> None:
 
 def test_factors_and_interactions_of_other_tracks(folder: Path) -> None:
     write_factors(folder, ["x", "y"], "foreign")
-    write_listening(folder, ["x", "y"])
+    write_interactions(folder, ["x", "y"])
     found = errors(check_dataset(folder))
     assert [error.split(":")[0] for error in found] == ["factors/foreign.npz", "interactions.npz"]
 
@@ -351,7 +351,7 @@ def test_repair_of_positions_keeps_descriptions(folder: Path) -> None:
 def test_repair_of_a_lost_table_keeps_the_order_of_the_factors(folder: Path) -> None:
     ids = list(reversed([track_id for pair in FOLDS.values() for track_id in pair]))
     write_factors(folder, ids)
-    write_listening(folder, ids)
+    write_interactions(folder, ids)
     (folder / TRACKS_FILE).unlink()
     assert any("8 tracks added" in sentence for sentence in repair_dataset(folder))
     assert read_tracks(folder).ids.tolist() == ids

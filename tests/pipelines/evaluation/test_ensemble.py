@@ -25,7 +25,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     planted = write_items(tmp_path_factory.mktemp("planted"), n_items=400, n_plays=12_000)
     out = planted.items.parent / "dataset"
     assert run("ingest", "--no-audio", "--tracks", planted.items, "--out", out) == 0
-    assert run("factors", planted.listening, out, *FACTORS) == 0
+    assert run("factors", planted.interactions, out, *FACTORS) == 0
     return out
 
 

@@ -80,17 +80,17 @@ def make_catalogue(
     return tracks, dataclasses.replace(factors, **changes)
 
 
-def make_listening() -> scipy.sparse.csr_matrix:
+def make_interactions() -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix(RANDOM.random((N_PLAYLISTS, N_TRAIN + 4 + N_TEST)) < 0.1, dtype=np.float32)
 
 
-def make_evaluator(listening: Any = None, **arguments: Any) -> Evaluator:
-    return Evaluator(make_reference(*make_catalogue(**arguments), listening), SETTINGS, seed=0)
+def make_evaluator(interactions: Any = None, **arguments: Any) -> Evaluator:
+    return Evaluator(make_reference(*make_catalogue(**arguments), interactions), SETTINGS, seed=0)
 
 
 @pytest.fixture(scope="module")
 def evaluator() -> Evaluator:
-    return make_evaluator(make_listening())
+    return make_evaluator(make_interactions())
 
 
 def verdicts(evaluator: Evaluator, items: npt.NDArray[Any]) -> dict[str, str]:
@@ -171,7 +171,7 @@ def test_ranking_is_that_of_the_evaluation(evaluator: Evaluator) -> None:
 
 
 def test_popularity_ranks_alike_for_all() -> None:
-    evaluator = make_evaluator(make_listening())
+    evaluator = make_evaluator(make_interactions())
     scores = evaluator.reference.popularity
     assert scores is not None
     found = evaluator.evaluate(Predictor(scores.astype(float), evaluator.reference.own.playlists))
@@ -261,8 +261,8 @@ def test_runs_of_all_seeds_ask_the_same_queries() -> None:
 
 def test_sampled_queries_are_all_that_is_asked_for() -> None:
     """Every part is what the sampled tracks and playlists give, and says how many there were."""
-    listening = make_listening()
-    reference = make_reference(*make_catalogue(), listening)
+    interactions = make_interactions()
+    reference = make_reference(*make_catalogue(), interactions)
     evaluator = Evaluator(reference, dataclasses.replace(SETTINGS, max_queries=7), seed=0)
     own, asked = reference.own, evaluator.lists["dot"].queries
     predicted = noisy(own.items, 1)
@@ -310,7 +310,7 @@ class Lines:
 
 def test_evaluation_reports_its_progress() -> None:
     lines = Lines()
-    reference = make_reference(*make_catalogue(), make_listening())
+    reference = make_reference(*make_catalogue(), make_interactions())
     evaluator = Evaluator(reference, SETTINGS, 0, lines)
     assert evaluator.reference_predictors
     evaluator.evaluate(reference.own, "cnn")

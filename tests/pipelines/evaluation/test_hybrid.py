@@ -1,4 +1,4 @@
-"""HybridResults of predictions that are perfect, worthless, or in between, on listening of known rank."""
+"""HybridResults of predictions that are perfect, worthless, or in between, on interactions of known rank."""
 
 import json
 from pathlib import Path
@@ -25,9 +25,9 @@ LISTENS = (0, 1, 3, 10)
 def make_dataset(tmp_path: Path, protocol: str = "strict") -> Path:
     folder = write_small(tmp_path / "dataset", [1] * N_TRACKS, [i % 10 for i in range(N_TRACKS)])
     lines = [f"p{u},t{i}" for u, i in np.argwhere(draw_interactions())]
-    listening = tmp_path / "listening.csv"
-    listening.write_text("\n".join(["playlist_id,track_id", *lines]))
-    make_factors(listening, folder, FactorsConfig(WmfConfig(RANK), protocol, ceiling=False))
+    interactions = tmp_path / "listening.csv"
+    interactions.write_text("\n".join(["playlist_id,track_id", *lines]))
+    make_factors(interactions, folder, FactorsConfig(WmfConfig(RANK), protocol, ceiling=False))
     return folder
 
 

@@ -85,8 +85,8 @@ def evaluate_all(runs: Path) -> None:
     """Evaluate predictions of known worth, each into a run folder, as the main job would."""
     tracks, factors, truth = make_catalogue()
     held = np.random.default_rng(7).random((N_PLAYLISTS, len(tracks))) < 0.1
-    listening = scipy.sparse.csr_matrix(held, dtype=np.float32)
-    evaluator = Evaluator(make_reference(tracks, factors, listening), SETTINGS, seed=0)
+    interactions = scipy.sparse.csr_matrix(held, dtype=np.float32)
+    evaluator = Evaluator(make_reference(tracks, factors, interactions), SETTINGS, seed=0)
     dataset: Any = SimpleNamespace(tracks=tracks, info=SimpleNamespace(left_out=()))
     training = {"parameters": 1, "n_train_tracks": N_TRAIN, "epochs": 1, "best_epoch": 1, "seconds": 1.0}
     for name, rows in make_predictions(factors, truth).items():

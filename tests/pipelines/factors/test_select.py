@@ -40,7 +40,7 @@ def large(tmp_path):
 
 
 @pytest.fixture
-def listening(dataset):
+def interactions(dataset):
     return dataset.parent / "listening.csv"
 
 
@@ -123,8 +123,8 @@ def test_measurements_by_an_independent_path(dataset):
     assert measured.ndcg.error == pytest.approx(np.std(ndcg, ddof=1) / np.sqrt(len(ndcg)), rel=1e-2)
 
 
-def test_no_test_track_is_used(dataset, listening, tmp_path):
-    selection = select_factors(listening, dataset, QUICK)
+def test_no_test_track_is_used(dataset, interactions, tmp_path):
+    selection = select_factors(interactions, dataset, QUICK)
     holds = draw_interactions(FEW)
     is_test = read_tracks(dataset).in_split("test")
     holds[:, is_test] = np.random.default_rng(9).random((len(holds), is_test.sum())) < 0.5
@@ -140,51 +140,51 @@ def test_held_out_interactions_are_not_fitted(dataset):
     sample = sample_of(dataset)
     assert sample.user_items[:, sample.is_train].multiply(sample.held_out).nnz == 0
     assert sample.held_out.nnz > FEW
-    interactions = align(read_interactions(dataset.parent / "listening.csv"), read_tracks(dataset).ids)
-    train = interactions.user_items[:, read_tracks(dataset).in_split("train")]
+    aligned = align(read_interactions(dataset.parent / "listening.csv"), read_tracks(dataset).ids)
+    train = aligned.user_items[:, read_tracks(dataset).in_split("train")]
     assert (sample.user_items[:, sample.is_train] + sample.held_out != train).nnz == 0
 
 
-def test_an_interrupted_search_resumes(dataset, listening, monkeypatch):
+def test_an_interrupted_search_resumes(dataset, interactions, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         count_measurements(patch, dies_at=1)
-        select_factors(listening, dataset, QUICK)
+        select_factors(interactions, dataset, QUICK)
     measured = count_measurements(monkeypatch)
-    resumed = select_factors(listening, dataset, QUICK)
+    resumed = select_factors(interactions, dataset, QUICK)
     assert len(measured) == 1
-    assert select_factors(listening, dataset, QUICK) == resumed
+    assert select_factors(interactions, dataset, QUICK) == resumed
     assert len(measured) == 1
     for path in selection_path(dataset, "wmf").parent.glob("measured/*.json"):
         path.unlink()
-    assert without_times(select_factors(listening, dataset, QUICK)) == without_times(resumed)
+    assert without_times(select_factors(interactions, dataset, QUICK)) == without_times(resumed)
 
 
-def test_changed_inputs_are_measured_again(dataset, listening, monkeypatch):
-    select_factors(listening, dataset, QUICK)
+def test_changed_inputs_are_measured_again(dataset, interactions, monkeypatch):
+    select_factors(interactions, dataset, QUICK)
     measured = count_measurements(monkeypatch)
     wider = Grid((4, RANK, 16), (5.0,), (1.0,), (2,))
-    select_factors(listening, dataset, dataclasses.replace(QUICK, grid=wider), "other-name")
+    select_factors(interactions, dataset, dataclasses.replace(QUICK, grid=wider), "other-name")
     assert [one.factors for one in measured] == [16]
-    select_factors(listening, dataset, dataclasses.replace(QUICK, n_seeds=3))
+    select_factors(interactions, dataset, dataclasses.replace(QUICK, n_seeds=3))
     assert len(measured) == 3
-    select_factors(listening, dataset, dataclasses.replace(QUICK, seed=1))
+    select_factors(interactions, dataset, dataclasses.replace(QUICK, seed=1))
     assert len(measured) == 5
-    listening.write_text(listening.read_text() + "p0000,t000\np0000,t001\np0000,t002\n")
-    select_factors(listening, dataset, QUICK)
+    interactions.write_text(interactions.read_text() + "p0000,t000\np0000,t001\np0000,t002\n")
+    select_factors(interactions, dataset, QUICK)
     assert len(measured) == 7
 
 
-def test_a_damaged_measurement_is_named(dataset, listening):
-    select_factors(listening, dataset, QUICK)
+def test_a_damaged_measurement_is_named(dataset, interactions):
+    select_factors(interactions, dataset, QUICK)
     path = next(selection_path(dataset, "wmf").parent.glob("measured/*.json"))
     path.write_text("{}")
     with pytest.raises(StorageError, match=f"{path.name} is damaged; delete it"):
-        select_factors(listening, dataset, QUICK)
+        select_factors(interactions, dataset, QUICK)
 
 
-def test_settings_that_cannot_be_fitted_do_not_stop_the_others(dataset, listening):
+def test_settings_that_cannot_be_fitted_do_not_stop_the_others(dataset, interactions):
     config = SelectionConfig(Grid((4,), (5.0, 1e300), (1.0,), (2,)))
-    selection = select_factors(listening, dataset, config)
+    selection = select_factors(interactions, dataset, config)
     assert [one.setting.alpha for one in selection.results] == [5.0]
     (failure,) = selection.failures
     assert failure.setting.alpha == 1e300 and "normal equations cannot be solved" in failure.reason
@@ -192,13 +192,13 @@ def test_settings_that_cannot_be_fitted_do_not_stop_the_others(dataset, listenin
     with pytest.raises(
         DataError, match="None of the 1 settings can be fitted; the first: the normal equations"
     ):
-        select_factors(listening, dataset, impossible)
+        select_factors(interactions, dataset, impossible)
 
 
-def test_factors_are_fitted_as_recommended(dataset, listening):
-    selection = select_factors(listening, dataset, QUICK, "chosen")
+def test_factors_are_fitted_as_recommended(dataset, interactions):
+    selection = select_factors(interactions, dataset, QUICK, "chosen")
     factors, tally = make_selected_factors(
-        listening, dataset, selection, FactorsConfig(scaling="none"), "chosen"
+        interactions, dataset, selection, FactorsConfig(scaling="none"), "chosen"
     )
     assert factors.config == dataclasses.asdict(selection.recommended.setting)
     assert (factors.scaler.kind, tally.n_rows) == ("none", 20 * FEW)
@@ -208,21 +208,21 @@ def test_factors_are_fitted_as_recommended(dataset, listening):
 
 
 @pytest.mark.parametrize("protocol", ["strict", "thesis"])
-def test_averaged_factors_and_their_ceiling(dataset, listening, protocol):
+def test_averaged_factors_and_their_ceiling(dataset, interactions, protocol):
     config = SelectionConfig(Grid((16,), (5.0,), (1.0,), (5,)), n_averaged=3)
-    selection = select_factors(listening, dataset, config)
+    selection = select_factors(interactions, dataset, config)
     assert selection.n_averaged == 3
     settings = FactorsConfig(protocol=protocol)
-    averaged, _ = make_selected_factors(listening, dataset, selection, settings)
+    averaged, _ = make_selected_factors(interactions, dataset, selection, settings)
     assert load_factors(factors_path(dataset, "wmf")).digest == averaged.digest
     assert averaged.config["averaged_seeds"] == 3
     single, _ = make_selected_factors(
-        listening, dataset, dataclasses.replace(selection, averaging=None), settings
+        interactions, dataset, dataclasses.replace(selection, averaging=None), settings
     )
     ceilings = [one.quality["ceiling"]["second_seed"]["similarity"][0] for one in (single, averaged)]
     assert ceilings[1]["overlap"] > ceilings[0]["overlap"]
     bare, _ = make_selected_factors(
-        listening, dataset, selection, FactorsConfig(protocol=protocol, ceiling=False)
+        interactions, dataset, selection, FactorsConfig(protocol=protocol, ceiling=False)
     )
     assert "ceiling" not in bare.quality and bare.second_item_factors is None
     np.testing.assert_array_equal(bare.item_factors, averaged.item_factors)
@@ -245,13 +245,13 @@ def test_turned_fits_average_to_themselves_and_folded_in_tracks_do_not_turn_them
     np.testing.assert_array_equal(other.playlist_factors, mean.playlist_factors)
 
 
-def test_bad_searches_are_refused(tmp_path, dataset, listening):
+def test_bad_searches_are_refused(tmp_path, dataset, interactions):
     with pytest.raises(ConfigError, match="at least 2 seeds. Received: 1"):
         SelectionConfig(n_seeds=1)
     with pytest.raises(ConfigError, match="at least 1 seed. Received: 0"):
         SelectionConfig(n_averaged=0)
     with pytest.raises(ConfigError, match="name is made of"):
-        select_factors(listening, dataset, QUICK, "../wmf")
+        select_factors(interactions, dataset, QUICK, "../wmf")
     (tmp_path / "short").mkdir()
     short = write_planted(tmp_path / "short" / "dataset", draw_interactions(FEW, length=3))
     with pytest.raises(DataError, match="no playlist is long enough"):

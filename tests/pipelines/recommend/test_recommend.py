@@ -22,7 +22,7 @@ from tests.data.small import change_table, write_small
 
 #          t0 t1  t2  t3  t4 t5  t6  t7   t8  t9
 FOLDS = [0, 1, 2, 3, 0, 7, 8, 8, 9, 9]
-TRUE = [0, 10, 20, 90, 0, 50, 30, 180, 5, 60]  # degrees; t4 has no listening
+TRUE = [0, 10, 20, 90, 0, 50, 30, 180, 5, 60]  # degrees; t4 has no interactions
 PREDICTED = [np.nan] * 5 + [40, 25, 170, 15, 1]  # only new tracks
 ARTISTS = ["Ann", "Ann", "Bob", "Bob", "", "Cy", "Ann", "Cy", "Dee", "Dee"]
 
@@ -174,8 +174,8 @@ def test_a_playlist_lacks_what_it_does_not_hold(catalogue: Catalogue, dataset: P
 
     user_items = scipy.sparse.csr_matrix(np.eye(2, 10, k=1, dtype=np.float32))  # p0 holds t1, p1 t2
     tally = RowCounts(2)
-    listening = Interactions(np.array(["p0", "p1"]), catalogue.ids, user_items, tally)
-    save_interactions(dataset / "interactions.npz", listening)
+    interactions = Interactions(np.array(["p0", "p1"]), catalogue.ids, user_items, tally)
+    save_interactions(dataset / "interactions.npz", interactions)
     assert found() == ["t0", "t9", "t8"]
 
 

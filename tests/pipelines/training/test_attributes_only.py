@@ -23,7 +23,7 @@ from pipelines.training.attribute_files import read_attributes
 from tests.command_line import run
 from tests.pipelines.planted_items import Planted, write_items
 
-FACTORS = ["--n-factors", 16, "--alpha", 5, "--regularization", 1]  # which the planted listening bears
+FACTORS = ["--n-factors", 16, "--alpha", 5, "--regularization", 1]  # which the planted interactions bears
 QUICK = [
     "--set=evaluation.n_permutations=99",
     "--set=evaluation.n_bootstrap=100",
@@ -71,7 +71,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Planted, Path]:
     planted = write_items(tmp_path_factory.mktemp("few"), n_items=400, n_plays=12_000)
     out = planted.items.parent / "dataset"
     assert run("ingest", "--no-audio", "--tracks", planted.items, "--out", out) == 0
-    assert run("factors", planted.listening, out, *FACTORS, "--no-ceiling") == 0
+    assert run("factors", planted.interactions, out, *FACTORS, "--no-ceiling") == 0
     return planted, out
 
 
@@ -86,7 +86,7 @@ def dataset(planted: Planted, began: float) -> Path:
     assert "1500 items without audio" in command(
         "ingest", "--no-audio", "--tracks", planted.items, "--out", out
     )
-    assert "Ceiling: another seed agrees" in command("factors", planted.listening, out, *FACTORS)
+    assert "Ceiling: another seed agrees" in command("factors", planted.interactions, out, *FACTORS)
     return out
 
 
@@ -317,7 +317,7 @@ def test_items_may_be_artists(few: tuple[Planted, Path], tmp_path: Path) -> None
     artists.write_text("\n".join(["track_id", *(line.split(",")[0] for line in lines[1:])]), encoding="utf-8")
     out, runs = tmp_path / "dataset", tmp_path / "runs"
     assert run("ingest", "--no-audio", "--tracks", artists, "--folds", "track", "--out", out) == 0
-    assert run("factors", planted.listening, out, *FACTORS, "--no-ceiling") == 0
+    assert run("factors", planted.interactions, out, *FACTORS, "--no-ceiling") == 0
     assert run("run-baselines", out, "--features", planted.table, "--out", runs, *QUICK) == 0
     assert {path.name[11:-11] for path in runs.glob("????-*")} == set(MODELS[:2])  # there are no genres
     assert overlap(runs, "attributes-linear")["low"] > overlap(runs, "attributes-linear")["chance"]
@@ -327,7 +327,7 @@ def test_audio_models_are_rejected(tmp_path: Path, capfd: pytest.CaptureFixture[
     planted = write_items(tmp_path, n_items=60, n_plays=2400)
     out = tmp_path / "dataset"
     assert run("ingest", "--no-audio", "--tracks", planted.items, "--out", out) == 0
-    assert run("factors", planted.listening, out, "--n-factors", 4, "--no-ceiling") == 0
+    assert run("factors", planted.interactions, out, "--n-factors", 4, "--no-ceiling") == 0
     capfd.readouterr()
     assert run("run-baselines", out, "--models", "genre-label,cnn-bn", "--out", tmp_path / "runs") == 1
     error = capfd.readouterr().err

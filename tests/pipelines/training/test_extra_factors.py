@@ -28,8 +28,8 @@ def dataset(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(dataset: Path, demo: Path, seed: int) -> None:
-    listening = demo / "source/listening.csv"
-    assert run("factors", listening, dataset, "--name", "other", "--n-factors", 8, "--seed", seed) == 0
+    interactions = demo / "source/listening.csv"
+    assert run("factors", interactions, dataset, "--name", "other", "--n-factors", 8, "--seed", seed) == 0
 
 
 def train(dataset: Path, runs: Path, *options: object, models: str = "cnn-bn") -> int:
@@ -123,8 +123,10 @@ def test_a_model_of_several_steps_refuses_them(
 def test_factors_that_have_seen_test_tracks_are_refused(
     demo: Path, dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    listening = demo / "source/listening.csv"
-    assert run("factors", listening, dataset, "--name", "seen", "--n-factors", 8, "--protocol", "thesis") == 0
+    interactions = demo / "source/listening.csv"
+    assert (
+        run("factors", interactions, dataset, "--name", "seen", "--n-factors", 8, "--protocol", "thesis") == 0
+    )
     assert train(dataset, tmp_path, '--set=training.extra_factors=["seen"]') == 1
     assert "'seen' were fitted on interactions with test tracks" in capfd.readouterr().err
 

@@ -23,7 +23,7 @@ from tests.pipelines.planted_genres import (
     QUICK,
     genre_of,
     true_labels,
-    write_listening,
+    write_interactions,
     write_sounds,
 )
 from tests.pipelines.training.test_attribute_files import tracks
@@ -38,7 +38,7 @@ SETTINGS = [
 def write_data(folder: Path, labels: list[list[str]]) -> Path:
     folder.mkdir()
     out = write_sounds(folder / "dataset", labels)
-    assert run("factors", write_listening(folder / "listening.csv"), out, *FACTORS) == 0
+    assert run("factors", write_interactions(folder / "listening.csv"), out, *FACTORS) == 0
     return out
 
 

@@ -20,7 +20,7 @@ from tests.command_line import SMALL, run
 MODELS = ("bot", "cnn-bn", "triplet", "choi-features", "multiscale-gaussian")
 
 
-def spoil_test_tracks(folder: Path, listening: Path) -> None:
+def spoil_test_tracks(folder: Path, interactions: Path) -> None:
     """Replace the sound of all test tracks by noise, and assign their interactions to other playlists."""
     rng = np.random.default_rng(0)
     dataset = Dataset(folder)
@@ -37,17 +37,17 @@ def spoil_test_tracks(folder: Path, listening: Path) -> None:
     info = dataclasses.replace(dataset.info, shards=checksums, headers=headers)
     write_dataset(folder, info, dataset.tracks)
     test_ids = set(dataset.tracks.ids[is_test].tolist())
-    with open(listening, encoding="utf-8") as file:
+    with open(interactions, encoding="utf-8") as file:
         header, *table = csv.reader(file)
     shuffled = rng.permutation([row[0] for row in table if row[1] in test_ids]).tolist()
     spoilt = [[shuffled.pop(), row[1], "77"] if row[1] in test_ids else row for row in table]
-    with open(listening, "w", newline="", encoding="utf-8") as file:
+    with open(interactions, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *spoilt])
 
 
-def learn(folder: Path, listening: Path, runs: Path) -> dict[str, object]:
+def learn(folder: Path, interactions: Path, runs: Path) -> dict[str, object]:
     """Fit factors and train; return all that was learned from the data."""
-    factors, _ = make_factors(listening, folder, FactorsConfig(WmfConfig(factors=8, alpha=10.0)))
+    factors, _ = make_factors(interactions, folder, FactorsConfig(WmfConfig(factors=8, alpha=10.0)))
     stored = load_factors(folder / "factors" / "wmf.npz")
     is_train = Dataset(folder).tracks.in_split("train")
     learned: dict[str, object] = {
@@ -72,10 +72,10 @@ def test_spoiling_all_test_tracks_changes_nothing_that_is_learned(demo: Path, tm
     for name in ("as it is", "spoilt"):
         folder = tmp_path / name / "dataset"
         shutil.copytree(demo, folder, ignore=shutil.ignore_patterns("source"))
-        listening = Path(shutil.copy(demo / "source" / "listening.csv", tmp_path / name))
+        interactions = Path(shutil.copy(demo / "source" / "listening.csv", tmp_path / name))
         if name == "spoilt":
-            spoil_test_tracks(folder, listening)
-        results.append(learn(folder, listening, tmp_path / name / "runs"))
+            spoil_test_tracks(folder, interactions)
+        results.append(learn(folder, interactions, tmp_path / name / "runs"))
     clean, spoilt = results
     assert clean.pop("test items") != spoilt.pop("test items"), "the test tracks were not spoilt"
     for what, learned in clean.items():

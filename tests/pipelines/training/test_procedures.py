@@ -90,7 +90,7 @@ def test_the_weighted_prediction_error_falls_below_that_of_zero(
     assert losses[-1] < losses[0] and losses[-1] < 1
 
 
-def test_the_weighted_prediction_error_needs_listening(
+def test_the_weighted_prediction_error_needs_interactions(
     dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (dataset / "interactions.npz").unlink()

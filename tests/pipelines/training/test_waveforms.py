@@ -119,7 +119,7 @@ def test_check_finds_copies_silence_and_what_is_not_a_number(tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def waveforms(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small demo dataset, of the same recordings and listening, as waveforms."""
+    """The small demo dataset, of the same recordings and interactions, as waveforms."""
     folder = tmp_path_factory.mktemp("waveforms") / "demo"
     shutil.copytree(demo / "source", folder / "source")
     assert (

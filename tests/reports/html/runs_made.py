@@ -27,7 +27,7 @@ TITLES = (
 
 
 def make_space(titles: tuple[str, ...] = TITLES) -> Space:
-    """Tracks of folds 7 (validation) and 9 (test) alternating, the last without listening; genres in fours."""
+    """Tracks of folds 7 (validation) and 9 (test) alternating, the last without interactions; genres in fours."""
     rows = [
         {
             "track_id": f"t{i:02}",
