@@ -40,7 +40,7 @@ _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 @contextlib.contextmanager
 def atomic_write(path: Location, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path`; on leaving without an error it takes the name `path`.
+    """Open a temporary file next to `path`; on leaving without an error it takes the name `path`.
 
     What goes to a bucket is collected in memory and sent whole. The disk is not waited for: a rename outlives any
     kill, and after a power failure checksums detect lost data.

@@ -29,7 +29,7 @@ def options_of(command: str) -> frozenset[str]:
 
 
 def known_options(words: list[str]) -> frozenset[str]:
-    """Return the options that may stand in a command, or in a part of one that begins with an option."""
+    """Return the options of a command, or of a part of one that begins with an option."""
     if words[0] == "cs-keras" and not words[1].startswith("-"):
         words = words[1:]
     benchmark = re.search(r"\bbenchmarks\.(\w+)", " ".join(words))

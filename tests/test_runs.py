@@ -104,7 +104,7 @@ class TestNpz:
         for name, array in arrays.items():
             assert np.array_equal(read[name], array) and read[name].dtype == array.dtype
 
-    def test_missing_arrays_are_named_beside_those_there_are(self, tmp_path):
+    def test_missing_arrays_are_named_with_those_there_are(self, tmp_path):
         runs.write_npz(tmp_path / "a.npz", x=np.zeros(1), y=np.zeros(1))
         with pytest.raises(StorageError, match=r"a\.npz lacks ids, z; it holds x, y"):
             runs.read_npz(tmp_path / "a.npz", "ids", "x", "z")

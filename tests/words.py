@@ -36,7 +36,7 @@ FORMS = {
 }
 BANNED = {form: word for word, forms in FORMS.items() for form in forms.split()}
 
-# What may stand in a line all the same: text that contains a banned word, and why.
+# Text that may contain a banned word, and the reason.
 EXCEPTIONS = {
     "tell": (r"(def |\.)tell\(", "the method of Python's files"),
 }

@@ -219,7 +219,7 @@ CASES: dict[str, Case] = {
         "playlist_id,track_id\nM\xfcnchen,x\n".encode("latin-1"), "--encoding latin-1"
     ),
     "unknown tracks only": interactions_case("playlist_id,track_id\np,unheard\n", "unheard"),
-    "unknown column asked for": interactions_case(
+    "unknown column given": interactions_case(
         "playlist_id,track_id\np,x\n", "'who'", "playlist_id", options=("--playlist-column", "who")
     ),
     "zero factors": interactions_case(

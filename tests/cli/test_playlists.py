@@ -32,7 +32,7 @@ def new_track(trained: Path) -> str:
         return str(stored["track_ids"][0])
 
 
-def test_a_table_with_the_true_list_beside_it(
+def test_a_table_with_the_true_list(
     trained: Path, demo: Path, names: dict[str, dict[str, str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run("recommend", trained, new_track(trained), "--dataset", demo, "-k", 3, "--true") == 0
@@ -131,7 +131,7 @@ def test_a_train_track_of_a_table_uses_its_audio(
 
 
 WRONG = {
-    "nothing asked for": ([], 2, "TRACK"),
+    "nothing requested": ([], 2, "TRACK"),
     "two questions": (["SEED", "--playlist", "x"], 2, "TRACK"),
     "no such track": (["nonsense"], 1, "neither an audio file nor"),
     "no such playlist": (["--playlist", "nobody"], 1, "no playlist 'nobody'"),

@@ -78,11 +78,11 @@ def test_queries_without_an_order_under_any_fit_are_left_out(fit, random):
     rows = measure_agreement([fit, other], ks=(5,))[0].queries
     np.testing.assert_array_equal(rows, np.setdiff1d(np.arange(120), [3, 5, 8]))
     assert len(measure_agreement([fit, other], ks=(5,), metric="euclidean")[0].queries) == 120
-    asked = measure_agreement([fit, other], ks=(5,), queries=[9, 8, 1])[0]
-    np.testing.assert_array_equal(asked.queries, [9, 1])
+    sampled = measure_agreement([fit, other], ks=(5,), queries=[9, 8, 1])[0]
+    np.testing.assert_array_equal(sampled.queries, [9, 1])
     everyone = measure_agreement([fit, other], ks=(5,))[0]
     np.testing.assert_array_equal(
-        asked.per_query, [everyone.per_query[everyone.queries == q][0] for q in (9, 1)]
+        sampled.per_query, [everyone.per_query[everyone.queries == q][0] for q in (9, 1)]
     )
 
 

@@ -60,9 +60,7 @@ def test_overlap_is_the_share_of_a_full_sorts_lists(
     assert of(f"val_overlap@{k}", validation, validation.reference).tolist() == [1.0] * N_TRACKS
 
 
-def test_overlap_asks_only_for_tracks_that_have_factors(
-    validation: ValidationData, predicted: np.ndarray
-) -> None:
+def test_overlap_uses_only_tracks_with_factors(validation: ValidationData, predicted: np.ndarray) -> None:
     reference = validation.reference.copy()
     reference[[3, 9]] = 0
     found = of("val_overlap@5", dataclasses.replace(validation, reference=reference), predicted)

@@ -52,8 +52,8 @@ def test_noise_overlaps_as_chance(random):
 
 def test_mean_predictor_is_flagged(reference, playlists):
     predicted = mean_predictor(reference.mean(axis=0), len(reference))
-    for asking in (None, playlists):
-        row = evaluate_overlap(reference, predicted, ks=(10,), playlist_factors=asking, **FEW)[0]
+    for queries in (None, playlists):
+        row = evaluate_overlap(reference, predicted, ks=(10,), playlist_factors=queries, **FEW)[0]
         assert row.flagged and row.tied_share == 1
 
 
@@ -72,9 +72,9 @@ def test_lists_beyond_the_candidates_are_not_available(reference, playlists):
 
 def test_ready_reference_lists_change_nothing(random, reference, playlists):
     predicted = reference + random.standard_normal(reference.shape)
-    for asking in (None, playlists):
-        lists = rank_reference(reference, ks=(5, 40), playlist_factors=asking)
-        settings = {"ks": (5, 20), "playlist_factors": asking, **FEW}
+    for queries in (None, playlists):
+        lists = rank_reference(reference, ks=(5, 40), playlist_factors=queries)
+        settings = {"ks": (5, 20), "playlist_factors": queries, **FEW}
         expected = evaluate_overlap(reference, predicted, **settings)
         assert evaluate_overlap(reference, predicted, reference_lists=lists, **settings) == expected
         assert evaluate_overlap(reference, predicted, **settings) == expected

@@ -26,7 +26,7 @@ def factors(n, seed, f=F):
 
 
 def mean_ranks(scores):
-    """Rank from 1, equals the mean of theirs: as many stand above, and half of the other equals."""
+    """Rank from 1, equals the mean of theirs: the number above, and half of the other equals."""
     above = (scores[np.newaxis] > scores[:, np.newaxis]).sum(axis=1)
     equal = (scores[np.newaxis] == scores[:, np.newaxis]).sum(axis=1)
     return above + (equal + 1) / 2
@@ -49,7 +49,7 @@ def cosines(x, row):
 
 def test_fused_lists_of_tracks_are_those_of_all_ranks():
     members = [np.random.default_rng(seed).normal(size=(N, F)).astype(np.float32) for seed in range(3)]
-    members[1][[8, 30]] = 0  # one of which asks, and then finds all others equal
+    members[1][[8, 30]] = 0  # one of them is a query, for which all others are equal
     score = fuse_ranks([similarity_scores(x) for x in members])
     rows = np.arange(0, N, 4)
     found = score(rows)

@@ -48,7 +48,7 @@ def test_features_are_pooled_dot_products_of_white_patches(key):
         set_kernels(features, scale, *linear_kernels(whitening, centroids))
         encoded = (patches - whitening.mean) @ whitening.matrix @ centroids.T
         n_pools = -(-steps // pool)
-        missing = n_pools * pool - steps  # "same": what is missing stands at both ends, half of it each
+        missing = n_pools * pool - steps  # "same": the missing steps are padded, half at each end
         ends = np.cumsum([0, *[pool] * n_pools]) - missing // 2
         stretches = [slice(max(0, a), b) for a, b in zip(ends, ends[1:], strict=False)]
         pooled = np.stack([encoded[:, stretch].max(axis=1) for stretch in stretches], axis=1)

@@ -21,9 +21,9 @@ from cs_keras.models.xception import Config as XceptionConfig
 
 
 def test_an_unknown_key_lists_the_models_there_are():
-    for ask in (get_baseline, model_module):
+    for get in (get_baseline, model_module):
         with pytest.raises(ConfigError, match=f"no model 'resnet'. Models: {', '.join(REGISTRY)}"):
-            ask("resnet")
+            get("resnet")
 
 
 def test_the_table_of_the_readme_names_every_model():

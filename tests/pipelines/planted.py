@@ -21,7 +21,7 @@ def draw_interactions(n_playlists=600, length=20, seed=0):
 
 
 def write_planted(folder, holds):
-    """Write a dataset with fold i % 10 for track i, and the interactions file beside it."""
+    """Write a dataset with fold i % 10 for track i, and the interactions file next to it."""
     rows = [
         {
             "track_id": f"t{i:03d}",

@@ -100,7 +100,7 @@ def test_ingest_and_factors_write_the_same_bytes_as_on_a_disk(port: int, demo: P
         assert all((place / name).read_bytes() == (demo / name).read_bytes() for name in there)
 
 
-def test_a_stopped_ingest_goes_on(port: int, demo: Path) -> None:
+def test_a_stopped_ingest_resumes(port: int, demo: Path) -> None:
     with reached_through(port):
         place = locate(f"gs://{BUCKET}/stopped")
         arguments = ("ingest", "--tracks", demo / "source/tracks.csv", "--out", place)

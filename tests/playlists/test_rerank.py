@@ -45,7 +45,7 @@ def test_an_artist_has_at_most_so_many_tracks(n: int, expected: list[str]) -> No
     assert listed(Rules(max_per_artist=n)) == expected
 
 
-def test_only_as_many_are_looked_at_as_are_asked_for() -> None:
+def test_only_the_requested_number_is_examined() -> None:
     looked: list[int] = []
 
     def describe(row: int) -> Entry:

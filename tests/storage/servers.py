@@ -67,14 +67,14 @@ class FaultyProxy:
     port
         Of the server behind it.
     faults
-        What to do to one request after the other, over and over, the same request asked again being answered
-        well: ``ok``, ``drop`` (close without an answer), ``lost`` (do what was asked and close), ``stall``,
+        What to do to one request after the other, over and over, a repeated request being answered
+        well: ``ok``, ``drop`` (close without an answer), ``lost`` (do what was requested and close), ``stall``,
         ``truncate`` (fewer bytes than announced), ``short`` (fewer bytes, and announced so), ``corrupt`` (one
         flipped bit of a file's contents; listings carry no checksum), or a status such as ``503``.
     only_media
         Spoil reads of contents alone.
     always
-        Spoil requests that are asked again as well.
+        Spoil repeated requests as well.
     named
         Spoil only requests whose path holds this.
     """
@@ -88,7 +88,7 @@ class FaultyProxy:
         named: str = "",
     ) -> None:
         self._named = named
-        self._asked: set[tuple[str, str, str | None]] = set()
+        self._seen: set[tuple[str, str, str | None]] = set()
         self._always = always
         self.counts: Counter[str] = Counter()
         self.n_media = 0
@@ -106,7 +106,7 @@ class FaultyProxy:
             def handle_one_request(self) -> None:
                 try:
                     super().handle_one_request()
-                except OSError:  # who asked has gone
+                except OSError:  # the client has gone
                     self.close_connection = True
 
             def answer(self) -> None:
@@ -131,10 +131,10 @@ class FaultyProxy:
         is_media = request.command == "GET" and ("/download/" in request.path or "alt=media" in request.path)
         with self._lock:
             self.n_media += is_media
-            asked = (request.command, request.path, request.headers.get("Range"))
-            spoilt = (self._always or asked not in self._asked) and (is_media or not self._only_media)
+            key = (request.command, request.path, request.headers.get("Range"))
+            spoilt = (self._always or key not in self._seen) and (is_media or not self._only_media)
             spoilt = spoilt and self._named in request.path
-            self._asked.add(asked)
+            self._seen.add(key)
             fault = next(self._faults) if spoilt else "ok"
             self.counts[fault] += 1
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))

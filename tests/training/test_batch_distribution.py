@@ -48,7 +48,7 @@ def test_shares_are_equal_and_their_weighted_mean_is_that_of_the_batch(n, n_repl
     assert np.average(y, weights=weights) == pytest.approx((n + 1) / 2, rel=1e-6)  # of 1 ... n; float32
     assert set(y.numpy().ravel()) == set(range(1, n + 1))
     rows = y.numpy().astype(int) - 1
-    assert np.array_equal(x, batch[0].numpy()[rows]), "inputs and targets were parted"
+    assert np.array_equal(x, batch[0].numpy()[rows]), "inputs and targets were separated"
 
 
 def test_on_one_cpu_batches_are_delivered_as_they_are():

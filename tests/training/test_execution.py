@@ -169,7 +169,7 @@ def test_mixed_precision_is_saved_with_the_model(key, policy, tmp_path):
     assert np.array_equal(loaded(Examples().x, training=False), expected)
 
 
-def test_a_mixed_precision_fit_goes_on_with_its_loss_scale(tmp_path):
+def test_a_mixed_precision_fit_resumes_with_its_loss_scale(tmp_path):
     def interrupt(number, figures):
         raise KeyboardInterrupt
 

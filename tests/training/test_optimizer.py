@@ -26,7 +26,7 @@ def test_one_step_of_adam_is_the_formula():
     optimizer = make_optimizer(TrainingConfig(learning_rate=0.1, epsilon=0.5, decay=0.0), 10)
     optimizer.apply([np.array([2.0], np.float32)], [weight])
     # Kingma & Ba, algorithm 1's variant "epsilon hat": both corrected moments are the gradient and its square, and
-    # epsilon is added to the uncorrected root, so is 1/sqrt(1 - beta_2) times as large beside the corrected one.
+    # epsilon is added to the uncorrected root, so is 1/sqrt(1 - beta_2) times as large next to the corrected one.
     assert float(weight[0]) == pytest.approx(1 - 0.1 * 2 / (2 + 0.5 / np.sqrt(0.001)), rel=1e-4)
 
 

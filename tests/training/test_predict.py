@@ -52,7 +52,7 @@ def test_the_size_of_batches_does_not_change_predictions(dataset, model, batch_s
     np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-4)  # float32 sums, inputs of up to 400
 
 
-def test_rows_are_predicted_in_the_order_asked_for(dataset, model):
+def test_rows_are_predicted_in_the_order_of_the_request(dataset, model):
     all_rows = predict_tracks(model, dataset, np.arange(5), SEQUENCE, 3)
     some = predict_tracks(model, dataset, np.array([4, 0, 3]), SEQUENCE, 3)
     np.testing.assert_allclose(some, all_rows[[4, 0, 3]], rtol=1e-5, atol=1e-4)  # as above

@@ -41,7 +41,7 @@ def test_two_devices_give_the_losses_and_predictions_of_one(results, key):
     assert np.std(results[f"{key} on 1"]["predicted"]) > 0
 
 
-def test_a_fit_begun_on_two_devices_goes_on_with_one(results):
+def test_a_fit_begun_on_two_devices_resumes_with_one(results):
     same(results["cnn on 1"], results["cnn on 2, then 1"], rtol=1e-5)  # as above
 
 

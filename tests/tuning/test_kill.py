@@ -125,7 +125,7 @@ def test_killed_at_random_moments_it_ends_like_an_undisturbed_one(
     assert len(lines(tmp_path)) - len(set(lines(tmp_path))) <= n_came_back <= N_KILLS
 
 
-def test_a_killed_training_goes_on_after_its_last_epoch(
+def test_a_killed_training_resumes_after_its_last_epoch(
     undisturbed: Undisturbed, processes: Company, address: str, tmp_path: Path
 ) -> None:
     study, trainer = make_study(tmp_path / "study", max_trials=6), Rehearsal(tmp_path, 3, 0.3)
@@ -193,7 +193,7 @@ def test_two_workers_that_start_at_once_do_the_trials_of_one(
     assert {record["worker"] for record in records(study.folder).values()} == {"one", "other"}
 
 
-def test_a_search_in_a_bucket_goes_on_where_its_chief_was_killed(
+def test_a_search_in_a_bucket_resumes_where_its_chief_was_killed(
     undisturbed: Undisturbed, processes: Company, address: str, tmp_path: Path
 ) -> None:
     with emulator() as port, reached_through(port):

@@ -41,7 +41,7 @@ def train(study: Study, trial: str, fails: bool = False) -> None:
     write_trial(study.trial_folder(trial), make_record(study, trial, [outcome], "here", 0.0))
 
 
-def ask(oracle: DurableOracle, worker: str = "w") -> str | None:
+def next_trial(oracle: DurableOracle, worker: str = "w") -> str | None:
     """Return the trial that a worker is given, if any."""
     trial = oracle.create_trial(worker)
     return str(trial.trial_id) if trial.status == "RUNNING" else None
@@ -52,7 +52,7 @@ def search(
 ) -> list[dict[str, Any]]:
     """Run trials one after another, and return the values of each."""
     values = []
-    while len(values) < at_most and (trial := ask(oracle)) is not None:
+    while len(values) < at_most and (trial := next_trial(oracle)) is not None:
         values.append(dict(read_plan(oracle.study.trial_folder(trial)).values))
         train(oracle.study, trial, fails(trial))
         oracle.end_by_record(trial)
@@ -118,26 +118,26 @@ def kill_after(n_writes: int) -> Callable[[Any, Any], None]:
 @pytest.mark.parametrize("tuner", STUDIES)
 def test_a_trial_under_way_goes_back_to_its_worker(tuner: str, tmp_path: Path) -> None:
     study = STUDIES[tuner](tmp_path)
-    first, second = (ask(make_oracle(study, EPOCHS), worker) for worker in ("one", "other"))
+    first, second = (next_trial(make_oracle(study, EPOCHS), worker) for worker in ("one", "other"))
     assert (first, second) == ("0000", "0001")
     oracle = make_oracle(study, EPOCHS)
-    assert [ask(oracle, worker) for worker in ("other", "one")] == [second, first]
+    assert [next_trial(oracle, worker) for worker in ("other", "one")] == [second, first]
 
 
 def test_an_end_that_the_chief_missed_is_taken_from_the_record(tmp_path: Path) -> None:
     study = STUDIES["random"](tmp_path)
-    trial = ask(make_oracle(study, EPOCHS))
+    trial = next_trial(make_oracle(study, EPOCHS))
     assert trial == "0000"
     train(study, trial)
     oracle = make_oracle(study, EPOCHS)
     assert oracle.end_order == ["0000"] and not oracle.ongoing_trials
-    assert ask(oracle) == "0001"
+    assert next_trial(oracle) == "0001"
 
 
 def test_an_end_that_is_reported_twice_counts_once(tmp_path: Path) -> None:
     study = STUDIES["hyperband"](tmp_path)
     oracle = make_oracle(study, EPOCHS)
-    trial = ask(oracle)
+    trial = next_trial(oracle)
     assert trial is not None
     oracle.end_by_record(trial)  # before there is a record: not yet
     assert oracle.end_order == []
@@ -147,41 +147,41 @@ def test_an_end_that_is_reported_twice_counts_once(tmp_path: Path) -> None:
     assert oracle.end_order == [trial] and not oracle.ongoing_trials
 
 
-def test_the_trial_of_a_lost_worker_goes_to_the_next_that_asks(tmp_path: Path) -> None:
+def test_the_trial_of_a_lost_worker_goes_to_the_next_worker(tmp_path: Path) -> None:
     study = STUDIES["random"](tmp_path)
     oracle = make_oracle(study, EPOCHS)
-    assert [ask(oracle, worker) for worker in ("lost", "well")] == ["0000", "0001"]
+    assert [next_trial(oracle, worker) for worker in ("lost", "well")] == ["0000", "0001"]
     values = read_plan(study.trial_folder("0000")).values
     oracle.reassign("0000")
     oracle = make_oracle(study, EPOCHS)  # the chief is killed on top of it
-    assert ask(oracle, "other") == "0000"
+    assert next_trial(oracle, "other") == "0000"
     assert read_plan(study.trial_folder("0000")).values == values
     train(study, "0000")
     oracle.end_by_record("0000")  # reported by the worker that was taken for lost: the other's is over, too
     assert list(oracle.ongoing_trials) == ["well"] and oracle.end_order == ["0000"]
-    assert ask(oracle, "other") == "0002"
+    assert next_trial(oracle, "other") == "0002"
 
 
 def test_the_last_trials_are_waited_for_in_case_their_workers_are_lost(tmp_path: Path) -> None:
     oracle = make_oracle(make_study(tmp_path, max_trials=1), EPOCHS)
-    assert ask(oracle, "lost") == "0000"
+    assert next_trial(oracle, "lost") == "0000"
     assert oracle.create_trial("well").status == "IDLE"
     assert not oracle.is_exhausted
     oracle.reassign("0000")
-    assert ask(oracle, "well") == "0000"
+    assert next_trial(oracle, "well") == "0000"
 
 
 def test_a_trial_that_loses_one_worker_after_another_has_failed(tmp_path: Path) -> None:
     study = make_study(tmp_path, max_trials=2)
     oracle = make_oracle(study, EPOCHS)
     for n in range(6):
-        assert ask(oracle, f"worker-{n}") == "0000"
+        assert next_trial(oracle, f"worker-{n}") == "0000"
         oracle.reassign("0000")
         oracle = make_oracle(study, EPOCHS)
     record = records(tmp_path)["0000"]
     assert (record["status"], record["cause"]) == ("failed", "lost")
     assert record["reason"] == "its worker was lost 6 times"
-    assert ask(oracle, "worker-6") == "0001"
+    assert next_trial(oracle, "worker-6") == "0001"
 
 
 def rounds(study: Study) -> Counter[tuple[int, int]]:
@@ -261,7 +261,7 @@ def test_low_losses_are_the_best_of_a_search_for_loss(tmp_path: Path) -> None:
     assert {r["hyperband"]["from_trial"] for r in second} == {record["trial"] for record in best}
 
 
-def test_budgets_end_a_search_and_a_higher_one_goes_on(tmp_path: Path) -> None:
+def test_budgets_end_a_search_and_a_higher_one_continues_it(tmp_path: Path) -> None:
     sizes = []
     for wishes in ({"max_trials": 2}, {"max_trials": 5}, {"max_trials": 0, "max_epochs": 7 * EPOCHS}):
         oracle = make_oracle(make_study(tmp_path, **wishes), EPOCHS)

@@ -16,7 +16,7 @@ from cs_keras.runs import read_json, write_json
 from pipelines.training.run_config import resolve
 from reports.study.reading import read_study as read_report
 from tests.tuning.studies import UPSTREAM, grid_study, make_study, records
-from tests.tuning.test_oracles import EPOCHS, ask, search
+from tests.tuning.test_oracles import EPOCHS, next_trial, search
 from tuning.grid import find_grid
 from tuning.oracles import make_oracle
 from tuning.plan import plan_search
@@ -85,7 +85,7 @@ def test_other_data_are_refused_and_another_path_to_the_same_is_not(tmp_path: Pa
         open_study(dataclasses.replace(study, record=dataclasses.replace(study.record, data_digest="e" * 64)))
 
 
-def test_a_budget_may_be_another_and_then_the_search_goes_on(tmp_path: Path) -> None:
+def test_a_budget_may_be_another_and_then_the_search_continues(tmp_path: Path) -> None:
     study = make_study(tmp_path, max_trials=6)
     open_study(study)
     assert needs_search(study)
@@ -187,7 +187,7 @@ def test_toml_says_what_settings_say() -> None:
 def test_interruptions_are_all_starts_but_the_first(tmp_path: Path) -> None:
     study = make_study(tmp_path, max_trials=1)
     oracle = make_oracle(study, EPOCHS)
-    assert ask(oracle) == "0000"
+    assert next_trial(oracle) == "0000"
     for after in ("the start", "the start", "epoch 2"):
         note_start(study, "0000", after)
     search(oracle)
@@ -260,5 +260,5 @@ def test_reports_of_a_search(tmp_path: Path) -> None:
     assert reported == {"0000", "0001"} and (tmp_path / "best.toml").exists()
     assert {path.name for path in (tmp_path / "hparams").iterdir()} == reported
     assert [is_logged(study, trial) for trial in ("0000", "0001", "0002")] == [True, True, False]
-    assert ask(oracle) == "0002"
+    assert next_trial(oracle) == "0002"
     assert "running 0002" in measure_progress(study, oracle).describe()

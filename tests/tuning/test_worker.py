@@ -62,7 +62,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("how", FAILURES)
-def test_a_failed_trial_is_reported_and_the_search_goes_on(how: str, tmp_path: Path) -> None:
+def test_a_failed_trial_is_reported_and_the_search_continues(how: str, tmp_path: Path) -> None:
     found = search_here(make_study(tmp_path / "study", max_trials=3), Troubled(tmp_path, how=how))
     cause, reason, times = FAILURES[how]
     failed = found.pop("0001")

@@ -23,7 +23,7 @@ def test_means_are_those_of_scikit_learns_measures():
     table = make_table(IDS, columns, "table")
     encoding = fit_encoding(table, 1000)
     truth = encoding.encode(table)
-    assert truth.shape == (N, 3 + 1 + 3)  # an indicator beside the second number
+    assert truth.shape == (N, 3 + 1 + 3)  # an indicator next to the second number
     guess = (truth + rng.normal(size=truth.shape)).astype(np.float32).round(1)  # with ties
     found = measure_estimates(encoding, table, guess)
     has = ~np.isnan(numbers[:, 1])

@@ -23,7 +23,7 @@ def test_hand_counted():
     )
     assert found.shared_genre == (1 / 2 + 2 / 2) / 2
     assert found.same_artist == (2 / 2 + 0 / 2) / 2
-    assert found.genre_entropy == 1  # a track of two genres and none beside it; one of each
+    assert found.genre_entropy == 1  # a track of two genres and none otherwise; one of each
     assert found.diversity == 1  # right angles, and a track without a direction
 
 
@@ -40,8 +40,8 @@ def test_as_scipy_and_brute_force(data):
     factors = random.standard_normal((n_items, 3)).astype(np.float32)
     found = measure_cohesion(lists, queries, artists, genre_matrix(genres), factors)
 
-    asking = [(q, own) for q, own in zip(queries, lists, strict=True) if genres[q]]
-    shared = [np.mean([bool({*genres[q]} & {*genres[item]}) for item in own]) for q, own in asking]
+    with_genres = [(q, own) for q, own in zip(queries, lists, strict=True) if genres[q]]
+    shared = [np.mean([bool({*genres[q]} & {*genres[item]}) for item in own]) for q, own in with_genres]
     assert found.shared_genre == (pytest.approx(np.mean(shared)) if shared else None)
     same = [np.mean(artists[own] == artists[q]) for q, own in zip(queries, lists, strict=True)]
     assert found.same_artist == pytest.approx(np.mean(same))
@@ -82,7 +82,7 @@ def test_a_list_of_one_kind_is_cohesive_and_not_diverse():
     assert found.diversity == pytest.approx(0, abs=1e-7)  # factors are float32
 
 
-def test_genres_that_stand_twice_count_once():
+def test_duplicate_genres_count_once():
     matrix = genre_matrix([["rock", "rock"], ["pop", "rock"], []])
     np.testing.assert_array_equal(matrix.toarray(), [[0, 1], [0.5, 0.5], [0, 0]])
 

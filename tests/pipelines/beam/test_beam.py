@@ -63,7 +63,7 @@ def test_every_part_is_made_once_and_each_worker_loads_once(folder: Path) -> Non
     assert len(set(makers)) == 2 and str(os.getpid()) not in makers
 
 
-def test_existing_parts_are_not_made_again(folder: Path) -> None:
+def test_existing_parts_are_not_rewritten(folder: Path) -> None:
     for note in NOTES:
         (folder / "notes" / note.name).write_text("before" if note.name != "c" else "")
     make_parts(NOTES, NoteMaker(folder), FLAGS, "notes", SilentProgress())

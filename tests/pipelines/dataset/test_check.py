@@ -382,7 +382,7 @@ def test_repair_of_a_lost_document(folder: Path) -> None:
     assert check_dataset(folder).findings == ()
 
 
-def test_repair_keeps_rows_of_shards_to_be_made_again(folder: Path) -> None:
+def test_repair_keeps_rows_of_shards_to_be_rewritten(folder: Path) -> None:
     before = read_tracks(folder).table
     (folder / FIRST).unlink()
     assert repair_dataset(folder) == []

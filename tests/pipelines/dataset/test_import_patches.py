@@ -171,7 +171,7 @@ def test_a_killed_import_resumes_with_the_same_bytes(tmp_path):
     assert content(out) == content(tmp_path / "whole")
 
 
-def test_a_shard_that_was_altered_before_the_end_is_made_again(tmp_path, monkeypatch):
+def test_a_shard_that_was_altered_before_the_end_is_rewritten(tmp_path, monkeypatch):
     urls, _ = write_files(tmp_path / "in")
     import_patches(urls, tmp_path / "whole", SETTINGS)
     import_patches(urls, tmp_path / "out", SETTINGS)

@@ -53,7 +53,7 @@ def test_appending_after_an_unusable_recording_overwrites_nothing(tmp_path: Path
     assert {track_id: after[track_id] for track_id in before} == before
 
 
-def test_a_lost_or_altered_shard_is_made_again(tmp_path: Path) -> None:
+def test_a_lost_or_altered_shard_is_rewritten(tmp_path: Path) -> None:
     made, out = recordings(tmp_path, 12), tmp_path / "out"
     ingest(made, out, BY_TRACK)
     before, folds = sounds(out), dict(zip(*map(list, _folds(out)), strict=True))

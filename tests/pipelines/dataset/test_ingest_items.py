@@ -191,7 +191,7 @@ def test_an_invalid_position_is_reported(changes: dict[str, object], message: st
         read_tracks(folder)
 
 
-def test_a_lost_document_of_items_is_made_again(tmp_path: Path) -> None:
+def test_a_lost_document_of_items_is_rewritten(tmp_path: Path) -> None:
     out = tmp_path / "out"
     ingest_items(read_items(write(tmp_path, many())), out, "artist")
     info = read_info(out)

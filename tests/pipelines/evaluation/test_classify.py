@@ -82,7 +82,7 @@ def test_given_folds_are_held_out_one_by_one(features: Path, tmp_path: Path) -> 
         assert head["fold_accuracy"][0][number] == np.mean(said[inside] == truth[inside])
 
 
-def test_artists_are_never_parted(features: Path, tmp_path: Path) -> None:
+def test_artists_stay_in_one_fold(features: Path, tmp_path: Path) -> None:
     artists = [f"artist {i // 6}" if i < 54 else "" for i in range(N)]
     labels = write_labels(tmp_path / "labels.csv", artist=artists)
     out = tmp_path / "out.json"

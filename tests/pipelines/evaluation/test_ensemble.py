@@ -128,9 +128,9 @@ def test_lists_are_fused_by_hand(members: tuple[Path, Path], dataset: Path) -> N
         order = np.argsort(-(factors.playlist_factors.astype(float) @ own.T), axis=1)
         score += 1 / (60 + 1 + np.argsort(order, axis=1))
     true = factors.playlist_factors.astype(float) @ factors.item_factors[test].T.astype(float)
-    asking = np.flatnonzero(np.abs(factors.playlist_factors).sum(axis=1))
+    queries = np.flatnonzero(np.abs(factors.playlist_factors).sum(axis=1))
     lists = [np.argsort(-values, axis=1, kind="stable")[:, :10] for values in (score, true)]
-    shared = [len(set(lists[0][u]) & set(lists[1][u])) for u in asking.tolist()]
+    shared = [len(set(lists[0][u]) & set(lists[1][u])) for u in queries.tolist()]
     # Sums that are equal in whole numbers differ by rounding here, so that single entries may be others.
     assert overlap(folder, "dot")["overlap"] == pytest.approx(np.mean(shared) / 10, abs=0.002)
 

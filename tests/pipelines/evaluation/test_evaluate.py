@@ -252,19 +252,23 @@ def test_what_was_found_query_by_query_gives_the_means(evaluator: Evaluator) -> 
     assert "similarity@500" not in queries.values
 
 
-def test_runs_of_all_seeds_ask_the_same_queries() -> None:
+def test_runs_of_all_seeds_have_the_same_queries() -> None:
     few = dataclasses.replace(SETTINGS, max_queries=7)
     reference = make_reference(*make_catalogue())
-    asked = [Evaluator(reference, few, seed).lists["dot"].queries for seed in range(3)]
-    assert len(asked[0]) == 7 and np.array_equal(asked[0], asked[1]) and np.array_equal(asked[0], asked[2])
+    queries = [Evaluator(reference, few, seed).lists["dot"].queries for seed in range(3)]
+    assert (
+        len(queries[0]) == 7
+        and np.array_equal(queries[0], queries[1])
+        and np.array_equal(queries[0], queries[2])
+    )
 
 
-def test_sampled_queries_are_all_that_is_asked_for() -> None:
+def test_only_sampled_queries_are_evaluated() -> None:
     """Every part is what the sampled tracks and playlists give, and says how many there were."""
     interactions = make_interactions()
     reference = make_reference(*make_catalogue(), interactions)
     evaluator = Evaluator(reference, dataclasses.replace(SETTINGS, max_queries=7), seed=0)
-    own, asked = reference.own, evaluator.lists["dot"].queries
+    own, queries = reference.own, evaluator.lists["dot"].queries
     predicted = noisy(own.items, 1)
     found = {MODEL: evaluator.evaluate(Predictor(predicted, own.playlists)), **evaluator.reference_predictors}
     for rows in found[MODEL].overlap.values():
@@ -272,10 +276,10 @@ def test_sampled_queries_are_all_that_is_asked_for() -> None:
     ranking, groups = make_ranking(evaluator, found), make_groups(evaluator, found).predictors[MODEL]
     assert ranking is not None and ranking.n_playlists + ranking.n_left_out == 7
     alone = rank_metrics(
-        own.playlists[asked], predicted, reference.interactions[asked], ks=SETTINGS.ks
+        own.playlists[queries], predicted, reference.interactions[queries], ks=SETTINGS.ks
     ).means()
     assert auc_of(ranking, MODEL) == alone["auc"]
-    best = np.argsort(-own.playlists[asked] @ predicted.T, axis=1)[:, :5]
+    best = np.argsort(-own.playlists[queries] @ predicted.T, axis=1)[:, :5]
     beyond = make_beyond(evaluator, found).predictors[MODEL]
     assert beyond["coverage"] == len(np.unique(best)) / N_TEST
     assert beyond["never_reached"] >= 1 - 7 * 5 / N_TEST  # seven tracks can list no more

@@ -46,12 +46,14 @@ def test_agreement_is_the_share_of_common_nearest_tracks() -> None:
     assert row["low"] <= row["overlap"] <= row["high"]
 
 
-def test_firm_factors_agree_and_noise_does_not() -> None:
-    firm, noise = measure(1)[1], measure(0, WmfConfig(factors=40, alpha=40.0, iterations=3))[1]
+def test_stable_factors_agree_and_noise_does_not() -> None:
+    stable, noise = measure(1)[1], measure(0, WmfConfig(factors=40, alpha=40.0, iterations=3))[1]
     for name in ("second_seed", "halves"):
         for kind in ("similarity", "dot"):
-            assert firm.agreement[name][kind][0]["overlap"] > noise.agreement[name][kind][0]["overlap"] + 0.1
-    assert warn_of_noise({"ceiling": firm.agreement}) is None
+            assert (
+                stable.agreement[name][kind][0]["overlap"] > noise.agreement[name][kind][0]["overlap"] + 0.1
+            )
+    assert warn_of_noise({"ceiling": stable.agreement}) is None
     warning = warn_of_noise({"ceiling": noise.agreement})
     share = noise.agreement["second_seed"]["similarity"][0]["overlap"]
     assert share < 0.5 and warning is not None and f"agrees on only {share:.1%}" in warning

@@ -1,4 +1,4 @@
-"""Predictions by a stored model: those of its own run, whoever computes them, and whatever is asked for beside."""
+"""Predictions by a stored model: those of its run, in any process, alone or together with other tracks."""
 
 import json
 import shutil
@@ -100,7 +100,7 @@ def test_predictions_are_those_of_the_run(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_track_is_predicted_alike_whatever_else_is_asked_for(
+def test_a_track_is_predicted_alike_whatever_else_is_predicted(
     model: str, runs: dict[str, Path], demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = read_run(runs[model])
@@ -299,7 +299,7 @@ def test_beams_workers_read_and_write_a_bucket(
 
 
 @pytest.mark.slow
-def test_killed_prediction_goes_on(runs: dict[str, Path], demo: Path, tmp_path: Path) -> None:
+def test_killed_prediction_resumes(runs: dict[str, Path], demo: Path, tmp_path: Path) -> None:
     arguments = ["predict", runs["cnn-bn"], demo, "--out"]
     assert run(*arguments, tmp_path / "expected.npz") == 0
     out, parts = tmp_path / "out.npz", tmp_path / "out.npz.parts"

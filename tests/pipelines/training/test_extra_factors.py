@@ -42,7 +42,7 @@ def folders(runs: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize("loss", ["mse", "unit_mse"])
-def test_the_other_targets_stand_after_ones_own(loss: str, dataset: Path) -> None:
+def test_further_targets_follow_the_own_ones(loss: str, dataset: Path) -> None:
     read = Dataset(dataset)
     several = [open_factors(dataset, read.tracks, name) for name in ("wmf", "other")]
     training = TrainingConfig(loss=loss, extra_factors=("other",))

@@ -262,7 +262,7 @@ def test_branches_are_shared(planted: Planted, fused: Path, runs: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("until", ["cnn-bn: epoch 3 of", "fusion: epoch 5 of"])
-def test_an_interrupted_fusion_goes_on_to_the_same_numbers(
+def test_an_interrupted_fusion_resumes_to_the_same_numbers(
     until: str, planted: Planted, fused: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):

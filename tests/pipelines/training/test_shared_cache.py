@@ -1,4 +1,4 @@
-"""Work that runs share is done once, by whoever comes first."""
+"""Work that runs share is done once, by the first process."""
 
 import json
 import multiprocessing

@@ -130,7 +130,7 @@ def test_a_training_that_learns_is_not_pruned(
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_from_a_shorter_one_as_if_it_had_never_stopped(
+def test_a_training_resumes_from_a_shorter_one_as_if_it_had_never_stopped(
     undisturbed: tuple[dict[str, Any], Path], demo: Path, tmp_path: Path
 ) -> None:
     shorter = outcome(demo, tmp_path / "shorter", until=2, keep=True)

@@ -27,7 +27,7 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
-def test_pages_are_written_only_when_asked_for(runs: Path, make_run: MakeRun) -> None:
+def test_pages_are_written_only_on_request(runs: Path, make_run: MakeRun) -> None:
     make_run()
     report(runs)
     assert not (runs / "report" / "html").exists()

@@ -64,7 +64,7 @@ def change(run: Path, edit: Callable[[dict[str, Any]], Any], name: str = "evalua
 
 
 def set_value(*path: Any, value: Any = None) -> Callable[[dict[str, Any]], Any]:
-    """Return an edit that sets, or without a value deletes, what stands at `path`."""
+    """Return an edit that sets, or without a value deletes, the value at `path`."""
 
     def edit(content: dict[str, Any]) -> dict[str, Any]:
         inner: Any = content

@@ -69,7 +69,7 @@ def test_every_pass_reads_every_track_once_while_centroids_move():
     assert np.bincount(tracks.read_rows)[ROWS].tolist() == [3] * len(ROWS)
 
 
-def test_it_stops_once_centroids_stand_still_for_patience_mini_batches():
+def test_it_stops_once_centroids_are_stationary_for_patience_mini_batches():
     tracks, reported = Tracks(), []
     still = config(tolerance=1e9, patience=3, max_passes=50)
     fit_codebook(tracks.read, ROWS, still, 0, lambda number, movement: reported.append((number, movement)))

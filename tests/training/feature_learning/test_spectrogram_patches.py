@@ -35,7 +35,7 @@ def test_patches_are_consecutive_frames_of_the_tracks_named(dataset):
     assert (np.diff(times, axis=1) == 1).all() and times.max() < 30
 
 
-def test_no_more_than_asked_for_and_from_as_few_tracks(dataset):
+def test_no_more_than_requested_and_from_as_few_tracks(dataset):
     patches = sample(dataset, range(10), n_patches=20)
     assert len(patches) == 20
     assert len(set((patches[:, 0] / 2) // 100)) == 2  # of 16 each
