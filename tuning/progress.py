@@ -1,4 +1,4 @@
-"""The progress of a search: for a table on a terminal, or a line in a log."""
+"""The progress of a search, as a line for a terminal or a log."""
 
 import dataclasses
 
@@ -34,13 +34,9 @@ class SearchProgress:
         """Return one line."""
         best = f"best {self.best}" if self.best else "none completed yet"
         running = f", running {', '.join(self.running)}" if self.running else ""
-        return f"{self.done} done, {self.failed} failed{running}; {best}; {self.time}"
-
-    @property
-    def time(self) -> str:
-        """Time so far and left, in words."""
         left = "" if self.seconds_left is None else f", about {_minutes(self.seconds_left)} left"
-        return f"{_minutes(self.seconds)} so far{left}"
+        time = f"{_minutes(self.seconds)} so far{left}"
+        return f"{self.done} done, {self.failed} failed{running}; {best}; {time}"
 
 
 def measure_progress(study: Study, oracle: DurableOracle) -> SearchProgress:

@@ -16,11 +16,11 @@ from cs_keras.run_files.study import Search
 from cs_keras.storage.location import Location, is_file
 from cs_keras.training.executions import Execution
 from tuning.grid import find_grid
-from tuning.plan import plan_search
+from tuning.plan import SearchPlan, plan_search
 from tuning.progress import SearchProgress
 from tuning.records import start_of
 from tuning.search import WorkerPool, search
-from tuning.study import Study, needs_search, new_study, open_study, read_study
+from tuning.study import needs_search, new_study, open_study, read_study
 from tuning.worker import WorkerConfig, work
 
 TABLES = ("search", "set", "fix")  # of a settings file
@@ -29,32 +29,19 @@ WAIT_S = 600.0  # for which a worker waits for the chief to begin the study
 
 
 class DataTrainer(Protocol):
-    """A trainer that knows its data: `pipelines.training.trial_trainer.TrialTrainer`."""
+    """A trainer that knows its data; see `pipelines.training.trial_trainer.TrialTrainer`."""
 
     @property
-    def dataset(self) -> str:
-        """Folder or URL."""
-
+    def dataset(self) -> str: ...  # noqa: D102
     @property
-    def factors_name(self) -> str | None:
-        """Name of the factors to predict."""
-
+    def factors_name(self) -> str | None: ...  # noqa: D102
     @property
-    def data_digest(self) -> str | None:
-        """Digest of dataset, factors and attributes."""
-
+    def data_digest(self) -> str | None: ...  # noqa: D102
     @property
-    def attribute_options(self) -> Mapping[str, list[str]]:
-        """Options that name the table of attributes; empty without one."""
-
-    def check(self, key: str, changes: Mapping[str, Any], objective: str) -> "DataTrainer":
-        """Return the trainer with name and digest of its data; raise CsKerasError where no trial could train."""
-
-    def bind(self, factors_name: str, data_digest: str) -> "DataTrainer":
-        """Return the trainer with this name and digest."""
-
-    def __call__(self, execution: Execution, folder: Path) -> None:
-        """Train; see `cs_keras.training.executions.Trainer`."""
+    def attribute_options(self) -> dict[str, list[str]]: ...  # noqa: D102
+    def check(self, key: str, changes: Mapping[str, Any], objective: str) -> "DataTrainer": ...  # noqa: D102
+    def bind(self, factors_name: str, data_digest: str) -> "DataTrainer": ...  # noqa: D102
+    def __call__(self, execution: Execution, folder: Path) -> None: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +103,17 @@ def run_sweep(
     CsKerasError
         When the search fails by no fault of a trial.
     """
-    study, bound = describe_study(model, folder, trainer, options)
+    wanted, plan = _plan(model, options)
+    bound = trainer.check(model, plan.base, wanted.objective)
+    study = new_study(
+        folder,
+        wanted,
+        dataset=bound.dataset,
+        factors=str(bound.factors_name),
+        data_digest=str(bound.data_digest),
+        attributes=bound.attribute_options,
+        **vars(plan),
+    )
     is_needed = needs_search(study)
     open_study(study)
     if is_needed:
@@ -125,10 +122,8 @@ def run_sweep(
         progress.log(f"{study.folder}: done before; a higher budget (--max-trials, ...) resumes the search")
 
 
-def describe_study(
-    model: str, folder: Location, trainer: DataTrainer, options: SweepConfig
-) -> tuple[Study, DataTrainer]:
-    """Return the study that options describe, and the trainer with the digest of the study's data."""
+def _plan(model: str, options: SweepConfig) -> tuple[Search, SearchPlan]:
+    """Return the search that options and settings file describe."""
     file = config.load_toml(options.config_file) if options.config_file else {}
     unknown = sorted(set(file) - set(TABLES))
     if unknown:
@@ -146,17 +141,7 @@ def describe_study(
     plan = plan_search(wanted, sets, fixes, options.only, find_grid(options.grid) if options.grid else None)
     if EXTRA_FACTORS in plan.searched:
         raise ConfigError(f"{EXTRA_FACTORS} belong to the data and cannot be searched: name them by --fix.")
-    bound = trainer.check(model, plan.base, wanted.objective)
-    study = new_study(
-        folder,
-        wanted,
-        dataset=bound.dataset,
-        factors=str(bound.factors_name),
-        data_digest=str(bound.data_digest),
-        attributes={name: list(values) for name, values in bound.attribute_options.items()},
-        **vars(plan),
-    )
-    return study, bound
+    return wanted, plan
 
 
 def join_sweep(

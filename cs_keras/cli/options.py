@@ -157,13 +157,12 @@ def audio_config(options: Mapping[str, Any], content: str = "magnitude") -> "Aud
     return AudioConfig(content=content, **{name: options[name] for name in names})
 
 
-def read_settings(config_file: Path | None, assignments: Sequence[str]) -> dict[str, Any]:
-    """Return the nested settings of `settings_options`; those of ``--set`` win."""
+def read_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove `settings_options` from a command's options, and return them as nested settings; ``--set`` wins."""
     from cs_keras import config
 
-    return config.merge(
-        config.load_toml(config_file) if config_file else {}, config.parse_overrides(assignments)
-    )
+    file, assignments = options.pop("config_file"), options.pop("assignments")
+    return config.merge(config.load_toml(file) if file else {}, config.parse_overrides(assignments))
 
 
 attribute_options = add_options(
@@ -184,10 +183,8 @@ attribute_options = add_options(
 )
 
 
-def attribute_file(
-    features: Path | None, id_column: str | None, kinds: tuple[str, ...]
-) -> "AttributeFile | None":
-    """Return the table that `attribute_options` name; None without ``--features``.
+def attribute_file(options: dict[str, Any]) -> "AttributeFile | None":
+    """Remove `attribute_options` from a command's options, and return the table; None without ``--features``.
 
     Raises
     ------
@@ -196,6 +193,7 @@ def attribute_file(
     """
     from pipelines.training.attribute_files import AttributeFile, parse_kinds
 
+    features, id_column, kinds = (options.pop(name) for name in ("features", "id_column", "kinds"))
     if features is not None:
         return AttributeFile(features, parse_kinds(kinds), id_column)
     if id_column or kinds:

@@ -50,20 +50,15 @@ DEMO_FOLDER = Path("demo")
 def command(
     dataset: Any,
     models: str | None,
-    features: Path | None,
-    id_column: str | None,
-    kinds: tuple[str, ...],
     runs: Path,
     factors_name: str | None,
-    config_file: Path | None,
-    assignments: tuple[str, ...],
     train_fraction: float | None,
     epochs: int | None,
     seed: int | None,
     mixed_precision: bool,
     jit: bool,
     devices: int | None,
-    **reading: Any,
+    **options: Any,
 ) -> None:
     """Train baselines on a dataset and print their metrics.
 
@@ -75,8 +70,8 @@ def command(
     from cs_keras.cli.report import show_report
 
     keys = _split_keys(models)
-    attributes = attribute_file(features, id_column, kinds)
-    changes = read_settings(config_file, assignments)
+    attributes = attribute_file(options)
+    changes = read_settings(options)
     policy = "mixed_float16" if mixed_precision else None
     given = _without_none(
         {
@@ -95,7 +90,7 @@ def command(
     if dataset is None:
         dataset = DEMO_FOLDER
         make_demo(dataset, progress=console)
-    reading_settings = read_config(**reading)  # before anything is read from a bucket
+    reading_settings = read_config(**options)  # before anything is read from a bucket
     keys = keys or _choose(models, dataset, table is not None, console)
     changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
     outcome = run_baselines(dataset, keys, runs, changes, factors_name, console, reading_settings, table)

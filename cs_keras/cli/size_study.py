@@ -56,12 +56,7 @@ def command(
     k: int,
     out: Path | None,
     factors_name: str | None,
-    config_file: Path | None,
-    assignments: tuple[str, ...],
-    features: Path | None,
-    id_column: str | None,
-    kinds: tuple[str, ...],
-    **reading: Any,
+    **options: Any,
 ) -> None:
     """Compare training on few tracks with training on all.
 
@@ -72,8 +67,8 @@ def command(
     from cs_keras.models import check_key
 
     check_key(model)
-    attributes = attribute_file(features, id_column, kinds)
-    changes = read_settings(config_file, assignments)
+    attributes = attribute_file(options)
+    changes = read_settings(options)
     quiet_tensorflow()
     from cs_keras.playlists.read import read_ids
     from pipelines.size_study import SizeConfig, study_size
@@ -89,7 +84,7 @@ def command(
         changes,
         factors_name,
         Console(),
-        read_config(**reading),
+        read_config(**options),
         attributes.read() if attributes else None,
     )
     show_sections((make_size_section(study),), folder)

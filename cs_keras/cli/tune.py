@@ -24,8 +24,6 @@ from cs_keras.cli.options import (
 from cs_keras.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from tuning.progress import SearchProgress
 
 STUDIES = "studies"
@@ -114,9 +112,6 @@ def command(
     worker_name: str | None,
     lease: float,
     work: Path | None,
-    features: Path | None,
-    id_column: str | None,
-    kinds: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Search the hyperparameters of a model.
@@ -136,7 +131,7 @@ def command(
     search = {name: value for name in SEARCH_FIELDS if (value := options.pop(name)) is not None}
     if max_time is not None:
         search["max_time_s"] = _seconds(max_time)
-    attributes, reading = attribute_file(features, id_column, kinds), read_config(**options)
+    attributes, reading = attribute_file(options), read_config(**options)
     quiet_tensorflow()
     from cs_keras.storage.location import locate
     from pipelines.training.trial_trainer import TrialTrainer
@@ -167,7 +162,7 @@ def _seconds(text: str) -> float:
 
 @contextlib.contextmanager
 def _live_view() -> "Iterator[Callable[[SearchProgress], None]]":
-    """Yield a function that shows the progress of a search in a table on the terminal, if there is one."""
+    """Yield a function that shows the progress of a search in a line on the terminal, if there is one."""
     if not sys.stderr.isatty():
         yield lambda progress: None
         return
@@ -175,15 +170,4 @@ def _live_view() -> "Iterator[Callable[[SearchProgress], None]]":
     from rich.live import Live
 
     with Live(console=RichConsole(stderr=True), transient=True, refresh_per_second=4) as live:
-        yield lambda progress: live.update(_table(progress))
-
-
-def _table(progress: "SearchProgress") -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False)
-    table.add_row("running", "  ".join(progress.running) or "-")
-    table.add_row("done", f"{progress.done}, and {progress.failed} failed")
-    table.add_row("best", progress.best or "-")
-    table.add_row("time", progress.time)
-    return table
+        yield lambda progress: live.update(progress.describe())
