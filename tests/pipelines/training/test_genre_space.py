@@ -148,7 +148,8 @@ def test_genres_of_few_tracks_and_tracks_of_none_are_left_out(
     training = read_json(folder / "training.json")
     assert list(training["classifier"]["genres"]) == list(GENRES)
     assert training["classifier"]["n_train_tracks"] == 61
-    assert "left out as genres of fewer than 10 train tracks (min_tracks): 1 of 4" in training["notes"]
+    note = "1 of 4 genres were left out, with fewer than 10 train tracks (min_tracks)"
+    assert note in training["notes"]
     assert "2 of 63 train tracks have no genre and did not train the classifier" in training["notes"]
     capfd.readouterr()
     least = "--set=models.genre-space.model.min_tracks=22"
@@ -236,7 +237,7 @@ def test_invalid_arguments_are_reported(
     assert "There is no track 't000'" in capfd.readouterr().err
     (tmp_path / "DONE").touch()
     assert run("genres", tmp_path) == 1
-    assert "tells no genres: expected a run of genre-space" in capfd.readouterr().err
+    assert "expected a run of genre-space" in capfd.readouterr().err
     jazz = write_sounds(tmp_path / "jazz", [["jazz"]] * 3, prefix="x")
     assert run("genres", trained, jazz) == 1
     assert "expected some of Bass, Middle, Treble. Received: jazz" in capfd.readouterr().err
