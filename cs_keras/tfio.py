@@ -65,9 +65,9 @@ def read_hdf5(path: Any, dataset: str, shape: Any, first: Any, last: Any, dtype:
     path
         Scalar string tensor.
     dataset
-        Its name in the file.
+        Name of the dataset in the file.
     shape
-        Its shape, int64 tensor of two.
+        Shape of the dataset, int64 tensor of two.
     first, last
         Rows from `first` to before `last`, scalar int64 tensors.
     dtype

@@ -1,1 +1,1 @@
-"""How things are run: one step per file, from settings through the library to files."""
+"""Steps of a job, one per file: settings to library calls to files."""

@@ -38,7 +38,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
     Parameters
     ----------
     study
-        Its folder and budgets.
+        The study, with its folder and budgets.
     **settings
         Arguments of the oracle of Keras Tuner.
     """

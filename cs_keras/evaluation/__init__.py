@@ -1,1 +1,1 @@
-"""How far lists from predicted factors agree with lists from reference factors: NumPy in, numbers out."""
+"""Metrics of predicted factors: overlap with the reference's lists, ranking, statistics; NumPy only."""

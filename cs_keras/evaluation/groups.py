@@ -83,7 +83,7 @@ def measure_group_ndcg(
     Parameters
     ----------
     lists : TopK
-        Of playlists, by dot product; k is their length.
+        Lists of playlists by dot product; k is their length.
     held_out : csr_matrix, shape (n_queries, n_items)
         Above 0 where the playlist of that list should retrieve the track.
     groups : array_like, shape (n_items,), int, str or bool

@@ -94,7 +94,7 @@ def split_interactions(user_items: scipy.sparse.csr_matrix, n_first: int, seed: 
     Returns
     -------
     SplitInteractions
-        Of the tracks in at least ``2 * n_first`` playlists.
+        Interactions of the tracks in at least ``2 * n_first`` playlists.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class SizeResult:
     cosine_distance, low, high : float
         Mean over tracks of 1 - cosine of predicted and reference factors, and its 95 % bootstrap interval.
     overlap : OverlapAtK
-        Of lists of the most similar tracks of the set.
+        Overlap of the lists of the most similar tracks of the set.
     """
 
     cosine_distance: float

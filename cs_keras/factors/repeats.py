@@ -38,7 +38,7 @@ def fit_halves(
     is_train : ndarray of bool, shape (n_tracks,)
         True for the tracks of the train folds.
     config : WmfConfig
-        Its seed also splits the playlists.
+        Settings of the fits; the seed also splits the playlists.
     protocol : {"strict", "thesis"}
 
     Returns

@@ -144,7 +144,7 @@ class Selection:
     n_train, n_validation : int
         Tracks with interactions; lists hold `K` others of the same split.
     averaging : Averaging or None
-        Of the recommended setting, if requested.
+        The averages of seeds of the recommended setting, if requested.
     """
 
     results: tuple[Result, ...]

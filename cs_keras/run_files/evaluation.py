@@ -185,7 +185,7 @@ class SplitLosses:
 
 @dataclass(frozen=True)
 class UnusedTracks:
-    """What could not be used: recordings as (track_id, reason) objects, and tracks on one side only."""
+    """Skipped recordings (track_id, reason), and numbers of tracks without interactions or not in the dataset."""
 
     recordings: tuple[dict[str, Any], ...]
     n_tracks_without_interactions: int
@@ -229,7 +229,7 @@ class BeyondRecord:
 
 @dataclass(frozen=True)
 class GroupSize:
-    """How many test tracks a group has."""
+    """Number of test tracks of a group."""
 
     group: Any
     n: int

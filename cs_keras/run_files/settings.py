@@ -18,16 +18,16 @@ SIGNATURE_VERSIONS = (1,)
 
 @dataclass(frozen=True, order=True)
 class EvaluationConfig:
-    """How predictions are evaluated.
+    """Settings of an evaluation.
 
     Attributes
     ----------
     ks
         List lengths of the overlap.
     metric
-        Of track-to-track similarity: ``cosine`` or ``euclidean``.
+        Metric of track-to-track similarity: ``cosine`` or ``euclidean``.
     n_permutations, n_bootstrap
-        Of the permutation test and of the bootstrap interval.
+        Permutations of the permutation test, and resamples of the bootstrap interval.
     max_queries
         Most tracks or playlists to average over; more are sampled.
     """

@@ -26,7 +26,7 @@ class EpochLosses:
 
 @dataclass(frozen=True)
 class EmbeddingTraining:
-    """How a triplet embedding was trained; an embedding that is the same for every track scores `margin`."""
+    """A record of a triplet embedding's training; a constant embedding has the loss `margin`."""
 
     margin: float
     history: History
@@ -40,7 +40,7 @@ class EmbeddingTraining:
 
 @dataclass(frozen=True)
 class ClassifierTraining:
-    """How a genre classifier was trained: train tracks of each genre and with any, and how well it does."""
+    """A record of a genre classifier's training: its train tracks by genre and in all, and its accuracy."""
 
     genres: dict[str, int]
     n_train_tracks: int
@@ -52,7 +52,7 @@ class ClassifierTraining:
 
 @dataclass(frozen=True)
 class Training:
-    """How a model was trained.
+    """A record of a model's training.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ from cs_keras.factors.scaling import Scaler
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ServingConfig:
-    """How a model is applied to a recording.
+    """Settings for applying a model to a recording.
 
     Attributes
     ----------

@@ -47,7 +47,7 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
     Parameters
     ----------
     folder
-        Of a finished run.
+        Folder of a finished run.
     dataset
         That it was trained on.
     progress

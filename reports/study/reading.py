@@ -61,7 +61,7 @@ def read_queries(folder: Path, trial: TrialRecord) -> Float64Array:
     Parameters
     ----------
     folder
-        Of the study.
+        Folder of the study.
     trial
         One that completed.
 

@@ -15,7 +15,7 @@ class Parameter:
     Attributes
     ----------
     levels : tuple
-        Of a choice; empty for a number.
+        Levels of a choice; empty for a number.
     ordered : bool
         Whether the levels have an order.
     log : bool

@@ -103,7 +103,7 @@ def read_column(name: str, data: pa.ChunkedArray, kind: str | None, is_text_file
     name, where
         Names of the column and of the file, for messages.
     data
-        Its values.
+        The values of the column.
     kind
         One of `KINDS`; None: inferred.
     is_text_file

@@ -83,7 +83,7 @@ class GenreFindings:
     accuracy
         Over the evaluated tracks.
     compositions
-        Of the requested tracks.
+        Genre probabilities of the requested tracks.
     subset
         Evaluated tracks, in words.
     n_train_tracks

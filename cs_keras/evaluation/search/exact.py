@@ -64,7 +64,7 @@ def dot_products(queries: SplitRows, items: SplitRows) -> Float64Array:
     Parameters
     ----------
     queries, items : SplitRows
-        Of n_queries and n_items rows.
+        Rows of the queries and of the items, n_queries and n_items.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def rough_products(queries: SplitRows, items: SplitRows) -> Float64Array:
     Parameters
     ----------
     queries, items : SplitRows
-        Of n_queries and n_items rows.
+        Rows of the queries and of the items, n_queries and n_items.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def paired_products(queries: SplitRows, items: SplitRows) -> Float64Array:
     Parameters
     ----------
     queries, items : SplitRows
-        Of n_rows rows.
+        Paired rows, n_rows each.
 
     Returns
     -------

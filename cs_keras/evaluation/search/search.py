@@ -129,7 +129,7 @@ class ScoreBlock:
         ------
         query : int
         columns : numpy.ndarray, shape (n_found,), int64
-            Of the items, from the first of the block.
+            Columns of the items, counted from the first of the block.
         scores : numpy.ndarray, shape (n_found,), float64
         """
         if np.isfinite(least).all():

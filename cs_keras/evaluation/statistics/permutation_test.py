@@ -56,7 +56,7 @@ def permutation_test(
     Parameters
     ----------
     reference_lists, predicted_lists : TopK
-        Of the same queries, items and metric.
+        Lists of the same queries, items and metric.
     ks : tuple of int
         Lengths to test, each at most that of the lists; the same permutations serve all.
     n_permutations : int
