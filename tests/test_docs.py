@@ -15,6 +15,7 @@ from cs_keras.cli import COMMANDS, group
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGES = "cs_keras|pipelines|tuning|reports|benchmarks|tests"
+SECTIONS = "model|training|sequence|front_end|augment|evaluation|execution"  # of a run's settings
 # Options of others that documents mention alone, in a sentence.
 FOREIGN_OPTIONS = frozenset({"--sdk_container_image", "--environment_config", "--experiments"})  # Apache Beam
 
@@ -117,10 +118,10 @@ def test_commands_have_the_options_shown(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_names_in_code_style_are_in_the_sources(document: Path) -> None:
-    codes = code_of(document.read_text(encoding="utf-8"))
-    names = {
-        code.rpartition(".")[2] for code in codes if re.fullmatch(r"(\w+\.)*[a-z0-9]+(_[a-z0-9]+)+", code)
-    }
+    codes = [code.partition("=")[0] for code in code_of(document.read_text(encoding="utf-8"))]
+    names = {code for code in codes if re.fullmatch(r"(\w+\.)*[a-z0-9]+(_[a-z0-9]+)+", code)}
+    names |= {code for code in codes if re.fullmatch(rf"({SECTIONS})\.\w+", code)}
+    names = {name.rpartition(".")[2] for name in names}
     assert not names - words_of_sources()
 
 

@@ -44,7 +44,7 @@ class Windows:
     row
         Track table row of each window, shape (n_windows,), int64.
     start
-        Its first frame, counted from the track's first, shape (n_windows,), int64.
+        First frame of each window, counted from the track's first, shape (n_windows,), int64.
     """
 
     row: Integers

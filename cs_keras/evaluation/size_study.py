@@ -44,7 +44,7 @@ class SizeStudy:
     n_train, n_test : mapping of str to int
         Tracks, by size.
     results : mapping of (str, str) to SizeResult
-        By training size and test size.
+        Results by training size and test size.
     gains : mapping of str to Comparison
         By test size: cosine distance of the small model minus that of the large one, per track.
     k : int

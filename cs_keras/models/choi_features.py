@@ -167,7 +167,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
 def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
     """Fit the standardisation of a solved `regressor` to the `features` of train sequences, shape (n, 160).
 
-    Of dense layers, batch norm learns means and variances during training.
+    With dense layers, batch norm learns means and variances during training.
     """
     if baseline.model.is_solved:
         norm = regressor.get_layer("norm_features")

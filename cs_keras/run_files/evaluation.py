@@ -42,7 +42,7 @@ class OverlapAtK:
     low, high : float or None
         95 % bootstrap interval of `overlap` over queries.
     p_value, null_mean : float or None
-        Of the permutation test that assigns predictions to random tracks.
+        Result of the permutation test, which assigns predictions to random tracks, and its mean overlap.
     n_queries, n_candidates : int
         Queries averaged over, and tracks that compete for a list.
     tied_share : float or None

@@ -22,7 +22,7 @@ class Predictions:
     ----------
     track_ids : ndarray of str, shape (n_tracks,)
     factors, scaled_factors : ndarray of float32, shape (n_tracks, n_factors)
-        In the original factor space, and scaled as the output of the model.
+        Predicted factors in the original factor space, and scaled, as the output of the model.
     positions : ndarray of float32, shape (n_tracks, n), or None
         Positions in a space of the model's own, in which similarity is Euclidean distance; ``places`` in the file.
     source

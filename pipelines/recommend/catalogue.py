@@ -51,7 +51,7 @@ class Catalogue:
     ids
         Track ids, shape (n_tracks,): the dataset's, or without one those that the run predicted.
     predicted
-        By the run's model: known of validation and test tracks.
+        Factors predicted by the run's model, for validation and test tracks.
     tracks, reference
         The dataset's track table and the factors that the run was trained on; None without a dataset.
     dataset

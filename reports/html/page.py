@@ -44,7 +44,7 @@ class Source:
     spaces : mapping of str to Space
         Tracks and factors of datasets, by the digest of the data that runs name; may be empty.
     uninspected : mapping of Path to str
-        By run folder, why a network has no inspection.
+        The reason why a network has no inspection, by run folder.
     """
 
     collected: Collected

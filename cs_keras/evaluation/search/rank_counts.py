@@ -51,7 +51,7 @@ def count_ranks(
     Parameters
     ----------
     search : Search
-        By dot product; its queries are the playlists.
+        Lists by dot product, whose queries are the playlists.
     held_out, seen : csr_matrix, shape (n_playlists, n_tracks)
         Ones, with sorted columns. Seen tracks are no candidates.
 

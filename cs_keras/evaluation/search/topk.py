@@ -187,7 +187,7 @@ def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) ->
     Returns
     -------
     TopK
-        Of metric "dot"; its lists are read-only views of a single one.
+        Lists of metric "dot"; they are read-only views of a single one.
 
     Raises
     ------
