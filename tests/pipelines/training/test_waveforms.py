@@ -206,7 +206,8 @@ def test_another_content_is_refused(
 ) -> None:
     assert run("predict", runs["cnn-bn"], demo, "--out", tmp_path / "x.npz") == 1
     assert "expected content = waveform. Received: magnitude" in capfd.readouterr().err
+    copy = shutil.copytree(demo, tmp_path / "demo")
     assert (
-        run("demo-data", demo, "--n-tracks", 60, "--n-artists", 30, "--n-playlists", 200, "--waveforms") == 1
+        run("demo-data", copy, "--n-tracks", 60, "--n-artists", 30, "--n-playlists", 200, "--waveforms") == 1
     )
     assert "was made with audio = " in capfd.readouterr().err
