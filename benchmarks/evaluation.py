@@ -33,8 +33,8 @@ FUNCTIONS = {  # of pipelines.evaluation.evaluator and evaluation_record, by par
     "compare_lists": "overlap, permutations",
     "rank_metrics": "ranking metrics",
     "measure_beyond": "beyond accuracy, groups",
-    "overlap_by_group": "beyond accuracy, groups",
-    "ranking_by_group": "beyond accuracy, groups",
+    "measure_group_means": "beyond accuracy, groups",
+    "measure_group_ndcg": "beyond accuracy, groups",
 }
 INTERVALS = "ladder, intervals"
 OTHER = "reference predictors, other"

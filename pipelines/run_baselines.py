@@ -22,8 +22,7 @@ from cs_keras.training.execution import choose_devices
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference
-from pipelines.factors.fit import open_factors
-from pipelines.factors.interactions import open_interactions
+from pipelines.factors.fit import open_factors, open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import identity, resolve

@@ -68,13 +68,13 @@ def command(
     if out is not None and out.suffix.lower() != ".json":
         raise ConfigError(f"--out must end in .json. Received: {out}.")
     from cs_keras.runs import write_json
-    from pipelines.evaluation.classify import FoldsConfig, classify_features, read_features
+    from pipelines.evaluation.classify import FoldsConfig, classify_features
     from pipelines.evaluation.labels import genres_of, read_labels
 
     settings = FoldsConfig(fold_table if n_folds is None else n_folds, repeats, seed)
     labelled = read_labels(labels) if labels is not None else genres_of(dataset)
     heads = HEADS if head is None else (head,)
-    result = classify_features(read_features(features), labelled, heads, settings, Console())
+    result = classify_features(features, labelled, heads, settings, Console())
     if out is not None:
         write_json(out, result)
     _show(result)

@@ -26,10 +26,13 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
     another DATASET its classifier is evaluated on all tracks there: genre names are compared case-insensitively,
     and genres that the classifier does not know are counted and listed.
     """
-    from pipelines.evaluation.genres import describe_genres, read_genre_predictions
+    from cs_keras.run_files.genres import read_genres
+    from cs_keras.run_files.settings import require_finished
+    from pipelines.evaluation.genres import describe_genres
     from reports.tables.genres import composition_bars, make_genres_section
 
-    predicted = read_genre_predictions(run)
+    require_finished(run)
+    predicted = read_genres(run)
     if dataset is not None:
         quiet_tensorflow()
         from pipelines.evaluation.genre_transfer import predict_genres

@@ -1,7 +1,7 @@
 """Cross-validation of classifiers on features of labelled tracks: accuracy by fold, and confusion."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from cs_keras.storage.location import Location
 from pipelines.evaluation.labels import Labelled, read_folds
 
 ID_ARRAYS = ("track_ids", "ids")
-ABOUT: tuple[str, ...] = ("layer", "run_digest")
+ABOUT = ("layer", "run_digest")
 DEFAULT_FOLDS = 10
 
 
@@ -56,36 +56,8 @@ class FoldsConfig:
             raise ConfigError(f"repeats must be at least 1. Received: {self.repeats}.")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class FeatureTable:
-    """Features of tracks.
-
-    Attributes
-    ----------
-    source
-        The file.
-    ids, matrix
-        Shapes (n,) and (n, n_features), float64.
-    about
-        Model layer and run that they were made with, by name.
-    """
-
-    source: Location
-    ids: npt.NDArray[np.str_]
-    matrix: npt.NDArray[np.float64]
-    about: dict[str, str]
-
-
-def read_features(path: Location) -> FeatureTable:
-    """Read the features that `cs-keras features` writes: ``track_ids`` or ``ids``, and ``features``.
-
-    Raises
-    ------
-    StorageError
-        When it cannot be read.
-    DataError
-        When it does not hold a row of finite numbers for each id.
-    """
+def _read_features(path: Location) -> tuple[list[str], npt.NDArray[np.float64], dict[str, str]]:
+    """Return track ids, features of shape (n, n_features), and the model layer and run that they were made with."""
     arrays = read_arrays(path)
     name = next((name for name in ID_ARRAYS if name in arrays), ID_ARRAYS[0])
     require_arrays(arrays, (name, "features"), path)
@@ -100,12 +72,12 @@ def read_features(path: Location) -> FeatureTable:
         raise DataError(
             f"{path}: track {str(ids[~np.isfinite(matrix).all(axis=1)][0])!r} has features not finite."
         )
-    about: dict[str, str] = {key: str(arrays[key]) for key in ABOUT if key in arrays}
-    return FeatureTable(path, ids, matrix.astype(np.float64), about)
+    about = {key: str(arrays[key]) for key in ABOUT if key in arrays}
+    return ids.tolist(), matrix.astype(np.float64), about
 
 
 def classify_features(
-    table: FeatureTable,
+    features: Location,
     labelled: Labelled,
     heads: Sequence[str],
     config: FoldsConfig,
@@ -115,26 +87,43 @@ def classify_features(
 
     Parameters
     ----------
-    table
-        Features of all labelled tracks; tracks of a dataset without features are left out.
+    features
+        File of `cs-keras features`, with all labelled tracks; tracks of a dataset without features are left out.
     labelled
         Labels of `pipelines.evaluation.labels`.
     heads
         Some of `cs_keras.evaluation.labels.classification.HEADS`.
     config
         Folds.
-    progress
-        Receives the progress.
 
     Raises
     ------
     ConfigError
         When given folds are to be repeated.
+    StorageError
+        When the features cannot be read.
     DataError
-        When labelled tracks have no features, or a label has too few tracks.
+        When they are not a row of finite numbers for each id, labelled tracks have none, or a label has too few
+        tracks.
     """
     progress = progress or SilentProgress()
-    ids, examples = _examples(table, labelled)
+    all_ids, matrix, about = _read_features(features)
+    row_of = {track_id: row for row, track_id in enumerate(all_ids)}
+    ids = [track_id for track_id in labelled.labels if track_id in row_of]
+    n_missing = len(labelled.labels) - len(ids)
+    if n_missing and not labelled.is_catalogue:
+        first = next(track_id for track_id in labelled.labels if track_id not in row_of)
+        raise DataError(
+            f"{labelled.source}: {n_missing} of {len(labelled.labels)} tracks, the first of them {first!r}, have "
+            f"no features in {features}."
+        )
+    if not ids:
+        raise DataError(f"None of the tracks of {features} has a label in {labelled.source}.")
+    examples = LabelledTracks(
+        matrix[[row_of[track_id] for track_id in ids]],
+        np.array([labelled.labels[track_id] for track_id in ids], np.str_),
+        _groups(ids, labelled.artists or {}),
+    )
     folds, kind = _folds(ids, examples, labelled, config)
     n_fits = len(folds) * (int(folds.max()) + 1)
     results = {}
@@ -145,39 +134,23 @@ def classify_features(
             )
     names, counts = np.unique(examples.labels, return_counts=True)
     return {
-        "features": str(table.source),
-        **table.about,
+        "features": str(features),
+        **about,
         "labels": str(labelled.source),
         "n_tracks": len(ids),
-        "n_features": table.matrix.shape[1],
+        "n_features": matrix.shape[1],
         "classes": dict(zip(names.tolist(), counts.tolist(), strict=True)),
         "folds": {"kind": kind, "n_folds": n_fits // len(folds), "repeats": len(folds), "seed": config.seed},
         "heads": results,
     }
 
 
-def _examples(table: FeatureTable, labelled: Labelled) -> tuple[list[str], LabelledTracks]:
-    row_of = {track_id: row for row, track_id in enumerate(table.ids.tolist())}
-    ids = [track_id for track_id in labelled.labels if track_id in row_of]
-    n_missing = len(labelled.labels) - len(ids)
-    if n_missing and not labelled.is_catalogue:
-        first = next(track_id for track_id in labelled.labels if track_id not in row_of)
-        raise DataError(
-            f"{labelled.source}: {n_missing} of {len(labelled.labels)} tracks, the first of them {first!r}, have "
-            f"no features in {table.source}."
-        )
-    if not ids:
-        raise DataError(f"None of the tracks of {table.source} has a label in {labelled.source}.")
-    rows = [row_of[track_id] for track_id in ids]
-    labels = np.array([labelled.labels[track_id] for track_id in ids], np.str_)
-    return ids, LabelledTracks(table.matrix[rows], labels, _groups(ids, labelled.artists))
-
-
-def _groups(ids: Sequence[str], artists: dict[str, str] | None) -> Integers:
+def _groups(ids: Sequence[str], artists: Mapping[str, str]) -> Integers:
     """Return the number of the artist of each track; an unknown artist counts as one with a single track."""
-    names = [(artists or {}).get(track_id, "") for track_id in ids]
     number_of: dict[tuple[str, str], int] = {}
-    keys = [(name, "" if name else track_id) for name, track_id in zip(names, ids, strict=True)]
+    keys = [
+        (artist, "" if artist else track_id) for track_id in ids for artist in [artists.get(track_id, "")]
+    ]
     return np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
 
 

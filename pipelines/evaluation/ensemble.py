@@ -1,8 +1,7 @@
 """Ensembles: several finished runs as one predictor, in a run folder of its own."""
 
-import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +17,17 @@ from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import read_evaluation
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
-from cs_keras.run_files.settings import EvaluationConfig, RunSettings, read_settings, require_finished
+from cs_keras.run_files.settings import RunSettings, read_settings, require_finished
 from cs_keras.run_files.training import Training, read_training, write_training
-from cs_keras.runs import (
-    digest,
-    finish_run,
-    is_done,
-    locked,
-    open_run,
-)
+from cs_keras.runs import digest, finish_run, is_done, locked, open_run
 from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
-from pipelines.evaluation.reference import Kind, Reference, Scores, make_reference
-from pipelines.factors.fit import open_factors
-from pipelines.factors.interactions import open_interactions
+from pipelines.evaluation.reference import Kind, Scores, make_reference
+from pipelines.factors.fit import open_factors, open_interactions
 from pipelines.training.run_artifacts import write_signature
 
 WAYS = ("mean", "ranks")
-
-
-@dataclasses.dataclass(frozen=True)
-class EnsembleConfig:
-    """Settings of an ensemble.
-
-    Attributes
-    ----------
-    key
-        Name of its row in tables.
-    by
-        ``mean`` of scaled predicted factors, or ``ranks``: reciprocal rank fusion of the members' lists.
-    members
-        Names of run folders, sorted.
-    evaluation, seed
-        Evaluation settings that all members share, and the lowest of their seeds.
-    """
-
-    key: str
-    by: str
-    members: tuple[str, ...]
-    evaluation: EvaluationConfig
-    seed: int
 
 
 def combine_runs(
@@ -80,9 +49,9 @@ def combine_runs(
     out
         Folder for the run folder.
     by
-        One of `WAYS`.
-    progress, reading
-        Receives the progress; settings for reading a dataset behind a URL.
+        ``mean`` of scaled predicted factors, or ``ranks``: reciprocal rank fusion of the members' lists.
+    reading
+        Settings for a dataset behind a URL.
 
     Raises
     ------
@@ -104,26 +73,30 @@ def combine_runs(
     data_digest = digest([dataset.digest, factors.digest])
     if data_digest != settings[0].data_digest:
         raise DataError(f"{runs[0]} was trained on other data than {dataset_folder} with factors {name!r}.")
-    ensemble = EnsembleConfig(
-        f"ensemble-{by}",
-        by,
-        tuple(sorted(members)),
-        settings[0].evaluation,
-        min(one.seed or 0 for one in settings),
-    )
-    folder = open_run(out, ensemble.key, config.to_dict(ensemble), data_digest)
+    key, evaluation, seed = f"ensemble-{by}", settings[0].evaluation, min(one.seed or 0 for one in settings)
+    ensemble = {"key": key, "by": by, "members": sorted(members), "evaluation": config.to_dict(evaluation)}
+    folder = open_run(out, key, {**ensemble, "seed": seed}, data_digest)
     if is_done(folder):
-        progress.log(f"{ensemble.key}: done before, in {folder}")
+        progress.log(f"{key}: done before, in {folder}")
         return folder
     reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
     with locked(folder):
         write_signature(folder, dataset.info, factors.scaler)
-        scores = _write_predictions(ensemble, list(members.values()), dataset, factors, reference, folder)
-        progress.log(f"{ensemble.key}: evaluating {len(reference.rows['test'])} test tracks")
-        evaluator = Evaluator(reference, ensemble.evaluation, ensemble.seed, progress)
-        evaluate(ensemble.key, evaluator, dataset, factors, folder, scores)
+        write_training(folder, _sum_training(by, members))
+        predictions, ids = [read_predictions(run) for run in members.values()], dataset.tracks.ids
+        unseen = ids[~dataset.tracks.in_split("train")]
+        each = [one.select(unseen).scaled_factors for one in predictions]
+        scaled = np.mean(each, axis=0, dtype=np.float64).astype(np.float32)
+        write_predictions(folder, Predictions(unseen, factors.scaler.inverse(scaled), scaled))
+        scores = None
+        if by == "ranks":
+            test = [one.select(ids[reference.rows["test"]]) for one in predictions]
+            scores = _fuse(test, factors, evaluation.metric)
+        del predictions, each, scaled  # before the evaluation, which needs memory
+        progress.log(f"{key}: evaluating {len(reference.rows['test'])} test tracks")
+        evaluate(key, Evaluator(reference, evaluation, seed, progress), dataset, factors, folder, scores)
     done = finish_run(folder)
-    progress.log(f"{ensemble.key}: done, in {done}")
+    progress.log(f"{key}: done, in {done}")
     return done
 
 
@@ -141,28 +114,6 @@ def _require_alike(runs: Sequence[Path], members: dict[str, Path], settings: Seq
             raise ConfigError(
                 f"Runs of an ensemble must have the same evaluation settings, and {runs[0]} and {run} do not."
             )
-
-
-def _write_predictions(
-    ensemble: EnsembleConfig,
-    runs: Sequence[Path],
-    dataset: Dataset,
-    factors: Factors,
-    reference: Reference,
-    folder: Path,
-) -> Scores | None:
-    """Write the mean of the members' predictions, and return the fused scores if the ensemble is by ranks."""
-    unseen = np.flatnonzero(~dataset.tracks.in_split("train"))
-    ids = dataset.tracks.ids
-    predictions = [read_predictions(run) for run in runs]
-    each = [one.select(ids[unseen]).scaled_factors for one in predictions]
-    scaled = np.mean(each, axis=0, dtype=np.float64).astype(np.float32)
-    write_predictions(folder, Predictions(ids[unseen], factors.scaler.inverse(scaled), scaled))
-    write_training(folder, _sum_training(ensemble, runs))
-    if ensemble.by == "mean":
-        return None
-    members = [one.select(ids[reference.rows["test"]]) for one in predictions]
-    return _fuse(members, factors, ensemble.evaluation.metric)
 
 
 def _fuse(members: Sequence[Predictions], factors: Factors, metric: Any) -> Scores:
@@ -183,12 +134,12 @@ def _fuse(members: Sequence[Predictions], factors: Factors, metric: Any) -> Scor
     return lambda kind, rows: np.asarray(score_of(kind)(rows))
 
 
-def _sum_training(ensemble: EnsembleConfig, runs: Sequence[Path]) -> Training:
+def _sum_training(by: str, members: Mapping[str, Path]) -> Training:
     """Return the sum of the members' training: the ensemble itself is not trained."""
-    trained = [read_training(run) for run in runs]
+    trained = [read_training(run) for run in members.values()]
     how = (
         "the mean of scaled predicted factors"
-        if ensemble.by == "mean"
+        if by == "mean"
         else "reciprocal rank fusion of lists; its losses are those of the mean of scaled predicted factors"
     )
     return Training(
@@ -197,5 +148,5 @@ def _sum_training(ensemble: EnsembleConfig, runs: Sequence[Path]) -> Training:
         epochs=0,
         best_epoch=0,
         seconds=sum(one.seconds for one in trained),
-        notes=(f"it combines {', '.join(ensemble.members)}: {how}",),
+        notes=(f"it combines {', '.join(sorted(members))}: {how}",),
     )

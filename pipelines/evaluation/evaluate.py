@@ -48,25 +48,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate the predictions of a run folder, unless that is done, and write the results there.
 
-    Parameters
-    ----------
-    key
-        Model key of the run.
-    evaluator
-        With the run's evaluation settings and seed.
-    dataset, factors
-        Those of the predictions.
-    folder
-        Run folder with ``predictions.npz`` and ``training.json``.
-    scores
-        Scores to rank by instead of the predictions, which then decide the losses only; see `Predictor`.
-
-    Raises
-    ------
-    StorageError
-        When the predictions cannot be read.
-    DataError
-        When they are not of this dataset's tracks.
+    `key` is the model key of the run. With `scores` (see `Predictor`), tracks are ranked by them, and the
+    predictions decide the losses only. StorageError is raised when the predictions cannot be read, or lack a track.
     """
     if (folder / EVALUATION_FILE).exists():
         return read_evaluation(folder)

@@ -1,7 +1,7 @@
 """Evaluations of predictors as the records of ``evaluation.json`` and ``queries.npz``."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -34,30 +34,28 @@ def make_ranking(evaluator: Evaluator, evaluations: Evaluations) -> RankingRecor
     if not metrics:
         return None
     first = metrics[REFERENCE]
+    settings = Resampling(evaluator.settings.n_bootstrap, seed=evaluator.seed)
     return RankingRecord(
         n_playlists=len(first.playlists),
         n_left_out=first.n_left_out,
         n_candidates=int(first.n_candidates[0]),
-        predictors={name: _mean_metrics(own, evaluator) for name, own in metrics.items()},
+        predictors={name: _mean_metrics(own, settings) for name, own in metrics.items()},
     )
 
 
-def _mean_metrics(metrics: RankMetrics, evaluator: Evaluator) -> dict[str, MeanRecord | None]:
+def _mean_metrics(metrics: RankMetrics, settings: Resampling) -> dict[str, MeanRecord | None]:
     per_playlist = {
         f"{name}@{row.k}": values
         for row in metrics.at_k
         for name, values in (("recall", row.recall), ("ndcg", row.ndcg), ("map", row.average_precision))
     }
     per_playlist["auc"] = metrics.auc[~np.isnan(metrics.auc)]
-    return {name: _mean(values, evaluator) for name, values in per_playlist.items()}
-
-
-def _mean(values: npt.NDArray[np.float64] | None, evaluator: Evaluator) -> MeanRecord | None:
-    if values is None or not len(values):
-        return None
-    settings = Resampling(evaluator.settings.n_bootstrap, seed=evaluator.seed)
-    low, high = settings.interval(resample_means(values[np.newaxis], settings.n_bootstrap, settings.seed)[0])
-    return MeanRecord(float(values.mean()), low, high)
+    means: dict[str, MeanRecord | None] = dict.fromkeys(per_playlist)
+    for name, values in per_playlist.items():
+        if values is not None and len(values):
+            resampled = resample_means(values[np.newaxis], settings.n_bootstrap, settings.seed)[0]
+            means[name] = MeanRecord(float(values.mean()), *settings.interval(resampled))
+    return means
 
 
 def make_beyond(evaluator: Evaluator, evaluations: Evaluations) -> BeyondRecord:
@@ -80,10 +78,9 @@ def make_ladders(evaluator: Evaluator, evaluations: Evaluations) -> dict[str, tu
     return {kind: tuple(_ladders(evaluator, evaluations, kind)) for kind in evaluator.lists}
 
 
-def _ladders(evaluator: Evaluator, evaluations: Evaluations, kind: Kind) -> list[Ladder]:
+def _ladders(evaluator: Evaluator, evaluations: Evaluations, kind: Kind) -> Iterator[Ladder]:
     rows = {name: one.overlap[kind] for name, one in evaluations.items() if kind in one.overlap}
     settings = Resampling(evaluator.settings.n_bootstrap, seed=evaluator.seed)
-    ladders = []
     for i, first in enumerate(rows[MODEL]):
         if first.chance is None or first.chance == 1:  # too few candidates, or all of them listed
             continue
@@ -94,8 +91,7 @@ def _ladders(evaluator: Evaluator, evaluations: Evaluations, kind: Kind) -> list
             p_value = 1.0 if row.p_value is None else row.p_value
             verdict = decide_verdict(p_value, rung.to_ceiling, flagged=bool(row.flagged))
             rungs.append(dataclasses.replace(rung, verdict=verdict.value))
-        ladders.append(Ladder(first.k, first.chance, tuple(rungs)))
-    return ladders
+        yield Ladder(first.k, first.chance, tuple(rungs))
 
 
 def make_queries(evaluator: Evaluator, evaluations: Evaluations) -> Queries:

@@ -2,11 +2,15 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras.evaluation.beyond_accuracy import artist_repetition, measure_exposure, popularity_ratio
+from cs_keras.evaluation.groups import measure_group_means, measure_group_ndcg
+from cs_keras.evaluation.labels.cohesion import measure_cohesion
 from cs_keras.evaluation.overlap import compare_lists, not_available, rank_predicted, rank_reference
 from cs_keras.evaluation.rank_fusion import rank_held_out_by_score, top_k_scored
 from cs_keras.evaluation.ranking import RankMetrics, measure_ranks, rank_metrics
@@ -15,18 +19,13 @@ from cs_keras.evaluation.search.topk import TopK
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import REFERENCE, GroupMeans, OverlapAtK, Overlaps
 from cs_keras.run_files.settings import EvaluationConfig
-from pipelines.evaluation.beyond_overlap import (
-    Beyond,
-    Lists,
-    measure_beyond,
-    overlap_by_group,
-    ranking_by_group,
-)
 from pipelines.evaluation.reference import Kind, Predictor, Reference, make_reference_predictors
 
 SAMPLE_SEED = 0  # of the queries, so that runs of any seed share them and can be compared pair by pair
 MAP_LENGTH = 500  # of mAP@500, the measure of the Million Song Dataset Challenge
 
+Lists = Mapping[Kind, TopK]
+Beyond = dict[str, float | None]
 Shared = dict[Kind, dict[int, npt.NDArray[np.int64]]]
 
 
@@ -59,16 +58,8 @@ class PredictorEvaluation:
 class Evaluator:
     """Evaluates predictors against one reference; what they share is computed once.
 
-    Parameters
-    ----------
-    reference
-        See `pipelines.evaluation.reference.make_reference`.
-    settings
-        List lengths, metric, permutations. Groups and metrics beyond accuracy use the first list length.
-    seed
-        Seed of permutations, bootstrap and the random predictor.
-    progress
-        Receives the progress.
+    Groups and metrics beyond accuracy use the first list length of the settings. The seed is that of permutations,
+    bootstrap and the random predictor.
     """
 
     def __init__(
@@ -91,7 +82,14 @@ class Evaluator:
         lists: dict[Kind, TopK] = {}
         with self._progress.task("rank by the reference", len(queries)) as advance:
             for kind, playlists in queries.items():
-                lists[kind] = self._rank_reference(playlists)
+                lists[kind] = rank_reference(
+                    own.items,
+                    ks=self.settings.ks,
+                    metric=self.settings.metric,  # type: ignore[arg-type]
+                    playlist_factors=playlists,
+                    max_queries=self.settings.max_queries,
+                    seed=SAMPLE_SEED,
+                )
                 advance(1)
         return lists
 
@@ -111,19 +109,9 @@ class Evaluator:
         return evaluations
 
     def evaluate(self, predictor: Predictor, name: str = "predictions") -> PredictorEvaluation:
-        """Evaluate factors of the test tracks, or one score for each.
+        """Evaluate a predictor, named in progress messages.
 
-        Parameters
-        ----------
-        predictor
-            Factors or scores.
-        name
-            Name of the predictor in progress messages.
-
-        Raises
-        ------
-        DataError
-            When the predictor is of other tracks or not finite.
+        DataError is raised when it is of other tracks or not finite.
         """
         kinds = [kind for kind in self.lists if kind == "dot" or not predictor.is_ranking]
         lists: dict[Kind, TopK] = {}
@@ -156,16 +144,6 @@ class Evaluator:
             return None
         held_out = self.reference.interactions[self.lists["dot"].queries]
         return held_out if held_out.nnz else None
-
-    def _rank_reference(self, playlists: Any) -> TopK:
-        return rank_reference(
-            self.reference.own.items,
-            ks=self.settings.ks,
-            metric=self.settings.metric,  # type: ignore[arg-type]
-            playlist_factors=playlists,
-            max_queries=self.settings.max_queries,
-            seed=SAMPLE_SEED,
-        )
 
     def _overlap(self, kind: Kind, predicted: TopK) -> tuple[OverlapAtK, ...]:
         rows = compare_lists(
@@ -201,14 +179,50 @@ class Evaluator:
         return measure_beyond(first, self.reference)
 
     def _groups(self, lists: Lists, shared: Shared) -> dict[str, GroupMeans]:
-        means = {}
+        """Return mean overlap, and mean nDCG over the playlists with any of a group's tracks, of each group."""
+        means: dict[str, GroupMeans] = {}
+        groups = self.reference.groups
         if "similarity" in shared and (k := self.first_k("similarity")):
-            overlaps = shared["similarity"][k] / k
-            means["overlap"] = overlap_by_group(overlaps, lists["similarity"], self.reference, self.seed)
+            overlaps, queries = shared["similarity"][k] / k, lists["similarity"].queries
+            means["overlap"] = {
+                name: tuple(measure_group_means(overlaps, labels[queries], self.seed))
+                for name, labels in groups.items()
+            }
         if self.held_out is not None and (k := self.first_k("dot")):
             first = lists["dot"].prefix(k)
-            means["ndcg"] = ranking_by_group(first, self.held_out, self.reference, self.seed)
+            means["ndcg"] = {}
+            for name, labels in groups.items():
+                ndcg = measure_group_ndcg(first, self.held_out, labels)
+                values, of = np.concatenate(list(ndcg.values())), np.repeat(list(ndcg), len(first.queries))
+                defined = ~np.isnan(values)
+                means["ndcg"][name] = tuple(measure_group_means(values[defined], of[defined], self.seed))
         return means
+
+
+def measure_beyond(lists: Lists, reference: Reference) -> Beyond:
+    """Return exposure and cohesion of lists of test tracks, all of one length.
+
+    From lists of playlists: coverage, gini, popularity (ratio, None without interactions) and artist_repetition.
+    From lists of tracks: hubness, never_reached and the fields of `cs_keras.evaluation.labels.cohesion.Cohesion`.
+    """
+    metrics: Beyond = {}
+    if "dot" in lists:
+        rows, popularity = lists["dot"].indices, reference.popularity
+        exposure = measure_exposure(rows, lists["dot"].n_items)
+        metrics |= {
+            "coverage": exposure.coverage,
+            "gini": exposure.gini,
+            "popularity": None if popularity is None else popularity_ratio(rows, popularity),
+            "artist_repetition": float(artist_repetition(rows, reference.artist_numbers).mean()),
+        }
+    if "similarity" in lists:
+        similar = lists["similarity"]
+        exposure = measure_exposure(similar.indices, similar.n_items)
+        metrics |= {"hubness": exposure.hubness, "never_reached": exposure.never_reached}
+        artists, genres = reference.artist_numbers, reference.genre_matrix
+        cohesion = measure_cohesion(similar.indices, similar.queries, artists, genres, reference.own.items)
+        metrics |= dataclasses.asdict(cohesion)
+    return metrics
 
 
 def _rank(kind: Kind, own: TopK, predictor: Predictor) -> TopK:

@@ -37,10 +37,8 @@ def predict_genres(
         run are marked, else all tracks are.
     dataset
         A dataset with the audio settings of the run's own.
-    reading
-        Settings for reading a dataset behind a URL.
-    progress
-        Receives the progress.
+    reading, progress
+        Settings for a dataset behind a URL, and the progress display.
 
     Raises
     ------

@@ -6,25 +6,10 @@ import numpy as np
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreFindings, evaluate_genres
-from cs_keras.run_files.genres import GenreProbabilities, read_genres
+from cs_keras.run_files.genres import GenreProbabilities
 from cs_keras.run_files.names import TRAINING_FILE
-from cs_keras.run_files.settings import require_finished
 from cs_keras.run_files.training import read_training
 from cs_keras.storage.location import Location
-
-
-def read_genre_predictions(run: Location) -> GenreProbabilities:
-    """Read the genre probabilities of a finished run's validation and test tracks.
-
-    Raises
-    ------
-    StorageError
-        When `run` is not a finished run, or cannot be read.
-    DataError
-        When its model does not predict genres.
-    """
-    require_finished(run)
-    return read_genres(run)
 
 
 def describe_genres(
@@ -40,7 +25,7 @@ def describe_genres(
     run
         Finished run folder.
     predicted
-        Probabilities from `read_genre_predictions` or `pipelines.evaluation.genre_transfer.predict_genres`.
+        Its own probabilities, or those from `pipelines.evaluation.genre_transfer.predict_genres`.
     track_ids
         Tracks whose genre mixture to return.
     dataset
@@ -72,8 +57,10 @@ def describe_genres(
         max(predicted.genres, key=lambda name: classifier.genres[name]),
     )
     compositions = tuple(
-        Composition(track_id, predicted.probabilities[row], tuple(predicted.labels[row]))
-        for track_id, row in ((track_id, row_of[track_id]) for track_id in track_ids)
+        Composition(
+            track_id, predicted.probabilities[row_of[track_id]], tuple(predicted.labels[row_of[track_id]])
+        )
+        for track_id in track_ids
     )
     tracks = f"{len(evaluated)} test tracks that the run was not trained on"
     if dataset is not None and predicted.is_test.all():

@@ -29,8 +29,9 @@ from cs_keras.evaluation.search.topk import TopK
 from cs_keras.factors.store import Factors
 from cs_keras.factors.wmf import WmfConfig, fold_in_items
 from cs_keras.run_files.evaluation import OverlapAtK
+from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.storage.location import Location
-from pipelines.factors.interactions import open_interactions
+from pipelines.factors.fit import open_interactions
 from pipelines.recommend.catalogue import Catalogue, open_catalogue, require_dataset
 
 Matrix = npt.NDArray[np.float32]
@@ -46,26 +47,23 @@ class HybridConfig:
         Numbers of playlists to fold each track in from.
     k
         List length.
-    n_permutations, n_bootstrap, max_queries
-        See `cs_keras.run_files.settings.EvaluationConfig`.
     seed
         Seed of the choice of playlists, and of permutations and bootstrap.
+    evaluation
+        Permutations, bootstrap and queries; its list lengths and metric are not used.
     """
 
     listens: tuple[int, ...] = (0, 1, 2, 5, 10)
     k: int = 10
-    n_permutations: int = 999
-    n_bootstrap: int = 1000
-    max_queries: int = 20_000
     seed: int = 0
+    evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
         for n in self.listens:
             check_range("listens", n, 0)
         if not any(self.listens):
             raise ConfigError("listens must have at least one number above 0. Received: none.")
-        for name in ("k", "n_permutations", "n_bootstrap", "max_queries"):
-            check_range(name, getattr(self, name), 1)
+        check_range("k", self.k, 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,7 +92,7 @@ def compare_hybrids(
     config
         Settings of the comparison.
     reading
-        Settings for reading a dataset behind a URL.
+        Settings for a dataset behind a URL.
 
     Raises
     ------
@@ -130,9 +128,17 @@ def compare_hybrids(
         }
         for kind in KINDS:
             for name, items in predictors.items():
-                if items is not None:
-                    found = _compare(lists[kind], items, factors, kind, config)
-                    overlap[kind].setdefault(name, {})[n] = found
+                if items is None:
+                    continue
+                playlists = factors.playlist_factors if kind == "dot" else None
+                (overlap[kind].setdefault(name, {})[n],) = compare_lists(
+                    lists[kind],
+                    rank_predicted(lists[kind], items, playlists),
+                    (config.k,),
+                    n_permutations=config.evaluation.n_permutations,
+                    n_bootstrap=config.evaluation.n_bootstrap,
+                    seed=config.seed,
+                )
     n_test = int((require_dataset(catalogue.tracks, "splits").in_split("test") & factors.has_factors).sum())
     n_tracks = {name: len(one.reference) for name, one in splits.items()}
     return HybridResults(
@@ -180,19 +186,5 @@ def _choose(validation: _Split, config: HybridConfig) -> tuple[int | None, float
 
 def _rank(reference: Matrix, factors: Factors, kind: str, config: HybridConfig) -> TopK:
     playlists = factors.playlist_factors if kind == "dot" else None
-    return rank_reference(
-        reference, ks=(config.k,), playlist_factors=playlists, max_queries=config.max_queries
-    )
-
-
-def _compare(lists: TopK, items: Matrix, factors: Factors, kind: str, config: HybridConfig) -> OverlapAtK:
-    found = rank_predicted(lists, items, factors.playlist_factors if kind == "dot" else None)
-    (row,) = compare_lists(
-        lists,
-        found,
-        (config.k,),
-        n_permutations=config.n_permutations,
-        n_bootstrap=config.n_bootstrap,
-        seed=config.seed,
-    )
-    return row
+    max_queries = config.evaluation.max_queries
+    return rank_reference(reference, ks=(config.k,), playlist_factors=playlists, max_queries=max_queries)

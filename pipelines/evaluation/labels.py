@@ -1,5 +1,6 @@
 """Labels of tracks to classify: a table, or the genres of a dataset."""
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,21 +48,13 @@ def read_labels(path: Path) -> Labelled:
     DataError
         When a column is missing, an id occurs twice, or a track has no label or no fold.
     """
-    columns = _read(path, (ID, LABEL), (FOLD, ARTIST))
-    ids = columns[ID]
-    _require_all(columns[LABEL], ids, LABEL, path)
-    folds = columns.get(FOLD)
-    if folds is not None:
-        _require_all(folds, ids, FOLD, path)
-    by_id = {name: dict(zip(ids, values, strict=True)) for name, values in columns.items()}
+    by_id = _read(path, LABEL, optional=(FOLD, ARTIST))
     return Labelled(path, by_id[LABEL], by_id.get(ARTIST), by_id.get(FOLD))
 
 
 def read_folds(path: Path) -> dict[str, str]:
     """Read a table with columns ``track_id`` and ``fold``; see `read_labels`."""
-    columns = _read(path, (ID, FOLD), ())
-    _require_all(columns[FOLD], columns[ID], FOLD, path)
-    return dict(zip(columns[ID], columns[FOLD], strict=True))
+    return _read(path, FOLD)[FOLD]
 
 
 def genres_of(dataset: Location) -> Labelled:
@@ -80,30 +73,24 @@ def genres_of(dataset: Location) -> Labelled:
     return Labelled(dataset, labels, known if any(artists) else None, is_catalogue=True)
 
 
-def _read(path: Path, needed: Sequence[str], optional: Sequence[str]) -> dict[str, list[str]]:
-    """Return columns of stripped text by name."""
+def _read(path: Path, needed: str, optional: Sequence[str] = ()) -> dict[str, dict[str, str]]:
+    """Return columns by name, each as stripped text by track id; only artists may be empty."""
     file = open_table(path)
-    missing = [name for name in needed if name not in file.column_names]
-    if missing:
+    if ID not in file.column_names or needed not in file.column_names:
         raise DataError(
-            f"{path}: expected the columns {' and '.join(needed)}. Received: {', '.join(file.column_names)}."
+            f"{path}: expected the columns {ID} and {needed}. Received: {', '.join(file.column_names)}."
         )
-    names = [*needed, *(name for name in optional if name in file.column_names)]
+    names = [ID, needed, *(name for name in optional if name in file.column_names)]
     table = file.read(names)
     columns = {
         name: ["" if value is None else str(value).strip() for value in table[name].to_pylist()]
         for name in names
     }
-    _require_all(columns[ID], columns[ID], ID, path)
-    seen: set[str] = set()
-    for track_id in columns[ID]:
-        if track_id in seen:
-            raise DataError(f"{path}: track_id {track_id!r} occurs twice; ids must be unique.")
-        seen.add(track_id)
-    return columns
-
-
-def _require_all(values: Sequence[str], ids: Sequence[str], name: str, path: Path) -> None:
-    for track_id, value in zip(ids, values, strict=True):
-        if not value:
-            raise DataError(f"{path}: track {track_id!r} has no {name}.")
+    ids = columns[ID]
+    twice, n = collections.Counter(ids).most_common(1)[0] if ids else ("", 0)
+    if n > 1 and "" not in ids:
+        raise DataError(f"{path}: track_id {twice!r} occurs twice; ids must be unique.")
+    for name in (name for name in (ID, LABEL, FOLD) if name in columns):
+        if "" in columns[name]:
+            raise DataError(f"{path}: track {ids[columns[name].index('')]!r} has no {name}.")
+    return {name: dict(zip(ids, values, strict=True)) for name, values in columns.items()}

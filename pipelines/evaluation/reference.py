@@ -119,19 +119,9 @@ class Reference:
 
 
 def make_reference(tracks: Tracks, factors: Factors, interactions: Any = None) -> Reference:
-    """Return the reference to evaluate predictions of `factors` with.
+    """Return the reference to evaluate predictions of `factors` with; raise DataError if no test track has any.
 
-    Parameters
-    ----------
-    tracks, factors
-        Track table and its factors.
-    interactions : csr_matrix, shape (n_playlists, n_tracks), optional
-        See `pipelines.factors.interactions.open_interactions`.
-
-    Raises
-    ------
-    DataError
-        When no test track has factors.
+    Interactions are a csr_matrix of shape (n_playlists, n_tracks), see `pipelines.factors.fit.open_interactions`.
     """
     rows = {
         split: np.flatnonzero(tracks.in_split(split) & factors.has_factors)
@@ -145,7 +135,9 @@ def make_reference(tracks: Tracks, factors: Factors, interactions: Any = None) -
     refit = None
     if factors.second_item_factors is not None and factors.second_playlist_factors is not None:
         refit = Predictor(factors.second_item_factors[test], factors.second_playlist_factors)
-    artists, genres = _artists(tracks), track_genres(tracks)
+    names = zip(tracks.strings("artist"), tracks.ids.tolist(), strict=True)
+    artists = np.array([artist or f"\0{track_id}" for artist, track_id in names], dtype=np.str_)
+    genres = track_genres(tracks)
     of_test = tuple(genres[row] for row in test.tolist())
     return Reference(
         rows,
@@ -162,14 +154,8 @@ def make_reference(tracks: Tracks, factors: Factors, interactions: Any = None) -
 def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple[str, Predictor]]:
     """Yield names and predictors that use no audio, and the refit if the factors have one.
 
-    Each is made when it is needed, so only one is in memory at a time.
-
-    Parameters
-    ----------
-    reference
-        The artist mean is yielded if any test track's artist made a train track.
-    seed
-        Seed of the random predictor.
+    Each is made when it is needed, so only one is in memory at a time. The artist mean is yielded if any test
+    track's artist made a train track.
     """
     own = reference.own
     yield RANDOM, Predictor(random_predictor(own.items, seed), own.playlists)
@@ -181,9 +167,3 @@ def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple
         del means
     if reference.refit is not None:
         yield REFIT_CEILING, reference.refit
-
-
-def _artists(tracks: Tracks) -> Names:
-    """Return the artist of each track; a track without one gets an artist of its own."""
-    named = zip(tracks.strings("artist"), tracks.ids.tolist(), strict=True)
-    return np.array([artist or f"\0{track_id}" for artist, track_id in named], dtype=np.str_)

@@ -21,20 +21,15 @@ from cs_keras.factors.selection import Averaging, Mean
 from cs_keras.factors.store import Factors, save_factors
 from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from cs_keras.storage.location import Location
-from pipelines.factors.ceiling import Agreements, measure_both_agreements
+from pipelines.factors.ceiling import Agreements, measure_test_agreement
 from pipelines.factors.fit import FactorsConfig
 from pipelines.factors.measure_setting import Sample, fit_sample, measure_held_out, measure_sample_agreement
 
 
 def average_protocol(fits: Sequence[WmfFit], is_fitted: npt.NDArray[np.bool_]) -> WmfFit:
-    """Return the mean of fits of the same interactions.
+    """Return the mean of fits of the same interactions, with several seeds under one protocol.
 
-    Parameters
-    ----------
-    fits
-        Fits with several seeds, under one protocol.
-    is_fitted : ndarray of bool, shape (n_tracks,)
-        True for tracks that were fitted, False for those folded in.
+    `is_fitted`, of shape (n_tracks,), marks tracks that were fitted; the others were folded in.
     """
     means = average_fits(
         [
@@ -72,23 +67,8 @@ def compare_averages(sample: Sample, setting: WmfConfig, n_seeds: int) -> Averag
 def store_averaged(dataset: Location, factors: Factors, settings: FactorsConfig, n_seeds: int) -> Factors:
     """Replace stored factors by the mean of `n_seeds` fits of the same interactions, the first seed included.
 
-    The refit, and the ceiling with it, becomes a mean of as many further seeds.
-
-    Parameters
-    ----------
-    dataset
-        Dataset whose interactions `factors` were fitted on.
-    factors
-        As `pipelines.factors.fit.make_factors` stored them.
-    settings
-        Settings of that fit.
-    n_seeds
-        Number of fits to average.
-
-    Returns
-    -------
-    Factors
-        As stored.
+    The refit, and the ceiling with it, becomes a mean of as many further seeds. `factors` are as
+    `pipelines.factors.fit.make_factors` stored them, with these `settings`.
     """
     user_items = load_interactions(dataset / INTERACTIONS_FILE).user_items
     tracks = read_tracks(dataset)
@@ -98,17 +78,18 @@ def store_averaged(dataset: Location, factors: Factors, settings: FactorsConfig,
         _mean_fit(user_items, is_train, settings, range(n_seeds, 2 * n_seeds)) if settings.ceiling else None
     )
     quality = measure_quality(user_items, mean.item_factors, mean.playlist_factors, alpha=settings.wmf.alpha)
+    stability: dict[str, dict[str, Agreements]] = {}
+    if second:
+        test = is_test & mean.has_factors
+        agreement = {"second_seed": measure_test_agreement([mean, second], test)} if test.sum() > 1 else {}
+        stability = {"ceiling": agreement}
     averaged = dataclasses.replace(
         factors,
         item_factors=mean.item_factors,
         playlist_factors=mean.playlist_factors,
         scaler=fit_scaler(settings.scaling, mean.item_factors[is_train & mean.has_factors]),
         config={**dataclasses.asdict(settings.wmf), "averaged_seeds": n_seeds},
-        quality={
-            **factors.quality,
-            **dataclasses.asdict(quality),
-            **({"ceiling": _ceiling(mean, second, is_test)} if second else {}),
-        },
+        quality={**factors.quality, **dataclasses.asdict(quality), **stability},
         second_item_factors=second.item_factors if second else None,
         second_playlist_factors=second.playlist_factors if second else None,
     )
@@ -126,12 +107,3 @@ def _mean_fit(
     configs = [dataclasses.replace(settings.wmf, seed=settings.wmf.seed + seed) for seed in seeds]
     fits = [fit_protocol(user_items, is_train, config, protocol=settings.protocol) for config in configs]
     return average_protocol(fits, is_train if settings.protocol == "strict" else np.ones_like(is_train))
-
-
-def _ceiling(first: WmfFit, second: WmfFit, is_test: npt.NDArray[np.bool_]) -> dict[str, Agreements]:
-    """Return the agreement of two means on test tracks, in the form of `pipelines.factors.ceiling.Ceiling`."""
-    test = is_test & first.has_factors
-    if np.count_nonzero(test) < 2:
-        return {}
-    fits = [Fit(fit.item_factors[test], fit.playlist_factors) for fit in (first, second)]
-    return {"second_seed": measure_both_agreements(fits)}

@@ -1,7 +1,6 @@
 """The ceiling: agreement on test tracks between fits of the same interactions."""
 
 import contextlib
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,23 +19,6 @@ Agreements = dict[str, list[dict[str, Any]]]
 REPORTED = ("k", "overlap", "low", "high", "n_candidates")  # of an Agreement, as JSON
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Ceiling:
-    """A refit, and the agreement of fits.
-
-    Attributes
-    ----------
-    second
-        Fit with another seed, under the same protocol.
-    agreement
-        JSON values: by ``second_seed``, and ``halves`` if both could be fitted, and by ``similarity`` (cosine) or
-        ``dot``, a row for each list length.
-    """
-
-    second: WmfFit
-    agreement: dict[str, Agreements]
-
-
 def measure_ceiling(
     user_items: scipy.sparse.csr_matrix,
     is_train: npt.NDArray[np.bool_],
@@ -44,58 +26,46 @@ def measure_ceiling(
     fit: WmfFit,
     config: WmfConfig,
     protocol: Protocol,
-) -> Ceiling:
+) -> tuple[WmfFit, dict[str, Agreements]]:
     """Fit again with another seed and on halves of the playlists, and compare the test tracks' lists.
 
-    It takes about two and a half times as long as the first fit.
-
-    Parameters
-    ----------
-    user_items : csr_matrix, shape (n_playlists, n_tracks)
-        Interactions that `fit` was fitted on.
-    is_train, is_test : ndarray of bool, shape (n_tracks,)
-        Splits; test tracks without interactions are left out.
-    fit, config, protocol
-        The first fit and its settings.
+    It takes about two and a half times as long as the first fit. `user_items`, a csr_matrix of shape
+    (n_playlists, n_tracks), is what `fit` was fitted on with `config` under `protocol`. DataError is raised when
+    the refit fails.
 
     Returns
     -------
-    Ceiling
-        Without agreement if fewer than two test tracks have interactions.
-
-    Raises
-    ------
-    DataError
-        The refit fails.
+    second
+        Fit with another seed, under the same protocol.
+    agreement
+        JSON values: by ``second_seed``, and ``halves`` if both could be fitted, and by ``similarity`` (cosine) or
+        ``dot``, a row for each list length. Empty if fewer than two test tracks have interactions.
     """
     second = refit_with_next_seed(user_items, is_train, config, protocol)
     test = is_test & fit.has_factors
     if np.count_nonzero(test) < 2:
-        return Ceiling(second, {})
-    agreement = {"second_seed": measure_both_agreements([_select(fit, test), _select(second, test)])}
+        return second, {}
+    agreement = {"second_seed": measure_test_agreement([fit, second], test)}
     with contextlib.suppress(DataError):  # too few interactions to halve: report the second seed alone
         halves = fit_halves(user_items, is_train, config, protocol)
-        agreement["halves"] = measure_both_agreements([_select(half, test) for half in halves])
-    return Ceiling(second, agreement)
+        agreement["halves"] = measure_test_agreement(halves, test)
+    return second, agreement
 
 
-def _select(fit: WmfFit, test: npt.NDArray[np.bool_]) -> Fit:
-    return Fit(fit.item_factors[test], fit.playlist_factors)
-
-
-def measure_both_agreements(fits: Sequence[Fit]) -> Agreements:
+def measure_test_agreement(fits: Sequence[WmfFit], test: npt.NDArray[np.bool_]) -> Agreements:
     """Return agreement by similarity and by dot product, of at most `MAX_QUERIES` tracks or playlists each."""
-    return {
-        "similarity": _rows(fits, "cosine", len(fits[0].item_factors)),
-        "dot": _rows(fits, "dot", len(fits[0].playlist_factors)),  # type: ignore[arg-type]
+    of_test = [Fit(fit.item_factors[test], fit.playlist_factors) for fit in fits]
+    metrics: dict[str, tuple[Any, int]] = {
+        "similarity": ("cosine", len(of_test[0].item_factors)),
+        "dot": ("dot", len(fits[0].playlist_factors)),
     }
-
-
-def _rows(fits: Sequence[Fit], metric: Any, n_queries: int) -> list[dict[str, Any]]:
-    queries = np.arange(n_queries)
-    if n_queries > MAX_QUERIES:
-        queries = np.sort(np.random.default_rng(0).choice(queries, MAX_QUERIES, replace=False))
-    measured = measure_agreement(fits, KS, metric, queries)
-    return [
-        {name: getattr(row, name) for name in REPORTED} | {"n_queries": len(row.queries)} for row in measured
-    ]
+    agreements = {}
+    for kind, (metric, n_queries) in metrics.items():
+        queries = np.arange(n_queries)
+        if n_queries > MAX_QUERIES:
+            queries = np.sort(np.random.default_rng(0).choice(queries, MAX_QUERIES, replace=False))
+        agreements[kind] = [
+            {name: getattr(row, name) for name in REPORTED} | {"n_queries": len(row.queries)}
+            for row in measure_agreement(of_test, KS, metric, queries)
+        ]
+    return agreements

@@ -15,7 +15,7 @@ from cs_keras.data.schema import (
 )
 from cs_keras.errors import DataError
 from cs_keras.factors.interaction_files import read_interactions
-from cs_keras.factors.interactions import Interactions, RowCounts, align, save_interactions
+from cs_keras.factors.interactions import RowCounts, align, load_interactions, save_interactions
 from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.scaling import Kind as Scaling
 from cs_keras.factors.scaling import fit_scaler
@@ -26,9 +26,9 @@ from cs_keras.factors.store import (
     read_external_factors,
     save_factors,
 )
-from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit, fit_protocol
-from cs_keras.storage.location import Location
-from pipelines.factors.ceiling import Ceiling, measure_ceiling
+from cs_keras.factors.wmf import Protocol, WmfConfig, fit_protocol
+from cs_keras.storage.location import Location, is_file
+from pipelines.factors.ceiling import measure_ceiling
 
 DEFAULT_NAME = "wmf"
 
@@ -81,10 +81,8 @@ def make_factors(
 
     Returns
     -------
-    factors
-        As stored.
-    tally
-        Counts of the file's rows.
+    factors, tally
+        As stored, and counts of the file's rows.
 
     Raises
     ------
@@ -95,14 +93,15 @@ def make_factors(
     read_info(dataset)
     tracks = read_tracks(dataset)
     interactions = align(read_interactions(interactions_file, **reading), tracks.ids)
-    fit = fit_protocol(
-        interactions.user_items, tracks.in_split("train"), settings.wmf, protocol=settings.protocol
-    )
-    quality = measure_quality(
-        interactions.user_items, fit.item_factors, fit.playlist_factors, alpha=settings.wmf.alpha
-    )
-    ceiling = _measure_ceiling(interactions, tracks, fit, settings)
-    second = ceiling.second if ceiling else None
+    user_items, is_train, protocol = interactions.user_items, tracks.in_split("train"), settings.protocol
+    fit = fit_protocol(user_items, is_train, settings.wmf, protocol=protocol)
+    quality = measure_quality(user_items, fit.item_factors, fit.playlist_factors, alpha=settings.wmf.alpha)
+    second, stability = None, {}
+    if settings.ceiling:
+        second, agreement = measure_ceiling(
+            user_items, is_train, tracks.in_split("test"), fit, settings.wmf, protocol
+        )
+        stability = {"ceiling": agreement}
     factors = Factors(
         name=name,
         track_ids=tracks.ids,
@@ -111,13 +110,13 @@ def make_factors(
         playlist_ids=interactions.playlist_ids,
         playlist_factors=fit.playlist_factors,
         scaler=_fit_scaler(settings.scaling, tracks, fit.item_factors, fit.has_factors),
-        protocol=settings.protocol,
+        protocol=protocol,
         config=dataclasses.asdict(settings.wmf),
         quality={
             **dataclasses.asdict(quality),
             "n_unfitted_playlists": fit.n_unfitted_playlists,
             "n_unknown_tracks": interactions.tally.n_unknown_tracks,
-            **({"ceiling": ceiling.agreement} if ceiling else {}),
+            **stability,
         },
         second_item_factors=second.item_factors if second else None,
         second_playlist_factors=second.playlist_factors if second else None,
@@ -145,19 +144,9 @@ def import_factors(
 
 
 def open_factors(dataset: Location, tracks: Tracks, name: str | None = None) -> Factors:
-    """Read factors of a dataset and check that they are of its tracks.
+    """Read factors of a dataset, by default its only ones or ``wmf``.
 
-    Parameters
-    ----------
-    dataset, tracks
-        Dataset folder and its track table.
-    name
-        Default: the only ones, or ``wmf``.
-
-    Raises
-    ------
-    DataError
-        There are none, or they are of other tracks than the dataset's.
+    DataError is raised when there are none, or they are of other tracks than the dataset's.
     """
     names = factors_names(dataset)
     if not names:
@@ -174,13 +163,18 @@ def open_factors(dataset: Location, tracks: Tracks, name: str | None = None) -> 
     return factors
 
 
-def _measure_ceiling(
-    interactions: Interactions, tracks: Tracks, fit: WmfFit, settings: FactorsConfig
-) -> Ceiling | None:
-    if not settings.ceiling:
+def open_interactions(dataset: Location, factors: Factors) -> Any:
+    """Read the interactions of a dataset in the rows and columns of `factors`.
+
+    They are a csr_matrix of float32, shape (n_playlists, n_tracks), or None where none are stored or they are of
+    other playlists, as with external factors. StorageError or DataError is raised when the file is damaged.
+    """
+    path = dataset / INTERACTIONS_FILE
+    if not len(factors.playlist_ids) or not is_file(path):
         return None
-    is_train, is_test = tracks.in_split("train"), tracks.in_split("test")
-    return measure_ceiling(interactions.user_items, is_train, is_test, fit, settings.wmf, settings.protocol)
+    interactions = align(load_interactions(path), factors.track_ids)
+    is_same = interactions.playlist_ids.tolist() == factors.playlist_ids.tolist()
+    return interactions.user_items if is_same else None
 
 
 def _fit_scaler(kind: Scaling, tracks: Tracks, item_factors: Any, has_factors: Any) -> Any:

@@ -29,14 +29,8 @@ Values = npt.NDArray[np.float64]
 class Sample:
     """Interactions to select settings on, without test tracks.
 
-    Attributes
-    ----------
-    user_items : csr_matrix, shape (n_playlists, n_tracks)
-        Interactions of train tracks to fit, and all of validation tracks, which are folded in.
-    held_out : csr_matrix, shape (n_playlists, n_train)
-        Held-out interactions of train tracks.
-    is_train : ndarray of bool, shape (n_tracks,)
-    seed : int
+    `user_items`, shape (n_playlists, n_tracks), has interactions of train tracks to fit, and all of validation
+    tracks, which are folded in; `held_out`, shape (n_playlists, n_train), has held-out ones of train tracks.
     """
 
     user_items: scipy.sparse.csr_matrix
@@ -65,17 +59,13 @@ class Sample:
 def draw_sample(interactions: Interactions, tracks: Tracks, seed: int) -> Sample:
     """Select the interactions of train and validation tracks, and hold some of the former out.
 
-    Raises
-    ------
-    DataError
-        Too few train tracks have interactions.
+    DataError is raised when too few train tracks have interactions.
     """
     is_used = ~tracks.in_split("test")
     is_train = tracks.in_split("train")[is_used]
     user_items = interactions.user_items[:, is_used]
-    user_items = user_items[
-        user_items[:, is_train].getnnz(axis=1) > 0
-    ]  # other playlists have no fitted tracks
+    has_fitted = user_items[:, is_train].getnnz(axis=1) > 0
+    user_items = user_items[has_fitted]
     rest, held_out = hold_out_tracks(user_items[:, is_train], HELD_OUT_SHARE, seed)
     to_fit = scipy.sparse.hstack([rest, user_items[:, ~is_train]], format="csr")
     back = np.argsort(np.argsort(~is_train, kind="stable"), kind="stable")  # hstack put train tracks first
@@ -94,10 +84,7 @@ def draw_sample(interactions: Interactions, tracks: Tracks, seed: int) -> Sample
 def measure_setting(sample: Sample, setting: WmfConfig, n_seeds: int) -> Result:
     """Fit a setting with several seeds and on two halves of the playlists, and measure ranking and agreement.
 
-    Raises
-    ------
-    DataError
-        It cannot be fitted.
+    DataError is raised when it cannot be fitted.
     """
     began = time.monotonic()
     fits = [fit_sample(sample, setting, seed) for seed in range(n_seeds)]
@@ -129,10 +116,7 @@ def fit_sample(sample: Sample, setting: WmfConfig, seed: int) -> WmfFit:
 def measure_held_out(sample: Sample, fits: Sequence[WmfFit]) -> tuple[Values, Values]:
     """Return nDCG and recall on held-out interactions, each of shape (n_playlists with any,), averaged over fits.
 
-    Raises
-    ------
-    DataError
-        When a playlist has has_interactions so many train tracks that a list of `K` others cannot be made.
+    DataError is raised when a playlist has so many train tracks that a list of `K` others cannot be made.
     """
     per_fit = []
     for fit in fits:

@@ -92,13 +92,6 @@ def select_factors(
         As for `pipelines.factors.fit.make_factors`.
     config
         Settings to search.
-    progress
-        Where to report.
-
-    Returns
-    -------
-    Selection
-        As stored with the factors.
 
     Raises
     ------
@@ -113,7 +106,13 @@ def select_factors(
         align(read_interactions(interactions_file, **reading), tracks.ids), tracks, config.seed
     )
     cache = _Cache(path.parent / MEASURED_FOLDER, sample)
-    outcomes = _measure_all(cache, settings, config.n_seeds, progress)
+    outcomes = []
+    with progress.task("settings", len(settings)) as advance:
+        for setting in settings:
+            what = {"setting": dataclasses.asdict(setting), "n_seeds": config.n_seeds}
+            measure = functools.partial(_measure, sample, setting, config.n_seeds)
+            outcomes.append(cache.get(what, measure, parse_outcome))
+            advance(1)
     failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failure))
     results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     if not results:
@@ -127,7 +126,12 @@ def select_factors(
     )
     if config.n_averaged > 1:
         progress.log(f"comparing means of {config.n_averaged} seeds of the recommended setting")
-        averaging = _compare(cache, selection.recommended.setting, config.n_averaged)
+        best = selection.recommended.setting
+        averaging = cache.get(
+            {"setting": dataclasses.asdict(best), "n_averaged": config.n_averaged},
+            functools.partial(compare_averages, sample, best, config.n_averaged),
+            parse_averaging,
+        )
         selection = dataclasses.replace(selection, averaging=averaging)
     save_selection(path, selection)
     return selection
@@ -157,7 +161,7 @@ class _Cache:
     """Stored measurements on a sample, each in a file named by the hash of its inputs."""
 
     def __init__(self, folder: Location, sample: Sample) -> None:
-        self._folder, self.sample = folder, sample
+        self._folder, self._sample = folder, sample
 
     def get(
         self,
@@ -166,7 +170,7 @@ class _Cache:
         parse: Callable[[Mapping[str, Any]], T],
     ) -> T:
         """Return the stored measurement, or measure and store it."""
-        key = digest({"version": MEASURED_VERSION, "sample": self.sample.digest, **what})
+        key = digest({"version": MEASURED_VERSION, "sample": self._sample.digest, **what})
         path = self._folder / f"{key[:24]}.json"
         if not is_file(path):
             write_json(path, dataclasses.asdict(measure()))
@@ -176,28 +180,9 @@ class _Cache:
             raise StorageError(f"{path} is damaged; delete it to measure again: {error}.") from error
 
 
-def _measure_all(
-    cache: _Cache, settings: list[WmfConfig], n_seeds: int, progress: Progress
-) -> list[Result | Failure]:
-    outcomes = []
-    with progress.task("settings", len(settings)) as advance:
-        for setting in settings:
-            what = {"setting": dataclasses.asdict(setting), "n_seeds": n_seeds}
-            measure = functools.partial(_measure, cache.sample, setting, n_seeds)
-            outcomes.append(cache.get(what, measure, parse_outcome))
-            advance(1)
-    return outcomes
-
-
 def _measure(sample: Sample, setting: WmfConfig, n_seeds: int) -> Result | Failure:
     """Return the metrics of a setting, or the reason why it cannot be fitted, which is stored too."""
     try:
         return measure_setting(sample, setting, n_seeds)
     except DataError as error:
         return Failure(setting, str(error))
-
-
-def _compare(cache: _Cache, setting: WmfConfig, n_averaged: int) -> Averaging:
-    what = {"setting": dataclasses.asdict(setting), "n_averaged": n_averaged}
-    measure = functools.partial(compare_averages, cache.sample, setting, n_averaged)
-    return cache.get(what, measure, parse_averaging)

@@ -64,7 +64,7 @@ def evaluate_again(folder: Path, dataset: Path) -> None:
     from pipelines.evaluation.evaluate import evaluate
     from pipelines.evaluation.evaluator import Evaluator
     from pipelines.evaluation.reference import make_reference
-    from pipelines.factors.interactions import open_interactions
+    from pipelines.factors.fit import open_interactions
 
     settings = read_json(folder / "config.json")
     data = Dataset(dataset)

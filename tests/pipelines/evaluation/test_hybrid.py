@@ -11,6 +11,7 @@ from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.hybrid import DOT, LISTENING, SIMILARITY, SOUND, SWITCHING, WEIGHTING, HybridResults
 from cs_keras.factors.store import Factors, load_factors
 from cs_keras.factors.wmf import WmfConfig
+from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.runs import digest, write_npz
 from pipelines.evaluation.hybrid import HybridConfig, compare_hybrids
 from pipelines.factors.fit import FactorsConfig, make_factors
@@ -63,7 +64,7 @@ def compare(dataset: Path, folder: Path, noise: float) -> HybridResults:
     return compare_hybrids(
         make_run(dataset, folder / "run", noise),
         dataset,
-        HybridConfig(LISTENS, n_permutations=99, n_bootstrap=100),
+        HybridConfig(LISTENS, evaluation=EvaluationConfig(n_permutations=99, n_bootstrap=100)),
     )
 
 

@@ -37,47 +37,47 @@ def nearest(factors: np.ndarray, k: int) -> list[set[int]]:
 
 
 def test_agreement_is_the_share_of_common_nearest_tracks() -> None:
-    fit, ceiling = measure(0.3, WmfConfig(factors=12, alpha=5.0, regularization=0.1, iterations=3))
-    lists = [nearest(one.item_factors[IS_TEST].astype(float), 10) for one in (fit, ceiling.second)]
+    fit, (second, agreement) = measure(
+        0.3, WmfConfig(factors=12, alpha=5.0, regularization=0.1, iterations=3)
+    )
+    lists = [nearest(one.item_factors[IS_TEST].astype(float), 10) for one in (fit, second)]
     expected = np.mean([len(a & b) / 10 for a, b in zip(*lists, strict=True)])
-    row = ceiling.agreement["second_seed"]["similarity"][0]
+    row = agreement["second_seed"]["similarity"][0]
     assert row["overlap"] == pytest.approx(expected, abs=1e-9) and 0.2 < expected < 0.95
     assert (row["k"], row["n_queries"], row["n_candidates"]) == (10, 60, 59)
     assert row["low"] <= row["overlap"] <= row["high"]
 
 
 def test_stable_factors_agree_and_noise_does_not() -> None:
-    stable, noise = measure(1)[1], measure(0, WmfConfig(factors=40, alpha=40.0, iterations=3))[1]
+    (_, stable), (_, noise) = measure(1)[1], measure(0, WmfConfig(factors=40, alpha=40.0, iterations=3))[1]
     for name in ("second_seed", "halves"):
         for kind in ("similarity", "dot"):
-            assert (
-                stable.agreement[name][kind][0]["overlap"] > noise.agreement[name][kind][0]["overlap"] + 0.1
-            )
-    assert warn_of_noise({"ceiling": stable.agreement}) is None
-    warning = warn_of_noise({"ceiling": noise.agreement})
-    share = noise.agreement["second_seed"]["similarity"][0]["overlap"]
+            assert stable[name][kind][0]["overlap"] > noise[name][kind][0]["overlap"] + 0.1
+    assert warn_of_noise({"ceiling": stable}) is None
+    warning = warn_of_noise({"ceiling": noise})
+    share = noise["second_seed"]["similarity"][0]["overlap"]
     assert share < 0.5 and warning is not None and f"agrees on only {share:.1%}" in warning
-    description = describe_agreement({"ceiling": noise.agreement})
+    description = describe_agreement({"ceiling": noise})
     assert description.startswith(f"another seed agrees on {share:.1%} by similarity and ")
     assert "; halves of the playlists agree on " in description and description.endswith(" of the top 10")
 
 
 def test_lists_longer_than_the_test_tracks_are_not_available() -> None:
-    rows = measure(1)[1].agreement["halves"]["dot"]
+    rows = measure(1)[1][1]["halves"]["dot"]
     assert [row["overlap"] is None for row in rows] == [False, False, True, True]
 
 
 def test_a_single_test_track_has_no_neighbours_to_agree_on() -> None:
     fit, _ = measure(1)
-    ceiling = measure_ceiling(
+    _, agreement = measure_ceiling(
         make_interactions(1), IS_TRAIN, np.arange(N_TRACKS) == 100, fit, CONFIG, "strict"
     )
-    assert ceiling.agreement == {}
+    assert agreement == {}
     assert describe_agreement({"ceiling": {}}) == "" and warn_of_noise({"ceiling": {}}) is None
 
 
 def test_what_cannot_be_halved_keeps_its_second_seed() -> None:
     user_items = scipy.sparse.csr_matrix(np.ones((1, N_TRACKS), dtype=np.float32))
     fit = fit_protocol(user_items, IS_TRAIN, WmfConfig(factors=2))
-    ceiling = measure_ceiling(user_items, IS_TRAIN, IS_TEST, fit, WmfConfig(factors=2), "strict")
-    assert set(ceiling.agreement) == {"second_seed"}
+    _, agreement = measure_ceiling(user_items, IS_TRAIN, IS_TEST, fit, WmfConfig(factors=2), "strict")
+    assert set(agreement) == {"second_seed"}
