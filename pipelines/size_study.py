@@ -102,10 +102,6 @@ def study_size(
     changes, factors_name, progress, reading, table
         See `pipelines.run_baselines.run_baselines`.
 
-    Returns
-    -------
-    SizeStudy
-
     Raises
     ------
     ConfigError
@@ -131,7 +127,13 @@ def study_size(
         _open(out, {**begun, "data_digest": parts[LARGE].data_digest})
         for size, data in parts.items():
             progress.log(f"{run.key}: the {size} set, {len(data.train)} train tracks")
-            predicted[size] = _train(run, data, factors, out / size, progress)
+            folder = out / size
+            folder.mkdir(exist_ok=True)
+            write_signature(folder, dataset.info, factors.scaler)
+            train(run, data, factors, folder, progress)
+            clean_up(folder)
+            predictions = read_predictions(folder)
+            predicted[size] = dict(zip(predictions.track_ids.tolist(), predictions.factors, strict=True))
     rows = {size: _test_rows(dataset.tracks, factors, is_small, size) for size in SIZES}
     return _evaluate(run, parts, rows, factors, predicted, config)
 
@@ -148,7 +150,15 @@ def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
             )
         return np.isin(tracks.ids, config.tracks)
     is_small = np.zeros(len(tracks), np.bool_)
-    popularity = _popularity(dataset, factors) if config.by == "popularity" else None
+    popularity = None
+    if config.by == "popularity":
+        interactions = open_interactions(dataset.folder, factors)
+        if interactions is None:
+            raise ConfigError(
+                f"The popularity of tracks is unknown: {dataset.folder} has no interactions that factors "
+                f"{factors.name!r} were fitted on. Choose a random small set, or a list of tracks."
+            )
+        popularity = interactions.getnnz(axis=0)
     for split in ("train", "validation", "test"):
         rows = np.flatnonzero(tracks.in_split(split) & factors.has_factors)
         if popularity is None:
@@ -158,16 +168,6 @@ def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
             chosen = rows[order[: max(1, round(config.share * len(rows)))]]
         is_small[chosen] = True
     return is_small
-
-
-def _popularity(dataset: Dataset, factors: Factors) -> npt.NDArray[np.int64]:
-    interactions = open_interactions(dataset.folder, factors)
-    if interactions is None:
-        raise ConfigError(
-            f"The popularity of tracks is unknown: {dataset.folder} has no interactions that factors "
-            f"{factors.name!r} were fitted on. Choose a random small set, or a list of tracks."
-        )
-    return np.asarray(interactions.getnnz(axis=0), np.int64)
 
 
 def _parts(data: TrainingData, is_small: Flags) -> dict[str, TrainingData]:
@@ -191,18 +191,6 @@ def _open(out: Path, begun: Mapping[str, Any]) -> None:
             f"{out} holds a size study with other settings, tracks or data; choose another folder (--out)."
         )
     write_json(path, begun)
-
-
-def _train(
-    run: RunConfig, data: TrainingData, factors: Factors, folder: Path, progress: Progress
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Train in `folder` unless that is done, and return predicted factors by track id."""
-    folder.mkdir(exist_ok=True)
-    write_signature(folder, data.dataset.info, factors.scaler)
-    train(run, data, factors, folder, progress)
-    clean_up(folder)
-    predictions = read_predictions(folder)
-    return dict(zip(predictions.track_ids.tolist(), predictions.factors, strict=True))
 
 
 def _test_rows(tracks: Tracks, factors: Factors, is_small: Flags, size: str) -> npt.NDArray[np.int64]:

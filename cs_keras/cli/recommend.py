@@ -115,14 +115,13 @@ def command(
         query = query_tracks(catalogue, seeds, decoder, Console())
     else:
         query = query_playlist(catalogue, playlist)
-    listing = recommend(catalogue, query, search, rules)
-    listed, true = listing.tracks, None
+    true = None
+    listed, recall = recommend(catalogue, query, search, rules)
     if show_true:
-        true = recommend(catalogue, query, search, rules, by_interactions=True).tracks
-    if listing.recall is not None:
+        true, _ = recommend(catalogue, query, search, rules, by_interactions=True)
+    if recall is not None:
         click.echo(
-            f"The approximate index finds {listing.recall:.1%} of the {rules.k} nearest, on a sample.",
-            err=True,
+            f"The approximate index finds {recall:.1%} of the {rules.k} nearest, on a sample.", err=True
         )
     if len(listed) < rules.k:
         click.echo(f"There are {len(listed)} tracks to recommend, not {rules.k}.", err=True)

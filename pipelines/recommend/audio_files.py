@@ -26,7 +26,15 @@ def add_audio_paths(entries: Sequence[Entry], root: Path | None, table: Path | N
     StorageError
         It cannot be read.
     """
-    files = _audio_files(root, table)
+    if table is not None:
+        files = {recording.track_id: recording.path for recording in read_catalogue(table)}
+    elif root is not None:
+        files = {track_id: path for path, track_id in find_audio([root])}
+    else:
+        raise DataError(
+            "An m3u8 playlist names audio files, which a dataset does not store: name the folder "
+            "(--audio-root DIR) or the table (--tracks tracks.csv) that it was ingested from."
+        )
     found = [(files[entry.track_id], entry) for entry in entries if entry.track_id in files]
     missing = [entry.track_id for entry in entries if entry.track_id not in files]
     missing += [entry.track_id for path, entry in found if not path.is_file()]
@@ -36,17 +44,6 @@ def add_audio_paths(entries: Sequence[Entry], root: Path | None, table: Path | N
             f"{missing[0]!r}."
         )
     return [dataclasses.replace(entry, path=path) for path, entry in found]
-
-
-def _audio_files(root: Path | None, table: Path | None) -> dict[str, Path]:
-    if table is not None:
-        return {recording.track_id: recording.path for recording in read_catalogue(table)}
-    if root is not None:
-        return {track_id: path for path, track_id in find_audio([root])}
-    raise DataError(
-        "An m3u8 playlist names audio files, which a dataset does not store: name the folder (--audio-root DIR) or "
-        "the table (--tracks tracks.csv) that it was ingested from."
-    )
 
 
 def describe_files(files: Sequence[tuple[Path, str]]) -> list[Entry]:

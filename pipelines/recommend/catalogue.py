@@ -26,15 +26,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrackFactors:
-    """Factors of tracks.
-
-    Attributes
-    ----------
-    factors
-        Shape (n_tracks, n_factors), float32; undefined where not known.
-    known
-        Shape (n_tracks,).
-    """
+    """Factors of tracks, shape (n_tracks, n_factors), undefined where not `known`, shape (n_tracks,)."""
 
     factors: Matrix
     known: Flags

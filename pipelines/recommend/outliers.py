@@ -1,7 +1,7 @@
 """Outliers of a playlist by predicted factors."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +94,6 @@ def find_outliers(
         One of `read_playlists`.
     decoder
         See `cs_keras.audio.decode.decode`.
-    progress
-        Where to report.
 
     Raises
     ------
@@ -110,7 +108,10 @@ def find_outliers(
         predicted = _predict_ids(run, catalogue, playlist, progress)
     factors = np.array(list(predicted.values()), np.float32).reshape(len(predicted), -1)
     coherence = measure_coherence(factors)
-    entries = _describe(playlist, catalogue, predicted)
+    if playlist.recordings:
+        entries = describe_files([(playlist.recordings[track_id], track_id) for track_id in predicted])
+    else:
+        entries = [catalogue.entry(catalogue.row_of[track_id]) for track_id in predicted]
     values = zip(entries, coherence.distance.tolist(), coherence.score.tolist(), strict=True)
     flags = coherence.is_outlier.tolist()
     ranked = [PlaylistTrack(*row, flag) for row, flag in zip(values, flags, strict=True)]
@@ -138,9 +139,3 @@ def _predict_ids(
         track_id: added[track_id] if track_id in missing else known.factors[row]
         for track_id, row in rows.items()
     }
-
-
-def _describe(playlist: Playlist, catalogue: Catalogue, ids: Iterable[str]) -> list[Entry]:
-    if not playlist.recordings:
-        return [catalogue.entry(catalogue.row_of[track_id]) for track_id in ids]
-    return describe_files([(playlist.recordings[track_id], track_id) for track_id in ids])

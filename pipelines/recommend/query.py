@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class Query:
         Query vectors, shape (n_factors,), float32: from predictions, and from reference factors; None where a seed
         has no interactions.
     held
-        Rows of tracks that the playlist holds already.
+        Rows of tracks that the playlist already has.
     """
 
     title: str
@@ -65,7 +65,11 @@ def query_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progr
     paths = [Path(seed) for seed in dict.fromkeys(seeds) if seed not in catalogue.row_of]
     for path in paths:
         if not path.exists():
-            raise DataError(_unknown_seed(str(path), catalogue))
+            where = catalogue.dataset or f"those that {catalogue.run} predicted"
+            raise DataError(
+                f"{str(path)!r} is neither an audio file nor among the {len(catalogue.ids)} tracks of {where}."
+                f"{_hint(str(path), catalogue.row_of)}"
+            )
     known = catalogue.by_audio
     for row in rows:
         if not known.known[row]:
@@ -74,13 +78,20 @@ def query_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progr
                 "name its recording instead."
             )
     found = find_audio(paths)
-    predicted = _predict_seeds(catalogue, [path for path, _ in found], decoder, progress)
+    predicted: dict[str, Matrix] = {}
+    if found:
+        from pipelines.inference.trained_run import read_run
+
+        recordings = {str(path): path for path, _ in found}
+        predicted = predict_files(read_run(catalogue.run), recordings, decoder, progress)
     files = [(path, track_id) for path, track_id in found if str(path) in predicted]
     if not rows and not files:
         raise AudioError("No seed is left: none of the recordings can be decoded.")
     entries = [catalogue.entry(row) for row in rows] + describe_files(files)
     title = f"Tracks like {entries[0].label}" + (f" and {len(entries) - 1} more" if entries[1:] else "")
-    by_interactions = _reference_query(catalogue, rows) if not files else None
+    by_interactions, reference = None, catalogue.reference
+    if reference is not None and not files and reference.has_factors[rows].all():
+        by_interactions = compute_mean_direction(reference.item_factors[rows])
     by_audio = compute_mean_direction(
         np.stack([*known.factors[rows], *(predicted[str(path)] for path, _ in files)])
     )
@@ -100,13 +111,21 @@ def query_playlist(catalogue: Catalogue, playlist: str) -> Query:
     factors = require_dataset(catalogue.reference, "playlists")
     (found,) = np.nonzero(factors.playlist_ids == playlist)
     if not len(found):
-        close = difflib.get_close_matches(playlist, factors.playlist_ids.tolist(), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise DataError(
-            f"There is no playlist {playlist!r} among the {len(factors.playlist_ids)} of {factors.name!r}.{hint}"
+            f"There is no playlist {playlist!r} among the {len(factors.playlist_ids)} of {factors.name!r}."
+            f"{_hint(playlist, factors.playlist_ids.tolist())}"
         )
+    held, dataset = np.zeros(0, np.int64), catalogue.dataset
+    if dataset is not None and is_file(dataset / INTERACTIONS_FILE):
+        interactions = align(load_interactions(dataset / INTERACTIONS_FILE), catalogue.ids)
+        held = interactions.user_items[interactions.playlist_ids == playlist].indices.astype(np.int64)
     query = factors.playlist_factors[found[0]]
-    return Query(f"Tracks for playlist {playlist}", (), query, query, _held(catalogue, playlist))
+    return Query(f"Tracks for playlist {playlist}", (), query, query, held)
+
+
+def _hint(text: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(text, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def predict_files(
@@ -125,36 +144,3 @@ def predict_files(
     for name, reason in predicted.left_out.items():
         progress.log(f"left out {name}: {reason}")
     return dict(predicted.factors)
-
-
-def _predict_seeds(
-    catalogue: Catalogue, files: Sequence[Path], decoder: str, progress: Progress
-) -> dict[str, Matrix]:
-    if not files:
-        return {}
-    from pipelines.inference.trained_run import read_run
-
-    return predict_files(read_run(catalogue.run), {str(path): path for path in files}, decoder, progress)
-
-
-def _reference_query(catalogue: Catalogue, rows: Sequence[int]) -> Matrix | None:
-    if catalogue.reference is None or not catalogue.reference.has_factors[list(rows)].all():
-        return None
-    return compute_mean_direction(catalogue.reference.item_factors[list(rows)])
-
-
-def _held(catalogue: Catalogue, playlist: str) -> Rows:
-    """Return the rows of a playlist's own tracks; none where the dataset lacks its interactions."""
-    dataset = catalogue.dataset
-    if dataset is None or not is_file(dataset / INTERACTIONS_FILE):
-        return np.zeros(0, np.int64)
-    interactions = align(load_interactions(dataset / INTERACTIONS_FILE), catalogue.ids)
-    (found,) = np.nonzero(interactions.playlist_ids == playlist)
-    return np.asarray(interactions.user_items[found].indices, np.int64)
-
-
-def _unknown_seed(text: str, catalogue: Catalogue) -> str:
-    close = difflib.get_close_matches(text, catalogue.row_of, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    where = catalogue.dataset or f"those that {catalogue.run} predicted"
-    return f"{text!r} is neither an audio file nor among the {len(catalogue.ids)} tracks of {where}.{hint}"

@@ -12,11 +12,10 @@ from cs_keras.errors import DataError
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.index import KINDS, MANY, Index, Kind, build_index, measure_recall, open_index
 from cs_keras.playlists.rerank import Rules, filter_candidates, rerank_mmr, unit_rows
-from pipelines.recommend.catalogue import Catalogue, TrackFactors, require_dataset
+from pipelines.recommend.catalogue import Catalogue, require_dataset
 from pipelines.recommend.query import Query
 
 Matrix = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 
 CANDIDATES = ("all", "test")
 SCORES = ("similarity", "dot")
@@ -59,26 +58,10 @@ class RecommendedTrack:
     factors: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Recommendations:
-    """Recommended tracks, best first.
-
-    Attributes
-    ----------
-    tracks
-        The tracks.
-    recall
-        Share of the k nearest that an approximate index finds, over a sample of its tracks; None for an exact one.
-    """
-
-    tracks: tuple[RecommendedTrack, ...]
-    recall: float | None
-
-
 def recommend(
     catalogue: Catalogue, query: Query, search: SearchConfig, rules: Rules, by_interactions: bool = False
-) -> Recommendations:
-    """Return the best tracks for a query, at most ``rules.k`` of them.
+) -> tuple[tuple[RecommendedTrack, ...], float | None]:
+    """Return the best tracks for a query, at most ``rules.k`` of them, and the recall of the index.
 
     Parameters
     ----------
@@ -91,6 +74,13 @@ def recommend(
     by_interactions
         Use the reference factors of all tracks, instead of predicted ones of new tracks, for comparison.
 
+    Returns
+    -------
+    tracks
+        Best first.
+    recall
+        Share of the k nearest that an approximate index finds, over a sample of its tracks; None for an exact one.
+
     Raises
     ------
     DataError
@@ -102,7 +92,14 @@ def recommend(
         raise DataError(
             "A list under reference factors needs seeds with interactions: dataset tracks, not recordings."
         )
-    rows = _candidates(catalogue, factors, search)
+    is_candidate = factors.known
+    if search.candidates == "test":
+        is_candidate = is_candidate & require_dataset(catalogue.tracks, "splits").in_split("test")
+    rows = np.flatnonzero(is_candidate)
+    if not len(rows):
+        raise DataError(
+            f"There are no tracks to recommend from: none of the {search.candidates} candidates has factors."
+        )
     held = set(query.held.tolist())
     vectors = factors.factors[rows] if search.by == "dot" else unit_rows(factors.factors[rows])
     vector = vector if search.by == "dot" else unit_rows(vector[np.newaxis])[0]
@@ -123,24 +120,11 @@ def recommend(
         )
         for i in chosen.tolist()
     )
-    return Recommendations(tracks, None if index.kind == "exact" else measure_recall(index, rules.k))
-
-
-def _candidates(catalogue: Catalogue, factors: TrackFactors, search: SearchConfig) -> Rows:
-    """Return the rows of tracks that are searched; raise DataError when there are none."""
-    is_candidate = factors.known.copy()
-    if search.candidates == "test":
-        is_candidate &= require_dataset(catalogue.tracks, "splits").in_split("test")
-    rows = np.flatnonzero(is_candidate)
-    if not len(rows):
-        raise DataError(
-            f"There are no tracks to recommend from: none of the {search.candidates} candidates has factors."
-        )
-    return rows
+    return tracks, None if index.kind == "exact" else measure_recall(index, rules.k)
 
 
 def _index(vectors: Matrix, search: SearchConfig) -> Index:
     if search.index_file is None:
         return build_index(vectors, search.index or "exact")
-    is_many = len(vectors) > MANY
-    return open_index(vectors, search.index or ("ivf" if is_many else "exact"), search.index_file)
+    kind = search.index or ("ivf" if len(vectors) > MANY else "exact")
+    return open_index(vectors, kind, search.index_file)

@@ -92,9 +92,9 @@ def like(
     names = ("by", "candidates", "index", "index_file")
     search = SearchConfig(**{name: settings.pop(name) for name in names if name in settings})  # type: ignore[arg-type]
     question = query_tracks(catalogue, seeds, "auto", SilentProgress())
-    listing = recommend(catalogue, question, search, Rules(k, **settings), by_interactions)  # type: ignore[arg-type]
-    assert (listing.recall is None) == (search.index in (None, "exact"))
-    return list(listing.tracks)
+    tracks, recall = recommend(catalogue, question, search, Rules(k, **settings), by_interactions)  # type: ignore[arg-type]
+    assert (recall is None) == (search.index in (None, "exact"))
+    return list(tracks)
 
 
 def test_new_tracks_use_predicted_factors_and_train_tracks_fitted_ones(
@@ -167,7 +167,7 @@ def test_approximate_indexes_agree_where_there_is_little_to_search(
 def test_a_playlist_lacks_what_it_does_not_hold(catalogue: Catalogue, dataset: Path) -> None:
     def found() -> list[str]:
         question = query_playlist(catalogue, "p0")
-        return ids(list(recommend(catalogue, question, SearchConfig("dot"), Rules(3)).tracks))
+        return ids(list(recommend(catalogue, question, SearchConfig("dot"), Rules(3))[0]))
 
     assert found() == ["t1", "t0", "t9"]
     import scipy.sparse
