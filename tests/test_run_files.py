@@ -9,7 +9,7 @@ import pytest
 from cs_keras.errors import DataError
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
 from cs_keras.run_files.records import read_record, write_record
-from cs_keras.run_files.training import EmbeddingTraining, Training, read_training, write_training
+from cs_keras.run_files.training import EmbeddingTraining, Training
 from cs_keras.runs import read_json, write_json
 
 TRAINING = Training(7, n_train_tracks=3, epochs=2, best_epoch=1, seconds=1.5)
@@ -18,16 +18,16 @@ TRAINING = Training(7, n_train_tracks=3, epochs=2, best_epoch=1, seconds=1.5)
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     embedding = EmbeddingTraining(0.2, ({"loss": 0.5},), best_epoch=1, seconds=2.0)
     for record in (TRAINING, dataclasses.replace(TRAINING, embedding=embedding, notes=("it collapsed",))):
-        write_training(tmp_path, record)
-        assert read_training(tmp_path) == record
+        record.write(tmp_path)
+        assert Training.read(tmp_path) == record
 
 
 def test_fields_with_a_default_may_be_missing_and_unknown_ones_are_ignored(tmp_path: Path) -> None:
-    write_training(tmp_path, TRAINING)
+    TRAINING.write(tmp_path)
     path = tmp_path / "training.json"
     needed = {name: value for name, value in read_json(path).items() if value}
     write_json(path, {**needed, "later": 1})
-    assert read_training(tmp_path) == TRAINING
+    assert Training.read(tmp_path) == TRAINING
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from cs_keras.errors import DataError
 from cs_keras.run_files.names import ORACLE_FILE
-from cs_keras.run_files.study import ExecutionOutcome, write_trial
+from cs_keras.run_files.study import ExecutionOutcome
 from cs_keras.runs import read_json, write_json
 from cs_keras.storage.location import is_file
 from tuning.records import issue_plan, make_record
@@ -99,7 +99,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
             reason = f"its worker was lost {MAX_LOSSES + 1} times"
             lost = ExecutionOutcome(cause="lost", reason=reason)
             record = make_record(self.study, trial_id, [lost], "", self.seconds)
-            write_trial(self.study.trial_folder(trial_id), record)
+            record.write(self.study.trial_folder(trial_id))
         self.end_by_record(trial_id)
         if self._take_from_worker(trial_id):
             trial.status = TrialStatus.INVALID  # until it is started again

@@ -16,8 +16,6 @@ from cs_keras.run_files.study import (
     HyperbandRound,
     TrialPlan,
     TrialRecord,
-    read_plan,
-    write_plan,
 )
 from cs_keras.runs import read_json, write_json
 from cs_keras.storage.location import is_file
@@ -29,8 +27,8 @@ from tuning.study import POINT, Study
 def issue_plan(study: Study, trial: str, values: Mapping[str, Any], now_s: float) -> None:
     """Write the plan of a trial when it is given to a worker, for the first time or again."""
     folder = study.trial_folder(trial)
-    started_s = read_plan(folder).started_s if is_file(folder / PLAN_FILE) else now_s
-    write_plan(folder, TrialPlan(dict(values), started_s, now_s))
+    started_s = TrialPlan.read(folder).started_s if is_file(folder / PLAN_FILE) else now_s
+    TrialPlan(dict(values), started_s, now_s).write(folder)
 
 
 def note_start(study: Study, trial: str, after: str) -> None:
@@ -75,7 +73,7 @@ def make_record(
     ended_s
         Seconds of searching when it ended.
     """
-    plan, last = read_plan(study.trial_folder(trial)), outcomes[-1]
+    plan, last = TrialPlan.read(study.trial_folder(trial)), outcomes[-1]
     completed = [one for one in outcomes if one.cause is None]
     scores = [one.metrics[study.search.objective] for one in completed] if last.cause is None else []
     return TrialRecord(

@@ -6,7 +6,6 @@ from typing import Any
 
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.evaluation.objective import SearchObjective, parse_objective
-from cs_keras.run_files import study as run_files
 from cs_keras.run_files.names import STUDY_FILE, TRIAL_FILE
 from cs_keras.run_files.study import BUDGET, Search, StudyRecord, TrialRecord
 from cs_keras.storage.location import Location, is_file
@@ -44,7 +43,7 @@ class Study:
     def read_trial(self, trial: str) -> TrialRecord | None:
         """Return the record of an ended trial, None for others."""
         folder = self.trial_folder(trial)
-        return run_files.read_trial(folder) if is_file(folder / TRIAL_FILE) else None
+        return TrialRecord.read(folder) if is_file(folder / TRIAL_FILE) else None
 
 
 def new_study(folder: Location, search: Search, **fields: Any) -> Study:
@@ -74,7 +73,7 @@ def open_study(study: Study) -> None:
     """
     path = study.folder / STUDY_FILE
     if is_file(path):
-        begun = run_files.read_study(study.folder)
+        begun = StudyRecord.read(study.folder)
         for name in (field.name for field in dataclasses.fields(StudyRecord)):
             old, value = getattr(begun, name), getattr(study.record, name)
             if name not in (*BUDGET, *LOCATIONS) and old != value:
@@ -87,7 +86,7 @@ def open_study(study: Study) -> None:
             study.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"Cannot make the folder {study.folder}: {error.strerror}.") from error
-    run_files.write_study(study.folder, study.record)
+    study.record.write(study.folder)
 
 
 def read_study(folder: Location) -> Study:
@@ -105,7 +104,7 @@ def read_study(folder: Location) -> Study:
         raise StorageError(
             f"{folder} is not a study: expected a folder with {STUDY_FILE}, as `cs-keras tune` makes it."
         )
-    return Study(folder, run_files.read_study(folder))
+    return Study(folder, StudyRecord.read(folder))
 
 
 def _short(value: Any) -> str:

@@ -20,14 +20,7 @@ from keras_tuner.oracles import RandomSearchOracle  # a stand-in for the chief's
 
 from cs_keras.errors import CsKerasError, StorageError
 from cs_keras.run_files.names import METRICS_FILE, OUTCOME_FILE, VALIDATION_FILE
-from cs_keras.run_files.study import (
-    ExecutionOutcome,
-    TrialRecord,
-    read_outcome,
-    read_plan,
-    write_outcome,
-    write_trial,
-)
+from cs_keras.run_files.study import ExecutionOutcome, TrialPlan, TrialRecord
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location, is_file, is_remote, read_bytes, write_bytes
 from cs_keras.training.executions import Execution, Trainer
@@ -125,7 +118,7 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
 
     def _run(self, trial: str) -> TrialRecord:
         began, study = time.monotonic(), self._study
-        plan = read_plan(study.trial_folder(trial))
+        plan = TrialPlan.read(study.trial_folder(trial))
         self._note_start(trial)
         outcomes: list[ExecutionOutcome] = []
         while len(outcomes) < study.search.executions and not (outcomes and outcomes[-1].cause):
@@ -135,14 +128,14 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
             return ended
         ended_s = plan.issued_s + time.monotonic() - began
         record = make_record(study, trial, outcomes, self._worker.name, ended_s)
-        write_trial(study.trial_folder(trial), record)
+        record.write(study.trial_folder(trial))
         return record
 
     def _execute(self, trial: str, number: int) -> ExecutionOutcome:
         """Return the outcome of one training, which is read if it exists."""
         stored = self._study.trial_folder(trial) / f"execution-{number}"
         if is_file(stored / OUTCOME_FILE):
-            return read_outcome(stored)
+            return ExecutionOutcome.read(stored)
         folder = self._folder(trial, number)
         outcome = self._train(trial, self._execution(trial, number), folder)
         if is_remote(stored):
@@ -163,7 +156,7 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
                 child.kill()
             error = child.error
             if (folder / OUTCOME_FILE).exists():
-                return read_outcome(folder)
+                return ExecutionOutcome.read(folder)
             if child.exit_code == 1 and error:
                 raise CsKerasError(error)
             if _memory_kills() > kills_before:
@@ -176,11 +169,11 @@ class StudyTuner(BaseTuner):  # type: ignore[misc]
 
     def _failed(self, folder: Path, cause: str, reason: str) -> ExecutionOutcome:
         outcome = ExecutionOutcome(cause=cause, reason=reason.rstrip("."))
-        write_outcome(folder, outcome)
+        outcome.write(folder)
         return outcome
 
     def _execution(self, trial: str, number: int) -> Execution:
-        study, plan = self._study, read_plan(self._study.trial_folder(trial))
+        study, plan = self._study, TrialPlan.read(self._study.trial_folder(trial))
         search = study.search
         changes = {**settings_of(study, plan.values), "seed": search.seed + number}
         earlier = self._folder(plan.continued, number) if plan.continued else None

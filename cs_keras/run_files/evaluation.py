@@ -1,16 +1,15 @@
 """``evaluation.json``: the results of a run's model and of the reference predictors on the same test tracks."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from cs_keras.run_files.names import EVALUATION_FILE
-from cs_keras.run_files.records import check_version, to_record, write_record
+from cs_keras.run_files.records import StoredRecord, check_version, to_record
 from cs_keras.run_files.training import Training
 from cs_keras.runs import read_json
 from cs_keras.storage.location import Location
 
 SCHEMA_VERSION = 3  # 1 had losses and overlaps only; 2 had the names that RENAMED lists
-VERSIONS = (1, 2, SCHEMA_VERSION)
 
 # Predictors: the run's own model and those that every model is compared with.
 MODEL = "model"
@@ -245,8 +244,11 @@ class GroupsRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(StoredRecord):
     """The results of a model, and those of the reference predictors that use no audio."""
+
+    FILE = EVALUATION_FILE
+    VERSIONS = (1, 2, SCHEMA_VERSION)
 
     schema_version: int = SCHEMA_VERSION
     model: str
@@ -267,26 +269,13 @@ class Evaluation:
     beyond_accuracy: BeyondRecord | None = None
     groups: GroupsRecord | None = None
 
-
-def write_evaluation(run: Location, evaluation: Evaluation) -> None:
-    """Write ``evaluation.json`` of a run."""
-    write_record(run / EVALUATION_FILE, evaluation)
-
-
-def read_evaluation(run: Location) -> Evaluation:
-    """Read ``evaluation.json`` of a run, of this release or an earlier one.
-
-    Raises
-    ------
-    StorageError
-        When the file cannot be read or is not JSON.
-    DataError
-        When it is of another schema version, or lacks a value or holds one of another type.
-    """
-    path = run / EVALUATION_FILE
-    content = read_json(path)
-    check_version(content, path, VERSIONS)
-    return to_record(Evaluation, _rename(content), path)
+    @classmethod
+    def read(cls, folder: Location) -> Self:
+        """Read the file of a run, of this release or an earlier one; errors as for `read_record`."""
+        path = folder / cls.FILE
+        content = read_json(path)
+        check_version(content, path, cls.VERSIONS)
+        return to_record(cls, _rename(content), path)
 
 
 def stored_name(predictor: str, schema_version: int) -> str:

@@ -5,7 +5,7 @@ import math
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 
@@ -26,6 +26,24 @@ _TYPES = {
     "null": "null",
 }
 _STEP = re.compile(r"\.(?P<field>\w+)|\[(?P<index>\d+)\]|(?P<key>\[\.\.\.\])")
+
+
+class StoredRecord:
+    """A dataclass with a JSON file of its own in the folder of a run, a study, a trial or an execution."""
+
+    FILE: ClassVar[str]
+    VERSIONS: ClassVar[
+        tuple[int, ...]
+    ] = ()  # schema versions that can be read; none for a file without a version
+
+    def write(self, folder: Location) -> None:
+        """Write the file of a folder, atomically."""
+        write_record(folder / self.FILE, self)
+
+    @classmethod
+    def read(cls, folder: Location) -> Self:
+        """Read the file of a folder; errors as for `read_record`."""
+        return read_record(folder / cls.FILE, cls, cls.VERSIONS)
 
 
 def write_record(path: Location, record: Any) -> None:

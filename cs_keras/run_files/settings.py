@@ -8,12 +8,10 @@ from typing import Any, Literal
 
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError, StorageError
-from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE
-from cs_keras.run_files.records import read_record, to_record, write_record
+from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, SIGNATURE_FILE
+from cs_keras.run_files.records import StoredRecord, to_record
 from cs_keras.runs import DONE, read_json
 from cs_keras.storage.location import Location, is_file
-
-SIGNATURE_VERSIONS = (1,)
 
 
 @dataclass(frozen=True, order=True)
@@ -80,18 +78,23 @@ class ScalerRecord:
 
 
 @dataclass(frozen=True)
-class SignatureRecord:
+class SignatureRecord(StoredRecord):
     """Audio settings and stored type of the frames that a model was trained on, and the scaling of its targets."""
+
+    FILE = SIGNATURE_FILE
+    VERSIONS = (1,)
 
     audio: dict[str, Any]
     dtype: str
     scaler: ScalerRecord
-    schema_version: int = SIGNATURE_VERSIONS[-1]
+    schema_version: int = VERSIONS[-1]
 
 
 @dataclass(frozen=True)
-class Failure:
+class Failure(StoredRecord):
     """Why a model was not trained to the end."""
+
+    FILE = FAILURE_FILE
 
     model: str
     reason: str
@@ -114,16 +117,6 @@ def require_finished(run: Location) -> None:
             f"{run} is not a finished run: expected a run folder with a file {DONE}, as `cs-keras run-baselines` "
             "leaves it."
         )
-
-
-def write_failure(run: Location, failure: Failure) -> None:
-    """Write ``failure.json`` of a run."""
-    write_record(run / FAILURE_FILE, failure)
-
-
-def read_failure(run: Location) -> Failure:
-    """Read ``failure.json`` of a run; errors as for `cs_keras.run_files.records.read_record`."""
-    return read_record(run / FAILURE_FILE, Failure)
 
 
 def _flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -7,10 +7,9 @@ from typing import Any
 from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
 from cs_keras.run_files.names import OUTCOME_FILE, PLAN_FILE, STUDY_FILE, TRIAL_FILE
-from cs_keras.run_files.records import read_record, write_record
+from cs_keras.run_files.records import StoredRecord
 from cs_keras.storage.location import Location, is_file
 
-VERSIONS = (1,)
 TUNERS = ("random", "hyperband", "bayesian", "grid")
 BUDGET = ("max_trials", "max_epochs", "max_time_s")  # may change when a study is resumed
 HYPERBAND = "tuner/"  # begins the names of the values that Hyperband adds to a trial's
@@ -68,7 +67,7 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyRecord(Search):
+class StudyRecord(Search, StoredRecord):
     """The settings of a search, and the data and settings that it is on.
 
     Attributes
@@ -87,6 +86,9 @@ class StudyRecord(Search):
         Options of ``cs-keras run-baselines`` for the table of attributes, by name.
     """
 
+    FILE = STUDY_FILE
+    VERSIONS = (1,)
+
     schema_version: int = VERSIONS[-1]
     direction: str
     dataset: str
@@ -103,7 +105,7 @@ class StudyRecord(Search):
 
 
 @dataclass(frozen=True)
-class TrialPlan:
+class TrialPlan(StoredRecord):
     """The values of a trial and when it was given to a worker.
 
     Attributes
@@ -113,6 +115,8 @@ class TrialPlan:
     started_s, issued_s
         Seconds of searching when it was first, and last, given to a worker.
     """
+
+    FILE = PLAN_FILE
 
     values: dict[str, Any]
     started_s: float
@@ -132,7 +136,7 @@ class TrialPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExecutionOutcome:
+class ExecutionOutcome(StoredRecord):
     """The result of one training, or why it failed.
 
     Attributes
@@ -144,6 +148,8 @@ class ExecutionOutcome:
     cause, reason
         Kind of failure and a sentence about it; None of a training that was completed.
     """
+
+    FILE = OUTCOME_FILE
 
     metrics: dict[str, float] = field(default_factory=dict)
     epochs: int = 0
@@ -176,7 +182,7 @@ class HyperbandRound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialRecord:
+class TrialRecord(StoredRecord):
     """A trial that ended: completed, with a score and executions, or failed, with a cause and a reason.
 
     Attributes
@@ -194,6 +200,9 @@ class TrialRecord:
     worker, started_s, ended_s
         Name of the worker, and seconds of searching when the trial began and ended.
     """
+
+    FILE = TRIAL_FILE
+    VERSIONS = (1,)
 
     schema_version: int = VERSIONS[-1]
     trial: str
@@ -225,46 +234,6 @@ class TrialRecord:
         return statistics.fmean(execution.seconds for execution in self.executions)
 
 
-def write_study(study: Location, record: StudyRecord) -> None:
-    """Write ``study.json``."""
-    write_record(study / STUDY_FILE, record)
-
-
-def read_study(study: Location) -> StudyRecord:
-    """Read ``study.json``; errors as for `cs_keras.run_files.records.read_record`."""
-    return read_record(study / STUDY_FILE, StudyRecord, VERSIONS)
-
-
 def is_study(folder: Location) -> bool:
     """Return whether `folder`, local or behind a URL, is that of a study."""
     return is_file(folder / STUDY_FILE)
-
-
-def write_plan(trial: Location, plan: TrialPlan) -> None:
-    """Write ``plan.json`` in the folder of a trial."""
-    write_record(trial / PLAN_FILE, plan)
-
-
-def read_plan(trial: Location) -> TrialPlan:
-    """Read ``plan.json`` in the folder of a trial; errors as for `cs_keras.run_files.records.read_record`."""
-    return read_record(trial / PLAN_FILE, TrialPlan)
-
-
-def write_outcome(execution: Location, outcome: ExecutionOutcome) -> None:
-    """Write ``outcome.json`` in the folder of an execution."""
-    write_record(execution / OUTCOME_FILE, outcome)
-
-
-def read_outcome(execution: Location) -> ExecutionOutcome:
-    """Read ``outcome.json`` of an execution; errors as for `cs_keras.run_files.records.read_record`."""
-    return read_record(execution / OUTCOME_FILE, ExecutionOutcome)
-
-
-def write_trial(trial: Location, record: TrialRecord) -> None:
-    """Write ``trial.json`` in the folder of a trial."""
-    write_record(trial / TRIAL_FILE, record)
-
-
-def read_trial(trial: Location) -> TrialRecord:
-    """Read ``trial.json`` of a trial; errors as for `cs_keras.run_files.records.read_record`."""
-    return read_record(trial / TRIAL_FILE, TrialRecord, VERSIONS)

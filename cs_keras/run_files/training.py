@@ -8,9 +8,8 @@ from typing import Any
 
 from cs_keras.errors import DataError, StorageError
 from cs_keras.run_files.names import METRICS_FILE, TRAINING_FILE
-from cs_keras.run_files.records import read_record, to_record, write_record
+from cs_keras.run_files.records import StoredRecord, to_record
 from cs_keras.runs import atomic_write
-from cs_keras.storage.location import Location
 
 History = tuple[dict[str, Any], ...]  # metrics by name, of each epoch
 
@@ -51,7 +50,7 @@ class ClassifierTraining:
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(StoredRecord):
     """A record of a model's training.
 
     Attributes
@@ -74,6 +73,8 @@ class Training:
         Metrics of each epoch of the fit to factors; empty in ``evaluation.json``.
     """
 
+    FILE = TRAINING_FILE
+
     parameters: int
     n_train_tracks: int
     epochs: int
@@ -84,16 +85,6 @@ class Training:
     classifier: ClassifierTraining | None = None
     branches: dict[str, dict[str, Any]] | None = None
     history: History = ()
-
-
-def write_training(run: Location, training: Training) -> None:
-    """Write ``training.json`` of a run."""
-    write_record(run / TRAINING_FILE, training)
-
-
-def read_training(run: Location) -> Training:
-    """Read ``training.json`` of a run; errors as for `cs_keras.run_files.records.read_record`."""
-    return read_record(run / TRAINING_FILE, Training)
 
 
 def write_metrics(run: Path, history: Sequence[Mapping[str, float]]) -> None:

@@ -15,10 +15,10 @@ from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.run_files.evaluation import read_evaluation
+from cs_keras.run_files.evaluation import Evaluation
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
 from cs_keras.run_files.settings import RunSettings, read_settings, require_finished
-from cs_keras.run_files.training import Training, read_training, write_training
+from cs_keras.run_files.training import Training
 from cs_keras.runs import digest, finish_run, is_done, locked, open_run
 from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
@@ -68,7 +68,7 @@ def combine_runs(
     settings = [read_settings(run) for run in members.values()]
     _require_alike(runs, members, settings)
     dataset = Dataset(dataset_folder, reading)
-    name = read_evaluation(runs[0]).factors.name
+    name = Evaluation.read(runs[0]).factors.name
     factors = open_factors(dataset_folder, dataset.tracks, name)
     data_digest = digest([dataset.digest, factors.digest])
     if data_digest != settings[0].data_digest:
@@ -82,7 +82,7 @@ def combine_runs(
     reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
     with locked(folder):
         write_signature(folder, dataset.info, factors.scaler)
-        write_training(folder, _sum_training(by, members))
+        _sum_training(by, members).write(folder)
         predictions, ids = [read_predictions(run) for run in members.values()], dataset.tracks.ids
         unseen = ids[~dataset.tracks.in_split("train")]
         each = [one.select(unseen).scaled_factors for one in predictions]
@@ -136,7 +136,7 @@ def _fuse(members: Sequence[Predictions], factors: Factors, metric: Any) -> Scor
 
 def _sum_training(by: str, members: Mapping[str, Path]) -> Training:
     """Return the sum of the members' training: the ensemble itself is not trained."""
-    trained = [read_training(run) for run in members.values()]
+    trained = [Training.read(run) for run in members.values()]
     how = (
         "the mean of scaled predicted factors"
         if by == "mean"

@@ -18,13 +18,11 @@ from cs_keras.run_files.evaluation import (
     SplitLosses,
     TrackCounts,
     UnusedTracks,
-    read_evaluation,
-    write_evaluation,
 )
 from cs_keras.run_files.names import EVALUATION_FILE
 from cs_keras.run_files.predictions import read_predictions
 from cs_keras.run_files.queries import write_queries
-from cs_keras.run_files.training import read_training
+from cs_keras.run_files.training import Training
 from pipelines.evaluation.evaluation_record import (
     make_beyond,
     make_groups,
@@ -52,7 +50,7 @@ def evaluate(
     predictions decide the losses only. StorageError is raised when the predictions cannot be read, or lack a track.
     """
     if (folder / EVALUATION_FILE).exists():
-        return read_evaluation(folder)
+        return Evaluation.read(folder)
     rows = evaluator.reference.rows
     predictions, ids = read_predictions(folder), dataset.tracks.ids
     validation, test = (predictions.select(ids[rows[split]]) for split in ("validation", "test"))
@@ -72,7 +70,7 @@ def evaluate(
     result = Evaluation(
         model=key,
         seed=evaluator.seed,
-        training=dataclasses.replace(read_training(folder), history=()),
+        training=dataclasses.replace(Training.read(folder), history=()),
         n_tracks=TrackCounts(**{split: len(own) for split, own in rows.items()}),
         n_playlists=len(factors.playlist_ids),
         left_out=UnusedTracks(
@@ -100,7 +98,7 @@ def evaluate(
         groups=make_groups(evaluator, evaluations),
     )
     write_queries(folder, make_queries(evaluator, evaluations))
-    write_evaluation(folder, result)  # last: its presence says that the evaluation is complete
+    result.write(folder)  # last: its presence says that the evaluation is complete
     return result
 
 

@@ -8,7 +8,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreFindings, evaluate_genres
 from cs_keras.run_files.genres import GenreProbabilities
 from cs_keras.run_files.names import TRAINING_FILE
-from cs_keras.run_files.training import read_training
+from cs_keras.run_files.training import Training
 from cs_keras.storage.location import Location
 
 
@@ -46,7 +46,7 @@ def describe_genres(
                 f"such as {str(predicted.track_ids[0])!r}; name the dataset for other tracks than those the run "
                 "predicted."
             )
-    classifier = read_training(run).classifier
+    classifier = Training.read(run).classifier
     if classifier is None:
         raise DataError(f"{run / TRAINING_FILE} lacks classifier.")
     evaluated = np.flatnonzero(predicted.is_test).tolist()

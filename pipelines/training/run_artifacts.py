@@ -14,8 +14,7 @@ from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.scaling import Scaler
 from cs_keras.models.spec import stored_bytes
 from cs_keras.run_files.names import SIGNATURE_FILE
-from cs_keras.run_files.records import read_record, write_record
-from cs_keras.run_files.settings import SIGNATURE_VERSIONS, ScalerRecord, SignatureRecord
+from cs_keras.run_files.settings import ScalerRecord, SignatureRecord
 from cs_keras.runs import require_space
 from cs_keras.storage.location import Location, is_file
 
@@ -43,8 +42,7 @@ def write_signature(folder: Path, info: DatasetInfo, scaler: Scaler) -> None:
         return
     # Every float32 has a decimal that leads back to it, so JSON loses nothing.
     values = (tuple(array.astype(float).tolist()) for array in (scaler.offset, scaler.scale))
-    record = SignatureRecord(config.to_dict(info.audio), info.dtype, ScalerRecord(scaler.kind, *values))
-    write_record(folder / SIGNATURE_FILE, record)
+    SignatureRecord(config.to_dict(info.audio), info.dtype, ScalerRecord(scaler.kind, *values)).write(folder)
 
 
 def read_signature(folder: Location) -> Signature:
@@ -63,7 +61,7 @@ def read_signature(folder: Location) -> Signature:
             f"{folder} has no {SIGNATURE_FILE}: an earlier release trained it; the `cs-keras run-baselines` that "
             "did adds it when repeated, and trains nothing again."
         )
-    record = read_record(path, SignatureRecord, SIGNATURE_VERSIONS)
+    record = SignatureRecord.read(folder)
     offset, scale = (np.array(values, np.float32) for values in (record.scaler.offset, record.scaler.scale))
     try:
         audio = config.replace(AudioConfig(), record.audio, "audio.")

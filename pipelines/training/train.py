@@ -17,7 +17,7 @@ from cs_keras.run_files.names import (
     WORK_FOLDER,
 )
 from cs_keras.run_files.predictions import Predictions, write_predictions
-from cs_keras.run_files.training import Training, write_training
+from cs_keras.run_files.training import Training
 from pipelines.training.procedures import TRAINERS, TrainedModel, TrainingJob
 from pipelines.training.requirements import require_input
 from pipelines.training.run_artifacts import save_model
@@ -49,7 +49,7 @@ def train(run: RunConfig, data: TrainingData, factors: Factors, folder: Path, pr
     targets = make_training_targets(data, factors, run.training)
     trained = run_procedure(TrainingJob(run, data, targets, factors, folder, folder.parent, progress))
     save_model(trained.model, folder / MODEL_FILE)
-    write_training(folder, _summarise(trained, data, notes))
+    _summarise(trained, data, notes).write(folder)
     ids, scaled = data.dataset.tracks.ids[data.unseen], trained.predicted
     write_predictions(folder, Predictions(ids, factors.scaler.inverse(scaled), scaled, trained.coordinates))
 

@@ -34,7 +34,7 @@ from cs_keras.run_files.names import (
     VALIDATION_FILE,
     WORK_FOLDER,
 )
-from cs_keras.run_files.study import ExecutionOutcome, write_outcome
+from cs_keras.run_files.study import ExecutionOutcome
 from cs_keras.run_files.training import read_metrics
 from cs_keras.runs import digest, locked, write_npz
 from cs_keras.storage.location import Location, is_file, locate
@@ -116,7 +116,7 @@ def run_execution(
     with locked(folder, lambda: progress.log(f"waiting for another process that works on {folder}")):
         if not (folder / OUTCOME_FILE).exists():
             _take_over(execution.continued, folder)
-            write_outcome(folder, _run(execution, trainer, folder, progress))
+            _run(execution, trainer, folder, progress).write(folder)
         if not execution.keep:
             clean_up(folder)
 

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import CsKerasError, DataError
-from cs_keras.run_files import study as run_files
 from cs_keras.run_files.names import BEST_FILE, STUDY_FILE, TRIAL_FILE, VALIDATION_FILE
 from cs_keras.run_files.records import mismatch
-from cs_keras.run_files.study import TrialRecord, read_trial
+from cs_keras.run_files.study import StudyRecord, TrialRecord
 from cs_keras.runs import read_npz
 from reports.study.records import Parameter, Study
 
@@ -37,7 +36,7 @@ def read_study(folder: Path) -> Study:
     DataError
         When ``study.json``, or every ended trial, is not what this version reads, or no trial has ended.
     """
-    settings = run_files.read_study(folder)
+    settings = StudyRecord.read(folder)
     parameters = [_parameter(i, entry, folder / STUDY_FILE) for i, entry in enumerate(settings.space)]
     folders = sorted(filter(Path.is_dir, folder.glob("trials/*")), key=lambda one: (len(one.name), one.name))
     ended = [one for one in folders if (one / TRIAL_FILE).exists()]
@@ -122,7 +121,7 @@ def _read_trials(
 
 
 def _read_trial(folder: Path, parameters: Mapping[str, Parameter]) -> TrialRecord:
-    path, trial = folder / TRIAL_FILE, read_trial(folder)
+    path, trial = folder / TRIAL_FILE, TrialRecord.read(folder)
     if trial.trial != folder.name:
         raise mismatch(path, "trial", f"{folder.name}, as its folder is called", trial.trial)
     for name, value in trial.parameters.items():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cs_keras.errors import DataError
-from cs_keras.run_files.study import ExecutionOutcome, read_plan, write_trial
+from cs_keras.run_files.study import ExecutionOutcome, TrialPlan
 from cs_keras.runs import read_json, write_json
 from tests.tuning.studies import UPSTREAM, grid_study, make_study, records, results
 from tests.tuning.trainers import score_of
@@ -29,7 +29,7 @@ STUDIES: dict[str, Callable[[Path], Study]] = {
 
 def train(study: Study, trial: str, fails: bool = False) -> None:
     """Leave the record that a worker would."""
-    plan = read_plan(study.trial_folder(trial))
+    plan = TrialPlan.read(study.trial_folder(trial))
     epochs = plan.until or EPOCHS
     changes = {**settings_of(study, plan.values), "seed": 0}
     outcome = ExecutionOutcome(cause="diverged", reason="it grew")
@@ -38,7 +38,7 @@ def train(study: Study, trial: str, fails: bool = False) -> None:
         outcome = ExecutionOutcome(
             metrics=metrics, epochs=epochs, best_epoch=epochs, seconds=1.0, n_weights=7
         )
-    write_trial(study.trial_folder(trial), make_record(study, trial, [outcome], "here", 0.0))
+    make_record(study, trial, [outcome], "here", 0.0).write(study.trial_folder(trial))
 
 
 def next_trial(oracle: DurableOracle, worker: str = "w") -> str | None:
@@ -53,7 +53,7 @@ def search(
     """Run trials one after another, and return the values of each."""
     values = []
     while len(values) < at_most and (trial := next_trial(oracle)) is not None:
-        values.append(dict(read_plan(oracle.study.trial_folder(trial)).values))
+        values.append(dict(TrialPlan.read(oracle.study.trial_folder(trial)).values))
         train(oracle.study, trial, fails(trial))
         oracle.end_by_record(trial)
     return values
@@ -151,11 +151,11 @@ def test_the_trial_of_a_lost_worker_goes_to_the_next_worker(tmp_path: Path) -> N
     study = STUDIES["random"](tmp_path)
     oracle = make_oracle(study, EPOCHS)
     assert [next_trial(oracle, worker) for worker in ("lost", "well")] == ["0000", "0001"]
-    values = read_plan(study.trial_folder("0000")).values
+    values = TrialPlan.read(study.trial_folder("0000")).values
     oracle.reassign("0000")
     oracle = make_oracle(study, EPOCHS)  # the chief is killed on top of it
     assert next_trial(oracle, "other") == "0000"
-    assert read_plan(study.trial_folder("0000")).values == values
+    assert TrialPlan.read(study.trial_folder("0000")).values == values
     train(study, "0000")
     oracle.end_by_record("0000")  # reported by the worker that was taken for lost: the other's is over, too
     assert list(oracle.ongoing_trials) == ["well"] and oracle.end_order == ["0000"]

@@ -11,7 +11,7 @@ import pytest
 from cs_keras import config
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import get_baseline
-from cs_keras.run_files.study import Search, read_plan, read_trial
+from cs_keras.run_files.study import Search, TrialPlan, TrialRecord
 from cs_keras.runs import read_json, write_json
 from pipelines.training.run_config import resolve
 from reports.study.reading import read_study as read_report
@@ -166,10 +166,10 @@ def test_the_best_settings_give_the_same_baseline_to_run_baselines(tmp_path: Pat
     study = make_study(tmp_path, "random", sets, ("model.dense", "front_end.f_max", "training.patience"))
     search(make_oracle(study, EPOCHS))
     for trial in records(tmp_path):
-        write_best(study, read_trial(study.trial_folder(trial)))
+        write_best(study, TrialRecord.read(study.trial_folder(trial)))
         given = tomllib.loads((tmp_path / "best.toml").read_text())
         expected = config.replace(
-            get_baseline("bot"), settings_of(study, read_plan(study.trial_folder(trial)).values)
+            get_baseline("bot"), settings_of(study, TrialPlan.read(study.trial_folder(trial)).values)
         )
         run = resolve("bot", given)
         assert {f.name: getattr(run, f.name) for f in dataclasses.fields(expected)} == vars(expected)
@@ -198,7 +198,7 @@ def test_a_plan_that_is_issued_again_keeps_its_start(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     issue_plan(study, "0000", {"model.deltas": 1}, 3.0)
     issue_plan(study, "0000", {"model.deltas": 1}, 8.0)
-    plan = read_plan(study.trial_folder("0000"))
+    plan = TrialPlan.read(study.trial_folder("0000"))
     assert (plan.started_s, plan.issued_s, plan.until, plan.continued) == (3.0, 8.0, None, None)
 
 

@@ -16,7 +16,7 @@ from cs_keras.evaluation.ladder import Verdict
 from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
-from cs_keras.run_files.evaluation import MODEL, read_evaluation
+from cs_keras.run_files.evaluation import MODEL, Evaluation
 from cs_keras.run_files.names import TRAINING_FILE
 from cs_keras.run_files.predictions import Predictions, write_predictions
 from cs_keras.run_files.settings import EvaluationConfig
@@ -179,7 +179,7 @@ def test_a_run_says_of_itself_what_the_report_says(
     for kind, table in tables.items():
         said = column(table, "verdict")
         for run in group.runs:
-            ladders = read_evaluation(runs / run.label).ladder
+            ladders = Evaluation.read(runs / run.label).ladder
             assert ladders is not None
             own = next(rung.verdict for rung in ladders[kind][0].rungs if rung.name == MODEL)
             assert own == said[run.label].remark

@@ -14,7 +14,7 @@ from cs_keras import config
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, CsKerasError, DataError
-from cs_keras.run_files.study import read_outcome
+from cs_keras.run_files.study import ExecutionOutcome
 from cs_keras.runs import read_npz
 from cs_keras.training.executions import Execution
 from pipelines.training.attribute_files import AttributeFile
@@ -57,7 +57,7 @@ def execution(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> t
 def outcome(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> dict[str, Any]:
     """Train and return what is left, without what a clock decides."""
     run_execution(*execution(data, folder, key, **wishes), folder)
-    left = read_outcome(folder)
+    left = ExecutionOutcome.read(folder)
     names = ("metrics", "epochs", "best_epoch") if left.cause is None else ("cause", "reason")
     return {name: getattr(left, name) for name in (*names, "n_weights")}
 
