@@ -138,7 +138,8 @@ def read_npz(path: Location, *names: str, optional: Sequence[str] = ()) -> dict[
         When the file cannot be read, is not whole, or lacks one of `names`.
     """
     try:
-        with NPZ_LOCK, _open_binary(path) as raw, np.load(raw, allow_pickle=False) as file:
+        opened: IO[bytes] = io.BytesIO(read_bytes(path)) if is_remote(path) else open(path, "rb")
+        with NPZ_LOCK, opened as raw, np.load(raw, allow_pickle=False) as file:
             missing = [name for name in names if name not in file]
             if missing:
                 raise StorageError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files)}.")
@@ -149,10 +150,6 @@ def read_npz(path: Location, *names: str, optional: Sequence[str] = ()) -> dict[
         raise StorageError(f"There is no file {path}.") from error
     except Exception as error:  # NumPy, zipfile, zlib and tokenize raise whatever a damaged file provokes
         raise StorageError(f"{path} is not a whole npz file: {error}.") from error
-
-
-def _open_binary(path: Location) -> IO[bytes]:
-    return io.BytesIO(read_bytes(path)) if is_remote(path) else open(path, "rb")
 
 
 def digest(value: Any) -> str:

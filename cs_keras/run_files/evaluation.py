@@ -31,23 +31,19 @@ class OverlapAtK:
 
     Attributes
     ----------
-    k : int
-    available : bool
+    available
         Whether there are k candidates.
-    overlap : float or None
-        Mean share of common tracks, from 0 to 1.
-    chance, chance_sd : float or None
+    overlap, low, high
+        Mean share of common tracks, from 0 to 1, and its 95 % bootstrap interval over queries.
+    chance, chance_sd
         Mean overlap of random lists, and its spread if queries were independent.
-    low, high : float or None
-        95 % bootstrap interval of `overlap` over queries.
-    p_value, null_mean : float or None
+    p_value, null_mean
         Result of the permutation test, which assigns predictions to random tracks, and its mean overlap.
-    n_queries, n_candidates : int
+    n_queries, n_candidates
         Queries averaged over, and tracks that compete for a list.
-    tied_share : float or None
-        Share of predicted lists whose members depend on a tie.
-    flagged : bool or None
-        Whether that is more than 1 %: row order then decides part of the overlap.
+    tied_share, flagged
+        Share of predicted lists whose members depend on a tie, and whether that is more than 1 %: row order then
+        decides part of the overlap.
     """
 
     k: int
@@ -67,40 +63,19 @@ class OverlapAtK:
 
 @dataclass(frozen=True)
 class RegressionLosses:
-    """Losses of a factor prediction.
+    """Losses of a factor prediction."""
 
-    Attributes
-    ----------
-    mse : float
-        Mean squared error over tracks and factors.
-    r2 : float or None
-        Share of the reference's variance explained; None if the reference has none.
-    cosine_distance : float
-        Mean over tracks of 1 - cosine, from 0 to 2.
-    """
-
-    mse: float
-    r2: float | None
-    cosine_distance: float
+    mse: float  # over tracks and factors
+    r2: float | None  # share of the reference's variance explained; None if the reference has none
+    cosine_distance: float  # mean over tracks of 1 - cosine, from 0 to 2
 
 
 @dataclass(frozen=True)
 class GroupMean:
-    """The mean of one group of queries.
+    """The mean of one group of queries and its 95 % bootstrap interval, None for a single query."""
 
-    Attributes
-    ----------
-    group : int, str or bool
-        Label of its queries.
-    n : int
-        Queries in it.
-    mean : float
-    low, high : float or None
-        95 % bootstrap interval over its queries; None for a single one.
-    """
-
-    group: Any
-    n: int
+    group: Any  # label of its queries: int, str or bool
+    n: int  # queries in it
     mean: float
     low: float | None
     high: float | None
@@ -117,27 +92,15 @@ class GapShare:
 
 @dataclass(frozen=True)
 class Rung:
-    """One predictor's position on the ladder from chance to the reference.
-
-    Attributes
-    ----------
-    name : str
-    value, low, high : float
-        Mean overlap over queries and seeds, and its interval.
-    to_ceiling : GapShare or None
-        None without a ceiling, or if it is not clearly above chance.
-    to_reference : GapShare
-    verdict : str
-        Conclusion that the result allows, see `cs_keras.evaluation.ladder.Verdict`; empty before it is drawn.
-    """
+    """One predictor's mean overlap over queries and seeds, and its position between chance and the reference."""
 
     name: str
     value: float
     low: float
     high: float
-    to_ceiling: GapShare | None
+    to_ceiling: GapShare | None  # None without a ceiling, or if it is not clearly above chance
     to_reference: GapShare
-    verdict: str = ""
+    verdict: str = ""  # see `cs_keras.evaluation.ladder.Verdict`; empty before it is drawn
 
 
 @dataclass(frozen=True)
@@ -202,19 +165,11 @@ class MeanRecord:
 
 @dataclass(frozen=True)
 class RankingRecord:
-    """Ranking metrics on held-out interactions, by predictor and name; None for a metric that is not available.
+    """Ranking metrics on held-out interactions, by predictor and name; None for a metric that is not available."""
 
-    Attributes
-    ----------
-    n_playlists, n_left_out
-        Query playlists with test tracks, which are averaged over, and those without.
-    n_candidates
-        Test tracks that are ranked.
-    """
-
-    n_playlists: int
-    n_left_out: int
-    n_candidates: int
+    n_playlists: int  # query playlists with test tracks, which are averaged over
+    n_left_out: int  # those without
+    n_candidates: int  # test tracks that are ranked
     predictors: dict[str, dict[str, MeanRecord | None]]
 
 

@@ -46,25 +46,13 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One window of one track, and its feature maps.
-
-    Attributes
-    ----------
-    track_id : str
-    start_s : float
-        Start of the window in the track, in seconds.
-    mel : ndarray of float32, shape (frames, n_mels)
-        Mel spectrogram in dB.
-    filters : ndarray of int64, shape (n_shown,)
-        Numbers of the filters.
-    maps : ndarray of float32, shape (n_steps, n_mels, n_shown)
-    """
+    """One window of one track, and its feature maps."""
 
     track_id: str
-    start_s: float
-    mel: Matrix
-    filters: Rows
-    maps: Matrix
+    start_s: float  # of the window in the track, in seconds
+    mel: Matrix  # mel spectrogram in dB, shape (frames, n_mels)
+    filters: Rows  # numbers of the filters, shape (n_shown,)
+    maps: Matrix  # shape (n_steps, n_mels, n_shown)
 
 
 @dataclass(frozen=True, eq=False)

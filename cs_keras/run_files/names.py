@@ -22,6 +22,8 @@ BRANCHES_FOLDER = "branches"  # a folder for each branch of a fusion
 BRANCH_FILE = "branch.json"
 VECTORS_FILE = "vectors.npz"
 ATTRIBUTES_FILE = "attributes.json"  # the encoding of attributes
+ESTIMATOR_FILE = "estimator.json"  # the training of an estimator of attributes
+ESTIMATES_FILE = "estimates.npz"
 GENRES_FILE = "genres.npz"  # genre predictions of the tracks that were not trained on
 
 # Of a tuning study.

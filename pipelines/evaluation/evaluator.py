@@ -31,28 +31,16 @@ Shared = dict[Kind, dict[int, npt.NDArray[np.int64]]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PredictorEvaluation:
-    """The evaluation of one predictor.
+    """The evaluation of one predictor; overlaps are empty for the reference itself.
 
-    Attributes
-    ----------
-    overlap
-        By kind of list, a row for each list length; empty for the reference itself.
-    shared
-        By kind of list and list length, the number of tracks that each query's list shares with the reference's,
-        shape (n_queries,), int64.
-    ranking
-        Ranking metrics on held-out interactions; None without interactions.
-    beyond
-        Metrics beyond accuracy, by name.
-    groups
-        ``overlap`` (similarity) and ``ndcg`` of groups of tracks.
+    `shared` has the number of tracks that each query's list shares with the reference's, shape (n_queries,), int64.
     """
 
     overlap: Overlaps
     shared: Shared
-    ranking: RankMetrics | None
+    ranking: RankMetrics | None  # None without held-out interactions
     beyond: Beyond
-    groups: dict[str, GroupMeans]
+    groups: dict[str, GroupMeans]  # ``overlap`` (similarity) and ``ndcg`` of groups of tracks
 
 
 class Evaluator:

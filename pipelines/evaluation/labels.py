@@ -15,27 +15,13 @@ ID, LABEL, FOLD, ARTIST = "track_id", "label", "fold", "artist"
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Labels of tracks, with artists and folds where they are known.
-
-    Attributes
-    ----------
-    source
-        File or dataset that they were read from.
-    labels
-        Label by track id; none is empty.
-    artists
-        Artist by track id, empty where it is unknown; None if all are unknown.
-    folds
-        Fold that holds a track out, by track id; None to make folds.
-    is_catalogue
-        Whether these are all tracks of a dataset, of which some may have no features.
-    """
+    """Labels, artists (empty where unknown) and folds that hold a track out, by track id."""
 
     source: Location
     labels: dict[str, str]
     artists: dict[str, str] | None = None
-    folds: dict[str, str] | None = None
-    is_catalogue: bool = False
+    folds: dict[str, str] | None = None  # None to make folds
+    is_catalogue: bool = False  # all tracks of a dataset, of which some may have no features
 
 
 def read_labels(path: Path) -> Labelled:

@@ -36,16 +36,16 @@ class Predictor:
 
     Attributes
     ----------
-    items : ndarray of float32, shape (n_test, n_factors), or of float64, shape (n_test,)
-        Scores rank the tracks the same for every playlist.
-    playlists : ndarray of float32, shape (n_playlists, n_factors)
-        Those of the reference, except for another fit, which has its own space.
-    positions : ndarray of float32, shape (n_test, n), or None
-        Positions of tracks in a space of the predictor's own, in which similarity is Euclidean distance; None for
+    items
+        Shape (n_test, n_factors), float32; or (n_test,), float64: scores that rank the same for every playlist.
+    playlists
+        Shape (n_playlists, n_factors). Those of the reference, except for another fit, which has its own space.
+    positions
+        Shape (n_test, n): in a space of the predictor's own, in which similarity is Euclidean distance; None for
         similarity by `items`.
     scores
         Function of a kind of list and query rows to scores of all test tracks, see
-        `cs_keras.evaluation.rank_fusion.Score`. It ranks instead of `items` and `positions`; None without one.
+        `cs_keras.evaluation.rank_fusion.Score`. It ranks instead of `items` and `positions`.
     """
 
     items: npt.NDArray[Any]
@@ -63,32 +63,17 @@ class Predictor:
 class Reference:
     """Reference factors and metadata of the test tracks that have factors.
 
-    Attributes
-    ----------
-    rows
-        Track table rows with factors, by split.
-    own
-        The reference factors as a predictor, which a perfect model would equal.
-    refit
-        Factors of a fit with another seed as a predictor, or None.
-    interactions : csr_matrix, shape (n_playlists, n_test), or None
-        Test tracks in each playlist.
-    artists, train_artists
-        Artist of each test track and train track; a track of an unknown artist has one of its own.
-    train_factors
-        Shape (n_train, n_factors), float32.
-    genres : tuple of tuple of str, or None
-        Genres of each test track; None where no test track has any.
+    A track of an unknown artist has an artist of its own.
     """
 
-    rows: dict[str, Rows]
-    own: Predictor
-    refit: Predictor | None
-    interactions: Any
+    rows: dict[str, Rows]  # of the track table, with factors, by split
+    own: Predictor  # which a perfect model would equal
+    refit: Predictor | None  # a fit with another seed
+    interactions: Any  # test tracks in each playlist: csr_matrix, shape (n_playlists, n_test), or None
     artists: Names
     train_artists: Names
     train_factors: Matrix
-    genres: tuple[tuple[str, ...], ...] | None = None
+    genres: tuple[tuple[str, ...], ...] | None = None  # of each test track; None where none has any
 
     @functools.cached_property
     def popularity(self) -> Rows | None:

@@ -27,17 +27,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 @dataclasses.dataclass(frozen=True)
 class Playlist:
-    """Tracks to compare with each other: ids of a catalogue, or recordings.
-
-    Attributes
-    ----------
-    name
-        Name of its file, or ``recordings``.
-    ids
-        Ids of the catalogue's tracks; empty for recordings.
-    recordings
-        Audio files by their ids.
-    """
+    """Tracks to compare with each other: ids of a catalogue, or recordings by their ids."""
 
     name: str
     ids: tuple[str, ...] = ()

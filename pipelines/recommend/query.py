@@ -31,24 +31,14 @@ Rows = npt.NDArray[np.int64]
 class Query:
     """A query for recommendations.
 
-    Attributes
-    ----------
-    title
-        Description in words.
-    seeds
-        Seed tracks; none for a playlist.
-    by_audio, by_interactions
-        Query vectors, shape (n_factors,), float32: from predictions, and from reference factors; None where a seed
-        has no interactions.
-    held
-        Rows of tracks that the playlist already has.
+    Vectors, shape (n_factors,), are from predictions, and from reference factors where all seeds have interactions.
     """
 
     title: str
-    seeds: tuple[Entry, ...]
+    seeds: tuple[Entry, ...]  # none for a playlist
     by_audio: Matrix
     by_interactions: Matrix | None
-    held: Rows
+    held: Rows  # of tracks that the playlist already has
 
 
 def query_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progress: Progress) -> Query:

@@ -14,7 +14,7 @@ from cs_keras.errors import ConfigError
 from cs_keras.evaluation.labels.attribute_estimates import EstimateQuality, measure_estimates
 from cs_keras.models import estimated_attributes, load_model
 from cs_keras.models.regressors import join_stages
-from cs_keras.run_files.names import MODEL_FILE, WORK_FOLDER
+from cs_keras.run_files.names import ESTIMATES_FILE, ESTIMATOR_FILE, MODEL_FILE, WORK_FOLDER
 from cs_keras.runs import digest, read_json, read_npz, write_json, write_npz
 from cs_keras.training.execution import dtype_policy
 from pipelines.training.procedures.attributes import require_attributes
@@ -25,9 +25,6 @@ from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
 from pipelines.training.targets import Matrix, TrainingData, TrainingTargets
-
-ESTIMATOR_FILE = "estimator.json"
-ESTIMATES_FILE = "estimates.npz"
 
 
 def train_estimated_attributes(job: TrainingJob) -> TrainedModel:
