@@ -22,24 +22,9 @@ def available() -> bool:
 
 
 def decode_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
-    """Decode wav, flac, ogg or mp3 with tensorflow-io.
+    """Decode a local wav, flac, ogg or mp3 file; AudioError when tensorflow-io cannot read it.
 
-    Parameters
-    ----------
-    path
-        A local file.
-
-    Returns
-    -------
-    samples
-        Shape (n_samples, n_channels), float32 in [-1, 1].
-    sample_rate
-        Hz.
-
-    Raises
-    ------
-    AudioError
-        When tensorflow-io cannot read the file.
+    Returns samples, shape (n_samples, n_channels), float32 in [-1, 1], and the sample rate in Hz.
     """
     import tensorflow as tf
     import tensorflow_io
@@ -58,25 +43,9 @@ def decode_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
 def read_hdf5(path: Any, dataset: str, shape: Any, first: Any, last: Any, dtype: str) -> Any:
     """Return rows of a two-dimensional dataset of a local HDF5 file, read by the surrounding graph.
 
-    The HDF5 library inside tensorflow-io has no float16 and is single-threaded.
-
-    Parameters
-    ----------
-    path
-        Scalar string tensor.
-    dataset
-        Name of the dataset in the file.
-    shape
-        Shape of the dataset, int64 tensor of two.
-    first, last
-        Rows from `first` to before `last`, scalar int64 tensors.
-    dtype
-        Dtype on disk.
-
-    Returns
-    -------
-    Tensor
-        Shape (last - first, shape[1]).
+    The HDF5 library inside tensorflow-io has no float16 and is single-threaded. `path`, `first` and `last`
+    (exclusive) are scalar tensors, `shape` that of the dataset, two int64; the result has shape (last - first,
+    shape[1]).
     """
     import tensorflow as tf
     from tensorflow_io.python.ops import core_ops

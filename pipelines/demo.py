@@ -28,23 +28,10 @@ def make_demo(
 ) -> None:
     """Make the demo dataset, resuming an earlier call.
 
-    Parameters
-    ----------
-    folder
-        Dataset folder; recordings, tables and latent variables are written to ``source`` in it.
-    settings
-        Sizes and seed of the generator.
-    progress
-        Reports finished tracks.
-    audio
-        Audio settings of the dataset.
+    Recordings, tables and latent variables are written to ``source`` in the dataset `folder`.
 
-    Raises
-    ------
-    ConfigError
-        When the folder holds demo data of other settings.
-    StorageError
-        When files cannot be written.
+    Raises ConfigError when the folder holds demo data of other settings, StorageError when files cannot be
+    written.
     """
     progress, settings, audio = progress or SilentProgress(), settings or DemoConfig(), audio or AudioConfig()
     source = folder / SOURCE

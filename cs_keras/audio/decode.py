@@ -29,27 +29,11 @@ LOWEST_RATE_HZ = 4000  # lower rates lose fundamentals of high voices
 
 
 def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
-    """Decode one recording.
+    """Return samples, shape (n_samples, n_channels), float32, nominally in [-1, 1], and their rate in Hz.
 
-    Parameters
-    ----------
-    path
-        A local audio file.
-    decoder
-        ``soundfile`` (libsndfile), ``tfio`` (tensorflow-io, in the graph), ``librosa`` (audioread, with the formats
-        of ffmpeg), or ``auto``: the first of the three that can read the file.
-
-    Returns
-    -------
-    samples
-        Shape (n_samples, n_channels), float32, nominally in [-1, 1].
-    sample_rate
-        Hz.
-
-    Raises
-    ------
-    AudioError
-        When the file does not exist or no decoder can read it.
+    `decoder` is ``soundfile`` (libsndfile), ``tfio`` (tensorflow-io, in the graph), ``librosa`` (audioread, with
+    the formats of ffmpeg), or ``auto``: the first of the three that can read the file. Raises AudioError when
+    the file does not exist or no decoder can read it.
     """
     check_choice("decoder", decoder, ("auto", *_DECODERS))
     if not path.is_file():
@@ -70,18 +54,10 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
 
 
 def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples:
-    """Decode, mix down and resample one recording.
+    """Decode, mix down and resample one recording: shape (n_samples,), float32, at ``config.sample_rate`` Hz.
 
-    Returns
-    -------
-    Samples
-        Shape (n_samples,), float32, at ``config.sample_rate`` Hz.
-
-    Raises
-    ------
-    AudioError
-        When the recording is unreadable, truncated, silent, not finite, sampled below `LOWEST_RATE_HZ`, or shorter
-        than `MIN_FRAMES`.
+    Raises AudioError when it is unreadable, truncated, silent, not finite, sampled below `LOWEST_RATE_HZ`, or
+    shorter than `MIN_FRAMES`.
     """
     samples, sample_rate = decode(path, decoder)
     if not np.isfinite(samples).all():

@@ -17,15 +17,7 @@ BLOCK_FRAMES = 1024  # transformed at a time: a few megabytes
 
 
 def frame_extractor(audio: AudioConfig, dtype: str) -> Callable[[Samples], Frames]:
-    """Return a function of a recording's samples, shape (n_samples,), to its frames.
-
-    Parameters
-    ----------
-    audio
-        Content of a frame.
-    dtype
-        Dtype of the frames: ``float16`` or ``float32``.
-    """
+    """Return a function of a recording's samples, shape (n_samples,), to its frames, ``float16`` or ``float32``."""
     if audio.holds_waveforms:
         return WaveformFrames(audio, dtype)
     from cs_keras.audio.spectrogram import MagnitudeSpectrogram  # imports TensorFlow
@@ -36,13 +28,8 @@ def frame_extractor(audio: AudioConfig, dtype: str) -> Callable[[Samples], Frame
 class WaveformFrames:
     """Samples to frames of a hop each; an incomplete last frame is dropped.
 
-    Parameters
-    ----------
-    audio
-        Settings of the frames.
-    dtype
-        ``float16`` or ``float32``. float16 keeps eleven bits of each sample down to 6e-5 of full scale: rounding is
-        noise some 73 dB below the signal at any level (``python -m benchmarks.waveform``).
+    float16 keeps eleven bits of each sample down to 6e-5 of full scale: rounding is noise some 73 dB below the
+    signal at any level (``python -m benchmarks.waveform``).
     """
 
     def __init__(self, audio: AudioConfig, dtype: str = "float16") -> None:
@@ -59,17 +46,8 @@ class WaveformFrames:
 def magnitude_frames(waveform: Frames, audio: AudioConfig) -> npt.NDArray[np.float32]:
     """Return magnitudes by SciPy, without TensorFlow; equals `cs_keras.audio.spectrogram.MagnitudeSpectrogram`.
 
-    Parameters
-    ----------
-    waveform
-        Shape (n_frames, hop_length), any float.
-    audio
-        Window and hop.
-
-    Returns
-    -------
-    ndarray
-        Shape (n_windows, n_bins), float32; whole windows only.
+    `waveform` has shape (n_frames, hop_length), any float; the result (n_windows, n_bins), float32, whole
+    windows only.
     """
     samples = waveform.ravel()
     n_windows = max(0, 1 + (len(samples) - audio.n_fft) // audio.hop_length)

@@ -37,18 +37,10 @@ class TrainingBatches:
 
     Parameters
     ----------
-    dataset
-        Source of frames.
     rows
         Track table rows to train on, shape (n,).
     targets
         Shape (n_tracks of the dataset, n_factors), float32; only `rows` are read.
-    sequence
-        Length and skips.
-    batch_size
-        Windows in a batch.
-    seed
-        Seed of the crops and of their order.
     """
 
     def __init__(
@@ -99,14 +91,8 @@ def prediction_batches(
 class ArrayBatches:
     """Endless shuffled batches of rows of arrays: `TrainingBatches` for precomputed inputs.
 
-    Parameters
-    ----------
-    inputs, targets
-        Shapes (n, n_features) and (n, n_factors), float32.
-    batch_size
-        Rows in a batch.
-    seed
-        Epoch e's order comes from ``default_rng([seed, e])`` alone.
+    `inputs` and `targets` have shapes (n, n_features) and (n, n_factors), float32. Epoch e's order comes from
+    ``default_rng([seed, e])`` alone.
     """
 
     def __init__(self, inputs: Targets, targets: Targets, batch_size: int, seed: int) -> None:

@@ -136,17 +136,9 @@ class Dataset:
         return paths, np.array([shard.shape for shard in shards], np.int64).reshape(-1, 2), first, last
 
     def verify(self, on_track: Callable[[int], None] = lambda n_tracks: None) -> None:
-        """Read every frame once and verify its checksum.
+        """Read every frame once and verify its checksum; `on_track` is called with the number of tracks read since.
 
-        Parameters
-        ----------
-        on_track
-            Called with the number of tracks read since the last call.
-
-        Raises
-        ------
-        StorageError
-            When frames were altered; the message names the track and its shard.
+        Raises StorageError when frames were altered; the message names the track and its shard.
         """
         n_tracks = np.bincount(self._shard_of).tolist()
         with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -31,29 +31,14 @@ def assign_folds(
     fold_by: str = "artist",
     known: Mapping[str, int] | None = None,
 ) -> tuple[list[int], str]:
-    """Give every track a fold.
+    """Give every track a fold; return folds, one of 0-9 for each track, and how they were assigned.
 
-    Parameters
-    ----------
-    track_ids, artists
-        One entry a track. A track without an artist forms its own group.
-    fold_by
-        ``artist`` keeps an artist's tracks together; ``track`` does not.
-    known
-        Folds of groups already in the dataset (artist or track id to fold); they are kept.
+    ``artist`` keeps an artist's tracks together, ``track`` does not; a track without an artist forms its own
+    group. Groups already in the dataset keep their folds in `known` (by artist or track id). The assignment is
+    ``hash``; or, where that leaves train, validation or test empty, ``round-robin by artist``, or ``round-robin
+    by track`` with fewer than three artists.
 
-    Returns
-    -------
-    folds
-        One of 0-9 for each track.
-    fold_assignment
-        ``hash``; or, where that leaves train, validation or test empty, ``round-robin by artist``, or
-        ``round-robin by track`` with fewer than three artists.
-
-    Raises
-    ------
-    DataError
-        When there are fewer than three tracks, so that a split must stay empty.
+    Raises DataError when there are fewer than three tracks, so that a split must stay empty.
     """
     check_choice("folds", fold_by, ("artist", "track"))
     known = known or {}

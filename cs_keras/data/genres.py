@@ -16,15 +16,9 @@ Genres = Sequence[Sequence[str]]  # of each track
 class GenreTargets:
     """Training targets of a genre classifier.
 
-    Attributes
-    ----------
-    counts
-        Number of train tracks of each genre, in alphabetical order, which is that of the columns.
-    left_out
-        Number of train tracks of each genre that is too rare.
-    shares
-        Shape (n_tracks, n_genres), float32: a track's genres in equal parts, without rare ones. Rows of test
-        tracks, and of tracks without genres, are 0.
+    `counts` has the number of train tracks of each genre, in alphabetical order, which is that of the columns;
+    `left_out` that of genres that are too rare. `shares`, shape (n_tracks, n_genres), float32, are a track's
+    genres in equal parts, without rare ones; rows of test tracks, and of tracks without genres, are 0.
     """
 
     counts: Mapping[str, int]
@@ -54,14 +48,8 @@ def genre_targets(
 ) -> GenreTargets:
     """Return targets of train tracks, and of validation tracks for early stopping; test tracks have none.
 
-    Parameters
-    ----------
-    genres
-        Genres of all tracks of the dataset.
-    train, validation
-        Rows, shapes (n_train,) and (n_validation,).
-    min_tracks
-        Genres of fewer train tracks are left out.
+    `genres` are those of all tracks; `train` and `validation` are rows, shapes (n_train,) and (n_validation,).
+    Genres of fewer than `min_tracks` train tracks are left out.
     """
     found = collections.Counter(name for row in train.tolist() for name in genres[row])
     counts = {name: n for name, n in sorted(found.items()) if n >= min_tracks}

@@ -116,10 +116,8 @@ class FrameReader:
     def read(self, ranges: Sequence[FrameRange]) -> None:
         """Fill the arrays of `ranges`.
 
-        Raises
-        ------
-        StorageError
-            When a shard cannot be read, or its frames do not have the checksums they were written with.
+        Raises StorageError when a shard cannot be read, or its frames do not have the checksums they were
+        written with.
         """
         for wanted in ranges:
             if not wanted.shard.is_remote:
@@ -204,12 +202,7 @@ def read_unverified(shard: Shard, first: int, n_frames: int) -> Frames:
     """Return frames as stored now, shape (n_frames, frame_size), for callers that compare checksums.
 
     Frames from a bucket that do not match their checksums are requested again, in case only the response was
-    altered.
-
-    Raises
-    ------
-    StorageError
-        When they cannot be read.
+    altered. Raises StorageError when they cannot be read.
     """
     opened = OpenShard(shard)
     if is_remote(shard.path):

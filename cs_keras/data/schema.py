@@ -92,12 +92,9 @@ class DatasetInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Tracks:
-    """The track table; row i is track i everywhere in the project.
+    """The track table, columns as in `TRACK_SCHEMA`; row i is track i everywhere in the project.
 
-    Attributes
-    ----------
-    table
-        Arrow table with the columns of `TRACK_SCHEMA`. A track without audio has no frames and no shard.
+    A track without audio has no frames and no shard.
     """
 
     table: pa.Table
@@ -171,12 +168,8 @@ def add_checksum(document: Mapping[str, Any]) -> dict[str, Any]:
 def read_info(folder: Location) -> DatasetInfo:
     """Read ``dataset.json``.
 
-    Raises
-    ------
-    StorageError
-        When it does not exist, cannot be read, or was altered.
-    DataError
-        When it has another schema version or invalid settings.
+    Raises StorageError when it does not exist, cannot be read, or was altered, and DataError when it has another
+    schema version or invalid settings.
     """
     path, document = folder / DATASET_FILE, read_document(folder)
     version = document.get("schema_version") if isinstance(document, dict) else None
@@ -215,12 +208,8 @@ def read_document(folder: Location) -> Any:
 def read_tracks(folder: Location) -> Tracks:
     """Read ``tracks.parquet``.
 
-    Raises
-    ------
-    StorageError
-        When it cannot be read, or its checksum is not that in ``dataset.json``.
-    DataError
-        When columns are missing, ids occur twice, or numbers are impossible.
+    Raises StorageError when it cannot be read, or its checksum is not that in ``dataset.json``, and DataError
+    when columns are missing, ids occur twice, or numbers are impossible.
     """
     path, expected = folder / TRACKS_FILE, _tracks_checksum(folder)
 

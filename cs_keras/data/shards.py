@@ -97,27 +97,12 @@ def write_shard(
 ) -> None:
     """Write a shard atomically; the same input gives the same bytes.
 
-    Parameters
-    ----------
-    path
-        File to write.
-    tracks
-        Pairs of track id and frames, shape (n_frames, frame_size).
-    audio
-        Settings of the frames; the block is named after their `content`.
-    dtype
-        ``float16`` or ``float32``.
-    attributes
-        Additional text attributes.
-    left_out
-        Reason by id of each track that could not be used.
+    `tracks` are pairs of track id and frames, shape (n_frames, frame_size); the block is named after
+    ``audio.content``. `attributes` are additional text attributes, `left_out` the reason by id of each track
+    that could not be used.
 
-    Raises
-    ------
-    DataError
-        When a track's shape or values cannot be stored.
-    StorageError
-        When the file cannot be written.
+    Raises DataError when a track's shape or values cannot be stored, StorageError when the file cannot be
+    written.
     """
     stored = np.dtype(dtype).newbyteorder("<")
     blocks = [_checked(track_id, frames, audio, stored) for track_id, frames in tracks]
@@ -168,21 +153,10 @@ def write_header(
 
 
 def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
-    """Read a shard's header by a few small reads.
+    """Read a shard's header by a few small reads; `n_bytes` is the file's length, if known from a listing.
 
-    Parameters
-    ----------
-    path
-        The file, or its URL.
-    n_bytes
-        Length of the file, if known from a listing.
-
-    Raises
-    ------
-    StorageError
-        When the file is missing, not HDF5, truncated, or its index was altered.
-    DataError
-        When it is HDF5 but no shard: another version, chunked or compressed, or without track table.
+    Raises StorageError when the file is missing, not HDF5, truncated, or its index was altered, and DataError
+    when it is HDF5 but no shard: another version, chunked or compressed, or without track table.
     """
     try:
         if not is_remote(path):

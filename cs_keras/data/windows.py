@@ -37,15 +37,7 @@ class SequenceConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """Windows of tracks.
-
-    Attributes
-    ----------
-    row
-        Track table row of each window, shape (n_windows,), int64.
-    start
-        First frame of each window, counted from the track's first, shape (n_windows,), int64.
-    """
+    """Windows of tracks: track table rows, and first frames counted from the track's first, (n_windows,), int64."""
 
     row: Integers
     start: Integers
@@ -73,17 +65,10 @@ def usable_range(n_frames: Integers, config: SequenceConfig, audio: AudioConfig)
 def prediction_windows(
     rows: Integers, n_frames: Integers, config: SequenceConfig, audio: AudioConfig
 ) -> Windows:
-    """Cover each track with consecutive windows.
+    """Cover tracks, given by their `rows` and lengths in frames, shape (n_tracks,), with consecutive windows.
 
-    The last window ends with the usable part and may overlap the one before: only tracks shorter than a window are
-    padded.
-
-    Parameters
-    ----------
-    rows, n_frames
-        Track table rows and their lengths in frames, shape (n_tracks,).
-    config, audio
-        Length, skips, and frames per second.
+    The last window ends with the usable part and may overlap the one before: only tracks shorter than a window
+    are padded.
     """
     first, usable = usable_range(n_frames, config, audio)
     counts = np.maximum(1, -(-usable // config.frames))

@@ -28,14 +28,9 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 @dataclasses.dataclass(frozen=True)
 class CacheConfig:
-    """Folder and size of a cache.
+    """Folder of a cache, shared by any number of processes of one machine, and limit of the cached bytes.
 
-    Attributes
-    ----------
-    folder
-        Shared by any number of processes of one machine.
-    max_bytes
-        Limit of the cached bytes; each process may exceed it by a thirty-second part before it evicts.
+    Each process may exceed the limit by a thirty-second part before it evicts.
     """
 
     folder: Path

@@ -23,16 +23,9 @@ _n_paused = 0  # calls inside `gc_paused` at present, if garbage collection was 
 
 
 class PartialFile(io.RawIOBase):
-    """Read-only, seekable view of a remote file of which some parts were fetched.
+    """Read-only, seekable view of a remote file of which some parts, by their position, were fetched.
 
     A read of other bytes raises OSError and sets `missing` to their range.
-
-    Parameters
-    ----------
-    n_bytes
-        Length of the file.
-    parts
-        Fetched bytes by their position.
     """
 
     def __init__(self, n_bytes: int, parts: dict[int, bytes]) -> None:
@@ -74,21 +67,10 @@ class PartialFile(io.RawIOBase):
 def read_incrementally(
     location: UPath, n_bytes: int, least_bytes: int, read: Callable[[PartialFile], T]
 ) -> T:
-    """Return `read` of a remote file, called again with each part that it lacks.
+    """Return `read` of a remote file of `n_bytes`, called again with each part that it lacks; it should need few.
 
-    Parameters
-    ----------
-    location, n_bytes
-        The file and its length.
-    least_bytes
-        Size of the head, which is fetched first, and smallest size of the other requests.
-    read
-        Function of the file; called once for each part, so it should need few.
-
-    Raises
-    ------
-    FileNotFoundError, StorageError
-        As `remote.fetch`; and errors of `read` when no part is missing.
+    The head, fetched first, and the other requests have at least `least_bytes`. Raises FileNotFoundError and
+    StorageError as `remote.fetch`, and errors of `read` when no part is missing.
     """
     parts: dict[int, bytes] = {}
     missing = (0, min(1, n_bytes))

@@ -26,12 +26,8 @@ def locate(text: str) -> Location:
     Credentials are those of the file system: for ``gs://`` Google's default credentials, none with
     ``FSSPEC_GS_TOKEN=anon``, an emulator with ``STORAGE_EMULATOR_HOST=http://HOST:PORT``.
 
-    Raises
-    ------
-    ConfigError
-        When there is no file system for the URL, or its package is not installed.
-    StorageError
-        When there are no credentials.
+    Raises ConfigError when there is no file system for the URL, or its package is not installed, and
+    StorageError when there are no credentials.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
@@ -76,19 +72,9 @@ def file_size(location: Location) -> int:
 def read_bytes(location: Location, check: Callable[[bytes], None] = lambda content: None) -> bytes:
     """Return a whole, small file.
 
-    Parameters
-    ----------
-    location
-        The file.
-    check
-        Raises `cs_keras.storage.remote.BadResponseError` for wrong content; a remote file is then read again.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
-    StorageError
-        When it cannot be read, or its content is wrong.
+    `check` raises `cs_keras.storage.remote.BadResponseError` for wrong content; a remote file is then read
+    again. Raises FileNotFoundError when there is no such file, and StorageError when it cannot be read, or its
+    content is wrong.
     """
     if is_remote(location):
         return remote.retry(lambda: _checked(remote.call_once(location, "cat_file"), check), location)

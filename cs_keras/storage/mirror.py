@@ -13,24 +13,10 @@ IN_FLIGHT = 16  # concurrent requests
 
 @contextlib.contextmanager
 def mirrored(folder: Location, *patterns: str) -> Iterator[Path]:
-    """Yield a local folder with files of `folder`; a local `folder` itself.
+    """Yield a temporary local folder with files of `folder`, which need not exist; a local `folder` itself.
 
-    Parameters
-    ----------
-    folder
-        Folder to read; it need not exist.
-    patterns
-        Patterns of file names, such as ``trials/*/trial.json``; see `pathlib.PurePath.match`.
-
-    Yields
-    ------
-    pathlib.Path
-        A temporary folder, unless `folder` is local.
-
-    Raises
-    ------
-    StorageError
-        When a file cannot be read.
+    `patterns` are of file names, such as ``trials/*/trial.json``; see `pathlib.PurePath.match`. Raises
+    StorageError when a file cannot be read.
     """
     if not is_remote(folder):
         yield Path(folder)

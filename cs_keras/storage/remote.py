@@ -73,23 +73,10 @@ def disable_builtin_retries(system: Any) -> None:
 
 
 def call(location: UPath, operation: str, *arguments: Any, n_bytes: int = 0, **options: Any) -> Any:
-    """Run one operation of a location's file system, with time-out and retries.
+    """Run one operation of a location's file system, an fsspec method such as ``info``, with time-out and retries.
 
-    Parameters
-    ----------
-    location
-        File or folder; its path is the operation's first argument.
-    operation
-        Name of the fsspec method, such as ``info``.
-    n_bytes
-        Size of the transfer, which extends the time-out.
-
-    Raises
-    ------
-    FileNotFoundError
-        When `location` does not exist.
-    StorageError
-        When all attempts failed: `UnreachableError`, unless the last response was bad.
+    `n_bytes`, the size of the transfer, extends the time-out. Raises FileNotFoundError when `location` does not
+    exist, and StorageError when all attempts failed: `UnreachableError`, unless the last response was bad.
     """
     return retry(lambda: call_once(location, operation, *arguments, n_bytes=n_bytes, **options), location)
 
@@ -101,19 +88,9 @@ def fetch(
     check: Callable[[bytes], None],
     settings: RemoteConfig | None = None,
 ) -> bytes:
-    """Fetch the bytes from `start` to before `end` of a remote file.
+    """Fetch the bytes from `start` to before `end` of a remote file; errors are those of `call`.
 
-    Parameters
-    ----------
-    check
-        Raises `BadResponseError` for wrong bytes, which are then requested again.
-    settings
-        Attempts and time-out.
-
-    Raises
-    ------
-    FileNotFoundError, StorageError
-        As `call`.
+    `check` raises `BadResponseError` for wrong bytes, which are then requested again.
     """
     settings = settings or DEFAULT
 

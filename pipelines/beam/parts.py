@@ -41,30 +41,13 @@ def make_parts(
     description: str,
     progress: Progress,
 ) -> None:
-    """Make the missing parts with a Beam pipeline.
+    """Make the missing parts with a Beam pipeline; `flags` are Beam's options, ``--runner=`` first.
 
-    When a worker of a local runner is lost, the pipeline is restarted with the parts that are missing; runners of
-    clusters do so themselves.
+    When a worker of a local runner is lost, the pipeline is restarted with the parts that are missing; runners
+    of clusters do so themselves.
 
-    Parameters
-    ----------
-    parts
-        All parts; finished ones are not sent to workers.
-    maker
-        Makes the parts.
-    flags
-        Beam's options, ``--runner=`` first.
-    description
-        Description of the work, for progress.
-    progress
-        Reports finished parts.
-
-    Raises
-    ------
-    ConfigError
-        When Beam is not installed or rejects its options.
-    CsKerasError
-        Errors of workers or of the pipeline; finished parts stay.
+    Raises ConfigError when Beam is not installed or rejects its options, and CsKerasError for errors of workers
+    or of the pipeline; finished parts stay.
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise ConfigError("--runner needs Apache Beam, which is not installed: pip install 'cs-keras[beam]'.")

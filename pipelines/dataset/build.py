@@ -87,27 +87,12 @@ def fill_dataset(
 ) -> IngestResult:
     """Plan the shards of `recordings`, have them made, and write the tables of the dataset `out`.
 
-    Parameters
-    ----------
-    recordings
-        With distinct ids.
-    out
-        Dataset folder to make or add to.
-    settings
-        See `FillConfig`.
-    make_shards
-        Returns a shard for each plan, in order.
-    folds
-        Fold by track id, where it is given; by default folds are assigned by ``settings.fold_by``.
+    `make_shards` returns a shard for each plan, in order. `folds` are by track id, where they are given with the
+    data; by default they are assigned by ``settings.fold_by``.
 
-    Raises
-    ------
-    ConfigError
-        When `out` holds a dataset with other settings, or is complete and ``append`` is not set.
-    DataError
-        When fewer than three recordings can be used.
-    StorageError
-        When files cannot be read or written, or another process of this machine is filling `out`.
+    Raises ConfigError when `out` holds a dataset with other settings, or is complete and ``append`` is not set;
+    DataError when fewer than three recordings can be used; StorageError when files cannot be read or written, or
+    another process of this machine is filling `out`.
     """
     wanted = DatasetInfo(settings.audio, settings.dtype, settings.fold_by)
     with lock(out):
@@ -159,10 +144,8 @@ def lock(out: Location) -> contextlib.AbstractContextManager[Any]:
 def open_existing(out: Location, wanted: DatasetInfo, with_audio: bool) -> tuple[DatasetInfo, Tracks]:
     """Return the dataset that `out` holds, or `wanted` and no tracks where there is none.
 
-    Raises
-    ------
-    ConfigError
-        When it has other settings, or has recordings where items without audio are to be added, or vice versa.
+    Raises ConfigError when it has other settings, or has recordings where items without audio are to be added,
+    or vice versa.
     """
     if not is_file(out / DATASET_FILE):
         return wanted, make_tracks([])

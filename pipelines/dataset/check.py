@@ -28,20 +28,9 @@ from pipelines.dataset.shard_check import check_shards, find_duplicates, shards_
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """Result of a check.
+    """Result of a check: findings in the order of the checks, and sizes and names of what could be read.
 
-    Attributes
-    ----------
-    findings
-        Errors and notices, in the order of the checks.
-    leakage
-        Artists, albums and recordings that two splits share; empty without a readable track table.
-    damaged
-        Names of shards that must be ingested again.
-    n_tracks, n_shards, n_frames
-        Sizes of the readable part.
-    factors
-        Names of the readable sets of factors.
+    `leakage` is empty without a readable track table; `damaged` shards must be ingested again.
     """
 
     findings: tuple[Finding, ...]
@@ -61,24 +50,10 @@ class CheckResult:
 def check_dataset(
     dataset: Location, progress: Progress | None = None, audio_duplicates: bool = True
 ) -> CheckResult:
-    """Verify a dataset and report every defect as a finding.
+    """Verify a dataset and report every defect as a finding; StorageError when the folder does not exist.
 
     Every byte of every shard is read once or twice, one track or block at a time, by one thread for each core.
-    Memory holds the tables and, for duplicates, 4 kB a track.
-
-    Parameters
-    ----------
-    dataset
-        Dataset folder.
-    progress
-        Reports shards that are done.
-    audio_duplicates
-        Look for near-duplicate audio.
-
-    Raises
-    ------
-    StorageError
-        When the folder does not exist.
+    Memory holds the tables and, unless `audio_duplicates` is False, 4 kB a track to find near-duplicate audio.
     """
     if not is_folder(dataset):
         raise StorageError(f"There is no folder {dataset}.")

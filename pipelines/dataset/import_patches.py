@@ -47,19 +47,7 @@ class ImportConfig(FillConfig):
 
 @dataclasses.dataclass(frozen=True)
 class ImportResult:
-    """Result of an import.
-
-    Attributes
-    ----------
-    dataset
-        Tracks of the dataset, new ones, and excluded ones with the reason.
-    n_tracks, n_rows
-        Tracks and rows of the patch files, by their indexes.
-    n_frames
-        Frames of the dataset, without padding.
-    n_described
-        Tracks of the files that have a description.
-    """
+    """The filled dataset; tracks and rows of the patch files; frames without padding; tracks with a description."""
 
     dataset: IngestResult
     n_tracks: int
@@ -88,21 +76,15 @@ def import_patches(
 ) -> ImportResult:
     """Bring the tracks of patch files into the dataset `out`.
 
-    Memory holds one track and the shard being made. Shards are written atomically; called again after a kill, the
-    import verifies existing ones and makes the others, with the same bytes.
+    Memory holds one track and the shard being made. Shards are written atomically; called again after a kill,
+    the import verifies existing ones and makes the others, with the same bytes.
 
     Parameters
     ----------
     urls
         Local paths or fsspec URLs of HDF5 files.
-    out
-        Dataset folder to make or add to.
-    settings
-        See `ImportConfig`.
     descriptions
         Artist, title and so on of tracks, as `pipelines.dataset.ingest_items.read_items` reads them.
-    progress
-        Reports rows that are done.
 
     Raises
     ------

@@ -54,24 +54,13 @@ def ingest(
     progress: Progress | None = None,
     beam: Sequence[str] = (),
 ) -> IngestResult:
-    """Bring `recordings` into the dataset `out`.
+    """Bring `recordings`, with distinct ids and files, into the dataset `out`.
 
-    Shards are made in parallel and written atomically; ``dataset.json`` comes last. Called again after a kill, the
-    ingest keeps complete shards and makes the others: the files end up with the same bytes.
+    Shards are made in parallel and written atomically; ``dataset.json`` comes last. Called again after a kill,
+    the ingest keeps complete shards and makes the others: the files end up with the same bytes.
 
-    Parameters
-    ----------
-    recordings
-        With distinct ids and files.
-    out
-        Dataset folder to make or add to.
-    settings
-        See `IngestConfig`.
-    progress
-        Reports recordings that are done.
-    beam
-        Options of Apache Beam, ``--runner=`` first: its workers make the shards. They must see the recordings at
-        the same paths as this process.
+    `beam` are options of Apache Beam, ``--runner=`` first: its workers make the shards. They must see the
+    recordings at the same paths as this process.
 
     Raises
     ------
@@ -120,14 +109,7 @@ def _make_shards(
 class ShardMaker:
     """Makes shards in worker processes; see `pipelines.beam.protocols.PartMaker`.
 
-    Attributes
-    ----------
-    out
-        Dataset folder.
-    settings
-        See `IngestConfig`.
-    digests
-        Digest of each plan, by its name, as the planning process saw the recordings.
+    `digests` has the digest of each plan, by its name, as the planning process saw the recordings.
     """
 
     out: Location

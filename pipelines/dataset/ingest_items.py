@@ -16,7 +16,7 @@ COLUMNS = ("track_id", "artist", "title", "album", "isrc", "genres")
 
 
 def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
-    """Read a table of items, one a row.
+    """Read a table of items, one a row, as recordings with `path` as their path.
 
     Parameters
     ----------
@@ -25,11 +25,6 @@ def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
         ``genres`` (separated by ``|`` or ``;``, or lists). Other columns are ignored.
     encoding
         Encoding of a text file; default: UTF-8, or UTF-16 where a byte-order mark says so.
-
-    Returns
-    -------
-    list of Recording
-        With `path` as their path.
 
     Raises
     ------
@@ -60,18 +55,7 @@ def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
 def ingest_items(
     items: Sequence[Recording], out: Location, fold_by: str, append: bool = False
 ) -> IngestResult:
-    """Bring `items` into the dataset `out`, which has no shards; existing items stay as they are.
-
-    Parameters
-    ----------
-    items
-        With distinct ids.
-    out
-        Dataset folder to make or add to.
-    fold_by
-        Unit that a fold keeps together: ``artist`` or ``track``.
-    append
-        Add to a dataset that is complete.
+    """Bring `items` with distinct ids into the dataset `out` without shards; existing items stay as they are.
 
     Raises
     ------

@@ -39,15 +39,11 @@ def repair_dataset(dataset: Location) -> list[str]:
     """Rebuild tables from the shards and return what was done, one sentence each.
 
     Temporary files of killed writers are removed; positions in ``tracks.parquet`` are taken from the shards; a
-    lost ``dataset.json`` is rebuilt from the shards. Replaced files are saved as ``.old``. No shard is changed. No
-    process may be writing to the dataset.
+    lost ``dataset.json`` is rebuilt from the shards. Replaced files are saved as ``.old``. No shard is changed.
+    No process may be writing to the dataset.
 
-    Raises
-    ------
-    StorageError
-        When the folder does not exist or cannot be written to.
-    DataError
-        When no shard has the audio settings, or a shard's name lacks its fold.
+    Raises StorageError when the folder does not exist or cannot be written to, and DataError when no shard has
+    the audio settings, or a shard's name lacks its fold.
     """
     if not is_folder(dataset):
         raise StorageError(f"There is no folder {dataset}.")

@@ -30,13 +30,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NumericColumn:
-    """Numbers of items.
-
-    Attributes
-    ----------
-    values
-        Shape (n_items, n_numbers), float32 or float64; NaN where missing, never infinite.
-    """
+    """Numbers of items, shape (n_items, n_numbers), float32 or float64; NaN where missing, never infinite."""
 
     values: npt.NDArray[Any]
 
@@ -65,15 +59,7 @@ class NumericColumn:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelColumn:
-    """Labels of items.
-
-    Attributes
-    ----------
-    values
-        Distinct labels of each item; none where missing.
-    kind
-        ``labels``, or ``categorical`` for at most one label an item.
-    """
+    """Distinct labels of each item, none where missing; a ``categorical`` column has at most one label an item."""
 
     values: tuple[tuple[str, ...], ...]
     kind: str = "labels"
@@ -96,25 +82,11 @@ Column: TypeAlias = NumericColumn | LabelColumn
 
 
 def read_column(name: str, data: pa.ChunkedArray, kind: str | None, is_text_file: bool, where: str) -> Column:
-    """Return a column of a table.
+    """Return a column of a table; `kind` is one of `KINDS`, inferred if None.
 
-    Parameters
-    ----------
-    name, where
-        Names of the column and of the file, for messages.
-    data
-        The values of the column.
-    kind
-        One of `KINDS`; None: inferred.
-    is_text_file
-        True if numbers are text, as in CSV.
-
-    Raises
-    ------
-    DataError
-        When the values fit no kind, or not `kind`. The message names the row, from 1.
-    ConfigError
-        When `kind` is unknown.
+    Numbers are text if `is_text_file`, as in CSV. `name` and `where`, the file, are for messages. Raises
+    DataError when the values fit no kind, or not `kind` (the message names the row, from 1), and ConfigError
+    when `kind` is unknown.
     """
     if kind is not None:
         check_choice(f"The kind of attribute {name!r}", kind, (*KINDS, "ignore"))

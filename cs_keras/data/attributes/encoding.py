@@ -27,15 +27,9 @@ Numbers = npt.NDArray[np.float64]
 class NumericEncoding:
     """Encoding of a column of numbers.
 
-    Attributes
-    ----------
-    name
-        Name of the column.
-    mean, scale
-        Mean and standard deviation of train tracks, shape (n_numbers,); scale 0 marks constant numbers, encoded as
-        0.
-    indicators
-        Positions of the numbers with an indicator of missing values, ascending.
+    `mean` and `scale` are mean and standard deviation of train tracks, shape (n_numbers,); scale 0 marks
+    constant numbers, encoded as 0. `indicators` are the positions of the numbers with an indicator of missing
+    values, ascending.
     """
 
     name: str
@@ -65,19 +59,7 @@ class NumericEncoding:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelEncoding:
-    """Encoding of a column of labels.
-
-    Attributes
-    ----------
-    name
-        Name of the column.
-    labels
-        Encoded labels, sorted.
-    kind
-        ``labels`` or ``categorical``, as the column was read.
-    n_rare
-        Number of rarer labels that are not encoded.
-    """
+    """Encoding of a column of labels: sorted ones that are encoded, and the number of rarer ones that are not."""
 
     name: str
     labels: tuple[str, ...]
@@ -149,19 +131,10 @@ class Encoding:
 
 
 def fit_encoding(train: AttributeTable, max_categories: int) -> Encoding:
-    """Fit an encoding to the attributes of train tracks.
+    """Fit an encoding to the attributes of train tracks only.
 
-    Parameters
-    ----------
-    train
-        Attributes of train tracks only.
-    max_categories
-        Largest number of labels of a column: the most frequent, ties in alphabetical order.
-
-    Raises
-    ------
-    DataError
-        When no attribute varies among the train tracks.
+    A column keeps at most `max_categories` labels: the most frequent, ties in alphabetical order. Raises
+    DataError when no attribute varies among the train tracks.
     """
     columns = tuple(_fit_column(name, column, max_categories) for name, column in train.columns.items())
     encoding = Encoding(columns)

@@ -23,17 +23,7 @@ Ids = npt.NDArray[np.str_]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AttributeTable:
-    """Attributes of items, in the order of a file.
-
-    Attributes
-    ----------
-    ids
-        Distinct ids, shape (n_items,).
-    columns
-        Columns by name, in the order of the file.
-    where
-        Name of the file, for messages.
-    """
+    """Attributes of items by column, in the order of the file `where`; ids are distinct, shape (n_items,)."""
 
     ids: Ids
     columns: Mapping[str, Column]
@@ -66,14 +56,8 @@ class AttributeTable:
 class Attributes:
     """Attributes in the order of a dataset's tracks.
 
-    Attributes
-    ----------
-    table
-        Row i is that of track i, with missing values for tracks that are not in the file.
-    has
-        Flags of tracks with at least one value, shape (n_tracks,).
-    n_unknown
-        Number of items of the file that are not in the dataset.
+    Row i of `table` is that of track i, with missing values for tracks that are not in the file; `has` flags
+    tracks with at least one value, shape (n_tracks,). `n_unknown` items of the file are not in the dataset.
     """
 
     table: AttributeTable

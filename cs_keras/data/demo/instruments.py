@@ -47,25 +47,11 @@ def synthesise_hat(sample_rate: int, rng: np.random.Generator) -> Signal:
 def synthesise_tone(
     style: Style, pitch_midi: int, duration_s: float, sample_rate: int, *, vibrato_cents: float = 0.0
 ) -> Signal:
-    """Render one note with the style's brightness, attack and decay.
+    """Render one note with the style's brightness, attack and decay; `duration_s` includes the release.
 
-    Parameters
-    ----------
-    style
-        Brightness, attack and decay.
-    pitch_midi
-        MIDI pitch; its partials end below the Nyquist frequency.
-    duration_s
-        Seconds, release included.
-    sample_rate
-        Hz.
-    vibrato_cents
-        Peak deviation of the pitch upwards and downwards, in cents.
-
-    Returns
-    -------
-    ndarray
-        Shape (n_samples,); the first partial has at most the level of a sine of amplitude 1.
+    Partials end below the Nyquist frequency. `vibrato_cents` is the peak deviation of the pitch upwards and
+    downwards. The result has shape (n_samples,); its first partial has at most the level of a sine of amplitude
+    1.
     """
     hz = 440 * 2 ** ((pitch_midi - 69) / 12)
     n_partials = max(int(sample_rate / 2 / hz) - 1, 1)

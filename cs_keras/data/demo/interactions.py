@@ -21,10 +21,7 @@ PLAYLISTS_PER_BLOCK = 1024  # bounds memory: a block holds this many rows of n_t
 class DemoInteractions:
     """Entries of playlists, sorted by playlist, then by track; arrays of shape (n_entries,), int64.
 
-    Attributes
-    ----------
-    playlists, tracks, counts
-        Number of the playlist, row of the track in the catalogue, and plays (at least 1).
+    Number of the playlist, row of the track in the catalogue, and plays (at least 1).
     """
 
     playlists: npt.NDArray[np.int64]

@@ -35,20 +35,9 @@ SNARE_PATTERNS = {"half-time": (8,), "backbeat": (4, 12), "four on the floor": (
 class Score:
     """Chords of a track.
 
-    Attributes
-    ----------
-    beat_s
-        Duration of a beat, in seconds.
-    n_beats
-        Beats that begin within the track.
-    scale
-        Semitones of the mode above its tonic, ascending, shape (7,).
-    tonic_midi
-        MIDI pitch of the tonic below the chords.
-    degrees
-        Degree (0 to 6) of the scale of each beat's chord, shape (n_beats,).
-    chord_beats
-        Beats of a chord.
+    `scale` has the semitones of the mode above its tonic, ascending, shape (7,); `tonic_midi` is the pitch of
+    the tonic below the chords; `degrees` are the scale degrees (0 to 6) of each beat's chord, shape (n_beats,),
+    for the beats that begin within the track. A chord lasts `chord_beats`.
     """
 
     beat_s: float
@@ -65,29 +54,10 @@ class Score:
 
 
 def synthesise(style: Style, duration_s: float, sample_rate: int, rng: np.random.Generator) -> Signal:
-    """Render a track.
+    """Render a track; `rng` is the source of key, chords, melody and drum fills.
 
-    Parameters
-    ----------
-    style
-        Audible style.
-    duration_s
-        Seconds.
-    sample_rate
-        Hz.
-    rng
-        Source of key, chords, melody and drum fills.
-
-    Returns
-    -------
-    ndarray
-        Mono samples within [-1, 1], shape (round(duration_s * sample_rate),), float32; the RMS is the same for
-        every style up to about 1 dB.
-
-    Raises
-    ------
-    ConfigError
-        If there would be no sample.
+    Returns mono samples within [-1, 1], shape (round(duration_s * sample_rate),), float32; the RMS is the same
+    for every style up to about 1 dB. Raises ConfigError if there would be no sample.
     """
     if not (sample_rate >= 1 and 1 <= duration_s * sample_rate < np.inf):
         raise ConfigError(f"A track needs at least one sample. Received: {duration_s} s at {sample_rate} Hz.")

@@ -13,24 +13,11 @@ Matrix = npt.NDArray[np.float32]
 def predict_from_styles(
     style_train: Matrix, factors_train: Matrix, style_test: Matrix, *, alpha: float = 0.5
 ) -> Matrix:
-    """Predict tracks' factors from their true styles, by kernel ridge regression.
+    """Predict tracks' factors, shape (n_test, n_factors), from their true styles, by kernel ridge regression.
 
-    The kernel is Gaussian, exp(-d² / (2 n_dims)) for a distance d: affinity falls smoothly with distance.
-
-    Parameters
-    ----------
-    style_train, style_test
-        Standardised styles as in truth.npz, shapes (n_train, n_dims) and (n_test, n_dims); with the social side
-        concatenated, all that playlists depend on.
-    factors_train
-        Shape (n_train, n_factors).
-    alpha
-        Regularisation.
-
-    Returns
-    -------
-    ndarray
-        Shape (n_test, n_factors), float32.
+    The kernel is Gaussian, exp(-d² / (2 n_dims)) for a distance d: affinity falls smoothly with distance;
+    `alpha` is the regularisation. Styles are standardised as in truth.npz, shapes (n_train, n_dims) and (n_test,
+    n_dims); with the social side concatenated, all that playlists depend on.
     """
     model = KernelRidge(kernel="rbf", gamma=0.5 / style_train.shape[1], alpha=alpha)
     mean = factors_train.mean(axis=0)

@@ -32,28 +32,14 @@ def write_demo_source(
 ) -> None:
     """Write audio, tables and latent variables; resume after an earlier call with the same settings.
 
-    Writes ``audio/TRACK_ID.wav`` (mono, 16-bit PCM), ``tracks.csv`` (path, track_id, artist,
-    title, album, isrc, genres), ``attributes.csv`` (track_id and the style's quantities in their units),
-    ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see `truth_arrays`) and ``demo.json`` (the
-    settings). The same settings give the same bytes, with any number of workers.
+    Writes ``audio/TRACK_ID.wav`` (mono, 16-bit PCM), ``tracks.csv`` (path, track_id, artist, title, album, isrc,
+    genres), ``attributes.csv`` (track_id and the style's quantities in their units), ``listening.csv``
+    (playlist_id, track_id, count), ``truth.npz`` (see `truth_arrays`) and ``demo.json`` (the settings). The same
+    settings give the same bytes, with any number of threads, `n_workers`. `on_progress` is called with the
+    number of finished tracks and of all tracks, after each track.
 
-    Parameters
-    ----------
-    directory
-        Created if it does not exist.
-    config
-        Default: `DemoConfig`'s defaults.
-    n_workers
-        Number of threads; NumPy releases the interpreter lock while it computes.
-    on_progress
-        Called with the number of finished tracks and of all tracks, after each track.
-
-    Raises
-    ------
-    ConfigError
-        If the folder holds other files than demo data of the same settings, or `n_workers` is below 1.
-    StorageError
-        If a file cannot be written.
+    Raises ConfigError if the folder holds other files than demo data of the same settings, or `n_workers` is
+    below 1, and StorageError if a file cannot be written.
     """
     directory, config = Path(directory), config or DemoConfig()
     check_range("n_workers", n_workers, 1)

@@ -26,17 +26,7 @@ SILENCE_DB = -120.0
 
 @dataclass(frozen=True)
 class Finding:
-    """A defect or a notice, in one sentence.
-
-    Attributes
-    ----------
-    severity
-        ``error`` for a defect, ``notice`` for what a user should know.
-    where
-        Name of the file in the dataset folder.
-    message
-        Message with the defect, the expected and the found value.
-    """
+    """A defect (``error``) or a notice about the file `where`, with the expected and the found value."""
 
     severity: Severity
     where: str
@@ -48,17 +38,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Leakage:
-    """Artists, albums and recordings that two splits share.
-
-    Attributes
-    ----------
-    splits
-        Names of the two splits.
-    artists, albums
-        Names in both; albums count by artist.
-    duplicates
-        Number of pairs of near-duplicate recordings, one in each split.
-    """
+    """Artists, albums (by artist) and pairs of near-duplicate recordings that two splits share."""
 
     splits: tuple[str, str]
     artists: tuple[str, ...]
@@ -160,19 +140,7 @@ def check_layout(shard: Shard, rows: Sequence[Row], where: str) -> list[Finding]
 
 
 def check_frames(track: ShardTrack, frames: Frames, audio: AudioConfig, where: str) -> list[Finding]:
-    """Check one track's magnitudes or samples.
-
-    Parameters
-    ----------
-    track
-        Entry of the shard's track table.
-    frames
-        Frames as stored, shape (n_frames, frame_size), float16 or float32.
-    audio
-        Settings of the frames.
-    where
-        Name of the shard.
-    """
+    """Check one track's magnitudes or samples, as stored, shape (n_frames, frame_size), float16 or float32."""
     what, silence = "sample" if audio.holds_waveforms else "magnitude", silent_level(audio)
     sentences = []
     if not verify_track(track, frames):
@@ -227,14 +195,7 @@ def shard_audio(shard: Shard) -> dict[str, Any] | None:
 def check_duplicates(tracks: Tracks, pairs: Iterable[tuple[int, int, float]], where: str) -> list[Finding]:
     """Report near-duplicates: an error if they are in different splits, else a notice.
 
-    Parameters
-    ----------
-    tracks
-        The track table.
-    pairs
-        Two rows of it and the bit error rate of their fingerprints.
-    where
-        Name of the track table's file.
+    `pairs` are two rows of the track table and the bit error rate of their fingerprints.
     """
     names, ids = split_names(tracks), tracks.ids
     findings = []

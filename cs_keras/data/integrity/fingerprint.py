@@ -44,15 +44,7 @@ SILENT_WORD = np.uint32(0)
 
 @dataclass(frozen=True, eq=False)
 class MinHash:
-    """The words of a track with the smallest hashes, and where they first occur.
-
-    Attributes
-    ----------
-    words
-        Distinct, shape (n_words,), uint32; at most `MIN_HASH_WORDS`.
-    frames
-        Frame of each, shape (n_words,), int32.
-    """
+    """The `MIN_HASH_WORDS` distinct words of a track with the smallest hashes, and their first frames."""
 
     words: Words
     frames: npt.NDArray[np.int32]
@@ -84,20 +76,10 @@ def word_bits(audio: AudioConfig) -> int:
 
 
 def extract_words(magnitudes: npt.NDArray[Any], audio: AudioConfig) -> Words:
-    """Turn magnitudes into words.
+    """Turn linear magnitudes, shape (n_frames, n_bins), any float, into words, shape (n_words,), uint32.
 
-    Parameters
-    ----------
-    magnitudes
-        Linear, shape (n_frames, n_bins), any float.
-    audio
-        Settings of the magnitudes.
-
-    Returns
-    -------
-    ndarray, shape (n_words,), uint32
-        One word a frame, about 0.37 s fewer than frames, none for a track shorter than that. Windows more than
-        60 dB below the loudest are `SILENT_WORD`.
+    One word a frame, about 0.37 s fewer than frames, none for a track shorter than that. Windows more than 60 dB
+    below the loudest are `SILENT_WORD`.
     """
     edges = band_edges(audio)
     n_window = max(1, round(WINDOW_S * audio.frames_per_second))
@@ -143,23 +125,11 @@ def find_candidates(hashes: Sequence[MinHash]) -> list[Candidate]:
 
 
 def bit_error_rate(first: Words, second: Words, lag: int, n_bits: int) -> float:
-    """Return the share of bits in which aligned words differ.
+    """Return the share of bits, 0 to 1, in which aligned words of `n_bits`, shape (n_words,) each, differ.
 
-    Parameters
-    ----------
-    first, second
-        Results of `extract_words`, shape (n_words,) each.
-    lag
-        Word t of `first` is compared with word t + `lag` of `second`, and with its neighbours on either side,
-        because the same audio may fall between frames; the best of the three counts.
-    n_bits
-        Bits of a word (`word_bits`).
-
-    Returns
-    -------
-    float
-        0 to 1. Silent words are left out; 1.0 where fewer than `MIN_OVERLAP_WORDS` remain, which could agree by
-        chance.
+    Word t of `first` is compared with word t + `lag` of `second`, and with its neighbours on either side,
+    because the same audio may fall between frames; the best of the three counts. Silent words are left out; 1.0
+    where fewer than `MIN_OVERLAP_WORDS` remain, which could agree by chance.
     """
     nearest = min(_differing(first, second, near) for near in (lag - 1, lag, lag + 1))
     return min(1.0, nearest / n_bits)

@@ -18,20 +18,10 @@ def rebuild_rows(
 ) -> list[Row]:
     """Return the rows of the track table with their positions in the shards.
 
-    A row keeps its description; its position comes from the shard that holds the track. Rows of unreadable shards
-    stay, because ingest can replace the shard; rows of tracks that their shard does not hold are removed.
-
-    Parameters
-    ----------
-    rows
-        Rows of the old track table; none when it is lost.
-    shards
-        Readable shards, by their name in the dataset. Those that `rows` do not name are ignored, unless there are
-        no rows: they may belong to an interrupted append.
-    audio
-        Settings of the frames.
-    order
-        Track ids in the order of the lost table, as far as known.
+    A row keeps its description; its position comes from the shard that holds the track. Rows of unreadable
+    shards stay, because ingest can replace the shard; rows of tracks that their shard does not hold are removed.
+    Shards, by their name in the dataset, that `rows` do not name are ignored, unless there are no rows: they may
+    belong to an interrupted append. `order` has the track ids in the order of the lost table, as far as known.
     """
     named = {row["shard"] for row in rows}
     used = {name: shard for name, shard in sorted(shards.items()) if name in named or not rows}

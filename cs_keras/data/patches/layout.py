@@ -15,24 +15,11 @@ INDEX_BLOCK = 1 << 20  # entries of an index read at a time
 
 
 def survey(url: str, audio: AudioConfig, expected: PatchFormat | None = None) -> PatchFile:
-    """Find the arrays of a patch file and read its index.
+    """Find the arrays of a patch file, a local path or any fsspec URL, and read its index.
 
-    Parameters
-    ----------
-    url
-        A local path or any fsspec URL.
-    audio
-        Settings of the magnitudes; they determine the number of bins.
-    expected
-        Layout and names, if known.
-
-    Raises
-    ------
-    StorageError
-        When the file cannot be read or is truncated.
-    DataError
-        When it has no patches of ``audio.n_bins`` bins, several candidate arrays, no index, or an index in which a
-        track's rows are not consecutive.
+    Raises StorageError when the file cannot be read or is truncated, and DataError when it has no patches of
+    ``audio.n_bins`` bins, several candidate arrays, no index, or an index in which a track's rows are not
+    consecutive.
     """
     expected = expected or PatchFormat()
     with open_hdf5(url) as file, gc_paused():

@@ -64,20 +64,10 @@ class PatchTrack:
 
 @dataclasses.dataclass(frozen=True)
 class PatchFile:
-    """Structure of a patch file.
+    """Structure of a patch file, with its tracks in the order of their rows.
 
-    Attributes
-    ----------
-    url
-        A local path or any fsspec URL.
-    patches_name
-        Path of the array in the file.
-    layout
-        ``thesis`` or ``index-features``.
-    row_shape
-        (n_bins, frames) in the thesis's layout, else (frames, n_bins), or (n_bins,) where a row is one frame.
-    tracks
-        In the order of their rows.
+    `row_shape` is (n_bins, frames) in the thesis's layout, else (frames, n_bins), or (n_bins,) where a row is
+    one frame.
     """
 
     url: str
@@ -135,31 +125,11 @@ def open_hdf5(url: str) -> Iterator[h5py.File]:
 def read_track(
     file: h5py.File, source: PatchFile, track: PatchTrack, audio: AudioConfig, dtype: str
 ) -> Frames:
-    """Read a track's magnitudes without the padding.
+    """Read a track's linear magnitudes without the padding, shape (n_frames, n_bins), as `dtype`.
 
-    Parameters
-    ----------
-    file
-        The opened file of `source`.
-    source, track
-        Results of `cs_keras.data.patches.layout.survey`.
-    audio
-        Settings of the magnitudes.
-    dtype
-        Dtype of the result: ``float16`` or ``float32``.
-
-    Returns
-    -------
-    Frames
-        Magnitudes, shape (n_frames, n_bins), linear.
-
-    Raises
-    ------
-    DataError
-        When the track cannot be used: damaged, not finite, negative, too large for `dtype`, silent, too short or
-        too long. The message does not name it.
-    StorageError
-        When the file cannot be reached.
+    `source` and `track` are results of `cs_keras.data.patches.layout.survey`. Raises DataError when the track
+    cannot be used: damaged, not finite, negative, too large for `dtype`, silent, too short or too long (the
+    message does not name it), and StorageError when the file cannot be reached.
     """
     n_frames = track.n_rows * source.frames_per_row
     if n_frames > MAX_TRACK_S * audio.frames_per_second:
