@@ -17,7 +17,6 @@ from cs_keras.data.attributes.table import AttributeTable, align
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.folds import sample_rows
 from cs_keras.data.reader import ReadConfig
-from cs_keras.data.schema import Tracks
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, compare_sizes, evaluate_size
 from cs_keras.evaluation.statistics.resampling import Resampling
@@ -120,6 +119,13 @@ def study_size(
     is_small = _small(dataset, factors, config)
     extra = open_extra_factors(dataset, factors, run.training)
     parts = _parts(make_training_data(dataset, factors, run.train_fraction, given, extra), is_small)
+    is_test = dataset.tracks.in_split("test") & factors.has_factors
+    rows = {SMALL: np.flatnonzero(is_test & is_small), LARGE: np.flatnonzero(is_test)}
+    for size, own in rows.items():
+        if len(own) < 2:
+            raise DataError(
+                f"The {size} set needs at least two test tracks with interactions. Received: {len(own)}."
+            )
     settings = identity(run, attributes_digest(run, dataset.tracks, given), extra)
     begun = {"settings": settings, "small": digest(dataset.tracks.ids[is_small].tolist())}
     predicted = {}
@@ -134,7 +140,6 @@ def study_size(
             clean_up(folder)
             predictions = read_predictions(folder)
             predicted[size] = dict(zip(predictions.track_ids.tolist(), predictions.factors, strict=True))
-    rows = {size: _test_rows(dataset.tracks, factors, is_small, size) for size in SIZES}
     return _evaluate(run, parts, rows, factors, predicted, config)
 
 
@@ -191,16 +196,6 @@ def _open(out: Path, begun: Mapping[str, Any]) -> None:
             f"{out} holds a size study with other settings, tracks or data; choose another folder (--out)."
         )
     write_json(path, begun)
-
-
-def _test_rows(tracks: Tracks, factors: Factors, is_small: Flags, size: str) -> npt.NDArray[np.int64]:
-    is_test = tracks.in_split("test") & factors.has_factors
-    rows = np.flatnonzero(is_test & is_small if size == SMALL else is_test)
-    if len(rows) < 2:
-        raise DataError(
-            f"The {size} set needs at least two test tracks with interactions. Received: {len(rows)}."
-        )
-    return rows
 
 
 def _evaluate(

@@ -11,9 +11,11 @@ from cs_keras.config import check_range
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.hybrid import (
+    DOT,
     HALF_TRUSTS,
     KINDS,
     LISTENING,
+    SIMILARITY,
     SOUND,
     SWITCHING,
     WEIGHTING,
@@ -25,7 +27,6 @@ from cs_keras.evaluation.hybrid import (
     switch_factors,
 )
 from cs_keras.evaluation.overlap import compare_lists, rank_predicted, rank_reference
-from cs_keras.evaluation.search.topk import TopK
 from cs_keras.factors.store import Factors
 from cs_keras.factors.wmf import WmfConfig, fold_in_items
 from cs_keras.run_files.evaluation import OverlapAtK
@@ -116,7 +117,16 @@ def compare_hybrids(
     }
     threshold, half_trust = _choose(splits["validation"], config)
     own = splits["test"]
-    lists = {kind: _rank(own.reference, factors, kind, config) for kind in KINDS}
+    playlists = {SIMILARITY: None, DOT: factors.playlist_factors}
+    lists = {
+        kind: rank_reference(
+            own.reference,
+            ks=(config.k,),
+            playlist_factors=playlists[kind],
+            max_queries=config.evaluation.max_queries,
+        )
+        for kind in KINDS
+    }
     overlap: dict[str, dict[str, dict[int, OverlapAtK]]] = {kind: {} for kind in KINDS}
     for n in config.listens:
         folded = own.folded[n]
@@ -130,10 +140,9 @@ def compare_hybrids(
             for name, items in predictors.items():
                 if items is None:
                     continue
-                playlists = factors.playlist_factors if kind == "dot" else None
                 (overlap[kind].setdefault(name, {})[n],) = compare_lists(
                     lists[kind],
-                    rank_predicted(lists[kind], items, playlists),
+                    rank_predicted(lists[kind], items, playlists[kind]),
                     (config.k,),
                     n_permutations=config.evaluation.n_permutations,
                     n_bootstrap=config.evaluation.n_bootstrap,
@@ -182,9 +191,3 @@ def _choose(validation: _Split, config: HybridConfig) -> tuple[int | None, float
         return float(np.mean([mean_cosine(reference, one) for one in mixed]))
 
     return threshold, max(HALF_TRUSTS, key=mean_of)
-
-
-def _rank(reference: Matrix, factors: Factors, kind: str, config: HybridConfig) -> TopK:
-    playlists = factors.playlist_factors if kind == "dot" else None
-    max_queries = config.evaluation.max_queries
-    return rank_reference(reference, ks=(config.k,), playlist_factors=playlists, max_queries=max_queries)
