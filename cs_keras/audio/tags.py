@@ -11,9 +11,9 @@ from mutagen.id3 import ID3
 _FRAMES = {"artist": "TPE1", "title": "TIT2", "album": "TALB", "isrc": "TSRC", "genre": "TCON"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Tags:
-    """Tags of a file, empty without one. `duration_s` is that in the header, 0 without one."""
+    """Tags of a file, empty where missing; `duration_s` is the estimate in its header, 0 where missing."""
 
     artist: str = ""
     title: str = ""
@@ -38,7 +38,8 @@ def read_tags(path: Path) -> Tags:
 
     genres = tuple(str(g).strip() for g in values.get("genre", []) if str(g).strip())
     duration = getattr(file.info, "length", None) or 0.0
-    return Tags(first("artist"), first("title"), first("album"), first("isrc"), genres, duration)
+    texts = {name: first(name) for name in ("artist", "title", "album", "isrc")}
+    return Tags(**texts, genres=genres, duration_s=duration)
 
 
 def _tag_values(tags: Any) -> Mapping[str, list[Any]]:

@@ -63,7 +63,12 @@ class TrainingBatches:
 
         Sequences have shape (batch, frames, frame_size) in the dtype on disk, targets (batch, n_factors), float32.
         """
-        read = _loader(self.dataset, self.sequence.frames, self._windows, self.targets)
+
+        def windows(step: int) -> Windows:
+            number, batch = divmod(int(step), self.steps_per_epoch)
+            return self._epoch(number).batch(batch, self.batch_size)
+
+        read = _loader(self.dataset, self.sequence.frames, windows, self.targets)
         steps = tf.data.Dataset.range(epoch * self.steps_per_epoch, np.iinfo(np.int64).max)
         return steps.map(read, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
@@ -71,11 +76,6 @@ class TrainingBatches:
         rng = np.random.default_rng([self._seed, epoch])
         n_frames = self.dataset.n_frames[self._rows]
         return training_windows(self._rows, n_frames, self.sequence, self.dataset.info.audio, rng)
-
-    def _windows(self, step: int) -> Windows:
-        epoch, batch = divmod(int(step), self.steps_per_epoch)
-        windows = self._epoch(epoch)
-        return windows.batch(batch, self.batch_size)
 
 
 def prediction_batches(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cs_keras.audio.decode import AUDIO_SUFFIXES
-from cs_keras.audio.tags import read_tags
+from cs_keras.audio.tags import Tags, read_tags
 from cs_keras.data.schema import is_valid_id
 from cs_keras.errors import DataError, StorageError
 
@@ -16,17 +16,11 @@ COLUMNS = ("path", "track_id", "artist", "title", "album", "isrc", "genres")
 
 
 @dataclasses.dataclass(frozen=True)
-class Recording:
-    """An audio file and its metadata. `duration_s` is the header's estimate, 0 without one."""
+class Recording(Tags):
+    """An audio file and its metadata."""
 
     path: Path
     track_id: str
-    artist: str = ""
-    title: str = ""
-    album: str = ""
-    isrc: str = ""
-    genres: tuple[str, ...] = ()
-    duration_s: float = 0.0
 
 
 def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:

@@ -55,8 +55,8 @@ class ExcludedTrack:
 
 
 @dataclasses.dataclass(frozen=True)
-class DatasetInfo:
-    """Contents of ``dataset.json``.
+class DatasetSettings:
+    """Settings of a dataset, wherever its frames come from.
 
     Attributes
     ----------
@@ -66,6 +66,22 @@ class DatasetInfo:
         Dtype of the frames on disk: ``float16`` or ``float32``.
     fold_by
         Unit that a fold keeps together: ``artist`` or ``track``.
+    """
+
+    audio: AudioConfig = AudioConfig()
+    dtype: str = "float16"
+    fold_by: str = "artist"
+
+    def __post_init__(self) -> None:
+        check_choice("dtype", self.dtype, ("float16", "float32"))
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo(DatasetSettings):
+    """Contents of ``dataset.json``; see `DatasetSettings` for the others.
+
+    Attributes
+    ----------
     fold_assignment
         How folds were assigned: ``hash``; ``round-robin by artist`` or ``round-robin by track`` where hashing left
         a split empty; or ``given`` with the data.
@@ -77,16 +93,13 @@ class DatasetInfo:
         Checksum of the rest of each shard's file, by its name.
     """
 
-    audio: AudioConfig = AudioConfig()
-    dtype: str = "float16"
-    fold_by: str = "artist"
     fold_assignment: str = "hash"
     left_out: tuple[ExcludedTrack, ...] = ()
     shards: Mapping[str, str] = dataclasses.field(default_factory=dict)
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_choice("dtype", self.dtype, ("float16", "float32"))
+        super().__post_init__()
         check_choice("folds", self.fold_by, ("artist", "track"))
 
 

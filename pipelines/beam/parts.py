@@ -112,7 +112,7 @@ def _run(
             _end(child)
             ours.close()
         if type(error) is CsKerasError:  # unexpected: keep the log for a report
-            error = CsKerasError(f"{error} (details: {_keep_log(log)})")
+            error = CsKerasError(f"{error} (details: {log.rename(log.with_suffix('.kept.log'))})")
         if error is not None:
             raise error
 
@@ -128,11 +128,6 @@ def _watch(
     except (EOFError, ConnectionResetError):
         return _WorkerLost("The process that drives the Beam pipeline was lost.")
     return error
-
-
-def _keep_log(log: Path) -> Path:
-    """Rename a log so that it is not removed, and return its name."""
-    return log.rename(log.with_suffix(".kept.log"))
 
 
 def _end(child: Any) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_choice, check_range
+from cs_keras.config import check_range
 from cs_keras.data.catalogue import Recording
 from cs_keras.data.folds import empty_splits
 from cs_keras.data.schema import (
     DATASET_FILE,
     SHARDS_FOLDER,
     DatasetInfo,
+    DatasetSettings,
     ExcludedTrack,
     Tracks,
     make_tracks,
@@ -32,31 +33,22 @@ from pipelines.dataset.shard_plan import ShardPlan, assign, plan_shards
 
 
 @dataclasses.dataclass(frozen=True)
-class FillConfig:
-    """Settings of a dataset, wherever its frames come from.
+class FillConfig(DatasetSettings):
+    """Settings of a dataset and of making it; see `DatasetSettings` for the others.
 
     Attributes
     ----------
-    audio
-        Content of a frame and settings of the spectrogram.
-    dtype
-        Dtype of the frames on disk: ``float16`` or ``float32``.
-    fold_by
-        Unit that a fold keeps together: ``artist`` or ``track``.
     shard_mb
         Planned size of a shard in megabytes; a killed process loses at most this much work for each worker.
     append
         Add to a dataset that is complete.
     """
 
-    audio: AudioConfig = AudioConfig()
-    dtype: str = "float16"
-    fold_by: str = "artist"
     shard_mb: int = 128
     append: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("dtype", self.dtype, ("float16", "float32"))
+        super().__post_init__()
         check_range("shard_mb", self.shard_mb, 1, 4096)
 
     @property

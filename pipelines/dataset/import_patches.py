@@ -56,15 +56,7 @@ class ImportResult:
     n_described: int
 
 
-@dataclasses.dataclass(frozen=True)
-class _Source:
-    """A track and its file."""
-
-    file: PatchFile
-    track: PatchTrack
-
-
-_Sources = Mapping[str, _Source]  # by track id
+_Source = tuple[PatchFile, PatchTrack]  # a track and its file
 
 
 def import_patches(
@@ -102,7 +94,7 @@ def import_patches(
     sources = _by_track(files)
     described = {recording.track_id: recording for recording in descriptions}
     done = fill_dataset(
-        [_describe(source, described, settings.audio) for source in sources.values()],
+        [_describe(*source, described, settings.audio) for source in sources.values()],
         out,
         dataclasses.replace(settings, fold_by="track") if by_file else settings,
         lambda plans: _make_shards(plans, out, sources, settings, progress or SilentProgress()),
@@ -121,28 +113,34 @@ def _by_track(files: Sequence[PatchFile]) -> dict[str, _Source]:
     sources: dict[str, _Source] = {}
     for file in files:
         for track in file.tracks:
-            other = sources.setdefault(track.track_id, _Source(file, track))
-            if other.track is not track:
+            other, found = sources.setdefault(track.track_id, (file, track))
+            if found is not track:
                 raise DataError(
-                    f"Track {track.track_id!r} is in {other.file.url} and in {file.url}; expected each track once."
+                    f"Track {track.track_id!r} is in {other.url} and in {file.url}; expected each track once."
                 )
     return sources
 
 
-def _describe(source: _Source, described: Mapping[str, Recording], audio: AudioConfig) -> Recording:
+def _describe(
+    file: PatchFile, track: PatchTrack, described: Mapping[str, Recording], audio: AudioConfig
+) -> Recording:
     """Return a track as a recording, with the duration that plans its shard."""
-    track_id, path = source.track.track_id, Path(source.file.url)
-    known = described.get(track_id) or Recording(path, track_id)
-    seconds = source.track.n_rows * source.file.frames_per_row / audio.frames_per_second
-    return dataclasses.replace(known, path=path, title=known.title or track_id, duration_s=seconds)
+    path = Path(file.url)
+    known = described.get(track.track_id) or Recording(path, track.track_id)
+    seconds = track.n_rows * file.frames_per_row / audio.frames_per_second
+    return dataclasses.replace(known, path=path, title=known.title or track.track_id, duration_s=seconds)
 
 
 def _make_shards(
-    plans: Sequence[ShardPlan], out: Location, sources: _Sources, settings: ImportConfig, progress: Progress
+    plans: Sequence[ShardPlan],
+    out: Location,
+    sources: Mapping[str, _Source],
+    settings: ImportConfig,
+    progress: Progress,
 ) -> list[Shard]:
     """Make the shards one after the other: the HDF5 library reads in one thread at a time anyway."""
-    checksums = {url: _url_checksum(url) for url in {source.file.url for source in sources.values()}}
-    total = sum(sources[recording.track_id].track.n_rows for plan in plans for recording in plan.recordings)
+    checksums = {url: _url_checksum(url) for url in {file.url for file, _ in sources.values()}}
+    total = sum(sources[recording.track_id][1].n_rows for plan in plans for recording in plan.recordings)
     shards = []
     with progress.task("import patches", total) as advance:
         for plan in plans:
@@ -160,29 +158,28 @@ def _make_shards(
             for track_id, reason in shard.left_out.items():
                 progress.log(f"left out {track_id}: {reason}")
             shards.append(shard)
-            advance(sum(source.track.n_rows for source in inside))
+            advance(sum(track.n_rows for _, track in inside))
     return shards
 
 
 def _write(path: Location, sources: Sequence[_Source], settings: ImportConfig, plan_digest: str) -> None:
     tracks, left_out = [], {}
-    for url, group in itertools.groupby(sources, lambda source: source.file.url):
-        with open_hdf5(url) as file:
-            for source in group:
-                track_id = source.track.track_id
+    for url, group in itertools.groupby(sources, lambda source: source[0].url):
+        with open_hdf5(url) as opened:
+            for file, track in group:
                 try:
-                    frames = read_track(file, source.file, source.track, settings.audio, settings.dtype)
-                    tracks.append((track_id, frames))
+                    frames = read_track(opened, file, track, settings.audio, settings.dtype)
+                    tracks.append((track.track_id, frames))
                 except DataError as error:
-                    left_out[track_id] = f"{url}: {error}"
+                    left_out[track.track_id] = f"{url}: {error}"
     write_shard(path, tracks, settings.audio, settings.dtype, {"plan": plan_digest}, left_out)
 
 
 def _is_intact(shard: Shard, sources: Sequence[_Source]) -> bool:
     """Return whether a shard has every track, complete, with the checksum it was written with."""
-    wanted = {source.track.track_id: source for source in sources}
+    wanted = {track.track_id: (file, track) for file, track in sources}
     return {track.track_id for track in shard.tracks} | set(shard.left_out) == set(wanted) and all(
-        wanted[track.track_id].file.can_have(wanted[track.track_id].track, track.n_frames)
+        PatchFile.can_have(*wanted[track.track_id], track.n_frames)
         and verify_track(track, read_unverified(shard, track.first_frame, track.n_frames))
         for track in shard.tracks
     )
@@ -193,10 +190,10 @@ def _plan_digest(
 ) -> str:
     """Identify a shard by its input: files (without their folders), rows, and how they are read."""
     rows = [
-        [s.track.track_id, s.track.first_row, s.track.n_rows, s.file.patches_name, s.file.layout]
-        for s in sources
+        [track.track_id, track.first_row, track.n_rows, file.patches_name, file.layout]
+        for file, track in sources
     ]
-    files = [[Path(url).name, *checksums[url]] for url in dict.fromkeys(s.file.url for s in sources)]
+    files = [[Path(url).name, *checksums[url]] for url in dict.fromkeys(file.url for file, _ in sources)]
     return digest([config.to_dict(settings.audio), settings.dtype, rows, files])
 
 

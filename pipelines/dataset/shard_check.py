@@ -77,9 +77,9 @@ def find_duplicates(
         return _words(read_unverified(shard, track.first_frame, track.n_frames), audio)
 
     rates: dict[tuple[int, int], float] = {}
-    for pair in fingerprint.find_candidates([located[track_id][2] for _, track_id in rows]):
-        (first, first_id), (second, second_id) = rows[pair.first], rows[pair.second]
-        rate = fingerprint.bit_error_rate(words(first_id), words(second_id), pair.lag, bits)
+    for one, other, lag in fingerprint.find_candidates([located[track_id][2] for _, track_id in rows]):
+        (first, first_id), (second, second_id) = rows[one], rows[other]
+        rate = fingerprint.bit_error_rate(words(first_id), words(second_id), lag, bits)
         rates[first, second] = min(rate, rates.get((first, second), rate))
     return [(*pair, rate) for pair, rate in rates.items() if rate <= fingerprint.MAX_BIT_ERROR_RATE]
 

@@ -41,7 +41,13 @@ class TestCatalogue:
         text = line_end.join(delimiter.join(line) for line in lines) + line_end
         (recording,) = read_catalogue(table(tmp_path, text, encoding))
         assert recording == Recording(
-            tmp_path / "a.mp3", "7", "Sigur Rós", 'Jóga, live; "2"', "音楽", "GB1", ("Rock", "Jazz"), 0.0
+            tmp_path / "a.mp3",
+            "7",
+            artist="Sigur Rós",
+            title='Jóga, live; "2"',
+            album="音楽",
+            isrc="GB1",
+            genres=("Rock", "Jazz"),
         )
 
     def test_only_a_path_is_required(self, tmp_path):
@@ -140,9 +146,8 @@ def test_recordings_are_described_by_their_tags_or_their_names(tmp_path):
     tagged(tmp_path / "a.flac", artist="Low", title="Words", album="I Could Live in Hope", isrc="US1")
     (tmp_path / "b.mp3").write_bytes(b"no audio")
     first, second = describe_recordings([(tmp_path / "a.flac", "x/a"), (tmp_path / "b.mp3", "b")])
-    assert first == Recording(
-        tmp_path / "a.flac", "x/a", "Low", "Words", "I Could Live in Hope", "US1", duration_s=1.0
-    )
+    described = {"artist": "Low", "title": "Words", "album": "I Could Live in Hope", "isrc": "US1"}
+    assert first == Recording(tmp_path / "a.flac", "x/a", **described, duration_s=1.0)
     assert second == Recording(tmp_path / "b.mp3", "b", title="b")
 
 

@@ -108,10 +108,7 @@ def read_column(name: str, data: pa.ChunkedArray, kind: str | None, is_text_file
         numbers = _parse(text, name, where, strict=kind == "numeric")
         if numbers is not None:
             return NumericColumn(numbers[:, np.newaxis])
-    return _read_text(text.to_pylist(), kind)
-
-
-def _read_text(values: list[str], kind: str | None) -> LabelColumn:
+    values = text.to_pylist()
     kind = kind or ("labels" if any(SEPARATOR in value for value in values) else "categorical")
     if kind == "categorical":
         return LabelColumn(tuple((value,) if value else () for value in values), kind)

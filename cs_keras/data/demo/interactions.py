@@ -1,7 +1,5 @@
 """Playlists sampled from tastes for styles and social sides, from popularity and at random."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +8,7 @@ from cs_keras.data.demo.config import MIN_PLAYLIST_LENGTH, DemoConfig
 from cs_keras.data.demo.style import style_matrix
 
 Matrix = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 TASTE_SPREAD = 0.4  # standard deviation of a taste around the track that inspired it, in standardised units
 LENGTH_SHAPE = 3.0  # of the gamma distribution of playlist lengths; smaller is more unequal
@@ -17,20 +16,11 @@ REPEAT_PROBABILITY = 0.1  # that an entry is played once more; counts are geomet
 PLAYLISTS_PER_BLOCK = 1024  # bounds memory: a block holds this many rows of n_tracks probabilities
 
 
-@dataclass(frozen=True)
-class DemoInteractions:
-    """Entries of playlists, sorted by playlist, then by track; arrays of shape (n_entries,), int64.
+def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> tuple[Integers, Integers, Integers]:
+    """Draw playlists, the same for the same settings, sorted by playlist, then by track.
 
-    Number of the playlist, row of the track in the catalogue, and plays (at least 1).
-    """
-
-    playlists: npt.NDArray[np.int64]
-    tracks: npt.NDArray[np.int64]
-    counts: npt.NDArray[np.int64]
-
-
-def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> DemoInteractions:
-    """Draw playlists, the same for the same settings.
+    Returns the number of the playlist, the row of the track in the catalogue, and the plays (at least 1) of each
+    entry, shape (n_entries,) each.
 
     A playlist has a taste: the style of one track and the social side of another, both with noise. With d² the
     squared distance per dimension between taste and track, w the audible share, s the sharpness, β the popularity
@@ -55,10 +45,10 @@ def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> DemoInter
         chosen = _draw_without_replacement(probability + config.chance_share / config.n_tracks, block, rng)
         entries.append(np.argwhere(chosen) + [start, 0])
     playlists, tracks = np.concatenate(entries).T
-    return DemoInteractions(playlists, tracks, rng.geometric(1 - REPEAT_PROBABILITY, len(tracks)))
+    return playlists, tracks, rng.geometric(1 - REPEAT_PROBABILITY, len(tracks))
 
 
-def _draw_lengths(config: DemoConfig, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def _draw_lengths(config: DemoConfig, rng: np.random.Generator) -> Integers:
     """Draw gamma-Poisson (negative binomial) lengths above the minimum, at most the whole catalogue."""
     excess = config.mean_playlist_length - MIN_PLAYLIST_LENGTH
     rates = rng.gamma(LENGTH_SHAPE, excess / LENGTH_SHAPE, config.n_playlists)
@@ -78,7 +68,7 @@ def _squared_distances(a: Matrix, b: Matrix) -> Matrix:
 
 
 def _draw_without_replacement(
-    probability: Matrix, lengths: npt.NDArray[np.int64], rng: np.random.Generator
+    probability: Matrix, lengths: Integers, rng: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
     """Mark lengths[i] tracks of row i, each drawn in proportion to its probability among those left.
 

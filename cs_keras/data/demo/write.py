@@ -66,8 +66,7 @@ def write_demo_source(
             for track_id, style in zip(catalogue.track_ids, catalogue.styles, strict=True)
         ),
     )
-    entries = draw_interactions(catalogue, config)
-    columns = (entries.playlists.tolist(), entries.tracks.tolist(), entries.counts.tolist())
+    columns = (column.tolist() for column in draw_interactions(catalogue, config))
     _write_table(
         directory / "listening.csv",
         ("playlist_id", "track_id", "count"),

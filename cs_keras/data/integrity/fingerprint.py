@@ -50,15 +50,6 @@ class MinHash:
     frames: npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """Two tracks that share words: frame t of row `first` matches frame t + `lag` of row `second`."""
-
-    first: int
-    second: int
-    lag: int
-
-
 def band_edges(audio: AudioConfig) -> Integers:
     """Return the first bin of each band, and the end of the last, ascending, shape (n_bands + 1,).
 
@@ -106,9 +97,10 @@ def min_hash(words: Words) -> MinHash:
     return MinHash(distinct[smallest], frames[smallest].astype(np.int32))
 
 
-def find_candidates(hashes: Sequence[MinHash]) -> list[Candidate]:
-    """Return pairs of tracks with at least `MIN_SHARED_WORDS` words in common at one lag.
+def find_candidates(hashes: Sequence[MinHash]) -> list[tuple[int, int, int]]:
+    """Return pairs of tracks with at least `MIN_SHARED_WORDS` words in common at one lag, as (first, second, lag).
 
+    Frame t of row `first` matches frame t + `lag` of row `second`.
     Lags that differ by one frame count as one, because the same audio may fall between frames. Sorted by rows, at
     most `MAX_LAGS` for two rows, the commonest first.
     """
@@ -154,7 +146,7 @@ def _mix(words: Words) -> Words:
     return words ^ (words >> np.uint32(16))
 
 
-def _agreeing(first: Integers, second: Integers, lag: Integers) -> list[Candidate]:
+def _agreeing(first: Integers, second: Integers, lag: Integers) -> list[tuple[int, int, int]]:
     """Return the commonest lags of each pair, where enough shared words agree on them; one entry a shared word."""
     n_rows, lowest = int(second.max(initial=0)) + 1, int(lag.min(initial=0))
     n_lags = int(lag.max(initial=0)) - lowest + 2  # one more than there are, so that pairs never touch
@@ -166,6 +158,6 @@ def _agreeing(first: Integers, second: Integers, lag: Integers) -> list[Candidat
     rank = np.arange(len(pairs)) - np.searchsorted(pairs, pairs)
     commonest = rank < MAX_LAGS
     return [
-        Candidate(pair // n_rows, pair % n_rows, at + lowest)
+        (pair // n_rows, pair % n_rows, at + lowest)
         for pair, at in zip(pairs[commonest].tolist(), lags[commonest].tolist(), strict=True)
     ]

@@ -42,13 +42,12 @@ def infer_info(rows: Sequence[Row], shards: Mapping[str, Shard]) -> DatasetInfo:
 
     Raises DataError when no shard has audio settings, and there are tracks with audio.
     """
+    fold_by, fold_assignment = infer_assignment(rows)
     made = next((audio for audio in map(shard_audio, shards.values()) if audio), None)
     if made is None and rows and not any(row["shard"] for row in rows):
-        fold_by, fold_assignment = infer_assignment(rows)
         return DatasetInfo(fold_by=fold_by, fold_assignment=fold_assignment)
     if made is None:
         raise DataError("No readable shard has the audio settings of the dataset.")
-    fold_by, fold_assignment = infer_assignment(rows)
     named = sorted({row["shard"] for row in rows})
     return DatasetInfo(
         audio=config.replace(AudioConfig(), made, "audio."),

@@ -19,11 +19,11 @@ def catalogue() -> DemoCatalogue:
 
 def spread_within_playlists(catalogue: DemoCatalogue, config: DemoConfig, positions: np.ndarray) -> float:
     """Mean over playlists of the variance of their tracks, relative to that of all tracks."""
-    interactions = draw_interactions(catalogue, config)
-    sizes = np.bincount(interactions.playlists)
+    playlists, tracks, _ = draw_interactions(catalogue, config)
+    sizes = np.bincount(playlists)
     sums = np.zeros((len(sizes), positions.shape[1]))
-    np.add.at(sums, interactions.playlists, positions[interactions.tracks])
-    deviations = positions[interactions.tracks] - (sums / sizes[:, None])[interactions.playlists]
+    np.add.at(sums, playlists, positions[tracks])
+    deviations = positions[tracks] - (sums / sizes[:, None])[playlists]
     return float(np.mean(deviations**2) / np.mean((positions - positions.mean(axis=0)) ** 2))
 
 
@@ -51,13 +51,13 @@ def test_tracks_differ_within_a_genre(catalogue: DemoCatalogue) -> None:
 
 
 def test_playlists_have_the_configured_statistics(catalogue: DemoCatalogue) -> None:
-    interactions = draw_interactions(catalogue, DEFAULT)
-    lengths = np.bincount(interactions.playlists)
+    playlists, tracks, counts = draw_interactions(catalogue, DEFAULT)
+    lengths = np.bincount(playlists)
     assert len(lengths) == 2500 and lengths.min() >= 5
     assert lengths.mean() == pytest.approx(25, abs=1)  # standard error 0.25
-    pairs = interactions.playlists * 480 + interactions.tracks
+    pairs = playlists * 480 + tracks
     assert (np.diff(pairs) > 0).all()  # sorted, no track twice in a playlist
-    assert interactions.counts.min() == 1
+    assert counts.min() == 1
 
 
 def test_tracks_of_a_playlist_are_close_to_its_taste(catalogue: DemoCatalogue) -> None:
@@ -71,13 +71,14 @@ def test_tracks_of_a_playlist_are_close_to_its_taste(catalogue: DemoCatalogue) -
 
 
 def test_pure_chance_is_uniform(catalogue: DemoCatalogue) -> None:
-    interactions = draw_interactions(catalogue, replace(DEFAULT, chance_share=1.0))
-    assert chisquare(np.bincount(interactions.tracks, minlength=480)).pvalue > 1e-3
+    _, tracks, _ = draw_interactions(catalogue, replace(DEFAULT, chance_share=1.0))
+    assert chisquare(np.bincount(tracks, minlength=480)).pvalue > 1e-3
 
 
 def test_popularity_alone_orders_tracks(catalogue: DemoCatalogue) -> None:
     config = replace(DEFAULT, taste_sharpness=0.0, chance_share=0.0, popularity_exponent=1.0)
-    plays = np.bincount(draw_interactions(catalogue, config).tracks, minlength=480)
+    _, tracks, _ = draw_interactions(catalogue, config)
+    plays = np.bincount(tracks, minlength=480)
     assert spearmanr(plays, catalogue.popularity).statistic > 0.95
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cs_keras.data.demo.truth import predict_from_styles
+from benchmarks.demo_truth import predict_from_styles
 
 
 def test_smooth_functions_of_style_are_predicted_and_noise_is_not() -> None:

@@ -14,7 +14,6 @@ from cs_keras.data.integrity.fingerprint import (
     MAX_BIT_ERROR_RATE,
     MIN_HASH_WORDS,
     SILENT_WORD,
-    Candidate,
     MinHash,
     band_edges,
     bit_error_rate,
@@ -43,7 +42,7 @@ def words_of(samples: np.ndarray) -> np.ndarray:
 def rate_between(one: np.ndarray, other: np.ndarray) -> float:
     """Bit error rate as the search finds it; 1 where it finds no candidate."""
     candidates = find_candidates([min_hash(one), min_hash(other)])
-    return min((bit_error_rate(one, other, found.lag, BITS) for found in candidates), default=1.0)
+    return min((bit_error_rate(one, other, lag, BITS) for _, _, lag in candidates), default=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +86,8 @@ def test_treated_copy_is_found(treatment: str, tracks: list[np.ndarray]) -> None
 
 def test_different_tracks_are_not_near_duplicates(tracks: list[np.ndarray]) -> None:
     words = [words_of(track) for track in tracks]
-    for found in find_candidates([min_hash(each) for each in words]):
-        assert bit_error_rate(words[found.first], words[found.second], found.lag, BITS) > MAX_BIT_ERROR_RATE
+    for first, second, lag in find_candidates([min_hash(each) for each in words]):
+        assert bit_error_rate(words[first], words[second], lag, BITS) > MAX_BIT_ERROR_RATE
 
 
 def test_words_are_the_signs_of_equation_1() -> None:
@@ -154,7 +153,7 @@ def test_search_equals_comparing_all_pairs() -> None:
     """Planted copies are found with their lag, and nothing else is."""
     sketches = [min_hash(random_words(1000, seed)) for seed in range(40)]
     sketches += [MinHash(sketches[i].words, sketches[i].frames + np.int32(3 + i)) for i in (4, 17)]
-    assert find_candidates(sketches) == [Candidate(4, 40, 7), Candidate(17, 41, 20)]
+    assert find_candidates(sketches) == [(4, 40, 7), (17, 41, 20)]
 
 
 def test_a_word_of_all_tracks_gives_no_candidates() -> None:
