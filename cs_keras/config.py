@@ -34,21 +34,10 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
-    """Return `config` with nested `changes` applied.
+    """Return frozen dataclass `config` with nested `changes` applied, as in ``{"training": {"epochs": 3}}``.
 
-    Parameters
-    ----------
-    config
-        A frozen dataclass instance.
-    changes
-        Nested mapping as a TOML file gives it, e.g. ``{"training": {"epochs": 3}}``.
-    prefix
-        Dotted path of `config` itself, for messages.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown name (the message lists the valid ones), or an invalid type or value.
+    `prefix` is the dotted path of `config` itself, for messages. Raises ConfigError for an unknown name (the
+    message lists the valid ones), or an invalid type or value.
     """
     fields = {f.name: f for f in dataclasses.fields(config)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(type(config))
@@ -72,12 +61,8 @@ def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
     """Turn ``["model.dropout=0.3"]`` into ``{"model": {"dropout": 0.3}}``; values are read as TOML.
 
-    A value that is not TOML (``relu``) is taken as a string.
-
-    Raises
-    ------
-    ConfigError
-        When an assignment has no ``=`` or no name.
+    A value that is not TOML (``relu``) is taken as a string. Raises ConfigError when an assignment has no ``=``
+    or no name.
     """
     changes: dict[str, Any] = {}
     for assignment in assignments:
@@ -107,12 +92,8 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML settings file.
 
-    Raises
-    ------
-    StorageError
-        When the file cannot be read.
-    ConfigError
-        When it is not TOML; the message has the line.
+    Raises StorageError when the file cannot be read, and ConfigError when it is not TOML; the message has the
+    line.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -26,12 +26,8 @@ class Recording(Tags):
 def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:
     """Return audio files with their ids: given files, and those below given folders, in a fixed order.
 
-    A file's id is its path without the suffix, relative to the given folder, or its name.
-
-    Raises
-    ------
-    StorageError
-        When a path does not exist, or a folder holds no audio.
+    A file's id is its path without the suffix, relative to the given folder, or its name. Raises StorageError
+    when a path does not exist, or a folder holds no audio.
     """
     found: list[tuple[Path, str]] = []
     for path in paths:

@@ -28,17 +28,10 @@ VERIFIED_FRAMES = 512 * BLOCK_FRAMES  # read at a time: sixteen megabytes
 
 
 class Dataset:
-    """A dataset folder, local or behind a URL.
+    """A dataset folder, local or behind a URL, as written by `cs_keras.data.schema.write_dataset`.
 
     Shards are opened when first read. Frames are compared with their checksums when they are first read from a
     disk, and at every read from elsewhere.
-
-    Parameters
-    ----------
-    folder
-        As written by `cs_keras.data.schema.write_dataset`.
-    reading
-        Settings of requests, cache and reader.
 
     Raises
     ------

@@ -34,12 +34,7 @@ class Augmentation(keras.layers.Layer):  # type: ignore[misc]
 class RandomGain(Augmentation):
     """Multiply each sequence of magnitudes, shape (batch, frames, n_bins), by a gain of its own.
 
-    Gains are uniform in decibels of sound pressure.
-
-    Parameters
-    ----------
-    max_db
-        Gains lie between minus and plus this.
+    Gains are uniform in decibels of sound pressure, from minus to plus `max_db`.
     """
 
     def __init__(self, max_db: float, *, name: str | None = None) -> None:
@@ -61,14 +56,9 @@ class RandomGain(Augmentation):
 class TimeStretch(Augmentation):
     """Change the tempo of each sequence of magnitudes, shape (batch, frames, n_bins); pitch stays.
 
-    Frames are interpolated linearly. A slower sequence covers less audio and starts at a random frame that leaves
-    enough; a faster one covers more than there is, and is continued by its mirror image at both ends, in a random
-    proportion.
-
-    Parameters
-    ----------
-    max_change
-        Speeds are uniform from 1 minus to 1 plus this; below 1.
+    Speeds are uniform from 1 minus to 1 plus `max_change`, below 1. Frames are interpolated linearly. A slower
+    sequence covers less audio and starts at a random frame that leaves enough; a faster one covers more than
+    there is, and is continued by its mirror image at both ends, in a random proportion.
     """
 
     def __init__(self, max_change: float, *, name: str | None = None) -> None:

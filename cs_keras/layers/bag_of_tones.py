@@ -19,13 +19,6 @@ class BagOfTones(keras.layers.Layer):  # type: ignore[misc]
 
     Distances are Euclidean, computed by one matrix product: argmax of ``x·c - |c|²/2``; ties go to the lower
     index.
-
-    Parameters
-    ----------
-    n_centroids
-        Size of the codebook.
-    n_features
-        Size of a frame.
     """
 
     def __init__(self, n_centroids: int, n_features: int, *, name: str | None = None) -> None:
@@ -66,12 +59,10 @@ class BagOfTones(keras.layers.Layer):  # type: ignore[misc]
 class SoftBagOfTones(BagOfTones):
     """Soft assignment: each frame counts for several centroids, with weights of sum 1; see `spread`.
 
-    Input and output as those of `BagOfTones`.
+    Input, output, and sizes as those of `BagOfTones`.
 
     Parameters
     ----------
-    n_centroids, n_features
-        Size of the codebook and of a frame.
     n_nearest
         Number of centroids that a frame counts for, at most `n_centroids`.
     bandwidth
@@ -96,13 +87,8 @@ class SoftBagOfTones(BagOfTones):
 class InverseDocumentFrequency(keras.layers.Layer):  # type: ignore[misc]
     """Weight centroids by inverse document frequency: ``ln((1 + n_tracks) / (1 + n_tracks that have it)) + 1``.
 
-    As scikit-learn's ``TfidfTransformer(norm=None)``. Input and output shape (batch, n_centroids), float32. Weights
-    are 1 before `adapt`.
-
-    Parameters
-    ----------
-    n_centroids
-        Length of a histogram.
+    As scikit-learn's ``TfidfTransformer(norm=None)``. Input and output shape (batch, n_centroids), float32.
+    Weights are 1 before `adapt`.
     """
 
     def __init__(self, n_centroids: int, *, name: str | None = None) -> None:
@@ -143,20 +129,8 @@ def spread(frames: Any, centroids: Any, n_nearest: int, bandwidth: float) -> Any
 
     A frame's weights are proportional to ``exp(-|x - c|² / (2 * bandwidth²))`` and sum to one: localized
     soft-assignment coding (Liu, Wang and Liu 2011, "In defense of soft-assignment coding"), summed over frames.
-
-    Parameters
-    ----------
-    frames, centroids
-        Shapes (n_frames, n_features) and (n_centroids, n_features), float32.
-    n_nearest
-        At most n_centroids.
-    bandwidth
-        Above 0, in the unit of the features.
-
-    Returns
-    -------
-    Tensor
-        Shape (n_centroids,), float32, of sum n_frames.
+    `frames` and `centroids` have shapes (n_frames, n_features) and (n_centroids, n_features), float32, the
+    result (n_centroids,), float32, with the sum n_frames.
     """
     n_centroids = centroids.shape[0]
     frames, centroids, n_blocks = _with_bias(frames, centroids)

@@ -13,18 +13,12 @@ from keras import ops
 class JoinedBranches(keras.layers.Layer):  # type: ignore[misc]
     """Standardise the vectors of branches; missing branches become 0, and a flag for each branch marks them.
 
-    Input shape (batch, sum(widths) + n_branches): the vectors, then a flag for each branch, 1 where present and 0
-    where missing. Output of the same shape, float32. Vectors are not standardised before `set_statistics`.
+    Input shape (batch, sum(widths) + n_branches): the vectors, of the sizes `widths`, then a flag for each
+    branch, 1 where present and 0 where missing. Output of the same shape, float32. Vectors are not standardised
+    before `set_statistics`.
 
-    Modality dropout: in training each present branch of an example is dropped at random, its flag too. Where all
-    would be dropped, a random one is kept.
-
-    Parameters
-    ----------
-    widths
-        Size of each branch's vector.
-    dropout
-        Probability of a branch to be dropped, below 1.
+    Modality dropout: in training each present branch of an example is dropped with probability `dropout`, below
+    1, its flag too. Where all would be dropped, a random one is kept.
     """
 
     def __init__(self, widths: Sequence[int], dropout: float = 0.0, *, name: str | None = None) -> None:

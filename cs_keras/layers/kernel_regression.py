@@ -9,22 +9,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("cs_keras")
 class KernelRegression(keras.layers.Layer):  # type: ignore[misc]
-    """Weighted sum of Gaussian kernels around support vectors.
+    """Weighted sum of Gaussian kernels, of width `gamma`, around the support vectors of all outputs.
 
     Smola and Schölkopf 2004, "A tutorial on support vector regression", section 2: the expansion with kernels.
 
-    Input shape (batch, n_features); output shape (batch, n_outputs), float32:
-    ``sum_j dual[j] * exp(-gamma * |x - vectors[j]|²) + intercept``. It is 0 before
-    `set_solution`.
-
-    Parameters
-    ----------
-    n_vectors
-        Support vectors of all outputs together.
-    n_features, n_outputs
-        Sizes of an input and of its output.
-    gamma
-        Width of the kernels, above 0.
+    Input shape (batch, n_features); output shape (batch, n_outputs), float32: ``sum_j dual[j] * exp(-gamma * |x
+    - vectors[j]|²) + intercept``. It is 0 before `set_solution`.
     """
 
     def __init__(

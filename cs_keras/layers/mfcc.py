@@ -9,26 +9,15 @@ DELTA_FRAMES = 9  # librosa's default width: 0.2 s at the default hop
 
 
 def mfcc(mel_db: Any, n_mfcc: int = 13, deltas: int = 2) -> Any:
-    """Return MFCCs followed by their differences.
+    """Return MFCCs followed by their differences over time: as many as `deltas`, at most 2.
 
-    Kapre's coefficients follow HTK, which makes the first one sqrt(2) times that of an orthonormal DCT; here it is
-    scaled back, so that they equal ``librosa.feature.mfcc``. Each difference is the regression slope over nine
-    frames, taken again for the second (as HTK does), mirrored at the ends: ``librosa.feature.delta(..., width=9,
-    mode="mirror")``, once and twice.
+    Kapre's coefficients follow HTK, which makes the first one sqrt(2) times that of an orthonormal DCT; here it
+    is scaled back, so that they equal ``librosa.feature.mfcc``. Each difference is the regression slope over
+    nine frames, taken again for the second (as HTK does), mirrored at the ends: ``librosa.feature.delta(...,
+    width=9, mode="mirror")``, once and twice.
 
-    Parameters
-    ----------
-    mel_db
-        Keras tensor, shape (batch, frames, n_mels, 1), decibels.
-    n_mfcc
-        Number of coefficients.
-    deltas
-        0, 1 or 2 differences.
-
-    Returns
-    -------
-    KerasTensor
-        Shape (batch, frames, n_mfcc * (1 + deltas)), float32.
+    `mel_db` has shape (batch, frames, n_mels, 1), decibels; the result (batch, frames, n_mfcc * (1 + deltas)),
+    float32.
     """
     coefficients = kapre.LogmelToMFCC(
         n_mfccs=n_mfcc, data_format="channels_last", dtype="float32", name="mfcc"

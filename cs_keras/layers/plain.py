@@ -25,13 +25,9 @@ from cs_keras.layers.stochastic_pooling import StochasticPooling1D
 def plain_model(model: keras.Model) -> keras.Model:
     """Return a functional model with the same predictions, of layers that Keras itself can load.
 
-    Layers of Keras are shared with `model`, weights included. Predictions agree to float32 rounding. Augmentation
-    is left out. A Bag of Tones takes 8 bytes for each frame and centroid, where its own layer works in blocks.
-
-    Raises
-    ------
-    DataError
-        When a layer has no plain form.
+    Layers of Keras are shared with `model`, weights included. Predictions agree to float32 rounding.
+    Augmentation is left out. A Bag of Tones takes 8 bytes for each frame and centroid, where its own layer works
+    in blocks. Raises DataError when a layer has no plain form.
     """
     plain = keras.models.clone_model(
         model, clone_function=lambda layer: layer, call_function=_call_plain, recursive=True

@@ -8,19 +8,9 @@ BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # their generating kernel w
 
 
 def gaussian_pyramid(x: Any, n_levels: int) -> list[Any]:
-    """Return `x` and repeatedly smoothed and halved versions of it.
+    """Return `x` and smoothed and halved versions of it: `n_levels` tensors, (batch, ceil(frames / 2**level), n).
 
-    Parameters
-    ----------
-    x
-        Keras tensor, shape (batch, frames, n); at least 3 frames at each level but the last.
-    n_levels
-        Number of levels, `x` included.
-
-    Returns
-    -------
-    list of KerasTensor
-        Shapes (batch, ceil(frames / 2**level), n).
+    `x` has shape (batch, frames, n), with at least 3 frames at each level but the last.
     """
     levels = [x]
     for _ in range(n_levels - 1):

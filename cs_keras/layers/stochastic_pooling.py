@@ -8,19 +8,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("cs_keras")
 class StochasticPooling1D(keras.layers.Layer):  # type: ignore[misc]
-    """Sample one activation of each pooling window in proportion to the activations.
+    """Sample one activation of each pooling window of `pool_size` steps in proportion to the activations.
 
-    Zeiler & Fergus 2013, "Stochastic pooling for regularization of deep convolutional neural networks", equations 4
-    to 6: in training activation a_i is sampled with probability ``p_i = a_i / sum(a)``, for each channel; in
-    prediction the output is the mean by these weights, ``sum(p_i a_i)``. Windows of zeros give 0.
+    Zeiler & Fergus 2013, "Stochastic pooling for regularization of deep convolutional neural networks",
+    equations 4 to 6: in training activation a_i is sampled with probability ``p_i = a_i / sum(a)``, for each
+    channel; in prediction the output is the mean by these weights, ``sum(p_i a_i)``. Windows of zeros give 0.
 
-    Input shape (batch, steps, n), 0 or more; output shape (batch, ceil(steps / pool_size), n), computed in float32.
-    The last window has fewer steps where they do not divide evenly.
-
-    Parameters
-    ----------
-    pool_size
-        Steps of a window.
+    Input shape (batch, steps, n), 0 or more; output shape (batch, ceil(steps / pool_size), n), computed in
+    float32. The last window has fewer steps where they do not divide evenly.
     """
 
     def __init__(self, pool_size: int, *, name: str | None = None) -> None:

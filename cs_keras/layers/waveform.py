@@ -11,17 +11,8 @@ from cs_keras.audio.settings import AudioConfig
 def audio_input(frames: int | None, audio: AudioConfig) -> tuple[Any, Any]:
     """Return the input of a network and its magnitudes: the same tensor, unless the dataset holds samples.
 
-    Parameters
-    ----------
-    frames
-        Frames of a sequence; None for any number.
-    audio
-        Content of the dataset, and settings of the magnitudes.
-
-    Returns
-    -------
-    KerasTensor, KerasTensor
-        Input, shape (batch, frames, frame_size), float32; magnitudes, shape (batch, frames, n_bins), float32.
+    Their shapes are (batch, frames, frame_size) and (batch, frames, n_bins), float32; `frames` is None for any
+    number.
     """
     source = keras.Input((frames, audio.frame_size), name=audio.content)
     return source, magnitudes(source, audio) if audio.holds_waveforms else source
@@ -30,8 +21,8 @@ def audio_input(frames: int | None, audio: AudioConfig) -> tuple[Any, Any]:
 def magnitudes(waveform: Any, audio: AudioConfig, suffix: str = "") -> Any:
     """Return the short-time Fourier magnitudes of samples.
 
-    Frame t is of the window that begins with sample ``t * hop_length``, as `MagnitudeSpectrogram` has it. There is
-    one for every hop: windows that reach beyond the last sample are filled up with zeros.
+    Frame t is of the window that begins with sample ``t * hop_length``, as `MagnitudeSpectrogram` has it. There
+    is one for every hop: windows that reach beyond the last sample are filled up with zeros.
 
     Parameters
     ----------

@@ -57,14 +57,8 @@ def ingest_items(
 ) -> IngestResult:
     """Bring `items` with distinct ids into the dataset `out` without shards; existing items stay as they are.
 
-    Raises
-    ------
-    ConfigError
-        When `out` holds a dataset of recordings or of other folds, or is complete and `append` is not set.
-    DataError
-        When there are fewer than three items.
-    StorageError
-        When files cannot be read or written.
+    Raises ConfigError when `out` holds a dataset of recordings or of other folds, or is complete and `append` is
+    not set; DataError when there are fewer than three items; StorageError when files cannot be read or written.
     """
     wanted = DatasetInfo(fold_by=fold_by)
     with lock(out):

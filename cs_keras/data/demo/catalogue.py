@@ -34,19 +34,9 @@ ENSEMBLES = "Committee Department Ensemble Society".split()
 class DemoCatalogue:
     """The tracks of a demo with their latent variables, a row for each track.
 
-    Attributes
-    ----------
-    track_ids, artists, titles, albums, isrcs, genres
-        The ISRCs have the country code ZZ, which is not assigned.
-    styles
-        Audible style.
-    social
-        Inaudible side, shape (n_tracks, n_social): artists at a standard deviation of 1, tracks around them;
-        independent of styles.
-    popularity
-        Shape (n_tracks,), log-normal of median 1, independent of the others.
-    duration_s
-        Shape (n_tracks,), in seconds.
+    The ISRCs have the country code ZZ, which is not assigned. `styles` are audible; the inaudible `social` side,
+    shape (n_tracks, n_social), has artists at a standard deviation of 1 and tracks around them; `popularity`,
+    shape (n_tracks,), is log-normal of median 1. The three are independent of each other.
     """
 
     track_ids: tuple[str, ...]

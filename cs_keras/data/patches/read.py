@@ -35,14 +35,9 @@ MAX_TRACK_S = 6 * 3600  # because memory holds a whole track
 
 @dataclasses.dataclass(frozen=True)
 class PatchFormat:
-    """Layout of patch files, and names of their arrays.
+    """Layout of patch files, ``auto`` by the position of the axis of n_bins, and paths of their arrays in the file.
 
-    Attributes
-    ----------
-    layout
-        ``thesis``, ``index-features``, or ``auto``: by the position of the axis of n_bins.
-    patches_name, index_name
-        Paths of the two arrays in the file; None: found by shape, dtype and the names ``features``, ``index``.
+    Arrays without a path are found by shape, dtype and the names ``features`` and ``index``.
     """
 
     layout: str = "auto"
