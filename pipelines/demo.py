@@ -39,7 +39,9 @@ def make_demo(
     with progress.task("synthesise", settings.n_tracks) as advance:
         write_demo_source(source, settings, on_progress=lambda done, total: advance(1))
     if factors_path(folder, DEFAULT_NAME).exists():
-        _check_audio(folder, audio)
+        there = read_info(folder).audio
+        if there != audio:
+            raise ConfigError(f"{folder} was made with audio = {there}; this command has audio = {audio}.")
         return
     progress.log(f"demo: {settings.n_tracks} tracks synthesised in {source}")
     result = ingest(read_catalogue(source / "tracks.csv"), folder, IngestConfig(audio), progress)
@@ -48,9 +50,3 @@ def make_demo(
     progress.log(
         f"demo: {len(factors.playlist_ids)} playlists factorised in {DEMO_FACTORS.factors} dimensions"
     )
-
-
-def _check_audio(folder: Path, audio: AudioConfig) -> None:
-    there = read_info(folder).audio
-    if there != audio:
-        raise ConfigError(f"{folder} was made with audio = {there}; this command has audio = {audio}.")

@@ -89,15 +89,11 @@ class TimeStretch(Augmentation):
 class SpectrogramMasks(Augmentation):
     """Replace random spans of time and of bands of each mel spectrogram by its mean.
 
-    Park et al. 2019, "SpecAugment", section 2, without time warping: a mask's width is uniform from 0 to the
-    widest, its position uniform where it fits; masks may overlap. Input shape (batch, frames, n_mels, 1).
+    Input shape (batch, frames, n_mels, 1).
 
-    Parameters
-    ----------
-    n_time_masks, max_time_frames
-        Number of masks over all bands of a sequence, and largest width in frames.
-    n_mel_masks, max_mels
-        Number of masks over all frames, and largest width in mel bands.
+    Park et al. 2019, "SpecAugment", section 2, without time warping: a mask's width is uniform from 0 to the
+    widest (`max_time_frames` over all bands, `max_mels` over all frames), its position uniform where it fits;
+    masks may overlap.
     """
 
     def __init__(

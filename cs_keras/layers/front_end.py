@@ -69,30 +69,13 @@ class Decibel(kapre.MagnitudeToDecibel):  # type: ignore[misc]
 
 
 def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig, suffix: str = "") -> Any:
-    """Return the decibel mel spectrogram of magnitude frames.
+    """Return the decibel mel spectrogram, shape (batch, frames, n_mels, 1), float32, of magnitude frames.
 
-    Computes in float32 under any dtype policy: 80 dB do not fit into float16.
+    `magnitude` is a Keras tensor, shape (batch, frames, n_bins), any float dtype. Computes in float32 under any
+    dtype policy: 80 dB do not fit into float16. `suffix` is that of the layers' names, where a network has
+    several front ends.
 
-    Parameters
-    ----------
-    magnitude
-        Keras tensor, shape (batch, frames, n_bins), any float dtype.
-    config
-        Bands, range and order.
-    audio
-        Audio settings of the magnitudes.
-    suffix
-        Suffix of the layers' names, where a network has several front ends.
-
-    Returns
-    -------
-    KerasTensor
-        Shape (batch, frames, n_mels, 1), float32, decibels.
-
-    Raises
-    ------
-    ConfigError
-        When f_max lies above half the sample rate.
+    Raises ConfigError when f_max lies above half the sample rate.
     """
     f_max = audio.sample_rate / 2 if config.f_max is None else config.f_max
     if f_max > audio.sample_rate / 2:

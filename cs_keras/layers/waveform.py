@@ -19,24 +19,12 @@ def audio_input(frames: int | None, audio: AudioConfig) -> tuple[Any, Any]:
 
 
 def magnitudes(waveform: Any, audio: AudioConfig, suffix: str = "") -> Any:
-    """Return the short-time Fourier magnitudes of samples.
+    """Return short-time Fourier magnitudes, shape (batch, ceil(frames * n / hop_length), n_bins), float32.
 
-    Frame t is of the window that begins with sample ``t * hop_length``, as `MagnitudeSpectrogram` has it. There
-    is one for every hop: windows that reach beyond the last sample are filled up with zeros.
-
-    Parameters
-    ----------
-    waveform
-        Keras tensor, shape (batch, frames, n), any float dtype: samples, n of them after one another in each frame.
-    audio
-        Window and hop; need not be those of the dataset.
-    suffix
-        Suffix of the layers' names, where a network has several of them.
-
-    Returns
-    -------
-    KerasTensor
-        Shape (batch, ceil(frames * n / hop_length), n_bins), float32.
+    `waveform` is a Keras tensor, shape (batch, frames, n), any float dtype: samples, n of them after one another
+    in each frame. Window and hop in `audio` need not be those of the dataset. Frame t is of the window that
+    begins with sample ``t * hop_length``, as `MagnitudeSpectrogram` has it. There is one for every hop: windows
+    that reach beyond the last sample are filled up with zeros. `suffix` is that of the layers' names.
     """
     samples = keras.layers.Reshape((-1, 1), dtype="float32", name=f"samples{suffix}")(waveform)
     stft = kapre.STFT(

@@ -66,17 +66,11 @@ def import_patches(
     descriptions: Sequence[Recording] = (),
     progress: Progress | None = None,
 ) -> ImportResult:
-    """Bring the tracks of patch files into the dataset `out`.
+    """Bring the tracks of patch files, local paths or fsspec URLs of HDF5 files, into the dataset `out`.
 
     Memory holds one track and the shard being made. Shards are written atomically; called again after a kill,
-    the import verifies existing ones and makes the others, with the same bytes.
-
-    Parameters
-    ----------
-    urls
-        Local paths or fsspec URLs of HDF5 files.
-    descriptions
-        Artist, title and so on of tracks, as `pipelines.dataset.ingest_items.read_items` reads them.
+    the import verifies existing ones and makes the others, with the same bytes. `descriptions` have artist,
+    title and so on of tracks, as `pipelines.dataset.ingest_items.read_items` reads them.
 
     Raises
     ------

@@ -11,7 +11,7 @@ MIN_PLAYLIST_LENGTH = 5  # tracks; a shorter playlist has little information abo
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Settings of the demo data.
+    """Settings of the demo data; ConfigError if one lies outside its range.
 
     Attributes
     ----------
@@ -35,11 +35,6 @@ class DemoConfig:
         Weight of the distance between taste and track; 0 ignores taste.
     seed
         Seed of all random numbers: the same settings give the same files.
-
-    Raises
-    ------
-    ConfigError
-        If a setting lies outside its range.
     """
 
     n_genres: int = 8

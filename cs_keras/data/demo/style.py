@@ -19,7 +19,7 @@ def _dimension(low: float, high: float, *, log: bool = False) -> Any:
 
 @dataclass(frozen=True)
 class Style:
-    """Audible style of a track: a point in twelve dimensions.
+    """Audible style of a track: a point in twelve dimensions; ConfigError for values outside their ranges.
 
     Attributes
     ----------
@@ -49,11 +49,6 @@ class Style:
         Peak deviation of the melody's pitch, 0 to 60 cents.
     noise_level_db
         RMS of the noise floor relative to the music, -60 to -12 dB.
-
-    Raises
-    ------
-    ConfigError
-        If a value lies outside its range or is not finite.
     """
 
     tempo_bpm: float = _dimension(60, 180, log=True)
