@@ -30,17 +30,11 @@ def dataset_errors(dataset: Dataset) -> Iterator[None]:
 
 
 class TrainingBatches:
-    """Endless shuffled batches of random crops with their tracks' targets.
+    """Endless shuffled batches of random crops of the tracks `rows` with their targets.
 
-    Epoch e's crops and their order come from ``default_rng([seed, e])``: the order mixes all shards, takes 16
-    bytes a window, and does not depend on threads. The last, smaller batch of an epoch is used.
-
-    Parameters
-    ----------
-    rows
-        Track table rows to train on, shape (n,).
-    targets
-        Shape (n_tracks of the dataset, n_factors), float32; only `rows` are read.
+    `targets` have shape (n_tracks of the dataset, n_factors), float32; only `rows`, shape (n,), are read. Epoch
+    e's crops and their order come from ``default_rng([seed, e])``: the order mixes all shards, takes 16 bytes a
+    window, and does not depend on threads. The last, smaller batch of an epoch is used.
     """
 
     def __init__(

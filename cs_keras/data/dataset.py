@@ -33,14 +33,8 @@ class Dataset:
     Shards are opened when first read. Frames are compared with their checksums when they are first read from a
     disk, and at every read from elsewhere.
 
-    Raises
-    ------
-    StorageError
-        When the folder is not a dataset or a shard of it is missing.
-    DataError
-        When its tables are not valid.
-    ConfigError
-        When the reader cannot read this dataset.
+    Raises StorageError when the folder is not a dataset or a shard of it is missing, DataError when its tables
+    are not valid, and ConfigError when the reader cannot read this dataset.
     """
 
     def __init__(self, folder: Location, reading: ReadConfig | None = None) -> None:

@@ -54,26 +54,11 @@ class ShardTrack:
 class Shard:
     """Header of a shard: enough to read byte ranges of it without the HDF5 library.
 
-    Attributes
-    ----------
-    path
-        The file, or its URL.
-    offset
-        First byte of the block; None for a shard without frames.
-    dtype
-        Dtype of the frames, little-endian.
-    shape
-        (n_frames, frame_size).
-    tracks
-        In the order of their frames.
-    block_crc32
-        CRC-32 of each block of `BLOCK_FRAMES` frames, shape (n_blocks,), uint32.
-    rest_checksum
-        BLAKE2b-128 of the file without the block.
-    attributes
-        ``schema_version``, ``audio`` (JSON), ``checksum`` (BLAKE2b-128 of the block), and the writer's own.
-    left_out
-        Reason by id of each track that could not be used.
+    `offset` is the first byte of the block, None without frames; `shape` is (n_frames, frame_size), `dtype`
+    little-endian; `tracks` are in the order of their frames. `block_crc32` has the CRC-32 of each block of
+    `BLOCK_FRAMES` frames, shape (n_blocks,), uint32; `rest_checksum` is the BLAKE2b-128 of the file without the
+    block. `attributes` are ``schema_version``, ``audio`` (JSON), ``checksum`` (BLAKE2b-128 of the block), and
+    the writer's own. `left_out` has the reason by id of each track that could not be used.
     """
 
     path: Location

@@ -72,14 +72,9 @@ def import_patches(
     the import verifies existing ones and makes the others, with the same bytes. `descriptions` have artist,
     title and so on of tracks, as `pipelines.dataset.ingest_items.read_items` reads them.
 
-    Raises
-    ------
-    ConfigError
-        When ``fold_by`` is ``file`` and there are not ten files, or `out` holds another dataset.
-    DataError
-        When a file has invalid content, or two files hold the same track.
-    StorageError
-        When files cannot be read or written, or a written shard differs from what was read.
+    Raises ConfigError when ``fold_by`` is ``file`` and there are not ten files, or `out` holds another dataset;
+    DataError when a file has invalid content, or two files hold the same track; StorageError when files cannot
+    be read or written, or a written shard differs from what was read.
     """
     by_file = settings.fold_by == "file"
     if by_file and len(urls) != N_FOLDS:

@@ -62,14 +62,9 @@ def ingest(
     `beam` are options of Apache Beam, ``--runner=`` first: its workers make the shards. They must see the
     recordings at the same paths as this process.
 
-    Raises
-    ------
-    ConfigError
-        When `out` holds a dataset with other settings, or is complete and ``append`` is not set.
-    DataError
-        When an id or file occurs twice, or fewer than three recordings can be used.
-    StorageError
-        When files cannot be read or written.
+    Raises ConfigError when `out` holds a dataset with other settings, or is complete and ``append`` is not set;
+    DataError when an id or file occurs twice, or fewer than three recordings can be used; StorageError when
+    files cannot be read or written.
     """
     progress = progress or SilentProgress()
     check_unique(recordings, "The recordings to ingest")
