@@ -17,8 +17,9 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
-from cs_keras.data.demo import DemoConfig, draw_catalogue, write_demo_source
-from cs_keras.data.demo.write import render_track
+from cs_keras.data.demo.catalogue import draw_catalogue
+from cs_keras.data.demo.config import DemoConfig
+from cs_keras.data.demo.write import render_track, write_demo_source
 from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.factors.interaction_files import read_interactions
 from cs_keras.factors.interactions import align

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, spearmanr
 
-from cs_keras.data.demo import DemoCatalogue, DemoConfig, draw_catalogue, draw_interactions
-from cs_keras.data.demo.interactions import _draw_without_replacement
+from cs_keras.data.demo.catalogue import DemoCatalogue, draw_catalogue
+from cs_keras.data.demo.config import DemoConfig
+from cs_keras.data.demo.interactions import _draw_without_replacement, draw_interactions
 from cs_keras.data.demo.style import style_matrix
 from cs_keras.errors import ConfigError
 

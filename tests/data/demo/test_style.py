@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cs_keras.data.demo import GENRES, Style
+from cs_keras.data.demo.style import GENRES, Style
 from cs_keras.errors import ConfigError
 
 

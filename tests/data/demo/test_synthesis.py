@@ -6,8 +6,8 @@ import librosa
 import numpy as np
 import pytest
 
-from cs_keras.data.demo import GENRES, Style, synthesise
-from cs_keras.data.demo.synthesis import _compose, _metrical_steps
+from cs_keras.data.demo.style import GENRES, Style
+from cs_keras.data.demo.synthesis import _compose, _metrical_steps, synthesise
 from cs_keras.errors import ConfigError
 
 SAMPLE_RATE = 22050

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from cs_keras.data.demo import DemoConfig, draw_catalogue, write_demo_source
+from cs_keras.data.demo.catalogue import draw_catalogue
+from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.style import Style
-from cs_keras.data.demo.write import render_track
+from cs_keras.data.demo.write import render_track, write_demo_source
 from cs_keras.errors import ConfigError, StorageError
 
 SMALL = DemoConfig(

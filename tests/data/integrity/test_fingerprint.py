@@ -9,7 +9,9 @@ import scipy.signal
 import soundfile
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.data.demo import DemoConfig, draw_catalogue, synthesise
+from cs_keras.data.demo.catalogue import draw_catalogue
+from cs_keras.data.demo.config import DemoConfig
+from cs_keras.data.demo.synthesis import synthesise
 from cs_keras.data.integrity.fingerprint import (
     MAX_BIT_ERROR_RATE,
     MIN_HASH_WORDS,
