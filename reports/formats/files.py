@@ -58,12 +58,6 @@ def write_report(
 
 
 def write_selection(path: Location, selection: Selection) -> None:
-    """Write all settings of a search for factors as a Markdown table.
-
-    Raises
-    ------
-    StorageError
-        When the file cannot be written.
-    """
+    """Write all settings of a search for factors as a Markdown table."""
     with atomic_write(path, "w") as file:
         file.write(to_markdown([make_selection_section(selection, None)]))

@@ -16,13 +16,7 @@ MAX_NUMBERED = 20  # genres up to which cells show counts
 
 
 def write_genre_figures(findings: GenreFindings, folder: Path) -> list[Path]:
-    """Write all figures as PNG and SVG; genre probabilities are numbered in the order of `findings`.
-
-    Raises
-    ------
-    StorageError
-        When a file cannot be written.
-    """
+    """Write all figures as PNG and SVG; genre probabilities are numbered in the order of `findings`."""
     folder.mkdir(parents=True, exist_ok=True)
     return save_figures(_figures(findings), folder)
 

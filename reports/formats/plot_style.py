@@ -44,13 +44,7 @@ def style() -> Iterator[None]:
 
 
 def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:
-    """Draw named figures in this style and save each as PNG and SVG; the same figure gives the same bytes.
-
-    Raises
-    ------
-    StorageError
-        When a file cannot be written.
-    """
+    """Draw named figures in this style and save each as PNG and SVG; the same figure gives the same bytes."""
     written = []
     with style():
         for name, figure in figures:

@@ -35,10 +35,7 @@ def build_pages(
 def open_spaces(dataset: Location, collected: Collected) -> Spaces:
     """Load a dataset's sets of factors, by the digest of the data that runs name.
 
-    Raises
-    ------
-    DataError
-        When none of the runs was trained on the dataset in its present state.
+    DataError if no run was trained on the dataset in its present state.
     """
     spaces, tracks = {}, read_tracks(dataset)
     tables = dataset_digest(read_info(dataset), tracks)
@@ -56,12 +53,9 @@ def open_spaces(dataset: Location, collected: Collected) -> Spaces:
 def inspect_best(
     dataset: Location, collected: Collected, spaces: Spaces, inspect: Inspect
 ) -> dict[Path, str]:
-    """Inspect the best run of each group, or the best that has a network to inspect.
+    """Inspect each group's best run that has a network; return reasons by folder of runs without one.
 
-    Returns
-    -------
-    dict of Path to str
-        Why a run was not inspected, by its folder. An error costs the page that part alone.
+    An error costs the page that part alone.
     """
     reasons: dict[Path, str] = {}
     for group in (one for one in collected.groups if one.data_digest in spaces):

@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.search.topk import Metric, top_k_similar
 from cs_keras.run_files.predictions import Predictions
 from reports.html.spaces import Space, brief, describe_tracks, text_column
@@ -34,13 +35,6 @@ FACTOR_COLUMNS = (
 )
 
 
-def cosine_distances(true: Matrix, predicted: Matrix) -> npt.NDArray[np.float64]:
-    """Return 1 - cosine for each pair of rows, shape (n,); 1 where a row is zero and has no direction."""
-    norms = np.linalg.norm(true.astype(np.float64), axis=1) * np.linalg.norm(predicted, axis=1)
-    dots = np.einsum("ij,ij->i", true, predicted, dtype=np.float64)
-    return np.asarray(1 - np.divide(dots, norms, out=np.zeros_like(norms), where=norms > 0))
-
-
 def factor_r2(true: Matrix, predicted: Matrix) -> npt.NDArray[np.float64]:
     """Return R² of each factor, 1 - squared error / variance, shape (n_factors,); NaN for constant factors."""
     reference = true.astype(np.float64)
@@ -63,22 +57,9 @@ def evaluated_factors(predictions: Predictions, space: Space) -> tuple[Matrix, M
 
 
 def failures_table(models: Mapping[str, Predictions], space: Space, k: int, metric: str) -> Table | None:
-    """Return the test tracks for which the best model finds the fewest neighbours.
+    """Return the test tracks for which the first, the best, of `models` finds the fewest of its `k` neighbours.
 
-    Parameters
-    ----------
-    models
-        Predictions of at least one model, the best first. Models with predictions for other tracks than those of
-        the best are left out.
-    space
-        The dataset's tracks and factors.
-    k, metric
-        Length of the lists of neighbours, and their similarity.
-
-    Returns
-    -------
-    Table or None
-        None if fewer than k + 1 test tracks have factors.
+    Models with predictions for other tracks are left out; None if fewer than k + 1 test tracks have factors.
     """
     name, first = next(iter(models.items()))
     models = {name: own for name, own in models.items() if np.array_equal(own.track_ids, first.track_ids)}
@@ -86,7 +67,7 @@ def failures_table(models: Mapping[str, Predictions], space: Space, k: int, metr
     if len(true) <= k:
         return None
     by_model = np.array([_count_found(own, space, k, metric) for own in models.values()])
-    best, mean, distances = by_model[0], by_model.mean(axis=0), cosine_distances(true, predicted)
+    best, mean, distances = by_model[0], by_model.mean(axis=0), measure_cosine_distances(true, predicted)
     worst = np.lexsort((np.arange(len(best)), -distances, best))[:N_TRACKS]
     rows = space.rows(first.track_ids)[evaluated_rows(first, space)][worst]
     texts = (text_column(space, rows, column) for column in ("title", "artist", "genres"))
@@ -121,17 +102,7 @@ def _count_found(predictions: Predictions, space: Space, k: int, metric: str) ->
 def factors_table(model: str, predictions: Predictions, space: Space) -> Table:
     """Return the factors that a model predicts best, with the tracks and genres at their two ends.
 
-    Where R² is not defined (unit-norm scaling, or fewer than two test tracks with factors), factors are listed by
-    decreasing variance.
-
-    Parameters
-    ----------
-    model
-        Label of the run.
-    predictions
-        Predictions of its first seed, in the space's own factors.
-    space
-        The dataset's tracks and factors.
+    Factors without R² (unit-norm scaling, or fewer than two test tracks with factors): by decreasing variance.
     """
     true, predicted = evaluated_factors(predictions, space)
     known = np.flatnonzero(space.factors.has_factors)

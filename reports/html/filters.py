@@ -1,7 +1,7 @@
 """The inside of a network on a page: its first filters, their feature maps, and the tracks that activate units."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,53 +28,28 @@ COLUMNS = (
 SOURCE_NOTE = "After Dieleman 2014. Validation and test tracks only: the network was not trained on them."
 
 
-class InspectionPart(NamedTuple):
-    """The part of a page about the inside of a network; parts that a network lacks are empty."""
-
-    heading: str
-    notes: tuple[str, ...]
-    pictures: tuple[Picture, ...]
-    filters: Table | None
-    other_filters: Table | None
-    units: Table | None
-
-
-def describe_inspection(model: str, inspection: Inspection, space: Space | None, name: str) -> InspectionPart:
-    """Return the figures and tables of a network's filters and units.
-
-    Parameters
-    ----------
-    model
-        Label of the run.
-    inspection
-        Inspection of its first seed.
-    space
-        The dataset's tracks; without it tracks are shown by their ids.
-    name
-        Start of the ids on the page.
-    """
+def describe_inspection(model: str, inspection: Inspection, space: Space | None, name: str) -> dict[str, Any]:
+    """Return the figures and tables of a network; without a space, tracks are shown by their ids."""
     ids = inspection.track_ids
     tracks = describe_tracks(space, space.rows(ids)) if space else [brief(one) for one in ids.tolist()]
-    filters: Table | None = None
-    other_filters: Table | None = None
-    units: Table | None = None
+    part: dict[str, Any] = {
+        "heading": f"What activates {shorten(model)}",
+        "notes": (_tracks_note(inspection), SOURCE_NOTE),
+    }
     if len(inspection.filters):
         ranked, layer = inspection.filters.order.tolist(), inspection.filters.layer
         title = f"Tracks with the highest activations of filters of {layer}"
         notes = _filter_notes(inspection)
-        filters = _table(title, inspection.filters, ranked[:N_ROWS], tracks, "filter", notes)
+        part["filters"] = _table(title, inspection.filters, ranked[:N_ROWS], tracks, "filter", notes)
+        part["pictures"] = tuple(_pictures(inspection, tracks, name))
         if len(ranked) > N_ROWS:
             title = f"The other {len(ranked) - N_ROWS} filters"
-            other_filters = _table(title, inspection.filters, ranked[N_ROWS:], tracks, "filter")
+            part["other_filters"] = _table(title, inspection.filters, ranked[N_ROWS:], tracks, "filter")
     if len(inspection.units):
         ranked, layer = inspection.units.order[:N_ROWS].tolist(), inspection.units.layer
         title = f"Tracks with the highest activations of units of the last hidden layer ({layer})"
-        units = _table(title, inspection.units, ranked, tracks, "unit", _unit_notes(inspection))
-    pictures = tuple(_pictures(inspection, tracks, name)) if filters else ()
-    heading = f"What activates {shorten(model)}"
-    return InspectionPart(
-        heading, (_tracks_note(inspection), SOURCE_NOTE), pictures, filters, other_filters, units
-    )
+        part["units"] = _table(title, inspection.units, ranked, tracks, "unit", _unit_notes(inspection))
+    return part
 
 
 def kernels_figure(inspection: Inspection) -> Figure:

@@ -1,7 +1,6 @@
 """The map of a model's tracks: a t-SNE embedding of the predicted factors, and the neighbours of each track."""
 
 import json
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -11,15 +10,16 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
+from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.search.topk import Metric, top_k_similar
 from cs_keras.run_files.predictions import Predictions
 from reports.formats.text import shorten
-from reports.html.factors import cosine_distances
 from reports.html.figures import COLOURS, MARKERS, label
 from reports.html.spaces import Space, fold_column, text_column
 
 Matrix = npt.NDArray[np.float32]
 Lists = list[list[int] | None]  # rows of each track's neighbours, nearest first; None without factors
+TrackMap = dict[str, Any]  # content of a map's script, by name
 
 LEAST_TRACKS = 5  # minimum for a map
 N_NEIGHBOURS = 10
@@ -33,76 +33,44 @@ N_VECTORS = 2_000  # points up to which a figure is drawn as vectors; more are r
 OTHERS = "others"
 
 
-@dataclass(frozen=True, eq=False)
-class TrackMap:
-    """Positions and neighbours of the tracks that a model was not trained on."""
-
-    model: str  # label of the run
-    positions: Matrix  # t-SNE of the predicted factors, shape (n_tracks, 2)
-    predicted: Lists  # neighbours by predicted factors, and by true ones
-    true: Lists
-    names: dict[str, list[str]]  # ``id`` and, with a dataset, ``title`` and ``artist``
-    kinds: dict[str, list[str]] = field(default_factory=dict)  # categories for colours: genre, artist, fold
-    error: list[float | None] = field(default_factory=list)  # cosine distance of predicted and true factors
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-
 def make_map(model: str, predictions: Predictions, space: Space | None, metric: str) -> TrackMap | None:
     """Return the map of a model's predictions; None for too few tracks, or if all predictions are equal.
 
-    Parameters
-    ----------
-    model
-        Label of the run.
-    predictions
-        Predictions of its first seed.
-    space
-        The dataset's tracks and factors; without them there are no names and no true neighbours.
-    metric : {"cosine", "euclidean"}
-        Similarity of neighbours.
+    Without a space there are no names and no true neighbours.
     """
     factors = predictions.factors
     if len(factors) < LEAST_TRACKS or not np.ptp(factors, axis=0).any():
         return None
-    positions = _embed(factors, metric)
-    lists = _neighbours(factors, np.ones(len(factors), np.bool_), metric)
-    names = {"id": [shorten(track_id) for track_id in predictions.track_ids.tolist()]}
+    x, y = _embed(factors, metric).round(3).T.tolist()
+    track_map: TrackMap = {
+        "model": shorten(model),
+        "x": x,
+        "y": y,
+        "names": {"id": [shorten(track_id) for track_id in predictions.track_ids.tolist()]},
+        "kinds": {},  # categories for colours
+        "error": [],  # cosine distance of predicted and true factors
+        "predicted": _neighbours(factors, np.ones(len(factors), np.bool_), metric),
+        "true": [],
+    }
     if space is None:
-        return TrackMap(model, positions, lists, [], names)
+        return track_map
     rows = space.rows(predictions.track_ids)
     known, true = space.factors.has_factors[rows], space.factors.item_factors[rows]
-    distances = np.where(known, cosine_distances(true, factors), np.nan).round(4).tolist()
-    return TrackMap(
-        model,
-        positions,
-        lists,
-        _neighbours(true, known, metric),
-        {**names, **{column: text_column(space, rows, column) for column in ("title", "artist")}},
-        {
-            "genre": text_column(space, rows, "genres"),
-            "artist": text_column(space, rows, "artist"),
-            "fold": fold_column(space, rows),
-        },
-        [None if distance != distance else distance for distance in distances],
-    )
+    error: list[float | None] = [None] * len(rows)
+    if known.any():
+        distances = measure_cosine_distances(true[known], factors[known]).round(4).tolist()
+        for row, distance in zip(np.flatnonzero(known).tolist(), distances, strict=True):
+            error[row] = distance
+    title, artist, genre = (text_column(space, rows, column) for column in ("title", "artist", "genres"))
+    track_map["names"] |= {"title": title, "artist": artist}
+    track_map["kinds"] = {"genre": genre, "artist": artist, "fold": fold_column(space, rows)}
+    return {**track_map, "error": error, "true": _neighbours(true, known, metric)}
 
 
 def map_script(track_map: TrackMap) -> str:
     """Return a script that passes the map to the page: a page opened from disk can load no other kind of file."""
-    content: dict[str, Any] = {
-        "model": shorten(track_map.model),
-        "x": track_map.positions[:, 0].round(3).tolist(),
-        "y": track_map.positions[:, 1].round(3).tolist(),
-        "names": track_map.names,
-        "kinds": track_map.kinds,
-        "error": track_map.error,
-        "predicted": track_map.predicted,
-        "true": track_map.true,
-    }
     # ASCII only and no "<", so that no name can end the string or the script element.
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    text = json.dumps(track_map, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f"(window.trackMaps ??= []).push({text});\n"
 
 
@@ -110,12 +78,14 @@ def map_figure(track_map: TrackMap) -> Figure:
     """Draw the map for browsers without scripts, coloured by genre if genres are known."""
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.add_subplot()
-    kinds = np.array(_frequent(track_map.kinds.get("genre", [""] * len(track_map))))
+    positions = np.array([track_map["x"], track_map["y"]])
+    n_tracks = positions.shape[1]
+    kinds = np.array(_frequent(track_map["kinds"].get("genre", [""] * n_tracks)))
     names = [name for name in dict.fromkeys(sorted(kinds.tolist())) if name != OTHERS]
     for i, name in enumerate([*names, *([OTHERS] if OTHERS in kinds else [])]):
-        x, y = track_map.positions[kinds == name].T
+        x, y = positions[:, kinds == name]
         points = axes.scatter(x, y, s=14, marker=MARKERS[i], linewidths=0, label=label(name))
-        points.set(color=COLOURS[i], rasterized=len(track_map) > N_VECTORS)
+        points.set(color=COLOURS[i], rasterized=n_tracks > N_VECTORS)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     if len(names) > 1:

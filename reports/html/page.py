@@ -35,45 +35,15 @@ MAP_NOTES = (
 
 @dataclass(frozen=True)
 class Source:
-    """Input of a page.
-
-    Attributes
-    ----------
-    collected : Collected
-        Runs, as `reports.runs.collect.collect_runs` returns them.
-    spaces : mapping of str to Space
-        Tracks and factors of datasets, by the digest of the data that runs name; may be empty.
-    uninspected : mapping of Path to str
-        The reason why a network has no inspection, by run folder.
-    """
+    """Runs, as `reports.runs.collect.collect_runs` returns them, and what is known of their tracks."""
 
     collected: Collected
-    spaces: Spaces
-    uninspected: Mapping[Path, str] = field(default_factory=dict)
+    spaces: Spaces  # may be empty
+    uninspected: Mapping[Path, str] = field(default_factory=dict)  # reasons, by run folder
 
 
 def write_page(sections: tuple[Section, ...], source: Source, out: Path) -> list[Path]:
-    """Write a page and its assets; the same runs give the same bytes.
-
-    Parameters
-    ----------
-    sections
-        Tables, as `reports.tables.all_tables.make_sections` returns them for ``source.collected``.
-    source
-        Runs, and what is known of their tracks.
-    out
-        Folder for the files; created if it does not exist.
-
-    Returns
-    -------
-    list of Path
-        The files, the page first.
-
-    Raises
-    ------
-    StorageError, DataError
-        When a file of a run cannot be read, or a file of the page cannot be written.
-    """
+    """Write a page and its assets to `out`; the same runs give the same bytes. Return the files, the page first."""
     with page_style():
         groups = [
             _describe_group(group, section, source, f"g{number}")
@@ -127,7 +97,7 @@ def _describe_group(group: Group, section: Section, source: Source, name: str) -
         **_describe_best_inspection(group, source, f"{name}-inside"),
     }
     if track_map:
-        caption = f"Positions of {len(track_map):,} tracks as predicted by {track_map.model}."
+        caption = f"Positions of {len(track_map['x']):,} tracks as predicted by {best}."
         described["map_picture"] = draw_picture(map_figure(track_map), f"{name}-map", caption)
     return described
 

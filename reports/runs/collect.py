@@ -17,25 +17,13 @@ from reports.runs.labels import label_variants
 
 @dataclass(frozen=True)
 class Run:
-    """Finished runs of one model that differ only in their seed: at least one, in order of seeds.
+    """Finished runs of one model that differ only in their seed: at least one, in order of seeds."""
 
-    Attributes
-    ----------
-    label
-        The model key, with the settings that distinguish it from other runs of the model in its group.
-    evaluations, queries
-        Results of each seed, and those of each query; None for runs of early releases.
-    settings
-        Settings that the seeds share, as text by dotted path.
-    folders
-        Run folder of each seed.
-    """
-
-    label: str
-    evaluations: tuple[Evaluation, ...]
-    queries: tuple[Queries | None, ...]
-    settings: Mapping[str, str]
-    folders: tuple[Path, ...]
+    label: str  # model key, with the settings that distinguish the runs from others of the model in the group
+    evaluations: tuple[Evaluation, ...]  # of each seed
+    queries: tuple[Queries | None, ...]  # results of each query; None for runs of early releases
+    settings: Mapping[str, str]  # that the seeds share, as text by dotted path
+    folders: tuple[Path, ...]  # of each seed
 
     @property
     def model(self) -> str:
@@ -171,10 +159,7 @@ def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
 def find_runs(runs: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Return the finished and the unfinished run folders directly below `runs`, or `runs` itself, by name.
 
-    Raises
-    ------
-    StorageError
-        When `runs` is no folder or cannot be listed.
+    StorageError if `runs` is no folder or cannot be listed.
     """
     try:
         if not runs.is_dir():

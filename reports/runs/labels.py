@@ -33,16 +33,8 @@ def name_predictor(name: str) -> str:
 def label_variants(model: str, variants: Sequence[Mapping[str, str]], marks: Sequence[str]) -> list[str]:
     """Label each variant of a model by its key and, if there are several, the settings in which they differ.
 
-    A variant without any of these settings, which are not written at their defaults, is labelled by the key alone.
-
-    Parameters
-    ----------
-    model
-        Model key.
-    variants
-        Settings by dotted path, unique.
-    marks
-        Alternative labels, used if the differing settings are too many or too long.
+    A variant without any of these settings, which are not written at their defaults, is labelled by the key
+    alone. `marks` are used instead if the differing settings are too many or too long.
     """
     if len(variants) == 1:
         return [model]

@@ -69,20 +69,8 @@ def paired_differences(
 ) -> list[Difference | None]:
     """Return each trial's mean difference to the first, with a paired percentile bootstrap interval.
 
-    Parameters
-    ----------
-    per_query
-        One float64 array per trial, shape (n_queries,), of the same queries; NaN where the objective is not
-        defined. Pairs exclude such queries.
-    seed
-        Seed of the resamples, which all pairs share.
-    n_resamples
-        Number of samples of n_queries, drawn with replacement.
-
-    Returns
-    -------
-    list of Difference or None
-        None where fewer than `MIN_QUERIES` queries are defined for both.
+    Arrays are float64 of shape (n_queries,) over the same queries, NaN where the objective is not defined; pairs
+    exclude those queries, and give None if fewer than `MIN_QUERIES` remain. All pairs share the resamples.
     """
     differences = np.stack([values - per_query[0] for values in per_query], axis=1)
     defined = np.isfinite(differences)

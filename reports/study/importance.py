@@ -24,13 +24,7 @@ LEVEL = 0.95
 FENCE = 3.0  # interquartile ranges below the first quartile (Tukey's outer fence)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Mean over random splits, and the interval with 95% of them."""
-
-    mean: float
-    low: float
-    high: float
+Estimate = tuple[float, float, float]  # mean over random splits, and the interval with 95% of them
 
 
 @dataclass(frozen=True)
@@ -43,13 +37,9 @@ class Importance:
 
 
 def study_importance(study: Study) -> Importance | None:
-    """Estimate the importance of each parameter that varies.
+    """Estimate the importance of each parameter that varies; the same for the same trials and seed.
 
-    Returns
-    -------
-    Importance, optional
-        The same for the same trials and seed. None when fewer than `MIN_TRIALS` settings completed, or when no
-        parameter or no score varies.
+    None if fewer than `MIN_TRIALS` settings completed, or if no parameter or no score varies.
     """
     trials = sorted(study.ranked, key=lambda trial: (len(trial.trial), trial.trial))
     scores = np.array([score_of(trial) for trial in trials], dtype=np.float64)
@@ -62,7 +52,7 @@ def study_importance(study: Study) -> Importance | None:
     estimates = {
         parameter.name: _estimate(values) for parameter, values in zip(study.varied, losses.T, strict=True)
     }
-    ordered = dict(sorted(estimates.items(), key=lambda item: -item[1].mean))
+    ordered = dict(sorted(estimates.items(), key=lambda item: -item[1][0]))
     return Importance(_estimate(explained), ordered, n_settings)
 
 
@@ -97,23 +87,9 @@ def measure_importance(
 ) -> tuple[Float64Array, Float64Array]:
     """Fit forests on random splits, and permute each parameter of the held-out trials.
 
-    Parameters
-    ----------
-    table
-        Encoded parameters, shape (n_trials, n_parameters), float64.
-    scores
-        Shape (n_trials,), float64.
-    groups
-        A number for each trial; trials with the same number are held out together.
-    seed
-        Seed of the splits, forests and permutations.
-
-    Returns
-    -------
-    explained : numpy.ndarray, shape (n_splits,), float64
-        R² on held-out trials, relative to the variance of all scores.
-    losses : numpy.ndarray, shape (n_splits, n_parameters), float64
-        Decrease of `explained` when a parameter is permuted.
+    Takes encoded parameters, shape (n_trials, n_parameters), and scores, shape (n_trials,); trials of one group are
+    held out together. Returns R² on held-out trials, relative to the variance of all scores, shape (n_splits,), and
+    its decrease when a parameter is permuted, shape (n_splits, n_parameters).
     """
     from sklearn.ensemble import RandomForestRegressor  # takes a second to import
     from sklearn.inspection import permutation_importance
@@ -148,4 +124,4 @@ def _groups(trials: Sequence[TrialRecord]) -> list[int]:
 
 def _estimate(values: Float64Array) -> Estimate:
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(values.mean()), float(low), float(high))
+    return float(values.mean()), float(low), float(high)

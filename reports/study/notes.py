@@ -81,9 +81,10 @@ def parameter_notes(study: Study) -> Iterator[str]:
 
 def importance_notes(importance: Importance) -> Iterator[str]:
     """Yield the notes of the table of importance, a warning first where it is not meaningful."""
-    if importance.explained.mean <= 0:
+    r2, low, _ = importance.explained
+    if r2 <= 0:
         yield "The forest predicts no better than the mean score: these importances are meaningless."
-    elif importance.explained.low <= 0:
+    elif low <= 0:
         yield "The forest may explain nothing: the interval of R² includes 0."
     yield (
         "Explained: R² on held-out trials of a random forest that predicts scores from parameters, relative to the "

@@ -84,18 +84,17 @@ def importance_figure(study: Study, importance: Importance) -> Figure:
     figure = Figure(figsize=(7, 1.4 + BAR_HEIGHT * len(estimates)), layout="constrained")
     axes = figure.add_subplot()
     y = np.arange(len(estimates))
-    means = np.array([estimate.mean for estimate in estimates.values()])
-    low, high = np.array([(estimate.low, estimate.high) for estimate in estimates.values()]).T
+    means, low, high = np.array(list(estimates.values())).T
     axes.hlines(y, low, high, color=BLUE, alpha=0.4, linewidth=4)
     axes.plot(means, y, "o", color=BLUE, markersize=5)
     axes.axvline(0, color=GREY, linewidth=1)
     axes.set_yticks(y, [plain(name) for name in estimates])
     axes.set_ylim(len(estimates) - 0.5, -0.5)
-    explained = importance.explained
+    r2, r2_low, r2_high = importance.explained
     axes.set(
         xlabel="decrease of R² when permuted; mean and 95% interval",
-        title=f"{_title(study, 'Hyperparameter importance')}\nheld-out R² = {explained.mean:.2f} "
-        f"[{explained.low:.2f}, {explained.high:.2f}], {importance.n_settings} settings",
+        title=f"{_title(study, 'Hyperparameter importance')}\nheld-out R² = {r2:.2f} "
+        f"[{r2_low:.2f}, {r2_high:.2f}], {importance.n_settings} settings",
     )
     return figure
 

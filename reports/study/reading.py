@@ -29,12 +29,7 @@ Float64Array = npt.NDArray[np.float64]
 def read_study(folder: Path) -> Study:
     """Read a study and its ended trials; of those that cannot be read, why.
 
-    Raises
-    ------
-    StorageError
-        When ``study.json``, or every ended trial, cannot be read or is not JSON.
-    DataError
-        When ``study.json``, or every ended trial, is not what this version reads, or no trial has ended.
+    Raises the error of ``study.json``, or of the first trial if none can be read; DataError if none has ended.
     """
     settings = StudyRecord.read(folder)
     parameters = [_parameter(i, entry, folder / STUDY_FILE) for i, entry in enumerate(settings.space)]
@@ -55,26 +50,9 @@ def read_study(folder: Path) -> Study:
 
 
 def read_queries(folder: Path, trial: TrialRecord) -> Float64Array:
-    """Read the objective of each validation track or playlist, the mean over a completed trial's executions.
+    """Read the objective of each validation query of a completed trial, the mean over its executions.
 
-    Parameters
-    ----------
-    folder
-        Folder of the study.
-    trial
-        One that completed.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_queries,), float64
-        NaN where the objective is not defined.
-
-    Raises
-    ------
-    StorageError
-        When a file cannot be read.
-    DataError
-        When a file holds something else, or the executions do not have the same queries.
+    Float64 of shape (n_queries,), NaN where the objective is not defined; a query is a track or a playlist.
     """
     executions: list[Float64Array] = []
     for number in range(len(trial.executions)):
@@ -100,8 +78,8 @@ def _parameter(number: int, entry: Any, path: Path) -> Parameter:
             return Parameter(name, (False, True))
         case {"class_name": "Fixed", "config": {"name": str(name), "value": value}}:
             return Parameter(name, (value,))
-        case {"class_name": "Choice", "config": {"name": str(name), "values": [*values], **config}}:
-            return Parameter(name, tuple(values), config.get("ordered") is not False)
+        case {"class_name": "Choice", "config": {"name": str(name), "values": [*values]}}:
+            return Parameter(name, tuple(values))
     expected = "a Choice, Float, Int, Boolean or Fixed with a name and its values"
     raise mismatch(path, f"space.{number}", expected, entry)
 

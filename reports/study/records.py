@@ -10,42 +10,23 @@ from cs_keras.run_files.study import StudyRecord, TrialRecord
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of the search: a number, or a choice between levels.
-
-    Attributes
-    ----------
-    levels : tuple
-        Levels of a choice; empty for a number.
-    ordered : bool
-        Whether the levels have an order.
-    log : bool
-        Whether a number is searched on a logarithmic scale.
-    """
+    """A parameter of the search: a number, or a choice between levels."""
 
     name: str
-    levels: tuple[Any, ...] = ()
-    ordered: bool = True
-    log: bool = False
+    levels: tuple[Any, ...] = ()  # of a choice; empty for a number
+    log: bool = False  # whether a number is searched on a logarithmic scale
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study folder: at least one ended trial, in order of their numbers.
-
-    Attributes
-    ----------
-    n_open : int
-        Trials begun and not ended.
-    left_out : tuple of str
-        Why ended trials could not be read.
-    """
+    """A study folder: at least one ended trial, in order of their numbers."""
 
     folder: Path
     settings: StudyRecord
     parameters: tuple[Parameter, ...]
     trials: tuple[TrialRecord, ...]
-    n_open: int = 0
-    left_out: tuple[str, ...] = ()
+    n_open: int = 0  # trials begun and not ended
+    left_out: tuple[str, ...] = ()  # why ended trials could not be read
 
     @property
     def ranked(self) -> tuple[TrialRecord, ...]:

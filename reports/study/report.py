@@ -25,10 +25,7 @@ def report_study(
 ) -> tuple[tuple[Section, ...], tuple[str, ...], list[Path], str | None]:
     """Write the report of a study, and for a study behind a URL a local copy of the winner's settings.
 
-    Returns
-    -------
-    sections, left_out, written, training_command
-        See `reports.report.Report`.
+    Returns the fields of `reports.report.Report`, in order.
     """
     with mirrored(folder, *STUDY_FILES) as copy:
         study = read_study(copy)
@@ -56,28 +53,9 @@ def training_command(study: Study, best: Path) -> str:
 
 
 def write_study_report(analysis: Analysis, out: Path, formats: Sequence[str] = tuple(FORMATS)) -> list[Path]:
-    """Write the tables and plots of a study; the same study gives the same bytes.
+    """Write the tables and plots of a study, the tables first; the same study gives the same bytes.
 
-    Parameters
-    ----------
-    analysis
-        Study, as `reports.study.tables.analyse_study` returns it.
-    out
-        Folder for the files; created if it does not exist.
-    formats
-        Formats of tables, any of ``md``, ``csv`` and ``latex``: csv has all trials, the others the best of them.
-
-    Returns
-    -------
-    list of Path
-        The files, a table for each of `formats` first.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown format.
-    StorageError
-        When a file cannot be written.
+    The table in CSV has all trials, other formats the best of them.
     """
     written: list[Path] = []
     for name in formats:

@@ -139,8 +139,8 @@ def _importance_table(importance: Importance) -> Table:
 
 
 def _estimate_cell(estimate: Estimate) -> Cell:
-    interval = f"[{estimate.low:z.2f}, {estimate.high:z.2f}]"
-    return Cell(f"{estimate.mean:z.2f}", estimate.mean, detail=interval, low=estimate.low, high=estimate.high)
+    mean, low, high = estimate
+    return Cell(f"{mean:z.2f}", mean, detail=f"[{low:z.2f}, {high:z.2f}]", low=low, high=high)
 
 
 def _failures_table(failed: Sequence[TrialRecord]) -> Table:

@@ -24,14 +24,7 @@ def predictor_rows(
 ) -> tuple[Row, ...]:
     """Return the rows of reference predictors, then those of the models whose seeds all have a record.
 
-    Parameters
-    ----------
-    references
-        Record of each predictor; the model's own is ignored.
-    record_of
-        Returns the model's record in an evaluation, or None.
-    cells
-        Returns the cells of a row from one record per seed.
+    `cells` gets one record for each seed of a row.
     """
     seeds = (group.first.seed,)
     others = [

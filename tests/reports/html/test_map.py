@@ -5,8 +5,9 @@ import pytest
 from scipy.spatial.distance import cdist, cosine
 from sklearn.metrics import r2_score
 
+from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.run_files.predictions import Predictions
-from reports.html.factors import cosine_distances, factor_r2, failures_table
+from reports.html.factors import factor_r2, failures_table
 from reports.html.map import TrackMap, make_map, map_script
 from reports.html.spaces import Space
 from tests.reports.html.runs_made import N_FACTORS, N_TRACKS, TITLES, make_space
@@ -40,16 +41,18 @@ def nearest(factors: np.ndarray, n: int) -> list[list[int]]:
 def test_neighbours_are_those_of_a_full_sort(
     track_map: TrackMap, space: Space, predictions: Predictions
 ) -> None:
-    assert track_map.predicted == nearest(predictions.factors, 10)
-    assert track_map.true[:-1] == nearest(space.factors.item_factors[:-1], 10)
-    assert track_map.true[-1] is None and track_map.error[-1] is None  # without interactions
+    assert track_map["predicted"] == nearest(predictions.factors, 10)
+    assert track_map["true"][:-1] == nearest(space.factors.item_factors[:-1], 10)
+    assert track_map["true"][-1] is None and track_map["error"][-1] is None  # without interactions
 
 
 def test_error_and_r2_are_those_of_scipy_and_scikit_learn(space: Space, predictions: Predictions) -> None:
     true = space.factors.item_factors[:-1]
     predicted = predictions.factors[:-1]
     expected = [cosine(a, b) for a, b in zip(true, predicted, strict=True)]
-    np.testing.assert_allclose(cosine_distances(true, predicted), expected, rtol=1e-5)  # float32 inputs
+    np.testing.assert_allclose(
+        measure_cosine_distances(true, predicted), expected, rtol=1e-5
+    )  # float32 inputs
     np.testing.assert_allclose(
         factor_r2(true, predicted), r2_score(true, predicted, multioutput="raw_values"), rtol=1e-5
     )
@@ -68,7 +71,8 @@ def test_the_script_hands_over_what_the_map_holds(track_map: TrackMap) -> None:
 
 def test_without_a_dataset_there_are_ids_only(predictions: Predictions) -> None:
     made = make_map("cnn", predictions, None, "cosine")
-    assert made and set(made.names) == {"id"} and not made.kinds and not made.true and not made.error
+    assert made and set(made["names"]) == {"id"}
+    assert not made["kinds"] and not made["true"] and not made["error"]
 
 
 def test_predictions_all_alike_make_no_map(space: Space) -> None:
