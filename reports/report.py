@@ -79,22 +79,11 @@ def build_report(
         return Report(*report_study(folder, target, formats))
     if is_remote(folder):
         raise ConfigError(f"Expected a study, or runs on this machine: {folder} has no study.json.")
-    return _report_runs(Path(folder), models, target, formats, dataset, inspect)
-
-
-def _report_runs(
-    runs: Path,
-    models: Sequence[str],
-    out: Path,
-    formats: Sequence[str],
-    dataset: Location | None,
-    inspect: Inspect | None,
-) -> Report:
-    collected = collect_runs(runs, tuple(models))
+    collected = collect_runs(Path(folder), tuple(models))
     sections = make_sections(collected)
-    written = write_report(sections, out, tuple(name for name in formats if name != PAGE))
+    written = write_report(sections, target, tuple(name for name in formats if name != PAGE))
     if PAGE in formats:
         from reports.html.build import build_pages
 
-        written += build_pages(collected, sections, out / PAGE, dataset, inspect)
+        written += build_pages(collected, sections, target / PAGE, dataset, inspect)
     return Report(sections, collected.left_out, written)

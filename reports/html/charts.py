@@ -87,7 +87,7 @@ def ladder_figure(table: Table, k: int) -> Figure:
         [point.value - chance for point in points],
         left=chance,
         xerr=errors,
-        color=[_bar_colour(point) for point in points],
+        color=[CEILING if p.is_ceiling else MODEL if p.is_model else REFERENCE for p in points],
         hatch=["" if point.is_model else "///" for point in points],
         ecolor=INK,
         edgecolor=INK,
@@ -101,12 +101,6 @@ def ladder_figure(table: Table, k: int) -> Figure:
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set(xlabel=f"overlap@{k}; dashed: chance")
     return figure
-
-
-def _bar_colour(point: Point) -> str:
-    if point.is_ceiling:
-        return CEILING
-    return MODEL if point.is_model else REFERENCE
 
 
 def overlap_figure(table: Table) -> Figure | None:

@@ -69,15 +69,11 @@ def _compare_by(group: Group, measure: str) -> PairedComparison | None:
     permutations = max(Resampling.n_permutations, PERMUTATIONS_PER_PAIR * n_pairs)
     compared = compare_all(values, Resampling(group.evaluation_config.n_bootstrap, permutations))
     best = max(candidates, key=lambda label: values[label].mean())
-    against = [_from(best, one) for one in compared if best in (one.model, one.other)]
-    return PairedComparison(best, {one.other: one for one in against})
-
-
-def _from(best: str, one: Comparison) -> Comparison:
-    """Return a comparison as best minus other."""
-    if one.model == best:
-        return one
-    return replace(one, model=best, other=one.model, difference=-one.difference, low=-one.high, high=-one.low)
+    against = {one.other: one for one in compared if one.model == best}
+    for one in (one for one in compared if one.other == best):  # as best minus other
+        signs = {"difference": -one.difference, "low": -one.high, "high": -one.low}
+        against[one.model] = replace(one, model=best, other=one.model, **signs)
+    return PairedComparison(best, against)
 
 
 def _may_be_best(run: Run, measure: str) -> bool:
