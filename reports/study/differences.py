@@ -33,16 +33,8 @@ class Difference:
         return not self.low <= 0 <= self.high
 
 
-@dataclass(frozen=True)
-class Differences:
-    """Differences by trial, and why those of other trials are missing."""
-
-    by_trial: dict[str, Difference]
-    left_out: tuple[str, ...] = ()
-
-
-def compare_trials(study: Study) -> Differences:
-    """Compare each completed trial with the best over the validation tracks or playlists of both."""
+def compare_trials(study: Study) -> tuple[dict[str, Difference], tuple[str, ...]]:
+    """Compare each completed trial with the best, query by query; return why other trials are missing, too."""
     queries: dict[str, Float64Array] = {}
     left_out = []
     for trial in study.ranked:
@@ -58,10 +50,9 @@ def compare_trials(study: Study) -> Differences:
         except CsKerasError as error:
             left_out.append(str(error))
     if not study.ranked or study.ranked[0].trial not in queries:  # nothing to compare with
-        return Differences({}, tuple(left_out))
+        return {}, tuple(left_out)
     found = paired_differences(list(queries.values()), study.settings.seed)
-    known = {name: one for name, one in zip(queries, found, strict=True) if one}
-    return Differences(known, tuple(left_out))
+    return {name: one for name, one in zip(queries, found, strict=True) if one}, tuple(left_out)
 
 
 def paired_differences(

@@ -1,10 +1,10 @@
 """Notes of the tables of a study."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cs_keras.run_files.study import TrialRecord
-from reports.study.differences import N_RESAMPLES, Differences
+from reports.study.differences import N_RESAMPLES, Difference
 from reports.study.importance import FENCE, MIN_TRIALS, Importance, count_settings
 from reports.study.importance import N_RESAMPLES as N_FORESTS
 from reports.study.reading import HYPERBAND_EPOCHS
@@ -42,7 +42,7 @@ def section_notes(study: Study, importance: Importance | None) -> Iterator[str]:
         yield "Hyperparameter importance: not defined, because all scores or all parameters are equal."
 
 
-def trials_notes(study: Study, differences: Differences, n_shown: int) -> Iterator[str]:
+def trials_notes(study: Study, differences: Mapping[str, Difference], n_shown: int) -> Iterator[str]:
     """Yield the notes of the table of trials."""
     settings, n_completed = study.settings, len(study.ranked)
     if n_shown < n_completed:
@@ -50,13 +50,13 @@ def trials_notes(study: Study, differences: Differences, n_shown: int) -> Iterat
     better = "higher" if study.sign > 0 else "lower"
     mean = "; mean over executions, ± their sample standard deviation" if settings.executions > 1 else ""
     yield f"Score: {settings.objective}, {better} is better{mean}. Bold: the best."
-    if len(differences.by_trial) > 1:
+    if len(differences) > 1:
         yield from _difference_notes(differences, n_completed)
     yield "Epochs and time: of one training, with early stopping; time varies from run to run."
 
 
-def _difference_notes(differences: Differences, n_completed: int) -> Iterator[str]:
-    _, *others = differences.by_trial.values()
+def _difference_notes(differences: Mapping[str, Difference], n_completed: int) -> Iterator[str]:
+    _, *others = differences.values()
     counts = {one.n_queries for one in others}
     n_queries = f"{min(counts):,}" if len(counts) == 1 else f"{min(counts):,} to {max(counts):,}"
     yield (

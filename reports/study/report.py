@@ -36,7 +36,7 @@ def report_study(
                 file.write(best.read_bytes())
             best = out / BEST_FILE
             written.append(best)
-    left_out = (*study.left_out, *analysis.differences.left_out)
+    left_out = (*study.left_out, *analysis.left_out)
     command = training_command(study, best) if study.ranked else None
     return make_study_sections(analysis), left_out, written, command
 

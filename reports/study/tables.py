@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from cs_keras.run_files.study import TrialRecord
 from reports.study import notes
-from reports.study.differences import Difference, Differences, compare_trials
+from reports.study.differences import Difference, compare_trials
 from reports.study.importance import Estimate, Importance, study_importance
 from reports.study.records import Parameter, Study, score_of
 from reports.tables.numbers import count_cell, format_loss, mean_cell, seconds_cell
@@ -24,13 +24,14 @@ class Analysis:
     """A study with statistics that its tables and plots share."""
 
     study: Study
-    differences: Differences
+    differences: dict[str, Difference]  # to the best trial
+    left_out: tuple[str, ...]  # why differences of other trials are missing
     importance: Importance | None
 
 
 def analyse_study(study: Study) -> Analysis:
     """Compare the trials of a study, and estimate the importance of its parameters."""
-    return Analysis(study, compare_trials(study), study_importance(study))
+    return Analysis(study, *compare_trials(study), study_importance(study))
 
 
 def make_study_sections(analysis: Analysis, n_shown: int | None = N_SHOWN) -> tuple[Section, ...]:
@@ -68,7 +69,7 @@ def _trial_cells(trial: TrialRecord, rank: int, analysis: Analysis) -> tuple[Cel
     return (
         Cell(f"{rank}", rank),
         _score_cell(trial, strong=rank == 1),
-        _difference_cell(analysis.differences.by_trial.get(trial.trial), is_best=rank == 1),
+        _difference_cell(analysis.differences.get(trial.trial), is_best=rank == 1),
         *([] if analysis.study.settings.objective == "val_loss" else [losses]),
         None if trial.n_weights is None else count_cell([trial.n_weights]),
         count_cell([one.epochs for one in executions]),

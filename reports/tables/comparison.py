@@ -71,8 +71,9 @@ def _compare_by(group: Group, measure: str) -> PairedComparison | None:
     best = max(candidates, key=lambda label: values[label].mean())
     against = {one.other: one for one in compared if one.model == best}
     for one in (one for one in compared if one.other == best):  # as best minus other
-        signs = {"difference": -one.difference, "low": -one.high, "high": -one.low}
-        against[one.model] = replace(one, model=best, other=one.model, **signs)
+        against[one.model] = replace(
+            one, model=best, other=one.model, difference=-one.difference, low=-one.high, high=-one.low
+        )
     return PairedComparison(best, against)
 
 

@@ -66,9 +66,9 @@ def test_executions_are_averaged_and_misfits_left_out(tmp_path: Path) -> None:
     write_trial(tmp_path, 2, [[0.1, 0.2]])
     write_trial(tmp_path, 3, [[0.2, 0.2, 0.2]])
     (tmp_path / "trials" / "0003" / "execution-0" / "validation.npz").unlink()
-    found = compare_trials(read_study(tmp_path))
-    assert found.by_trial["0001"].mean == pytest.approx(np.mean([-0.1, -0.2, -0.2]))
-    assert set(found.by_trial) == {"0000", "0001"}
-    missing, misfit = found.left_out  # as they are ranked
+    differences, left_out = compare_trials(read_study(tmp_path))
+    assert differences["0001"].mean == pytest.approx(np.mean([-0.1, -0.2, -0.2]))
+    assert set(differences) == {"0000", "0001"}
+    missing, misfit = left_out  # as they are ranked
     assert missing.startswith("There is no file") and "0003" in missing
     assert misfit == "Cannot compare trial 0002: expected 3 queries, as in the best trial. Received: 2."

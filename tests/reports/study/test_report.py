@@ -85,7 +85,7 @@ def test_only_trials_not_significantly_different_from_the_best_are_marked(tmp_pa
 
 def test_markdown_has_the_best_twenty_trials_and_csv_all(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", 30)
-    analysis = Analysis(read_study(study), compare_trials(read_study(study)), None)
+    analysis = Analysis(read_study(study), *compare_trials(read_study(study)), None)
     md, table = write_study_report(analysis, tmp_path / "out", ["md", "csv"])[:2]
     assert "The best 20 of 26 completed trials" in md.read_text()
     with open(table, encoding="utf-8", newline="") as file:
@@ -112,7 +112,7 @@ def test_many_parameters_continue_in_another_table(tmp_path: Path) -> None:
         for entry in SPACE
     ]
     study = read_study(write_study(tmp_path, 8, lambda _: 0.3, space=space))
-    sections = make_study_sections(Analysis(study, compare_trials(study), None))
+    sections = make_study_sections(Analysis(study, *compare_trials(study), None))
     parts = [table for table in sections[0].tables if table.title.startswith("Parameters (")]
     listed = [column.key for table in parts for column in table.columns[1:]]
     assert len(parts) > 1 and listed == [parameter.name for parameter in study.varied]
