@@ -9,12 +9,8 @@ from matplotlib.figure import Figure
 
 from cs_keras.runs import atomic_write
 
-BLUE, ORANGE, RED, GREY = (
-    "#0072B2",
-    "#E69F00",
-    "#D55E00",
-    "#999999",
-)  # Okabe and Ito, for colour-blind readers too
+# Okabe and Ito, for colour-blind readers too
+BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#999999"
 STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,

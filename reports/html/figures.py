@@ -15,16 +15,8 @@ from reports.formats.plot_style import STYLE, plain
 from reports.formats.text import shorten
 
 INK = "#010203"  # replaced by the page's text colour
-COLOURS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#D55E00",
-    "#56B4E9",
-    "#8C6D31",
-    "#7F7F7F",
-)  # Okabe, Ito
+# Okabe, Ito
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D31", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one a colour, for readers who do not distinguish colours
 MAX_LABEL = 44  # characters
 MISSING = "\N{WHITE SQUARE}"

@@ -116,24 +116,10 @@ class _RunFolder:
 
 
 def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
-    """Read all finished and failed runs in a folder.
+    """Read all finished and failed runs in a folder of run folders, or one run folder.
 
-    Parameters
-    ----------
-    runs
-        Folder of run folders, or one run folder.
-    models
-        Model keys in the order in which to list them; others follow by name.
-
-    Returns
-    -------
-    Collected
-        The same for the same files, whatever order the file system lists them in.
-
-    Raises
-    ------
-    StorageError, DataError
-        When there is no such folder, no run is finished, or no finished run can be read.
+    Runs are in the order of `models`, then by name, whatever order the file system lists them in. StorageError or
+    DataError if there is no such folder, no run is finished, or no finished run can be read.
     """
     done, unfinished = find_runs(runs)
     failed, failed_errors = _read(folder for folder in unfinished if (folder / FAILURE_FILE).exists())

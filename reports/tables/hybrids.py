@@ -13,7 +13,6 @@ from cs_keras.evaluation.hybrid import (
     WEIGHTING,
     HybridResults,
 )
-from cs_keras.run_files.evaluation import OverlapAtK
 from reports.tables.numbers import OVERLAP_MARKS, format_share, overlap_cell
 from reports.tables.table import Cell, Column, Row, Section, Table
 
@@ -44,11 +43,16 @@ def _table(hybrids: HybridResults, kind: str) -> Table:
         )
         for name in PREDICTORS
     ]
+    queries = "tracks" if kind == SIMILARITY else "playlists"
+    note = (
+        f"Share (%) of the top {first.k} in common with the reference, mean over {first.n_queries:,} {queries}; "
+        f"{first.n_candidates:,} candidate tracks. In brackets: 95 % bootstrap interval."
+    )
     return Table(
         f"{TITLES[kind]}, k = {hybrids.k}",
         tuple(columns),
         (Row("chance", (), (chance,) * len(counts)), *rows),
-        (_overlap_note(kind, first), OVERLAP_MARKS),
+        (note, OVERLAP_MARKS),
         stub="by",
     )
 
@@ -67,12 +71,4 @@ def _notes(hybrids: HybridResults) -> Iterator[str]:
         f"Audio: predictions of the run. Fold-in: the given playlists alone. Switching: {switching} Weighting: "
         f"both, with weight n / (n + h) for the fold-in of n playlists; h = {hybrids.half_trust:g}. Threshold "
         f"and h were chosen on {hybrids.n_validation:,} validation tracks."
-    )
-
-
-def _overlap_note(kind: str, row: OverlapAtK) -> str:
-    queries = "tracks" if kind == SIMILARITY else "playlists"
-    return (
-        f"Share (%) of the top {row.k} in common with the reference, mean over {row.n_queries:,} {queries}; "
-        f"{row.n_candidates:,} candidate tracks. In brackets: 95 % bootstrap interval."
     )
