@@ -74,9 +74,8 @@ def command(
         result = predict_dataset(trained, tracks, split or "all", out, Console())
     else:
         result = predict_recordings(trained, files, decoder, out, Console())
-    name = trained.hidden.layer if trained.hidden else ""
     click.echo(
-        f"{out}: {result.n_factors} features of {count(result.n_tracks, 'track')} from layer {name}, "
+        f"{out}: {result.n_factors} features of {count(result.n_tracks, 'track')} from layer {trained.layer}, "
         f"{count(len(result.left_out), 'recording')} left out."
     )
 

@@ -62,10 +62,10 @@ def command(
     check_suffix(out)
     quiet_tensorflow()
     from pipelines.inference.predict import predict_dataset, predict_recordings
-    from pipelines.inference.predict_fusion import FeaturesFile, predict_fused, require_dataset
+    from pipelines.inference.predict_fusion import predict_fused
     from pipelines.inference.predict_items import choose_table, predict_items
     from pipelines.inference.prediction_blocks import DatasetTracks
-    from pipelines.inference.trained_run import read_run
+    from pipelines.inference.trained_run import read_run, source_error
 
     console, trained = Console(), read_run(run)
     takes_audio, is_fusion = trained.procedure.takes_audio, trained.procedure.is_fusion
@@ -78,9 +78,10 @@ def command(
     if flags and not takes_audio:
         raise ConfigError(f"--runner is for a model that takes audio, and that of {run} takes attributes.")
     if is_fusion:
-        tracks = DatasetTracks(require_dataset(trained, dataset, sources), read_config(**reading))
-        table = FeaturesFile(features, id_column) if features else None
-        result = predict_fused(trained, tracks, split or "all", out, table, console)
+        if dataset is None:
+            raise source_error(trained, ", ".join(sources))
+        tracks = DatasetTracks(dataset, read_config(**reading))
+        result = predict_fused(trained, tracks, split or "all", out, features, id_column, console)
     elif not takes_audio:
         result = predict_items(trained, choose_table(trained, dataset, files), out, id_column, console)
     elif dataset is not None:

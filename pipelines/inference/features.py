@@ -5,14 +5,13 @@ import dataclasses
 import numpy as np
 
 from cs_keras.factors.scaling import Scaler
-from cs_keras.runs import digest
 from cs_keras.training.hidden_layers import (
     HiddenLayer,
     choose_default_layer,
     list_hidden_layers,
     resolve_layer_name,
 )
-from pipelines.inference.trained_run import Hidden, TrainedRun, load_run_model, require_audio
+from pipelines.inference.trained_run import TrainedRun, load_run_model, require_audio
 
 
 def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
@@ -54,6 +53,5 @@ def at_layer(run: TrainedRun, name: str | None = None) -> TrainedRun:
     return dataclasses.replace(
         run,
         signature=dataclasses.replace(run.signature, scaler=unscaled),
-        digest=digest([run.digest, layer]),
-        hidden=Hidden(layer, run.digest),
+        layer=layer,
     )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cs_keras.data.catalogue import find_audio
 from cs_keras.data.dataset import Dataset
-from cs_keras.errors import DataError
+from cs_keras.errors import AudioError, DataError
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location
 from pipelines.beam.parts import PARALLEL_READS, make_parts, missing_parts
@@ -30,10 +30,13 @@ from pipelines.inference.prediction_blocks import (
     remove_parts,
 )
 from pipelines.inference.track_vectors import check_output, write_vectors
-from pipelines.inference.trained_run import Matrix, TrainedRun
+from pipelines.inference.trained_run import Matrix, TrainedRun, track_function
 
 BLOCK_TRACKS = 32
 PARTS_SUFFIX = ".parts"
+
+# Track ids, shape (n,), outputs of the model, shape (n, n_outputs), and reasons for tracks left out, by id.
+Outputs = tuple[npt.NDArray[np.str_], Matrix, dict[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +71,6 @@ def predict_dataset(
         The npz to write: ``track_ids``, shape (n,), in the order of the track table; ``factors``, shape (n,
         n_factors), float32; and ``scaled_factors``, the model's own output. Or a Parquet table of the same, by its
         suffix; see `pipelines.inference.track_vectors.write_vectors`.
-    progress
-        Receives messages.
     beam
         Options of Apache Beam, ``--runner=`` first, whose workers predict; they need access to run, dataset and
         `out`.
@@ -161,23 +162,17 @@ def _predict(
     progress = progress or SilentProgress()
     check_output(out)
     folder = out.with_name(f"{out.name}{PARTS_SUFFIX}")
-    outputs = apply_in_blocks(run, source, items, folder, progress, beam)
-    if len(outputs.track_ids):
-        _write(out, run, outputs)
+    track_ids, values, left_out = apply_in_blocks(run, source, items, folder, progress, beam)
+    if len(track_ids) and run.layer:
+        about = {"layer": run.layer, "run_digest": run.digest}
+        write_vectors(out, track_ids, {"features": values}, about)
+    elif len(track_ids):
+        factors = run.signature.scaler.inverse(values)
+        write_vectors(out, track_ids, {"factors": factors, "scaled_factors": values})
     remove_parts(folder)
-    if not len(outputs.track_ids):
-        raise DataError(f"None of the {len(outputs.left_out)} recordings can be used: nothing was written.")
-    n_tracks, n_factors = outputs.values.shape
-    return Predicted(n_tracks, n_factors, outputs.left_out)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Outputs:
-    """Outputs of a model for tracks: ids, shape (n,), values, shape (n, n_outputs), and tracks left out."""
-
-    track_ids: npt.NDArray[np.str_]
-    values: Matrix
-    left_out: Mapping[str, str]
+    if not len(track_ids):
+        raise DataError(f"None of the {len(left_out)} recordings can be used: nothing was written.")
+    return Predicted(len(values), values.shape[1], left_out)
 
 
 def apply_in_blocks(
@@ -190,48 +185,26 @@ def apply_in_blocks(
 ) -> Outputs:
     """Apply a model to tracks; blocks that have a file in `folder` are read from it, others written to it.
 
-    Parameters
-    ----------
-    run
-        Run with the model.
-    source, items
-        Source of frames, and its item for each track, by id.
-    folder
-        Folder for one file per block.
-    progress
-        Receives messages about tracks that are left out.
-    beam
-        See `predict_dataset`, also for errors.
+    `items` are those of `source`, by track id. See `predict_dataset` for `beam` and errors.
     """
-    blocks = _plan(run, source, items)
-    # Beam runs several workers on a machine; without it, this process reads with all cores.
-    maker = BlockMaker(run, source, folder, threads=1 if beam else len(os.sched_getaffinity(0)))
-    if beam:
-        make_parts(blocks, maker, beam, f"predict, in blocks of {BLOCK_TRACKS} tracks", progress)
-    else:
-        _make_here(blocks, maker, progress)
-    return _gather(blocks, maker, progress)
-
-
-def _plan(run: TrainedRun, source: Source, items: Mapping[str, Any]) -> list[Block]:
-    opened, ids = source.open(), list(items)
-    blocks = []
+    opened, ids, blocks = source.open(), list(items), []
     for number, first in enumerate(range(0, len(ids), BLOCK_TRACKS)):
         inside = tuple(ids[first : first + BLOCK_TRACKS])
         where = tuple(items[track_id] for track_id in inside)
         blocks.append(Block(number, plan_digest(inside, where, run, opened), inside, where))
-    return blocks
-
-
-def _make_here(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> None:
+    # Beam runs several workers on a machine; without it, this process reads with all cores.
+    maker = BlockMaker(run, source, folder, threads=1 if beam else len(os.sched_getaffinity(0)))
+    if beam:
+        make_parts(blocks, maker, beam, f"predict, in blocks of {BLOCK_TRACKS} tracks", progress)
+        return _gather(blocks, maker, progress)
     missing = missing_parts(blocks, maker)
-    n_missing, n_tracks = (sum(len(block.items) for block in some) for some in (missing, blocks))
-    with progress.task("predict", n_tracks) as advance:
-        advance(n_tracks - n_missing)
+    with progress.task("predict", len(ids)) as advance:
+        advance(len(ids) - sum(len(block.items) for block in missing))
         if missing:
             make = maker.open(advance)
             for block in missing:
                 make(block)
+    return _gather(blocks, maker, progress)
 
 
 def _gather(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> Outputs:
@@ -245,13 +218,42 @@ def _gather(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> O
     refused = dict(zip(left_out.tolist(), reasons.tolist(), strict=True))
     for track_id, reason in refused.items():
         progress.log(f"left out {track_id}: {reason}")
-    return Outputs(ids, scaled, refused)
+    return ids, scaled, refused
 
 
-def _write(out: Location, run: TrainedRun, outputs: Outputs) -> None:
-    if run.hidden:
-        about = {"layer": run.hidden.layer, "run_digest": run.hidden.run_digest}
-        write_vectors(out, outputs.track_ids, {"features": outputs.values}, about)
-        return
-    factors = run.signature.scaler.inverse(outputs.values)
-    write_vectors(out, outputs.track_ids, {"factors": factors, "scaled_factors": outputs.values})
+def predict_in_memory(
+    run: TrainedRun, source: Source, items: Mapping[str, Any], progress: Progress
+) -> tuple[dict[str, Matrix], dict[str, str]]:
+    """Predict tracks one by one, without files.
+
+    Parameters
+    ----------
+    run
+        Run with the model.
+    source, items
+        Source of frames, and its item for each track, by id.
+
+    Returns
+    -------
+    dict, dict
+        Factors by id, shape (n_factors,), float32, in the space that the model was trained on; and reasons for
+        tracks that cannot be used, by id.
+
+    Raises
+    ------
+    StorageError, DataError
+        When model or dataset cannot be read.
+    """
+    factors: dict[str, Matrix] = {}
+    left_out: dict[str, str] = {}
+    if items:
+        opened, predict = source.open(), track_function(run)
+        with progress.task("predict", len(items)) as advance:
+            for track_id, item in items.items():
+                try:
+                    scaled = predict(opened.read(item))
+                    factors[track_id] = run.signature.scaler.inverse(scaled[np.newaxis])[0]
+                except AudioError as error:
+                    left_out[track_id] = str(error)
+                advance(1)
+    return factors, left_out

@@ -1,9 +1,8 @@
 """Predicting factors of a dataset's tracks by a fusion of several models."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from pipelines.inference.predict import PARTS_SUFFIX, Predicted, apply_in_blocks
 from pipelines.inference.predict_items import open_encoding
 from pipelines.inference.prediction_blocks import DatasetTracks, remove_parts
 from pipelines.inference.track_vectors import check_output, write_vectors
-from pipelines.inference.trained_run import TrainedRun, dataset_error, load_run_model
+from pipelines.inference.trained_run import TrainedRun, load_run_model
 from pipelines.training.attribute_files import read_attributes
 from pipelines.training.procedures.branches import apply_to_vectors
 from pipelines.training.procedures.fusion import join_vectors
@@ -31,20 +30,13 @@ from pipelines.training.procedures.track_vectors import TrackVectors
 from pipelines.training.targets import Rows
 
 
-@dataclasses.dataclass(frozen=True)
-class FeaturesFile:
-    """A table or npz of attributes, and its column of ids; see `read_attributes`."""
-
-    path: Path
-    id_column: str | None = None
-
-
 def predict_fused(
     run: TrainedRun,
     tracks: DatasetTracks,
     split: str,
     out: Location,
-    features: FeaturesFile | None = None,
+    features: Path | None = None,
+    id_column: str | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
     """Predict the factors of a dataset's tracks, except tracks without an input of any branch.
@@ -55,10 +47,9 @@ def predict_fused(
         A finished fusion.
     tracks, split, out
         See `pipelines.inference.predict.predict_dataset`.
-    features
-        Attributes of tracks; None to predict without branches that take attributes.
-    progress
-        Receives messages about tracks that are left out.
+    features, id_column
+        Attributes of tracks, see `pipelines.training.attribute_files.read_attributes`; None to predict without
+        branches that take attributes.
 
     Raises
     ------
@@ -71,9 +62,31 @@ def predict_fused(
     check_audio(run, dataset)
     rows = choose_rows(dataset, split)
     parts = out.with_name(f"{out.name}{PARTS_SUFFIX}")
-    inputs = _Inputs(tracks, dataset, features, parts)
-    branches = [_Branch(run, key, inputs, progress) for key in branch_keys(run)]
-    joined = join_vectors([branch.vectors(rows) for branch in branches], rows)
+    branches = []
+    for key in branch_keys(run):
+        folder = run.folder / BRANCHES_FOLDER / key
+        summary = read_json(folder / BRANCH_FILE)
+        procedure = PROCEDURES[summary["procedure"]]
+        with_audio = rows[dataset.tracks.has_audio[rows]]
+        if procedure.takes_audio and len(with_audio):
+            branch = dataclasses.replace(
+                run,
+                folder=folder,
+                procedure=procedure,
+                sequence=config.replace(SequenceConfig(), summary["sequence"], "sequence."),
+                batch_size=summary["batch_size"],
+                digest=digest([run.digest, summary]),
+            )
+            items = dict(zip(dataset.tracks.ids[with_audio].tolist(), with_audio.tolist(), strict=True))
+            branches.append(
+                _predict_audio(at_layer(branch, summary["layer"]), tracks, items, parts, progress)
+            )
+            continue
+        if procedure.takes is Input.ATTRIBUTES and features is None:
+            progress.log(f"no --features: tracks are predicted without the branch {key}")
+        attributes = _read_branch_attributes(folder, procedure.takes, dataset, features, id_column)
+        branches.append(_apply_to_attributes(folder, summary["layer"], attributes, rows))
+    joined = join_vectors(branches, rows)
     head = load_run_model(run.folder)
     if head.input_shape[1] != joined.values.shape[1]:
         raise DataError(
@@ -97,82 +110,43 @@ def predict_fused(
     return Predicted(len(joined.rows), scaled.shape[1], left_out)
 
 
-def require_dataset(run: TrainedRun, dataset: Location | None, sources: Sequence[str]) -> Location:
-    """Return `dataset`; raise ConfigError if there is none among the `sources` for a fusion."""
-    if dataset is None:
-        raise dataset_error(run, ", ".join(sources))
-    return dataset
-
-
 def branch_keys(run: TrainedRun) -> list[str]:
     """Return the keys of the trained branches of a fusion, in order; some may have been left out."""
     keys = read_json(run.folder / CONFIG_FILE)["model"]["branches"]
     return [key for key in keys if is_file(run.folder / BRANCHES_FOLDER / key / BRANCH_FILE)]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Inputs:
-    """Inputs of a fusion, and the folder for outputs of audio branches."""
+def _predict_audio(
+    run: TrainedRun,
+    source: DatasetTracks,
+    items: Mapping[str, int],
+    parts: Location,
+    progress: Progress,
+) -> TrackVectors:
+    """Return vectors of tracks with audio, in blocks, so that an interrupted prediction resumes."""
+    track_ids, values, _ = apply_in_blocks(run, source, items, parts, progress)
+    return TrackVectors(values, np.array([items[track_id] for track_id in track_ids.tolist()], np.int64))
 
-    tracks: DatasetTracks
-    dataset: Dataset
-    features: FeaturesFile | None
-    parts: Location
+
+def _read_branch_attributes(
+    folder: Location, takes: Input | None, dataset: Dataset, features: Path | None, id_column: str | None
+) -> Attributes | None:
+    """Return the attributes that a branch takes; None if it takes audio, or `features` are missing."""
+    if takes is Input.GENRES:
+        return genre_attributes(dataset.tracks)
+    if takes is not Input.ATTRIBUTES or features is None:
+        return None
+    table = read_attributes(features, open_encoding(folder).kinds, id_column, only=True)
+    return align(table, dataset.tracks.ids, str(dataset.folder))
 
 
-class _Branch:
-    """A branch of a fusion, with its input for one dataset."""
-
-    def __init__(self, run: TrainedRun, key: str, inputs: _Inputs, progress: Progress) -> None:
-        self._run, self._folder = run, run.folder / BRANCHES_FOLDER / key
-        self._inputs, self._dataset, self._progress = inputs, inputs.dataset, progress
-        features = inputs.features
-        self._summary: dict[str, Any] = read_json(self._folder / BRANCH_FILE)
-        self._procedure = PROCEDURES[self._summary["procedure"]]
-        if self._procedure.takes is Input.ATTRIBUTES and features is None:
-            progress.log(f"no --features: tracks are predicted without the branch {key}")
-        self._attributes = self._read_attributes(features)
-
-    def vectors(self, rows: Rows) -> TrackVectors:
-        """Return the vectors of those of `rows` that have the input of the branch."""
-        known = rows[self._has()[rows]]
-        if self._attributes is None and len(known):
-            return self._predict_audio(known)
-        network = build_hidden_model(load_run_model(self._folder), self._summary["layer"])
-        if not len(known):
-            return TrackVectors(np.zeros((0, network.output_shape[1]), np.float32), known)
-        assert self._attributes is not None  # else nothing is known
-        encoding = open_encoding(self._folder)
-        vectors = encoding.encode(self._attributes.table.take(known))
-        return TrackVectors(apply_to_vectors(network, vectors), known)
-
-    def _predict_audio(self, known: Rows) -> TrackVectors:
-        """Return the vectors of tracks with audio, in blocks, so that an interrupted prediction resumes."""
-        summary = self._summary
-        run = dataclasses.replace(
-            self._run,
-            folder=self._folder,
-            procedure=self._procedure,
-            sequence=config.replace(SequenceConfig(), summary["sequence"], "sequence."),
-            batch_size=summary["batch_size"],
-            digest=digest([self._run.digest, summary]),
-        )
-        run = at_layer(run, summary["layer"])
-        items = dict(zip(self._dataset.tracks.ids[known].tolist(), known.tolist(), strict=True))
-        outputs = apply_in_blocks(run, self._inputs.tracks, items, self._inputs.parts, self._progress)
-        row_of = [items[track_id] for track_id in outputs.track_ids.tolist()]
-        return TrackVectors(outputs.values, np.array(row_of, np.int64))
-
-    def _has(self) -> Any:
-        if self._procedure.takes_audio:
-            return self._dataset.tracks.has_audio
-        return np.zeros(len(self._dataset), np.bool_) if self._attributes is None else self._attributes.has
-
-    def _read_attributes(self, features: FeaturesFile | None) -> Attributes | None:
-        if self._procedure.takes is Input.GENRES:
-            return genre_attributes(self._dataset.tracks)
-        if self._procedure.takes is not Input.ATTRIBUTES or features is None:
-            return None
-        kinds = open_encoding(self._folder).kinds
-        table = read_attributes(features.path, kinds, features.id_column, only=True)
-        return align(table, self._dataset.tracks.ids, str(self._dataset.folder))
+def _apply_to_attributes(
+    folder: Location, layer: str, attributes: Attributes | None, rows: Rows
+) -> TrackVectors:
+    """Return the vectors of a branch for those of `rows` that have attributes."""
+    network = build_hidden_model(load_run_model(folder), layer)
+    known = rows[:0] if attributes is None else rows[attributes.has[rows]]
+    if attributes is None or not len(known):
+        return TrackVectors(np.zeros((0, network.output_shape[1]), np.float32), known)
+    vectors = open_encoding(folder).encode(attributes.table.take(known))
+    return TrackVectors(apply_to_vectors(network, vectors), known)

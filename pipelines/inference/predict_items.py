@@ -3,25 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.data.attributes.encoding import Encoding, read_encoding
-from cs_keras.errors import DataError
+from cs_keras.errors import ConfigError, DataError
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import ATTRIBUTES_FILE
 from cs_keras.runs import read_json
 from cs_keras.storage.location import Location
 from pipelines.inference.predict import Predicted
 from pipelines.inference.track_vectors import check_output, write_vectors
-from pipelines.inference.trained_run import (
-    Matrix,
-    TrainedRun,
-    load_run_model,
-    require_attributes,
-    require_audio_input,
-)
+from pipelines.inference.trained_run import TrainedRun, load_run_model, source_error
 from pipelines.training.attribute_files import read_attributes
 from pipelines.training.procedures.branches import apply_to_vectors
 
@@ -43,8 +36,6 @@ def predict_items(
         See `pipelines.training.attribute_files.read_attributes`.
     out
         The npz or Parquet table to write; see `pipelines.inference.predict.predict_dataset`.
-    progress
-        Receives messages about items that are left out.
 
     Raises
     ------
@@ -56,7 +47,10 @@ def predict_items(
         When files cannot be read or written.
     """
     progress = progress or SilentProgress()
-    require_attributes(run)
+    if run.procedure.takes_audio:
+        raise ConfigError(
+            f"The model of {run.folder} takes audio: expected a dataset or recordings. Received: attributes."
+        )
     check_output(out)
     encoding = open_encoding(run.folder)
     table = read_attributes(features, encoding.kinds, id_column, only=True)
@@ -70,13 +64,21 @@ def predict_items(
         raise DataError(
             f"None of the {len(table)} items of {features} has attributes: no factors were predicted."
         )
-    scaled = _apply(load_run_model(run.folder), encoding.encode(known), run)
+    vectors, model = encoding.encode(known), load_run_model(run.folder)
+    expected = (vectors.shape[1], len(run.signature.scaler.offset))
+    received = (*model.input_shape[1:], model.output_shape[1])
+    if received != expected:
+        raise DataError(
+            f"The model of {run.folder} does not match its settings: expected {expected[0]} inputs and "
+            f"{expected[1]} factors. Received: {', '.join(map(str, received))}."
+        )
+    scaled = apply_to_vectors(model, vectors)
     write_vectors(out, known.ids, {"factors": run.signature.scaler.inverse(scaled), "scaled_factors": scaled})
     return Predicted(len(known), scaled.shape[1], left_out)
 
 
 def choose_table(run: TrainedRun, dataset: Location | None, files: Sequence[Path]) -> Path:
-    """Return the one table among the sources that `run` is to predict from.
+    """Return the one table among the sources that `run`, whose model takes no audio, is to predict from.
 
     Raises
     ------
@@ -84,12 +86,12 @@ def choose_table(run: TrainedRun, dataset: Location | None, files: Sequence[Path
         When there is a dataset, a recording, a folder, or more than one file.
     """
     if dataset is not None:
-        require_audio_input(run, f"the dataset {dataset}")
+        raise source_error(run, f"the dataset {dataset}")
     for path in files:
         if path.is_dir() or path.suffix.lower() in AUDIO_SUFFIXES:
-            require_audio_input(run, str(path))
+            raise source_error(run, str(path))
     if len(files) != 1:
-        require_audio_input(run, f"{len(files)} files")
+        raise source_error(run, f"{len(files)} files")
     return files[0]
 
 
@@ -102,15 +104,3 @@ def open_encoding(folder: Location) -> Encoding:
         When ``attributes.json`` cannot be read or is not valid.
     """
     return read_encoding(read_json(folder / ATTRIBUTES_FILE), str(folder / ATTRIBUTES_FILE))
-
-
-def _apply(model: keras.Model, vectors: Matrix, run: TrainedRun) -> Matrix:
-    """Predict scaled factors, shape (n, n_factors), float32."""
-    expected = (vectors.shape[1], len(run.signature.scaler.offset))
-    received = (*model.input_shape[1:], model.output_shape[1])
-    if received != expected:
-        raise DataError(
-            f"The model of {run.folder} does not match its settings: expected {expected[0]} inputs and "
-            f"{expected[1]} factors. Received: {', '.join(map(str, received))}."
-        )
-    return apply_to_vectors(model, vectors)

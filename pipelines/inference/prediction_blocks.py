@@ -8,8 +8,7 @@ import re
 import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,18 +31,9 @@ _PART_NAME = re.compile(r"part-\d{6,}-[0-9a-f]{16}\.npz")
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Tracks that are predicted together.
+    """Tracks that are predicted together: their ids, and the source's item for each.
 
-    Attributes
-    ----------
-    number
-        Position among the blocks.
-    plan
-        Digest of model, ids and audio when the block was planned.
-    track_ids
-        Ids of the tracks.
-    items
-        Item of the source for each track.
+    `number` is the position among the blocks, `plan` the digest of model, ids and audio when it was planned.
     """
 
     number: int
@@ -57,21 +47,22 @@ class Block:
         return f"part-{self.number:06d}-{self.plan[:16]}.npz"
 
 
+class OpenSource(NamedTuple):
+    """A source that is open for reading.
+
+    `identify` returns JSON-ready values that change whenever the audio of items does. `read` returns the frames of
+    one, shape (n_frames, frame_size); AudioError means that the track is left out.
+    """
+
+    identify: Callable[[Sequence[Any]], Any]
+    read: Callable[[Any], Frames]
+
+
 class Source(Protocol):
     """A source of frames, which is pickled for workers."""
 
-    def open(self) -> "OpenSource":
+    def open(self) -> OpenSource:
         """Open the source in this process."""
-
-
-class OpenSource(Protocol):
-    """A source that is open for reading."""
-
-    def identify(self, items: Sequence[Any]) -> Any:
-        """Return JSON-ready values that change whenever the audio of `items` does."""
-
-    def read(self, item: Any) -> Frames:
-        """Return the frames of a track, shape (n_frames, frame_size); AudioError means that it is left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,16 +73,9 @@ class DatasetTracks:
     reading: ReadConfig | None = None
 
     def open(self) -> OpenSource:
-        """Return an open dataset."""
-        return _OpenDataset(Dataset(self.folder, self.reading))
-
-
-class _OpenDataset:
-    def __init__(self, dataset: Dataset) -> None:
-        self.read, self._digest = dataset.read_track, dataset.digest
-
-    def identify(self, items: Sequence[int]) -> Any:
-        return [self._digest, *items]
+        """Open the dataset."""
+        dataset = Dataset(self.folder, self.reading)
+        return OpenSource(lambda rows: [dataset.digest, *rows], dataset.read_track)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,35 +88,18 @@ class Recordings:
 
     def open(self) -> OpenSource:
         """Return a reader of audio files."""
-        return _OpenRecordings(self)
-
-
-class _OpenRecordings:
-    def __init__(self, settings: Recordings) -> None:
-        self._settings = settings
-        self._make_frames = frame_extractor(settings.audio, settings.dtype)
-
-    def identify(self, items: Sequence[Path]) -> Any:
-        return [self._settings.decoder, *(file_checksum(path) for path in items)]
-
-    def read(self, item: Path) -> Frames:
-        return self._make_frames(load_mono(item, self._settings.audio, self._settings.decoder))
+        make_frames = frame_extractor(self.audio, self.dtype)
+        return OpenSource(
+            lambda paths: [self.decoder, *map(file_checksum, paths)],
+            lambda path: make_frames(load_mono(path, self.audio, self.decoder)),
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlockMaker:
-    """Predicts blocks of tracks, in any process; see `pipelines.beam.protocols.PartMaker`.
+    """Predicts blocks of tracks into files in `folder`, in any process; see `pipelines.beam.protocols.PartMaker`.
 
-    Attributes
-    ----------
-    run
-        Run with the model.
-    source
-        Source of frames.
-    folder
-        Folder for one file per block.
-    threads
-        Number of threads that read tracks ahead of the model.
+    `threads` read tracks ahead of the model.
     """
 
     run: TrainedRun
@@ -154,46 +121,43 @@ class BlockMaker:
 
     def open(self, advance: Advance = lambda n_tracks: None) -> Callable[[Block], None]:
         """Load model and source; return a function that predicts a block and calls `advance` for each track."""
-        return _OpenMaker(self, advance)
+        source, predict = self.source.open(), track_function(self.run)
+        n_factors = len(self.run.signature.scaler.offset)
+
+        def make(block: Block) -> None:
+            if block.plan != plan_digest(block.track_ids, block.items, self.run, source):
+                raise StorageError(
+                    f"The worker {socket.gethostname()} found other tracks of {block.name} than this command: "
+                    "expected the same files at the same paths, as on a shared file system."
+                )
+            scaled: dict[str, Matrix] = {}
+            left_out: dict[str, str] = {}
+            outcomes = _read_ahead(source, block.items, self.threads)
+            for track_id, outcome in zip(block.track_ids, outcomes, strict=True):
+                if isinstance(outcome, AudioError):
+                    left_out[track_id] = str(outcome)
+                else:
+                    scaled[track_id] = predict(outcome)
+                advance(1)
+            arrays = {
+                "track_ids": np.array(list(scaled), np.str_),
+                "scaled_factors": np.array(list(scaled.values()), np.float32).reshape(-1, n_factors),
+                "left_out": np.array(list(left_out), np.str_),
+                "reasons": np.array(list(left_out.values()), np.str_),
+            }
+            write_arrays(self.folder / block.name, arrays, {})
+
+        return make
 
     def read(self, part: Block) -> dict[str, Any]:
         """Return a block's ``track_ids``, ``scaled_factors``, ``left_out`` and ``reasons``."""
         return read_arrays(self.folder / part.name)
 
 
-class _OpenMaker:
-    def __init__(self, maker: BlockMaker, advance: Advance) -> None:
-        self._maker, self._advance = maker, advance
-        self._source, self._predict = maker.source.open(), track_function(maker.run)
-
-    def __call__(self, block: Block) -> None:
-        if block.plan != plan_digest(block.track_ids, block.items, self._maker.run, self._source):
-            raise StorageError(
-                f"The worker {socket.gethostname()} found other tracks of {block.name} than this command: expected "
-                "the same files at the same paths, as on a shared file system."
-            )
-        scaled: dict[str, Matrix] = {}
-        left_out: dict[str, str] = {}
-        outcomes = _read_ahead(self._source, block.items, self._maker.threads)
-        for track_id, outcome in zip(block.track_ids, outcomes, strict=True):
-            if isinstance(outcome, AudioError):
-                left_out[track_id] = str(outcome)
-            else:
-                scaled[track_id] = self._predict(outcome)
-            self._advance(1)
-        n_factors = len(self._maker.run.signature.scaler.offset)
-        arrays = {
-            "track_ids": np.array(list(scaled), np.str_),
-            "scaled_factors": np.array(list(scaled.values()), np.float32).reshape(-1, n_factors),
-            "left_out": np.array(list(left_out), np.str_),
-            "reasons": np.array(list(left_out.values()), np.str_),
-        }
-        write_arrays(self._maker.folder / block.name, arrays, {})
-
-
 def plan_digest(track_ids: Sequence[str], items: Sequence[Any], run: TrainedRun, source: OpenSource) -> str:
     """Return a digest of everything that decides the factors of a block."""
-    return digest([run.digest, list(track_ids), source.identify(items)])
+    model = digest([run.digest, run.layer]) if run.layer else run.digest
+    return digest([model, list(track_ids), source.identify(items)])
 
 
 def remove_parts(folder: Location) -> None:

@@ -16,7 +16,7 @@ from cs_keras.data.shards import Frames
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import load_model
-from cs_keras.models.declaration import PROCEDURES, Input, Procedure
+from cs_keras.models.declaration import PROCEDURES, Procedure
 from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, SIGNATURE_FILE
 from cs_keras.run_files.settings import require_finished
 from cs_keras.runs import digest, read_json
@@ -25,22 +25,6 @@ from cs_keras.training.hidden_layers import build_hidden_model
 from pipelines.training.run_artifacts import Signature, read_signature
 
 Matrix = npt.NDArray[np.float32]
-
-
-@dataclasses.dataclass(frozen=True)
-class Hidden:
-    """A hidden layer whose output replaces the factors.
-
-    Attributes
-    ----------
-    layer
-        Name of the layer; see `cs_keras.training.hidden_layers`.
-    run_digest
-        Digest of its run.
-    """
-
-    layer: str
-    run_digest: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,8 +40,8 @@ class TrainedRun:
     signature
         Audio settings of the input, and scaling of the output.
     digest
-        Digest of model, settings and hidden layer.
-    hidden
+        Digest of model and settings.
+    layer
         Hidden layer to stop at, see `pipelines.inference.features.at_layer`; None for the factors.
     """
 
@@ -67,43 +51,29 @@ class TrainedRun:
     batch_size: int
     signature: Signature
     digest: str
-    hidden: Hidden | None = None
+    layer: str | None = None
 
 
 def require_audio(run: TrainedRun, use: str) -> None:
     """Raise ConfigError unless the run's model takes audio, and nothing else; `use` begins the message."""
     takes = run.procedure.takes
-    if takes is not Input.AUDIO:
+    if not run.procedure.takes_audio:
         kind = f"takes {takes.value}" if takes else "joins several models"
         raise ConfigError(f"{use} needs an audio model. Received: that of {run.folder}, which {kind}.")
 
 
-def require_audio_input(run: TrainedRun, received: str = "audio") -> None:
-    """Raise ConfigError unless the run's model takes audio; the message names what was `received`."""
+def source_error(run: TrainedRun, received: str) -> ConfigError:
+    """Return the error for sources, named by `received`, that the run's model cannot take."""
     takes = run.procedure.takes
     if takes is None:
-        raise dataset_error(run, received)
-    if takes is not Input.AUDIO:
-        raise ConfigError(
-            f"The model of {run.folder} takes {takes.value}, not audio: expected a table or npz of these, as in "
-            f"`cs-keras predict RUN FEATURES`. Received: {received}."
+        return ConfigError(
+            f"The model of {run.folder} joins several models: expected a dataset, as in `cs-keras predict RUN "
+            f"DATASET --features FILE`. Received: {received}."
         )
-
-
-def dataset_error(run: TrainedRun, received: str) -> ConfigError:
-    """Return the error for a fusion that was given something other than a dataset."""
     return ConfigError(
-        f"The model of {run.folder} joins several models: expected a dataset, as in `cs-keras predict RUN DATASET "
-        f"--features FILE`. Received: {received}."
+        f"The model of {run.folder} takes {takes.value}, not audio: expected a table or npz of these, as in "
+        f"`cs-keras predict RUN FEATURES`. Received: {received}."
     )
-
-
-def require_attributes(run: TrainedRun) -> None:
-    """Raise ConfigError if the run's model takes audio instead of attributes."""
-    if run.procedure.takes_audio:
-        raise ConfigError(
-            f"The model of {run.folder} takes audio: expected a dataset or recordings. Received: attributes."
-        )
 
 
 def read_run(folder: Location) -> TrainedRun:
@@ -152,17 +122,18 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
     StorageError, DataError
         When the model cannot be loaded, or does not match the run's signature.
     """
-    require_audio_input(run)
+    if not run.procedure.takes_audio:
+        raise source_error(run, "audio")
     model = load_run_model(run.folder)
-    if run.hidden:
-        model = build_hidden_model(model, run.hidden.layer)
+    if run.layer:
+        model = build_hidden_model(model, run.layer)
     n_factors = len(run.signature.scaler.offset)
     if model.output_shape[1] != n_factors:
         raise DataError(
             f"{MODEL_FILE} and {SIGNATURE_FILE} of {run.folder} are from different runs: they have "
             f"{model.output_shape[1]} and {n_factors} factors."
         )
-    is_staged = run.procedure.pools_between_stages and not run.hidden
+    is_staged = run.procedure.pools_between_stages and not run.layer
     model, head = model.layers[-2:] if is_staged else (model, None)
     frames = None if run.procedure.pools_over_time else run.sequence.frames
     frame_size = run.signature.audio.frame_size

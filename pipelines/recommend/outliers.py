@@ -13,7 +13,7 @@ from cs_keras.playlists.coherence import measure_coherence
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.read import M3U_SUFFIXES, read_ids, read_m3u
 from cs_keras.progress import Progress
-from pipelines.inference.predict_tracks import predict_in_memory
+from pipelines.inference.predict import predict_in_memory
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import TrainedRun
 from pipelines.recommend.audio_files import describe_files
@@ -124,7 +124,7 @@ def _predict_ids(
     missing = {track_id: row for track_id, row in rows.items() if not known.known[row]}
     added: Mapping[str, Matrix] = {}
     if missing and catalogue.dataset is not None:
-        added = predict_in_memory(run, DatasetTracks(catalogue.dataset), missing, progress).factors
+        added, _ = predict_in_memory(run, DatasetTracks(catalogue.dataset), missing, progress)
     return {
         track_id: added[track_id] if track_id in missing else known.factors[row]
         for track_id, row in rows.items()

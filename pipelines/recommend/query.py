@@ -126,11 +126,11 @@ def predict_files(
     Factors have shape (n_factors,), float32.
     """
     # Imported here, with TensorFlow, which queries for tracks of the catalogue do not need.
-    from pipelines.inference.predict_tracks import predict_in_memory
+    from pipelines.inference.predict import predict_in_memory
     from pipelines.inference.prediction_blocks import Recordings
 
     source = Recordings(run.signature.audio, run.signature.dtype, decoder)
-    predicted = predict_in_memory(run, source, files, progress)
-    for name, reason in predicted.left_out.items():
+    factors, left_out = predict_in_memory(run, source, files, progress)
+    for name, reason in left_out.items():
         progress.log(f"left out {name}: {reason}")
-    return dict(predicted.factors)
+    return factors

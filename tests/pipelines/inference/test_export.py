@@ -26,7 +26,7 @@ from cs_keras.progress import SilentProgress
 from cs_keras.run_files.names import SIGNATURE_FILE
 from cs_keras.training.serving_model import window_starts
 from pipelines.inference.export import export
-from pipelines.inference.predict_tracks import predict_in_memory
+from pipelines.inference.predict import predict_in_memory
 from pipelines.inference.prediction_blocks import Recordings
 from pipelines.inference.trained_run import read_run, track_function
 from tests.command_line import run
@@ -90,7 +90,7 @@ def test_exports_give_the_same_factors_elsewhere(
     path = sorted((demo / "source" / "audio").iterdir())[5]
     trained = read_run(runs[model])
     source = Recordings(trained.signature.audio, trained.signature.dtype, "auto")
-    expected = predict_in_memory(trained, source, {"x": path}, SilentProgress()).factors["x"]
+    factors, _ = predict_in_memory(trained, source, {"x": path}, SilentProgress())
     magnitude = source.open().read(path).astype(np.float32)
     frames = SequenceConfig().frames
     starts = prediction_windows(
@@ -117,7 +117,7 @@ def test_exports_give_the_same_factors_elsewhere(
         assert set(found.files) == {"audio", "audio_at", "frames", "short", "keras"}
         short = trained.signature.scaler.inverse(track_function(trained)(magnitude[:100])[np.newaxis])[0]
         for name in found.files:
-            wanted = short if name == "short" else expected
+            wanted = short if name == "short" else factors["x"]
             scale = float(np.abs(wanted).max())
             np.testing.assert_allclose(found[name], wanted, rtol=RTOL, atol=RTOL * scale, err_msg=name)
     about = json.loads((tmp_path / "out" / "export.json").read_text())

@@ -60,7 +60,7 @@ def test_the_last_hidden_layer_leads_to_the_prediction(
 ) -> None:
     trained = read_run(runs[key])
     hidden = at_layer(trained)
-    assert hidden.hidden is not None and hidden.hidden.layer == DEFAULTS[key]
+    assert hidden.layer == DEFAULTS[key]
     predict_dataset(trained, DatasetTracks(demo), "test", tmp_path / "factors.npz")
     predict_dataset(hidden, DatasetTracks(demo), "test", tmp_path / "features.npz")
     factors, features = load(tmp_path / "factors.npz"), load(tmp_path / "features.npz")
@@ -219,5 +219,4 @@ def test_a_model_of_another_dataset_is_refused(runs: dict[str, Path], demo: Path
 def test_the_digest_is_that_of_an_export(runs: dict[str, Path], tmp_path: Path) -> None:
     assert run("export", runs["cnn-bn"], tmp_path / "exported") == 0
     document = json.loads((tmp_path / "exported" / "export.json").read_text())
-    hidden = at_layer(read_run(runs["cnn-bn"])).hidden
-    assert hidden is not None and hidden.run_digest == document["run_digest"]
+    assert at_layer(read_run(runs["cnn-bn"])).digest == document["run_digest"]
