@@ -39,17 +39,30 @@ def train(run: RunConfig, data: TrainingData, factors: Factors, folder: Path, pr
     """
     if (folder / PREDICTIONS_FILE).exists():
         return
-    notes = (*run.model.notes(run), *_extra_note(data))
-    for note in notes:
-        progress.log(f"{run.key}: {note}")
-    if (run.execution.devices or 1) > 1 and not run.procedure.is_end_to_end:
-        progress.log(
-            f"{run.key}: trained on one device, as the procedure {run.procedure.name} does not share batches"
-        )
+    notes = list(run.model.notes(run))
+    if data.extra:
+        names = (f"{extra.name} ({extra.item_factors.shape[1]} dimensions)" for extra in data.extra)
+        notes.append(f"it was also trained on the factors {', '.join(names)}, which it does not predict")
     targets = make_training_targets(data, factors, run.training)
-    trained = run_procedure(TrainingJob(run, data, targets, factors, folder, folder.parent, progress))
+    job = TrainingJob(run, data, targets, factors, folder, folder.parent, progress)
+    job.log(*notes)
+    if (run.execution.devices or 1) > 1 and not run.procedure.is_end_to_end:
+        job.log(f"trained on one device, as the procedure {run.procedure.name} does not share batches")
+    trained = run_procedure(job)
     save_model(trained.model, folder / MODEL_FILE)
-    _summarise(trained, data, notes).write(folder)
+    training = Training(
+        parameters=trainable_parameters(trained.model),
+        n_train_tracks=trained.n_train_tracks,
+        epochs=len(trained.fitted.history),
+        best_epoch=trained.fitted.best_epoch,
+        seconds=trained.seconds,
+        notes=(*notes, *trained.notes),
+        embedding=trained.embedding,
+        classifier=trained.classifier,
+        branches=trained.branches,
+        history=tuple(trained.fitted.history),
+    )
+    training.write(folder)
     ids, scaled = data.dataset.tracks.ids[data.unseen], trained.predicted
     write_predictions(folder, Predictions(ids, factors.scaler.inverse(scaled), scaled, trained.coordinates))
 
@@ -70,27 +83,3 @@ def clean_up(folder: Path) -> None:
     """Remove files that only a resumed run needs."""
     for path in (folder, folder / EMBEDDING_FOLDER, folder / CLASSIFIER_FOLDER):
         shutil.rmtree(path / WORK_FOLDER, ignore_errors=True)
-
-
-def _extra_note(data: TrainingData) -> tuple[str, ...]:
-    """Return a note on extra factors, if any."""
-    if not data.extra:
-        return ()
-    names = (f"{extra.name} ({extra.item_factors.shape[1]} dimensions)" for extra in data.extra)
-    return (f"it was also trained on the factors {', '.join(names)}, which it does not predict",)
-
-
-def _summarise(trained: TrainedModel, data: TrainingData, notes: tuple[str, ...]) -> Training:
-    fitted = trained.fitted
-    return Training(
-        parameters=trainable_parameters(trained.model),
-        n_train_tracks=len(data.train) if trained.n_train_tracks is None else trained.n_train_tracks,
-        epochs=len(fitted.history),
-        best_epoch=fitted.best_epoch,
-        seconds=trained.seconds,
-        notes=(*notes, *trained.notes),
-        embedding=trained.embedding,
-        classifier=trained.classifier,
-        branches=trained.branches,
-        history=tuple(fitted.history),
-    )

@@ -4,7 +4,7 @@ import numpy as np
 
 from cs_keras.data.attributes.encoding import Encoding, fit_encoding
 from cs_keras.data.attributes.table import Attributes
-from cs_keras.errors import ConfigError, DataError
+from cs_keras.errors import DataError
 from cs_keras.models.attributes import build_regressor
 from cs_keras.run_files.names import ATTRIBUTES_FILE
 from cs_keras.runs import write_json
@@ -19,24 +19,18 @@ def train_attributes(job: TrainingJob) -> TrainedModel:
     """Fit the encoding to train tracks that have attributes, then the regressor to their vectors."""
     run, data = job.run, job.data
     attributes = choose_attributes(run, data.dataset.tracks, data.attributes)
-    if attributes is None:
-        raise ConfigError(f"{run.key} takes no attributes.")
+    assert attributes is not None  # the procedure takes them
     require_attributes(data, attributes)
     rows = [own[attributes.has[own]] for own in (data.train, data.unseen)]
     encoding = fit_encoding(attributes.table.take(rows[0]), run.model.max_categories)
     train, unseen = (TrackVectors(encoding.encode(attributes.table.take(own)), own) for own in rows)
     with dtype_policy(run.execution.dtype_policy):
         head = build_regressor(run, data.targets.shape[1], encoding.n_features)
-    notes = _notes(job, attributes, encoding)
-    regressed = regress(job, head, train, unseen)
+    notes = _describe_input(job.data, attributes, encoding)
+    job.log(*notes)
+    trained = regress(job, head, train, unseen, notes=notes)
     write_json(job.folder / ATTRIBUTES_FILE, encoding.document())
-    return TrainedModel(
-        regressed.head,
-        regressed.fitted,
-        regressed.predicted,
-        (*notes, *regressed.notes),
-        n_train_tracks=len(train.rows),
-    )
+    return trained
 
 
 def require_attributes(data: TrainingData, attributes: Attributes) -> None:
@@ -49,9 +43,9 @@ def require_attributes(data: TrainingData, attributes: Attributes) -> None:
             )
 
 
-def _notes(job: TrainingJob, attributes: Attributes, encoding: Encoding) -> tuple[str, ...]:
-    """Return and log notes on the input for readers of the results."""
-    data, has = job.data, attributes.has
+def _describe_input(data: TrainingData, attributes: Attributes, encoding: Encoding) -> list[str]:
+    """Return notes on the input for readers of the results."""
+    has = attributes.has
     columns = f"{len(encoding.columns)} attribute{'s' * (len(encoding.columns) != 1)}"
     notes = [f"{columns} of {attributes.table.where} encoded as {encoding.n_features} numbers"]
     if n := np.count_nonzero(~has[data.train]):
@@ -63,7 +57,4 @@ def _notes(job: TrainingJob, attributes: Attributes, encoding: Encoding) -> tupl
         )
     if attributes.n_unknown:
         notes.append(f"{attributes.n_unknown} items of the table are not in the dataset")
-    notes += encoding.notes()
-    for note in notes:
-        job.progress.log(f"{job.run.key}: {note}")
-    return tuple(notes)
+    return [*notes, *encoding.notes()]

@@ -7,91 +7,66 @@ last hidden layer, for a branch that takes sequences the mean over those of the 
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from cs_keras.data.attributes.encoding import read_encoding
-from cs_keras.data.dataset import Dataset
-from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError
 from cs_keras.models import load_model
 from cs_keras.models.declaration import Procedure
-from cs_keras.models.spec import Baseline, require_waveforms, trainable_parameters
-from cs_keras.progress import Progress
-from cs_keras.run_files.names import ATTRIBUTES_FILE, BRANCH_FILE, MODEL_FILE, VECTORS_FILE, WORK_FOLDER
+from cs_keras.models.spec import require_waveforms, trainable_parameters
+from cs_keras.run_files.names import (
+    ATTRIBUTES_FILE,
+    BRANCH_FILE,
+    BRANCHES_FOLDER,
+    MODEL_FILE,
+    VECTORS_FILE,
+    WORK_FOLDER,
+)
 from cs_keras.runs import digest, read_json, read_npz, write_json, write_npz
 from cs_keras.training.hidden_layers import build_hidden_model, choose_default_layer, list_hidden_layers
-from cs_keras.training.predict import apply_to_tracks, predict_tracks
+from cs_keras.training.predict import apply_to_tracks
 from pipelines.training.procedures.job import TrainedModel, TrainingJob
+from pipelines.training.procedures.regression import predict_audio
 from pipelines.training.procedures.track_vectors import TrackVectors
 from pipelines.training.requirements import attributes_digest, choose_attributes
 from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
-from pipelines.training.targets import Matrix, Rows, TrainingData, make_training_targets
+from pipelines.training.targets import Matrix, TrainingData, make_training_targets
 
 BATCH_ITEMS = 256
 
 Trainers = Mapping[Procedure, Callable[[TrainingJob], TrainedModel]]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Branch:
-    """A trained branch.
+def train_branch(job: TrainingJob, key: str, has_input: Any, trainers: Trainers) -> TrackVectors:
+    """Train a branch of ``job.run``, unless it is cached, and copy what predicts new tracks into the run folder.
 
-    Attributes
-    ----------
-    key
-        Model key.
-    vectors
-        Vectors of the train and unseen tracks that have its input.
-    folder
-        Folder of its model.
-    summary
-        Content of ``branch.json``.
-    """
-
-    key: str
-    vectors: TrackVectors
-    folder: Path
-    summary: Mapping[str, Any]
-
-
-def train_branch(job: TrainingJob, key: str, has_input: Any, trainers: Trainers) -> Branch:
-    """Train a branch of ``job.run``, unless it is cached, and return it with the vectors of tracks.
-
-    Parameters
-    ----------
-    job
-        Job of the fusion.
-    key
-        Model key of the branch.
-    has_input
-        Which tracks have the input of the branch, bool of shape (n_tracks,).
-    trainers
-        Function that trains a model, by procedure.
-
-    Raises
-    ------
-    CsKerasError
-        As a run of the branch itself.
+    `has_input` says which tracks have the input of the branch, bool of shape (n_tracks,); `trainers` train a model,
+    by procedure. Returned are the vectors of the train and unseen tracks that have the input. Errors are those of a
+    run of the branch itself.
     """
     run, data = resolve_branch(job.run, key), narrow(job.data, has_input)
     require_waveforms(run, data.dataset.info.audio)
     with shared_work(job.shared, branch_settings(run, data), job.progress) as folder:
         if not (folder / VECTORS_FILE).exists():
+            branch = dataclasses.replace(job, run=run, data=data, folder=folder)
             if not (folder / BRANCH_FILE).exists():
-                _train(dataclasses.replace(job, run=run, data=data, folder=folder), trainers)
-            _write_vectors(run, data, folder, job.progress)
+                _train(branch, trainers)
+            _write_vectors(branch)
             for work in list(folder.rglob(WORK_FOLDER)):
                 shutil.rmtree(work, ignore_errors=True)
         stored = read_npz(folder / VECTORS_FILE, "values", "rows")
-        return Branch(
-            key, TrackVectors(stored["values"], stored["rows"]), folder, read_json(folder / BRANCH_FILE)
-        )
+        own = job.folder / BRANCHES_FOLDER / key
+        own.mkdir(parents=True, exist_ok=True)
+        for name in (MODEL_FILE, ATTRIBUTES_FILE, BRANCH_FILE):
+            if (folder / name).exists():  # each is copied in one rename
+                shutil.copyfile(folder / name, own / f"partial-{name}")
+                (own / f"partial-{name}").replace(own / name)
+    return TrackVectors(stored["values"], stored["rows"])
 
 
 def narrow(data: TrainingData, has_input: Any) -> TrainingData:
@@ -114,36 +89,6 @@ def branch_settings(run: RunConfig, data: TrainingData) -> dict[str, Any]:
     return {"procedure": "branch", "data_digest": data.data_digest, "tracks": rows, "run": settings}
 
 
-def encode_tracks(run: Baseline, data: TrainingData, folder: Path, rows: Rows) -> Matrix:
-    """Return encoded attributes of tracks, shape (n, n_features), float32, by the encoding that `folder` holds."""
-    attributes = choose_attributes(run, data.dataset.tracks, data.attributes)
-    if attributes is None:
-        raise ConfigError(f"{run.key} takes no attributes.")
-    path = folder / ATTRIBUTES_FILE
-    return read_encoding(read_json(path), str(path)).encode(attributes.table.take(rows))
-
-
-def predict_branch(
-    network: keras.Model,
-    dataset: Dataset,
-    rows: Rows,
-    is_whole: bool,
-    sequence: SequenceConfig,
-    batch_size: int,
-    progress: Progress,
-) -> Matrix:
-    """Apply `network` to the audio of tracks; return shape (n, n_numbers), float32.
-
-    It takes whole tracks, or sequences over which its outputs are averaged.
-    """
-    n_frames = dataset.n_frames[rows]
-    n = len(rows) if is_whole else len(prediction_windows(rows, n_frames, sequence, dataset.info.audio))
-    with progress.task(f"{network.name} of tracks", n) as advance:
-        if is_whole:
-            return apply_to_tracks(network, dataset, rows, advance)
-        return predict_tracks(network, dataset, rows, sequence, batch_size, advance)
-
-
 def apply_to_vectors(network: keras.Model, values: Matrix) -> Matrix:
     """Apply `network` to vectors in batches; return shape (n, n_numbers), float32."""
     batches = np.split(values, range(BATCH_ITEMS, len(values), BATCH_ITEMS))
@@ -163,7 +108,6 @@ def _train(job: TrainingJob, trainers: Trainers) -> None:
     if not layers:
         raise ConfigError(f"{run.key} cannot be a branch: it has no hidden layer to take track vectors from.")
     save_model(trained.model, job.folder / MODEL_FILE)
-    fitted = trained.fitted
     summary = {
         "key": run.key,
         "procedure": run.procedure.name,
@@ -171,24 +115,27 @@ def _train(job: TrainingJob, trainers: Trainers) -> None:
         "sequence": dataclasses.asdict(run.sequence),
         "batch_size": run.training.batch_size,
         "parameters": trainable_parameters(trained.model),
-        "n_train_tracks": len(data.train) if trained.n_train_tracks is None else trained.n_train_tracks,
-        "epochs": len(fitted.history),
-        "best_epoch": fitted.best_epoch,
-        "val_loss": fitted.history[fitted.best_epoch - 1]["val_loss"],
-        "seconds": trained.seconds,
+        **trained.summary,
         "notes": list(trained.notes),
     }
     write_json(job.folder / BRANCH_FILE, summary)
 
 
-def _write_vectors(run: RunConfig, data: TrainingData, folder: Path, progress: Progress) -> None:
+def _write_vectors(job: TrainingJob) -> None:
+    """Write the outputs of the branch's last hidden layer for all tracks of its data."""
+    run, data, folder = job.run, job.data, job.folder
     network = build_hidden_model(load_model(folder / MODEL_FILE), read_json(folder / BRANCH_FILE)["layer"])
     rows = np.concatenate([data.train, data.unseen])
-    if run.procedure.takes_audio:
-        is_whole = run.procedure.pools_over_time
-        values = predict_branch(
-            network, data.dataset, rows, is_whole, run.sequence, run.training.batch_size, progress
-        )
+    title = f"{network.name} of tracks"
+    if not run.procedure.takes_audio:
+        attributes = choose_attributes(run, data.dataset.tracks, data.attributes)
+        assert attributes is not None  # the procedure takes them
+        path = folder / ATTRIBUTES_FILE
+        encoding = read_encoding(read_json(path), str(path))
+        values = apply_to_vectors(network, encoding.encode(attributes.table.take(rows)))
+    elif run.procedure.pools_over_time:
+        with job.progress.task(title, len(rows)) as advance:
+            values = apply_to_tracks(network, data.dataset, rows, advance)
     else:
-        values = apply_to_vectors(network, encode_tracks(run, data, folder, rows))
+        values = predict_audio(job, network, rows, title)
     write_npz(folder / VECTORS_FILE, values=values, rows=rows)

@@ -13,12 +13,12 @@ import numpy as np
 from cs_keras import config
 from cs_keras.models import bot
 from cs_keras.models.declaration import CODEBOOK
-from cs_keras.models.regressors import HEAD_SETTINGS, join_stages
+from cs_keras.models.regressors import HEAD_SETTINGS
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.feature_learning.codebook import fit_codebook
 from cs_keras.training.predict import apply_to_tracks, whole_track_function
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, cached_array
-from pipelines.training.procedures.track_vectors import TrackVectors, regress
+from pipelines.training.procedures.track_vectors import TrackVectors, regress, split_vectors
 from pipelines.training.shared_cache import shared_work
 from pipelines.training.targets import Matrix
 
@@ -30,9 +30,7 @@ def train_codebook(job: TrainingJob) -> TrainedModel:
         features, codebook, head = bot.build_stages(run, data.targets.shape[1], data.dataset.info.audio)
     train, unseen = compute_histograms(job, features, codebook)
     bot.adapt(head, run, train.values)
-    regressed = regress(job, head, train, unseen)
-    model = join_stages(run.key, features, codebook, regressed.head)
-    return TrainedModel(model, regressed.fitted, regressed.predicted, regressed.notes)
+    return regress(job, head, train, unseen, stages=(features, codebook))
 
 
 def compute_histograms(
@@ -40,21 +38,19 @@ def compute_histograms(
 ) -> tuple[TrackVectors, TrackVectors]:
     """Set the centroids of `codebook`, and return the histograms of train and of unseen tracks.
 
-    Parameters
-    ----------
-    job
-        Model to train, whose settings are a `bot.Config`.
-    features, codebook
-        Models that `bot.build_features` and `bot.build_codebook` returned.
+    `features` and `codebook` are the first stages of a model whose settings are a `bot.Config`.
     """
-    data = job.data
+    settings = job.run.model
+    if settings.assignment == "hard":
+        histograms_file = "histograms.npz"
+    else:
+        histograms_file = f"histograms-soft-{settings.n_nearest}-{settings.bandwidth}.npz"
     with shared_work(job.shared, _settings(job), job.progress) as folder:
         centroids = cached_array(folder / "codebook.npz", lambda: _fit_codebook(job, features))
         codebook.get_layer("bag_of_tones").set_codebook(centroids)
         tones = keras.Model(features.input, codebook(features.output))
-        histograms = cached_array(folder / _histograms_file(job.run.model), lambda: _count(job, tones))
-    train, unseen = np.split(histograms, [len(data.train)])
-    return TrackVectors(train, data.train), TrackVectors(unseen, data.unseen)
+        histograms = cached_array(folder / histograms_file, lambda: _count(job, tones))
+    return split_vectors(histograms, job.data)
 
 
 def _settings(job: TrainingJob) -> dict[str, Any]:
@@ -70,13 +66,6 @@ def _settings(job: TrainingJob) -> dict[str, Any]:
         "front_end": config.to_dict(run.front_end),
         "model": {name: value for name, value in config.to_dict(run.model).items() if name in own},
     }
-
-
-def _histograms_file(settings: bot.Config) -> str:
-    """Return a file name for each assignment with one codebook."""
-    if settings.assignment == "hard":
-        return "histograms.npz"
-    return f"histograms-soft-{settings.n_nearest}-{settings.bandwidth}.npz"
 
 
 def _fit_codebook(job: TrainingJob, features: keras.Model) -> Matrix:

@@ -13,14 +13,13 @@ from cs_keras.data.attributes.table import Attributes
 from cs_keras.errors import ConfigError
 from cs_keras.evaluation.labels.attribute_estimates import EstimateQuality, measure_estimates
 from cs_keras.models import estimated_attributes, load_model
-from cs_keras.models.regressors import join_stages
 from cs_keras.run_files.names import ESTIMATES_FILE, ESTIMATOR_FILE, MODEL_FILE, WORK_FOLDER
 from cs_keras.runs import digest, read_json, read_npz, write_json, write_npz
 from cs_keras.training.execution import dtype_policy
 from pipelines.training.procedures.attributes import require_attributes
 from pipelines.training.procedures.job import TrainedModel, TrainingJob
 from pipelines.training.procedures.regression import train_regression
-from pipelines.training.procedures.track_vectors import TrackVectors, regress
+from pipelines.training.procedures.track_vectors import regress, split_vectors
 from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
@@ -41,8 +40,7 @@ def train_estimated_attributes(job: TrainingJob) -> TrainedModel:
     )
     encoding = fit_encoding(attributes.table.take(labelled.train), run.model.max_categories)
     estimator, estimates, summary = _estimate(job, labelled, attributes, encoding)
-    values = np.split(estimates, [len(data.train)])
-    train, unseen = map(TrackVectors, values, (data.train, data.unseen))
+    train, unseen = split_vectors(estimates, data)
     validation = unseen.of(labelled.validation)
     quality = measure_estimates(encoding, attributes.table.take(validation.rows), validation.values)
     notes = _notes(run, attributes, encoding, quality)
@@ -50,19 +48,13 @@ def train_estimated_attributes(job: TrainingJob) -> TrainedModel:
         notes += (
             f"{n} of {len(data.train)} train tracks have no attributes and did not train the estimator",
         )
-    for note in notes:
-        job.progress.log(f"{run.key}: {note}")
+    job.log(*notes)
     keras.utils.set_random_seed(run.seed)  # the same seed, whether or not the estimator was cached
     with dtype_policy(run.execution.dtype_policy):
         head = estimated_attributes.build_regressor(run, data.targets.shape[1], encoding.n_features)
-    regressed = regress(job, head, train, unseen)
-    return TrainedModel(
-        join_stages(run.key, estimator, regressed.head),
-        regressed.fitted,
-        regressed.predicted,
-        (*notes, *regressed.notes),
-        branches={run.model.estimator: {**summary, "estimates": dataclasses.asdict(quality)}},
-    )
+    trained = regress(job, head, train, unseen, stages=(estimator,), notes=notes)
+    branches = {run.model.estimator: {**summary, "estimates": dataclasses.asdict(quality)}}
+    return dataclasses.replace(trained, branches=branches)
 
 
 def _estimate(
@@ -92,19 +84,11 @@ def _train_estimator(job: TrainingJob) -> None:
     """Train the estimator and write it, its summary and then its estimates."""
     keras.utils.set_random_seed(job.run.seed)
     n_features = job.data.targets.shape[1]
-    job.progress.log(f"{job.run.key}: training on attributes, encoded as {n_features} numbers")
+    job.log(f"training on attributes, encoded as {n_features} numbers")
     build = functools.partial(estimated_attributes.build_estimator, job.run, n_features)
     trained = train_regression(job, build)
-    fitted = trained.fitted
     save_model(trained.model, job.folder / MODEL_FILE)
-    summary = {
-        "n_train_tracks": len(job.data.train),
-        "epochs": len(fitted.history),
-        "best_epoch": fitted.best_epoch,
-        "val_loss": fitted.history[fitted.best_epoch - 1]["val_loss"],
-        "seconds": fitted.seconds,
-    }
-    write_json(job.folder / ESTIMATOR_FILE, summary)
+    write_json(job.folder / ESTIMATOR_FILE, trained.summary)
     write_npz(job.folder / ESTIMATES_FILE, values=trained.predicted)
     shutil.rmtree(job.folder / WORK_FOLDER, ignore_errors=True)
 

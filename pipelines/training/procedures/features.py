@@ -12,7 +12,6 @@ from typing import Any, cast
 import keras
 
 from cs_keras import config
-from cs_keras.data.windows import prediction_windows
 from cs_keras.errors import StorageError
 from cs_keras.models import model_module
 from cs_keras.models.declaration import StagedModelFile
@@ -20,10 +19,10 @@ from cs_keras.models.regressors import HEAD_SETTINGS, join_stages
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.fit import FitResult
 from cs_keras.training.sequences import SequenceBatches, Sequences, compute_sequences, predict_from_sequences
-from pipelines.training.procedures.closed_form import solve_for_factors
-from pipelines.training.procedures.job import TrainedModel, TrainingJob, fit_to_factors
+from pipelines.training.procedures.job import TrainedModel, TrainingJob, fit_to_factors, solve_for_factors
+from pipelines.training.procedures.regression import count_sequences
 from pipelines.training.shared_cache import shared_work
-from pipelines.training.targets import Matrix, Rows
+from pipelines.training.targets import Matrix
 
 
 def train_features(
@@ -32,13 +31,8 @@ def train_features(
 ) -> TrainedModel:
     """Compute features, then fit the regressor to them; a track's prediction is the mean over its sequences.
 
-    Parameters
-    ----------
-    job
-        Model to train.
-    prepare
-        Called first with the job, the network of the features and the folder of shared work; it sets the weights of
-        the network.
+    `prepare` is called first with the job, the network of the features and the folder of shared work, to set the
+    weights of the network.
     """
     run, data, file = job.run, job.data, cast(StagedModelFile, model_module(job.run.key))
     with dtype_policy(run.execution.dtype_policy):
@@ -56,7 +50,7 @@ def train_features(
         held_out = (unseen.values[known], unseen.row[known])
         head, fitted, notes = solve_for_factors(job, head, (train.values, train.row), held_out, "sequences")
         predicted = predict_from_sequences(head, unseen, data.unseen, run.training.batch_size)
-    return TrainedModel(join_stages(run.key, features, head), fitted, predicted, notes)
+    return TrainedModel(join_stages(run.key, features, head), fitted, predicted, len(data.train), notes)
 
 
 def compute_split_sequences(
@@ -64,10 +58,8 @@ def compute_split_sequences(
 ) -> tuple[Sequences, Sequences]:
     """Compute the output of `network` for all sequences of train and unseen tracks, cached in `folder`."""
     run, data = job.run, job.data
-    counts = [_n_sequences(job, rows) for rows in (data.train, data.unseen)]
-    with job.progress.task(
-        f"{run.key}: {network.name.rpartition('_')[2]} of sequences", sum(counts)
-    ) as advance:
+    n = sum(count_sequences(job, rows) for rows in (data.train, data.unseen))
+    with job.progress.task(f"{run.key}: {network.name.rpartition('_')[2]} of sequences", n) as advance:
         train, unseen = (
             compute_sequences(
                 network,
@@ -97,15 +89,14 @@ def train_on_sequences(
     return fitted, predict_from_sequences(regressor, unseen, data.unseen, batch_size)
 
 
-def _n_sequences(job: TrainingJob, rows: Rows) -> int:
-    dataset = job.data.dataset
-    return len(prediction_windows(rows, dataset.n_frames[rows], job.run.sequence, dataset.info.audio))
-
-
 def _settings(job: TrainingJob) -> dict[str, Any]:
     """Return all settings that decide the features."""
     run = job.run
     model, weights = config.to_dict(run.model), run.model.weights
+    try:
+        content = None if weights is None else Path(weights).read_bytes()
+    except OSError as error:
+        raise StorageError(f"Cannot read {weights}: {error.strerror}.") from error
     return {
         "procedure": run.procedure.name,
         "data_digest": job.data.data_digest,
@@ -116,12 +107,5 @@ def _settings(job: TrainingJob) -> dict[str, Any]:
         "batch_size": run.training.batch_size,
         "execution": {"dtype_policy": run.execution.dtype_policy, "jit": run.execution.jit},
         "model": {name: value for name, value in model.items() if name not in HEAD_SETTINGS},
-        "weights": None if weights is None else _file_digest(Path(weights)),
+        "weights": None if content is None else hashlib.blake2b(content, digest_size=16).hexdigest(),
     }
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error

@@ -1,17 +1,17 @@
 """Late fusion: concatenated vectors of several branches to factors; tracks may lack inputs of some branches."""
 
+import dataclasses
 import itertools
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from cs_keras.models import fusion, get_baseline
-from cs_keras.run_files.names import ATTRIBUTES_FILE, BRANCH_FILE, BRANCHES_FOLDER, MODEL_FILE
+from cs_keras.run_files.names import BRANCH_FILE, BRANCHES_FOLDER
+from cs_keras.runs import read_json
 from cs_keras.training.execution import dtype_policy
-from pipelines.training.procedures.branches import Branch, Trainers, train_branch
+from pipelines.training.procedures.branches import Trainers, train_branch
 from pipelines.training.procedures.job import TrainedModel, TrainingJob
 from pipelines.training.procedures.track_vectors import TrackVectors, regress
 from pipelines.training.requirements import has_input
@@ -24,24 +24,18 @@ def train_fusion(job: TrainingJob, trainers: Trainers) -> TrainedModel:
     branches, notes = _train_branches(job, trainers)
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)  # the same seed, whether or not branches were cached
-    train, unseen = (
-        join_vectors([branch.vectors for branch in branches], rows) for rows in (data.train, data.unseen)
-    )
+    train, unseen = (join_vectors(list(branches.values()), rows) for rows in (data.train, data.unseen))
     with dtype_policy(run.execution.dtype_policy):
-        widths = [branch.vectors.values.shape[1] for branch in branches]
+        widths = [vectors.values.shape[1] for vectors in branches.values()]
         head = fusion.build_head(run, data.targets.shape[1], widths)
     fusion.adapt(head, train.values)
-    regressed = regress(job, head, train, unseen)
-    for branch in branches:
-        _copy_branch(branch, job.folder)
-    return TrainedModel(
-        regressed.head,
-        regressed.fitted,
-        regressed.predicted,
-        (*notes, *_missing(job, unseen), *regressed.notes),
-        n_train_tracks=len(train.rows),
-        branches={branch.key: dict(branch.summary) for branch in branches},
-    )
+    if n := len(data.unseen) - len(unseen.rows):
+        notes.append(
+            f"{n} validation and test tracks have no input of any branch: the mean is predicted for them"
+        )
+    trained = regress(job, head, train, unseen, notes=notes)
+    summaries = {key: read_json(job.folder / BRANCHES_FOLDER / key / BRANCH_FILE) for key in branches}
+    return dataclasses.replace(trained, branches=summaries)
 
 
 def join_vectors(branches: Sequence[TrackVectors], rows: Rows) -> TrackVectors:
@@ -61,15 +55,16 @@ def join_vectors(branches: Sequence[TrackVectors], rows: Rows) -> TrackVectors:
     return TrackVectors(joined, known)
 
 
-def _train_branches(job: TrainingJob, trainers: Trainers) -> tuple[list[Branch], list[str]]:
-    """Train the branches that can be trained; return them, and notes on all of them."""
-    data, found, notes = job.data, [], []
+def _train_branches(job: TrainingJob, trainers: Trainers) -> tuple[dict[str, TrackVectors], list[str]]:
+    """Train the branches that can be trained; return their vectors by key, and notes on all of them."""
+    data, notes = job.data, []
+    found: dict[str, TrackVectors] = {}
     for key in job.run.model.branches:
         has = has_input(get_baseline(key), data.dataset.tracks, data.attributes)
         n_train = int(np.count_nonzero(has[data.train]))
         if n_train and has[data.validation].any():
-            found.append(train_branch(job, key, has, trainers))
-            n_numbers, n_unseen = found[-1].vectors.values.shape[1], np.count_nonzero(has[data.unseen])
+            found[key] = train_branch(job, key, has, trainers)
+            n_numbers, n_unseen = found[key].values.shape[1], np.count_nonzero(has[data.unseen])
             notes.append(
                 f"its branch {key} gives {n_numbers} numbers of {n_train} of {len(data.train)} train tracks and of "
                 f"{n_unseen} of {len(data.unseen)} others"
@@ -77,22 +72,5 @@ def _train_branches(job: TrainingJob, trainers: Trainers) -> tuple[list[Branch],
         else:
             splits = "train" if not n_train else "validation"
             notes.append(f"its branch {key} was left out, as no {splits} track has its input")
-        job.progress.log(f"{job.run.key}: {notes[-1]}")
+        job.log(notes[-1])
     return found, notes
-
-
-def _missing(job: TrainingJob, unseen: TrackVectors) -> list[str]:
-    n = len(job.data.unseen) - len(unseen.rows)
-    return [f"{n} validation and test tracks have no input of any branch: the mean is predicted for them"][
-        : bool(n)
-    ]
-
-
-def _copy_branch(branch: Branch, folder: Path) -> None:
-    """Copy the files that predict new tracks into the run folder, each in one rename."""
-    own = folder / BRANCHES_FOLDER / branch.key
-    own.mkdir(parents=True, exist_ok=True)
-    for name in (MODEL_FILE, ATTRIBUTES_FILE, BRANCH_FILE):
-        if (branch.folder / name).exists():
-            shutil.copyfile(branch.folder / name, own / f"partial-{name}")
-            (own / f"partial-{name}").replace(own / name)

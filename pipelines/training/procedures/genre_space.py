@@ -4,16 +4,14 @@ On one device, as batches are small. Genres of test tracks are stored with their
 evaluation; training does not use them.
 """
 
+import dataclasses
+
 import keras
 import numpy as np
-import tensorflow as tf
 
-from cs_keras.data.batches import TrainingBatches, prediction_batches
-from cs_keras.data.genres import Genres, GenreTargets, genre_targets, track_genres
-from cs_keras.data.windows import prediction_windows
+from cs_keras.data.genres import GenreTargets, genre_targets, track_genres
 from cs_keras.errors import DataError
 from cs_keras.models import genre_space
-from cs_keras.models.regressors import join_stages
 from cs_keras.run_files.genres import GenreProbabilities, write_genres
 from cs_keras.run_files.names import CLASSIFIER_FOLDER
 from cs_keras.run_files.training import ClassifierTraining
@@ -21,10 +19,9 @@ from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.fit import FitResult, fit
 from cs_keras.training.losses import make_genre_objective
-from cs_keras.training.predict import predict_tracks
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, cached_array, speed
-from pipelines.training.procedures.track_vectors import TrackVectors, regress
-from pipelines.training.targets import Matrix, Rows
+from pipelines.training.procedures.regression import make_batches, predict_audio
+from pipelines.training.procedures.track_vectors import TrackVectors, regress, split_vectors
 
 
 def train_genre_space(job: TrainingJob) -> TrainedModel:
@@ -33,23 +30,31 @@ def train_genre_space(job: TrainingJob) -> TrainedModel:
     genres = track_genres(data.dataset.tracks)
     targets = genre_targets(genres, data.train, data.validation, run.model.min_tracks)
     _require_genres(job, targets)
-    notes = _notes(job, targets)
+    notes = _describe_labels(job, targets)
+    job.log(*notes)
     with dtype_policy(run.execution.dtype_policy):
         audio, n_genres = data.dataset.info.audio, len(targets.names)
         classifier = genre_space.build_classifier(run, n_genres, audio)
         head = genre_space.build_regressor(run, n_genres, data.targets.shape[1])
     fitted = _fit_classifier(job, classifier, targets)
     train, unseen = _predict_genres(job, classifier, fitted.best_epoch)
-    regressed = regress(job, head, train, unseen)
-    _write_genres(job, targets.names, unseen.values, genres)
-    return TrainedModel(
-        join_stages(run.key, classifier, regressed.head),
-        regressed.fitted,
-        regressed.predicted,
-        (*notes, *regressed.notes),
-        coordinates=unseen.values,
-        classifier=_summary(data.train, targets, fitted),
+    trained = regress(job, head, train, unseen, stages=(classifier,), notes=notes)
+    tracks = data.dataset.tracks
+    own_genres = [genres[track] for track in data.unseen.tolist()]
+    is_test = tracks.in_split("test")[data.unseen]
+    write_genres(
+        job.folder,
+        GenreProbabilities(tracks.ids[data.unseen], targets.names, unseen.values, is_test, own_genres),
     )
+    summary = ClassifierTraining(
+        genres=dict(targets.counts),
+        n_train_tracks=int(np.count_nonzero(targets.has[data.train])),
+        best_epoch=fitted.best_epoch,
+        accuracy=fitted.history[fitted.best_epoch - 1]["val_accuracy"],
+        seconds=fitted.seconds,
+        history=tuple(fitted.history),
+    )
+    return dataclasses.replace(trained, coordinates=unseen.values, classifier=summary)
 
 
 def _require_genres(job: TrainingJob, targets: GenreTargets) -> None:
@@ -65,8 +70,8 @@ def _require_genres(job: TrainingJob, targets: GenreTargets) -> None:
         )
 
 
-def _notes(job: TrainingJob, targets: GenreTargets) -> tuple[str, ...]:
-    """Return and log notes on the labels for readers of the results."""
+def _describe_labels(job: TrainingJob, targets: GenreTargets) -> list[str]:
+    """Return notes on the labels for readers of the results."""
     train = job.data.train
     notes = [f"similarity of tracks is Euclidean distance of {len(targets.names)} genre probabilities"]
     if targets.left_out:
@@ -77,9 +82,7 @@ def _notes(job: TrainingJob, targets: GenreTargets) -> tuple[str, ...]:
         )
     if n := int(np.count_nonzero(~targets.has[train])):
         notes.append(f"{n} of {len(train)} train tracks have no genre and did not train the classifier")
-    for note in notes:
-        job.progress.log(f"{job.run.key}: {note}")
-    return tuple(notes)
+    return notes
 
 
 def _fit_classifier(job: TrainingJob, classifier: keras.Model, targets: GenreTargets) -> FitResult:
@@ -88,25 +91,17 @@ def _fit_classifier(job: TrainingJob, classifier: keras.Model, targets: GenreTar
     # `classifier` itself gets no optimizer.
     network = keras.Model(classifier.input, classifier.output, name=classifier.name)
     train, validation = (rows[targets.has[rows]] for rows in (data.train, data.validation))
-    batches = TrainingBatches(
-        data.dataset, train, targets.shares, run.sequence, training.batch_size, run.seed
-    )
-    inputs, windows = prediction_batches(data.dataset, validation, run.sequence, training.batch_size)
-    shares = tf.constant(targets.shares)
-    outputs = tf.data.Dataset.from_tensor_slices(windows.row).batch(training.batch_size)
-    outputs = outputs.map(lambda rows: tf.gather(shares, rows))
 
     def report_epoch(number: int, epoch: Epoch) -> None:
-        job.progress.log(
-            f"{run.key}: classifier epoch {number} of {training.epochs}, cross-entropy {epoch['loss']:.4f}, "
+        job.log(
+            f"classifier epoch {number} of {training.epochs}, cross-entropy {epoch['loss']:.4f}, "
             f"validation {epoch['val_loss']:.4f}, accuracy {epoch['val_accuracy']:.1%} of validation sequences, "
             f"{speed(epoch)}"
         )
 
     return fit(
         network,
-        batches,
-        tf.data.Dataset.zip((inputs, outputs)),
+        *make_batches(job, train, validation, targets.shares),
         training,
         job.folder / CLASSIFIER_FOLDER,
         report_epoch,
@@ -120,42 +115,9 @@ def _predict_genres(
     job: TrainingJob, classifier: keras.Model, epoch: int
 ) -> tuple[TrackVectors, TrackVectors]:
     """Predict genre probabilities of train and unseen tracks, each the mean over its sequences."""
-    run, data = job.run, job.data
-    rows = np.concatenate([data.train, data.unseen])
-    covering = prediction_windows(rows, data.dataset.n_frames[rows], run.sequence, data.dataset.info.audio)
-
-    def predict() -> Matrix:
-        with job.progress.task(f"{run.key}: genres of sequences", len(covering)) as advance:
-            return predict_tracks(
-                classifier, data.dataset, rows, run.sequence, run.training.batch_size, advance
-            )
-
+    rows = np.concatenate([job.data.train, job.data.unseen])
     predicted = cached_array(
-        job.work / f"genres-{epoch}.npz", predict
-    )  # a search may train on to another epoch
-    train, unseen = np.split(predicted, [len(data.train)])
-    return TrackVectors(train, data.train), TrackVectors(unseen, data.unseen)
-
-
-def _write_genres(job: TrainingJob, names: tuple[str, ...], probabilities: Matrix, genres: Genres) -> None:
-    """Write genre probabilities of unseen tracks with their own genres."""
-    tracks, unseen = job.data.dataset.tracks, job.data.unseen
-    predicted = GenreProbabilities(
-        tracks.ids[unseen],
-        names,
-        probabilities,
-        tracks.in_split("test")[unseen],
-        [genres[track] for track in unseen.tolist()],
+        job.work / f"genres-{epoch}.npz",  # a search may train on to another epoch
+        lambda: predict_audio(job, classifier, rows, f"{job.run.key}: genres of sequences"),
     )
-    write_genres(job.folder, predicted)
-
-
-def _summary(train: Rows, targets: GenreTargets, fitted: FitResult) -> ClassifierTraining:
-    return ClassifierTraining(
-        genres=dict(targets.counts),
-        n_train_tracks=int(np.count_nonzero(targets.has[train])),
-        best_epoch=fitted.best_epoch,
-        accuracy=fitted.history[fitted.best_epoch - 1]["val_accuracy"],
-        seconds=fitted.seconds,
-        history=tuple(fitted.history),
-    )
+    return split_vectors(predicted, job.data)

@@ -1,4 +1,4 @@
-"""Input and output of training procedures, and the fit that all of them end with."""
+"""Input and output of training procedures, and the fits that they end with."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,42 +11,23 @@ import tensorflow as tf
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress
 from cs_keras.run_files.names import WORK_FOLDER
-from cs_keras.run_files.training import ClassifierTraining, EmbeddingTraining
+from cs_keras.run_files.training import ClassifierTraining, EmbeddingTraining, write_metrics
 from cs_keras.runs import read_npz, write_npz
 from cs_keras.training.checkpoints import Epoch
+from cs_keras.training.feature_learning.regressors import RegressionData, choose_examples, fit_output_layer
 from cs_keras.training.fit import Batches, FitResult, fit
 from pipelines.training.run_config import RunConfig
-from pipelines.training.targets import Matrix, TrainingData, TrainingTargets
+from pipelines.training.targets import Matrix, Rows, TrainingData, TrainingTargets
 
 Watch = Callable[[int, Epoch], None]
 
 
-def _watch_nothing(number: int, epoch: Epoch) -> None:
-    """Do nothing."""
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingJob:
-    """One model to train.
+    """One model to train, in the run folder `folder`; `shared` is the folder of all runs, which share cached work.
 
-    Attributes
-    ----------
-    run
-        Settings of the run.
-    data, targets
-        Dataset with splits, and the targets and loss of the regression.
-    factors
-        Factors to predict.
-    folder
-        Run folder.
-    shared
-        Folder of all runs, which share cached work.
-    progress
-        Receives messages.
-    until
-        Number of epochs after which to pause; None to train all that the settings name.
-    watch
-        Called after each epoch with its number, from 1, and its metrics; it ends the training by raising.
+    Training pauses after `until` epochs; None trains all that the settings name. `watch` is called after each epoch
+    with its number, from 1, and its metrics, and ends the training by raising.
     """
 
     run: RunConfig
@@ -57,12 +38,17 @@ class TrainingJob:
     shared: Path
     progress: Progress
     until: int | None = None
-    watch: Watch = _watch_nothing
+    watch: Watch = lambda number, epoch: None
 
     @property
     def work(self) -> Path:
         """Folder for files that are removed when the run is finished."""
         return self.folder / WORK_FOLDER
+
+    def log(self, *texts: str) -> None:
+        """Report messages about this model."""
+        for text in texts:
+            self.progress.log(f"{self.run.key}: {text}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,17 +63,15 @@ class TrainedModel:
         Result of the fit of the regressor.
     predicted
         Scaled factors of the data's unseen tracks, shape (n_unseen, n_factors), float32.
+    n_train_tracks
+        Number of train tracks that were used.
     notes
         Remarks for readers of the results, without full stops.
-    embedding
-        Training of the embedding, where there is one.
-    n_train_tracks
-        Number of train tracks that were used; None for all.
     coordinates
         Positions of unseen tracks in an embedding space of the model, whose Euclidean distance is its similarity,
         shape (n_unseen, n), float32; None where similarity is that of factors.
-    classifier
-        Training of the genre classifier, where there is one.
+    embedding, classifier
+        Training of the embedding or of the genre classifier, where there is one.
     branches
         Summaries of models that were trained first, by key, JSON-ready, where there are any.
     """
@@ -95,10 +79,10 @@ class TrainedModel:
     model: keras.Model
     fitted: FitResult
     predicted: Matrix
+    n_train_tracks: int
     notes: tuple[str, ...] = ()
-    embedding: EmbeddingTraining | None = None
-    n_train_tracks: int | None = None
     coordinates: Matrix | None = None
+    embedding: EmbeddingTraining | None = None
     classifier: ClassifierTraining | None = None
     branches: dict[str, dict[str, Any]] | None = None
 
@@ -108,6 +92,17 @@ class TrainedModel:
         before = [first.seconds for first in (self.embedding, self.classifier) if first]
         branches = [float(branch["seconds"]) for branch in (self.branches or {}).values()]
         return self.fitted.seconds + sum(before) + sum(branches)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Summary of the training of a model that another one builds on, JSON-ready."""
+        return {
+            "n_train_tracks": self.n_train_tracks,
+            "epochs": len(self.fitted.history),
+            "best_epoch": self.fitted.best_epoch,
+            "val_loss": self.fitted.history[self.fitted.best_epoch - 1]["val_loss"],
+            "seconds": self.seconds,
+        }
 
 
 def fit_to_factors(
@@ -121,8 +116,8 @@ def fit_to_factors(
     run = job.run
 
     def report_epoch(number: int, epoch: Epoch) -> None:
-        job.progress.log(
-            f"{run.key}: epoch {number} of {run.training.epochs}, loss {epoch['loss']:.4f}, "
+        job.log(
+            f"epoch {number} of {run.training.epochs}, loss {epoch['loss']:.4f}, "
             f"validation loss {epoch['val_loss']:.4f}, {speed(epoch, unit)}"
         )
         job.watch(number, epoch)
@@ -138,6 +133,43 @@ def fit_to_factors(
         job.targets.objective,
         job.until,
     )
+
+
+def solve_for_factors(
+    job: TrainingJob,
+    head: keras.Model,
+    train: tuple[Matrix, Rows],
+    validation: tuple[Matrix, Rows],
+    unit: str,
+) -> tuple[keras.Model, FitResult, tuple[str, ...]]:
+    """Solve `head` in closed form for the targets of `job`, and report its losses; `unit` names its examples.
+
+    `head` maps features to factors and is adapted to all train examples. `train` and `validation` are features of
+    examples, shape (n, n_features), and the track table row of each, shape (n,). Returned are the solved head, the
+    result of the fit with its one epoch, and notes. A job that was interrupted solves it again, with the same
+    result.
+    """
+    run, targets = job.run, job.targets.examples
+    n = len(train[0])
+    chosen = choose_examples(n, run.model, run.seed)
+    notes: tuple[str, ...] = ()
+    if len(chosen) < n:
+        notes = (
+            f"its regressor uses {len(chosen)} of {n} train {unit} (models.{run.key}.model.max_examples)",
+        )
+        job.log(*notes)
+    examples = RegressionData(train[0][chosen], targets[train[1][chosen]])
+    held_out = RegressionData(validation[0], targets[validation[1]])
+    with job.progress.task(f"{run.key}: {run.model.regressor}", targets.shape[1]) as advance:
+        solved, fitted = fit_output_layer(head, examples, held_out, run.model, advance)
+    (epoch,) = fitted.history
+    write_metrics(job.folder, fitted.history)
+    job.log(
+        f"{run.model.regressor} solved, loss {epoch['loss']:.4f}, validation loss {epoch['val_loss']:.4f}, "
+        f"{speed(epoch, unit)}"
+    )
+    job.watch(1, epoch)
+    return solved, fitted, notes
 
 
 def speed(epoch: Epoch, unit: str = "sequences") -> str:

@@ -1,11 +1,12 @@
 """Metric learning to rank: histograms to coordinates under a learnt metric, then coordinates to factors."""
 
+import dataclasses
+
 import numpy as np
 from sklearn.decomposition import PCA
 
 from cs_keras.evaluation.search.topk import top_k_similar
 from cs_keras.models import mlr
-from cs_keras.models.regressors import join_stages
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.feature_learning.metric_learning import learn_metric
 from pipelines.training.procedures.codebook import compute_histograms
@@ -28,15 +29,11 @@ def train_ranking(job: TrainingJob) -> TrainedModel:
     mean, kernel = roots.mean(axis=0), cached_array(job.work / "metric.npz", lambda: _learn(job, roots))
     mlr.set_metric(metric, mean, kernel)
     coordinates = [TrackVectors((np.sqrt(one.values) - mean) @ kernel, one.rows) for one in (train, unseen)]
-    regressed = regress(job, head, *coordinates)
-    model = join_stages(run.key, features, codebook, metric, regressed.head)
-    notes = (
-        "similarity of tracks is Euclidean distance under the learnt metric",
-        *regressed.notes,
+    notes = ("similarity of tracks is Euclidean distance under the learnt metric",)
+    trained = regress(
+        job, head, coordinates[0], coordinates[1], stages=(features, codebook, metric), notes=notes
     )
-    return TrainedModel(
-        model, regressed.fitted, regressed.predicted, notes, coordinates=coordinates[1].values
-    )
+    return dataclasses.replace(trained, coordinates=coordinates[1].values)
 
 
 def _learn(job: TrainingJob, roots: Matrix) -> Matrix:
@@ -50,7 +47,7 @@ def _learn(job: TrainingJob, roots: Matrix) -> Matrix:
     relevant = top_k_similar(job.data.item_factors[job.data.train], n_relevant).indices.astype(np.int64)
 
     def report_epoch(number: int, loss: float) -> None:
-        job.progress.log(f"{run.key}: pass {number} of {config.ranking.epochs}, ranking loss {loss:.4f}")
+        job.log(f"pass {number} of {config.ranking.epochs}, ranking loss {loss:.4f}")
 
     root = learn_metric(components.transform(roots) * scale, relevant, config.ranking, run.seed, report_epoch)
     kernel = np.zeros((roots.shape[1], config.n_components), np.float32)

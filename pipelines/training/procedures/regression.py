@@ -12,6 +12,7 @@ from cs_keras.models import model_module
 from cs_keras.training.execution import choose_devices, dtype_policy, make_strategy
 from cs_keras.training.predict import predict_tracks
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, fit_to_factors
+from pipelines.training.targets import Matrix, Rows
 
 
 def train_regression(
@@ -27,17 +28,39 @@ def train_regression(
         # With loss wpe, examples are track numbers, not factors.
         n_outputs = examples.shape[1] if data.extra else n_factors
         model = build(audio) if build else model_module(run.key).build(run, n_outputs, audio)
-    batches = TrainingBatches(data.dataset, data.train, examples, run.sequence, batch_size, run.seed)
-    inputs, windows = prediction_batches(data.dataset, data.validation, run.sequence, batch_size)
-    all_examples = tf.constant(examples)
-    outputs = tf.data.Dataset.from_tensor_slices(windows.row).batch(batch_size)
-    outputs = outputs.map(lambda rows: tf.gather(all_examples, rows))
-    fitted = fit_to_factors(job, model, batches, tf.data.Dataset.zip((inputs, outputs)))
-    n_frames = data.dataset.n_frames[data.unseen]
-    covering = prediction_windows(data.unseen, n_frames, run.sequence, data.dataset.info.audio)
-    with job.progress.task(f"{run.key}: predict", len(covering)) as advance:
-        predicted = predict_tracks(model, data.dataset, data.unseen, run.sequence, batch_size, advance)
+    fitted = fit_to_factors(job, model, *make_batches(job, data.train, data.validation, examples))
+    predicted = predict_audio(job, model, data.unseen, f"{run.key}: predict")
     if data.extra:
         model = keras.Model(model.input, model.output[:, :n_factors], name=model.name)
         predicted = predicted[:, :n_factors]
-    return TrainedModel(model, fitted, predicted)
+    return TrainedModel(model, fitted, predicted, len(data.train))
+
+
+def make_batches(
+    job: TrainingJob, train: Rows, validation: Rows, examples: Matrix
+) -> tuple[TrainingBatches, tf.data.Dataset]:
+    """Return batches of random crops of tracks `train`, and of all sequences of tracks `validation`.
+
+    The targets of a track are its row of `examples`, shape (n_tracks, n).
+    """
+    run, dataset, batch_size = job.run, job.data.dataset, job.run.training.batch_size
+    batches = TrainingBatches(dataset, train, examples, run.sequence, batch_size, run.seed)
+    inputs, windows = prediction_batches(dataset, validation, run.sequence, batch_size)
+    all_examples = tf.constant(examples)
+    outputs = tf.data.Dataset.from_tensor_slices(windows.row).batch(batch_size)
+    outputs = outputs.map(lambda rows: tf.gather(all_examples, rows))
+    return batches, tf.data.Dataset.zip((inputs, outputs))
+
+
+def predict_audio(job: TrainingJob, network: keras.Model, rows: Rows, title: str) -> Matrix:
+    """Apply `network` to all sequences of tracks; return the mean of each track, shape (n, n_outputs), float32."""
+    run, dataset = job.run, job.data.dataset
+    n = count_sequences(job, rows)
+    with job.progress.task(title, n) as advance:
+        return predict_tracks(network, dataset, rows, run.sequence, run.training.batch_size, advance)
+
+
+def count_sequences(job: TrainingJob, rows: Rows) -> int:
+    """Return the number of sequences that cover tracks."""
+    dataset = job.data.dataset
+    return len(prediction_windows(rows, dataset.n_frames[rows], job.run.sequence, dataset.info.audio))

@@ -4,29 +4,21 @@ Tracks may lack a vector. On one device: a batch of vectors is too little work t
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from cs_keras.data.batches import ArrayBatches
-from cs_keras.training.fit import FitResult
-from pipelines.training.procedures.closed_form import solve_for_factors
-from pipelines.training.procedures.job import TrainingJob, fit_to_factors
-from pipelines.training.targets import Matrix, Rows
+from cs_keras.models.regressors import join_stages
+from pipelines.training.procedures.job import TrainedModel, TrainingJob, fit_to_factors, solve_for_factors
+from pipelines.training.targets import Matrix, Rows, TrainingData
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrackVectors:
-    """Vectors of tracks, of which some may be missing.
-
-    Attributes
-    ----------
-    values
-        Shape (n, n_features), float32.
-    rows
-        Track table row of each, shape (n,), unique.
-    """
+    """Vectors of tracks, shape (n, n_features), float32, and their track table rows, shape (n,), unique."""
 
     values: Matrix
     rows: Rows
@@ -37,30 +29,20 @@ class TrackVectors:
         return TrackVectors(self.values[chosen], self.rows[chosen])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Regressed:
-    """Result of `regress`.
-
-    Attributes
-    ----------
-    head
-        Vectors to scaled factors, trained or solved.
-    fitted
-        Result of the fit.
-    predicted
-        Scaled factors of unseen tracks, shape (n_unseen, n_factors), float32; 0 for tracks without a vector, the
-        mean of train tracks if factors are standardised.
-    notes
-        See `pipelines.training.procedures.job.TrainedModel`.
-    """
-
-    head: keras.Model
-    fitted: FitResult
-    predicted: Matrix
-    notes: tuple[str, ...]
+def split_vectors(values: Matrix, data: TrainingData) -> tuple[TrackVectors, TrackVectors]:
+    """Split the vectors of all train tracks, followed by those of all unseen tracks."""
+    train, unseen = np.split(values, [len(data.train)])
+    return TrackVectors(train, data.train), TrackVectors(unseen, data.unseen)
 
 
-def regress(job: TrainingJob, head: keras.Model, train: TrackVectors, unseen: TrackVectors) -> Regressed:
+def regress(
+    job: TrainingJob,
+    head: keras.Model,
+    train: TrackVectors,
+    unseen: TrackVectors,
+    stages: Sequence[keras.Model] = (),
+    notes: Sequence[str] = (),
+) -> TrainedModel:
     """Train or solve `head`, depending on ``model.is_solved``, and predict the unseen tracks.
 
     Parameters
@@ -71,28 +53,30 @@ def regress(job: TrainingJob, head: keras.Model, train: TrackVectors, unseen: Tr
         Vectors, (batch, n_features), to scaled factors, (batch, n_factors).
     train, unseen
         Vectors of train tracks, and of unseen tracks in their order, which include validation tracks.
+    stages
+        Models before `head` in the whole model.
+    notes
+        Notes that precede those of the regression.
+
+    Returns
+    -------
+    TrainedModel
+        It predicts 0 for tracks without a vector, the mean of train tracks if factors are standardised.
     """
-    run, data = job.run, job.data
-    notes: tuple[str, ...] = ()
-    validation = unseen.of(data.validation)
+    run, data, examples = job.run, job.data, job.targets.examples
+    held_out = unseen.of(data.validation)
     if run.model.is_solved:
-        held_out = (validation.values, validation.rows)
-        head, fitted, notes = solve_for_factors(job, head, (train.values, train.rows), held_out, "tracks")
-        regressor = head
+        pairs = [(one.values, one.rows) for one in (train, held_out)]
+        head, fitted, own_notes = solve_for_factors(job, head, pairs[0], pairs[1], "tracks")
+        regressor, notes = head, (*notes, *own_notes)
     else:
         regressor = keras.Model(head.input, head.output, name=run.key)  # `head` itself gets no optimizer
-        fitted = _fit(job, regressor, train, validation)
+        batch_size = run.training.batch_size
+        batches = ArrayBatches(train.values, examples[train.rows], batch_size, run.seed)
+        validation = tf.data.Dataset.from_tensor_slices((held_out.values, examples[held_out.rows]))
+        fitted = fit_to_factors(job, regressor, batches, validation.batch(batch_size), "tracks")
     predicted = np.zeros((len(data.unseen), data.targets.shape[1]), np.float32)
     has = np.isin(data.unseen, unseen.rows)
     predicted[has] = regressor.predict(unseen.values, run.training.batch_size, verbose=0)
-    return Regressed(head, fitted, predicted, notes)
-
-
-def _fit(
-    job: TrainingJob, regressor: keras.Model, train: TrackVectors, validation: TrackVectors
-) -> FitResult:
-    run, examples = job.run, job.targets.examples
-    batches = ArrayBatches(train.values, examples[train.rows], run.training.batch_size, run.seed)
-    pairs = (validation.values, examples[validation.rows])
-    held_out = tf.data.Dataset.from_tensor_slices(pairs).batch(run.training.batch_size)
-    return fit_to_factors(job, regressor, batches, held_out, "tracks")
+    model = join_stages(run.key, *stages, head) if stages else head
+    return TrainedModel(model, fitted, predicted, len(train.rows), tuple(notes))

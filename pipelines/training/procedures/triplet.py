@@ -37,12 +37,12 @@ def train_triplet(job: TrainingJob) -> TrainedModel:
     notes: tuple[str, ...] = ()
     if spread < COLLAPSED_SPREAD:
         notes = (f"the embedding collapsed: its spread is {spread:.4f}, and 0 is a single point",)
-        job.progress.log(f"{run.key}: {notes[0]}")
+        job.log(*notes)
     fitted, predicted = train_on_sequences(job, regressor, *compute_split_sequences(job, embedding, job.work))
     summary = EmbeddingTraining(
         run.model.margin, tuple(embedded.history), embedded.best_epoch, embedded.seconds
     )
-    return TrainedModel(model, fitted, predicted, notes, summary)
+    return TrainedModel(model, fitted, predicted, len(data.train), notes, embedding=summary)
 
 
 def _fit_embedding(job: TrainingJob, embedding: keras.Model) -> FitResult:
@@ -59,8 +59,8 @@ def _fit_embedding(job: TrainingJob, embedding: keras.Model) -> FitResult:
     )
 
     def report_epoch(number: int, epoch: Epoch) -> None:
-        job.progress.log(
-            f"{run.key}: embedding epoch {number} of {config.embedding_epochs}, triplet loss {epoch['loss']:.4f}, "
+        job.log(
+            f"embedding epoch {number} of {config.embedding_epochs}, triplet loss {epoch['loss']:.4f}, "
             f"validation {epoch['val_loss']:.4f} (collapsed: {config.margin}), {epoch['active_share']:.0%} of "
             f"triplets active, spread {epoch['val_embedding_spread']:.3f} (collapsed: 0), {speed(epoch)}"
         )

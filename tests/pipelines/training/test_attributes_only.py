@@ -339,5 +339,5 @@ def test_audio_models_are_rejected(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert run("run-baselines", out, "--models", "attributes", "--out", tmp_path / "runs") == 1
     assert "attributes needs a table of attributes: name one by --features." in capfd.readouterr().err
     assert run("run-baselines", out, "--attribute", "x=labels", "--out", tmp_path / "runs") == 1
-    assert "--attribute are of --features, and there is none" in capfd.readouterr().err
+    assert "--attribute describe the table of --features, which is missing" in capfd.readouterr().err
     assert not (tmp_path / "runs").exists()
