@@ -211,5 +211,5 @@ def test_a_layer_that_xla_cannot_compile_is_one_sentence(tmp_path):
 def test_a_layer_that_excludes_xla_is_one_sentence_and_no_silent_fallback(tmp_path):
     model = build("lstm")
     model.get_layer("lstm_1").supports_jit = False  # as Keras sets it where cuDNN runs the layer
-    with pytest.raises(ConfigError, match="XLA cannot compile lstm on this machine, as cuDNN's"):
+    with pytest.raises(ConfigError, match="XLA cannot compile lstm on this machine, because of cuDNN's"):
         train(model, tmp_path, jit=True)

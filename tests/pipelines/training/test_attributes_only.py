@@ -236,7 +236,7 @@ def test_what_a_model_of_attributes_takes_is_reported(
     assert "--runner is for a model that takes audio" in capfd.readouterr().err
     assert not out.exists()
     assert run("predict", trained.folder, planted.table, "--out", out) == 0
-    assert "factors of 1500 tracks in 16 dimensions, 0 items left out" in capfd.readouterr().out
+    assert "factors of 1,500 tracks in 16 dimensions, 0 items left out" in capfd.readouterr().out
     damaged = Path(shutil.copytree(trained.folder, tmp_path / "run"))
     (damaged / "attributes.json").write_text("{}")
     with pytest.raises(DataError, match="attributes.json has schema version None"):
@@ -277,7 +277,7 @@ def test_tracks_without_attributes_are_left_out_and_get_the_mean(
         training = read_json(folder / "training.json")
         assert training["n_train_tracks"] == n_known
         notes = "\n".join(training["notes"])
-        assert f"{n_train - n_known} of {n_train} train tracks have no attributes and were left out" in notes
+        assert f"{n_train - n_known} of {n_train} train tracks have no attributes and were not used" in notes
         assert (
             f"{n_unknown} of {n_unseen} validation and test tracks have no attributes: the mean is" in notes
         )

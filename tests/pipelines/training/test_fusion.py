@@ -199,7 +199,7 @@ def test_new_predictions_are_those_of_training(
     for refused, expected in (
         (
             ["predict", fused, recording],
-            "joins what several models make of a track: expected a dataset, as `cs-keras",
+            "joins several models: expected a dataset, as in `cs-keras predict",
         ),
         (["features", fused, planted.folder], "needs an audio model. Received: that of"),
     ):
@@ -301,7 +301,7 @@ def test_audible_attributes_are_estimated_from_sound(planted: Planted, tmp_path:
     folder, fused = done.runs
     assert_near(distances(folder, planted, planted.by_audio))
     assert_near(distances(fused, planted, planted.by_audio))
-    assert sum(line == "cnn-bn: learns attributes, as 6 numbers" for line in progress.lines) == 1
+    assert sum(line == "cnn-bn: training on attributes, encoded as 6 numbers" for line in progress.lines) == 1
     training = read_json(folder / "training.json")
     found = training["branches"]["cnn-bn"]["estimates"]
     assert found["r2"] > 0.9 and found["auc"] > 0.95 and (found["n_numbers"], found["n_labels"]) == (4, 2)

@@ -60,7 +60,7 @@ def learn(folder: Path, interactions: Path, runs: Path) -> dict[str, object]:
     for key in MODELS:
         (path,) = runs.glob(f"????-??-??-{key}-*")
         training = read_json(path / "training.json")
-        history = training["history"] + training.get("embedding", {"history": []})["history"]
+        history = training["history"] + (training["embedding"] or {"history": []})["history"]
         learned[f"{key} history"] = [(epoch["loss"], epoch["val_loss"]) for epoch in history]
         learned[f"{key} weights"] = [w.tobytes() for w in load_model(path / "model.keras").get_weights()]
     return learned
