@@ -7,7 +7,7 @@ the same playlists, since each fit has its own rotation.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import cast
 
@@ -22,7 +22,7 @@ from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.search.intersection import count_shared
 from cs_keras.evaluation.search.metric_rows import squared_lengths
 from cs_keras.evaluation.search.search import Int64Array
-from cs_keras.evaluation.search.topk import Metric, TopK, top_k_dot, top_k_similar
+from cs_keras.evaluation.search.topk import Metric, top_k_dot, top_k_similar
 from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 
 
@@ -103,8 +103,17 @@ def measure_agreement(
     n_tracks = len(fits[0].item_factors)
     n_candidates = n_tracks - (metric != "dot")
     available = [k for k in ks if k <= n_candidates]
-    lists = [_lists(fit, max(available, default=1), metric, queries) for fit in fits]
-    ordered = np.all([_has_order(fit, metric) for fit in fits], axis=0)[lists[0].queries]
+    longest, lists = max(available, default=1), []
+    has_order = np.ones(len(_query_factors(fits[0], metric)), dtype=bool)
+    for fit in fits:
+        own = _query_factors(fit, metric)
+        if metric == "dot":
+            lists.append(top_k_dot(own, fit.item_factors, longest, queries=queries))
+        else:
+            lists.append(top_k_similar(own, longest, metric=metric, queries=queries))
+        if metric != "euclidean":
+            has_order &= squared_lengths(own) > 0
+    ordered = has_order[lists[0].queries]
     rows = lists[0].queries[ordered]
     if not len(rows):
         raise DataError(
@@ -113,32 +122,14 @@ def measure_agreement(
         )
     pairs = combinations((each.indices[ordered] for each in lists), 2)
     shared = np.array([count_shared(a, b, tuple(available), n_tracks) for a, b in pairs])
-    by_k = {k: _summarise(k, shared[:, i] / k, rows, n_candidates, seed) for i, k in enumerate(available)}
-    nothing = Agreement(0, None, None, None, None, None, rows, n_candidates)
-    return [by_k.get(k, replace(nothing, k=k)) for k in ks]
-
-
-def _summarise(
-    k: int, overlaps: Float64Array, queries: Int64Array, n_candidates: int, seed: int
-) -> Agreement:
-    """Summarise the overlaps of pairs of fits, shape (n_pairs, n_queries)."""
-    per_query = overlaps.mean(axis=0)
-    low, high = bootstrap_interval(per_query, seed=seed)
-    return Agreement(
-        k, float(per_query.mean()), low, high, per_query, overlaps.mean(axis=1), queries, n_candidates
-    )
-
-
-def _lists(fit: Fit, k: int, metric: Metric, queries: npt.ArrayLike | None) -> TopK:
-    if metric == "dot":
-        return top_k_dot(_query_factors(fit, metric), fit.item_factors, k, queries=queries)
-    return top_k_similar(fit.item_factors, k, metric=metric, queries=queries)
-
-
-def _has_order(fit: Fit, metric: Metric) -> npt.NDArray[np.bool_]:
-    """Return which rows, of playlists or tracks, have lists of a defined order."""
-    factors = _query_factors(fit, metric)
-    return np.ones(len(factors), dtype=bool) if metric == "euclidean" else squared_lengths(factors) > 0
+    results = {k: Agreement(k, None, None, None, None, None, rows, n_candidates) for k in ks}
+    for i, k in enumerate(available):
+        overlaps = shared[:, i] / k  # (n_pairs, n_queries)
+        per_query = overlaps.mean(axis=0)
+        low, high = bootstrap_interval(per_query, seed=seed)
+        mean, per_pair = float(per_query.mean()), overlaps.mean(axis=1)
+        results[k] = Agreement(k, mean, low, high, per_query, per_pair, rows, n_candidates)
+    return [results[k] for k in ks]
 
 
 def _query_factors(fit: Fit, metric: Metric) -> FloatArray:

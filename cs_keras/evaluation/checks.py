@@ -10,23 +10,10 @@ MAX_FACTORS = 4_096  # beyond it the products of `exact` could round
 
 
 def check_factors(name: str, factors: npt.ArrayLike) -> FloatArray:
-    """Return a factor matrix as contiguous float32, the type factor files hold.
+    """Return a factor matrix, shape (n_rows, n_factors), as contiguous float32, the type factor files hold.
 
-    Parameters
-    ----------
-    name : str
-        Name of the matrix in an error message.
-    factors : array_like, shape (n_rows, n_factors)
-        Any real type; wider floats are rounded to float32.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_rows, n_factors), float32, C order
-
-    Raises
-    ------
-    DataError
-        Not two-dimensional, empty, not numeric, not finite in float32, or over 4,096 factors.
+    Wider floats are rounded. Raise `DataError`, which calls the matrix `name`, unless it is two-dimensional, not
+    empty, numeric, finite in float32, and of at most 4,096 factors.
     """
     array = np.asarray(factors)
     if array.ndim != 2 or 0 in array.shape or array.shape[1] > MAX_FACTORS or array.dtype.kind not in "iufb":

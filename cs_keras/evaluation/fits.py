@@ -8,8 +8,10 @@ mean, repeatedly (Gower, "Generalized Procrustes analysis", Psychometrika 40, 19
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import FloatArray, check_factors, check_width
@@ -34,30 +36,26 @@ class Fit:
 
 
 def check_fits(fits: Sequence[Fit], *, at_least: int, with_playlists: bool) -> list[Fit]:
-    """Return fits with float32 factors; playlist factors are dropped unless required.
+    """Return fits with float32 factors; playlist factors are dropped unless required of all, `with_playlists`.
 
-    Parameters
-    ----------
-    fits : sequence of Fit
-    at_least : int
-        Least number of fits.
-    with_playlists : bool
-        Require playlist factors of all.
-
-    Returns
-    -------
-    list of Fit
-
-    Raises
-    ------
-    DataError
-        Fits are too few, not finite factor matrices, without playlist factors, or of different tracks or playlists.
+    Raise `DataError` unless there are `at_least` fits, of finite factor matrices and of the same tracks and
+    playlists.
     """
     if len(fits) < at_least:
         raise DataError(f"there are too few fits: expected at least {at_least}. Received: {len(fits)}.")
-    checked = [_check_fit(fit, with_playlists) for fit in fits]
-    counts = [_counts(fit) for fit in checked]
-    if len(set(counts)) > 1:
+    checked, counts = [], []
+    for fit in fits:
+        items, playlists = check_factors("item factors", fit.item_factors), None
+        if with_playlists:
+            if fit.playlist_factors is None:
+                raise DataError(
+                    "lists by dot product need playlist factors: expected them in every fit. Received: None."
+                )
+            playlists = check_factors("playlist factors", fit.playlist_factors)
+            check_width(playlists, items)
+        checked.append(Fit(items, playlists))
+        counts.append([len(rows) for rows in (items, playlists) if rows is not None])
+    if any(each != counts[0] for each in counts):
         received = ", ".join(" and ".join(map(str, each)) for each in counts)
         raise DataError(
             "fits are compared row by row: expected the same tracks, and playlists where they are queries. "
@@ -106,13 +104,9 @@ def average_fits(fits: Sequence[Fit]) -> Fit:
         )
     items = [fit.item_factors.astype(np.float64) for fit in fits]
     rotations = _align_with_mean(items)
-    mean_items = _mean([rows @ rotation for rows, rotation in zip(items, rotations, strict=True)])
-    if not with_playlists:
-        return Fit(mean_items)
     playlists = [fit.playlist_factors for fit in fits if fit.playlist_factors is not None]
-    return Fit(
-        mean_items, _mean([rows @ rotation for rows, rotation in zip(playlists, rotations, strict=True)])
-    )
+    mean_items = _average(items, rotations).astype(np.float32)
+    return Fit(mean_items, _average(playlists, rotations).astype(np.float32) if with_playlists else None)
 
 
 def _align_with_mean(items: list[Float64Array]) -> list[Float64Array]:
@@ -121,30 +115,13 @@ def _align_with_mean(items: list[Float64Array]) -> list[Float64Array]:
     for _ in range(MAX_ROUNDS):
         rotations = [find_rotation(rows, mean) for rows in items]
         before = mean
-        mean = np.mean([rows @ rotation for rows, rotation in zip(items, rotations, strict=True)], axis=0)
+        mean = _average(items, rotations)
         if np.linalg.norm(mean - before) <= SETTLED * np.linalg.norm(before):
             break
     # The common rotation is arbitrary: keep that of the first fit.
     return [rotation @ rotations[0].T for rotation in rotations]
 
 
-def _mean(matrices: Sequence[Float64Array]) -> FloatArray:
-    return np.asarray(np.mean(matrices, axis=0), dtype=np.float32)
-
-
-def _check_fit(fit: Fit, with_playlists: bool) -> Fit:
-    items = check_factors("item factors", fit.item_factors)
-    if not with_playlists:
-        return Fit(items)
-    if fit.playlist_factors is None:
-        raise DataError(
-            "lists by dot product need playlist factors: expected them in every fit. Received: None."
-        )
-    playlists = check_factors("playlist factors", fit.playlist_factors)
-    check_width(playlists, items)
-    return Fit(items, playlists)
-
-
-def _counts(fit: Fit) -> tuple[int, ...]:
-    """Return the number of tracks, and of playlists if there are any."""
-    return tuple(len(rows) for rows in (fit.item_factors, fit.playlist_factors) if rows is not None)
+def _average(matrices: Sequence[npt.NDArray[Any]], rotations: Sequence[Float64Array]) -> Float64Array:
+    turned = [rows @ rotation for rows, rotation in zip(matrices, rotations, strict=True)]
+    return np.asarray(np.mean(turned, axis=0))

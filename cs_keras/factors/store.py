@@ -41,7 +41,7 @@ class Factors:
     playlist_factors : ndarray of float32, shape (n_playlists, n_factors)
         No rows where there are none.
     scaler : Scaler
-        FitResult on train tracks only.
+        Fitted on train tracks only.
     protocol : {"strict", "thesis", "given"}
         How they were fitted; "given" for imported ones.
     config : dict or None

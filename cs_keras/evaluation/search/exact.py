@@ -27,10 +27,7 @@ LOW_BITS = 20
 class SplitRows:
     """Rows in fixed point: `(high + low * 2**-LOW_BITS) * 2**-HIGH_BITS`.
 
-    Attributes
-    ----------
-    high, low : numpy.ndarray, shape (n_rows, n_factors), float64
-        Whole numbers.
+    Both parts are whole numbers in float64, shape (n_rows, n_factors).
     """
 
     high: Float64Array
@@ -42,16 +39,9 @@ class SplitRows:
 
 
 def split(rows: Float64Array) -> SplitRows:
-    """Cut rows, of length at most about 1 (see the module), into two whole-number parts.
+    """Cut rows of length at most about 1 (see the module) into two whole-number parts, within 2**-47 of them.
 
-    Parameters
-    ----------
-    rows : numpy.ndarray, shape (n_rows, n_factors), float64
-
-    Returns
-    -------
-    SplitRows
-        Within 2**-47 of `rows`.
+    Shape (n_rows, n_factors), float64.
     """
     scaled = rows * 2.0**HIGH_BITS
     high = np.rint(scaled)
@@ -59,17 +49,9 @@ def split(rows: Float64Array) -> SplitRows:
 
 
 def dot_products(queries: SplitRows, items: SplitRows) -> Float64Array:
-    """Return the dot product of every query with every item.
+    """Return the dot product of every query with every item, shape (n_queries, n_items), float64.
 
-    Parameters
-    ----------
-    queries, items : SplitRows
-        Rows of the queries and of the items, n_queries and n_items.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_queries, n_items), float64
-        Each entry depends on its two rows alone.
+    Each entry depends on its two rows alone.
     """
     products = queries.high @ items.low.T
     products += queries.low @ items.high.T
@@ -82,15 +64,7 @@ def dot_products(queries: SplitRows, items: SplitRows) -> Float64Array:
 def rough_products(queries: SplitRows, items: SplitRows) -> Float64Array:
     """Return dot products of the high parts alone: a third of the work, within `rough_error` of `dot_products`.
 
-    Parameters
-    ----------
-    queries, items : SplitRows
-        Rows of the queries and of the items, n_queries and n_items.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_queries, n_items), float64
-        Independent of block size and threads.
+    Shape (n_queries, n_items), float64, independent of block size and threads.
     """
     products = queries.high @ items.high.T
     products *= 2.0 ** (-2 * HIGH_BITS)
@@ -102,22 +76,14 @@ def rough_error(n_factors: int) -> float:
 
     A low part is at most 2**-27, and the sum of a row's high parts at most its length times sqrt(n_factors).
     """
-    return float(
-        (1.42 + 1.12) * np.sqrt(n_factors) * 2.0 ** -(HIGH_BITS + 1) * (1 + 1e-6)
-    )  # and its rounding
+    rounding = 1 + 1e-6  # of the error itself
+    return float((1.42 + 1.12) * np.sqrt(n_factors) * 2.0 ** -(HIGH_BITS + 1) * rounding)
 
 
 def paired_products(queries: SplitRows, items: SplitRows) -> Float64Array:
     """Return the dot product of every query with the item of the same row, to the bit that of `dot_products`.
 
-    Parameters
-    ----------
-    queries, items : SplitRows
-        Paired rows, n_rows each.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_rows,), float64
+    Shape (n_rows,), float64.
     """
     products = _pair_up(queries.high, items.low) + _pair_up(queries.low, items.high)
     products *= 2.0**-LOW_BITS

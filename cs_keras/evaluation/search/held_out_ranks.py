@@ -67,24 +67,9 @@ def find_held_out_ranks(
 ) -> HeldOutRanks:
     """Rank all tracks that a playlist has not seen by dot product, and return the ranks of those held out.
 
-    Parameters
-    ----------
-    playlist_factors : array_like, shape (n_playlists, n_factors), float32
-    item_factors : array_like, shape (n_tracks, n_factors), float32
-    held_out : csr_matrix, shape (n_playlists, n_tracks)
-        Above 0 where the playlist holds the track and the ranking should retrieve it.
-    seen : csr_matrix, shape (n_playlists, n_tracks), optional
-        Above 0 where the playlist is known to hold the track, which therefore is no candidate.
-
-    Returns
-    -------
-    HeldOutRanks
-
-    Raises
-    ------
-    DataError
-        Factors are not finite matrices of one width; interactions have another shape, are negative or not finite;
-        tracks are both held out and seen; or nothing is held out.
+    Arguments are those of `ranking.rank_metrics`. Raise `DataError` unless factors are finite matrices of one
+    width; interactions have the shape (n_playlists, n_tracks) and finite counts of at least 0; no track is both
+    held out and seen; and something is held out.
     """
     playlists = check_factors("playlist factors", playlist_factors)
     items = check_factors("item factors", item_factors)
@@ -100,16 +85,16 @@ def find_held_out_ranks(
         )
     rows = require_held_out(held_out)
     held_out, seen = held_out[rows], seen[rows]
-    counts = count_ranks(dot_search(playlists, items, rows), held_out, seen)
-    starts, ranks = held_out.indptr[:-1].astype(np.int64), counts.above + counts.earlier
+    above, equal, earlier = count_ranks(dot_search(playlists, items, rows), held_out, seen)
+    starts, ranks = held_out.indptr[:-1].astype(np.int64), above + earlier
     order = np.lexsort((ranks, np.repeat(rows, np.diff(held_out.indptr))))  # ascending for each playlist
     return HeldOutRanks(
         playlists=rows,
         n_candidates=len(items) - np.diff(seen.indptr).astype(np.int64),
         starts=starts,
         ranks=ranks[order],
-        mid_ranks=(counts.above + (counts.equal - 1) / 2)[order],
-        tied=np.maximum.reduceat(counts.equal, starts) > 1,
+        mid_ranks=(above + (equal - 1) / 2)[order],
+        tied=np.maximum.reduceat(equal, starts) > 1,
         n_playlists=len(playlists),
     )
 

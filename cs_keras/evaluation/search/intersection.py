@@ -20,24 +20,12 @@ TABLE_ENTRIES = 2**22  # ranks held at a time: 8 MB for lists of up to 65,535
 
 
 def chance_overlap(k: int, n_candidates: int, n_queries: int = 1) -> tuple[float, float]:
-    """Return the mean overlap of random lists and its standard deviation, shares from 0 to 1.
+    """Return the mean overlap of random lists of length k and its standard deviation, shares from 0 to 1.
 
     The number of common items of two lists is hypergeometric: k draws without replacement from `n_candidates`, k
-    of them hits. The standard deviation takes the lists of different queries as independent; real ones share
-    popular tracks, so their spread is wider, as `permutation_test` measures it.
-
-    Parameters
-    ----------
-    k : int
-        Length of the lists, at most `n_candidates`.
-    n_candidates : int
-    n_queries : int
-        Lists averaged over.
-
-    Raises
-    ------
-    ConfigError
-        Not positive whole numbers, or k above `n_candidates`.
+    of them hits. The standard deviation, of the mean over `n_queries` lists, takes these as independent; real
+    ones share popular tracks, so their spread is wider, as `permutation_test` measures it. Raise `ConfigError`
+    unless all are positive whole numbers, k at most `n_candidates`.
     """
     k, n_candidates = check_count("k", k), check_count("n_candidates", n_candidates)
     if k > n_candidates:
@@ -77,22 +65,10 @@ def count_shared(lists: IntArray, others: IntArray, ks: tuple[int, ...], n_items
 
 
 def list_overlap(reference_lists: npt.ArrayLike, predicted_lists: npt.ArrayLike) -> Float64Array:
-    """Return the share of each reference list that the predicted list also holds, in any order.
+    """Return the share of each reference list that the predicted list also holds, in any order, from 0 to 1.
 
-    Parameters
-    ----------
-    reference_lists, predicted_lists : array_like, shape (n_queries, k), int
-        Distinct item rows.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_queries,), float64
-        From 0 to 1.
-
-    Raises
-    ------
-    DataError
-        Not two integer arrays of one shape (n_queries, k), or negative rows.
+    Lists are distinct item rows, int, both of shape (n_queries, k), else `DataError`; shares are float64,
+    (n_queries,).
     """
     reference, predicted = np.asarray(reference_lists), np.asarray(predicted_lists)
     for lists in (reference, predicted):

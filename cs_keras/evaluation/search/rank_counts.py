@@ -17,24 +17,6 @@ MANY_HELD_OUT = 64  # of a playlist: sorting all scores is then faster than comp
 FEW = 1 / 256  # up to this share of all pairs, undecided ones are scored faster one by one
 
 
-class RankCounts(NamedTuple):
-    """Candidates compared with each held-out track, playlist after playlist; all of shape (n_held_out,), int64.
-
-    Attributes
-    ----------
-    above : numpy.ndarray
-        Candidates with a larger score.
-    equal : numpy.ndarray
-        Candidates with the same score, itself included.
-    earlier : numpy.ndarray
-        Those among the ties that precede it in row order.
-    """
-
-    above: Int64Array
-    equal: Int64Array
-    earlier: Int64Array
-
-
 class _HeldOut(NamedTuple):
     """Held-out tracks of some playlists: rows, columns and scores of the pairs, all of shape (n_pairs,)."""
 
@@ -45,22 +27,19 @@ class _HeldOut(NamedTuple):
 
 def count_ranks(
     search: Search, held_out: scipy.sparse.csr_matrix, seen: scipy.sparse.csr_matrix
-) -> RankCounts:
+) -> tuple[Int64Array, Int64Array, Int64Array]:
     """Compare the score of every held-out track with those of all candidates of its playlist.
 
-    Parameters
-    ----------
-    search : Search
-        Lists by dot product, whose queries are the playlists.
-    held_out, seen : csr_matrix, shape (n_playlists, n_tracks)
-        Ones, with sorted columns. Seen tracks are no candidates.
+    `held_out` and `seen` hold ones, shape (n_playlists, n_tracks), with sorted columns; the queries of `search` are
+    the playlists. Seen tracks are no candidates.
 
     Returns
     -------
-    RankCounts
-        In the order of the entries of `held_out`.
+    above, equal, earlier : ndarray of int64, shape (n_held_out,)
+        Candidates with a larger score; with the same score, itself included; and those among the ties that
+        precede it in row order. In the order of the entries of `held_out`.
     """
-    counts = np.zeros((3, held_out.nnz), dtype=np.int64)
+    counts = np.zeros((3, held_out.nnz), dtype=np.int64)  # above, equal, earlier
     playlists = np.repeat(np.arange(search.n_queries), np.diff(held_out.indptr))
     scores = _score_held_out(search, playlists, held_out.indices)
     for block in search.score_blocks():
@@ -69,7 +48,8 @@ def count_ranks(
             playlists[own] - block.queries.start, held_out.indices[own] - block.items.start, scores[own]
         )
         counts[:, own] += _compare(block, pairs, seen[block.queries, block.items])
-    return RankCounts(*counts)
+    above, equal, earlier = counts
+    return above, equal, earlier
 
 
 def _score_held_out(search: Search, playlists: Int64Array, columns: npt.ArrayLike) -> Float64Array:

@@ -29,14 +29,8 @@ FEW = 1 / 32  # pairs up to this share of all are scored faster one by one
 class Search:
     """Queries and items as float64 rows of length about 1 (see `exact`), made one block at a time.
 
-    Attributes
-    ----------
-    query_rows, item_rows : callable
-        From some of the queries or items, as a slice or row numbers, to their vectors, (n_rows, n_factors),
-        float64.
-    n_queries, n_items : int
-    own_rows : numpy.ndarray, shape (n_queries,), int64, optional
-        The item to exclude for each query: itself.
+    `query_rows` and `item_rows` take a slice or row numbers and return these vectors, (n_rows, n_factors), float64.
+    `own_rows`, shape (n_queries,), holds the item to exclude for each query: itself.
     """
 
     query_rows: Callable[[slice | Int32Array | Int64Array], Float64Array]
@@ -46,19 +40,10 @@ class Search:
     own_rows: Int64Array | None = None
 
     def best(self, n_best: int, block_size: int = BLOCK_SIZE) -> tuple[Float64Array, Int32Array]:
-        """Return scores and rows of the items of largest dot product, ties in row order.
+        """Return scores and rows of the `n_best` items of largest dot product, ties in row order.
 
-        Parameters
-        ----------
-        n_best : int
-            At most the number of candidate items of a query.
-        block_size : int
-            Queries scored at a time.
-
-        Returns
-        -------
-        scores : numpy.ndarray, shape (n_queries, n_best), float64
-        rows : numpy.ndarray, shape (n_queries, n_best), int32
+        `n_best` is at most the number of candidates of a query. Both arrays have shape (n_queries, n_best),
+        float64 and int32.
         """
         scores = np.full((self.n_queries, n_best), -np.inf)
         rows = np.full((self.n_queries, n_best), -1, dtype=np.int32)
@@ -79,15 +64,9 @@ class Search:
 
 @dataclass(frozen=True)
 class ScoreBlock:
-    """Some queries and some items.
+    """Some queries and some items, as slices of their rows and as vectors.
 
-    Attributes
-    ----------
-    queries, items : slice
-        Rows of the block.
-    query_rows, item_rows : SplitRows
-    own_columns : numpy.ndarray, shape (n_queries,), int64, optional
-        Column of each query's own item in this block, or outside it.
+    `own_columns`, shape (n_queries,), holds the column of each query's own item in this block, or outside it.
     """
 
     queries: slice
@@ -119,18 +98,9 @@ class ScoreBlock:
     def above(self, least: Float64Array, n_best: int) -> Iterator[tuple[int, Int64Array, Float64Array]]:
         """Yield queries with the items that score above `least`, in row order, the `n_best` among them.
 
-        Parameters
-        ----------
-        least : numpy.ndarray, shape (n_queries,), float64
-        n_best : int
-            Items below these may be left out, except ties with the last.
-
-        Yields
-        ------
-        query : int
-        columns : numpy.ndarray, shape (n_found,), int64
-            Columns of the items, counted from the first of the block.
-        scores : numpy.ndarray, shape (n_found,), float64
+        Items below these may be left out, except ties with the last. `least` has shape (n_queries,). Each query
+        comes with the columns of its items, counted from the first of the block, int64, and their scores, float64,
+        both of shape (n_found,).
         """
         if np.isfinite(least).all():
             rough = self.rough_scores()

@@ -99,10 +99,6 @@ def top_k_similar(
     block_size : int
         Queries scored at a time: bounds memory only.
 
-    Returns
-    -------
-    TopK
-
     Raises
     ------
     ConfigError
@@ -138,20 +134,8 @@ def top_k_dot(
 ) -> TopK:
     """Return, for every playlist, the k tracks of the largest dot product with it.
 
-    Parameters
-    ----------
-    playlist_factors : array_like, shape (n_playlists, n_factors), float32
-    item_factors : array_like, shape (n_tracks, n_factors), float32
-    k : int
-        At most n_tracks.
-    queries : array_like, shape (n_queries,), int, optional
-        Playlists to use as queries; all by default.
-    block_size : int
-        Queries scored at a time: bounds memory only.
-
-    Returns
-    -------
-    TopK
+    Factors have shapes (n_playlists, n_factors) and (n_tracks, n_factors), float32; `queries`, shape
+    (n_queries,), are rows of playlists, all by default; `block_size` bounds memory only.
 
     Raises
     ------
@@ -173,28 +157,11 @@ def top_k_dot(
 
 
 def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) -> TopK:
-    """Return the k best tracks by one score a track: the same list for every playlist.
+    """Return the k best tracks by one score a track, shape (n_tracks,), float64: the same list for every playlist.
 
-    Parameters
-    ----------
-    item_scores : array_like, shape (n_tracks,), float64
-        Larger is better.
-    k : int
-        At most n_tracks.
-    queries : array_like, shape (n_queries,), int
-        Playlists that get the list.
-
-    Returns
-    -------
-    TopK
-        Lists of metric "dot"; they are read-only views of a single one.
-
-    Raises
-    ------
-    ConfigError
-        k is not a positive whole number.
-    DataError
-        Scores are not finite numbers of shape (n_tracks,), or k is above n_tracks.
+    Lists are read-only views of a single one, of metric "dot"; `queries`, shape (n_queries,), are the playlists'
+    rows. Raise `ConfigError` unless k is a positive whole number, `DataError` unless scores are finite, one a
+    track, and k is at most n_tracks.
     """
     scores = check_scores(item_scores)
     _check_k(k, len(scores))
