@@ -19,6 +19,8 @@ from cs_keras.errors import ConfigError, StorageError
 
 C = TypeVar("C")
 
+RENAMED = {"model.ear": "estimator"}
+"""Current names of settings by their group and former name; former names are read from old files only."""
 
 OMIT_IF_DEFAULT = {"later": True}
 """Metadata of a field added later: `to_dict` omits its default, so that older files stay equal."""
@@ -56,6 +58,16 @@ def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
         else:
             values[name] = _coerce(value, hints[name], path)
     return dataclasses.replace(config, **values)  # type: ignore[type-var]
+
+
+def update_names(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """Return nested `settings` of an earlier version, such as those of a run, with the names in `RENAMED` updated."""
+    return {
+        RENAMED.get(f"{group}.{name}", name): update_names(value, name)
+        if isinstance(value, Mapping)
+        else value
+        for name, value in settings.items()
+    }
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
@@ -128,6 +140,8 @@ def _written_fields(config: Any) -> dict[str, Any]:
 
 
 def _unknown(path: str, prefix: str, valid: list[str]) -> str:
+    if path in RENAMED:
+        return f"Setting {path!r} was renamed to '{prefix}{RENAMED[path]}'."
     close = difflib.get_close_matches(path.removeprefix(prefix), valid, n=1)
     hint = f" Did you mean {prefix}{close[0]}?" if close else ""
     where = f"under {prefix.rstrip('.')!r}" if prefix else "at the top level"

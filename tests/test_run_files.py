@@ -1,6 +1,7 @@
 """Records of files: what is written is read again, early releases stay readable, and errors name file and value."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from cs_keras.errors import DataError
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
 from cs_keras.run_files.records import read_record, write_record
+from cs_keras.run_files.settings import read_settings
 from cs_keras.run_files.training import EmbeddingTraining, Training
 from cs_keras.runs import read_json, write_json
 
@@ -50,6 +52,17 @@ def test_errors_name_the_keys_of_mappings(content: object, message: str, tmp_pat
     with pytest.raises(DataError) as caught:
         read_record(tmp_path / "record.json", _Outer)
     assert str(tmp_path / "record.json") in str(caught.value) and message in str(caught.value)
+
+
+@pytest.mark.parametrize("group", ["model", "model.branch_settings.estimated-attributes.model"])
+def test_settings_of_an_earlier_version_are_read_by_their_current_names(group: str, tmp_path: Path) -> None:
+    former = {"model.ear".removeprefix("model."): "lstm", "dropout": 0.5}
+    settings = functools.reduce(lambda inner, name: {name: inner}, reversed(group.split(".")), former)
+    write_json(tmp_path / "config.json", {"data_digest": "d", "evaluation": {}, "seed": 3, **settings})
+    assert read_settings(tmp_path).others == (
+        (f"{group}.dropout", "0.5"),
+        (f"{group}.estimator", "lstm"),
+    )
 
 
 def test_predictions_are_selected_in_the_order_of_tracks(tmp_path: Path) -> None:

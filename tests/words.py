@@ -38,6 +38,7 @@ BANNED = {form: word for word, forms in FORMS.items() for form in forms.split()}
 
 # Text that may contain a banned word, and the reason.
 EXCEPTIONS = {
+    "ear": (r'"model\.ear\b', "the former name of the setting model.estimator"),
     "tell": (r"(def |\.)tell\(", "the method of Python's files"),
 }
 

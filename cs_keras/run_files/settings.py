@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cs_keras.config import check_choice, check_range
+from cs_keras.config import check_choice, check_range, update_names
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, SIGNATURE_FILE
 from cs_keras.run_files.records import StoredRecord, to_record
@@ -106,7 +106,7 @@ def read_settings(run: Location) -> RunSettings:
     content = read_json(path)
     settings = to_record(RunSettings, content, path)
     names = [field.name for field in dataclasses.fields(RunSettings)]
-    others = _flatten({name: value for name, value in content.items() if name not in names})
+    others = _flatten({name: value for name, value in update_names(content).items() if name not in names})
     return dataclasses.replace(settings, others=tuple(sorted(others)))
 
 

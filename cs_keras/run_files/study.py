@@ -1,10 +1,10 @@
 """``study.json``, ``plan.json``, ``outcome.json`` and ``trial.json``: a tuning study and its trials."""
 
 import statistics
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
-from cs_keras.config import check_choice, check_range
+from cs_keras.config import check_choice, check_range, update_names
 from cs_keras.errors import ConfigError
 from cs_keras.run_files.names import OUTCOME_FILE, PLAN_FILE, STUDY_FILE, TRIAL_FILE
 from cs_keras.run_files.records import StoredRecord
@@ -102,6 +102,12 @@ class StudyRecord(Search, StoredRecord):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("direction", self.direction, ("min", "max"))
+
+    @classmethod
+    def read(cls, folder: Location) -> Self:
+        """Read the file of a study, with settings by their current names; errors as for `read_record`."""
+        record = super().read(folder)
+        return replace(record, base=update_names(record.base), points=update_names(record.points))
 
 
 @dataclass(frozen=True)

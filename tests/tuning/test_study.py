@@ -98,6 +98,15 @@ def test_a_budget_may_be_another_and_then_the_search_continues(tmp_path: Path) -
     assert read_study(tmp_path).search.max_trials == 7
 
 
+def test_a_study_of_an_earlier_version_has_its_settings_by_their_current_names(tmp_path: Path) -> None:
+    open_study(make_study(tmp_path))
+    former = {"model": {"model.ear".removeprefix("model."): "lstm"}}
+    content = read_json(tmp_path / "study.json")
+    write_json(tmp_path / "study.json", {**content, "base": former, "points": {"a": former}})
+    record = read_study(tmp_path).record
+    assert record.base == record.points["a"] == {"model": {"estimator": "lstm"}}
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from cs_keras.config import load_toml, parse_overrides
 from cs_keras.data.dataset import Dataset
+from cs_keras.errors import ConfigError
 from cs_keras.models import load_model
 from cs_keras.runs import read_json
 from pipelines.training.run_config import identity, resolve
@@ -21,6 +23,16 @@ def test_what_changes_numbers_is(changes):
     settings = identity(resolve("lstm", {"execution": changes}))
     assert settings != identity(resolve("lstm", {}))
     assert settings["execution"] == {"dtype_policy": "float32", "jit": False} | changes
+
+
+@pytest.mark.parametrize("path", ["model", "models.estimated-attributes.model"])
+def test_the_former_name_of_a_setting_is_refused_with_its_current_one(path: str, tmp_path: Path) -> None:
+    name = "model.ear".removeprefix("model.")
+    (tmp_path / "settings.toml").write_text(f"{path}.{name} = 'lstm'\n", encoding="utf-8")
+    for changes in (load_toml(tmp_path / "settings.toml"), parse_overrides([f"{path}.{name}=lstm"])):
+        with pytest.raises(ConfigError) as error:
+            resolve("estimated-attributes", changes)
+        assert str(error.value) == f"Setting 'model.{name}' was renamed to 'model.estimator'."
 
 
 @pytest.mark.slow
