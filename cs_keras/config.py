@@ -61,7 +61,7 @@ def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
 
 
 def update_names(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
-    """Return nested `settings` of an earlier version, such as those of a run, with the names in `RENAMED` updated."""
+    """Return nested `settings` of an earlier version with the names in `RENAMED` updated."""
     return {
         RENAMED.get(f"{group}.{name}", name): update_names(value, name)
         if isinstance(value, Mapping)

@@ -43,20 +43,16 @@ class Config(RegressorConfig):
         check_range("model.max_categories", self.max_categories, 1)
 
 
-_DENSE = Baseline(
-    "attributes",
-    Config(),
-    TrainingConfig(
-        loss="cosine",
-        learning_rate=1e-3,
-        epsilon=1e-7,
-        schedule="constant",
-        batch_size=256,
-        epochs=200,
-        patience=10,
-    ),
-    procedure=ATTRIBUTES,
+TRAINING = TrainingConfig(  # of Nieto's networks
+    loss="cosine",
+    learning_rate=1e-3,
+    epsilon=1e-7,
+    schedule="constant",
+    batch_size=256,
+    epochs=200,
+    patience=10,
 )
+_DENSE = Baseline("attributes", Config(), TRAINING, procedure=ATTRIBUTES)
 _LINEAR = Baseline(
     "attributes-linear", Config(regressor="ridge"), TrainingConfig(batch_size=256), procedure=ATTRIBUTES
 )
@@ -82,6 +78,4 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     """Draw settings of network, training and input from `hp`."""
     model, training = regressor_space(hp, baseline)
-    if model["regressor"] != "dense":
-        training = {"loss": "mse"}  # solved regressors minimise an error of their own
     return {"model": model, "training": training}

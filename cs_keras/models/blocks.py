@@ -15,17 +15,8 @@ TIME_POOLING = ("flatten", "mean_max")
 def input_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) -> Any:
     """Compute decibel mel spectrograms of magnitude frames, with the augmentation of `baseline` during training.
 
-    Parameters
-    ----------
-    magnitude
-        Keras tensor, shape (batch, frames, n_bins).
-    baseline, audio
-        Settings of front end and augmentation, and of the magnitudes.
-
-    Returns
-    -------
-    KerasTensor
-        Shape (batch, frames, n_mels, 1), float32; see `cs_keras.layers.front_end.mel_spectrogram`, also for errors.
+    From shape (batch, frames, n_bins) to (batch, frames, n_mels, 1), float32; see
+    `cs_keras.layers.front_end.mel_spectrogram`, also for errors.
     """
     augment = baseline.augment
     x = RandomGain(augment.gain_db, name="gain")(magnitude) if augment.gain_db else magnitude
@@ -43,20 +34,10 @@ def mask_spectrogram(x: Any, augment: AugmentConfig) -> Any:
 
 
 def pool_over_time(x: Any, kind: str) -> Any:
-    """Pool a sequence of steps into one vector.
+    """Pool a sequence of steps, shape (batch, steps, n), into one vector.
 
-    Parameters
-    ----------
-    x
-        Keras tensor, shape (batch, steps, n).
-    kind
-        ``flatten``: all steps concatenated, as in the reference thesis; ``mean_max``: mean and maximum over the
-        steps, which do not depend on when something sounds (Dieleman 2014).
-
-    Returns
-    -------
-    KerasTensor
-        Shape (batch, steps * n) or (batch, 2 * n).
+    ``flatten``: all steps concatenated, as in the reference thesis, shape (batch, steps * n); ``mean_max``: mean
+    and maximum over the steps, which do not depend on when something sounds (Dieleman 2014), shape (batch, 2 * n).
     """
     if kind == "flatten":
         return keras.layers.Flatten(name="flatten")(x)
@@ -68,16 +49,7 @@ def pool_over_time(x: Any, kind: str) -> Any:
 def dense_head(x: Any, units: tuple[int, ...], n_factors: int, dropout: float = 0.0) -> Any:
     """Add hidden dense layers (ELU, he_normal) and an output layer of zeros, the mean of scaled factors.
 
-    Parameters
-    ----------
-    x
-        Keras tensor, shape (batch, n).
-    units
-        Units of each hidden layer.
-    n_factors
-        Number of outputs.
-    dropout
-        Dropout rate after each hidden layer.
+    From shape (batch, n) to (batch, n_factors), float32; dropout follows each hidden layer.
     """
     for number, n in enumerate(units, 1):
         x = keras.layers.Dense(n, "elu", kernel_initializer="he_normal", name=f"dense_{number}")(x)

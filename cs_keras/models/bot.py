@@ -21,12 +21,11 @@ from cs_keras.layers.waveform import audio_input
 from cs_keras.models.declaration import CODEBOOK
 from cs_keras.models.regressors import (
     RegressorConfig,
-    draw_logarithmic,
     join_stages,
     regressor_head,
     regressor_space,
 )
-from cs_keras.models.spaces import draw, front_end_space
+from cs_keras.models.spaces import draw, draw_logarithmic, front_end_space
 from cs_keras.models.spec import Baseline, TrainingConfig
 
 ASSIGNMENTS = ("hard", "soft")
@@ -179,7 +178,7 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     model = draw(hp, "model", options, start)
     with hp.conditional_scope("model.assignment", ["soft"]):
         model |= draw(hp, "model", {"n_nearest": (2, 5, 10)}, start)
-        model |= draw_logarithmic(hp, {"bandwidth": (1.0, 20.0)}, start)
+        model |= draw_logarithmic(hp, "model", {"bandwidth": (1.0, 20.0)}, start)
     regressor, training = regressor_space(hp, baseline)
     hp.Fixed("front_end.order", baseline.front_end.order)  # MFCCs are defined on decibel mel bands
     front_end = front_end_space(hp, baseline)

@@ -40,10 +40,8 @@ class Config(ModelConfig):
         Whether the convolutions stay as they are.
     pool_frames, pool_mels
         Max-pooling after each of the five convolutions, over time and over mel bands.
-    dense
-        Units of each hidden dense layer.
-    dropout
-        Dropout rate after each hidden dense layer.
+    dense, dropout
+        Units of each hidden dense layer, and the dropout rate after it.
     """
 
     weights: str | None = None

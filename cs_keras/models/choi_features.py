@@ -120,17 +120,7 @@ def build_features(baseline: Baseline, audio: AudioConfig) -> keras.Model:
 def tagger_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig) -> Any:
     """Compute decibels of mel bands of power, relative to the maximum of each sequence.
 
-    Parameters
-    ----------
-    magnitude
-        Keras tensor, shape (batch, frames, n_bins).
-    config, audio
-        Settings of bands and range, and of the magnitudes.
-
-    Returns
-    -------
-    KerasTensor
-        Shape (batch, frames, n_mels, 1), float32, -80 to 0 at the default range.
+    From shape (batch, frames, n_bins) to (batch, frames, n_mels, 1), float32, -80 to 0 at the default range.
     """
     level_db = mel_spectrogram(keras.ops.square(magnitude), config, audio)
     return level_db - keras.ops.max(level_db, axis=(1, 2, 3), keepdims=True)

@@ -42,14 +42,8 @@ EPSILON = 1e-3  # of batch norm, in both generations
 class Block:
     """Weights of a convolution and the batch norm after it, float32.
 
-    Attributes
-    ----------
-    kernel
-        Shape (3, 3, n_in, 32): frames, mel bands, maps in, maps out.
-    bias, gamma, beta
-        Shape (32,).
-    mean, variance
-        Moving statistics, shape (32,); None for statistics of the clip itself.
+    The kernel has shape (3, 3, n_in, 32): frames, mel bands, maps in, maps out; all others have shape (32,). Moving
+    statistics are None where those of the clip itself are used.
     """
 
     kernel: Array
@@ -71,12 +65,8 @@ class Tagger:
 def read_tagger(path: str | Path) -> Tagger:
     """Read the weights of either generation.
 
-    Raises
-    ------
-    StorageError
-        When there is no such file, or it is not HDF5.
-    DataError
-        When it holds another network's weights.
+    Raises StorageError when there is no such file or it is not HDF5, DataError when it holds another network's
+    weights.
     """
     with _opened(path) as file:
         generation = "keras2" if "model_weights" in file else "keras1"
@@ -98,10 +88,7 @@ def read_tagger(path: str | Path) -> Tagger:
 def read_tag_layer(path: str | Path) -> tuple[Array, Array]:
     """Read kernel, shape (32, 50), and bias, (50,), of the output layer, which only the second generation has.
 
-    Raises
-    ------
-    StorageError, DataError
-        As `read_tagger`.
+    Errors are those of `read_tagger`.
     """
     with _opened(path) as file:
         layer = file["model_weights/dense_1/dense_1"]

@@ -32,12 +32,10 @@ class Config(ModelConfig):
         Max-pooling of each block, over time and over mel bands: one number per block.
     batch_norm
         Whether batch norm follows each convolution.
-    dense
-        Units of each hidden dense layer.
+    dense, dropout
+        Units of each hidden dense layer, and the dropout rate after it.
     time_pooling
         See `cs_keras.models.blocks.pool_over_time`.
-    dropout
-        Dropout rate after each hidden dense layer.
     """
 
     filters: int = 64

@@ -39,10 +39,8 @@ class Config(ModelConfig):
         Max-pooling of each block, along the axis that kernels move on: one number per block.
     batch_norm
         Whether batch norm follows each convolution.
-    dense
-        Units of each hidden dense layer.
-    dropout
-        Dropout rate after each hidden dense layer.
+    dense, dropout
+        Units of each hidden dense layer, and the dropout rate after it.
     """
 
     span: str = "mels"

@@ -64,10 +64,8 @@ class Config(ModelConfig):
         activations as probabilities.
     bypass
         Whether the dense layers take the statistics over time of every convolution, not of the last one only.
-    dense
-        Units of each hidden dense layer.
-    dropout
-        Dropout rate after each hidden dense layer.
+    dense, dropout
+        Units of each hidden dense layer, and the dropout rate after it.
     normalize_output
         Whether outputs are divided by their L2 norm, which suits targets with ``unit_norm`` scaling.
     """

@@ -17,7 +17,7 @@ from cs_keras.models import attributes, check_key, get_baseline, model_module
 from cs_keras.models.declaration import ESTIMATED_ATTRIBUTES
 from cs_keras.models.regressors import OUTPUT, join_stages, regressor_head, regressor_space
 from cs_keras.models.spaces import augment_space, front_end_space, sequence_space
-from cs_keras.models.spec import Baseline, TrainingConfig
+from cs_keras.models.spec import Baseline
 
 ESTIMATES = "attributes"  # name of the estimator's output layer
 
@@ -60,18 +60,7 @@ class Config(attributes.Config):
 
 VARIANTS = {
     "estimated-attributes": Baseline(
-        "estimated-attributes",
-        Config(),
-        TrainingConfig(
-            loss="cosine",
-            learning_rate=1e-3,
-            epsilon=1e-7,
-            schedule="constant",
-            batch_size=256,
-            epochs=200,
-            patience=10,
-        ),
-        procedure=ESTIMATED_ATTRIBUTES,
+        "estimated-attributes", Config(), attributes.TRAINING, procedure=ESTIMATED_ATTRIBUTES
     )
 }
 
@@ -111,8 +100,6 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     """Draw settings of network, training and input from `hp`."""
     model, training = regressor_space(hp, baseline)
-    if model["regressor"] != "dense":
-        training = {"loss": "mse"}  # solved regressors minimise an error of their own
     spaces = {"sequence": sequence_space, "front_end": front_end_space, "augment": augment_space}
     audio = {name: space(hp, baseline) for name, space in spaces.items()}
     return {"model": model, "training": training, **audio}

@@ -27,11 +27,11 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.errors import ConfigError
 from cs_keras.layers.branches import JoinedBranches
-from cs_keras.models import check_key, get_baseline
+from cs_keras.models import attributes, check_key, get_baseline
 from cs_keras.models.blocks import dense_head
 from cs_keras.models.declaration import FUSION, ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, training_space
-from cs_keras.models.spec import Baseline, TrainingConfig
+from cs_keras.models.spec import Baseline
 
 N_NUMBERS = 512  # of a branch's vector: `build` assumes as many, before branches are trained
 JOINED = "branches"  # name of the layer that joins them
@@ -81,22 +81,14 @@ class Config(ModelConfig):
         check_range("model.branch_dropout", self.branch_dropout, 0, 0.95)
 
 
-_TRAINING = TrainingConfig(
-    loss="cosine",
-    learning_rate=1e-3,
-    epsilon=1e-7,
-    schedule="constant",
-    batch_size=256,
-    epochs=200,
-    patience=10,
-)
 _BRANCHES = {
     "fusion": ("cnn-bn", "attributes"),
     "fusion-genres": ("cnn-bn", "attributes", "genre-label"),
     "fusion-estimated": ("cnn-bn", "estimated-attributes", "genre-label"),
 }
 VARIANTS = {
-    key: Baseline(key, Config(branches), _TRAINING, procedure=FUSION) for key, branches in _BRANCHES.items()
+    key: Baseline(key, Config(branches), attributes.TRAINING, procedure=FUSION)
+    for key, branches in _BRANCHES.items()
 }
 
 

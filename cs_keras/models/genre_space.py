@@ -20,8 +20,10 @@ from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.models import cnn
+from cs_keras.models.blocks import dense_head
 from cs_keras.models.declaration import GENRE_SPACE
-from cs_keras.models.regressors import OUTPUT, draw_logarithmic, join_stages
+from cs_keras.models.regressors import OUTPUT, join_stages
+from cs_keras.models.spaces import draw_logarithmic
 from cs_keras.models.spec import Baseline, TrainingConfig
 
 N_GENRES = (
@@ -83,8 +85,7 @@ def build_classifier(baseline: Baseline, n_genres: int, audio: AudioConfig) -> k
 def build_regressor(baseline: Baseline, n_genres: int, n_factors: int) -> keras.Model:
     """Build the regressor from probabilities, (batch, n_genres), to scaled factors, (batch, n_factors)."""
     genres = keras.Input((n_genres,), name=PROBABILITIES)
-    factors = keras.layers.Dense(n_factors, kernel_initializer="zeros", dtype="float32", name=OUTPUT)
-    return keras.Model(genres, factors(genres), name=f"{baseline.key}_regressor")
+    return keras.Model(genres, dense_head(genres, (), n_factors), name=f"{baseline.key}_regressor")
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
@@ -96,5 +97,5 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     """Draw settings of network, training and input from `hp`."""
     space = cnn.search_space(hp, baseline)
-    space["model"] |= draw_logarithmic(hp, {"penalty": (0.01, 100.0)}, baseline.model)
+    space["model"] |= draw_logarithmic(hp, "model", {"penalty": (0.01, 100.0)}, baseline.model)
     return space

@@ -28,12 +28,10 @@ class Config(ModelConfig):
     ----------
     units
         Units of each LSTM: one number per block.
-    dense
-        Units of each hidden dense layer.
+    dense, dropout
+        Units of each hidden dense layer, and the dropout rate after it.
     time_pooling
         See `cs_keras.models.blocks.pool_over_time`.
-    dropout
-        Dropout rate after each hidden dense layer.
     """
 
     units: tuple[int, ...] = (64, 64, 64)

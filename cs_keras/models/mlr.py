@@ -18,9 +18,10 @@ from cs_keras.config import check_choice, check_range
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import FrontEndConfig
 from cs_keras.models import bot
+from cs_keras.models.blocks import dense_head
 from cs_keras.models.declaration import RANKING
-from cs_keras.models.regressors import OUTPUT, draw_logarithmic, join_stages
-from cs_keras.models.spaces import draw, front_end_space
+from cs_keras.models.regressors import join_stages
+from cs_keras.models.spaces import draw, draw_logarithmic, front_end_space
 from cs_keras.models.spec import Baseline, TrainingConfig
 
 Matrix = npt.NDArray[np.float32]
@@ -105,14 +106,8 @@ def build_metric(baseline: Baseline) -> keras.Model:
 def set_metric(metric: keras.Model, mean: npt.ArrayLike, kernel: npt.ArrayLike) -> None:
     """Set the weights of the model that `build_metric` returned.
 
-    Parameters
-    ----------
-    metric
-        The model.
-    mean : array_like, shape (n_centroids,)
-        Mean of the square roots of train tracks' histograms, which is subtracted.
-    kernel : array_like, shape (n_centroids, n_components)
-        Linear map from centred square roots to metric coordinates.
+    `mean`, shape (n_centroids,), is that of the square roots of train tracks' histograms, which is subtracted;
+    `kernel`, shape (n_centroids, n_components), maps centred square roots to metric coordinates.
     """
     metric.get_layer("coordinates").set_weights([np.asarray(kernel), -np.asarray(mean) @ np.asarray(kernel)])
 
@@ -120,8 +115,7 @@ def set_metric(metric: keras.Model, mean: npt.ArrayLike, kernel: npt.ArrayLike) 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
     """Build the regressor from metric coordinates, (batch, n_components), to scaled factors, (batch, n_factors)."""
     coordinates = keras.Input((baseline.model.n_components,), name="coordinates")
-    factors = keras.layers.Dense(n_factors, kernel_initializer="zeros", dtype="float32", name=OUTPUT)
-    return keras.Model(coordinates, factors(coordinates), name=f"{baseline.key}_regressor")
+    return keras.Model(coordinates, dense_head(coordinates, (), n_factors), name=f"{baseline.key}_regressor")
 
 
 def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
@@ -148,6 +142,6 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
         "n_components": (16, 32, 64, 128),
         "n_relevant": (5, 10, 20),
     }
-    model = draw(hp, "model", options, start) | draw_logarithmic(hp, {"penalty": (0.01, 1e4)}, start)
+    model = draw(hp, "model", options, start) | draw_logarithmic(hp, "model", {"penalty": (0.01, 1e4)}, start)
     hp.Fixed("front_end.order", baseline.front_end.order)  # cepstra are taken of decibel mel bands
     return {"model": model, "front_end": front_end_space(hp, baseline)}

@@ -155,16 +155,9 @@ def kernels_name(scale: int) -> str:
 
 
 def set_kernels(features: keras.Model, scale: int, kernels: Any, bias: Any) -> None:
-    """Set the kernels of one scale.
+    """Set the kernels of one scale, counted from 1, of the model that `build_features` returned.
 
-    Parameters
-    ----------
-    features
-        Model that `build_features` returned.
-    scale
-        Number of the scale, from 1.
-    kernels, bias
-        Shapes (patch_frames * n_mels, n_centroids), frame by frame, and (n_centroids,), float32.
+    `kernels` have shape (patch_frames * n_mels, n_centroids), frame by frame, and `bias` (n_centroids,), float32.
     """
     layer = features.get_layer(kernels_name(scale))
     layer.set_weights([np.reshape(kernels, layer.kernel.shape), bias])

@@ -26,8 +26,7 @@ from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
 from cs_keras.layers.waveform import magnitudes
 from cs_keras.models.blocks import TIME_POOLING, dense_head, mask_spectrogram, pool_over_time
 from cs_keras.models.declaration import ModelConfig
-from cs_keras.models.regressors import draw_logarithmic
-from cs_keras.models.spaces import DROPOUT, choose, draw, shared_space
+from cs_keras.models.spaces import DROPOUT, choose, draw, draw_logarithmic, shared_space
 from cs_keras.models.spec import Baseline, TrainingConfig, require_waveforms
 
 FRONTS = ("raw", "mel")
@@ -205,7 +204,7 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
         model |= draw(hp, "model", {"filters": (64, 128, 256)}, start)
         model["nonlinearity"] = choose(hp, "model.nonlinearity", NONLINEARITIES, start.nonlinearity)
         with hp.conditional_scope("model.nonlinearity", ["log_square", "log_abs"]):
-            model |= draw_logarithmic(hp, {"compression": (1e2, 1e5)}, start)
+            model |= draw_logarithmic(hp, "model", {"compression": (1e2, 1e5)}, start)
         pooling = choose(hp, "model.feature_pooling", FEATURE_POOLING, start.feature_pooling)
         model["feature_pooling"] = pooling
         with hp.conditional_scope("model.feature_pooling", ["l2", "max"]):

@@ -1,7 +1,6 @@
 """Regressors from precomputed features to factors: dense layers, ridge or support vector regression."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ from cs_keras.errors import ConfigError
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.models.blocks import dense_head
 from cs_keras.models.declaration import ModelConfig
-from cs_keras.models.spaces import DENSE, DROPOUT, choose, draw, training_space
+from cs_keras.models.spaces import DENSE, DROPOUT, choose, draw, draw_logarithmic, training_space
 from cs_keras.models.spec import Baseline
 
 REGRESSORS = ("dense", "ridge", "svm")
@@ -77,19 +76,7 @@ HEAD_SETTINGS = tuple(field.name for field in dataclasses.fields(RegressorConfig
 def regressor_head(x: Any, config: RegressorConfig, n_factors: int) -> Any:
     """Add the output layers, whose scaled factors are zero until the regressor is trained or solved.
 
-    Parameters
-    ----------
-    x
-        Keras tensor, shape (batch, n).
-    config
-        Settings of the regressor.
-    n_factors
-        Number of outputs.
-
-    Returns
-    -------
-    KerasTensor
-        Shape (batch, n_factors), float32.
+    From shape (batch, n) to (batch, n_factors), float32.
     """
     if config.regressor == "svm":
         return KernelRegression(0, x.shape[1], n_factors, 1.0, name=OUTPUT)(x)
@@ -105,44 +92,17 @@ def join_stages(name: str, *stages: keras.Model) -> keras.Model:
 
 
 def regressor_space(hp: Any, baseline: Baseline) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draw settings of the regressor, and of the training of dense layers.
-
-    Parameters
-    ----------
-    hp
-        ``keras_tuner.HyperParameters``.
-    baseline
-        Start of the search; its model's settings are a `RegressorConfig`.
-    """
+    """Draw settings of the regressor, and of the training of dense layers; others are fitted to squared error."""
     start = baseline.model
     model = {"regressor": choose(hp, "model.regressor", REGRESSORS, start.regressor)}
     with hp.conditional_scope("model.regressor", ["dense"]):
         model |= draw(hp, "model", {"dense": DENSE, "dropout": DROPOUT}, start)
         training = training_space(hp, baseline)
+    if model["regressor"] != "dense":
+        training = {"loss": "mse"}
     with hp.conditional_scope("model.regressor", ["ridge"]):
-        model |= draw_logarithmic(hp, {"penalty": (1.0, 1e7)}, start)
+        model |= draw_logarithmic(hp, "model", {"penalty": (1.0, 1e7)}, start)
     with hp.conditional_scope("model.regressor", ["svm"]):
         model |= draw(hp, "model", {"epsilon": (0.03, 0.1, 0.3)}, start)
-        model |= draw_logarithmic(hp, {"C": (0.1, 10.0), "gamma": (0.03, 3.0)}, start)
+        model |= draw_logarithmic(hp, "model", {"C": (0.1, 10.0), "gamma": (0.03, 3.0)}, start)
     return model, training
-
-
-def draw_logarithmic(hp: Any, ranges: Mapping[str, tuple[float, float]], start: Any) -> dict[str, float]:
-    """Draw each active setting of a model log-uniformly from its range.
-
-    Parameters
-    ----------
-    hp
-        ``keras_tuner.HyperParameters``.
-    ranges
-        Lowest and highest value of each setting; a default outside extends the range.
-    start
-        ``Config`` whose values are the defaults.
-    """
-    drawn = {}
-    for name, (low, high) in ranges.items():
-        default = getattr(start, name)
-        drawn[name] = hp.Float(
-            f"model.{name}", min(low, default), max(high, default), sampling="log", default=default
-        )
-    return {name: value for name, value in drawn.items() if value is not None}

@@ -1,7 +1,7 @@
 """Search spaces that baselines share: training, sequences, front end and augmentation.
 
-Each function takes the start of a search, whose values are the default point, and returns changes of it. A
-parameter has the path of its setting as its name.
+Each function draws from `hp`, a ``keras_tuner.HyperParameters``, takes the start of a search, whose values are the
+default point, and returns changes of it. A parameter has the path of its setting as its name.
 """
 
 import json
@@ -17,24 +17,11 @@ HALF_THE_SAMPLE_RATE = 0.0  # of front_end.f_max, in hertz: Keras Tuner has no c
 
 
 def draw(hp: Any, group: str, options: Mapping[str, Iterable[Any]], start: Any) -> dict[str, Any]:
-    """Draw one of its options for each setting of a group.
+    """Draw one of its options, or its default in `start`, for each setting of a group.
 
-    Parameters
-    ----------
-    hp
-        ``keras_tuner.HyperParameters``.
-    group
-        Name of the group: parameters are named ``group.setting``.
-    options
-        Numbers, texts, booleans, or tuples of numbers, also nested, for each setting. A tuple is drawn as its JSON
-        text, since Keras Tuner supports numbers and texts only.
-    start
-        Dataclass whose values are the defaults, which are added to the options.
-
-    Returns
-    -------
-    dict
-        Setting to value, without settings that are inactive in a conditional scope.
+    Options are numbers, texts, booleans, or tuples of numbers, also nested. A tuple is drawn as its JSON text,
+    since Keras Tuner supports numbers and texts only. Settings that are inactive in a conditional scope are left
+    out.
     """
     drawn = {
         name: choose(hp, f"{group}.{name}", values, getattr(start, name)) for name, values in options.items()
@@ -52,17 +39,22 @@ def choose(hp: Any, name: str, options: Iterable[Any], default: Any) -> Any:
     return hp.Choice(name, sorted({*options, default}), default=default)
 
 
+def draw_logarithmic(
+    hp: Any, group: str, ranges: Mapping[str, tuple[float, float]], start: Any
+) -> dict[str, float]:
+    """Draw each setting of a group log-uniformly from its range, which its default in `start` may extend."""
+    drawn = {}
+    for name, (low, high) in ranges.items():
+        default = getattr(start, name)
+        bounds = min(low, default), max(high, default)
+        drawn[name] = hp.Float(f"{group}.{name}", *bounds, sampling="log", default=default)
+    return {name: value for name, value in drawn.items() if value is not None}
+
+
 def draw_pools(hp: Any, options: Iterable[tuple[tuple[int, int], ...]], start: Any) -> dict[str, Any]:
     """Draw the pools of all blocks as one parameter, ``model.pools``, which also decides the number of blocks.
 
-    Parameters
-    ----------
-    hp
-        ``keras_tuner.HyperParameters``.
-    options
-        Frames and mel bands of each block's pool.
-    start
-        ``Config`` with `pool_frames` and `pool_mels`, which are added to the options.
+    Each of `options` has frames and mel bands of each block's pool.
     """
     own = tuple(zip(start.pool_frames, start.pool_mels, strict=True))
     frames, mels = zip(*choose(hp, "model.pools", options, own), strict=True)
@@ -72,14 +64,7 @@ def draw_pools(hp: Any, options: Iterable[tuple[tuple[int, int], ...]], start: A
 def shared_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5) -> dict[str, Any]:
     """Draw changes of training, input, front end and augmentation.
 
-    Parameters
-    ----------
-    hp
-        ``keras_tuner.HyperParameters``.
-    baseline
-        Start of the search.
-    min_learning_rate
-        Lowest learning rate; networks with pretrained weights may need a lower one than others.
+    Networks with pretrained weights may need a lower learning rate than others.
     """
     changes = {
         "training": training_space(hp, baseline, min_learning_rate),
@@ -109,10 +94,7 @@ def training_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5)
         "batch_size": (16, 32, 64, 128),
     }
     changes = draw(hp, "training", options, start)
-    low, high = min(min_learning_rate, start.learning_rate), max(1e-2, start.learning_rate)
-    rate = hp.Float("training.learning_rate", low, high, sampling="log", default=start.learning_rate)
-    if rate is not None:
-        changes["learning_rate"] = rate
+    changes |= draw_logarithmic(hp, "training", {"learning_rate": (min_learning_rate, 1e-2)}, start)
     with hp.conditional_scope("training.schedule", ["inverse_time"]):
         changes |= draw(hp, "training", {"decay": (1e-8, 1e-5, 1e-4, 1e-3)}, start)
     with hp.conditional_scope("training.schedule", ["step"]):

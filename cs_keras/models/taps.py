@@ -26,15 +26,9 @@ _SAME_UNITS = (  # layers between a convolution and the next layer with weights 
 class FirstLayer:
     """The first convolution of a network whose kernel covers more than one point of the spectrogram.
 
-    Attributes
-    ----------
-    name
-        Name of the layer.
-    kernels
-        Kernels summed over input channels, shape (n_filters, n_frames, n_mels), float32. A kernel that spans a
-        whole axis has the length of that axis.
-    edge_steps, edge_mels
-        Numbers of positions at either end of its output, (first, last), that depend on padding.
+    Kernels are summed over input channels, shape (n_filters, n_frames, n_mels), float32; one that spans a whole
+    axis has the length of that axis. Edges are numbers of positions, (first, last), at either end of its output
+    that depend on padding.
     """
 
     name: str
@@ -67,16 +61,8 @@ class TappedModel:
 def tap_model(model: keras.Model) -> TappedModel:
     """Add inner outputs to a functional model; layers and weights are shared with `model`.
 
-    Parameters
-    ----------
-    model
-        Audio, (batch, frames, frame_size), to factors, (batch, n_factors); nested models are searched too. Only a
-        convolution after a front end of this package counts: others do not see mel bands.
-
-    Raises
-    ------
-    DataError
-        When it has neither a convolution nor a hidden dense layer.
+    Nested models are searched too. Only a convolution after a front end of this package counts: others do not see
+    mel bands. Raises DataError when there is neither a convolution nor a hidden dense layer.
     """
     watcher = _Watcher()
     whole = keras.models.clone_model(

@@ -16,25 +16,10 @@ REPRESENTATIONS = ("multiresolution", "gaussian", "laplacian")
 
 
 def timescales(baseline: Baseline, audio: AudioConfig) -> tuple[Any, list[Any]]:
-    """Build the input of a network and its decibel mel bands at several scales.
+    """Build the input of a network, (batch, frames, frame_size), and its decibel mel bands at several scales.
 
-    Parameters
-    ----------
-    baseline
-        A baseline of `cs_keras.models.multiscale`.
-    audio
-        Audio settings of the dataset.
-
-    Returns
-    -------
-    KerasTensor, list of KerasTensor
-        Input, shape (batch, frames, frame_size); bands of each scale, (batch, frames of the scale, n_mels),
-        float32.
-
-    Raises
-    ------
-    ConfigError
-        When the dataset holds magnitudes of a window that is not configured, or sequences are too short.
+    Bands have shape (batch, frames of the scale, n_mels), float32. Raises ConfigError when the dataset holds
+    magnitudes of a window that is not configured, or sequences are too short.
     """
     config = baseline.model
     frames = baseline.sequence.frames

@@ -59,10 +59,8 @@ class Config(ModelConfig):
     micro_batch
         Sequences in one forward pass when a batch is larger (gradient caching): memory does not limit the batch,
         at the price of a second forward pass.
-    dense
-        Units of each hidden dense layer of the regressor.
-    dropout
-        Dropout rate after each hidden dense layer.
+    dense, dropout
+        Units of each hidden dense layer of the regressor, and the dropout rate after it.
     """
 
     filters: int = 32

@@ -48,10 +48,8 @@ class Config(ModelConfig):
         Whether Xception's kernels, scales and offsets stay as they are.
     filters
         Filters of each convolution after Xception.
-    dense
-        Units of each hidden dense layer.
-    dropout
-        Dropout rate after each hidden dense layer.
+    dense, dropout
+        Units of each hidden dense layer, and the dropout rate after it.
     """
 
     weights: str | None = IMAGENET

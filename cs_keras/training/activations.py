@@ -26,34 +26,13 @@ BATCH_FRAMES = 4096  # per batch: the first layer's output takes some hundred me
 class Activations:
     """Activations of units for tracks; each array is float32 of shape (n_tracks, n_units).
 
-    Attributes
-    ----------
-    most, moment_s
-        Highest activation in a track, and its time: seconds from the track's first frame.
-    mean
-        Mean over time, and over mel bands where a unit has them.
+    `most` has the highest in a track and `moment_s` its time, in seconds from the track's first frame; `mean` is
+    over time, and over mel bands where a unit has them.
     """
 
     most: Matrix
     moment_s: Matrix
     mean: Matrix
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Steps:
-    """Activations along the windows of a track.
-
-    Attributes
-    ----------
-    peaks, means
-        Over the mel bands of each step, shape (n_windows, n_steps, n_units), float32.
-    frames
-        Position of each step, in frames from the window's first, shape (n_steps,), float32.
-    """
-
-    peaks: Matrix
-    means: Matrix
-    frames: Matrix
 
 
 def find_strongest_tracks(activations: Activations, k: int, layer: str = "") -> Units:
@@ -65,24 +44,17 @@ def find_strongest_tracks(activations: Activations, k: int, layer: str = "") -> 
     moment = np.argsort(-activations.most, axis=0, kind="stable")[:k].T
     mean = np.argsort(-activations.mean, axis=0, kind="stable")[:k].T
     column = np.arange(activations.most.shape[1])[:, np.newaxis]
+    centred = activations.mean.astype(np.float64) - activations.mean.mean(axis=0, dtype=np.float64)
+    order = scipy.linalg.qr(centred, mode="r", pivoting=True)[1] if centred.size else np.zeros(0)
     return Units(
         layer,
-        _order_units(activations.mean),
+        order.astype(np.int64),
         moment,
         activations.most[moment, column],
         activations.moment_s[moment, column],
         mean,
         activations.mean[mean, column],
     )
-
-
-def _order_units(means: Matrix) -> Rows:
-    """Return units from the most to the least informative about tracks; many respond to much the same."""
-    if not means.size:
-        return np.zeros(0, np.int64)
-    centred = means.astype(np.float64) - means.mean(axis=0, dtype=np.float64)
-    pivots = scipy.linalg.qr(centred, mode="r", pivoting=True)[1]
-    return np.asarray(pivots, dtype=np.int64)
 
 
 def choose_windows(dataset: Dataset, rows: Rows, sequence: SequenceConfig, at_most: int) -> list[Windows]:
@@ -124,17 +96,18 @@ def measure_activations(
         Dataset of the tracks, with the audio settings that the network was trained on.
     tracks
         Windows of each track; at least one track.
-    sequence
-        Length of a window.
-    on_track
-        Called with numbers of tracks as they are done.
     """
     run = _step_function(tapped, sequence.frames, dataset.info.audio.frame_size)
     measured = []
     for windows in tracks:
         n_frames = dataset.n_frames[windows.row] - windows.start
-        steps = _join([run(batch) for batch in _batches(dataset, windows, sequence.frames)])
-        measured.append({name: _reduce(one, windows.start, n_frames) for name, one in steps.items()})
+        batches = [run(batch) for batch in _batches(dataset, windows, sequence.frames)]
+        reduced = {}
+        for name, (*_, frames) in batches[0].items():
+            # The results of all batches in host memory.
+            peaks, means = (np.concatenate([one[name][part].numpy() for one in batches]) for part in (0, 1))
+            reduced[name] = _reduce(peaks, means, frames.numpy(), windows.start, n_frames)
+        measured.append(reduced)
         on_track(1)
     rate = dataset.info.audio.frames_per_second
     found = {}
@@ -147,17 +120,8 @@ def measure_activations(
 def compute_activation_maps(tapped: TappedModel, frames: npt.NDArray[Any]) -> Mapping[str, Matrix]:
     """Return the mel spectrogram and filter activations of one window, if the network has them.
 
-    Parameters
-    ----------
-    tapped
-        The network.
-    frames
-        Shape (frames, frame_size).
-
-    Returns
-    -------
-    dict of str to ndarray
-        ``mel`` (frames, n_mels) and ``filters`` (n_steps, n_mels, n_filters), float32.
+    `frames` have shape (frames, frame_size), the results ``mel`` (frames, n_mels) and ``filters`` (n_steps, n_mels,
+    n_filters), float32.
     """
     outputs = tapped.model(frames[np.newaxis].astype(np.float32), training=False)
     return {name: output.numpy()[0] for name, output in outputs.items() if name != UNITS}
@@ -172,17 +136,12 @@ def _batches(dataset: Dataset, windows: Windows, frames: int) -> Iterator[Any]:
         yield tf.constant(batch.astype(np.float32))
 
 
-def _join(batches: list[dict[str, Any]]) -> dict[str, Steps]:
-    """Concatenate the results of batches in host memory."""
-    joined = {}
-    for name in batches[0]:
-        peaks, means = (np.concatenate([batch[name][part].numpy() for batch in batches]) for part in (0, 1))
-        joined[name] = Steps(peaks=peaks, means=means, frames=batches[0][name][2].numpy())
-    return joined
-
-
 def _step_function(tapped: TappedModel, frames: int, frame_size: int) -> Callable[[Any], dict[str, Any]]:
-    """Return a function from windows to the arrays of `Steps`, for filters and units."""
+    """Return a function from windows to peaks and means over the mel bands of each step, and the steps' positions.
+
+    For filters and units each: two tensors of shape (n_windows, n_steps, n_units), and one of shape (n_steps,), in
+    frames from the window's first; float32.
+    """
 
     def run(x: Any) -> dict[str, Any]:
         outputs = tapped.model(x, training=False)
@@ -212,19 +171,17 @@ def _inside(n: int, edge: tuple[int, int]) -> slice:
     return slice(edge[0], n - edge[1]) if n > sum(edge) else slice(None)
 
 
-def _reduce(steps: Steps, start: Rows, n_frames: Rows) -> tuple[npt.NDArray[Any], ...]:
+def _reduce(
+    peaks: Matrix, means: Matrix, position: Matrix, start: Rows, n_frames: Rows
+) -> tuple[npt.NDArray[Any], ...]:
     """Return each unit's highest activation in a track, its frame, and the mean: three arrays of shape (n_units,).
 
-    Parameters
-    ----------
-    steps
-        Steps of all the track's windows.
-    start, n_frames
-        First frame of each window, and the number of frames from there to the track's end, shape (n_windows,).
+    `start` and `n_frames` are each window's first frame, and the number of frames from there to the track's end;
+    see `_step_function` for the others.
     """
-    is_audio = steps.frames < n_frames[:, np.newaxis]
+    is_audio = position < n_frames[:, np.newaxis]
     is_audio |= ~is_audio.any(axis=1, keepdims=True)
-    frame = (start[:, np.newaxis] + steps.frames)[is_audio]
-    peaks, means = steps.peaks[is_audio], steps.means[is_audio]  # (n_steps of all windows, n_units)
+    frame = (start[:, np.newaxis] + position)[is_audio]
+    peaks, means = peaks[is_audio], means[is_audio]  # (n_steps of all windows, n_units)
     best = peaks.argmax(axis=0)
     return peaks[best, np.arange(peaks.shape[1])], frame[best], means.mean(axis=0, dtype=np.float64)

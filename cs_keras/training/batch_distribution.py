@@ -1,6 +1,5 @@
 """Distribution of batches to devices: shares of replicas, prefetching to GPUs, and throughput."""
 
-import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,18 +14,6 @@ def distribute_batches(dataset: tf.data.Dataset, strategy: tf.distribute.Strateg
 
     On one device batches stay as they are. On several each gets an equal share of every batch, and sample weights
     are added that make weighted means over all replicas those of the undivided batch; see `split_over_replicas`.
-
-    Parameters
-    ----------
-    dataset
-        Batches (input, target).
-    strategy
-        Strategy the model was built under.
-
-    Returns
-    -------
-    tf.data.Dataset or tf.distribute.DistributedDataset
-        Input of ``keras.Model.fit``.
     """
     n_replicas = strategy.num_replicas_in_sync
     if n_replicas == 1:
@@ -42,23 +29,11 @@ def prefetch_to_gpu(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def split_over_replicas(batch: tuple[tf.Tensor, ...], n_replicas: int) -> tuple[tf.Tensor, ...]:
-    """Return tensors with an axis of replicas in front, and a weight for each example.
+    """Return tensors, shape (n, ...), with an axis of replicas in front, and a weight for each example, float32.
 
     Of n examples each replica gets n // n_replicas of its own, with weight 1. The remainder goes to every replica
     with weight 1 / n_replicas. So shares are never empty and have the same shape, every replica's weights sum to n
     / n_replicas, and losses and gradients are those of the undivided batch.
-
-    Parameters
-    ----------
-    batch
-        Tensors of shape (n, ...).
-    n_replicas
-        Number of shares.
-
-    Returns
-    -------
-    tuple of Tensor
-        Shapes (n_replicas, n // n_replicas + n % n_replicas, ...), the last of them weights, float32.
     """
     n = tf.shape(batch[0])[0]
     n_own = n // n_replicas
@@ -76,13 +51,6 @@ class TimedFunction:
     """A train or test function of Keras's that fetches its batch on the host, so that waiting for it can be timed.
 
     Keras's own fetches inside the compiled step, where waiting and computing cannot be distinguished.
-
-    Parameters
-    ----------
-    function
-        ``train_function`` or ``test_function`` of a compiled model.
-    strategy
-        Strategy the model was built under.
     """
 
     def __init__(self, function: Callable[[Iterator[Any]], Logs], strategy: tf.distribute.Strategy) -> None:
@@ -112,8 +80,12 @@ class TimedFunction:
 
     def _trace(self, element_spec: Any) -> Callable[[Any], Logs]:
         """Return the function of a batch, traced once for batches of any size, the last and smaller one too."""
-        on_one_batch = functools.partial(_on_one_batch, self._function)
-        self._step = tf.function(on_one_batch, input_signature=[element_spec], autograph=False)
+        function = self._function
+
+        def step(batch: Any) -> Logs:
+            return function(iter([batch]))
+
+        self._step = tf.function(step, input_signature=[element_spec], autograph=False)
         return self._step
 
     def speed(self) -> dict[str, float]:
@@ -127,7 +99,3 @@ class TimedFunction:
             "mb_per_s": self._n_bytes / 1e6 / self._seconds,
             "input_wait_share": self._waited / self._seconds,
         }
-
-
-def _on_one_batch(function: Callable[[Iterator[Any]], Logs], batch: Any) -> Logs:
-    return function(iter([batch]))

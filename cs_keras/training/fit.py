@@ -81,8 +81,6 @@ def fit(
         Optimiser, schedule, loss, epochs, patience, averaging and penalty.
     folder
         Receives ``checkpoint/``, ``metrics.jsonl`` and ``tensorboard/``.
-    on_epoch
-        Called after each epoch with its number, from 1, and its metrics.
     jit
         Compile the steps with XLA.
     objective

@@ -13,10 +13,7 @@ import keras
 from cs_keras.errors import ConfigError
 from cs_keras.models.regressors import OUTPUT
 
-_SAME_FEATURES = (
-    keras.layers.Dropout,
-    keras.layers.BatchNormalization,
-)  # they rescale the features of the layer before
+_RESCALING = (keras.layers.Dropout, keras.layers.BatchNormalization)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,19 +106,15 @@ def _walk(model: keras.Model, prefix: str) -> list[HiddenLayer]:
         name = f"{prefix}{layer.name}"
         if isinstance(layer, keras.Model):
             found.extend(_walk(layer, f"{name}/"))
-        elif _is_features(outputs):
+        elif isinstance(outputs, keras.KerasTensor) and "float" in outputs.dtype:
             shape = tuple(outputs.shape)
-            found.append(HiddenLayer(name, shape, shape[-1], isinstance(layer, _SAME_FEATURES)))
+            if len(shape) < 2 or not shape[-1]:
+                return outputs
+            found.append(HiddenLayer(name, shape, shape[-1], isinstance(layer, _RESCALING)))
         return outputs
 
     _rebuild(model, call)
     return found
-
-
-def _is_features(outputs: Any) -> bool:
-    """Return whether a layer's output is one tensor of real numbers whose last axis has a known length."""
-    is_tensor = isinstance(outputs, keras.KerasTensor)
-    return is_tensor and len(outputs.shape) > 1 and bool(outputs.shape[-1]) and "float" in outputs.dtype
 
 
 def _cut(model: keras.Model, path: list[str]) -> keras.Model:

@@ -32,15 +32,7 @@ class Objective:
 
 
 class FunctionLoss(keras.losses.Loss):  # type: ignore[misc]
-    """A loss that calls a function of (targets of a batch, outputs).
-
-    Parameters
-    ----------
-    fn
-        Returns one value an example, or one for the whole batch.
-    name
-        Name in TensorBoard.
-    """
+    """A loss that calls a function of (targets of a batch, outputs); one value an example, or one for all."""
 
     def __init__(self, fn: Callable[[Any, Any], Any], name: str) -> None:
         super().__init__(name, REDUCTION)

@@ -22,15 +22,7 @@ def make_optimizer(config: TrainingConfig, steps_per_epoch: int) -> keras.optimi
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """The learning rate at each step; see `TrainingConfig` for the schedules.
-
-    Parameters
-    ----------
-    config
-        Rate, schedule and epochs.
-    steps_per_epoch
-        Updates in an epoch.
-    """
+    """The learning rate at each step; see `TrainingConfig` for the schedules."""
 
     def __init__(self, config: TrainingConfig, steps_per_epoch: int) -> None:
         self._config, self._steps_per_epoch = config, steps_per_epoch

@@ -40,8 +40,6 @@ def predict_tracks(
         Window length and skips of training.
     batch_size
         Sequences at a time; it does not change the result beyond float32 rounding.
-    on_batch
-        Called with the number of sequences just predicted.
 
     Returns
     -------

@@ -31,14 +31,9 @@ Integers = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sequences:
-    """Features of all sequences that cover some tracks.
+    """Features of all sequences that cover some tracks, (n_sequences, n_features), and each one's track table row.
 
-    Attributes
-    ----------
-    values
-        Shape (n_sequences, n_features), float32, read from disk as needed.
-    row
-        Track table row of each sequence, shape (n_sequences,), int64.
+    Features are read from disk as needed.
     """
 
     values: Floats
@@ -71,8 +66,6 @@ def compute_sequences(
         Length and skips; sequences at a time.
     path
         The file; an existing one must be of the same model, rows and settings.
-    on_batch
-        Called with the number of sequences done, including those of earlier processes.
     jit
         Compile the model with XLA.
 
@@ -82,7 +75,10 @@ def compute_sequences(
         The file cannot be written, or has another size.
     """
     blocks = [rows[first : first + BLOCK_TRACKS] for first in range(0, len(rows), BLOCK_TRACKS)]
-    covering = [_rows_of_sequences(dataset, block, sequence) for block in blocks]
+    covering = [
+        prediction_windows(block, dataset.n_frames[block], sequence, dataset.info.audio).row
+        for block in blocks
+    ]
     row, n_features = np.concatenate(covering), model.output_shape[1]
     if not path.exists():
         ends = [0, *itertools.accumulate(len(block) * 4 * n_features for block in covering)]
@@ -100,10 +96,6 @@ def compute_sequences(
     if path.stat().st_size != len(row) * 4 * n_features:
         raise StorageError(f"{path} does not hold {len(row)} sequences; delete it to compute them again.")
     return Sequences(np.memmap(path, np.float32, "r", shape=(len(row), n_features)), row)
-
-
-def _rows_of_sequences(dataset: Dataset, rows: Integers, sequence: SequenceConfig) -> Integers:
-    return prediction_windows(rows, dataset.n_frames[rows], sequence, dataset.info.audio).row
 
 
 def _outputs(
@@ -210,8 +202,6 @@ def predict_from_sequences(
         Maps (batch, n_features) to (batch, n_outputs).
     sequences
         Features of tracks `rows`, one track after another.
-    rows
-        Shape (n,).
     batch_size
         Sequences at a time; it does not change the result beyond float32 rounding.
     """

@@ -20,14 +20,7 @@ from cs_keras.factors.scaling import Scaler
 class ServingConfig:
     """Settings for applying a model to a recording.
 
-    Attributes
-    ----------
-    audio, dtype
-        Audio settings, and the dtype that frames are rounded to as in the dataset.
-    sequence
-        Window length and skips; None for the whole recording.
-    scaler
-        Scaling of the model's outputs, inverted here.
+    Frames are rounded to `dtype`, as in the dataset. `sequence` is None where the model takes a whole recording.
     """
 
     audio: AudioConfig
@@ -40,14 +33,8 @@ class ServingModel(tf.Module):  # type: ignore[misc]
     """Predicts factors of recordings of any length; save it with `endpoints` as signatures.
 
     Windows of a recording are those of `cs_keras.data.windows.prediction_windows`, and its factors the mean over
-    them, in the space of the factors that the model was trained on.
-
-    Parameters
-    ----------
-    model
-        (batch, frames, frame_size) frames to (batch, n_factors) scaled factors.
-    serving
-        Audio settings, windows and scaling.
+    them, in the space of the factors that the model was trained on. `model` maps frames, shape (batch, frames,
+    frame_size), to scaled factors, (batch, n_factors).
     """
 
     def __init__(self, model: keras.Model, serving: ServingConfig) -> None:
@@ -125,12 +112,7 @@ def _magnitudes(waveform: Any, audio: AudioConfig) -> Any:
 def window_starts(n_frames: Any, sequence: SequenceConfig, audio: AudioConfig) -> Any:
     """Return the first frame of each window, shape (n_windows,), int32, as `prediction_windows` has them.
 
-    Parameters
-    ----------
-    n_frames
-        Length of the recording: a scalar tensor, int32.
-    sequence, audio
-        Length, skips, and frames per second.
+    `n_frames`, the length of the recording, is a scalar tensor, int32.
     """
     # Skipped frames grow with the length up to a limit. They are read from a table, as TensorFlow may divide by a
     # constant differently from NumPy, and one frame more or less changes the window.

@@ -33,8 +33,6 @@ def fit_codebook(
         Size of codebook and mini-batch, and when to stop.
     seed
         Seed of the order and of k-means.
-    on_batch
-        Called after each mini-batch with its number and the mean distance that centroids moved.
 
     Returns
     -------

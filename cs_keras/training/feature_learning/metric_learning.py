@@ -39,12 +39,8 @@ def learn_metric(
         Centred, of comparable scale: the metric starts at the identity.
     relevant : ndarray of int64, shape (n_tracks, n_relevant)
         For each track, as a query, the rows of its relevant tracks; never itself.
-    config
-        Settings.
     seed
         Seed of the order of queries and of the sampled irrelevant tracks.
-    on_epoch
-        Called after each pass with its number, from 1, and the mean slack of its queries.
 
     Returns
     -------

@@ -49,12 +49,8 @@ def fit_output_layer(
     head
         Maps (batch, n_features) to (batch, n_factors); its output layer is not fitted, the layers before it are
         adapted.
-    train, validation
-        RegressionData; all of `train` are used.
     config
         Settings of a ``ridge`` or an ``svm``.
-    on_factor
-        Called with the number of factors just fitted.
 
     Returns
     -------
@@ -68,7 +64,8 @@ def fit_output_layer(
     y = train.targets.astype(np.float64)
     if config.regressor == "ridge":
         layer = head.get_layer(OUTPUT)
-        layer.set_weights(_solve_ridge(x, y, config))
+        ridge = Ridge(alpha=config.penalty).fit(x, y)
+        layer.set_weights([ridge.coef_.T, ridge.intercept_])
         on_factor(y.shape[1])
     else:
         layer = _solve_svm(x, y, config, on_factor)
@@ -92,12 +89,6 @@ def apply_head(model: keras.Model, inputs: Floats) -> Floats:
         for first in range(0, len(inputs), BATCH_EXAMPLES)
     ]
     return np.concatenate(outputs)
-
-
-def _solve_ridge(x: Any, y: Any, config: RegressorConfig) -> list[Any]:
-    """Return kernel and bias of a dense layer."""
-    ridge = Ridge(alpha=config.penalty).fit(x, y)
-    return [ridge.coef_.T, ridge.intercept_]
 
 
 def _solve_svm(x: Any, y: Any, config: RegressorConfig, on_factor: Callable[[int], None]) -> KernelRegression:

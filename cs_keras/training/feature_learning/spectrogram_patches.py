@@ -1,8 +1,6 @@
 """Random patches of a network's spectrograms, to learn kernels from, in bounded memory."""
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +10,7 @@ import tensorflow as tf
 from cs_keras.data.batches import prediction_batches
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, prediction_windows
+from cs_keras.models.multiscale import Config
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -19,31 +18,12 @@ Rows = npt.NDArray[np.int64]
 BATCH = 16  # sequences at a time
 
 
-@dataclasses.dataclass(frozen=True)
-class PatchConfig:
-    """Number and size of patches.
-
-    Attributes
-    ----------
-    frames
-        Consecutive frames in a patch.
-    n_patches
-        Largest number of patches.
-    sequence_patches
-        Largest number of patches of one sequence.
-    """
-
-    frames: int
-    n_patches: int
-    sequence_patches: int
-
-
 def sample_patches(
     network: keras.Model,
     dataset: Dataset,
     rows: Rows,
     sequence: SequenceConfig,
-    config: PatchConfig,
+    config: Config,
     seed: int,
     on_batch: Callable[[int], None] = lambda n_sequences: None,
 ) -> Matrix:
@@ -58,23 +38,21 @@ def sample_patches(
     sequence
         Window length and skips of the network's input.
     config
-        Number and size of patches.
+        Frames in a patch, and the largest numbers of patches.
     seed
         Seed of tracks and positions.
-    on_batch
-        Called with the number of sequences just processed.
 
     Returns
     -------
     ndarray
-        Shape (n_patches, frames * n), float32, frame after frame.
+        Shape (n_patches, patch_frames * n), float32, frame after frame.
     """
     rng = np.random.default_rng(seed)
     steps, n = network.output_shape[1:]
-    n_positions = steps - config.frames + 1
+    n_positions = steps - config.patch_frames + 1
     share = min(config.sequence_patches, n_positions)
     chosen, n_sequences = _choose_tracks(dataset, rows, sequence, -(-config.n_patches // share), rng)
-    patches = np.empty((n_sequences * share, config.frames * n), np.float32)
+    patches = np.empty((n_sequences * share, config.patch_frames * n), np.float32)
     run = tf.function(lambda x: network(x, training=False), reduce_retracing=True, autograph=False)
     batches, _ = prediction_batches(dataset, chosen, sequence, BATCH)
     filled = 0
@@ -82,7 +60,8 @@ def sample_patches(
         spectrograms = run(batch).numpy()
         for spectrogram in spectrograms:
             positions = np.sort(rng.choice(n_positions, share, replace=False))
-            patches[filled : filled + share] = _cut(spectrogram, positions, config.frames)
+            windows = np.lib.stride_tricks.sliding_window_view(spectrogram, config.patch_frames, axis=0)
+            patches[filled : filled + share] = windows[positions].transpose(0, 2, 1).reshape(share, -1)
             filled += share
         on_batch(len(spectrograms))
     return patches[np.sort(rng.permutation(filled)[: config.n_patches])]
@@ -97,8 +76,3 @@ def _choose_tracks(
     starts = np.flatnonzero(np.r_[True, covering.row[1:] != covering.row[:-1], True])
     n_tracks = min(int(np.searchsorted(starts, n_needed)), len(order))
     return order[:n_tracks], int(starts[n_tracks])
-
-
-def _cut(spectrogram: Matrix, positions: npt.NDArray[Any], frames: int) -> Matrix:
-    windows = np.lib.stride_tricks.sliding_window_view(spectrogram, frames, axis=0)[positions]
-    return np.asarray(windows.transpose(0, 2, 1).reshape(len(positions), -1), np.float32)

@@ -129,10 +129,7 @@ def linear_kernels(whitening: Whitening, centroids: Matrix) -> tuple[Matrix, Mat
 
 
 def _step(centroids: Matrix, weights: Matrix, batch: Matrix, memory: float) -> tuple[Matrix, Matrix]:
-    """Return centroids after one mini-batch, and their accumulated weights.
-
-    A centroid without patches does not move.
-    """
+    """Return centroids, of which those without patches do not move, and their accumulated weights."""
     products = batch @ centroids.T
     nearest = np.abs(products).argmax(axis=1)
     product = products[np.arange(len(batch)), nearest]

@@ -27,18 +27,9 @@ class TripletBatches(TrainingBatches):
     """Endless batches of anchor, positive, negative, anchor …, each a random crop.
 
     Anchors are the crops of `TrainingBatches`: as many of each track as fit into it side by side, in random order.
-    An epoch's triplets come from seed and epoch alone, so a fit can be resumed at any.
-
-    Parameters
-    ----------
-    candidates
-        Candidates of the tracks `rows`, in their order.
-    dataset, rows, factors, sequence
-        See `TrainingBatches`; factors are passed as targets, which the loss uses.
-    n_anchors
-        Triplets in a batch.
-    seed
-        Seed of crops, order and triplets.
+    An epoch's triplets come from seed and epoch alone, so a fit can be resumed at any. `candidates` are those of
+    the tracks `rows`, in their order; factors are passed as targets, which the loss uses; a batch has `n_anchors`
+    triplets. See `TrainingBatches` for the others.
     """
 
     def __init__(
@@ -98,13 +89,7 @@ class _OverTriplets(keras.metrics.Mean):  # type: ignore[misc]
 
 
 class EmbeddingSpread(keras.metrics.Metric):  # type: ignore[misc]
-    """The mean squared distance of an epoch's embeddings to their mean: 0 when they have collapsed, at most 1.
-
-    Parameters
-    ----------
-    n_dimensions
-        Dimensions of the embeddings, which have length 1.
-    """
+    """The mean squared distance of an epoch's embeddings to their mean: 0 when they have collapsed, at most 1."""
 
     def __init__(self, n_dimensions: int) -> None:
         super().__init__(name="embedding_spread")

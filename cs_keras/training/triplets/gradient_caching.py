@@ -9,6 +9,15 @@ import tensorflow as tf
 from cs_keras.errors import ConfigError
 from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks
 
+DEPENDENT = (  # layers that look across the batch or draw at random
+    keras.layers.BatchNormalization,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    RandomGain,
+    SpectrogramMasks,
+)
+
 
 class GradientCachingModel(keras.Model):  # type: ignore[misc]
     """A network whose batches may be larger than memory allows, for losses that look across the whole batch.
@@ -17,22 +26,19 @@ class GradientCachingModel(keras.Model):  # type: ignore[misc]
     the batch in micro-batches without keeping activations, take the loss's gradient by the embeddings, then embed
     again and carry it on to the weights. Twice the forward passes; the same gradients, but for rounding.
 
-    Parameters
-    ----------
-    network
-        Model whose output for a sample depends on that sample only: no batch norm, no dropout, no augmentation.
-    micro_batch
-        Samples embedded at a time.
-
-    Raises
-    ------
-    ConfigError
-        When a layer looks across the batch or draws at random.
+    `micro_batch` samples are embedded at a time. The output of `network` for a sample must depend on that sample
+    only: a layer that looks across the batch or draws at random raises ConfigError.
     """
 
     def __init__(self, network: keras.Model, micro_batch: int) -> None:
         super().__init__(network.inputs, network.outputs[0], name=network.name)
-        _check_independent_samples(network)
+        for layer in network.layers:
+            if isinstance(layer, DEPENDENT):
+                raise ConfigError(
+                    "Gradient caching needs a network whose output for a sample depends on that sample alone, "
+                    "without batch norm, dropout and augmentation. "
+                    f"Received: layer {layer.name!r} ({type(layer).__name__})."
+                )
         self.micro_batch = micro_batch
 
     def train_step(self, data: tuple[Any, Any]) -> dict[str, Any]:
@@ -57,24 +63,9 @@ def cached_gradients(
 ) -> tuple[Any, list[Any], Any]:
     """Return a loss over a whole batch and its gradients, holding activations of `micro_batch` samples at a time.
 
-    Works eagerly and inside ``tf.function``; see `GradientCachingModel` for source and conditions.
-
-    Parameters
-    ----------
-    network
-        (batch, …) inputs to (batch, n_dimensions) embeddings.
-    inputs
-        Shape (batch, …).
-    loss_of
-        Embeddings of the whole batch to a scalar.
-    micro_batch
-        Samples at a time; the last may be fewer.
-
-    Returns
-    -------
-    tuple
-        Loss; gradients in the order of ``network.trainable_variables``; embeddings, (batch, n_dimensions),
-        float32.
+    Works eagerly and inside ``tf.function``; see `GradientCachingModel` for source and conditions. `loss_of` maps
+    the embeddings of the whole batch to a scalar. Returned are the loss, gradients in the order of
+    ``network.trainable_variables``, and embeddings, shape (batch, n_dimensions), float32.
     """
     n = tf.shape(inputs)[0]
     n_steps = (n + micro_batch - 1) // micro_batch
@@ -128,20 +119,3 @@ def _with_penalties(gradients: list[Any], network: keras.Model, scale: Callable[
         penalty, [weight.value for weight in weights], unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
     return [gradient + more for gradient, more in zip(gradients, added, strict=True)]
-
-
-def _check_independent_samples(network: keras.Model) -> None:
-    unsuited = (
-        keras.layers.BatchNormalization,
-        keras.layers.Dropout,
-        keras.layers.SpatialDropout1D,
-        keras.layers.SpatialDropout2D,
-        RandomGain,
-        SpectrogramMasks,
-    )
-    for layer in network.layers:
-        if isinstance(layer, unsuited):
-            raise ConfigError(
-                "Gradient caching needs a network whose output for a sample depends on that sample alone, without "
-                f"batch norm, dropout and augmentation. Received: layer {layer.name!r} ({type(layer).__name__})."
-            )

@@ -6,9 +6,8 @@ margin, 0)`` (Schroff, Kalenichenko & Philbin 2015, "FaceNet", equation 3). Embe
 a loss of exactly `margin`: compare every loss with it, and look at `EmbeddingSpread`.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,17 +24,8 @@ NEAREST_SHARE, FARTHEST_SHARE = 0.1, 0.25
 POSITIVE_SHARE, NEGATIVE_SHARE = 0.05, 0.5  # of a batch's other tracks
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidates:
-    """Tracks that an anchor's positives and negatives are drawn from.
-
-    Attributes
-    ----------
-    nearest
-        Rows of each track's nearest others, the nearest first, shape (n_tracks, n_nearest), int32.
-    farthest
-        Rows of its farthest, the farthest first, shape (n_tracks, n_farthest), int32.
-    """
+class Candidates(NamedTuple):
+    """Rows of each track's nearest others, in order, and of its farthest: shape (n_tracks, n) each, int32."""
 
     nearest: Indices
     farthest: Indices
@@ -83,22 +73,10 @@ def find_candidates(factors: Floats, n_nearest: int = 20, n_farthest: int = 500)
 def draw_triplets(
     candidates: Candidates, seed: int, epoch: int = 0, anchors: npt.NDArray[Any] | None = None
 ) -> npt.NDArray[np.int64]:
-    """Draw a positive and a negative for each anchor.
+    """Draw a positive and a negative for each anchor: rows of all three, shape (n_triplets, 3), int64.
 
-    Parameters
-    ----------
-    candidates
-        Candidates to draw from.
-    seed, epoch
-        The same two give the same triplets; each epoch has its own.
-    anchors
-        Rows of the anchors, shape (n_triplets,), in any order, also repeatedly; default: each track once, in random
-        order.
-
-    Returns
-    -------
-    ndarray
-        Rows of anchor, positive and negative, shape (n_triplets, 3), int64.
+    `anchors`, shape (n_triplets,), may repeat rows; by default each track is one, in random order. The same seed
+    and epoch give the same triplets.
     """
     rng = np.random.default_rng([seed, epoch, 1])  # crops of the epoch are drawn from [seed, epoch]
     anchor = rng.permutation(len(candidates.nearest)) if anchors is None else anchors
@@ -111,12 +89,7 @@ def draw_triplets(
 def offline_losses(embeddings: Any, margin: float) -> Any:
     """Return each triplet's loss, shape (n_triplets,), float32.
 
-    Parameters
-    ----------
-    embeddings
-        Anchor, positive, negative, anchor …, shape (3 * n_triplets, n_dimensions).
-    margin
-        Margin of the loss.
+    `embeddings` are those of anchor, positive, negative, anchor …, shape (3 * n_triplets, n_dimensions).
     """
     triplets = tf.reshape(tf.cast(embeddings, tf.float32), (-1, 3, embeddings.shape[-1]))
     anchor, positive, negative = tf.unstack(triplets, axis=1)
@@ -126,22 +99,12 @@ def offline_losses(embeddings: Any, margin: float) -> Any:
 
 
 def in_batch_pairs(factors: Any) -> tuple[Any, Any]:
-    """Return the positives and negatives of each track of a batch.
+    """Return the positives and negatives of each track of a batch with `factors`, shape (batch, n_factors).
 
     A batch of 1,000 of 53,202 tracks holds hardly any of an anchor's 20 nearest, so the nearest *of the batch*
     replace them: of the other tracks the nearest 5 % are positives, the farthest 50 % negatives, at least one each
-    (all ties at the border count), and those between are neither.
-
-    Parameters
-    ----------
-    factors
-        Shape (batch, n_factors), three tracks or more.
-
-    Returns
-    -------
-    tuple
-        ``is_positive, is_negative``: shape (batch, batch), bool; row anchor, column the other. Never both, never
-        the anchor itself.
+    (all ties at the border count), and those between are neither. Both results have shape (batch, batch), bool: row
+    anchor, column the other.
     """
     unit = tf.math.l2_normalize(tf.cast(factors, tf.float32), axis=1)
     distance = 1.0 - tf.matmul(unit, unit, transpose_b=True)
@@ -166,22 +129,9 @@ def squared_distances(embeddings: Any) -> Any:
 def batch_hard_losses(embeddings: Any, is_positive: Any, is_negative: Any, margin: float) -> tuple[Any, Any]:
     """Mine each anchor's farthest positive and nearest negative.
 
-    Hermans, Beyer & Leibe 2017, "In defense of the triplet loss for person re-identification", equation 5.
-
-    Parameters
-    ----------
-    embeddings
-        Shape (batch, n_dimensions).
-    is_positive, is_negative
-        Shape (batch, batch), bool.
-    margin
-        Margin of the loss.
-
-    Returns
-    -------
-    tuple
-        Losses, shape (batch,), float32, and which of them are of a triplet, shape (batch,), bool: an anchor
-        without a positive or without a negative has none, and a loss of 0.
+    Hermans, Beyer & Leibe 2017, "In defense of the triplet loss for person re-identification", equation 5. Return
+    losses, shape (batch,), float32, and which of them are of a triplet, bool: an anchor without a positive or
+    without a negative has none, and a loss of 0.
     """
     distance = squared_distances(embeddings)
     hardest_positive = tf.reduce_max(tf.where(is_positive, distance, -np.inf), axis=1)
@@ -197,17 +147,7 @@ def semi_hard_losses(embeddings: Any, is_positive: Any, is_negative: Any, margin
     """Mine, for each anchor and positive, the nearest negative that lies farther than the positive.
 
     Where all negatives lie nearer it is the farthest of them. Schroff, Kalenichenko & Philbin 2015, section 3.2.
-    Memory is that of a few (batch, batch) arrays.
-
-    Parameters
-    ----------
-    embeddings, is_positive, is_negative, margin
-        As for `batch_hard_losses`.
-
-    Returns
-    -------
-    tuple
-        Losses, shape (batch, batch), float32, row anchor, column positive, and which are of a triplet, same shape.
+    Return losses, shape (batch, batch), float32, row anchor, column positive, and which of them are of a triplet.
     """
     distance = squared_distances(embeddings)
     beyond = 1.0 + tf.reduce_max(distance)  # sorts after every negative
@@ -235,23 +175,18 @@ def active_share(losses: Any, is_triplet: Any) -> Any:
 def mine_triplets(mining: str, margin: float) -> Callable[[Any, Any], tuple[Any, Any]]:
     """Return a function of (factors, embeddings), both of a batch, to losses and which of them are of a triplet.
 
-    Parameters
-    ----------
-    mining
-        ``offline``: the batch holds anchor, positive, negative, anchor …, and factors are ignored;
-        ``semi_hard`` or ``batch_hard``: it holds any tracks.
-    margin
-        Margin of the loss.
+    With ``offline`` mining the batch holds anchor, positive, negative, anchor …, and factors are ignored; with
+    ``semi_hard`` or ``batch_hard`` it holds any tracks.
     """
-    if mining == "offline":
 
-        def offline(factors: Any, embeddings: Any) -> tuple[Any, Any]:
+    def losses_of(factors: Any, embeddings: Any) -> tuple[Any, Any]:
+        if mining == "offline":
             losses = offline_losses(embeddings, margin)
             return losses, tf.ones_like(losses, tf.bool)
+        mine = {"semi_hard": semi_hard_losses, "batch_hard": batch_hard_losses}[mining]
+        return mine(embeddings, *in_batch_pairs(factors), margin)
 
-        return offline
-    mine = {"semi_hard": semi_hard_losses, "batch_hard": batch_hard_losses}[mining]
-    return lambda factors, embeddings: mine(embeddings, *in_batch_pairs(factors), margin)
+    return losses_of
 
 
 def make_triplet_loss(mining: str, margin: float) -> Callable[[Any, Any], Any]:

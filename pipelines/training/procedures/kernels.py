@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from cs_keras.models import multiscale
-from cs_keras.training.feature_learning.spectrogram_patches import PatchConfig, sample_patches
+from cs_keras.training.feature_learning.spectrogram_patches import sample_patches
 from cs_keras.training.feature_learning.spherical_kmeans import (
     SphericalKMeansConfig,
     fit_spherical_kmeans,
@@ -43,8 +43,7 @@ def _fit(job: TrainingJob, features: keras.Model, scale: int) -> Matrix:
     """Learn the kernels of one scale, shape (patch_frames * n_mels + 1, n_centroids), with the bias last."""
     run, data, model = job.run, job.data, job.run.model
     spectrogram = keras.Model(features.input, features.get_layer(multiscale.kernels_name(scale)).input)
-    patch_config = PatchConfig(model.patch_frames, model.n_patches, model.sequence_patches)
-    patches = sample_patches(spectrogram, data.dataset, data.train, run.sequence, patch_config, run.seed)
+    patches = sample_patches(spectrogram, data.dataset, data.train, run.sequence, model, run.seed)
     whitening = fit_whitening(patches, model.variance)
     white = (patches - whitening.mean.astype(np.float32)) @ whitening.matrix.astype(np.float32)
     config = SphericalKMeansConfig(model.n_centroids, model.max_passes)

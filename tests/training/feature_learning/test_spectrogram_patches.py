@@ -6,7 +6,8 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
-from cs_keras.training.feature_learning.spectrogram_patches import PatchConfig, sample_patches
+from cs_keras.models.multiscale import Config
+from cs_keras.training.feature_learning.spectrogram_patches import sample_patches
 from tests.data.small import write_small
 
 SEQUENCE = SequenceConfig(frames=8)
@@ -21,7 +22,9 @@ def dataset(tmp_path_factory):
 def sample(dataset, rows, seed=0, **sizes):
     sound = keras.Input((8, BINS))
     network = keras.Model(sound, keras.layers.Rescaling(2.0)(sound))
-    config = PatchConfig(**({"frames": 3, "n_patches": 10_000, "sequence_patches": 4} | sizes))
+    config = Config(
+        **({"patch_frames": 3, "n_patches": 10_000, "sequence_patches": 4, "n_centroids": 2} | sizes)
+    )
     return sample_patches(network, dataset, np.asarray(rows), SEQUENCE, config, seed)
 
 
