@@ -30,12 +30,8 @@ from cs_keras.models.spec import Baseline, TrainingConfig
 
 ASSIGNMENTS = ("hard", "soft")
 SCALINGS = ("none", "log", "tfidf")
-COUNTING_SETTINGS = (
-    "assignment",
-    "n_nearest",
-    "bandwidth",
-    "scaling",
-)  # the codebook does not depend on them
+# The codebook does not depend on these settings.
+COUNTING_SETTINGS = ("assignment", "n_nearest", "bandwidth", "scaling")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,11 +143,7 @@ def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
 
 def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
     """Build the three models that `build` joins: features, histograms and regressor."""
-    return (
-        build_features(baseline, audio),
-        build_codebook(baseline),
-        build_regressor(baseline, n_factors),
-    )
+    return build_features(baseline, audio), build_codebook(baseline), build_regressor(baseline, n_factors)
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:

@@ -12,12 +12,11 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
-from cs_keras.errors import ConfigError
 from cs_keras.layers.waveform import audio_input
 from cs_keras.models.blocks import TIME_POOLING, dense_head, input_spectrogram, pool_over_time
 from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
-from cs_keras.models.spec import Baseline, TrainingConfig
+from cs_keras.models.spec import Baseline, TrainingConfig, check_pools
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +49,7 @@ class Config(ModelConfig):
         check_choice("model.time_pooling", self.time_pooling, TIME_POOLING)
         check_range("model.filters", self.filters, 1)
         check_range("model.dropout", self.dropout, 0, 0.95)
-        if len(self.pool_frames) != len(self.pool_mels) or not self.pool_frames:
-            raise ConfigError(
-                "model.pool_frames and model.pool_mels must name one pool for each block. "
-                f"Received: {self.pool_frames} and {self.pool_mels}."
-            )
-        for pool in self.pool_frames + self.pool_mels + self.dense:
-            check_range("model.pool_frames, model.pool_mels and model.dense", pool, 1)
+        check_pools(self)
 
 
 # 5 blocks to 16 x 4 (18 s) and 54 x 4 (60 s) positions: the counts of the thesis fix their number, not each pool.

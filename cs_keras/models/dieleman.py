@@ -40,7 +40,7 @@ from cs_keras.models.spec import OPTIMIZERS, Baseline, TrainingConfig
 INITIALIZERS = {"relu": "he_normal", "maxout": "lecun_normal"}  # preserve the variance between layers
 POOLING = ("max", "stochastic")
 TINY = (
-    1e-12  # under the root of an L2 norm, which has no gradient at 0, the output of filters that never fire
+    1e-12  # under the root of an L2 norm, which has no gradient at 0: the output of filters that never fire
 )
 
 

@@ -26,9 +26,7 @@ from cs_keras.models.regressors import OUTPUT, join_stages
 from cs_keras.models.spaces import draw_logarithmic
 from cs_keras.models.spec import Baseline, TrainingConfig
 
-N_GENRES = (
-    10  # of GTZAN, on which the source was tested: `build` assumes as many, before the dataset is known
-)
+N_GENRES = 10  # of GTZAN, on which the source was tested: `build` assumes as many
 PROBABILITIES = "genres"  # name of the output layer of the classifier
 
 

@@ -193,9 +193,8 @@ def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
     """Fit the standardisation of `regressor` to the `features` of train sequences, shape (n, n_features)."""
     norm, n = regressor.get_layer("norm_features"), len(features)
     mean = np.mean(features, axis=0, dtype=np.float64)
-    blocks = (
-        features[first : first + BLOCK] for first in range(0, n, BLOCK)
-    )  # they may be larger than memory
+    # Features may be larger than memory.
+    blocks = (features[first : first + BLOCK] for first in range(0, n, BLOCK))
     norm.moving_mean.assign(mean)
     norm.moving_variance.assign(sum(np.square(block - mean).sum(axis=0) for block in blocks) / n)
 

@@ -182,6 +182,17 @@ class Baseline:
             )
 
 
+def check_pools(config: Any) -> None:
+    """Raise ConfigError unless `config` has one pool over time and one over mel bands for each block."""
+    if len(config.pool_frames) != len(config.pool_mels) or not config.pool_frames:
+        raise ConfigError(
+            "model.pool_frames and model.pool_mels must name one pool for each block. "
+            f"Received: {config.pool_frames} and {config.pool_mels}."
+        )
+    for n in config.pool_frames + config.pool_mels + config.dense:
+        check_range("model.pool_frames, model.pool_mels and model.dense", n, 1)
+
+
 def architecture(baseline: Baseline) -> Baseline:
     """Return `baseline` without pretrained weights, so that it builds without their files."""
     if baseline.model.weights is None:

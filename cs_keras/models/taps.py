@@ -102,19 +102,21 @@ class _Watcher:
             self.found["mel"] = layer, outputs
         elif isinstance(layer, keras.layers.Permute) and self.convolution is None:
             self.time_axis = layer.dims.index(self.time_axis) + 1
-        elif self._is_first(layer):
+        elif (  # the first convolution; one of 1 x 1 only mixes channels
+            self.convolution is None
+            and "mel" in self.found
+            and isinstance(layer, _CONVOLUTIONS)
+            and max(layer.kernel_size) > 1
+        ):
             self.convolution = layer
             self.found["filters"] = layer, outputs
         elif isinstance(layer, _SAME_UNITS) and inputs[0] is self._output("filters"):
             self.found["filters"] = layer, outputs
         elif isinstance(layer, keras.layers.Dense):
-            self._record_dense(layer, outputs)
+            if "last dense" in self.found:  # hidden: the last dense layer outputs factors
+                self.found["units"], self.top = self.found["last dense"], self._last
+            self.found["last dense"], self._last = (layer, outputs), layer.name
         return outputs
-
-    def _is_first(self, layer: Any) -> bool:
-        """Return whether a layer is the first convolution; one of 1 x 1 only mixes channels."""
-        is_new = self.convolution is None and "mel" in self.found
-        return is_new and isinstance(layer, _CONVOLUTIONS) and max(layer.kernel_size) > 1
 
     def _call_model(self, model: keras.Model, x: Any) -> Any:
         """Call a nested model, whose layers were called before, with the outputs found in it."""
@@ -124,13 +126,6 @@ class _Watcher:
         for name, tensor in zip(own, taps, strict=True):
             self.found[name] = opened, tensor
         return outputs
-
-    def _record_dense(self, layer: Any, outputs: Any) -> None:
-        """Record a dense layer, and the one before as the last hidden one: the last of all outputs factors."""
-        if "last dense" in self.found:
-            self.found["units"] = self.found["last dense"]
-            self.top = self._last
-        self.found["last dense"], self._last = (layer, outputs), layer.name
 
     def _output(self, name: str) -> Any:
         return self.found.get(name, (None, None))[1]

@@ -23,7 +23,7 @@ from cs_keras.layers.waveform import audio_input
 from cs_keras.models.blocks import dense_head, input_spectrogram
 from cs_keras.models.declaration import TRIPLET, ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, draw, draw_pools, shared_space
-from cs_keras.models.spec import AugmentConfig, Baseline, TrainingConfig
+from cs_keras.models.spec import AugmentConfig, Baseline, TrainingConfig, check_pools
 
 MINING = ("offline", "semi_hard", "batch_hard")
 _POOLS = (  # searched: frames x mels of each block
@@ -83,18 +83,10 @@ class Config(ModelConfig):
         check_range("model.embedding_batch_size", self.embedding_batch_size, 3)
         if not 0 < self.margin <= 4:
             raise ConfigError(f"model.margin must be above 0 and at most 4. Received: {self.margin}.")
-        for name in (
-            *("filters", "n_dimensions", "n_nearest", "n_farthest"),
-            *("embedding_epochs", "micro_batch"),
-        ):
+        at_least_one = "filters", "n_dimensions", "n_nearest", "n_farthest", "embedding_epochs", "micro_batch"
+        for name in at_least_one:
             check_range(f"model.{name}", getattr(self, name), 1)
-        if len(self.pool_frames) != len(self.pool_mels) or not self.pool_frames:
-            raise ConfigError(
-                "model.pool_frames and model.pool_mels must name one pool for each block. "
-                f"Received: {self.pool_frames} and {self.pool_mels}."
-            )
-        for n in self.pool_frames + self.pool_mels + self.dense:
-            check_range("model.pool_frames, model.pool_mels and model.dense", n, 1)
+        check_pools(self)
 
 
 _TRIPLET = Baseline("triplet", Config(), TrainingConfig(epochs=50), procedure=TRIPLET)

@@ -58,17 +58,8 @@ def dtype_policy(name: str) -> Iterator[None]:
 def choose_devices(config: ExecutionConfig, batch_size: int) -> tuple[str, ...]:
     """Return the names of the devices to train on: GPUs, or where there is none the CPU.
 
-    Parameters
-    ----------
-    config
-        Number of devices.
-    batch_size
-        Sequences in a batch of all devices together.
-
-    Raises
-    ------
-    ConfigError
-        There are fewer, or they cannot share a batch equally.
+    `batch_size` is that of all devices together. Raises ConfigError when there are fewer devices than configured,
+    or they cannot share a batch equally.
     """
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     names = tuple(device.name for device in devices)

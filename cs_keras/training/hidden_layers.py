@@ -79,18 +79,8 @@ def resolve_layer_name(layers: list[HiddenLayer], name: str) -> str:
 def build_hidden_model(model: keras.Model, name: str) -> keras.Model:
     """Return the part of a functional model up to one layer; layers and weights are shared with `model`.
 
-    Parameters
-    ----------
-    model
-        Maps (batch, frames, frame_size) to (batch, n_factors).
-    name
-        Full name of a layer of `list_hidden_layers`.
-
-    Returns
-    -------
-    keras.Model
-        Maps the same input to (batch, n_features), float32: the layer's output, averaged over all axes but the
-        first and the last, which leaves one number per channel or unit.
+    `name` is the full name of a layer of `list_hidden_layers`. The layer's output is averaged over all axes but the
+    first and the last, which leaves one number per channel or unit: shape (batch, n_features), float32.
     """
     part = _cut(model, name.split("/"))
     features = keras.ops.cast(part.output, "float32")

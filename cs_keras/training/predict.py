@@ -49,9 +49,7 @@ def predict_tracks(
     n_replicas = model.distribute_strategy.num_replicas_in_sync
     batches, windows = prediction_batches(dataset, rows, sequence, -(-batch_size // n_replicas))
     track = np.cumsum(np.r_[True, windows.row[1:] != windows.row[:-1]]) - 1
-    sums = np.zeros(
-        (len(rows), model.output_shape[1])
-    )  # not every window's output: memory follows the tracks
+    sums = np.zeros((len(rows), model.output_shape[1]))  # memory grows with tracks, not with windows
     first = 0
     for outputs in _outputs(model, batches):
         np.add.at(sums, track[first : first + len(outputs)], outputs)

@@ -140,20 +140,10 @@ def _append_blocks(
 
 
 class SequenceBatches:
-    """Endless shuffled batches of sequences' features and targets.
+    """Endless shuffled batches of features and targets of the sequences of tracks `rows`, shape (n,).
 
-    Parameters
-    ----------
-    sequences
-        Features of these tracks, and possibly others.
-    rows
-        Track table rows to use, shape (n,).
-    targets
-        Shape (n_tracks of the dataset, n_outputs), float32: all sequences of a track share its row.
-    batch_size
-        Sequences in a batch.
-    seed
-        Epoch e's order comes from ``default_rng([seed, e])`` alone.
+    `targets` have shape (n_tracks of the dataset, n_outputs), float32: all sequences of a track share its row. The
+    order of epoch e comes from ``default_rng([seed, e])`` alone.
     """
 
     def __init__(
