@@ -71,18 +71,15 @@ def fuse_ranks(members: Sequence[Score]) -> Score:
 
 
 def top_k_scored(score: Score, lists: TopK) -> TopK:
-    """Return the best items by `score` for the queries of other lists, of the same length.
-
-    An entry's gap is infinite if it scores above the next, 0 if they tie.
-    """
+    """Return the best items by `score` for the queries of other lists, of the same length."""
     n_queries, k = len(lists.queries), lists.k
-    indices, gaps = np.empty((n_queries, k), np.int32), np.full((n_queries, k), np.inf, np.float32)
+    indices, ties = np.empty((n_queries, k), np.int32), np.zeros((n_queries, k), bool)
     for block, found in _score_blocks(score, lists.queries, lists.n_items):
         order = np.argsort(-found, axis=1, kind="stable")[:, : k + 1]
         best = np.take_along_axis(found, order, axis=1)
         indices[block] = order[:, :k]
-        gaps[block, : order.shape[1] - 1][best[:, :-1] == best[:, 1:]] = 0
-    return TopK(indices, gaps, lists.queries, lists.n_items, lists.metric)
+        ties[block, : order.shape[1] - 1] = best[:, :-1] == best[:, 1:]
+    return TopK(indices, ties, lists.queries, lists.n_items, lists.metric)
 
 
 def rank_held_out_by_score(score: Score, held_out: scipy.sparse.csr_matrix) -> HeldOutRanks:

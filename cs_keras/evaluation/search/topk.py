@@ -12,20 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.checks import FloatArray, check_count, check_factors, check_scores, check_width
+from cs_keras.evaluation.checks import check_count, check_factors, check_scores, check_width
 from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.search.metric_rows import (
     cosine_search,
     dot_search,
     euclidean_search,
-    power_of_two,
-    squared_lengths,
 )
 from cs_keras.evaluation.search.search import BLOCK_SIZE, Int32Array, Int64Array
 
 Metric = Literal["cosine", "euclidean", "dot"]
 
-FLOOR = 1e-5  # distances and lengths below this share of the longest are not resolved by scores good to 1e-14
+TOLERANCE = (
+    1e-9  # of a score: those closer to each other are taken as equal by the tied flag, and by it alone
+)
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,25 @@ class TopK:
     ----------
     indices : numpy.ndarray, shape (n_queries, k), int32
         Rows of the items, best first.
-    gaps : numpy.ndarray, shape (n_queries, k), float32
-        Score difference to the next entry (the last: to the best item outside the list), in units of the effect of
-        rounding the factors to float32. Infinite where the list holds all items.
+    ties : numpy.ndarray, shape (n_queries, k), bool
+        Whether an entry's score equals that of the next, within 1e-9 of it; of the last, that of the best item
+        outside the list.
     queries : numpy.ndarray, shape (n_queries,), int64
         Rows of the queries: tracks for a similarity, playlists for the dot product.
     n_items : int
         Ranked tracks, including a query's own one.
     metric : {"cosine", "euclidean", "dot"}
+    n_excluded : numpy.ndarray or None, shape (n_queries,), int64
+        Items that are no candidates: the tracks of the query's artist, itself included, in artist-filtered lists.
+        None where only the query itself is excluded.
     """
 
     indices: Int32Array
-    gaps: FloatArray
+    ties: npt.NDArray[np.bool_]
     queries: Int64Array
     n_items: int
     metric: Metric
+    n_excluded: Int64Array | None = None
 
     @property
     def k(self) -> int:
@@ -59,23 +63,35 @@ class TopK:
 
     @property
     def n_candidates(self) -> int:
-        """Number of items a list may hold: all but a query track itself."""
+        """Number of items that a list may hold, artists aside: all but a query track itself."""
         return self.n_items - (self.metric != "dot")
 
     @property
+    def candidate_counts(self) -> Int64Array:
+        """Number of items that each list may hold: int64 of shape (n_queries,)."""
+        if self.n_excluded is None:
+            return np.full(len(self.queries), self.n_candidates)
+        return self.n_items - self.n_excluded
+
+    @property
+    def chance(self) -> float:
+        """Mean overlap of random lists of length k with these: the mean of k / (number of candidates)."""
+        return float(np.mean(self.k / self.candidate_counts))
+
+    @property
     def tied(self) -> npt.NDArray[np.bool_]:
-        """Whether a list's members depend on a tie within float32 precision: bool of shape (n_queries,).
+        """Whether a list's members depend on a tie: bool of shape (n_queries,).
 
         Only a tie of the last entry with the best item outside counts: ties inside a list (the same recording on
         two releases) change its order, not its members.
         """
-        return np.asarray(self.gaps[:, -1] <= 1)
+        return self.ties[:, -1]
 
     def prefix(self, k: int) -> "TopK":
         """Return the first k of every list; raise `DataError` if the lists are shorter."""
         if not 1 <= k <= self.k:
             raise DataError(f"the lists have no such prefix: expected k from 1 to {self.k}. Received: {k}.")
-        return replace(self, indices=self.indices[:, :k], gaps=self.gaps[:, :k])
+        return replace(self, indices=self.indices[:, :k], ties=self.ties[:, :k])
 
 
 def top_k_similar(
@@ -114,14 +130,7 @@ def top_k_similar(
     block_size = check_count("block_size", block_size)
     search = (cosine_search if metric == "cosine" else euclidean_search)(factors, rows)
     scores, items = search.best(min(k + 1, len(factors) - 1), block_size)
-    if metric == "cosine":
-        squared_distances = 2.0 - 2.0 * scores
-    else:
-        squares = squared_lengths(factors)
-        squares /= power_of_two(np.sqrt(squares.max())) ** 2
-        squared_distances = squares[rows, np.newaxis] - 2.0 * scores
-    gaps = _gaps(scores, np.sqrt(np.maximum(squared_distances, 0.0)), k, factors.shape[1])
-    return TopK(items[:, :k], gaps, rows, len(factors), metric)
+    return TopK(items[:, :k], _ties(scores, k), rows, len(factors), metric)
 
 
 def top_k_dot(
@@ -151,9 +160,7 @@ def top_k_dot(
     _check_k(k, len(items))
     block_size = check_count("block_size", block_size)
     scores, best = dot_search(playlists, items, rows).best(min(k + 1, len(items)), block_size)
-    lengths = np.sqrt(squared_lengths(items))
-    gaps = _gaps(scores, lengths[best] / power_of_two(lengths.max()), k, items.shape[1])
-    return TopK(best[:, :k], gaps, rows, len(items), "dot")
+    return TopK(best[:, :k], _ties(scores, k), rows, len(items), "dot")
 
 
 def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) -> TopK:
@@ -166,23 +173,96 @@ def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) ->
     scores = check_scores(item_scores)
     _check_k(k, len(scores))
     order = np.argsort(-scores, kind="stable")[: k + 1].astype(np.int32)
-    best = scores[np.newaxis, order] / power_of_two(np.abs(scores).max())
     rows = np.asarray(queries, dtype=np.int64)
-    gaps = np.broadcast_to(_gaps(best, np.abs(best), k, n_factors=1), (len(rows), k))
-    return TopK(np.broadcast_to(order[:k], (len(rows), k)), gaps, rows, len(scores), "dot")
+    ties = np.broadcast_to(_ties(scores[np.newaxis, order], k), (len(rows), k))
+    return TopK(np.broadcast_to(order[:k], (len(rows), k)), ties, rows, len(scores), "dot")
 
 
-def _gaps(scores: Float64Array, scales: Float64Array, k: int, n_factors: int) -> FloatArray:
-    """Return the steps between successive scores, in units of float32 rounding: see `TopK.gaps`.
+def filtered_length(k: int, artists: npt.ArrayLike) -> int:
+    """Return the length of lists that hold k tracks by other artists for every query that has k such candidates.
 
-    Rounding n factors to float32, each by eps / 2 of itself at most, moves a score by about eps / sqrt(n) of its
-    scale: of the item's length for a dot product, of the distance of item and query for a similarity.
+    `artists`, shape (n_tracks,), int: -1 is unknown. It is k and the other tracks of the artist that has most, at
+    most n_tracks - 1.
     """
-    rounding = np.finfo(np.float32).eps / np.sqrt(n_factors)
-    gaps = np.full((len(scores), k), np.inf, dtype=np.float32)
-    steps = scores[:, :-1] - scores[:, 1:]  # k of them, or k - 1 if no item is left out
-    gaps[:, : steps.shape[1]] = steps / (rounding * (scales[:, 1:] + FLOOR))
-    return gaps
+    known = np.asarray(artists)
+    counts = np.bincount(known[known >= 0], minlength=1)
+    return int(min(check_count("k", k) + max(counts.max() - 1, 0), len(known) - 1))
+
+
+def filter_artists(lists: TopK, artists: npt.ArrayLike, k: int) -> TopK:
+    """Return the k best of every list without the tracks of the query's own artist.
+
+    Queries of unknown artist, and those with fewer than k candidates, are left out; none may be left.
+
+    Parameters
+    ----------
+    lists : TopK
+        Lists of tracks, of `filtered_length` for this k at least.
+    artists : array_like, shape (n_items,), int
+        Artist of each track; -1 is unknown. Tracks of unknown artist stay candidates.
+    k : int
+
+    Returns
+    -------
+    TopK
+        With `n_excluded`, and the queries that are left.
+
+    Raises
+    ------
+    DataError
+        Lists are of playlists or too short, or artists are not one whole number from -1 a track.
+    ConfigError
+        k is not a positive whole number.
+    """
+    own = _check_artists(artists, lists)
+    least = filtered_length(k, own)
+    if lists.k < min(least, lists.n_candidates):
+        raise DataError(
+            f"the lists are too short to be filtered: expected {least} entries for k = {k}. Received: {lists.k}."
+        )
+    query_artists = own[lists.queries]
+    n_excluded = np.bincount(own[own >= 0], minlength=query_artists.max(initial=0) + 1)[query_artists]
+    is_query = (query_artists >= 0) & (lists.n_items - n_excluded >= k)
+    is_candidate = own[lists.indices[is_query]] != query_artists[is_query, np.newaxis]
+    is_listed = is_candidate & (np.cumsum(is_candidate, axis=1) <= k)
+    # A listed entry ties with the next candidate if all entries between do.
+    breaks = np.cumsum(~lists.ties[is_query], axis=1)
+    positions = np.arange(lists.k)
+    following = np.where(is_candidate, positions, lists.k)[:, ::-1]
+    following = np.minimum.accumulate(following, axis=1)[:, ::-1]  # first candidate from each entry on
+    following = np.column_stack((following[:, 1:], np.full(len(following), lists.k)))
+    until = np.take_along_axis(breaks, following - 1, axis=1)
+    ties = until == breaks - ~lists.ties[is_query]
+    shape = (np.count_nonzero(is_query), k)
+    return TopK(
+        lists.indices[is_query][is_listed].reshape(shape),
+        ties[is_listed].reshape(shape),
+        lists.queries[is_query],
+        lists.n_items,
+        lists.metric,
+        n_excluded[is_query],
+    )
+
+
+def _check_artists(artists: npt.ArrayLike, lists: TopK) -> Int64Array:
+    """Return the artist of each item, shape (n_items,), int64."""
+    own = np.asarray(artists)
+    if own.shape != (lists.n_items,) or own.dtype.kind not in "iu" or own.min() < -1:
+        raise DataError(
+            f"artists do not match: expected a whole number from -1 for each of {lists.n_items} tracks. "
+            f"Received: shape {own.shape}, dtype {own.dtype}."
+        )
+    if lists.metric == "dot":
+        raise DataError("lists of playlists have no artist to filter: expected lists of tracks.")
+    return own.astype(np.int64)
+
+
+def _ties(scores: Float64Array, k: int) -> npt.NDArray[np.bool_]:
+    """Return whether each of the first k scores equals the next: see `TopK.ties`."""
+    ties = np.zeros((len(scores), k), dtype=bool)
+    before, after = scores[:, :-1], scores[:, 1:]  # k of them, or k - 1 if no item is left out
+    ties[:, : after.shape[1]] = before - after <= TOLERANCE * np.maximum(np.abs(before), np.abs(after))
+    return ties
 
 
 def _check_k(k: int, n_candidates: int) -> None:

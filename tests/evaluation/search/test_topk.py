@@ -7,7 +7,13 @@ from threadpoolctl import threadpool_limits
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.search import search
-from cs_keras.evaluation.search.topk import top_k_dot, top_k_ranking, top_k_similar
+from cs_keras.evaluation.search.topk import (
+    filter_artists,
+    filtered_length,
+    top_k_dot,
+    top_k_ranking,
+    top_k_similar,
+)
 from tests.evaluation.search import full_sort
 
 # Small whole numbers: their dot products and squared distances are exact in float64, so that ties are true ties.
@@ -89,7 +95,7 @@ def test_same_bits_for_any_block_size_and_number_of_threads(random, limit, monke
             ]
             for a, b in zip(expected, received, strict=True):
                 np.testing.assert_array_equal(a.indices, b.indices)
-                np.testing.assert_array_equal(a.gaps, b.gaps)
+                np.testing.assert_array_equal(a.ties, b.ties)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
@@ -110,7 +116,6 @@ def test_collinear_and_collapsed_rows_are_tied(random, n_factors):
         lists = top_k_similar(factors.astype(np.float32), 10)
         assert lists.tied.all()
         assert lists.prefix(3).tied.all()
-    assert top_k_dot(random.standard_normal((50, n_factors)), collapsed, 10).tied.mean() > 0.99
 
 
 def test_a_close_cluster_is_not_tied(random):
@@ -157,6 +162,41 @@ def test_some_queries_get_the_lists_of_all(random):
     np.testing.assert_array_equal(
         top_k_dot(factors, factors, 9, queries=rows).indices, top_k_dot(factors, factors, 9).indices[rows]
     )
+
+
+@given(whole_numbers, st.data())
+@settings(max_examples=60, deadline=None)
+def test_artist_filtered_lists_as_full_sort_of_the_other_artists(factors, data):
+    n = len(factors)
+    artists = np.array(data.draw(st.lists(st.integers(-1, 4), min_size=n, max_size=n)))
+    k = data.draw(st.integers(1, n - 1))
+    lists = top_k_similar(factors, filtered_length(k, artists), metric="euclidean")
+    filtered = filter_artists(lists, artists, k)
+    found = full_sort.scores(factors, "euclidean")
+    found[artists[:, None] == artists] = -np.inf
+    counts = np.isfinite(found).sum(axis=1)
+    queries = np.flatnonzero((artists >= 0) & (counts >= k))
+    np.testing.assert_array_equal(filtered.queries, queries)
+    np.testing.assert_array_equal(filtered.indices, full_sort.top_k(found, k)[queries])
+    np.testing.assert_array_equal(filtered.candidate_counts, counts[queries])
+    scores = -np.sort(-found, axis=1)[queries]
+    if len(queries):
+        assert filtered.chance == pytest.approx(np.mean(k / counts[queries]))
+    expected = (scores[:, k - 1] == scores[:, k]) & np.isfinite(scores[:, k])
+    np.testing.assert_array_equal(filtered.tied, expected)
+
+
+def test_lists_that_cannot_be_filtered_are_named(random):
+    factors = random.standard_normal((10, 4))
+    artists = np.array([0, 0, 0, 1, 1, 2, -1, -1, 3, 4])
+    assert [filtered_length(k, artists) for k in (1, 5, 8, 9)] == [3, 7, 9, 9]
+    assert filtered_length(3, np.full(10, -1)) == 3
+    with pytest.raises(DataError, match="expected 7 entries for k = 5. Received: 6"):
+        filter_artists(top_k_similar(factors, 6), artists, 5)
+    with pytest.raises(DataError, match="each of 10 tracks.*shape .9,."):
+        filter_artists(top_k_similar(factors, 6), artists[1:], 1)
+    with pytest.raises(DataError, match="lists of tracks"):
+        filter_artists(top_k_dot(factors, factors, 6), artists, 1)
 
 
 def test_one_ranking_for_all():
