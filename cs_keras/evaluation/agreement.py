@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import FloatArray, check_ks
+from cs_keras.evaluation.checks import Float64Array, FloatArray, check_ks
 from cs_keras.evaluation.fits import Fit, check_fits
 from cs_keras.evaluation.overlap import KS
-from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.search.intersection import count_shared
-from cs_keras.evaluation.search.metric_rows import squared_lengths
-from cs_keras.evaluation.search.search import Int64Array
+from cs_keras.evaluation.search.search import Int64Array, squared_lengths
 from cs_keras.evaluation.search.topk import Metric, top_k_dot, top_k_similar
 from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 

@@ -6,7 +6,8 @@ import numpy.typing as npt
 from cs_keras.errors import ConfigError, DataError
 
 FloatArray = npt.NDArray[np.float32]
-MAX_FACTORS = 4_096  # beyond it the products of `exact` could round
+Float64Array = npt.NDArray[np.float64]
+MAX_FACTORS = 4_096
 
 
 def check_factors(name: str, factors: npt.ArrayLike) -> FloatArray:

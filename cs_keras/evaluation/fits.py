@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import FloatArray, check_factors, check_width
-from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.checks import Float64Array, FloatArray, check_factors, check_width
 
 MAX_ROUNDS = 50
 SETTLED = 1e-6  # relative change of the mean below which float32 factors no longer show another round

@@ -7,8 +7,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import check_count, check_scores
-from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.checks import Float64Array, check_count, check_scores
 from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.search.topk import TopK
 from cs_keras.evaluation.statistics.resampling import bootstrap_interval

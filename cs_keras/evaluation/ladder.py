@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import ConfigError
-from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.checks import Float64Array
 from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resample_models
 from cs_keras.run_files.evaluation import GapShare, Rung
 

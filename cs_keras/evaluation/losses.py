@@ -3,8 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.evaluation.checks import FloatArray, check_factors, check_same_shape
-from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.checks import Float64Array, FloatArray, check_factors, check_same_shape
 from cs_keras.evaluation.search.search import blocks
 from cs_keras.run_files.evaluation import RegressionLosses
 

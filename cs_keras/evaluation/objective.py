@@ -9,10 +9,9 @@ import numpy.typing as npt
 import scipy.sparse
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.checks import check_factors, check_same_shape
+from cs_keras.evaluation.checks import Float64Array, check_factors, check_same_shape
 from cs_keras.evaluation.overlap import rank_reference
 from cs_keras.evaluation.ranking import ndcg_at_k
-from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import top_k_similar
 

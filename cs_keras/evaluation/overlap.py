@@ -12,8 +12,7 @@ import numpy.typing as npt
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import check_count, check_factors, check_ks, check_same_shape
 from cs_keras.evaluation.search.intersection import chance_overlap, count_shared
-from cs_keras.evaluation.search.metric_rows import squared_lengths
-from cs_keras.evaluation.search.search import Int64Array
+from cs_keras.evaluation.search.search import Int64Array, squared_lengths
 from cs_keras.evaluation.search.topk import Metric, TopK, top_k_dot, top_k_ranking, top_k_similar
 from cs_keras.evaluation.statistics.permutation_test import check_comparable, permutation_test
 from cs_keras.evaluation.statistics.resampling import bootstrap_interval

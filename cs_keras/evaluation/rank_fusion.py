@@ -3,9 +3,8 @@
 Cormack, Clarke & Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
 methods": for each query an item's score is the sum over rankings of 1 / (60 + rank), ranks from 1. Ties have the
 mean of their ranks here, so that a ranking fused with itself stays the same, ties included; scores that differ by
-float32 rounding alone are no ties. Every ranking covers all items, by exact scores
-(`cs_keras.evaluation.search.exact`), for a block of queries at a time: memory is bounded, and results do not depend
-on the block size.
+float32 rounding alone are no ties. Every ranking covers all items, in the exact order of their scores
+(`cs_keras.evaluation.search.search`), for a block of queries at a time, whose size does not affect the results.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +14,15 @@ import numpy.typing as npt
 import scipy.sparse
 from scipy.stats import rankdata
 
-from cs_keras.evaluation.checks import FloatArray, check_factors, check_width
-from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.checks import Float64Array, FloatArray, check_factors, check_width
 from cs_keras.evaluation.search.held_out_ranks import HeldOutRanks, require_held_out
-from cs_keras.evaluation.search.metric_rows import cosine_search, dot_search, euclidean_search
-from cs_keras.evaluation.search.search import Int64Array, Search, blocks
+from cs_keras.evaluation.search.search import (
+    Int64Array,
+    blocks,
+    cosine_search,
+    dot_search,
+    euclidean_search,
+)
 from cs_keras.evaluation.search.topk import Metric, TopK
 
 CONSTANT = 60  # of the source, which found it to be "near-optimal, but that the choice is not critical"
@@ -39,7 +42,7 @@ def similarity_scores(factors: npt.ArrayLike, metric: Metric = "cosine") -> Scor
     """
     checked = check_factors("factors", factors)
     find = cosine_search if metric == "cosine" else euclidean_search
-    return lambda rows: _all_scores(find(checked, rows))
+    return lambda rows: find(checked, rows).ordered_scores()
 
 
 def dot_scores(playlist_factors: npt.ArrayLike, item_factors: npt.ArrayLike) -> Score:
@@ -53,7 +56,7 @@ def dot_scores(playlist_factors: npt.ArrayLike, item_factors: npt.ArrayLike) -> 
     playlists = check_factors("playlist factors", playlist_factors)
     items: FloatArray = check_factors("item factors", item_factors)
     check_width(playlists, items)
-    return lambda rows: _all_scores(dot_search(playlists, items, rows))
+    return lambda rows: dot_search(playlists, items, rows).ordered_scores()
 
 
 def fuse_ranks(members: Sequence[Score]) -> Score:
@@ -132,10 +135,3 @@ def _ranks(scores: Float64Array) -> Float64Array:
 def _score_blocks(score: Score, rows: Int64Array, n_items: int) -> Iterator[tuple[slice, Float64Array]]:
     for block in blocks(len(rows), max(1, BLOCK_SCORES // n_items)):
         yield block, score(rows[block])
-
-
-def _all_scores(search: Search) -> Float64Array:
-    scores = np.empty((search.n_queries, search.n_items))
-    for block in search.score_blocks():
-        scores[block.queries, block.items] = block.scores()
-    return scores

@@ -20,9 +20,8 @@ import numpy.typing as npt
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import check_count, check_ks
+from cs_keras.evaluation.checks import Float64Array, check_count, check_ks
 from cs_keras.evaluation.overlap import KS
-from cs_keras.evaluation.search.exact import Float64Array
 from cs_keras.evaluation.search.held_out_ranks import HeldOutRanks, find_held_out_ranks
 from cs_keras.evaluation.search.search import Int64Array
 

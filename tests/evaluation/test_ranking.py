@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.ranking import ndcg_at_k, rank_metrics
 from cs_keras.evaluation.reference_predictors import mean_predictor
-from cs_keras.evaluation.search import rank_counts, search
+from cs_keras.evaluation.search import held_out_ranks
 
 METRICS = ("recall", "precision", "ndcg", "average_precision")
 
@@ -181,10 +181,10 @@ def test_same_bits_for_any_block_size_and_number_of_threads(factors, interaction
     items[50:60] = items[10:20]  # ties that rounding could break
     expected = rank_metrics(playlists, items, *interactions)
     with threadpool_limits(limit):
-        for few, item_block_size, many in ((1, 90, 0), (0, 7, 3), (1 / 90, 64, 64)):
-            monkeypatch.setattr(rank_counts, "FEW", few)
-            monkeypatch.setattr(rank_counts, "MANY_HELD_OUT", many)
-            monkeypatch.setattr(search, "ITEM_BLOCK_SIZE", item_block_size)
+        for item_block_size, products, many in ((90, 10_000, 0), (7, 100, 3), (64, 1, 64)):
+            monkeypatch.setattr(held_out_ranks, "PRODUCTS_PER_BLOCK", products)
+            monkeypatch.setattr(held_out_ranks, "MANY_HELD_OUT", many)
+            monkeypatch.setattr(held_out_ranks, "ITEM_BLOCK_SIZE", item_block_size)
             received = rank_metrics(playlists, items, *interactions)
             np.testing.assert_array_equal(received.auc, expected.auc)
             for a, b in zip(received.at_k, expected.at_k, strict=True):

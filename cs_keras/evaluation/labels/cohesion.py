@@ -18,8 +18,7 @@ import scipy.sparse as sp
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.beyond_accuracy import check_lists
-from cs_keras.evaluation.checks import FloatArray, check_factors
-from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.checks import Float64Array, FloatArray, check_factors
 from cs_keras.evaluation.search.search import blocks
 
 BLOCK_ENTRIES = 2**22  # numbers of a block of lists in memory at a time

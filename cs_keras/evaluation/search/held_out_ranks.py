@@ -1,22 +1,23 @@
 """Ranks of held-out tracks when every track is ranked for every playlist: all that ranking metrics need.
 
-Scores are the products of `exact`, so a rank depends on its playlist and on the tracks alone, never on block size
-or number of threads. Better comes first; equal scores are in row order, as in `topk`. A mid-rank gives ties the
+Scores are those of `search`, so a rank depends on its playlist and on the tracks alone, never on block size or
+number of threads. Better comes first; equal scores are in row order, as in `topk`. A mid-rank gives ties the
 mean of their ranks instead, as `scipy.stats.rankdata` and scikit-learn's AUC do.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import check_factors, check_width
-from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.search.metric_rows import dot_search
-from cs_keras.evaluation.search.rank_counts import count_ranks
-from cs_keras.evaluation.search.search import Int64Array
+from cs_keras.evaluation.checks import Float64Array, check_factors, check_width
+from cs_keras.evaluation.search.search import ITEM_BLOCK_SIZE, Int64Array, Search, blocks, dot_search
+
+MANY_HELD_OUT = 16  # of a playlist: sorting all scores is then faster than comparing each of these with all
+PRODUCTS_PER_BLOCK = 2**22  # of playlists and tracks, held at a time: 34 MB
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def find_held_out_ranks(
         )
     rows = require_held_out(held_out)
     held_out, seen = held_out[rows], seen[rows]
-    above, equal, earlier = count_ranks(dot_search(playlists, items, rows), held_out, seen)
+    above, equal, earlier = _count_ranks(dot_search(playlists, items, rows), held_out, seen)
     starts, ranks = held_out.indptr[:-1].astype(np.int64), above + earlier
     order = np.lexsort((ranks, np.repeat(rows, np.diff(held_out.indptr))))  # ascending for each playlist
     return HeldOutRanks(
@@ -107,6 +108,72 @@ def require_held_out(held_out: scipy.sparse.csr_matrix) -> Int64Array:
             "nothing is held out: expected at least one pair of playlist and track. Received: none."
         )
     return rows
+
+
+def _count_ranks(
+    search: Search, held_out: scipy.sparse.csr_matrix, seen: scipy.sparse.csr_matrix
+) -> Int64Array:
+    """Compare the score of every held-out track with those of all candidates of its playlist.
+
+    Return, for each entry of `held_out` (int64, shape (3, n_held_out)), the number of candidates with a larger
+    score; with the same, itself included; and of those among the latter that precede it in row order. The queries
+    of `search` are the playlists, (n_playlists, n_tracks); seen tracks are no candidates.
+    """
+    counts = np.zeros((3, held_out.nnz), dtype=np.int64)
+    bounds = held_out.indptr
+    scores = np.empty(held_out.nnz)
+    for query, (start, stop) in enumerate(pairwise(bounds.tolist())):
+        scores[start:stop] = search.score(query, held_out.indices[start:stop])
+    for items in blocks(search.n_items, ITEM_BLOCK_SIZE):
+        for queries in blocks(search.n_queries, max(1, PRODUCTS_PER_BLOCK // (items.stop - items.start))):
+            products = search.products(queries, items)
+            hidden = seen[queries, items]
+            if hidden.nnz:
+                products[hidden.nonzero()] = -np.inf
+            for query, candidates in zip(range(queries.start, queries.stop), products, strict=True):
+                own = slice(bounds[query], bounds[query + 1])
+                columns = held_out.indices[own] - items.start
+                counts[:, own] += _compare(search, query, candidates, items, columns, scores[own])
+    return counts
+
+
+def _compare(
+    search: Search,
+    query: int,
+    candidates: Float64Array,
+    items: slice,
+    columns: npt.NDArray[np.int32],
+    scores: Float64Array,
+) -> Int64Array:
+    """Count above, equal and earlier among the scores of some items: shape (3, n_held_out of the query)."""
+    is_inside = (columns >= 0) & (columns < len(candidates))
+    error = search.bound(np.float64)
+    above, not_below = _count(candidates, scores + error, scores - error)
+    if not (not_below - above > is_inside).any():  # nothing but the held-out tracks themselves is so close
+        return np.stack((above, not_below - above, np.zeros_like(above)))
+    close = np.zeros(len(candidates), dtype=bool)
+    for score in scores:
+        close |= np.abs(candidates - score) <= error
+    unclear = np.flatnonzero(close)
+    candidates[unclear] = search.score_many(query, unclear + items.start)
+    above, not_below = _count(candidates, scores, scores)
+    earlier = [
+        np.count_nonzero(candidates[unclear[: np.searchsorted(unclear, column)]] == score)
+        for column, score in zip(columns, scores, strict=True)
+    ]
+    return np.stack((above, not_below - above, earlier))
+
+
+def _count(candidates: Float64Array, high: Float64Array, low: Float64Array) -> tuple[Int64Array, Int64Array]:
+    """Return how many candidates score above each of `high`, and how many not below each of `low`."""
+    if len(high) > MANY_HELD_OUT:
+        ordered = np.sort(candidates)
+        above = len(ordered) - np.searchsorted(ordered, high, side="right")
+        return above, len(ordered) - np.searchsorted(ordered, low, side="left")
+    return (
+        np.array([np.count_nonzero(candidates > score) for score in high]),
+        np.array([np.count_nonzero(candidates >= score) for score in low]),
+    )
 
 
 def _check_interactions(

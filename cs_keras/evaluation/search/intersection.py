@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.checks import check_count
-from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.checks import Float64Array, check_count
 from cs_keras.evaluation.search.search import Int64Array, blocks
 
 IntArray = npt.NDArray[np.integer[Any]]

@@ -13,19 +13,16 @@ import numpy.typing as npt
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.checks import check_count, check_factors, check_scores, check_width
-from cs_keras.evaluation.search.exact import Float64Array
-from cs_keras.evaluation.search.metric_rows import (
+from cs_keras.evaluation.search.search import (
+    Int32Array,
+    Int64Array,
+    are_tied,
     cosine_search,
     dot_search,
     euclidean_search,
 )
-from cs_keras.evaluation.search.search import BLOCK_SIZE, Int32Array, Int64Array
 
 Metric = Literal["cosine", "euclidean", "dot"]
-
-TOLERANCE = (
-    1e-9  # of a score: those closer to each other are taken as equal by the tied flag, and by it alone
-)
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,6 @@ def top_k_similar(
     *,
     metric: Metric = "cosine",
     queries: npt.ArrayLike | None = None,
-    block_size: int = BLOCK_SIZE,
 ) -> TopK:
     """Return, for every row, the k nearest other rows.
 
@@ -112,13 +108,11 @@ def top_k_similar(
     metric : {"cosine", "euclidean"}
     queries : array_like, shape (n_queries,), int, optional
         Rows to use as queries; all by default.
-    block_size : int
-        Queries scored at a time: bounds memory only.
 
     Raises
     ------
     ConfigError
-        The metric is unknown, or k or block_size is not a positive whole number.
+        The metric is unknown, or k is not a positive whole number.
     DataError
         Not a finite factor matrix, queries are no rows of it, or k is above n_tracks - 1.
     """
@@ -127,10 +121,8 @@ def top_k_similar(
         raise ConfigError(f"unknown similarity: expected 'cosine' or 'euclidean'. Received: {metric!r}.")
     rows = _check_queries(queries, len(factors))
     _check_k(k, len(factors) - 1)
-    block_size = check_count("block_size", block_size)
     search = (cosine_search if metric == "cosine" else euclidean_search)(factors, rows)
-    scores, items = search.best(min(k + 1, len(factors) - 1), block_size)
-    return TopK(items[:, :k], _ties(scores, k), rows, len(factors), metric)
+    return TopK(*search.best(k), rows, len(factors), metric)
 
 
 def top_k_dot(
@@ -139,17 +131,16 @@ def top_k_dot(
     k: int,
     *,
     queries: npt.ArrayLike | None = None,
-    block_size: int = BLOCK_SIZE,
 ) -> TopK:
     """Return, for every playlist, the k tracks of the largest dot product with it.
 
     Factors have shapes (n_playlists, n_factors) and (n_tracks, n_factors), float32; `queries`, shape
-    (n_queries,), are rows of playlists, all by default; `block_size` bounds memory only.
+    (n_queries,), are rows of playlists, all by default.
 
     Raises
     ------
     ConfigError
-        k or block_size is not a positive whole number.
+        k is not a positive whole number.
     DataError
         Not finite factor matrices of one width, queries are no playlists, or k is above n_tracks.
     """
@@ -158,9 +149,7 @@ def top_k_dot(
     check_width(playlists, items)
     rows = _check_queries(queries, len(playlists))
     _check_k(k, len(items))
-    block_size = check_count("block_size", block_size)
-    scores, best = dot_search(playlists, items, rows).best(min(k + 1, len(items)), block_size)
-    return TopK(best[:, :k], _ties(scores, k), rows, len(items), "dot")
+    return TopK(*dot_search(playlists, items, rows).best(k), rows, len(items), "dot")
 
 
 def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) -> TopK:
@@ -174,7 +163,8 @@ def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) ->
     _check_k(k, len(scores))
     order = np.argsort(-scores, kind="stable")[: k + 1].astype(np.int32)
     rows = np.asarray(queries, dtype=np.int64)
-    ties = np.broadcast_to(_ties(scores[np.newaxis, order], k), (len(rows), k))
+    following = np.append(scores[order], np.full(k + 1 - len(order), -np.inf))
+    ties = np.broadcast_to(are_tied(following), (len(rows), k))
     return TopK(np.broadcast_to(order[:k], (len(rows), k)), ties, rows, len(scores), "dot")
 
 
@@ -255,14 +245,6 @@ def _check_artists(artists: npt.ArrayLike, lists: TopK) -> Int64Array:
     if lists.metric == "dot":
         raise DataError("lists of playlists have no artist to filter: expected lists of tracks.")
     return own.astype(np.int64)
-
-
-def _ties(scores: Float64Array, k: int) -> npt.NDArray[np.bool_]:
-    """Return whether each of the first k scores equals the next: see `TopK.ties`."""
-    ties = np.zeros((len(scores), k), dtype=bool)
-    before, after = scores[:, :-1], scores[:, 1:]  # k of them, or k - 1 if no item is left out
-    ties[:, : after.shape[1]] = before - after <= TOLERANCE * np.maximum(np.abs(before), np.abs(after))
-    return ties
 
 
 def _check_k(k: int, n_candidates: int) -> None:

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import check_scores
-from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.checks import Float64Array, check_scores
 from cs_keras.evaluation.search.search import blocks
 from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resample_models
 

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.checks import check_count, check_scores
-from cs_keras.evaluation.search.exact import Float64Array
+from cs_keras.evaluation.checks import Float64Array, check_count, check_scores
 from cs_keras.evaluation.search.search import blocks
 
 BATCH_ENTRIES = 2**17  # random numbers held at a time: 1 MB, which stays in the processor's cache

@@ -29,12 +29,11 @@ reals = hnp.arrays(
 @settings(max_examples=60, deadline=None)
 def test_whole_numbers_as_full_stable_sort(factors, data):
     k = data.draw(st.integers(1, len(factors) - 1))
-    block_size = data.draw(st.integers(1, 30))
-    nearest = top_k_similar(factors, k, metric="euclidean", block_size=block_size)
+    nearest = top_k_similar(factors, k, metric="euclidean")
     np.testing.assert_array_equal(nearest.indices, full_sort.top_k(full_sort.scores(factors, "euclidean"), k))
 
     playlists = factors[::2] + 1
-    best = top_k_dot(playlists, factors, k, block_size=block_size)
+    best = top_k_dot(playlists, factors, k)
     np.testing.assert_array_equal(best.indices, full_sort.top_k(playlists.astype(float) @ factors.T, k))
 
 
@@ -79,19 +78,14 @@ def test_same_bits_for_any_block_size_and_number_of_threads(random, limit, monke
         top_k_dot(factors, factors, 30),
     ]
     with threadpool_limits(limit):
-        for block_size, item_block_size, few in (
-            (1, 200, 0),
-            (7, 61, 0),
-            (7, 61, 1),
-            (64, 64, 1 / 8),
-            (1000, 199, 1),
-        ):
+        for list_entries, block_scores, item_block_size in ((1, 1, 61), (300, 900, 7), (2000, 10_000, 199)):
+            monkeypatch.setattr(search, "LIST_ENTRIES", list_entries)
+            monkeypatch.setattr(search, "BLOCK_SCORES", block_scores)
             monkeypatch.setattr(search, "ITEM_BLOCK_SIZE", item_block_size)
-            monkeypatch.setattr(search, "FEW", few)
             received = [
-                top_k_similar(factors, 30, block_size=block_size),
-                top_k_similar(factors, 30, metric="euclidean", block_size=block_size),
-                top_k_dot(factors, factors, 30, block_size=block_size),
+                top_k_similar(factors, 30),
+                top_k_similar(factors, 30, metric="euclidean"),
+                top_k_dot(factors, factors, 30),
             ]
             for a, b in zip(expected, received, strict=True):
                 np.testing.assert_array_equal(a.indices, b.indices)
@@ -219,8 +213,6 @@ def test_bad_input_is_named(random):
     for k in (0, -1, 2.0, True):
         with pytest.raises(ConfigError, match="whole number"):
             top_k_similar(factors, k)
-    with pytest.raises(ConfigError, match="block_size"):
-        top_k_similar(factors, 1, block_size=0)
     with pytest.raises(ConfigError, match="'dot'"):
         top_k_similar(factors, 1, metric="dot")
     with pytest.raises(DataError, match=r"shape \(10,\)"):
