@@ -1,0 +1,399 @@
+"""Standard errors of overlaps and of their differences that respect artists.
+
+Tracks of one artist are alike, so what is independent in a catalogue is its artists (by dot product, also its
+playlists). An artist counts twice: its tracks are queries, and they compete for places in the lists of all others.
+The delete-one jackknife with refilled lists (Efron & Stein, "The jackknife estimate of variance", Annals of
+Statistics 9, 1981) covers both, but counts what one artist does to the lists of another once for either, so its
+variance is too large. That part is measured, as the spread over query artists of what a deletion does to their
+lists, and subtracted. A deletion also leaves fewer candidates, which raises every overlap; what follows from the
+number of deleted tracks alone is removed by regression, since a catalogue of the same size is meant.
+
+`docs/decisions.md` compares the alternatives; `tests/evaluation/statistics/test_coverage.py` simulates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.stats
+
+from cs_keras.errors import DataError
+from cs_keras.evaluation.checks import Float64Array
+from cs_keras.evaluation.search.search import Int32Array, Int64Array, blocks
+from cs_keras.evaluation.search.topk import TopK
+
+MAX_CLUSTERS = 100  # more would change a t quantile by 1 % and cost memory
+TABLE_ENTRIES = 2**20  # positions held at a time: 4 MB
+
+
+@dataclass(frozen=True, eq=False)
+class QuerySums:
+    """Sums of a value over clusters of queries: as it is, and after each cluster of tracks is deleted.
+
+    Attributes
+    ----------
+    sums : numpy.ndarray, shape (n_seeds, n_query_clusters, 1 + n_clusters), float64
+        Column 0: the sum over the queries of each cluster. Column 1 + a: the same without the tracks of cluster a.
+    n_queries : numpy.ndarray, shape (n_query_clusters,), int64
+    n_tracks : numpy.ndarray, shape (n_clusters,), int64
+        Number of tracks; empty if no tracks were deleted.
+    by_similarity : bool
+        Whether query cluster a consists of tracks of cluster a, which vanish with it.
+    """
+
+    sums: Float64Array
+    n_queries: Int64Array
+    n_tracks: Int64Array
+    by_similarity: bool
+
+    @property
+    def seed_means(self) -> Float64Array:
+        """Mean over queries of each seed, shape (n_seeds,)."""
+        return np.asarray(self.sums[:, :, 0].sum(axis=1) / self.n_queries.sum())
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its standard error and degrees of freedom."""
+
+    mean: float
+    standard_error: float
+    df: float
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the interval by Student's t; without limits if a single cluster leaves no degree of freedom."""
+        if self.df <= 0:
+            return -np.inf, np.inf
+        half = float(scipy.stats.t.ppf((1 + level) / 2, self.df)) * self.standard_error
+        return self.mean - half, self.mean + half
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p-value of the hypothesis that the mean is 0."""
+        if self.df <= 0 or self.mean == 0:
+            return 1.0
+        with np.errstate(divide="ignore"):
+            return float(2 * scipy.stats.t.sf(abs(np.divide(self.mean, self.standard_error)), self.df))
+
+
+def cluster_artists(artists: npt.ArrayLike) -> Int64Array:
+    """Return the cluster of each track: its artist, or with more than 100 artists a group of whole artists.
+
+    Groups are made as equal in tracks as whole artists allow, without random numbers.
+
+    Parameters
+    ----------
+    artists : array_like, shape (n_tracks,), int
+        -1 is unknown; such a track counts as an artist of its own.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_tracks,), int64
+        From 0; at most 100 different.
+    """
+    known = np.asarray(artists, dtype=np.int64)
+    alone = known.max(initial=0) + 1 + np.arange(len(known))
+    _, cluster_of, sizes = np.unique(
+        np.where(known >= 0, known, alone), return_inverse=True, return_counts=True
+    )
+    if len(sizes) <= MAX_CLUSTERS:
+        return np.asarray(cluster_of, dtype=np.int64)
+    group_of, totals = np.empty(len(sizes), np.int64), np.zeros(MAX_CLUSTERS)
+    for artist in np.argsort(-sizes, kind="stable"):
+        group_of[artist] = totals.argmin()
+        totals[group_of[artist]] += sizes[artist]
+    return group_of[cluster_of]
+
+
+def refilled_length(k: int, clusters: Int64Array, artists: npt.ArrayLike | None = None) -> int:
+    """Return how long lists must be, where there are as many candidates, to hold k tracks after any deletion.
+
+    `clusters` and `artists` are those of `delete_clusters`.
+    """
+    n_filtered = 0
+    if artists is not None:
+        known = np.asarray(artists)
+        n_filtered = max(int(np.bincount(known[known >= 0], minlength=1).max()) - 1, 0)
+    return k + int(np.bincount(clusters).max()) + n_filtered
+
+
+def delete_clusters(
+    reference: TopK, predicted: TopK, k: int, clusters: Int64Array, artists: npt.ArrayLike | None = None
+) -> QuerySums:
+    """Return the summed overlap of lists of length k as they are and without each cluster of tracks.
+
+    Parameters
+    ----------
+    reference, predicted : TopK
+        Of the same queries (a playlist may occur more than once) and items, best first, each list as long as
+        `refilled_length` or with all candidates.
+    k : int
+        At most the number of candidates. A list with fewer than k left after a deletion is not extended.
+    clusters : numpy.ndarray, shape (n_items,), int64
+        Result of `cluster_artists`.
+    artists : array_like, shape (n_items,), int, optional
+        If given, a query's own artist is removed from both its lists, and queries of unknown artist (-1) or with
+        fewer than k candidates are left out.
+
+    Returns
+    -------
+    QuerySums
+        Of one seed.
+
+    Raises
+    ------
+    DataError
+        Lists are too short.
+    """
+    by_similarity = reference.metric != "dot"
+    length = min(refilled_length(k, clusters, artists), reference.n_candidates)
+    if min(reference.k, predicted.k) < length:
+        raise DataError(
+            f"the lists are too short to be refilled: expected {length} entries for k = {k}. "
+            f"Received: {reference.k} and {predicted.k}."
+        )
+    lists = [one.indices[:, :length] for one in (reference, predicted)]
+    queries = reference.queries
+    if artists is not None:
+        own = np.asarray(artists)
+        n_own = np.bincount(own[own >= 0], minlength=own.max() + 1)[own[queries]]
+        is_query = (own[queries] >= 0) & (reference.n_items - n_own >= k)
+        queries = queries[is_query]
+        lists = [_without_own(one[is_query], own, queries) for one in lists]
+    n_clusters = int(clusters.max()) + 1
+    if by_similarity:
+        query_clusters, n_query_clusters = clusters[queries], n_clusters
+    else:
+        playlists, playlist_of = np.unique(queries, return_inverse=True)
+        n_query_clusters = min(MAX_CLUSTERS, len(playlists))
+        query_clusters = playlist_of % n_query_clusters
+    # Padding is an item of a cluster of its own, which is deleted as well and dropped here.
+    counts = np.zeros((n_query_clusters, n_clusters + 2), dtype=np.int64)
+    _count_left(counts, lists[0], lists[1], k, np.append(clusters, n_clusters), query_clusters)
+    counts = counts[:, :-1]
+    if by_similarity:
+        counts[np.arange(n_clusters), 1 + np.arange(n_clusters)] = 0
+    return QuerySums(
+        counts[np.newaxis] / k,
+        np.bincount(query_clusters, minlength=n_query_clusters),
+        np.bincount(clusters),
+        by_similarity,
+    )
+
+
+def sum_values(values: npt.ArrayLike, clusters: npt.ArrayLike | None = None) -> QuerySums:
+    """Return the sums of values per query, with nothing deleted.
+
+    Parameters
+    ----------
+    values : array_like, shape (n_queries,) or (n_seeds, n_queries), float
+    clusters : array_like, shape (n_queries,), int, optional
+        From 0; each query is a cluster of its own by default.
+
+    Returns
+    -------
+    QuerySums
+    """
+    rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    own = np.arange(rows.shape[1]) if clusters is None else np.asarray(clusters)
+    n_queries = np.bincount(own)
+    sums = np.array([np.bincount(own, row, len(n_queries)) for row in rows])
+    return QuerySums(sums[:, :, np.newaxis], n_queries, np.empty(0, np.int64), False)
+
+
+def stack_seeds(seeds: Sequence[QuerySums]) -> QuerySums:
+    """Return models of one kind, trained with several seeds, as one; raise `DataError` for different queries."""
+    for one in seeds[1:]:
+        check_paired(seeds[0], one)
+    return replace(seeds[0], sums=np.concatenate([one.sums for one in seeds]))
+
+
+def estimate(model: QuerySums, other: QuerySums | None = None, weight: float = 1.0) -> Estimate:
+    """Estimate the mean of a model over queries and seeds, or that mean less `weight` times that of another model.
+
+    Both models are of the same queries; their seeds are independent. The variance is that of another catalogue
+    (artists and playlists) and of another training; with one seed it covers the catalogue alone.
+
+    Raises
+    ------
+    DataError
+        Models are of different queries or tracks.
+    """
+    sums, parts = model.sums.mean(axis=0), [_seed_variance(model, 1.0)]
+    mean = float(model.seed_means.mean())
+    if other is not None:
+        check_paired(model, other)
+        sums = sums - weight * other.sums.mean(axis=0)
+        mean -= weight * float(other.seed_means.mean())
+        parts.append(_seed_variance(other, weight))
+    parts.append(_catalogue_variance(replace(model, sums=sums[np.newaxis])))
+    total = sum(variance for variance, _ in parts)
+    df = parts[-1][1]
+    if total > 0 and df > 0:  # Satterthwaite's degrees of freedom of a sum
+        df = total**2 / sum(variance**2 / own for variance, own in parts if variance > 0)
+    return Estimate(mean, float(np.sqrt(total)), float(df))
+
+
+def check_paired(model: QuerySums, other: QuerySums) -> None:
+    """Raise `DataError` unless both are of the same clusters of queries and tracks."""
+    for name in ("n_queries", "n_tracks"):
+        if not np.array_equal(getattr(model, name), getattr(other, name)):
+            raise DataError(
+                "models need the same queries and tracks to be compared: expected the same sizes of clusters. "
+                f"Received: {name} of {getattr(model, name).sum()} and {getattr(other, name).sum()} in all."
+            )
+
+
+def _without_own(lists: Int32Array, artists: npt.NDArray[np.int64], queries: Int64Array) -> Int32Array:
+    """Return lists without the tracks of the query's artist, padded at the end with the number of items."""
+    is_own = artists[lists] == artists[queries][:, np.newaxis]
+    order = np.argsort(is_own, axis=1, kind="stable")
+    padded = np.where(is_own, np.int32(len(artists)), lists)
+    return np.take_along_axis(padded, order, axis=1)
+
+
+def _count_left(
+    counts: Int64Array,
+    reference: Int32Array,
+    predicted: Int32Array,
+    k: int,
+    clusters: Int64Array,
+    query_clusters: Int64Array,
+) -> None:
+    """Add the common items of lists of length k to `counts`, shape (n_query_clusters, 1 + n_clusters).
+
+    Column 0 counts all, column 1 + a those without cluster a. The last item is padding, which is never common.
+    """
+    n_clusters = counts.shape[1] - 1
+    changes = np.zeros((len(counts), n_clusters), dtype=np.int64)
+    for block in blocks(len(reference), max(1, TABLE_ENTRIES // len(clusters))):
+        rows = query_clusters[block]
+        of_reference = _ListPair(reference[block], predicted[block], k, clusters)
+        of_predicted = _ListPair(predicted[block], reference[block], k, clusters)
+        common, of = of_reference.common()
+        counts[:, 0] += np.bincount(rows[common], minlength=len(counts))
+        changes -= _count_pairs(rows[common], of, changes.shape)
+        # An entry that enters both lists counts once, with the first.
+        entered, of = of_reference.entering(of_predicted.limits)
+        changes += _count_pairs(rows[entered], of, changes.shape)
+        entered, of = of_predicted.entering(np.full_like(of_reference.limits, k))
+        changes += _count_pairs(rows[entered], of, changes.shape)
+    counts[:, 1:] += counts[:, :1] + changes
+
+
+def _count_pairs(rows: Int64Array, columns: npt.NDArray[Any], shape: tuple[int, ...]) -> Int64Array:
+    """Count how often each pair of row and column occurs: an array of that shape."""
+    flat = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
+    return np.asarray(flat.reshape(shape), dtype=np.int64)
+
+
+class _ListPair:
+    """Lists of some queries and where their entries are in other lists of the same queries.
+
+    `limits`, shape (n_queries, n_clusters): how many entries hold the first k that are not of a cluster.
+    """
+
+    def __init__(self, lists: Int32Array, others: Int32Array, k: int, clusters: Int64Array) -> None:
+        n_queries, length = lists.shape
+        n_items, n_clusters = len(clusters), int(clusters.max()) + 1
+        rows = np.arange(n_queries)[:, np.newaxis]
+        positions = np.full((n_queries, n_items), n_items, dtype=np.int32)
+        positions[rows, others] = np.arange(length)
+        positions[:, -1] = n_items
+        self.k = k
+        self.clusters = clusters.astype(np.uint8)[lists]
+        self.other_positions = np.take_along_axis(positions, lists, axis=1)
+        # An entry is deleted before the k-th of the others if fewer than k others precede it.
+        is_before = np.arange(length) - _count_earlier(self.clusters) < k
+        own = (rows * n_clusters + self.clusters)[is_before]
+        self.limits = k + np.bincount(own, minlength=n_queries * n_clusters).reshape(n_queries, n_clusters)
+
+    def common(self) -> tuple[Int64Array, npt.NDArray[Any]]:
+        """Return the query and the cluster of every common entry."""
+        queries, columns = np.nonzero(self.other_positions[:, : self.k] < self.k)
+        return queries, self.clusters[queries, columns]
+
+    def entering(self, other_limits: Int64Array) -> tuple[Int64Array, npt.NDArray[Any]]:
+        """Return the query and the deleted cluster for every entry that the deletion makes common.
+
+        It moves up into these lists, and is among the first `other_limits` of the others.
+        """
+        n_entering = np.minimum(self.limits, self.clusters.shape[1]) - self.k
+        queries, deleted = np.nonzero(n_entering > 0)
+        n_entering = n_entering[queries, deleted]
+        columns = np.arange(n_entering.sum()) - np.repeat(np.cumsum(n_entering) - n_entering, n_entering)
+        columns += self.k
+        queries, deleted = np.repeat(queries, n_entering), np.repeat(deleted, n_entering)
+        is_common = self.other_positions[queries, columns] < other_limits[queries, deleted]
+        is_common &= self.clusters[queries, columns] != deleted
+        return queries[is_common], deleted[is_common]
+
+
+def _count_earlier(clusters: npt.NDArray[np.uint8]) -> Int64Array:
+    """Count the earlier entries of the same cluster in each row."""
+    order = np.argsort(clusters, axis=1, kind="stable")
+    ordered = np.take_along_axis(clusters, order, axis=1)
+    is_first = np.ones(clusters.shape, dtype=bool)
+    is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    columns = np.arange(clusters.shape[1])
+    earlier = np.empty(clusters.shape, dtype=np.int64)
+    np.put_along_axis(
+        earlier, order, columns - np.maximum.accumulate(np.where(is_first, columns, 0), axis=1), axis=1
+    )
+    return earlier
+
+
+def _seed_variance(model: QuerySums, weight: float) -> tuple[float, float]:
+    """Return the variance of a mean over seeds and its degrees of freedom; 0 for a single seed."""
+    means = model.seed_means
+    if len(means) == 1:
+        return 0.0, 0.0
+    return float(weight**2 * means.var(ddof=1) / len(means)), len(means) - 1.0
+
+
+def _catalogue_variance(model: QuerySums) -> tuple[float, float]:
+    """Return the variance of the mean of one seed over other catalogues, and its degrees of freedom."""
+    sums, n_tracks = model.sums[0], model.n_tracks
+    has_queries = model.n_queries > 0
+    query_variance = _jackknife(_leave_out_each(sums[has_queries, 0], model.n_queries[has_queries]))
+    if not len(n_tracks):
+        return query_variance, np.count_nonzero(has_queries) - 1.0
+    n_left = model.n_queries.sum() - (model.n_queries if model.by_similarity else 0)
+    jackknife = _jackknife(sums[:, 1:].sum(axis=0) / n_left, n_tracks)
+    variance = jackknife - _interactions(model)
+    if not model.by_similarity:
+        variance += query_variance
+    variance, df = max(variance, query_variance), len(n_tracks) - 1.0
+    return variance, df * min(1.0, variance / jackknife) if jackknife > 0 else df
+
+
+def _leave_out_each(sums: Float64Array, n_queries: Int64Array) -> Float64Array:
+    """Return the mean without the queries of each cluster, lists as they are; none left makes it 0."""
+    return np.asarray((sums.sum() - sums) / np.maximum(n_queries.sum() - n_queries, 1))
+
+
+def _jackknife(means: Float64Array, sizes: Int64Array | None = None) -> float:
+    """Return the jackknife variance of means without each cluster, less what is linear in their sizes."""
+    n_clusters = len(means)
+    if n_clusters < 2:
+        return 0.0
+    residuals, scale = means - means.mean(), (n_clusters - 1) / n_clusters
+    if sizes is not None and n_clusters > 2:
+        centred = sizes - sizes.mean()
+        if centred.any():
+            residuals = residuals - centred * (residuals @ centred) / (centred @ centred)
+            scale *= (n_clusters - 1) / (n_clusters - 2)
+    return float(scale * (residuals @ residuals))
+
+
+def _interactions(model: QuerySums) -> float:
+    """Return what a jackknife counts too often: the spread over query clusters of what deletions do to them."""
+    changes = model.sums[0, :, 1:] - model.sums[0, :, :1]
+    n_queries = np.repeat(model.n_queries[:, np.newaxis], changes.shape[1], axis=1).astype(np.float64)
+    if model.by_similarity:  # the cluster's own queries vanish
+        np.fill_diagonal(changes, 0)
+        np.fill_diagonal(n_queries, 0)
+    per_query = changes.sum(axis=0) / np.maximum(n_queries.sum(axis=0), 1)
+    return float(np.square(changes - n_queries * per_query).sum() / model.n_queries.sum() ** 2)
