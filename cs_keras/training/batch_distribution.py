@@ -2,11 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
 Logs = dict[str, Any]
+
+
+class Batches(Protocol):
+    """Training batches that can start at any epoch."""
+
+    steps_per_epoch: int
+
+    def from_epoch(self, epoch: int) -> tf.data.Dataset:
+        """Return endless (input, target) batches, starting with the first of `epoch`."""
 
 
 def distribute_batches(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import keras
 import tensorflow as tf
@@ -15,19 +14,11 @@ import tensorflow as tf
 from cs_keras.errors import ConfigError, CsKerasError
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.run_files.training import write_metrics
-from cs_keras.training.batch_distribution import TimedFunction, distribute_batches
+from cs_keras.training.batch_distribution import Batches, TimedFunction, distribute_batches
+from cs_keras.training.batch_norm import RecalibrateBatchNorm
 from cs_keras.training.checkpoints import Checkpoints, Epoch, best_epoch
 from cs_keras.training.losses import MEAN_LOSS, Objective, make_loss, penalize_kernels
 from cs_keras.training.optimizer import AverageWhileValidating, make_optimizer
-
-
-class Batches(Protocol):
-    """Training batches that can start at any epoch."""
-
-    steps_per_epoch: int
-
-    def from_epoch(self, epoch: int) -> tf.data.Dataset:
-        """Return endless (input, target) batches, starting with the first of `epoch`."""
 
 
 class DivergenceError(CsKerasError):
@@ -70,6 +61,7 @@ def fit(
     A model that was built under the scope of a strategy is trained on all of its devices: each takes a share of
     every batch, and batch norm takes its statistics over all shares, so loss and gradients are those of one device
     up to rounding. (Where a batch does not divide evenly, the remainder counts more in those statistics.)
+    Before each validation the moving statistics of batch norms are recalibrated; see `RecalibrateBatchNorm`.
 
     Parameters
     ----------
@@ -118,6 +110,7 @@ def fit(
         names = [metric.name for metric in objective.metrics]
         end = dataclasses.replace(config, epochs=min(config.epochs, until or config.epochs))
         log = _EpochLog(checkpoints, history, end, folder, on_epoch, steps, names)
+        averages = [AverageWhileValidating()] if config.ema else []
         board = keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)
         if not _finished(history, end):
             model.fit(
@@ -128,7 +121,8 @@ def fit(
                 initial_epoch=len(history),
                 epochs=end.epochs,
                 steps_per_epoch=train.steps_per_epoch,
-                callbacks=[*([AverageWhileValidating()] if config.ema else []), log, board],
+                # Averages first: statistics are those of the weights that are validated.
+                callbacks=[*averages, RecalibrateBatchNorm(train), log, board],
                 verbose=0,
             )
         checkpoints.load_best(model)

@@ -13,9 +13,10 @@ from cs_keras.progress import Progress
 from cs_keras.run_files.names import WORK_FOLDER
 from cs_keras.run_files.training import ClassifierTraining, EmbeddingTraining, write_metrics
 from cs_keras.runs import read_npz, write_npz
+from cs_keras.training.batch_distribution import Batches
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.feature_learning.regressors import RegressionData, choose_examples, fit_output_layer
-from cs_keras.training.fit import Batches, FitResult, fit
+from cs_keras.training.fit import FitResult, fit
 from pipelines.training.run_config import RunConfig
 from pipelines.training.targets import Matrix, Rows, TrainingData, TrainingTargets
 
