@@ -16,7 +16,7 @@ import tensorflow as tf
 from cs_keras.layers.fixed_statistics import FixedStatisticsNormalization
 from cs_keras.training.batch_distribution import Batches, distribute_batches
 
-MAX_BATCHES = 32  # of train sequences in a pass: a small share of the steps of a long epoch
+MAX_BATCHES = 16  # of train sequences in a pass: a small share of the steps of a long epoch
 
 
 class RecalibrateBatchNorm(keras.callbacks.Callback):  # type: ignore[misc]
