@@ -34,6 +34,7 @@ INSTALL_REQUIRES = [
     "implicit>=0.7.2,<0.8",
     "threadpoolctl>=3.5",
     "faiss-cpu>=1.12",
+    "numba>=0.60",
     "pyarrow>=18,<25",
     "click>=8.1",
     "rich>=13.9",

@@ -3,7 +3,7 @@
 Cormack, Clarke & Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
 methods": for each query an item's score is the sum over rankings of 1 / (60 + rank), ranks from 1. Ties have the
 mean of their ranks here, so that a ranking fused with itself stays the same, ties included; scores that differ by
-float32 rounding alone are no ties. Every ranking covers all items, in the exact order of their scores
+float32 rounding alone are no ties. Every ranking covers all items, by exact scores
 (`cs_keras.evaluation.search.search`), for a block of queries at a time, whose size does not affect the results.
 """
 
@@ -42,7 +42,7 @@ def similarity_scores(factors: npt.ArrayLike, metric: Metric = "cosine") -> Scor
     """
     checked = check_factors("factors", factors)
     find = cosine_search if metric == "cosine" else euclidean_search
-    return lambda rows: find(checked, rows).ordered_scores()
+    return lambda rows: find(checked, rows).score_all()
 
 
 def dot_scores(playlist_factors: npt.ArrayLike, item_factors: npt.ArrayLike) -> Score:
@@ -56,7 +56,7 @@ def dot_scores(playlist_factors: npt.ArrayLike, item_factors: npt.ArrayLike) -> 
     playlists = check_factors("playlist factors", playlist_factors)
     items: FloatArray = check_factors("item factors", item_factors)
     check_width(playlists, items)
-    return lambda rows: dot_search(playlists, items, rows).ordered_scores()
+    return lambda rows: dot_search(playlists, items, rows).score_all()
 
 
 def fuse_ranks(members: Sequence[Score]) -> Score:

@@ -181,10 +181,9 @@ def test_same_bits_for_any_block_size_and_number_of_threads(factors, interaction
     items[50:60] = items[10:20]  # ties that rounding could break
     expected = rank_metrics(playlists, items, *interactions)
     with threadpool_limits(limit):
-        for item_block_size, products, many in ((90, 10_000, 0), (7, 100, 3), (64, 1, 64)):
-            monkeypatch.setattr(held_out_ranks, "PRODUCTS_PER_BLOCK", products)
-            monkeypatch.setattr(held_out_ranks, "MANY_HELD_OUT", many)
-            monkeypatch.setattr(held_out_ranks, "ITEM_BLOCK_SIZE", item_block_size)
+        for items_per_block, queries in ((90, 1), (7, 3), (64, 1000)):
+            monkeypatch.setattr(held_out_ranks, "ITEMS_PER_BLOCK", items_per_block)
+            monkeypatch.setattr(held_out_ranks, "QUERIES_PER_THREAD", queries)
             received = rank_metrics(playlists, items, *interactions)
             np.testing.assert_array_equal(received.auc, expected.auc)
             for a, b in zip(received.at_k, expected.at_k, strict=True):

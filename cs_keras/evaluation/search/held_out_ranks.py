@@ -14,10 +14,10 @@ import scipy.sparse
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import Float64Array, check_factors, check_width
-from cs_keras.evaluation.search.search import ITEM_BLOCK_SIZE, Int64Array, Search, blocks, dot_search
+from cs_keras.evaluation.search.compiled import compare_scores, for_each
+from cs_keras.evaluation.search.search import QUERIES_PER_THREAD, Int64Array, Search, blocks, dot_search
 
-MANY_HELD_OUT = 16  # of a playlist: sorting all scores is then faster than comparing each of these with all
-PRODUCTS_PER_BLOCK = 2**22  # of playlists and tracks, held at a time: 34 MB
+ITEMS_PER_BLOCK = 2**13  # 7 MB of 200 factors
 
 
 @dataclass(frozen=True)
@@ -120,60 +120,23 @@ def _count_ranks(
     of `search` are the playlists, (n_playlists, n_tracks); seen tracks are no candidates.
     """
     counts = np.zeros((3, held_out.nnz), dtype=np.int64)
-    bounds = held_out.indptr
+    columns, bounds = held_out.indices.astype(np.int64), held_out.indptr
     scores = np.empty(held_out.nnz)
     for query, (start, stop) in enumerate(pairwise(bounds.tolist())):
-        scores[start:stop] = search.score(query, held_out.indices[start:stop])
-    for items in blocks(search.n_items, ITEM_BLOCK_SIZE):
-        for queries in blocks(search.n_queries, max(1, PRODUCTS_PER_BLOCK // (items.stop - items.start))):
-            products = search.products(queries, items)
-            hidden = seen[queries, items]
-            if hidden.nnz:
-                products[hidden.nonzero()] = -np.inf
-            for query, candidates in zip(range(queries.start, queries.stop), products, strict=True):
+        scores[start:stop] = search.score(query, columns[start:stop])
+    # All playlists for some tracks, which stay in the processor's cache, before the next tracks.
+    for items in blocks(search.n_items, ITEMS_PER_BLOCK):
+        rows, known = np.arange(items.start, items.stop), seen[:, items]
+
+        def compare(queries: slice, rows: Int64Array = rows, known: scipy.sparse.csr_matrix = known) -> None:
+            for query in range(queries.start, queries.stop):
+                candidates = search.score(query, rows)
+                candidates[known.indices[known.indptr[query] : known.indptr[query + 1]]] = -np.inf
                 own = slice(bounds[query], bounds[query + 1])
-                columns = held_out.indices[own] - items.start
-                counts[:, own] += _compare(search, query, candidates, items, columns, scores[own])
+                compare_scores(candidates, columns[own] - rows[0], scores[own], counts[:, own])
+
+        for_each(compare, blocks(search.n_queries, QUERIES_PER_THREAD))
     return counts
-
-
-def _compare(
-    search: Search,
-    query: int,
-    candidates: Float64Array,
-    items: slice,
-    columns: npt.NDArray[np.int32],
-    scores: Float64Array,
-) -> Int64Array:
-    """Count above, equal and earlier among the scores of some items: shape (3, n_held_out of the query)."""
-    is_inside = (columns >= 0) & (columns < len(candidates))
-    error = search.bound(np.float64)
-    above, not_below = _count(candidates, scores + error, scores - error)
-    if not (not_below - above > is_inside).any():  # nothing but the held-out tracks themselves is so close
-        return np.stack((above, not_below - above, np.zeros_like(above)))
-    close = np.zeros(len(candidates), dtype=bool)
-    for score in scores:
-        close |= np.abs(candidates - score) <= error
-    unclear = np.flatnonzero(close)
-    candidates[unclear] = search.score_many(query, unclear + items.start)
-    above, not_below = _count(candidates, scores, scores)
-    earlier = [
-        np.count_nonzero(candidates[unclear[: np.searchsorted(unclear, column)]] == score)
-        for column, score in zip(columns, scores, strict=True)
-    ]
-    return np.stack((above, not_below - above, earlier))
-
-
-def _count(candidates: Float64Array, high: Float64Array, low: Float64Array) -> tuple[Int64Array, Int64Array]:
-    """Return how many candidates score above each of `high`, and how many not below each of `low`."""
-    if len(high) > MANY_HELD_OUT:
-        ordered = np.sort(candidates)
-        above = len(ordered) - np.searchsorted(ordered, high, side="right")
-        return above, len(ordered) - np.searchsorted(ordered, low, side="left")
-    return (
-        np.array([np.count_nonzero(candidates > score) for score in high]),
-        np.array([np.count_nonzero(candidates >= score) for score in low]),
-    )
 
 
 def _check_interactions(

@@ -163,8 +163,7 @@ def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) ->
     _check_k(k, len(scores))
     order = np.argsort(-scores, kind="stable")[: k + 1].astype(np.int32)
     rows = np.asarray(queries, dtype=np.int64)
-    following = np.append(scores[order], np.full(k + 1 - len(order), -np.inf))
-    ties = np.broadcast_to(are_tied(following), (len(rows), k))
+    ties = np.broadcast_to(are_tied(scores[order], k), (len(rows), k))
     return TopK(np.broadcast_to(order[:k], (len(rows), k)), ties, rows, len(scores), "dot")
 
 

@@ -78,10 +78,9 @@ def test_same_bits_for_any_block_size_and_number_of_threads(random, limit, monke
         top_k_dot(factors, factors, 30),
     ]
     with threadpool_limits(limit):
-        for list_entries, block_scores, item_block_size in ((1, 1, 61), (300, 900, 7), (2000, 10_000, 199)):
+        for list_entries, queries in ((1, 1), (300, 7), (2000, 199)):
             monkeypatch.setattr(search, "LIST_ENTRIES", list_entries)
-            monkeypatch.setattr(search, "BLOCK_SCORES", block_scores)
-            monkeypatch.setattr(search, "ITEM_BLOCK_SIZE", item_block_size)
+            monkeypatch.setattr(search, "QUERIES_PER_THREAD", queries)
             received = [
                 top_k_similar(factors, 30),
                 top_k_similar(factors, 30, metric="euclidean"),
