@@ -217,7 +217,7 @@ def _evaluate(
             results[trained, tested] = evaluate_size(
                 reference, values, config.k, resampling, evaluation.max_queries
             )
-        gains[tested] = compare_sizes(reference, by_size, resampling)
+        gains[tested] = compare_sizes(reference, by_size)
     return SizeStudy(
         run.key,
         config.words,

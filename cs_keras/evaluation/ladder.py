@@ -2,18 +2,18 @@
 
 The share of a gap closed is (value - chance) / (top - chance): 0 at chance, 1 at the top, which is the ceiling
 (the overlap of a refit, see `agreement`) or the reference itself, whose overlap is 1. Value and top are means
-over the same queries, so their interval is the bootstrap interval of the whole ratio.
+over the same queries, so their interval is that of the whole ratio, linearised: of value less share times top.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import ConfigError
-from cs_keras.evaluation.checks import Float64Array
-from cs_keras.evaluation.statistics.resampling import Resampling, check_models, resample_models
+from cs_keras.evaluation.statistics.jackknife import QuerySums, estimate, sum_models
 from cs_keras.run_files.evaluation import GapShare, Rung
 
 REFERENCE = 1.0
@@ -23,7 +23,9 @@ class Verdict(StrEnum):
     """Conclusion about one model, in words for a table."""
 
     TIED = "tied lists"
+    TOO_FEW_PERMUTATIONS = "too few permutations to say"
     CHANCE = "not significantly above chance"
+    ARTISTS_ONLY = "recognises artists, nothing beyond"
     ABOVE_CHANCE = "above chance"
     BELOW_CEILING = "above chance, below the ceiling"
     AT_CEILING = "not significantly different from the ceiling"
@@ -31,24 +33,25 @@ class Verdict(StrEnum):
 
 
 def gap_closed(
-    values: npt.ArrayLike, chance: float, top: npt.ArrayLike, resampling: Resampling | None = None
+    values: npt.ArrayLike | QuerySums, chance: float, top: npt.ArrayLike | QuerySums, level: float = 0.95
 ) -> GapShare | None:
     """Return the share of the gap from chance to the top that a model closes.
 
     Parameters
     ----------
-    values : array_like, shape (n_queries,) or (n_seeds, n_queries), float
-        Values of the model; larger is better.
+    values : QuerySums, or array_like, shape (n_queries,) or (n_seeds, n_queries), float
+        Values of the model; larger is better. Queries of an array are independent.
     chance : float
         Expected mean of random lists.
-    top : array_like, shape (), (n_queries,) or (n_pairs, n_queries), float
-        A number without error, 1 for the reference; or the ceiling of each of the same queries.
-    resampling : Resampling, optional
+    top : float; or as `values`, shape (n_queries,) or (n_pairs, n_queries)
+        A number without error, 1 for the reference; or the ceiling of the same queries.
+    level : float
+        Of the interval.
 
     Returns
     -------
     GapShare or None
-        None if there is no clear gap: in a resample, or in the mean, the top is no higher than chance.
+        None if there is no clear gap: the interval of the top includes chance.
 
     Raises
     ------
@@ -57,35 +60,45 @@ def gap_closed(
     ConfigError
         `chance` is not a finite number.
     """
-    settings = resampling or Resampling()
     chance = _check_chance(chance)
-    n_queries = np.shape(values)[-1] if np.ndim(values) else 0
-    tops = np.full(n_queries, top, dtype=np.float64) if np.ndim(top) == 0 else top
-    models = list(check_models({"the model": values, "the top": tops}).values())
-    value, highest = (model.mean() - chance for model in models)
-    values_drawn, tops_drawn = resample_models(models, settings.n_bootstrap, settings.seed) - chance
-    if highest <= 0 or tops_drawn.min() <= 0:
+    if not isinstance(top, QuerySums) and np.ndim(top) == 0:
+        found, gap = (
+            estimate(sum_models({"the model": values})["the model"]),
+            float(cast(float, top)) - chance,
+        )
+        if gap <= 0:
+            return None
+        low, high = found.interval(level)
+        return GapShare((found.mean - chance) / gap, (low - chance) / gap, (high - chance) / gap)
+    model, highest = sum_models({"the model": values, "the top": top}).values()
+    ceiling = estimate(highest)
+    if ceiling.interval(level)[0] <= chance:
         return None
-    return GapShare(float(value / highest), *settings.interval(values_drawn / tops_drawn))
+    gap = ceiling.mean - chance
+    share = (float(model.seed_means.mean()) - chance) / gap
+    low, high = estimate(model, highest, share).interval(level)
+    rest = chance * (1 - share)  # which value less share times top is estimated to be
+    return GapShare(share, share + (low - rest) / gap, share + (high - rest) / gap)
 
 
 def build_ladder(
-    values: Mapping[str, npt.ArrayLike],
+    values: Mapping[str, npt.ArrayLike | QuerySums],
     chance: float,
-    ceiling: npt.ArrayLike | None = None,
-    resampling: Resampling | None = None,
+    ceiling: npt.ArrayLike | QuerySums | None = None,
+    level: float = 0.95,
 ) -> list[Rung]:
     """Return each model's position between chance, ceiling and reference.
 
     Parameters
     ----------
-    values : mapping of str to array_like, shape (n_queries,) or (n_seeds, n_queries), float
+    values : mapping of str to QuerySums, or to array_like, shape (n_queries,) or (n_seeds, n_queries), float
         Overlaps of each model, from 0 to 1.
     chance : float
         Below 1.
-    ceiling : array_like, shape (n_queries,) or (n_pairs, n_queries), float, optional
+    ceiling : QuerySums, or array_like, shape (n_queries,) or (n_pairs, n_queries), float, optional
         Overlaps between fits, for the same queries.
-    resampling : Resampling, optional
+    level : float
+        Of the intervals.
 
     Returns
     -------
@@ -101,22 +114,35 @@ def build_ladder(
     """
     if _check_chance(chance) >= REFERENCE:
         raise ConfigError(f"chance leaves no gap: expected a number below {REFERENCE}. Received: {chance!r}.")
-    settings = resampling or Resampling()
-    rungs = [_rung(name, model, chance, ceiling, settings) for name, model in check_models(values).items()]
+    rungs = [_rung(name, model, chance, ceiling, level) for name, model in sum_models(values).items()]
     return sorted(rungs, key=lambda rung: rung.value)
 
 
 def decide_verdict(
-    p_value: float, to_ceiling: GapShare | None, *, flagged: bool = False, alpha: float = 0.05
+    p_value: float,
+    to_ceiling: GapShare | None,
+    *,
+    p_beyond_artist: float | None = None,
+    least_p_values: tuple[float, float] = (0.0, 0.0),
+    flagged: bool = False,
+    alpha: float = 0.05,
 ) -> Verdict:
     """Return the verdict about a model.
+
+    Where artists are known, all arguments are those of artist-filtered lists. A null hypothesis that no p-value
+    could have rejected is not taken as true.
 
     Parameters
     ----------
     p_value : float
-        Of the null hypothesis that it is no better than chance, corrected for the number of models.
+        Of the null hypothesis that predictions hold no information, corrected for the number of models.
     to_ceiling : GapShare or None
         Closed share of the gap to the ceiling, with its interval; None if there is no such gap.
+    p_beyond_artist : float, optional
+        Of the null hypothesis that they hold none beyond the artists; None where artists are not known.
+    least_p_values : tuple of float
+        The smallest that `p_value` and `p_beyond_artist` could have been, given the numbers of permutations and of
+        distinct arrangements.
     flagged : bool
         Whether too many of its lists are tied; overrides everything else.
     alpha : float
@@ -129,15 +155,20 @@ def decide_verdict(
     Raises
     ------
     ConfigError
-        `p_value` or `alpha` is not from 0 to 1.
+        A p-value or `alpha` is not from 0 to 1.
     """
-    for name, number in (("p_value", p_value), ("alpha", alpha)):
+    beyond = 0.0 if p_beyond_artist is None else p_beyond_artist
+    for name, number in (("p_value", p_value), ("p_beyond_artist", beyond), ("alpha", alpha)):
         if not 0 <= number <= 1:
             raise ConfigError(f"{name} is out of range: expected a number from 0 to 1. Received: {number!r}.")
     if flagged:
         return Verdict.TIED
-    if p_value > alpha:
-        return Verdict.CHANCE
+    for p, least, verdict in (
+        (p_value, least_p_values[0], Verdict.CHANCE),
+        (beyond, least_p_values[1], Verdict.ARTISTS_ONLY),
+    ):
+        if p > alpha:
+            return Verdict.TOO_FEW_PERMUTATIONS if least > alpha else verdict
     if to_ceiling is None:
         return Verdict.ABOVE_CHANCE
     if to_ceiling.high < 1:
@@ -146,13 +177,13 @@ def decide_verdict(
 
 
 def _rung(
-    name: str, model: Float64Array, chance: float, ceiling: npt.ArrayLike | None, settings: Resampling
+    name: str, model: QuerySums, chance: float, ceiling: npt.ArrayLike | QuerySums | None, level: float
 ) -> Rung:
-    value = float(model.mean())
-    low, high = settings.interval(resample_models([model], settings.n_bootstrap, settings.seed)[0])
-    to_ceiling = None if ceiling is None else gap_closed(model, chance, ceiling, settings)
-    to_reference = GapShare(*((number - chance) / (REFERENCE - chance) for number in (value, low, high)))
-    return Rung(name, value, low, high, to_ceiling, to_reference)
+    found = estimate(model)
+    low, high = np.clip(found.interval(level), 0, 1).tolist()
+    to_ceiling = None if ceiling is None else gap_closed(model, chance, ceiling, level)
+    to_reference = GapShare(*((number - chance) / (REFERENCE - chance) for number in (found.mean, low, high)))
+    return Rung(name, found.mean, low, high, to_ceiling, to_reference)
 
 
 def _check_chance(chance: float) -> float:

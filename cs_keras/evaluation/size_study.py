@@ -89,13 +89,11 @@ def evaluate_size(
     return SizeResult(float(distances.mean()), low, high, overlap)
 
 
-def compare_sizes(
-    reference: FloatArray, predicted: Mapping[str, FloatArray], resampling: Resampling
-) -> Comparison:
+def compare_sizes(reference: FloatArray, predicted: Mapping[str, FloatArray]) -> Comparison:
     """Compare the cosine distances of the two models, track by track: small minus large.
 
     `predicted` holds factors of the shape of `reference`, (n_tracks, n_factors), by training size.
     """
     distances = {size: measure_cosine_distances(reference, predicted[size]) for size in SIZES}
-    (comparison,) = compare_with(distances, LARGE, resampling)
+    (comparison,) = compare_with(distances, LARGE)
     return comparison

@@ -80,13 +80,12 @@ def make_ladders(evaluator: Evaluator, evaluations: Evaluations) -> dict[str, tu
 
 def _ladders(evaluator: Evaluator, evaluations: Evaluations, kind: Kind) -> Iterator[Ladder]:
     rows = {name: one.overlap[kind] for name, one in evaluations.items() if kind in one.overlap}
-    settings = Resampling(evaluator.settings.n_bootstrap, seed=evaluator.seed)
     for i, first in enumerate(rows[MODEL]):
         if first.chance is None or first.chance == 1:  # too few candidates, or all of them listed
             continue
         shares = {name: evaluations[name].shared[kind][first.k] / first.k for name in rows}
         rungs: list[Rung] = []
-        for rung in build_ladder(shares, first.chance, shares.get(REFIT_CEILING), settings):
+        for rung in build_ladder(shares, first.chance, shares.get(REFIT_CEILING)):
             row = rows[rung.name][i]
             p_value = 1.0 if row.p_value is None else row.p_value
             verdict = decide_verdict(p_value, rung.to_ceiling, flagged=bool(row.flagged))

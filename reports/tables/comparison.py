@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.evaluation.statistics.comparison import Comparison, compare_all
-from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.run_files.evaluation import MODEL
 from cs_keras.run_files.queries import NDCG
 from reports.runs.collect import Group, Run
@@ -15,7 +14,6 @@ from reports.runs.labels import family_of
 from reports.tables.rows import arrange, may_be_best
 from reports.tables.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, Cell, Column, Row, Table
 
-PERMUTATIONS_PER_PAIR = 100  # so that the smallest p-value stays small after correction
 MEASURES = {"similarity": "overlap by\nsimilarity", "dot": "overlap by\ndot product", NDCG: "nDCG"}
 
 Values = npt.NDArray[np.float64]
@@ -65,9 +63,7 @@ def _compare_by(group: Group, measure: str) -> PairedComparison | None:
     candidates = [run.label for run in group.runs if _may_be_best(run, measure)]
     if len(values) < len(group.runs) or not candidates:
         return None
-    n_pairs = len(values) * (len(values) - 1) // 2
-    permutations = max(Resampling.n_permutations, PERMUTATIONS_PER_PAIR * n_pairs)
-    compared = compare_all(values, Resampling(group.evaluation_config.n_bootstrap, permutations))
+    compared = compare_all(values)
     best = max(candidates, key=lambda label: values[label].mean())
     against = {one.other: one for one in compared if one.model == best}
     for one in (one for one in compared if one.other == best):  # as best minus other
@@ -110,11 +106,9 @@ def comparison_table(group: Group, comparisons: PairedComparisons) -> Table | No
         rows.append(Row(run.label, run.seeds, cells, family_of(run.model)))
     notes = (
         "Difference in percentage points: each model minus the best by that measure, on the same test tracks or "
-        "playlists, mean over seeds. In brackets: 95% bootstrap interval over both "
-        f"({group.evaluation_config.n_bootstrap:,} resamples).",
-        f"* p < {PAIRED_P}: two-sided sign-flip test over queries, with Holm's correction for all pairs of models; "
-        "tables.csv has the p-values. The p-values hold for these trainings only; intervals over several seeds "
-        "include the variance of training.",
+        "playlists, mean over seeds. In brackets: 95% interval over both.",
+        f"* p < {PAIRED_P}: two-sided t test over queries and seeds, with Holm's correction for all pairs of "
+        "models; tables.csv has the p-values.",
     )
     return Table("Against the best model", columns, arrange(columns, rows), notes)
 

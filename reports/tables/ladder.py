@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from cs_keras.evaluation.ladder import Verdict, build_ladder, decide_verdict
 from cs_keras.evaluation.statistics.comparison import holm
-from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.run_files.evaluation import REFIT_CEILING, GapShare, Rung
 from reports.runs.collect import Group
 from reports.runs.labels import family_of, name_predictor
@@ -20,7 +19,9 @@ MODEL, OTHER = "model ", "other "  # prefixes of labels and predictors, which ma
 TITLES: dict[Kind, str] = {"similarity": "Gap ladder by similarity", "dot": "Gap ladder by dot product"}
 WORDS = {
     Verdict.TIED: "tied lists",
+    Verdict.TOO_FEW_PERMUTATIONS: "too few permutations",
     Verdict.CHANCE: "chance",
+    Verdict.ARTISTS_ONLY: "artists only",
     Verdict.ABOVE_CHANCE: "above chance",
     Verdict.BELOW_CEILING: "below ceiling",
     Verdict.AT_CEILING: "at ceiling",
@@ -70,9 +71,7 @@ def _rungs(group: Group, kind: Kind, k: int, chance: float) -> Rungs:
     saved = group.queries.values[measure]
     others: Mapping[str, Values] = {name: saved[name] for name in group.first.references if name in saved}
     values = {**{f"{OTHER}{name}": own for name, own in others.items()}, **models}
-    rungs = build_ladder(
-        values, chance, others.get(REFIT_CEILING), Resampling(group.evaluation_config.n_bootstrap)
-    )
+    rungs = build_ladder(values, chance, others.get(REFIT_CEILING))
     return {rung.name: rung for rung in rungs}
 
 
@@ -128,8 +127,7 @@ def _notes(group: Group, has_ceiling: bool) -> Iterator[str]:
     yield (
         "Share of the gap closed, in %: (overlap − chance) / (top − chance), where top is the refit ceiling "
         "(the same interactions factorised with another seed) or the reference itself (ref.). In brackets: 95% "
-        "bootstrap interval of the ratio over queries and seeds "
-        f"({group.evaluation_config.n_bootstrap:,} resamples)."
+        "interval of the ratio over queries and seeds."
     )
     yield (
         "Verdict, at the first list length: chance: not significantly above chance (permutation test, p > 0.05, "

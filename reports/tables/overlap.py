@@ -160,7 +160,7 @@ def _notes(group: Group, kind: Kind, tied: bool) -> Iterator[str]:
             f"Nothing is bold: {UNPAIRED}: {unpaired}."
             if unpaired
             else "Bold: the best of several models, and those not significantly different from it (paired "
-            f"sign-flip test, Holm's correction, p ≥ {PAIRED_P}), if p < {SIGNIFICANT_P} and lists are not tied."
+            f"t test, Holm's correction, p ≥ {PAIRED_P}), if p < {SIGNIFICANT_P} and lists are not tied."
         )
     if tied:
         yield (

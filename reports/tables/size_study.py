@@ -57,7 +57,7 @@ def _notes(study: SizeStudy) -> Iterator[str]:
         gain = study.gains[tested]
         yield (
             f"Cosine distance on the {tested} test set, small minus large: {gain.difference:+.4f} "
-            f"({gain.low:+.4f} to {gain.high:+.4f}), p = {gain.p_value:.3f} (sign-flip test over "
+            f"({gain.low:+.4f} to {gain.high:+.4f}), p = {gain.p_value:.3f} (t test over "
             f"{gain.n_queries:,} tracks). Bold: the better one, where p < {PAIRED_P}."
         )
     yield OVERLAP_MARKS

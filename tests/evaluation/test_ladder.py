@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.stats import t, ttest_1samp
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.agreement import measure_agreement
@@ -9,7 +11,6 @@ from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import top_k_similar
-from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 from cs_keras.run_files.evaluation import GapShare
 
 
@@ -23,8 +24,25 @@ def test_shares_as_by_hand():
 def test_interval_to_a_number_is_that_of_the_mean_rescaled(random):
     values = random.random(100)
     share = gap_closed(values, chance=0.2, top=0.8)
-    expected = [(number - 0.2) / 0.6 for number in bootstrap_interval(values)]
+    expected = [(number - 0.2) / 0.6 for number in ttest_1samp(values, 0).confidence_interval()]
     assert (share.low, share.high) == pytest.approx(expected, abs=1e-12)
+
+
+def test_interval_of_a_ratio_as_fieller(random):
+    """With a top far above chance, the linearised interval is close to Fieller's exact one."""
+    top = random.normal(0.8, 0.1, 300)
+    values = top * random.normal(0.5, 0.1, 300)
+    share = gap_closed(values, 0.1, top)
+    roots = []
+    for start in (share.low, share.high):
+        # Limits are the shares at which value less share times top is just different from what it would be.
+        limit = np.sign(start - share.share) * t.ppf(0.975, 299)
+        roots.append(
+            brentq(
+                lambda r, limit=limit: ttest_1samp(values - 0.1 - r * (top - 0.1), 0).statistic + limit, 0, 1
+            )
+        )
+    assert (share.low, share.high) == pytest.approx(tuple(roots), rel=1e-3)
 
 
 def test_queries_that_are_hard_for_both_do_not_widen_the_interval(random):
@@ -75,6 +93,13 @@ def test_verdicts():
     assert decide_verdict(0.001, above, flagged=True) is Verdict.TIED
     assert decide_verdict(0.04, below, alpha=0.01) is Verdict.CHANCE
     assert f"{decide_verdict(0.2, None)}" == "not significantly above chance"
+    assert decide_verdict(0.001, below, p_beyond_artist=0.01) is Verdict.BELOW_CEILING
+    assert decide_verdict(0.001, below, p_beyond_artist=0.2) is Verdict.ARTISTS_ONLY
+    assert decide_verdict(0.2, below, p_beyond_artist=0.01) is Verdict.CHANCE
+    few = Verdict.TOO_FEW_PERMUTATIONS
+    assert decide_verdict(0.1, below, least_p_values=(0.1, 0)) is few
+    assert decide_verdict(0.001, below, p_beyond_artist=0.5, least_p_values=(0.001, 0.25)) is few
+    assert decide_verdict(0.2, below, p_beyond_artist=0.5, least_p_values=(0.001, 0.25)) is Verdict.CHANCE
 
 
 def test_predictors_of_known_worth(random):

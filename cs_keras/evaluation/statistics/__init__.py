@@ -1,1 +1,1 @@
-"""Statistics of evaluation: bootstrap, permutation and paired tests; arrays in, numbers out."""
+"""Statistics of evaluation: intervals, permutation and paired tests; arrays in, numbers out."""

@@ -11,7 +11,7 @@ number of deleted tracks alone is removed by regression, since a catalogue of th
 `docs/decisions.md` compares the alternatives; `tests/evaluation/statistics/test_coverage.py` simulates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -201,6 +201,28 @@ def sum_values(values: npt.ArrayLike, clusters: npt.ArrayLike | None = None) -> 
     n_queries = np.bincount(own)
     sums = np.array([np.bincount(own, row, len(n_queries)) for row in rows])
     return QuerySums(sums[:, :, np.newaxis], n_queries, np.empty(0, np.int64), False)
+
+
+def sum_models(values: Mapping[str, npt.ArrayLike | QuerySums]) -> dict[str, QuerySums]:
+    """Return the sums of each model, whose numbers of seeds may differ.
+
+    Raises
+    ------
+    DataError
+        There are no models, values are not finite numbers of shape (n_queries,) or (n_seeds, n_queries), or models
+        have different queries.
+    """
+    models = {
+        name: one if isinstance(one, QuerySums) else sum_values(_check_values(name, one))
+        for name, one in values.items()
+    }
+    counts = {name: int(one.n_queries.sum()) for name, one in models.items()}
+    if len(set(counts.values())) != 1:
+        raise DataError(
+            "models need the same queries: expected as many values of each, one model at least. "
+            f"Received: {counts}."
+        )
+    return models
 
 
 def stack_seeds(seeds: Sequence[QuerySums]) -> QuerySums:
@@ -397,3 +419,14 @@ def _interactions(model: QuerySums) -> float:
         np.fill_diagonal(n_queries, 0)
     per_query = changes.sum(axis=0) / np.maximum(n_queries.sum(axis=0), 1)
     return float(np.square(changes - n_queries * per_query).sum() / model.n_queries.sum() ** 2)
+
+
+def _check_values(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    array = np.asarray(values)
+    is_numeric = array.dtype.kind in "iufb" and array.ndim in (1, 2) and array.size > 0
+    if not is_numeric or not np.isfinite(array).all():
+        raise DataError(
+            f"the values of {name} cannot be compared: expected one finite number a query, shape (n_queries,) "
+            f"or (n_seeds, n_queries). Received: shape {array.shape}, dtype {array.dtype}."
+        )
+    return array

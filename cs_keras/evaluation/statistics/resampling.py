@@ -1,18 +1,11 @@
-"""Bootstrap intervals of means over queries, and over the seeds of models that share their queries.
+"""Bootstrap intervals of means over queries that are independent."""
 
-A model trained with several seeds has values of shape (n_seeds, n_queries). A resample draws queries, the same for
-all models, and each model's seeds, so the spread covers another sample of queries and another training. Like every
-bootstrap, it covers only (n_seeds - 1) / n_seeds of the variance between seeds: intervals from two or three seeds
-are too narrow, and one seed carries no information about training.
-"""
-
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.errors import ConfigError, DataError
+from cs_keras.errors import ConfigError
 from cs_keras.evaluation.checks import Float64Array, check_count, check_scores
 from cs_keras.evaluation.search.search import blocks
 
@@ -28,7 +21,7 @@ class Resampling:
     n_bootstrap : int
         Resamples per interval.
     n_permutations : int
-        Random sign patterns per p-value, where there are too many patterns to enumerate.
+        Random permutations per p-value.
     level : float
         Share of the resampled values inside an interval, between 0 and 1.
     seed : int
@@ -85,25 +78,6 @@ def bootstrap_interval(
     return settings.interval(resample_means(values[np.newaxis], n_resamples, seed)[0])
 
 
-def check_models(values: Mapping[str, npt.ArrayLike]) -> dict[str, Float64Array]:
-    """Return the values of each model as float64 of shape (n_seeds, n_queries); numbers of seeds may differ.
-
-    Raises
-    ------
-    DataError
-        There are no models, values are not finite numbers of shape (n_queries,) or (n_seeds, n_queries), or models
-        have different queries.
-    """
-    models = {name: _check_values(name, array) for name, array in values.items()}
-    if len({array.shape[1] for array in models.values()}) != 1:
-        counts = {name: array.shape[1] for name, array in models.items()}
-        raise DataError(
-            "models need the same queries: expected as many values of each, one model at least. "
-            f"Received: {counts}."
-        )
-    return models
-
-
 def resample_means(values: Float64Array, n_resamples: int, seed: int) -> Float64Array:
     """Return means over queries drawn with replacement, the same queries for every row.
 
@@ -124,40 +98,3 @@ def resample_means(values: Float64Array, n_resamples: int, seed: int) -> Float64
         for row, row_means in zip(values, means, strict=True):
             row_means[block] = row.take(drawn).mean(axis=1)
     return means
-
-
-def resample_models(models: Sequence[Float64Array], n_resamples: int, seed: int) -> Float64Array:
-    """Return means of models over queries and seeds drawn with replacement.
-
-    Parameters
-    ----------
-    models : sequence of numpy.ndarray, each of shape (n_seeds, n_queries), float64
-        Queries are shared; seeds of different models are independent.
-    n_resamples, seed : int
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_models, n_resamples), float64
-    """
-    by_seed = resample_means(np.vstack(models), n_resamples, seed)
-    random = np.random.default_rng(
-        [seed, 1]
-    )  # a separate stream: the drawn queries do not depend on the seeds
-    means = np.empty((len(models), n_resamples))
-    ends = np.cumsum([len(model) for model in models])
-    for row, seeds in zip(means, np.split(by_seed, ends[:-1]), strict=True):
-        n_seeds = len(seeds)
-        times_drawn = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_resamples)
-        row[:] = (times_drawn.T * seeds).sum(axis=0) / n_seeds
-    return means
-
-
-def _check_values(name: str, values: npt.ArrayLike) -> Float64Array:
-    array = np.asarray(values)
-    is_numeric = array.dtype.kind in "iufb" and array.ndim in (1, 2) and array.size > 0
-    if not is_numeric or not np.isfinite(array).all():
-        raise DataError(
-            f"the values of {name} cannot be compared: expected one finite number a query, shape (n_queries,) "
-            f"or (n_seeds, n_queries). Received: shape {array.shape}, dtype {array.dtype}."
-        )
-    return np.asarray(np.atleast_2d(array), dtype=np.float64)

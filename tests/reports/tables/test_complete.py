@@ -10,14 +10,12 @@ from cs_keras.evaluation.groups import measure_group_means
 from cs_keras.evaluation.ladder import gap_closed
 from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.evaluation.statistics.comparison import compare_all
-from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.runs import read_json, write_json
 from reports.runs.collect import collect_runs
-from tests.reports.conftest import SETTINGS, MakeRun, make_evaluator, make_old
+from tests.reports.conftest import MakeRun, make_evaluator, make_old
 from tests.reports.tables.test_tables import cell_of, only_section, row_of, strong, table_of
 
 KS = (5, 10, 100)
-RESAMPLING = Resampling(SETTINGS["n_bootstrap"])
 
 
 def shares(folder: Path, measure: str, predictor: str = "model") -> np.ndarray:
@@ -35,7 +33,7 @@ def test_the_ladder_rises_from_chance_to_the_reference(runs: Path, make_run: Mak
     values = [cell_of(table, name, "overlap@5") for name in names]
     assert [cell.value for cell in values if cell] == sorted(cell.value for cell in values if cell)
     own, ceiling = (shares(folder, "similarity@5", name) for name in ("model", "refit-ceiling"))
-    expected = gap_closed(own, 5 / 59, ceiling, RESAMPLING)
+    expected = gap_closed(own, 5 / 59, ceiling)
     cell = cell_of(table, "lstm", "gap_to_ceiling@5")
     assert (
         expected
@@ -56,7 +54,7 @@ def test_several_seeds_widen_the_ladder(runs: Path, make_run: MakeRun) -> None:
     folders = [make_run(f"2024-05-01-cnn-{seed:010}", seed=seed, noise=2) for seed in range(3)]
     values = np.array([shares(folder, "dot@5") for folder in folders])
     ceiling = shares(folders[0], "dot@5", "refit-ceiling")
-    expected = gap_closed(values, 5 / 60, ceiling, RESAMPLING)
+    expected = gap_closed(values, 5 / 60, ceiling)
     cell = cell_of(table_of(runs, "Gap ladder by dot product"), "cnn", "gap_to_ceiling@5")
     assert expected and cell and (cell.value, cell.low) == (expected.share, expected.low)
 
@@ -137,7 +135,7 @@ def test_differences_are_tested_and_corrected(runs: Path, make_run: MakeRun) -> 
     values = {model: shares(folder, "dot@5") for model, folder in folders.items()}
     best = max(values, key=lambda model: values[model].mean())
     table = table_of(runs, "Against the best model")
-    for one in compare_all(values, RESAMPLING):
+    for one in compare_all(values):
         if best in (one.model, one.other):
             other = one.other if one.model == best else one.model
             cell = cell_of(table, other, "less_best_dot@5")
