@@ -9,6 +9,7 @@ from cs_keras.cli.options import DATASET
 from cs_keras.errors import CsKerasError
 
 if TYPE_CHECKING:
+    from cs_keras.data.integrity.checks import Leakage
     from pipelines.dataset.check import CheckResult
 
 
@@ -38,10 +39,7 @@ def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
     for finding in result.findings:
         click.echo(f"{finding.severity}: {finding}")
     for shared in result.leakage:
-        click.echo(
-            f"{' and '.join(shared.splits)} share: {count(len(shared.artists), 'artist')}, "
-            f"{count(len(shared.albums), 'album')}, {count(shared.duplicates, 'near-duplicate pair')}."
-        )
+        click.echo(_describe(shared))
     if result.damaged:
         click.echo(
             f"To rebuild damaged shards, delete them ({', '.join(result.damaged)}) and repeat the command that "
@@ -50,6 +48,24 @@ def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
     if result.errors:
         raise CsKerasError(f"{dataset} has {count(len(result.errors), 'problem')}.")
     click.echo(_summary(dataset, result))
+
+
+def _describe(shared: "Leakage") -> str:
+    """Return what two splits share, and for how many of their tracks that is known."""
+    counts = [
+        f"{count(len(found), noun)} (known for {n_known:,} of {shared.n_tracks:,} tracks)"
+        if n_known
+        else f"no {noun} is known"
+        for noun, found, n_known in (
+            ("artist", shared.artists, shared.n_known_artists),
+            ("album", shared.albums, shared.n_known_albums),
+        )
+    ]
+    duplicates = shared.duplicates
+    looked = (
+        "near-duplicates not looked for" if duplicates is None else count(duplicates, "near-duplicate pair")
+    )
+    return f"{' and '.join(shared.splits)} share: {', '.join((*counts, looked))}."
 
 
 def _summary(dataset: Any, result: "CheckResult") -> str:

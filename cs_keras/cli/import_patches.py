@@ -6,7 +6,15 @@ from typing import Any
 import click
 
 from cs_keras.cli.console import Console
-from cs_keras.cli.options import DATASET, LOCAL_PATH, audio_config, dataset_options, folds_help, say_assigned
+from cs_keras.cli.options import (
+    DATASET,
+    LOCAL_PATH,
+    audio_config,
+    dataset_options,
+    folds_help,
+    say_artists,
+    say_assigned,
+)
 
 
 @click.command("import-patches")
@@ -65,6 +73,7 @@ def command(
             console.log(f"fold {fold}: {file}")
     else:
         say_assigned(console.log, dataset.fold_assignment)
+    say_artists(console.log, out)
     if table:
         console.log(
             f"{table} describes {done.n_described} of the {done.n_tracks} tracks in the files, and "

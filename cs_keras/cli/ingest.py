@@ -15,6 +15,7 @@ from cs_keras.cli.options import (
     dataset_options,
     decoder_option,
     folds_help,
+    say_artists,
     say_assigned,
 )
 from cs_keras.errors import ConfigError
@@ -67,7 +68,8 @@ def command(
 
     The dataset holds magnitude spectrograms, or waveforms. AUDIO are files (mp3, ogg, flac, wav and others) and
     folders. Rows of --tracks describe recordings, with paths relative to the table; without it, the files' tags
-    and names do. After an interruption, the same command resumes.
+    do, and where these have no artist, names: Artist/Album/track, "Artist - Title" or Artist/track, below a
+    folder of AUDIO. After an interruption, the same command resumes.
 
     With --runner, Apache Beam workers write the same bytes: each must see AUDIO at the same paths (recordings are
     not read from URLs), and --out, which may be a URL.
@@ -103,6 +105,7 @@ def command(
     console = Console()
     result = ingest([*listed, *describe_recordings(others)], out, settings, console, flags)
     say_assigned(console.log, result.fold_assignment)
+    say_artists(console.log, out)
     click.echo(
         f"{out}: {result.n_tracks} tracks, {result.n_new} of them new, "
         f"{count(len(result.left_out), 'recording')} left out."
@@ -124,4 +127,5 @@ def _ingest_items(
 
     result = ingest_items(read_items(table, encoding), out, fold_by, append)
     say_assigned(click.echo, result.fold_assignment, "items")
+    say_artists(click.echo, out)
     click.echo(f"{out}: {result.n_tracks} items without audio, {result.n_new} of them new.")

@@ -269,3 +269,12 @@ def say_assigned(say: Callable[[str], Any], assignment: str, noun: str = "tracks
     """Report that folds were not assigned by hash, if so: `assignment` is as a dataset's folder records it."""
     if assignment.startswith("round-robin"):
         say(f"Too few artists for ten hashed folds: {noun} were assigned {assignment}, largest group first.")
+
+
+def say_artists(say: Callable[[str], Any], dataset: "Location") -> None:
+    """Report how many tracks of a dataset have no known artist, or one that the name of a folder or file gave."""
+    from cs_keras.data.integrity.checks import check_artists
+    from cs_keras.data.schema import TRACKS_FILE, read_tracks
+
+    for finding in check_artists(read_tracks(dataset), TRACKS_FILE):
+        say(f"notice: {finding}")

@@ -1,10 +1,11 @@
-"""Recordings to ingest and their metadata: from ``tracks.csv``, from tags, or from file names."""
+"""Recordings to ingest and their metadata: from ``tracks.csv``, from tags, or from names of files and folders."""
 
 import csv
 import dataclasses
 import io
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cs_keras.audio.decode import AUDIO_SUFFIXES
@@ -14,13 +15,18 @@ from cs_keras.errors import DataError, StorageError
 
 COLUMNS = ("path", "track_id", "artist", "title", "album", "isrc", "genres")
 
+_DISC = re.compile(r"(cd|dis[ck])[ _.-]*\d+", re.IGNORECASE)
+_TRACK_NUMBER = re.compile(r"(\d+\s*[._-]|0\d+\s)\s*")
+_NO_ARTIST = re.compile(r"\d*|va|various( artists)?|compilations?|unknown( artist)?", re.IGNORECASE)
+
 
 @dataclasses.dataclass(frozen=True)
 class Recording(Tags):
-    """An audio file and its metadata."""
+    """An audio file and its metadata; `artist_from_folder` if its artist is not from tags or a table."""
 
     path: Path
     track_id: str
+    artist_from_folder: bool = False
 
 
 def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:
@@ -46,8 +52,19 @@ def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:
 
 
 def describe_recordings(files: Sequence[tuple[Path, str]]) -> list[Recording]:
-    """Return recordings with the metadata of their tags; the file's name replaces a missing title."""
-    return [_from_tags(path, track_id) for path, track_id in files]
+    """Return recordings with the metadata of their tags; names replace a missing title and artist.
+
+    The title is the file's name. The artist is read from the id, which is the path below the given folder:
+    ``Artist/Album/track`` (folders of discs are passed over), else ``Artist - Title``, else ``Artist/track``.
+    Numbers and "Various Artists" are no artists.
+    """
+    recordings = [_from_tags(path, track_id) for path, track_id in files]
+    return [
+        recording
+        if recording.artist or not (artist := next(_artists_in(recording.track_id), ""))
+        else dataclasses.replace(recording, artist=artist, artist_from_folder=True)
+        for recording in recordings
+    ]
 
 
 def read_catalogue(path: Path, encoding: str | None = None) -> list[Recording]:
@@ -147,6 +164,16 @@ def _id_from(path: Path) -> str:
     """Return a path without its suffix as an id, with bytes that are not UTF-8 replaced."""
     name = path.with_suffix("").as_posix().strip()
     return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _artists_in(name: str) -> Iterator[str]:
+    """Yield the artists that a path names, the most probable first."""
+    *folders, file = (part.strip() for part in name.split("/"))
+    folders = [folder for folder in folders if not _DISC.fullmatch(folder)]
+    before_dash = [_TRACK_NUMBER.sub("", part, count=1).partition(" - ") for part in (file, *folders[-1:])]
+    alone = folders if len(folders) == 1 else []  # of two, the second is an album
+    found = [*folders[-2:-1], *(artist for artist, dash, _ in before_dash if dash), *alone]
+    yield from (artist.strip() for artist in found if not _NO_ARTIST.fullmatch(artist.strip()))
 
 
 def _from_tags(path: Path, track_id: str) -> Recording:

@@ -42,8 +42,10 @@ TRACK_SCHEMA = pa.schema(
         ("shard", pa.string()),
         ("first_frame", pa.int64()),
         ("n_frames", pa.int64()),
+        ("artist_from_folder", pa.bool_()),
     ]
 )
+LATER_COLUMNS = ("artist_from_folder",)  # which tables of earlier releases lack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +235,9 @@ def read_tracks(folder: Location) -> Tracks:
         raise
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"{path} is not a whole Parquet file.") from error
+    for name in LATER_COLUMNS:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), TRACK_SCHEMA.field(name).type))
     missing = [name for name in TRACK_SCHEMA.names if name not in table.column_names]
     if missing:
         raise DataError(

@@ -169,7 +169,8 @@ def make_row(recording: Recording, fold: int, **position: Any) -> dict[str, Any]
     """Return a row of the track table; without `position`, one of an item without audio."""
     texts = {name: getattr(recording, name) for name in ("track_id", "artist", "title", "album", "isrc")}
     nowhere = {"duration_s": None, "shard": "", "first_frame": 0, "n_frames": 0}
-    return {**texts, "genres": list(recording.genres), "fold": fold, **nowhere, **position}
+    genres, from_folder = list(recording.genres), recording.artist_from_folder
+    return {**texts, "artist_from_folder": from_folder, "genres": genres, "fold": fold, **nowhere, **position}
 
 
 def read_if_complete(path: Location, plan: str) -> Shard | None:

@@ -68,8 +68,11 @@ def check_dataset(
         if 0 < bits < fingerprint.MIN_BITS:
             message = f"n_fft = {info.audio.n_fft} is too short to look for near-duplicate audio."
             findings.append(Finding("notice", DATASET_FILE, message))
-        pairs = find_duplicates(reports, tracks, info.audio, bits)
-        findings += integrity.check_duplicates(tracks, pairs, TRACKS_FILE)
+        findings += integrity.check_artists(tracks, TRACKS_FILE)
+        pairs = (
+            find_duplicates(reports, tracks, info.audio, bits) if any(one.hashes for one in reports) else None
+        )
+        findings += integrity.check_duplicates(tracks, pairs or (), TRACKS_FILE)
         leakage = integrity.measure_leakage(tracks, pairs)
         factors = _check_factors(dataset, tracks, findings)
     return CheckResult(

@@ -14,6 +14,7 @@ from cs_keras.data.integrity.rebuild import fold_of, infer_info, rebuild_rows
 from cs_keras.data.schema import (
     DATASET_FILE,
     INTERACTIONS_FILE,
+    LATER_COLUMNS,
     TRACK_SCHEMA,
     TRACKS_FILE,
     DatasetInfo,
@@ -87,11 +88,10 @@ def ingest_command(dataset: Location) -> str:
 def _salvage(dataset: Location) -> list[Row]:
     """Return the rows of a track table that is readable but invalid, the first of each id."""
     try:
-        table = (
-            pq.read_table(pa.BufferReader(read_bytes(dataset / TRACKS_FILE)))
-            .select(TRACK_SCHEMA.names)
-            .cast(TRACK_SCHEMA)
-        )
+        table = pq.read_table(pa.BufferReader(read_bytes(dataset / TRACKS_FILE)))
+        absent = set(LATER_COLUMNS) - set(table.column_names)
+        found = [field for field in TRACK_SCHEMA if field.name not in absent]
+        table = table.select([field.name for field in found]).cast(pa.schema(found))
     except UnreachableError:
         raise
     except (OSError, KeyError, pa.ArrowException):

@@ -145,10 +145,33 @@ class TestFindAudio:
 def test_recordings_are_described_by_their_tags_or_their_names(tmp_path):
     tagged(tmp_path / "a.flac", artist="Low", title="Words", album="I Could Live in Hope", isrc="US1")
     (tmp_path / "b.mp3").write_bytes(b"no audio")
-    first, second = describe_recordings([(tmp_path / "a.flac", "x/a"), (tmp_path / "b.mp3", "b")])
+    first, second = describe_recordings([(tmp_path / "a.flac", "Other/x/a"), (tmp_path / "b.mp3", "b")])
     described = {"artist": "Low", "title": "Words", "album": "I Could Live in Hope", "isrc": "US1"}
-    assert first == Recording(tmp_path / "a.flac", "x/a", **described, duration_s=1.0)
+    assert first == Recording(tmp_path / "a.flac", "Other/x/a", **described, duration_s=1.0)
     assert second == Recording(tmp_path / "b.mp3", "b", title="b")
+
+
+@pytest.mark.parametrize(
+    ("name", "artist"),
+    [
+        ("Low/Hope/01 Words", "Low"),
+        ("music/Low/Hope/CD 1/01 Words", "Low"),
+        ("Low/Hope/Words - Live", "Low"),
+        ("Low/Words", "Low"),
+        ("Rock/Low - Words", "Low"),
+        ("Low - Hope/03. Words", "Low"),
+        ("Various Artists/Hits/07 - Low - Words", "Low"),
+        ("01 - Low - Words", "Low"),
+        ("50 Cent - In da Club", "50 Cent"),
+        ("Various Artists/Hits/07 Words", ""),
+        ("01 - Words", ""),
+        ("000/000002", ""),
+        ("words-live", ""),
+    ],
+)
+def test_an_artist_that_tags_lack_is_read_from_the_path_below_the_folder(tmp_path, name, artist):
+    (recording,) = describe_recordings([(tmp_path / "a.mp3", name)])
+    assert (recording.artist, recording.artist_from_folder) == (artist, bool(artist))
 
 
 def test_two_recordings_may_not_share_an_id_or_a_file(tmp_path):

@@ -38,12 +38,23 @@ class Finding:
 
 @dataclass(frozen=True)
 class Leakage:
-    """Artists, albums (by artist) and pairs of near-duplicate recordings that two splits share."""
+    """Artists, albums (by artist) and pairs of near-duplicate recordings that two splits share.
+
+    Attributes
+    ----------
+    n_tracks, n_known_artists, n_known_albums
+        Tracks of both splits, those whose artist is known, and those whose album is known as well.
+    duplicates
+        None where nobody looked for them.
+    """
 
     splits: tuple[str, str]
+    n_tracks: int
+    n_known_artists: int
+    n_known_albums: int
     artists: tuple[str, ...]
     albums: tuple[str, ...]
-    duplicates: int
+    duplicates: int | None
 
 
 def errors(where: str, sentences: Iterable[str]) -> list[Finding]:
@@ -212,24 +223,51 @@ def check_duplicates(tracks: Tracks, pairs: Iterable[tuple[int, int, float]], wh
     return findings
 
 
-def measure_leakage(tracks: Tracks, pairs: Iterable[tuple[int, int, float]] = ()) -> list[Leakage]:
-    """Measure what each pair of splits shares; `pairs` as in `check_duplicates`."""
+def check_artists(tracks: Tracks, where: str) -> list[Finding]:
+    """Report tracks whose artist is unknown, and those whose artist is from the name of a folder or file."""
+    artists, n = tracks.strings("artist"), len(tracks)
+    unknown = [i for i, artist in zip(tracks.strings("track_id"), artists, strict=True) if not artist.strip()]
+    from_folder = np.flatnonzero(tracks.table["artist_from_folder"].to_numpy() == np.True_)
+    findings = []
+    if unknown:
+        message = (
+            f"the artist of {len(unknown)} of {n} tracks is unknown (such as {unknown[0]!r}): folds cannot keep "
+            "artists together there, and artist-filtered overlap leaves these queries out. Artists are read from "
+            "--tracks, tags, folders (Artist/Album/track), or file names (Artist - Title)."
+        )
+        findings.append(Finding("notice", where, message))
+    if len(from_folder):
+        first = from_folder[0]
+        message = (
+            f"the artist of {len(from_folder)} of {n} tracks is from the name of a folder or file (such as "
+            f"{artists[first]!r} for {str(tracks.ids[first])!r}); give others by --tracks."
+        )
+        findings.append(Finding("notice", where, message))
+    return findings
+
+
+def measure_leakage(tracks: Tracks, pairs: Iterable[tuple[int, int, float]] | None = ()) -> list[Leakage]:
+    """Measure what each pair of splits shares; `pairs` as in `check_duplicates`, or None if not looked for."""
     names, ids = split_names(tracks), tracks.strings("track_id")
     artists = group_keys(ids, tracks.strings("artist"), "artist")
     albums = [" ".join(album.split()).casefold() for album in tracks.strings("album")]
-    crossing = Counter(frozenset((names[a], names[b])) for a, b, _ in pairs)
-    artists_in, albums_in = defaultdict(set), defaultdict(set)
+    crossing = Counter(frozenset((names[a], names[b])) for a, b, _ in pairs or ())
+    artists_of, albums_of = defaultdict(list), defaultdict(list)
     for name, artist, album, known in zip(names, artists, albums, tracks.strings("artist"), strict=True):
         if known.strip():
-            artists_in[name].add(artist)
-        if album:
-            albums_in[name].add(f"{artist}: {album}")
+            artists_of[name].append(artist)
+            if album:
+                albums_of[name].append(f"{artist}: {album}")
+    sizes = Counter(names.tolist())
     return [
         Leakage(
             (one, other),
-            tuple(sorted(artists_in[one] & artists_in[other])),
-            tuple(sorted(albums_in[one] & albums_in[other])),
-            crossing[frozenset((one, other))],
+            sizes[one] + sizes[other],
+            len(artists_of[one]) + len(artists_of[other]),
+            len(albums_of[one]) + len(albums_of[other]),
+            tuple(sorted({*artists_of[one]} & {*artists_of[other]})),
+            tuple(sorted({*albums_of[one]} & {*albums_of[other]})),
+            None if pairs is None else crossing[frozenset((one, other))],
         )
         for one, other in combinations(SPLITS, 2)
     ]

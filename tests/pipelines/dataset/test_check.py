@@ -22,6 +22,7 @@ from cs_keras.data.schema import (
     TRACKS_FILE,
     DatasetInfo,
     ExcludedTrack,
+    Tracks,
     make_tracks,
     read_info,
     read_tracks,
@@ -236,6 +237,24 @@ def test_artist_in_two_folds(folder: Path) -> None:
     assert (train_test.artists, train_test.albums) == (("a",), ("a: best",))
 
 
+def test_unknown_artists_are_counted_and_share_nothing(folder: Path) -> None:
+    edit_rows(folder, lambda rows: [row.update(artist="", artist_from_folder=None) for row in rows[1:]])
+    result = check_dataset(folder, audio_duplicates=False)
+    n_unknown = len(read_tracks(folder)) - 1
+    (notice,) = (f.message for f in result.findings if f.severity == "notice")
+    assert notice.startswith(f"the artist of {n_unknown} of {n_unknown + 1} tracks is unknown (such as ")
+    shared = next(one for one in result.leakage if one.splits == ("train", "test"))
+    assert (shared.artists, shared.albums, shared.n_known_artists, shared.duplicates) == ((), (), 1, None)
+    assert shared.n_known_albums == 1 < shared.n_tracks
+
+
+def test_a_table_of_an_earlier_release_has_no_column_of_where_artists_come_from(folder: Path) -> None:
+    before, info = read_tracks(folder), read_info(folder)
+    write_dataset(folder, info, Tracks(before.table.drop_columns(["artist_from_folder"])))
+    assert read_tracks(folder).ids.tolist() == before.ids.tolist()
+    assert errors(check_dataset(folder, audio_duplicates=False)) == []
+
+
 def test_folds_by_track_may_share_artists(folder: Path) -> None:
     edit_rows(folder, lambda rows: rows[-1].update(artist="a"))
     info = DatasetInfo(fold_by="track", fold_assignment="round-robin by track")
@@ -418,7 +437,10 @@ def test_command_on_the_demo(demo: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run("check", demo) == 0
     printed = capsys.readouterr().out
     assert "is whole: 60 tracks" in printed
-    assert "train and test share: 0 artists, 0 albums, 0 near-duplicate pairs." in printed
+    assert (
+        "train and validation share: 0 artists (known for 48 of 48 tracks), 0 albums (known for 48 of 48 "
+        in printed
+    )
 
 
 def test_command_names_what_makes_a_damaged_shard_again(
