@@ -12,8 +12,10 @@ import keras
 from keras import ops
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_choice, check_range
+from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
 from cs_keras.errors import ConfigError
+
+BAND_NORMALIZATION = "normalize_bands"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,9 @@ class FrontEndConfig:
     dynamic_range_db
         Decibels below the loudest value of the same input at which levels are clipped. Kapre's decibel is
         ``10 log10`` of its input, so 80 dB here are 160 dB of sound pressure when the input is magnitudes.
+    normalize
+        Whether each mel band is standardised afterwards, by its mean and variance over train tracks. Both are
+        weights of the model. For networks that are trained on mel spectrograms; off in the thesis.
     """
 
     n_mels: int = 128
@@ -41,6 +46,7 @@ class FrontEndConfig:
     order: str = "db_mel"
     amin: float = 1e-10
     dynamic_range_db: float = 80.0
+    normalize: bool = dataclasses.field(default=False, metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         check_range("front_end.n_mels", self.n_mels, 1)
@@ -107,6 +113,16 @@ def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig, 
         )
     x = keras.layers.Reshape((-1, audio.n_bins, 1), dtype="float32", name=f"channel{suffix}")(magnitude)
     return mel(decibel(x)) if config.order == "db_mel" else decibel(mel(x))
+
+
+def normalize_bands(x: Any, config: FrontEndConfig) -> Any:
+    """Standardise the mel bands of `x`, shape (batch, frames, n_mels, 1), if ``config.normalize``.
+
+    Until the layer `BAND_NORMALIZATION` is fitted, by `cs_keras.training.band_statistics`, it changes nothing.
+    """
+    if not config.normalize:
+        return x
+    return keras.layers.Normalization(axis=2, dtype="float32", name=BAND_NORMALIZATION)(x)
 
 
 @contextlib.contextmanager

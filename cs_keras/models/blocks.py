@@ -6,7 +6,7 @@ import keras
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
-from cs_keras.layers.front_end import mel_spectrogram
+from cs_keras.layers.front_end import mel_spectrogram, normalize_bands
 from cs_keras.models.spec import AugmentConfig, Baseline
 
 TIME_POOLING = ("flatten", "mean_max")
@@ -16,12 +16,13 @@ def input_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) ->
     """Compute decibel mel spectrograms of magnitude frames, with the augmentation of `baseline` during training.
 
     From shape (batch, frames, n_bins) to (batch, frames, n_mels, 1), float32; see
-    `cs_keras.layers.front_end.mel_spectrogram`, also for errors.
+    `cs_keras.layers.front_end.mel_spectrogram`, also for errors, and `normalize_bands`.
     """
     augment = baseline.augment
     x = RandomGain(augment.gain_db, name="gain")(magnitude) if augment.gain_db else magnitude
     x = TimeStretch(augment.time_stretch, name="time_stretch")(x) if augment.time_stretch else x
-    return mask_spectrogram(mel_spectrogram(x, baseline.front_end, audio), augment)
+    x = normalize_bands(mel_spectrogram(x, baseline.front_end, audio), baseline.front_end)
+    return mask_spectrogram(x, augment)
 
 
 def mask_spectrogram(x: Any, augment: AugmentConfig) -> Any:

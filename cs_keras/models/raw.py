@@ -22,7 +22,7 @@ from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.augmentation import RandomGain
-from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram
+from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram, normalize_bands
 from cs_keras.layers.waveform import magnitudes
 from cs_keras.models.blocks import TIME_POOLING, dense_head, mask_spectrogram, pool_over_time
 from cs_keras.models.declaration import ModelConfig
@@ -185,7 +185,8 @@ def _mel(inputs: Any, baseline: Baseline, audio: AudioConfig) -> Any:
     """Compute decibel mel bands of samples, shape (batch, steps, n_mels, 1), float32."""
     config: Config = baseline.model
     windows = dataclasses.replace(audio, n_fft=config.length, hop_length=config.stride)
-    return mel_spectrogram(magnitudes(inputs, windows), baseline.front_end, windows)
+    mel_db = mel_spectrogram(magnitudes(inputs, windows), baseline.front_end, windows)
+    return normalize_bands(mel_db, baseline.front_end)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:

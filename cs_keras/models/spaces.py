@@ -113,13 +113,15 @@ def sequence_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
 def front_end_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     """Draw changes of the decibel mel spectrogram; `build` refuses an `f_max` above half the sample rate."""
     start = baseline.front_end
-    options = {
+    options: dict[str, tuple[Any, ...]] = {
         "n_mels": (40, 64, 96, 128),
         "f_min": (0.0, 20.0, 50.0, 100.0),
         "order": ("db_mel", "mel_db"),
         "amin": (1e-10, 1e-7, 1e-5, 1e-3),
         "dynamic_range_db": (30.0, 50.0, 80.0, 120.0),
     }
+    if baseline.procedure.can_augment:
+        options["normalize"] = (False, True)
     changes = draw(hp, "front_end", options, start)
     upper = (HALF_THE_SAMPLE_RATE, 4000.0, 6000.0, 8000.0)
     f_max = choose(hp, "front_end.f_max", upper, start.f_max or HALF_THE_SAMPLE_RATE)

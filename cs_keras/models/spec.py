@@ -175,6 +175,11 @@ class Baseline:
                 f"augment changes the input of a network during training, and the input of {self.key} {reason}; "
                 "set it for other models only (--set models.KEY.augment...)."
             )
+        if self.front_end.normalize and not self.procedure.can_augment:
+            raise ConfigError(
+                "front_end.normalize standardises the mel bands of a network that is trained on them, and "
+                f"{self.key} is not; set it for other models only (--set models.KEY.front_end.normalize=true)."
+            )
         if self.model.is_solved and self.training.loss != "mse":
             raise ConfigError(
                 f"training.loss must be mse with model.regressor = {self.model.regressor}, which minimises an "

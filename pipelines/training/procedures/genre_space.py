@@ -20,7 +20,7 @@ from cs_keras.training.execution import dtype_policy
 from cs_keras.training.fit import FitResult, fit
 from cs_keras.training.losses import make_genre_objective
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, cached_array, speed
-from pipelines.training.procedures.regression import make_batches, predict_audio
+from pipelines.training.procedures.regression import fit_normalization, make_batches, predict_audio
 from pipelines.training.procedures.track_vectors import TrackVectors, regress, split_vectors
 
 
@@ -91,6 +91,8 @@ def _fit_classifier(job: TrainingJob, classifier: keras.Model, targets: GenreTar
     # `classifier` itself gets no optimizer.
     network = keras.Model(classifier.input, classifier.output, name=classifier.name)
     train, validation = (rows[targets.has[rows]] for rows in (data.train, data.validation))
+
+    fit_normalization(job, network, train)
 
     def report_epoch(number: int, epoch: Epoch) -> None:
         job.log(

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.batches import TrainingBatches, prediction_batches
 from cs_keras.data.windows import prediction_windows
 from cs_keras.models import model_module
+from cs_keras.training.band_statistics import has_band_normalization, measure_bands, set_bands
 from cs_keras.training.execution import choose_devices, dtype_policy, make_strategy
 from cs_keras.training.predict import predict_tracks
-from pipelines.training.procedures.job import TrainedModel, TrainingJob, fit_to_factors
+from pipelines.training.procedures.job import TrainedModel, TrainingJob, cached_array, fit_to_factors
 from pipelines.training.targets import Matrix, Rows
 
 
@@ -28,12 +30,30 @@ def train_regression(
         # With loss wpe, examples are track numbers, not factors.
         n_outputs = examples.shape[1] if data.extra else n_factors
         model = build(audio) if build else model_module(run.key).build(run, n_outputs, audio)
+    fit_normalization(job, model, data.train)
     fitted = fit_to_factors(job, model, *make_batches(job, data.train, data.validation, examples))
     predicted = predict_audio(job, model, data.unseen, f"{run.key}: predict")
     if data.extra:
         model = keras.Model(model.input, model.output[:, :n_factors], name=model.name)
         predicted = predicted[:, :n_factors]
     return TrainedModel(model, fitted, predicted, len(data.train))
+
+
+def fit_normalization(job: TrainingJob, network: keras.Model, train: Rows) -> None:
+    """Fit the standardisation of the mel bands of `network`, if it has one, to sequences of tracks `train`."""
+    if not has_band_normalization(network):
+        return
+    run, data = job.run, job.data
+
+    def measure() -> Matrix:
+        batches = TrainingBatches(
+            data.dataset, train, data.targets, run.sequence, run.training.batch_size, run.seed
+        )
+        with job.progress.task(f"{run.key}: statistics of mel bands", batches.n_windows) as advance:
+            one_pass = batches.from_epoch(0).take(batches.steps_per_epoch)
+            return measure_bands(network, one_pass, advance).astype(np.float32)
+
+    set_bands(network, cached_array(job.work / "bands.npz", measure))
 
 
 def make_batches(

@@ -20,6 +20,7 @@ from cs_keras.training.triplets.gradient_caching import GradientCachingModel
 from cs_keras.training.triplets.mining import find_candidates
 from pipelines.training.procedures.features import compute_split_sequences, train_on_sequences
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, speed
+from pipelines.training.procedures.regression import fit_normalization
 from pipelines.training.targets import Rows
 
 COLLAPSED_SPREAD = 0.01  # of 1 at most; a hundredth is embeddings within about 8 degrees of their mean
@@ -32,6 +33,7 @@ def train_triplet(job: TrainingJob) -> TrainedModel:
         model = triplet.build(run, data.targets.shape[1], data.dataset.info.audio)
         embedding, head = model.layers[-2:]
         regressor = keras.Model(head.input, head.output, name=run.key)  # `model` itself gets no optimizer
+    fit_normalization(job, embedding, data.train)
     embedded = _fit_embedding(job, embedding)
     spread = embedded.history[embedded.best_epoch - 1]["val_embedding_spread"]
     notes: tuple[str, ...] = ()

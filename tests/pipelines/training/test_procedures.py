@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -183,3 +184,25 @@ def test_ways_to_count_tones_share_their_codebook(demo: Path, tmp_path: Path) ->
         for path in folder.glob("*.npz"):
             assert made.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
     assert sorted(made) == ["codebook.npz", "histograms-soft-5-5.0.npz", "histograms.npz"]
+
+
+def test_mel_bands_are_standardised_by_train_tracks(demo: Path, tmp_path: Path) -> None:
+    assert train(demo, tmp_path, "cnn-bn", "front_end.normalize=true", "model.filters=4") == 0
+    folder = finished(tmp_path, "cnn-bn")
+    data, model = Dataset(demo), load_model(folder / "model.keras")
+    front_end = keras.Model(model.input, model.get_layer("normalize_bands").output)
+    outputs = []
+    for row in np.flatnonzero(data.tracks.in_split("train")):
+        frames = data.read_track(int(row)).astype(np.float32)
+        outputs.append(front_end(frames[: len(frames) // 256 * 256].reshape(-1, 256, frames.shape[1])))
+    levels = np.concatenate(outputs)
+    # It was fitted on random crops of the same tracks.
+    assert abs(levels.mean(axis=(0, 1))).max() < 0.1
+    assert abs(levels.std(axis=(0, 1)) - 1).max() < 0.1
+    with np.load(folder / "predictions.npz") as stored:
+        ids, scaled = stored["track_ids"].tolist(), stored["scaled_factors"]
+    row = int(np.flatnonzero(data.tracks.ids == ids[0])[0])
+    frames = data.read_track(row).astype(np.float32)
+    starts = [*range(0, len(frames) - 256, 256), len(frames) - 256]
+    predicted = model(np.stack([frames[start : start + 256] for start in starts]), training=False).numpy()
+    np.testing.assert_allclose(scaled[0], predicted.mean(axis=0), rtol=1e-4, atol=1e-6)
