@@ -23,7 +23,7 @@ from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference
 from pipelines.factors.fit import open_factors, open_interactions
-from pipelines.training.requirements import attributes_digest, require_inputs
+from pipelines.training.requirements import attributes_digest, require_inputs, warn_of_few_test_tracks
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import identity, resolve
 from pipelines.training.targets import make_training_data, open_extra_factors
@@ -96,6 +96,11 @@ def run_baselines(
     data_digest = digest([dataset.digest, factors.digest])
     extras = [open_extra_factors(dataset, factors, run.training) for run in configs]
     reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
+    names = dataset.tracks.strings("artist")
+    ks = {k for run in configs for k in run.evaluation.ks}
+    few = warn_of_few_test_tracks([names[row].strip() for row in reference.rows["test"]], sorted(ks))
+    if few:
+        progress.log(few)
     evaluators: dict[Any, Evaluator] = {}
     finished, failed = [], {}
     verified = False

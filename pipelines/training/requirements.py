@@ -109,6 +109,28 @@ def attributes_digest(run: Baseline, tracks: Tracks, table: Attributes | None) -
     return digest({key: own.digest for key, own in found.items() if own is not None})
 
 
+def warn_of_few_test_tracks(artists: Sequence[str], ks: Sequence[int]) -> str | None:
+    """Return why an evaluation on test tracks by `artists` (empty: unknown) cannot show anything; None if it can.
+
+    A list of k tracks needs k other tracks, and an interval that respects artists at least two of them.
+    """
+    n, least, known = len(artists), min(ks) + 1, {artist for artist in artists if artist}
+    if n < least:
+        return (
+            f"Warning: models will be trained, but not evaluated by overlap: {n} test tracks have factors, and the "
+            f"shortest lists, of {min(ks)}, need {least}. Add tracks until folds 8 and 9 hold that many (some "
+            f"{5 * least} tracks in all), or shorten the lists, as in --set evaluation.ks=[{max(1, n // 2)}]."
+        )
+    if len(known) < 2:
+        found = f"all by {next(iter(known))}" if known else "by unknown artists"
+        return (
+            f"Warning: the {n} test tracks are {found}, so recognising artists cannot be separated from anything "
+            "else, and no interval respects artists. Add test tracks by at least two known artists (better 40), or "
+            "artists by --tracks."
+        )
+    return None
+
+
 def has_input(run: Baseline, tracks: Tracks, table: Attributes | None) -> npt.NDArray[np.bool_]:
     """Return which tracks have the input of `run`, a branch, shape (n_tracks,); none if it cannot be trained."""
     nothing = np.zeros(len(tracks), np.bool_)
