@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 T = TypeVar("T")
 
+NOT_LISTED = 2**31 - 1  # rank of an item that a list does not hold
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -71,3 +73,135 @@ def compare_scores(scores: Floats, columns: Ints, own_scores: Floats, counts: In
         counts[0, i] += above
         counts[1, i] += equal
         counts[2, i] += earlier
+
+
+@_compiled()
+def set_bits(lists: IntArray, bits: npt.NDArray[np.uint64]) -> None:
+    """Set a bit for every item of each list, at the item modulo the number of bits; shapes (n_queries, n)."""
+    mask = bits.shape[1] * 64 - 1
+    for query in range(len(lists)):
+        for item in lists[query]:
+            bit = item & mask
+            bits[query, bit >> 6] |= np.uint64(1) << np.uint64(bit & 63)
+
+
+@_compiled()
+def find_rank(
+    item: int,
+    ranks: IntArray,
+    bits: npt.NDArray[np.uint64],
+    sorted_items: IntArray,
+    order: IntArray,
+) -> int:
+    """Return the rank of an item in one list, or a very large one if it is not there.
+
+    From `ranks`, (n_items,), if it is not empty; else by `set_bits` and binary search in the sorted items.
+    """
+    if len(ranks):
+        return int(ranks[item])
+    bit = item & (len(bits) * 64 - 1)
+    if not (bits[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1):
+        return NOT_LISTED
+    low, high = 0, len(sorted_items)
+    while low < high:
+        middle = (low + high) >> 1
+        if sorted_items[middle] < item:
+            low = middle + 1
+        else:
+            high = middle
+    return int(order[low]) if low < len(sorted_items) and sorted_items[low] == item else NOT_LISTED
+
+
+@_compiled()
+def count_shared_permuted(
+    lists: IntArray,
+    queries: Ints,
+    tables: tuple[IntArray, npt.NDArray[np.uint64], IntArray, IntArray],
+    assigned_items: IntArray,
+    assigned_queries: IntArray,
+    own_tracks: tuple[IntArray, IntArray, IntArray],
+    n_candidates: IntArray,
+    ks: Ints,
+    counts: Ints,
+) -> None:
+    """Add the items that lists share with those of permuted predictions, for every k, to `counts`, (n_ks,).
+
+    Lists, (n_queries, n), are of the tracks `queries`. `assigned_items`, (n_items,), is the track whose prediction
+    a track gets; `assigned_queries`, (n_queries,), that of the query, as a row of the `tables` of predicted lists
+    (see `find_rank`). `own_tracks` are each track's artist, from -1, and the start of each artist in the tracks by
+    artist: those of a query's artist are no candidates. `ks` ascend; those above `n_candidates`, (n_queries,), are
+    left out.
+    """
+    ranks, bits, sorted_items, order = tables
+    artists, starts, by_artist = own_tracks
+    cuts = np.empty(len(ks), np.int64)
+    own_ranks = np.empty(sorted_items.shape[1] + 1, np.int64)
+    for i in range(len(lists)):
+        n_ks = 0
+        while n_ks < len(ks) and ks[n_ks] <= n_candidates[i]:
+            n_ks += 1
+        if n_ks == 0:
+            continue
+        j = assigned_queries[i]
+        of_query = (ranks[j], bits[j], sorted_items[j], order[j])
+        artist = artists[queries[i]]
+        # A predicted list of k candidates ends later by the number of tracks of the query's own artist in it.
+        n_own = 0
+        if artist >= 0:
+            for track in by_artist[starts[artist] : starts[artist + 1]]:
+                rank = find_rank(assigned_items[track], *of_query)
+                if rank != NOT_LISTED:
+                    at = n_own
+                    while at > 0 and own_ranks[at - 1] > rank:
+                        own_ranks[at] = own_ranks[at - 1]
+                        at -= 1
+                    own_ranks[at] = rank
+                    n_own += 1
+        for level in range(n_ks):
+            cut = ks[level]
+            for at in range(n_own):
+                cut += own_ranks[at] < cut
+            cuts[level] = cut
+        position = 0
+        for item in lists[i]:
+            if position == ks[n_ks - 1]:
+                break
+            if artist >= 0 and artists[item] == artist:
+                continue
+            rank = find_rank(assigned_items[item], *of_query)
+            if rank < cuts[n_ks - 1]:
+                for level in range(n_ks):
+                    counts[level] += position < ks[level] and rank < cuts[level]
+            position += 1
+
+
+@_compiled()
+def count_pairs_permuted(
+    tracks: IntArray,
+    positions: tuple[IntArray, IntArray, IntArray],
+    others: IntArray,
+    assigned_items: IntArray,
+    k: int,
+    counts: Ints,
+) -> None:
+    """Add the items that lists of playlists share with those of permuted predictions to (n_permutations,) counts.
+
+    For each of some tracks it counts the playlists that have it in their list and another track in their predicted
+    list, `others`, (n_queries, n), then looks up the track it gets under each permutation. `positions` are the
+    start of each track, the playlists that list it, and its rank. `assigned_items`, (n_items, n_permutations), are
+    the tracks whose predictions a track gets.
+    """
+    starts, playlists, ranks = positions
+    row = np.zeros(len(assigned_items), np.int64)
+    for track in tracks:
+        own = range(starts[track], starts[track + 1])
+        for at in own:
+            if ranks[at] < k:
+                for other in others[playlists[at], :k]:
+                    row[other] += 1
+        for permutation in range(assigned_items.shape[1]):
+            counts[permutation] += row[assigned_items[track, permutation]]
+        for at in own:
+            if ranks[at] < k:
+                for other in others[playlists[at], :k]:
+                    row[other] = 0

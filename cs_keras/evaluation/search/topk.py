@@ -203,7 +203,9 @@ def filter_artists(lists: TopK, artists: npt.ArrayLike, k: int) -> TopK:
     ConfigError
         k is not a positive whole number.
     """
-    own = _check_artists(artists, lists)
+    own = check_artists(artists, lists)
+    if lists.metric == "dot":
+        raise DataError("lists of playlists have no artist to filter: expected lists of tracks.")
     least = filtered_length(k, own)
     if lists.k < min(least, lists.n_candidates):
         raise DataError(
@@ -233,16 +235,14 @@ def filter_artists(lists: TopK, artists: npt.ArrayLike, k: int) -> TopK:
     )
 
 
-def _check_artists(artists: npt.ArrayLike, lists: TopK) -> Int64Array:
-    """Return the artist of each item, shape (n_items,), int64."""
+def check_artists(artists: npt.ArrayLike, lists: TopK) -> Int64Array:
+    """Return the artist of each item, shape (n_items,), int64; raise `DataError` unless whole numbers from -1."""
     own = np.asarray(artists)
     if own.shape != (lists.n_items,) or own.dtype.kind not in "iu" or own.min() < -1:
         raise DataError(
             f"artists do not match: expected a whole number from -1 for each of {lists.n_items} tracks. "
             f"Received: shape {own.shape}, dtype {own.dtype}."
         )
-    if lists.metric == "dot":
-        raise DataError("lists of playlists have no artist to filter: expected lists of tracks.")
     return own.astype(np.int64)
 
 

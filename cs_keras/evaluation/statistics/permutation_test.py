@@ -1,22 +1,36 @@
-"""Permutation test of an overlap: the overlap if predictions were assigned to random tracks."""
+"""Permutation tests of an overlap: the overlap if predictions were assigned to other tracks."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+import scipy.sparse
 
-from cs_keras.errors import DataError
+from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.checks import check_count, check_ks
-from cs_keras.evaluation.search.intersection import count_shared
-from cs_keras.evaluation.search.search import Int32Array, Int64Array, blocks
-from cs_keras.evaluation.search.topk import TopK
+from cs_keras.evaluation.search.compiled import (
+    NOT_LISTED,
+    count_pairs_permuted,
+    count_shared_permuted,
+    for_each,
+    set_bits,
+)
+from cs_keras.evaluation.search.search import Int64Array, blocks
+from cs_keras.evaluation.search.topk import TopK, check_artists, filtered_length
 
-BATCH_PERMUTATIONS = 64  # at a time at most: the entries of one list then stay in the processor's cache
-PERMUTED_ENTRIES = 2**24  # permuted rows held at a time: 67 MB
-LISTED_ENTRIES = 2**19  # entries of the lookup table of predicted lists, one byte each
-LEAST_QUERIES = 16  # queries in that table, however many items there are
+PERMUTED_ENTRIES = 2**24  # assigned tracks held at a time: 134 MB
+TABLE_ENTRIES = 2**24  # ranks of all tracks in all lists: 67 MB at most, else they are searched
+MAX_BITS = 2**15  # of each list's filter, which is exact for as many tracks
+DENSE_SHARE = 0.2  # of the tracks in a list: from here on a matrix product counts pairs faster
+DENSE_TRACKS = 5_000  # a matrix of so many times as many counts is 100 MB
+TRACKS_PER_THREAD = 64  # at a time
+MAX_ARRANGEMENTS = 1e300  # reported: their number may be larger than a float can be
 
-Permutation = tuple[Int32Array, Int64Array]
+Groups = list[Int64Array]
+Items = npt.NDArray[np.int32]  # (n_permutations, n_items): the track whose row is assigned to each track
 
 
 @dataclass(frozen=True)
@@ -29,11 +43,15 @@ class PermutationTest:
         (1 + number of permutations that reach the observed overlap) / (1 + number of permutations).
     null_mean, null_sd : float
         Mean and standard deviation of the mean overlap under the permutations.
+    n_arrangements : float
+        Number of different permutations that could be drawn, 1e300 at most. No p-value can be expected to be below
+        its reciprocal.
     """
 
     p_value: float
     null_mean: float
     null_sd: float
+    n_arrangements: float
 
 
 def permutation_test(
@@ -43,25 +61,40 @@ def permutation_test(
     *,
     n_permutations: int = 999,
     seed: int = 0,
+    artists: npt.ArrayLike | None = None,
+    filtered: bool = False,
+    within: Literal["tracks", "artists"] = "tracks",
 ) -> list[PermutationTest]:
-    """Test the overlap against predictions assigned to random tracks.
+    """Test the overlap against predictions assigned to other tracks.
 
     The null hypothesis: which predicted row belongs to which track does not matter. With row pi(t) assigned to
     track t, lists need no new search. By dot product the list of a playlist becomes pi^-1 of what it was; by
-    similarity the list of track q becomes pi^-1 of the list of track pi(q). So t is shared when pi(t) is in the
-    predicted list of the playlist, or of pi(q). If only some tracks are queries, pi permutes their rows among
-    themselves and the other rows among the others: a subgroup of all permutations that needs only the lists at
-    hand, so the p-value holds.
+    similarity the list of track q becomes pi^-1 of the list of track pi(q), from which, in artist-filtered lists,
+    the tracks of q's artist are removed. If only some tracks are queries, pi permutes their rows among themselves
+    and the other rows among the others: a subgroup of all permutations that needs only the lists at hand, so the
+    p-value holds.
+
+    Within "tracks", pi is any such permutation: the test of any information. Within "artists", the null hypothesis
+    is weaker: which artist a group of rows belongs to does not matter, nor which row of the group belongs to which
+    track of the artist. pi then exchanges artists that have as many tracks (as queries, and besides), and shuffles
+    the tracks of each: the test of information beyond recognising the artist. Artists whose number of tracks no
+    other has are only shuffled. Tracks of unknown artist keep their rows, since any two of them may be by one
+    artist. Both make the test conservative.
 
     Parameters
     ----------
     reference_lists, predicted_lists : TopK
-        Lists of the same queries, items and metric.
+        Lists of the same queries, items and metric, not filtered; of `filtered_length` if they are to be.
     ks : tuple of int
         Lengths to test, each at most that of the lists; the same permutations serve all.
     n_permutations : int
         The smallest p-value is 1 / (1 + n_permutations).
     seed : int
+    artists : array_like, shape (n_items,), int, optional
+        Artist of each track; -1 is unknown.
+    filtered : bool
+        Whether to test the overlap of artist-filtered lists, as `filter_artists` makes them.
+    within : {"tracks", "artists"}
 
     Returns
     -------
@@ -71,24 +104,58 @@ def permutation_test(
     Raises
     ------
     DataError
-        Lists have different queries, items or metric, or are shorter than a k.
+        Lists have different queries, items or metric, or are shorter than a k; artists are needed and not given, or
+        not one whole number from -1 a track; or no query is left for a k.
     ConfigError
-        `ks` or `n_permutations` are not positive whole numbers.
+        `ks` or `n_permutations` are not positive whole numbers, or `within` is unknown.
     """
     check_comparable(reference_lists, predicted_lists)
-    longest = max(check_ks(ks))
-    reference, predicted = reference_lists.prefix(longest), predicted_lists.prefix(longest)
-    observed = count_shared(reference.indices, predicted.indices, ks, reference.n_items).sum(axis=1)
-    null = _null_counts(reference, predicted, ks, check_count("n_permutations", n_permutations), seed)
-    totals = np.array(ks) * len(reference.queries)
-    return [
-        PermutationTest(
-            (1 + np.count_nonzero(null[:, i] >= observed[i])) / (1 + n_permutations),
-            float(np.mean(null[:, i] / total)),
-            float(np.std(null[:, i] / total)),
+    n_permutations = check_count("n_permutations", n_permutations)
+    if within not in ("tracks", "artists"):
+        raise ConfigError(f"unknown test: expected within 'tracks' or 'artists'. Received: {within!r}.")
+    for lists in (reference_lists, predicted_lists):
+        lists.prefix(max(check_ks(ks)))
+    own = None
+    if artists is not None:
+        own = check_artists(artists, reference_lists)
+    elif filtered or within == "artists":
+        raise DataError("the test needs artists: expected one for each track. Received: none.")
+    if (
+        own is not None
+        and filtered
+        and min(reference_lists.k, predicted_lists.k) < (least := filtered_length(max(ks), own))
+    ):
+        raise DataError(
+            f"the lists are too short to be filtered: expected {least} entries. "
+            f"Received: {reference_lists.k} and {predicted_lists.k}."
         )
-        for i, total in enumerate(totals)
-    ]
+    groups, n_arrangements = _exchangeable(reference_lists, own if within == "artists" else None)
+    n_candidates = _count_candidates(reference_lists, own if filtered else None)
+    levels = np.unique(ks)
+    totals = levels * [np.count_nonzero(n_candidates >= k) for k in levels]
+    if not totals.all():
+        raise DataError(
+            f"no query has enough candidates: expected {levels[totals == 0][0]} for one at least. "
+            f"Received: at most {n_candidates.max(initial=0)}."
+        )
+    permutations = _draw(groups, reference_lists.n_items, n_permutations, seed)
+    if reference_lists.metric == "dot":
+        counts = _count_for_playlists(reference_lists, predicted_lists, levels, permutations)
+    else:
+        counts = _count_for_tracks(
+            reference_lists, predicted_lists, levels, permutations, own if filtered else None, n_candidates
+        )
+    observed, null = counts[0], counts[1:]
+    tests = {
+        k: PermutationTest(
+            (1 + np.count_nonzero(null[:, i] >= observed[i])) / (1 + n_permutations),
+            float(np.mean(null[:, i] / totals[i])),
+            float(np.std(null[:, i] / totals[i])),
+            n_arrangements,
+        )
+        for i, k in enumerate(levels.tolist())
+    }
+    return [tests[k] for k in ks]
 
 
 def check_comparable(reference_lists: TopK, predicted_lists: TopK) -> None:
@@ -106,88 +173,148 @@ def check_comparable(reference_lists: TopK, predicted_lists: TopK) -> None:
         )
 
 
-def _null_counts(
-    reference: TopK, predicted: TopK, ks: tuple[int, ...], n_permutations: int, seed: int
-) -> Int64Array:
-    """Count the items shared under each permutation: shape (n_permutations, len(ks)), int64."""
-    counts = np.zeros((n_permutations, len(ks)), dtype=np.int64)
-    permutations = _draw_permutations(reference, np.random.default_rng(seed))
-    count = _count_for_playlists if reference.metric == "dot" else _count_for_tracks
-    # A prefix is not contiguous, and `take` would copy it whole each time.
-    lists = np.ascontiguousarray(reference.indices)
-    batch_size = max(1, min(BATCH_PERMUTATIONS, PERMUTED_ENTRIES // reference.n_items))
-    for batch in blocks(n_permutations, batch_size):
-        drawn = [next(permutations) for _ in range(batch.start, batch.stop)]
-        count(lists, predicted, ks, drawn, counts[batch])
-    return counts
+def _exchangeable(lists: TopK, artists: Int64Array | None) -> tuple[list[Groups], float]:
+    """Return strata of arrays of tracks, and the number of permutations that they allow.
+
+    An array, shape (n_groups, n_tracks), holds tracks of one stratum, a group a row; the arrays of a stratum belong
+    together row by row. A permutation exchanges the groups of a stratum, and shuffles the tracks in each row.
+    Without artists, all queries are one group, and all other tracks another.
+    """
+    is_query = np.ones(lists.n_items, dtype=bool)
+    if lists.metric != "dot":
+        is_query[:] = False
+        is_query[lists.queries] = True
+    if artists is None:
+        strata = [[np.flatnonzero(kind)[np.newaxis]] for kind in (is_query, ~is_query)]
+    else:
+        by_size: dict[tuple[int, int], list[tuple[Int64Array, Int64Array]]] = {}
+        order = np.argsort(artists, kind="stable")
+        order = order[artists[order] >= 0]
+        for tracks in np.split(order, np.flatnonzero(np.diff(artists[order])) + 1):
+            kinds = tracks[is_query[tracks]], tracks[~is_query[tracks]]
+            by_size.setdefault((len(kinds[0]), len(kinds[1])), []).append(kinds)
+        strata = [[np.array(kind) for kind in zip(*groups, strict=True)] for groups in by_size.values()]
+    log_number = sum(
+        math.lgamma(len(arrays[0]) + 1)
+        + sum(len(array) * math.lgamma(array.shape[1] + 1) for array in arrays)
+        for arrays in strata
+    )
+    number = math.exp(min(log_number, math.log(MAX_ARRANGEMENTS)))
+    return strata, float(round(number)) if number < 2**40 else number
+
+
+def _draw(strata: list[Groups], n_items: int, n_permutations: int, seed: int) -> Iterator[Items]:
+    """Yield the identity and then random permutations, some at a time: int32, shape (n, n_items).
+
+    Entry t of a row is the track whose predicted row is assigned to track t.
+    """
+    random = np.random.default_rng(seed)
+    for batch in blocks(1 + n_permutations, max(1, PERMUTED_ENTRIES // n_items)):
+        drawn = np.tile(np.arange(n_items, dtype=np.int32), (batch.stop - batch.start, 1))
+        for items in drawn[int(batch.start == 0) :]:
+            for arrays in strata:
+                exchanged = random.permutation(len(arrays[0])) if len(arrays[0]) > 1 else slice(None)
+                for tracks in arrays:
+                    items[tracks] = random.permuted(tracks[exchanged], axis=1)
+        yield drawn
+
+
+def _count_candidates(lists: TopK, artists: Int64Array | None) -> Int64Array:
+    """Return the number of candidates of each query, 0 for a filtered one of unknown artist."""
+    if artists is None:
+        return lists.candidate_counts
+    of_queries = artists[lists.queries]
+    own = np.bincount(artists[artists >= 0], minlength=of_queries.max(initial=0) + 1)[of_queries]
+    return np.where(of_queries >= 0, lists.n_items - own, 0)
 
 
 def _count_for_playlists(
-    lists: Int32Array,
-    predicted: TopK,
-    ks: tuple[int, ...],
-    permutations: Sequence[Permutation],
-    counts: Int64Array,
-) -> None:
-    """Add to `counts`, shape (n_permutations, len(ks)), the items that reference and permuted lists share.
+    reference: TopK, predicted: TopK, ks: Int64Array, permutations: Iterator[Items]
+) -> Int64Array:
+    """Count the items shared under each permutation: shape (n_permutations, len(ks)), int64."""
+    n_items = reference.n_items
+    is_dense = (ks > DENSE_SHARE * n_items) & (n_items <= DENSE_TRACKS)
+    pairs = {k: _count_pairs(reference, predicted, k) for k in ks[is_dense].tolist()}
+    listed = reference.indices[:, : ks.max()]
+    ranks = np.broadcast_to(np.arange(listed.shape[1]), listed.shape)
+    starts = np.arange(0, listed.size + 1, listed.shape[1])
+    by_track = scipy.sparse.csr_matrix(
+        (ranks.ravel(), listed.ravel(), starts), (len(listed), n_items)
+    ).tocsc()
+    positions = by_track.indptr, by_track.indices, by_track.data
+    tracks = np.flatnonzero(np.diff(by_track.indptr))
+    parts = [tracks[part] for part in blocks(len(tracks), TRACKS_PER_THREAD)]
+    others = np.ascontiguousarray(predicted.indices)
 
-    All permutations of a reference list are looked up at once, in a table of the items in the predicted one.
-    """
-    permuted = np.stack([items for items, _ in permutations], axis=1)
-    is_listed = np.zeros(predicted.n_items, dtype=bool)
-    ranks = np.empty(predicted.n_items, dtype=np.int64)
-    for own, others in zip(lists, predicted.indices, strict=True):
-        is_listed[others], ranks[others] = True, np.arange(len(others))
-        rows = permuted.take(own, axis=0)
-        shared = np.flatnonzero(is_listed.take(rows))  # few; their ranks decide from which k they are shared
-        own_ranks, permutation = np.divmod(shared, len(permutations))
-        lower = np.maximum(own_ranks, ranks.take(rows.reshape(-1).take(shared)))
-        for count, k in zip(counts.T, ks, strict=True):
-            count += np.bincount(permutation[lower < k], minlength=len(permutations))
-        is_listed[others] = False
+    def count(assigned: Items, k: int) -> Int64Array:
+        if k in pairs:
+            return np.array([pairs[k][np.arange(n_items), items].sum() for items in assigned], dtype=np.int64)
+        of_parts, columns = np.zeros((len(parts), len(assigned)), np.int64), np.ascontiguousarray(assigned.T)
+        for_each(
+            lambda i: count_pairs_permuted(parts[i], positions, others, columns, k, of_parts[i]),
+            range(len(parts)),
+        )
+        return np.asarray(of_parts.sum(axis=0))
+
+    return np.concatenate(
+        [np.stack([count(drawn, k) for k in ks.tolist()], axis=1) for drawn in permutations]
+    )
+
+
+def _count_pairs(reference: TopK, predicted: TopK, k: int) -> npt.NDArray[np.float64]:
+    """Count the playlists with a track in the reference and another in the predicted list, (n_items, n_items)."""
+    pairs = np.zeros((reference.n_items, reference.n_items))
+    for block in blocks(len(reference.queries), PERMUTED_ENTRIES // 8 // reference.n_items):
+        held = np.zeros((2, block.stop - block.start, reference.n_items), np.float32)
+        for rows, lists in zip(held, (reference, predicted), strict=True):
+            np.put_along_axis(rows, lists.indices[block, :k].astype(np.int64), 1, axis=1)
+        pairs += held[0].T @ held[1]  # whole numbers below 2**24, exact in float32
+    return pairs
 
 
 def _count_for_tracks(
-    lists: Int32Array,
+    reference: TopK,
     predicted: TopK,
-    ks: tuple[int, ...],
-    permutations: Sequence[Permutation],
-    counts: Int64Array,
-) -> None:
-    """Do the same for lists of tracks, which are compared with the predicted lists of other tracks.
+    ks: Int64Array,
+    permutations: Iterator[Items],
+    artists: Int64Array | None,
+    n_candidates: Int64Array,
+) -> Int64Array:
+    """Do the same for lists of tracks, which are compared with the predicted lists of other tracks."""
+    n_queries, n_items = len(reference.queries), reference.n_items
+    length = None if artists is not None else ks.max()
+    lists, others = (np.ascontiguousarray(each.indices[:, :length]) for each in (reference, predicted))
+    row_of = np.zeros(n_items, dtype=np.int64)
+    row_of[reference.queries] = np.arange(n_queries)
+    own = np.full(n_items, -1) if artists is None else artists
+    starts = np.concatenate(([0], np.cumsum(np.bincount(own[own >= 0], minlength=1))))
+    own_tracks = own, starts, np.argsort(own, kind="stable")[np.count_nonzero(own < 0) :]
+    tables = _tabulate(others, n_items)
 
-    Some queries are looked up at once, one permutation after another, so that the table stays in the cache.
-    """
-    (n_queries, longest_k), n_items = lists.shape, predicted.n_items
-    block_size = min(n_queries, max(LEAST_QUERIES, LISTED_ENTRIES // n_items))
-    is_listed = np.zeros((block_size, n_items), dtype=bool)
-    ranks = np.empty(is_listed.shape, dtype=np.int32)
-    for block in blocks(n_queries, block_size):
-        others = predicted.indices[block]
-        rows = np.arange(len(others))[:, np.newaxis]
-        is_listed[rows, others], ranks[rows, others] = True, np.arange(longest_k)
-        for count, (items, queries) in zip(counts, permutations, strict=True):
-            entries = items.take(lists.take(queries[block], axis=0)) + rows * n_items
-            shared = np.flatnonzero(is_listed.take(entries))
-            lower = np.maximum(shared % longest_k, ranks.take(entries.reshape(-1).take(shared)))
-            count += [np.count_nonzero(lower < k) for k in ks]
-        is_listed[rows, others] = False
+    def count(items: npt.NDArray[np.int32], shared: Int64Array) -> None:
+        assigned = row_of[items[reference.queries]]
+        count_shared_permuted(
+            lists, reference.queries, tables, items, assigned, own_tracks, n_candidates, ks, shared
+        )
+
+    counts = []
+    for drawn in permutations:
+        counts.append(np.zeros((len(drawn), len(ks)), np.int64))
+        for_each(lambda pair: count(*pair), zip(drawn, counts[-1], strict=True))
+    return np.concatenate(counts)
 
 
-def _draw_permutations(lists: TopK, random: np.random.Generator) -> Iterator[Permutation]:
-    """Yield random permutations, each as two arrays.
-
-    `items`, shape (n_items,), int32: the row pi(t) assigned to track t. `queries`, shape (n_queries,): index among
-    the queries of the track that gets the row of query i (for playlists, that query itself).
-    """
-    n_queries = len(lists.queries)
-    if lists.metric == "dot":
-        while True:
-            yield random.permutation(lists.n_items).astype(np.int32), np.arange(n_queries)
-    others = np.setdiff1d(np.arange(lists.n_items), lists.queries)
-    while True:
-        assigned = random.permutation(n_queries)
-        items = np.empty(lists.n_items, dtype=np.int32)
-        items[lists.queries] = lists.queries[assigned]
-        items[others] = random.permutation(others)
-        yield items, np.argsort(assigned)
+def _tabulate(lists: npt.NDArray[np.int32], n_items: int) -> tuple[Any, ...]:
+    """Return the tables of `find_rank`, one row a list."""
+    fits = lists.shape[0] * n_items <= TABLE_ENTRIES
+    ranks = np.full((len(lists), n_items if fits else 0), NOT_LISTED, np.int32)
+    n_bits = min(MAX_BITS, 2 ** math.ceil(math.log2(max(n_items, 64))))
+    bits = np.zeros((len(lists), 0 if fits else n_bits // 64), np.uint64)
+    if fits:
+        np.put_along_axis(
+            ranks, lists.astype(np.int64), np.arange(lists.shape[1], dtype=np.int32)[None], axis=1
+        )
+    else:
+        set_bits(lists, bits)
+    order = np.argsort(lists, axis=1).astype(np.int32)
+    return ranks, bits, np.take_along_axis(lists, order, axis=1), order

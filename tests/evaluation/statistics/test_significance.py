@@ -1,10 +1,12 @@
+from itertools import permutations as permute
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.search.intersection import chance_overlap, list_overlap
-from cs_keras.evaluation.search.topk import top_k_dot, top_k_similar
+from cs_keras.evaluation.search.topk import filter_artists, filtered_length, top_k_dot, top_k_similar
 from cs_keras.evaluation.statistics import permutation_test as permutations
 from cs_keras.evaluation.statistics import resampling
 from cs_keras.evaluation.statistics.permutation_test import permutation_test
@@ -44,52 +46,109 @@ def test_bootstrap_interval_of_a_constant_and_in_small_batches(random, monkeypat
     assert bootstrap_interval(values, 2000) == expected
 
 
+ARTISTS = np.repeat(np.arange(-1, 12), [4, 4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 1, 4])
+
+
+@pytest.mark.parametrize("within", ["tracks", "artists"])
+@pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("queries", [None, np.arange(5, 30)])
-def test_relabelled_lists_as_lists_of_permuted_factors(random, queries):
+@pytest.mark.parametrize("table_entries", [2**24, 1])
+def test_counts_as_of_lists_of_permuted_factors(
+    random, monkeypatch, queries, filtered, within, table_entries
+):
+    monkeypatch.setattr(permutations, "TABLE_ENTRIES", table_entries)
+    monkeypatch.setattr(permutations, "PERMUTED_ENTRIES", 130)  # three at a time
+    drawn = []
+    draw = permutations._draw
+    monkeypatch.setattr(permutations, "_draw", lambda *all: drawn.extend(each := list(draw(*all))) or each)
     reference, predicted = random.standard_normal((2, 40, 6))
-    ks = (3, 8)
-    lists = top_k_similar(reference, 8, queries=queries)
-    found = top_k_similar(predicted, 8, queries=queries)
-    counts = permutations._null_counts(lists, found, ks, 20, seed=4)
-    drawn = permutations._draw_permutations(lists, np.random.default_rng(4))
-    for count in counts:
-        items, _ = next(drawn)
+    artists = random.permutation(ARTISTS)
+    ks, length = (8, 3), filtered_length(8, artists)
+    lists, found = (top_k_similar(rows, length, queries=queries) for rows in (reference, predicted))
+    tests = permutation_test(
+        lists, found, ks, n_permutations=20, seed=4, artists=artists, filtered=filtered, within=within
+    )
+    drawn = np.concatenate(drawn)
+    assert len(drawn) == 21 and (drawn[0] == np.arange(40)).all()
+
+    def prefix(factors, k):
+        found = top_k_similar(factors, length, queries=queries)
+        return filter_artists(found, artists, k) if filtered else found.prefix(k)
+
+    for k, test in zip(ks, tests, strict=True):
+        own = prefix(reference, k)
+        means = [list_overlap(own.indices, prefix(predicted[items], k).indices).mean() for items in drawn]
+        assert test.null_mean == pytest.approx(np.mean(means[1:]), rel=1e-12)
+        assert test.null_sd == pytest.approx(np.std(means[1:]), rel=1e-12)
+        assert test.p_value == (1 + np.sum(np.array(means[1:]) >= means[0] - 1e-12)) / 21
+    is_query = np.isin(np.arange(40), lists.queries)
+    for items in drawn:
         np.testing.assert_array_equal(np.sort(items), np.arange(40))
-        permuted = top_k_similar(predicted[items], 8, queries=queries)
-        for k, shared in zip(ks, count, strict=True):
-            assert shared == round(
-                list_overlap(lists.prefix(k).indices, permuted.prefix(k).indices).sum() * k
-            )
+        assert (is_query[items] == is_query).all()
+        if within == "artists":
+            assert (items[artists < 0] == np.flatnonzero(artists < 0)).all()
+            for artist in range(12):  # all of an artist's tracks get those of one artist
+                assert len(set(artists[items[artists == artist]])) == 1
 
 
-def test_relabelled_lists_as_lists_of_permuted_factors_by_dot_product(random):
+@pytest.mark.parametrize("dense_share", [0, 1])
+def test_counts_as_of_lists_of_permuted_factors_by_dot_product(random, monkeypatch, dense_share):
+    monkeypatch.setattr(permutations, "DENSE_SHARE", dense_share)
+    monkeypatch.setattr(permutations, "TRACKS_PER_THREAD", 7)
+    drawn = []
+    draw = permutations._draw
+    monkeypatch.setattr(permutations, "_draw", lambda *all: drawn.extend(each := list(draw(*all))) or each)
     playlists = random.standard_normal((25, 6))
     reference, predicted = random.standard_normal((2, 40, 6))
     lists, found = top_k_dot(playlists, reference, 8), top_k_dot(playlists, predicted, 8)
-    counts = permutations._null_counts(lists, found, (8,), 20, seed=4)
-    drawn = permutations._draw_permutations(lists, np.random.default_rng(4))
-    for (shared,) in counts:
-        items, _ = next(drawn)
-        permuted = top_k_dot(playlists, predicted[items], 8)
-        assert shared == round(list_overlap(lists.indices, permuted.indices).sum() * 8)
+    tests = permutation_test(lists, found, (3, 8), n_permutations=20, seed=4)
+    for k, test in zip((3, 8), tests, strict=True):
+        permuted = [top_k_dot(playlists, predicted[items], k) for items in np.concatenate(drawn)]
+        means = [list_overlap(lists.prefix(k).indices, each.indices).mean() for each in permuted]
+        assert test.null_mean == pytest.approx(np.mean(means[1:]), rel=1e-12)
+        assert test.null_sd == pytest.approx(np.std(means[1:]), rel=1e-12)
+        assert test.p_value == (1 + np.sum(np.array(means[1:]) >= means[0] - 1e-12)) / 21
 
 
-def test_permutations_do_not_depend_on_how_many_are_held_at_a_time(random, monkeypatch):
-    playlists = random.standard_normal((25, 6))
-    reference, predicted = random.standard_normal((2, 40, 6))
-    pairs = [[top_k_dot(playlists, rows, 8) for rows in (reference, predicted)]]
-    pairs += [
-        [top_k_similar(rows, 8, queries=queries) for rows in (reference, predicted)]
-        for queries in (None, [3, 9, 30])
-    ]
-    expected = [permutations._null_counts(*pair, (3, 8), 20, seed=4) for pair in pairs]
-    monkeypatch.setattr(permutations, "LEAST_QUERIES", 1)
-    for batch, permuted, listed in ((7, 10_000, 10_000), (64, 100, 130), (64, 1, 1)):
-        monkeypatch.setattr(permutations, "BATCH_PERMUTATIONS", batch)
-        monkeypatch.setattr(permutations, "PERMUTED_ENTRIES", permuted)
-        monkeypatch.setattr(permutations, "LISTED_ENTRIES", listed)
-        for pair, counts in zip(pairs, expected, strict=True):
-            np.testing.assert_array_equal(permutations._null_counts(*pair, (3, 8), 20, seed=4), counts)
+def test_all_arrangements_of_a_tiny_catalogue(random):
+    """Two artists of two tracks, one of one, one unknown track: 2 exchanges times 2 times 2 orders."""
+    artists = np.array([0, 0, 1, 1, 2, -1])
+    reference, predicted = random.standard_normal((2, 6, 3))
+    lists, found = top_k_similar(reference, 2), top_k_similar(predicted, 2)
+    pairs = [(a, b) for x, y in (([0, 1], [2, 3]), ([2, 3], [0, 1])) for a in permute(x) for b in permute(y)]
+    overlaps = np.array(
+        [
+            list_overlap(lists.indices, top_k_similar(predicted[[*a, *b, 4, 5]], 2).indices).mean()
+            for a, b in pairs
+        ]
+    )
+    (test,) = permutation_test(lists, found, (2,), n_permutations=4000, artists=artists, within="artists")
+    assert test.n_arrangements == len(pairs) == 8
+    # Means and shares of 4,000 draws, within 5 standard errors.
+    assert test.null_mean == pytest.approx(overlaps.mean(), abs=5 * overlaps.std() / np.sqrt(4000))
+    assert test.p_value == pytest.approx(
+        np.mean(overlaps >= overlaps[0] - 1e-12), abs=5 * 0.5 / np.sqrt(4000)
+    )
+    (any_information,) = permutation_test(lists, found, (2,), n_permutations=9)
+    assert any_information.n_arrangements == 720
+    factors = random.standard_normal((400, 3))
+    (many,) = permutation_test(top_k_similar(factors, 2), top_k_similar(factors, 2), (2,), n_permutations=1)
+    assert many.n_arrangements == pytest.approx(1e300)
+
+
+def test_recognising_the_artist_is_no_information_beyond_it(random):
+    """Predictions that are the same for all tracks of an artist, at random between artists."""
+    artists = np.repeat(np.arange(30), 5)
+    style = random.standard_normal((30, 6))[artists]
+    reference = style + 0.5 * random.standard_normal((150, 6))
+    predicted = random.standard_normal((30, 6))[artists] + 0.1 * random.standard_normal((150, 6))
+    lists, found = top_k_similar(reference, 10), top_k_similar(predicted, 10)
+    p = {
+        within: permutation_test(lists, found, (10,), artists=artists, within=within, n_permutations=199)[0]
+        for within in ("tracks", "artists")
+    }
+    assert p["tracks"].p_value == 1 / 200 and p["artists"].p_value > 0.05
+    assert p["artists"].null_mean > 2 * p["tracks"].null_mean
 
 
 @pytest.mark.medium
@@ -124,6 +183,18 @@ def test_lists_that_cannot_be_compared_are_named(random):
             permutation_test(lists, other, (5,))
     with pytest.raises(DataError, match="prefix"):
         permutation_test(lists, lists, (6,))
+    with pytest.raises(DataError, match="needs artists"):
+        permutation_test(lists, lists, (5,), within="artists")
+    with pytest.raises(DataError, match="each of 20 tracks"):
+        permutation_test(lists, lists, (5,), artists=[1, 2])
+    one_artist = np.zeros(20, int)
+    with pytest.raises(DataError, match="too short to be filtered: expected 19"):
+        permutation_test(lists, lists, (5,), artists=one_artist, filtered=True)
+    whole = top_k_similar(factors, 19)
+    with pytest.raises(DataError, match="no query has enough candidates: expected 5"):
+        permutation_test(whole, whole, (5,), artists=one_artist, filtered=True)
+    with pytest.raises(ConfigError, match="within"):
+        permutation_test(lists, lists, (5,), within="albums")
     with pytest.raises(ConfigError, match="n_permutations"):
         permutation_test(lists, lists, (5,), n_permutations=0)
     with pytest.raises(ConfigError, match="at most 4"):
