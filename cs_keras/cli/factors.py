@@ -71,6 +71,12 @@ selection_options = add_options(
     help="strict: interactions of validation and test tracks do not enter the fit.",
 )
 @click.option(
+    "--targets",
+    type=click.Choice(["cross-fitted", "in-sample"]),
+    help="Factors of train tracks: cross-fitted, from fits without them, as test tracks are folded in; takes up to "
+    "eight fits more.  [default: cross-fitted; with --protocol thesis in-sample]",
+)
+@click.option(
     "--scaling",
     type=click.Choice(SCALINGS),
     default="standardize",
@@ -102,6 +108,7 @@ def command(
     iterations: tuple[int, ...] | None,
     seed: int,
     protocol: Any,
+    targets: Any,
     scaling: Any,
     ceiling: bool,
     select: bool,
@@ -130,7 +137,7 @@ def command(
     search = {"iterations": iterations, **{option: options.pop(option) for option in SEARCH_OPTIONS}}
     (n_iterations,) = iterations if iterations and not select else (WmfConfig.iterations,)
     wmf = WmfConfig(n_factors, alpha, regularization, n_iterations, seed)
-    settings, listening = FactorsConfig(wmf, protocol, scaling, ceiling), LOCAL_PATH(sources[0])
+    settings, listening = FactorsConfig(wmf, protocol, scaling, ceiling, targets), LOCAL_PATH(sources[0])
     with _warnings_as_lines():
         if select:
             factors, tally = _select(listening, dataset, settings, name, search, options)
@@ -209,13 +216,20 @@ def _size(factors: "Factors") -> str:
 
 
 def _print_quality(factors: "Factors") -> None:
-    from cs_keras.factors.quality import FactorQuality, describe_agreement, warn_of_noise
+    from cs_keras.factors.quality import (
+        FactorQuality,
+        describe_agreement,
+        describe_cross_fitting,
+        warn_of_noise,
+    )
 
     n_factors = factors.item_factors.shape[1]
     if n_factors > min(len(factors.playlist_ids), int(factors.has_factors.sum())):
         click.echo(f"Warning: {n_factors} factors are more than there are playlists or tracks.", err=True)
     values = {k: v for k, v in factors.quality.items() if k in FactorQuality.__dataclass_fields__}
     click.echo(f"Quality: {FactorQuality(**values).describe()}.")
+    if crossed := factors.quality.get("cross_fitting"):
+        click.echo(f"Targets: {describe_cross_fitting(crossed)}.")
     agreement, warning = describe_agreement(factors.quality), warn_of_noise(factors.quality)
     if agreement:
         click.echo(f"Ceiling: {agreement} (test tracks).")

@@ -75,6 +75,16 @@ def describe_agreement(quality: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
+def describe_cross_fitting(crossed: Mapping[str, Any]) -> str:
+    """Return in one line how train tracks were cross-fitted: ``cross_fitting`` of `Factors.quality`."""
+    residuals, n_lost = crossed["residuals"], crossed["n_lost_tracks"]
+    lost = f"; {n_lost} train tracks without factors there" if n_lost else ""
+    return (
+        f"cross-fitted by {len(residuals)} fits, whose playlist factors, rotated, differ from the main fit by "
+        f"{min(residuals):.1%} to {max(residuals):.1%} of the sum of squares{lost}"
+    )
+
+
 def warn_of_noise(quality: Mapping[str, Any]) -> str | None:
     """Return a warning if two seeds agree on less than half of the nearest tracks; else None."""
     row = quality.get("ceiling", {}).get("second_seed", {}).get("similarity", [{}])[0]

@@ -9,8 +9,8 @@ is a fitted track's y_i the same function of X as that of a track folded in afte
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -68,6 +68,13 @@ class WmfConfig:
                 raise ConfigError(f"{name} must be a finite number above 0. Received: {value!r}.")
 
 
+def read_wmf_config(config: Mapping[str, Any]) -> WmfConfig:
+    """Return the settings of the factorisation among those of a factors file, `Factors.config`."""
+    return WmfConfig(
+        **{field.name: config[field.name] for field in fields(WmfConfig) if field.name in config}
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class WmfFit:
     """Factors of all playlists and tracks under one protocol.
@@ -89,7 +96,11 @@ class WmfFit:
 
 
 def fit_wmf(
-    user_items: scipy.sparse.csr_matrix, config: WmfConfig, *, num_threads: int = 0
+    user_items: scipy.sparse.csr_matrix,
+    config: WmfConfig,
+    *,
+    initial_item_factors: FloatArray | None = None,
+    num_threads: int = 0,
 ) -> tuple[FloatArray, FloatArray]:
     """Factorise a matrix of interaction counts.
 
@@ -100,6 +111,9 @@ def fit_wmf(
     user_items : csr_matrix, shape (n_playlists, n_tracks)
         Counts, none negative.
     config : WmfConfig
+    initial_item_factors : ndarray of float32, shape (n_tracks, factors), optional
+        By default those of `draw_item_factors`, which are implicit's. Playlists need none: the first half-step
+        solves for them.
     num_threads : int, default=0
         0 for all cores.
 
@@ -121,11 +135,26 @@ def fit_wmf(
             f"expected interactions to fit on; every count in the {confidence.shape} matrix is 0."
         )
 
+    if initial_item_factors is None:
+        initial_item_factors = draw_item_factors(confidence.shape, config)
+
     def solve(model: Any) -> tuple[FloatArray, FloatArray]:
+        model.item_factors = initial_item_factors.astype(model.dtype)  # a copy: implicit works in place
         model.fit(confidence, show_progress=False)
         return model.item_factors.astype(np.float32), model.user_factors.astype(np.float32)
 
     return _solve(solve, config, num_threads)
+
+
+def draw_item_factors(shape: tuple[int, int], config: WmfConfig) -> FloatArray:
+    """Draw the initial item factors that implicit draws for a matrix of `shape` (n_playlists, n_tracks).
+
+    float32, shape (n_tracks, factors). Fits of some of these tracks can start from some of these rows.
+    """
+    n_playlists, n_tracks = shape
+    rng = np.random.default_rng(config.seed)
+    rng.random((n_playlists, config.factors), dtype=np.float32)  # implicit draws those of playlists first
+    return rng.random((n_tracks, config.factors), dtype=np.float32) * np.float32(0.01)
 
 
 def fold_in_items(

@@ -28,7 +28,7 @@ from cs_keras.evaluation.hybrid import (
 )
 from cs_keras.evaluation.overlap import compare_lists, rank_predicted, rank_reference
 from cs_keras.factors.store import Factors
-from cs_keras.factors.wmf import WmfConfig, fold_in_items
+from cs_keras.factors.wmf import fold_in_items, read_wmf_config
 from cs_keras.run_files.evaluation import OverlapAtK
 from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.storage.location import Location
@@ -169,7 +169,7 @@ def _split_tracks(
         raise DataError(
             f"Only one {split} track is in {2 * max(config.listens)} playlists; use fewer listens."
         )
-    wmf = WmfConfig(**factors.config)  # type: ignore[arg-type]
+    wmf = read_wmf_config(factors.config or {})
 
     def fold_in(user_items: Any) -> Matrix:
         return fold_in_items(user_items, factors.playlist_factors, wmf)

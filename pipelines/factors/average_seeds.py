@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 
 from cs_keras.data.schema import INTERACTIONS_FILE, factors_path, read_tracks
 from cs_keras.evaluation.fits import Fit, average_fits
@@ -22,7 +21,7 @@ from cs_keras.factors.store import Factors, save_factors
 from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
 from cs_keras.storage.location import Location
 from pipelines.factors.ceiling import Agreements, measure_test_agreement
-from pipelines.factors.fit import FactorsConfig
+from pipelines.factors.fit import FactorsConfig, fit_targets
 from pipelines.factors.measure_setting import Sample, fit_sample, measure_held_out, measure_sample_agreement
 
 
@@ -73,22 +72,30 @@ def store_averaged(dataset: Location, factors: Factors, settings: FactorsConfig,
     user_items = load_interactions(dataset / INTERACTIONS_FILE).user_items
     tracks = read_tracks(dataset)
     is_train, is_test = tracks.in_split("train"), tracks.in_split("test")
-    mean = _mean_fit(user_items, is_train, settings, range(n_seeds))
-    second = (
-        _mean_fit(user_items, is_train, settings, range(n_seeds, 2 * n_seeds)) if settings.ceiling else None
-    )
+    is_fitted = is_train if settings.protocol == "strict" else np.ones_like(is_train)
+    protocol, averaged_settings = settings.protocol, _seeds(settings, range(n_seeds))
+    fits = [fit_protocol(user_items, is_train, one.wmf, protocol=protocol) for one in averaged_settings]
+    mean = average_protocol(fits, is_fitted)
     quality = measure_quality(user_items, mean.item_factors, mean.playlist_factors, alpha=settings.wmf.alpha)
+    second = None
+    if settings.ceiling:
+        second_settings = _seeds(settings, range(n_seeds, 2 * n_seeds))
+        others = [fit_protocol(user_items, is_train, one.wmf, protocol=protocol) for one in second_settings]
+        second = average_protocol(others, is_fitted)
     stability: dict[str, dict[str, Agreements]] = {}
     if second:
         test = is_test & mean.has_factors
         agreement = {"second_seed": measure_test_agreement([mean, second], test)} if test.sum() > 1 else {}
         stability = {"ceiling": agreement}
+    if "cross_fitting" in factors.quality:
+        pairs = zip(fits, averaged_settings, strict=True)
+        mean = average_protocol([fit_targets(user_items, tracks, *pair)[0] for pair in pairs], is_fitted)
     averaged = dataclasses.replace(
         factors,
         item_factors=mean.item_factors,
         playlist_factors=mean.playlist_factors,
         scaler=fit_scaler(settings.scaling, mean.item_factors[is_train & mean.has_factors]),
-        config={**dataclasses.asdict(settings.wmf), "averaged_seeds": n_seeds},
+        config={**(factors.config or {}), **dataclasses.asdict(settings.wmf), "averaged_seeds": n_seeds},
         quality={**factors.quality, **dataclasses.asdict(quality), **stability},
         second_item_factors=second.item_factors if second else None,
         second_playlist_factors=second.playlist_factors if second else None,
@@ -97,13 +104,7 @@ def store_averaged(dataset: Location, factors: Factors, settings: FactorsConfig,
     return averaged
 
 
-def _mean_fit(
-    user_items: scipy.sparse.csr_matrix,
-    is_train: npt.NDArray[np.bool_],
-    settings: FactorsConfig,
-    seeds: Iterable[int],
-) -> WmfFit:
-    """Fit once for each of `seeds`, relative to that of the settings, and average."""
-    configs = [dataclasses.replace(settings.wmf, seed=settings.wmf.seed + seed) for seed in seeds]
-    fits = [fit_protocol(user_items, is_train, config, protocol=settings.protocol) for config in configs]
-    return average_protocol(fits, is_train if settings.protocol == "strict" else np.ones_like(is_train))
+def _seeds(settings: FactorsConfig, seeds: Iterable[int]) -> list[FactorsConfig]:
+    """Return the settings with each of `seeds`, counted from that of the settings."""
+    fits = (dataclasses.replace(settings.wmf, seed=settings.wmf.seed + seed) for seed in seeds)
+    return [dataclasses.replace(settings, wmf=wmf) for wmf in fits]

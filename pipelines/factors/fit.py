@@ -1,8 +1,12 @@
 """Interactions, or external factors, to ``factors/NAME.npz`` of a dataset."""
 
 import dataclasses
+import warnings
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
+
+import numpy as np
+import scipy.sparse
 
 from cs_keras.config import check_choice
 from cs_keras.data.schema import (
@@ -13,7 +17,8 @@ from cs_keras.data.schema import (
     read_info,
     read_tracks,
 )
-from cs_keras.errors import DataError
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.cross_fitting import cross_fit, group_folds
 from cs_keras.factors.interaction_files import read_interactions
 from cs_keras.factors.interactions import RowCounts, align, load_interactions, save_interactions
 from cs_keras.factors.quality import measure_quality
@@ -26,11 +31,13 @@ from cs_keras.factors.store import (
     read_external_factors,
     save_factors,
 )
-from cs_keras.factors.wmf import Protocol, WmfConfig, fit_protocol
+from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit, fit_protocol
 from cs_keras.storage.location import Location, is_file
 from pipelines.factors.ceiling import measure_ceiling
 
 DEFAULT_NAME = "wmf"
+
+Targets = Literal["cross-fitted", "in-sample"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +54,33 @@ class FactorsConfig:
         Scaling of training targets: ``standardize``, ``unit_norm``, ``none`` or ``minmax``.
     ceiling
         Also fit with another seed and on halves of the playlists, to measure the stability of the factors.
+    targets
+        Factors of train tracks: ``cross-fitted``, each from a fit that held the track out, as test tracks are held
+        out; or ``in-sample``, from the fit of all train tracks. By default ``cross-fitted`` under ``strict``;
+        ``thesis`` has ``in-sample`` only, since its test tracks are fitted too.
     """
 
     wmf: WmfConfig = WmfConfig()
     protocol: Protocol = "strict"
     scaling: Scaling = "standardize"
     ceiling: bool = True
+    targets: Targets | None = None
 
     def __post_init__(self) -> None:
         check_choice("protocol", self.protocol, get_args(Protocol))
         check_choice("scaling", self.scaling, get_args(Scaling))
+        if self.targets is not None:
+            check_choice("targets", self.targets, get_args(Targets))
+        if self.targets == "cross-fitted" and self.protocol == "thesis":
+            raise ConfigError(
+                "Cross-fitted targets need the strict protocol: under thesis test tracks are fitted too, so train "
+                "tracks must be. Received: protocol thesis."
+            )
+
+    @property
+    def is_cross_fitted(self) -> bool:
+        """Whether train tracks get cross-fitted factors."""
+        return self.protocol == "strict" and self.targets != "in-sample"
 
 
 def make_factors(
@@ -102,6 +126,7 @@ def make_factors(
             user_items, is_train, tracks.in_split("test"), fit, settings.wmf, protocol
         )
         stability = {"ceiling": agreement}
+    fit, targets = fit_targets(user_items, tracks, fit, settings)
     factors = Factors(
         name=name,
         track_ids=tracks.ids,
@@ -111,11 +136,12 @@ def make_factors(
         playlist_factors=fit.playlist_factors,
         scaler=_fit_scaler(settings.scaling, tracks, fit.item_factors, fit.has_factors),
         protocol=protocol,
-        config=dataclasses.asdict(settings.wmf),
+        config={**dataclasses.asdict(settings.wmf), "targets": "cross-fitted" if targets else "in-sample"},
         quality={
             **dataclasses.asdict(quality),
             "n_unfitted_playlists": fit.n_unfitted_playlists,
             "n_unknown_tracks": interactions.tally.n_unknown_tracks,
+            **targets,
             **stability,
         },
         second_item_factors=second.item_factors if second else None,
@@ -124,6 +150,39 @@ def make_factors(
     save_interactions(dataset / INTERACTIONS_FILE, interactions)
     save_factors(path, factors)
     return factors, interactions.tally
+
+
+def fit_targets(
+    user_items: scipy.sparse.csr_matrix, tracks: Tracks, fit: WmfFit, settings: FactorsConfig
+) -> tuple[WmfFit, dict[str, Any]]:
+    """Replace the factors of train tracks by cross-fitted ones where the settings say so.
+
+    Where the train tracks cannot be divided, as with a single fold, it warns and leaves `fit` as it is.
+
+    Parameters
+    ----------
+    user_items
+        Counts that `fit` was fitted to, shape (n_playlists, n_tracks).
+
+    Returns
+    -------
+    fit
+        With the item factors to store.
+    quality
+        ``cross_fitting``: `residuals` of `cs_keras.factors.cross_fitting.CrossFit`, and the number of train tracks
+        whose factors are lost. Empty if factors of train tracks are those of `fit`.
+    """
+    if not settings.is_cross_fitted:
+        return fit, {}
+    is_train = tracks.in_split("train")
+    groups = group_folds(tracks.numbers("fold"), is_train)
+    try:
+        crossed = cross_fit(user_items, is_train, groups, fit, settings.wmf)
+    except DataError as error:
+        warnings.warn(f"Train tracks keep factors fitted in-sample: {error}", UserWarning, stacklevel=2)
+        return fit, {}
+    n_lost = int(np.count_nonzero(fit.has_factors & ~crossed.fit.has_factors))
+    return crossed.fit, {"cross_fitting": {"residuals": list(crossed.residuals), "n_lost_tracks": n_lost}}
 
 
 def import_factors(

@@ -99,4 +99,5 @@ def test_one_fit_as_before(planted: Path) -> None:
         "regularization": 0.01,
         "iterations": 2,
         "seed": 0,
+        "targets": "cross-fitted",
     }
