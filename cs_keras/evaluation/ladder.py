@@ -129,8 +129,8 @@ def decide_verdict(
 ) -> Verdict:
     """Return the verdict about a model.
 
-    Where artists are known, all arguments are those of artist-filtered lists. A null hypothesis that no p-value
-    could have rejected is not taken as true.
+    Where artists are known, `p_value` is of lists with all candidates, the other arguments are of artist-filtered
+    ones. A null hypothesis that no p-value could have rejected is not taken as true.
 
     Parameters
     ----------
@@ -163,12 +163,11 @@ def decide_verdict(
             raise ConfigError(f"{name} is out of range: expected a number from 0 to 1. Received: {number!r}.")
     if flagged:
         return Verdict.TIED
-    for p, least, verdict in (
-        (p_value, least_p_values[0], Verdict.CHANCE),
-        (beyond, least_p_values[1], Verdict.ARTISTS_ONLY),
-    ):
-        if p > alpha:
-            return Verdict.TOO_FEW_PERMUTATIONS if least > alpha else verdict
+    if (p_value if p_beyond_artist is None else p_beyond_artist) > alpha:
+        is_informed = bool(p_value <= alpha)  # by artists, since not beyond
+        if least_p_values[is_informed] > alpha:
+            return Verdict.TOO_FEW_PERMUTATIONS
+        return Verdict.ARTISTS_ONLY if is_informed else Verdict.CHANCE
     if to_ceiling is None:
         return Verdict.ABOVE_CHANCE
     if to_ceiling.high < 1:

@@ -95,7 +95,8 @@ def test_verdicts():
     assert f"{decide_verdict(0.2, None)}" == "not significantly above chance"
     assert decide_verdict(0.001, below, p_beyond_artist=0.01) is Verdict.BELOW_CEILING
     assert decide_verdict(0.001, below, p_beyond_artist=0.2) is Verdict.ARTISTS_ONLY
-    assert decide_verdict(0.2, below, p_beyond_artist=0.01) is Verdict.CHANCE
+    assert decide_verdict(0.2, below, p_beyond_artist=0.01) is Verdict.BELOW_CEILING
+    assert decide_verdict(0.2, below, p_beyond_artist=0.2) is Verdict.CHANCE
     few = Verdict.TOO_FEW_PERMUTATIONS
     assert decide_verdict(0.1, below, least_p_values=(0.1, 0)) is few
     assert decide_verdict(0.001, below, p_beyond_artist=0.5, least_p_values=(0.001, 0.25)) is few

@@ -8,7 +8,7 @@ variance is too large. That part is measured, as the spread over query artists o
 lists, and subtracted. A deletion also leaves fewer candidates, which raises every overlap; what follows from the
 number of deleted tracks alone is removed by regression, since a catalogue of the same size is meant.
 
-`docs/decisions.md` compares the alternatives; `tests/evaluation/statistics/test_coverage.py` simulates.
+`docs/decisions.md` compares the alternatives; `tests/evaluation/statistics/test_simulations.py` simulates.
 """
 
 from collections.abc import Mapping, Sequence
