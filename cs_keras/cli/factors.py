@@ -59,7 +59,16 @@ selection_options = add_options(
 @click.option("--name", default="wmf", show_default=True, help="Name of the factors in the dataset.")
 @click.option("--n-factors", type=int, default=200, show_default=True, help="Number of dimensions.")
 @factors_renamed
-@click.option("--alpha", type=float, default=40.0, show_default=True, help="Confidence is 1 + alpha * count.")
+@click.option(
+    "--alpha", type=float, default=40.0, show_default=True, help="Confidence is 1 + alpha * weight."
+)
+@click.option(
+    "--weight",
+    type=click.Choice(["count", "log", "binary"]),
+    default="count",
+    show_default=True,
+    help="Weight of a count r: r, log(1 + r) or 1.",
+)
 @click.option("--regularization", type=float, default=0.01, show_default=True)
 @click.option("--iterations", type=INTEGERS, help="[default: 15; with --select 15,50]")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -104,6 +113,7 @@ def command(
     name: str,
     n_factors: int,
     alpha: float,
+    weight: Any,
     regularization: float,
     iterations: tuple[int, ...] | None,
     seed: int,
@@ -136,7 +146,7 @@ def command(
         return
     search = {"iterations": iterations, **{option: options.pop(option) for option in SEARCH_OPTIONS}}
     (n_iterations,) = iterations if iterations and not select else (WmfConfig.iterations,)
-    wmf = WmfConfig(n_factors, alpha, regularization, n_iterations, seed)
+    wmf = WmfConfig(n_factors, alpha, regularization, n_iterations, seed, weight)
     settings, listening = FactorsConfig(wmf, protocol, scaling, ceiling, targets), LOCAL_PATH(sources[0])
     with _warnings_as_lines():
         if select:
@@ -188,7 +198,7 @@ def _select(
     given = {option: value for option, value in search.items() if value is not None}
     fields = {**GRID_OPTIONS, "iterations": "iterations"}
     values = {field: given.pop(option) for option, field in fields.items() if option in given}
-    config = SelectionConfig(Grid(**values), seed=settings.wmf.seed, **given)
+    config = SelectionConfig(Grid(**values, weight=settings.wmf.weight), seed=settings.wmf.seed, **given)
     console = Console()
     selection = select_factors(listening, dataset, config, name, console, **reading)
     path = selection_path(dataset, name).with_suffix(".md")

@@ -1,12 +1,14 @@
 """Grid of WMF settings to search."""
 
 import itertools
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cs_keras.errors import ConfigError
-from cs_keras.factors.wmf import WmfConfig
+from cs_keras.factors.wmf import Weight, WmfConfig
+
+SEARCHED = ("factors", "alpha", "regularization", "iterations")  # in the order of WmfConfig
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Grid:
         Numbers of factors.
     alpha, regularization : tuple of float
     iterations : tuple of int
+    weight : {"count", "log", "binary"}
+        Weight of counts in every setting.
 
     Raises
     ------
@@ -30,13 +34,14 @@ class Grid:
     alpha: tuple[float, ...] = (1.0, 10.0, 40.0)
     regularization: tuple[float, ...] = (0.01, 1.0, 10.0, 100.0)
     iterations: tuple[int, ...] = (15, 50)
+    weight: Weight = "count"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            values = getattr(self, field.name)
+        for name in SEARCHED:
+            values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ConfigError(
-                    f"{field.name} must have one value to try, or several that differ. Received: {values!r}."
+                    f"{name} must have one value to try, or several that differ. Received: {values!r}."
                 )
         self.settings()  # raises for values out of range
 
@@ -57,7 +62,7 @@ class Grid:
         """
         if max_settings is not None and max_settings < 1:
             raise ConfigError(f"At least one setting must be tried. Received: {max_settings}.")
-        values = itertools.product(*(getattr(self, field.name) for field in fields(self)))
-        every = [replace(WmfConfig(*each), seed=seed) for each in values]
+        values = itertools.product(*(getattr(self, name) for name in SEARCHED))
+        every = [replace(WmfConfig(*each), seed=seed, weight=self.weight) for each in values]
         chosen = np.random.default_rng(seed).permutation(len(every))[:max_settings]
         return [every[index] for index in sorted(chosen)]

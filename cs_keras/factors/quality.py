@@ -109,11 +109,11 @@ def measure_quality(
     Parameters
     ----------
     user_items : csr_matrix, shape (n_playlists, n_tracks)
-        Counts, none negative, at least one above 0.
+        Weights of counts (`cs_keras.factors.wmf.weigh_counts`), none negative, at least one above 0.
     item_factors : ndarray of float32, shape (n_tracks, n_factors)
     playlist_factors : ndarray of float32, shape (n_playlists, n_factors)
     alpha : float
-        α of the confidence c = 1 + αr.
+        α of the confidence c = 1 + αw.
 
     Returns
     -------

@@ -1,8 +1,9 @@
 """Weighted matrix factorisation of interaction counts (Hu, Koren & Volinsky 2008), fitted by `implicit`.
 
 Playlist u prefers track i or not: p_ui is 1 where the count r_ui is above 0, else 0, held with confidence
-c_ui = 1 + α·r_ui. Factors x_u, y_i minimise Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u ‖x_u‖² + Σ_i ‖y_i‖²), by turns:
-given the playlists' X, a track's are (XᵀC_iX + λI)⁻¹ XᵀC_i p_i (their equation 5), and the other way round (4).
+c_ui = 1 + α·w(r_ui), w(r) being r, log(1 + r) or 1 (Hu et al. propose a logarithm too). Factors x_u, y_i minimise
+Σ_ui c_ui (p_ui − x_u·y_i)² + λ (Σ_u ‖x_u‖² + Σ_i ‖y_i‖²), by turns: given the playlists' X, a track's are
+(XᵀC_iX + λI)⁻¹ XᵀC_i p_i (their equation 5), and the other way round (4).
 
 Every half-step is solved exactly (Cholesky), not by implicit's default of three conjugate-gradient steps: only then
 is a fitted track's y_i the same function of X as that of a track folded in afterwards.
@@ -24,6 +25,7 @@ from cs_keras.errors import ConfigError, DataError
 
 FloatArray = npt.NDArray[np.float32]
 Protocol = Literal["strict", "thesis"]
+Weight = Literal["count", "log", "binary"]
 T = TypeVar("T")
 
 
@@ -36,14 +38,15 @@ class WmfConfig:
     factors : int
         Dimensions of the space, at least 1. 200 is the most that Hu et al. tried, and did best with.
     alpha : float
-        Confidence gained with each interaction, above 0. Hu et al. found 40 to be good; implicit's own default is
-        1.
+        Confidence gained with a weight of 1, above 0. Hu et al. found 40 to be good; implicit's own default is 1.
     regularization : float
         λ, above 0, so that a track with few interactions has one solution. implicit's default.
     iterations : int
         Sweeps over playlists and tracks, at least 1. implicit's default; Hu et al. needed about 10.
     seed : int
         Seed of the initial factors, at least 0.
+    weight : {"count", "log", "binary"}
+        Weight of a count r above 0, which alpha multiplies: r, log(1 + r) or 1.
 
     Raises
     ------
@@ -56,6 +59,7 @@ class WmfConfig:
     regularization: float = 0.01
     iterations: int = 15
     seed: int = 0
+    weight: Weight = "count"
 
     def __post_init__(self) -> None:
         for name, least in (("factors", 1), ("iterations", 1), ("seed", 0)):
@@ -66,6 +70,10 @@ class WmfConfig:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ConfigError(f"{name} must be a finite number above 0. Received: {value!r}.")
+        if self.weight not in get_args(Weight):
+            raise ConfigError(
+                f"weight must be one of {', '.join(get_args(Weight))}. Received: {self.weight!r}."
+            )
 
 
 def read_wmf_config(config: Mapping[str, Any]) -> WmfConfig:
@@ -129,7 +137,7 @@ def fit_wmf(
     DataError
         A count is negative or not finite, none is above 0, or the counts are too large to solve.
     """
-    confidence = _confidence(user_items, config.alpha)
+    confidence = _confidence(user_items, config)
     if confidence.nnz == 0:
         raise DataError(
             f"expected interactions to fit on; every count in the {confidence.shape} matrix is 0."
@@ -189,7 +197,7 @@ def fold_in_items(
     expected = (user_items.shape[0], config.factors)
     if playlist_factors.shape != expected:
         raise DataError(f"playlist_factors must be of shape {expected}. Received: {playlist_factors.shape}.")
-    item_users = _confidence(user_items, config.alpha).T.tocsr()
+    item_users = _confidence(user_items, config).T.tocsr()
 
     def solve(model: Any) -> FloatArray:
         model.user_factors = np.ascontiguousarray(playlist_factors, dtype=model.dtype)
@@ -256,18 +264,34 @@ def fit_protocol(
     )
 
 
-def _confidence(user_items: scipy.sparse.csr_matrix, alpha: float) -> scipy.sparse.csr_matrix:
-    """Store c = 1 + αr where r > 0; implicit takes stored values for c, and c = 1 elsewhere."""
-    counts = scipy.sparse.csr_matrix(user_items, dtype=np.float32, copy=True)
-    counts.sum_duplicates()
-    counts.eliminate_zeros()
-    if not (np.isfinite(counts.data) & (counts.data > 0)).all():
+def weigh_counts(user_items: scipy.sparse.csr_matrix, weight: Weight) -> scipy.sparse.csr_matrix:
+    """Return the weights of counts, csr_matrix of float32 of the same shape; see `WmfConfig`.
+
+    Raises
+    ------
+    DataError
+        A count is negative or not finite.
+    """
+    weights = scipy.sparse.csr_matrix(user_items, dtype=np.float32, copy=True)
+    weights.sum_duplicates()
+    weights.eliminate_zeros()
+    if not (np.isfinite(weights.data) & (weights.data > 0)).all():
         raise DataError(
             "counts must be finite and at least 0; implicit would take a negative one for dislike."
         )
+    if weight == "log":
+        weights.data = np.log1p(weights.data)
+    elif weight == "binary":
+        weights.data = np.ones_like(weights.data)
+    return weights
+
+
+def _confidence(user_items: scipy.sparse.csr_matrix, config: WmfConfig) -> scipy.sparse.csr_matrix:
+    """Store c = 1 + αw where r > 0; implicit takes stored values for c, and c = 1 elsewhere."""
+    confidence = weigh_counts(user_items, config.weight)
     with np.errstate(over="ignore"):  # an infinite confidence fails in the solver, with a sentence of its own
-        counts.data = 1 + np.float32(alpha) * counts.data
-    return counts
+        confidence.data = 1 + np.float32(config.alpha) * confidence.data
+    return confidence
 
 
 def _solve(work: Callable[[Any], T], config: WmfConfig, num_threads: int) -> T:

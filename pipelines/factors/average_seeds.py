@@ -18,7 +18,7 @@ from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.selection import Averaging, Mean
 from cs_keras.factors.store import Factors, save_factors
-from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol
+from cs_keras.factors.wmf import WmfConfig, WmfFit, fit_protocol, weigh_counts
 from cs_keras.storage.location import Location
 from pipelines.factors.ceiling import Agreements, measure_test_agreement
 from pipelines.factors.fit import FactorsConfig, fit_targets
@@ -76,7 +76,12 @@ def store_averaged(dataset: Location, factors: Factors, settings: FactorsConfig,
     protocol, averaged_settings = settings.protocol, _seeds(settings, range(n_seeds))
     fits = [fit_protocol(user_items, is_train, one.wmf, protocol=protocol) for one in averaged_settings]
     mean = average_protocol(fits, is_fitted)
-    quality = measure_quality(user_items, mean.item_factors, mean.playlist_factors, alpha=settings.wmf.alpha)
+    quality = measure_quality(
+        weigh_counts(user_items, settings.wmf.weight),
+        mean.item_factors,
+        mean.playlist_factors,
+        alpha=settings.wmf.alpha,
+    )
     second = None
     if settings.ceiling:
         second_settings = _seeds(settings, range(n_seeds, 2 * n_seeds))

@@ -31,7 +31,7 @@ from cs_keras.factors.store import (
     read_external_factors,
     save_factors,
 )
-from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit, fit_protocol
+from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit, fit_protocol, weigh_counts
 from cs_keras.storage.location import Location, is_file
 from pipelines.factors.ceiling import measure_ceiling
 
@@ -119,7 +119,12 @@ def make_factors(
     interactions = align(read_interactions(interactions_file, **reading), tracks.ids)
     user_items, is_train, protocol = interactions.user_items, tracks.in_split("train"), settings.protocol
     fit = fit_protocol(user_items, is_train, settings.wmf, protocol=protocol)
-    quality = measure_quality(user_items, fit.item_factors, fit.playlist_factors, alpha=settings.wmf.alpha)
+    quality = measure_quality(
+        weigh_counts(user_items, settings.wmf.weight),
+        fit.item_factors,
+        fit.playlist_factors,
+        alpha=settings.wmf.alpha,
+    )
     second, stability = None, {}
     if settings.ceiling:
         second, agreement = measure_ceiling(

@@ -13,6 +13,7 @@ from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.interactions import Interactions, align, load_interactions
 from cs_keras.factors.store import Factors
+from cs_keras.factors.wmf import read_wmf_config, weigh_counts
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.runs import digest
 from cs_keras.storage.location import is_file
@@ -183,7 +184,9 @@ def make_training_targets(data: TrainingData, factors: Factors, training: Traini
     used[np.concatenate([data.train, data.validation])] = 1
     user_items = interactions.user_items.multiply(used[np.newaxis]).tocsr()
     user_items.eliminate_zeros()
-    loss_of = weighted_prediction_error(user_items, factors.playlist_factors, factors.scaler, config["alpha"])
+    wmf = read_wmf_config(config)
+    user_items = weigh_counts(user_items, wmf.weight)
+    loss_of = weighted_prediction_error(user_items, factors.playlist_factors, factors.scaler, wmf.alpha)
     return TrainingTargets(make_track_numbers(len(data.targets)), Objective(loss_of))
 
 

@@ -99,5 +99,6 @@ def test_one_fit_as_before(planted: Path) -> None:
         "regularization": 0.01,
         "iterations": 2,
         "seed": 0,
+        "weight": "count",
         "targets": "cross-fitted",
     }

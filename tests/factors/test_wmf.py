@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -69,6 +71,24 @@ def test_input_is_left_as_it_was_and_its_storage_does_not_matter():
         shape=coo.shape,
     )
     assert np.array_equal(fit_wmf(halves, CONFIG)[0], items)
+
+
+@pytest.mark.parametrize(
+    ("weight", "weigh"), [("count", lambda r: r), ("log", np.log1p), ("binary", np.sign)]
+)
+def test_the_weight_of_counts_is_applied_in_fits_and_fold_ins(weight, weigh):
+    user_items = random_counts(40, 25)
+    config = dataclasses.replace(CONFIG, weight=weight)
+    items, playlists = fit_wmf(user_items, config)
+    weights = scipy.sparse.csr_matrix(weigh(user_items.toarray()))
+    expected = solve_items(weights, playlists, alpha=5.0, regularization=0.1)
+    np.testing.assert_allclose(items, expected, **TOLERANCE)
+    np.testing.assert_allclose(fold_in_items(user_items, playlists, config), expected, **TOLERANCE)
+
+
+def test_an_unknown_weight_is_refused():
+    with pytest.raises(ConfigError, match="weight must be one of count, log, binary. Received: 'tf'"):
+        WmfConfig(weight="tf")
 
 
 def test_what_nobody_listened_to_gets_zero_rows():
