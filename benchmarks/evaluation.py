@@ -118,7 +118,7 @@ def measure(size: Size) -> None:
     settings = EvaluationConfig(n_permutations=size.permutations, max_queries=size.queries)
     start, cpu = time.perf_counter(), time.process_time()
     one = evaluator.Evaluator(reference, settings, 0, Console())
-    assert one.lists
+    assert one.lists.by_kind
     before = time.perf_counter()
     evaluated = one.evaluate(predictions.pop())
     one_model = time.perf_counter() - before
@@ -159,10 +159,8 @@ def make_inputs(size: Size) -> tuple[Any, list[Any]]:
         own=Predictor(items, playlists),
         refit=Predictor(_noisy(items, REFIT_NOISE, rng), _noisy(playlists, REFIT_NOISE, rng)),
         interactions=interactions,
-        artists=np.char.mod("artist %d", artists),
-        train_artists=np.char.mod(
-            "artist %d", rng.integers(size.tracks // TRACKS_OF_ARTIST * 2, size=N_TRAIN)
-        ),
+        artists=artists,
+        train_artists=rng.integers(size.tracks // TRACKS_OF_ARTIST * 2, size=N_TRAIN),
         train_factors=rng.standard_normal((N_TRAIN, size.factors), np.float32),
     )
     return reference, [Predictor(_noisy(items, NOISE, rng), playlists)]

@@ -103,14 +103,14 @@ def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> fl
 
 
 def artist_repetition(lists: npt.ArrayLike, item_artists: npt.ArrayLike) -> Float64Array:
-    """Return the share of each list whose artist already occurs higher in it: 1 - artists / k.
+    """Return the share of each list whose artist already occurs higher in it; that of an unknown artist does not.
 
     Parameters
     ----------
     lists : array_like, shape (n_queries, k), int
         Distinct item rows.
-    item_artists : array_like, shape (n_items,), str or int
-        Artist of each item.
+    item_artists : array_like, shape (n_items,), int
+        Artist of each item, -1 if unknown.
 
     Returns
     -------
@@ -120,16 +120,17 @@ def artist_repetition(lists: npt.ArrayLike, item_artists: npt.ArrayLike) -> Floa
     Raises
     ------
     DataError
-        Not one artist an item, or lists are not distinct rows of them.
+        Not one whole number an item, or lists are not distinct rows of them.
     """
     artists = np.asarray(item_artists)
-    if artists.ndim != 1 or not artists.size:
+    if artists.ndim != 1 or not artists.size or artists.dtype.kind not in "iu":
         raise DataError(
-            f"these are no artists: expected one an item, shape (n_items,). Received: shape {artists.shape}."
+            "these are no artists: expected a whole number an item, shape (n_items,). "
+            f"Received: shape {artists.shape}, dtype {artists.dtype}."
         )
-    codes = np.unique(artists, return_inverse=True)[1]
-    in_order = np.sort(codes[check_lists(lists, len(artists))], axis=1)
-    return np.asarray(np.count_nonzero(in_order[:, 1:] == in_order[:, :-1], axis=1) / in_order.shape[1])
+    in_order = np.sort(artists[check_lists(lists, len(artists))], axis=1)
+    repeats = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] >= 0)
+    return np.asarray(np.count_nonzero(repeats, axis=1) / in_order.shape[1])
 
 
 def _gini(occurrences: Int64Array) -> float:

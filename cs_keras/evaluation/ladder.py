@@ -86,6 +86,7 @@ def build_ladder(
     chance: float,
     ceiling: npt.ArrayLike | QuerySums | None = None,
     level: float = 0.95,
+    best_from_sound: npt.ArrayLike | QuerySums | None = None,
 ) -> list[Rung]:
     """Return each model's position between chance, ceiling and reference.
 
@@ -99,6 +100,8 @@ def build_ladder(
         Overlaps between fits, for the same queries.
     level : float
         Of the intervals.
+    best_from_sound : QuerySums, or array_like, shape (n_queries,), float, optional
+        Overlaps of the best prediction from sound, where it is known.
 
     Returns
     -------
@@ -114,7 +117,10 @@ def build_ladder(
     """
     if _check_chance(chance) >= REFERENCE:
         raise ConfigError(f"chance leaves no gap: expected a number below {REFERENCE}. Received: {chance!r}.")
-    rungs = [_rung(name, model, chance, ceiling, level) for name, model in sum_models(values).items()]
+    rungs = [
+        _rung(name, model, chance, ceiling, best_from_sound, level)
+        for name, model in sum_models(values).items()
+    ]
     return sorted(rungs, key=lambda rung: rung.value)
 
 
@@ -176,13 +182,20 @@ def decide_verdict(
 
 
 def _rung(
-    name: str, model: QuerySums, chance: float, ceiling: npt.ArrayLike | QuerySums | None, level: float
+    name: str,
+    model: QuerySums,
+    chance: float,
+    ceiling: npt.ArrayLike | QuerySums | None,
+    best_from_sound: npt.ArrayLike | QuerySums | None,
+    level: float,
 ) -> Rung:
     found = estimate(model)
     low, high = np.clip(found.interval(level), 0, 1).tolist()
-    to_ceiling = None if ceiling is None else gap_closed(model, chance, ceiling, level)
+    to_ceiling, to_best = (
+        None if top is None else gap_closed(model, chance, top, level) for top in (ceiling, best_from_sound)
+    )
     to_reference = GapShare(*((number - chance) / (REFERENCE - chance) for number in (found.mean, low, high)))
-    return Rung(name, found.mean, low, high, to_ceiling, to_reference)
+    return Rung(name, found.mean, low, high, to_ceiling, to_reference, to_best)
 
 
 def _check_chance(chance: float) -> float:

@@ -4,16 +4,25 @@ For every query, take the k best tracks by the reference and the k best by the p
 they have in common, averaged over the queries. Queries are the tracks (similarity) or playlists (dot product).
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import check_count, check_factors, check_ks, check_same_shape
+from cs_keras.evaluation.checks import Float64Array, check_count, check_factors, check_ks, check_same_shape
+from cs_keras.evaluation.labels.cohesion import same_artist_share
 from cs_keras.evaluation.search.intersection import chance_overlap, count_shared
 from cs_keras.evaluation.search.search import Int64Array, squared_lengths
-from cs_keras.evaluation.search.topk import Metric, TopK, top_k_dot, top_k_ranking, top_k_similar
+from cs_keras.evaluation.search.topk import (
+    Metric,
+    TopK,
+    filter_artists,
+    filtered_length,
+    top_k_dot,
+    top_k_ranking,
+    top_k_similar,
+)
 from cs_keras.evaluation.statistics.permutation_test import check_comparable, permutation_test
 from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 from cs_keras.run_files.evaluation import OverlapAtK
@@ -23,12 +32,31 @@ MAX_QUERIES = 20_000
 FLAGGED_TIED_SHARE = 0.01
 
 
+@dataclass(frozen=True, eq=False)
+class ListOverlap:
+    """The overlap of two sets of lists at one length.
+
+    Attributes
+    ----------
+    at_k : OverlapAtK
+    queries : numpy.ndarray, shape (n_queries,), int64
+        Rows of the query tracks or playlists; none if there are no k candidates.
+    shares : numpy.ndarray, shape (n_queries,), float64
+        Share of common tracks of each query.
+    """
+
+    at_k: OverlapAtK
+    queries: Int64Array
+    shares: Float64Array
+
+
 def rank_reference(
     reference: npt.ArrayLike,
     *,
     ks: tuple[int, ...] = KS,
     metric: Metric = "cosine",
     playlist_factors: npt.ArrayLike | None = None,
+    artists: npt.ArrayLike | None = None,
     max_queries: int = MAX_QUERIES,
     seed: int = 0,
 ) -> TopK:
@@ -47,6 +75,8 @@ def rank_reference(
         Similarity; ignored if the queries are playlists.
     playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
         If given, the queries are playlists, by dot product.
+    artists : array_like, shape (n_tracks,), int, optional
+        Artist of each track, -1 if unknown. Lists of tracks are then long enough to be filtered by artist.
     max_queries : int
         A larger number of queries is sampled down to this, by `seed`.
     seed : int
@@ -64,15 +94,17 @@ def rank_reference(
     """
     reference = check_factors("reference factors", reference)
     if playlist_factors is None:
-        k = _longest(ks, len(reference) - 1)
+        k = longest_available(ks, len(reference) - 1)
         is_query = (
             squared_lengths(reference) > 0 if metric == "cosine" else np.ones(len(reference), dtype=bool)
         )
         queries = _sample(np.flatnonzero(is_query), max_queries, seed)
+        if artists is not None:
+            k = filtered_length(k, artists)
         return top_k_similar(reference, k, metric=metric, queries=queries)
     playlists = check_factors("playlist factors", playlist_factors)
     queries = _sample(np.flatnonzero(squared_lengths(playlists)), max_queries, seed)
-    return top_k_dot(playlists, reference, _longest(ks, len(reference)), queries=queries)
+    return top_k_dot(playlists, reference, longest_available(ks, len(reference)), queries=queries)
 
 
 def evaluate_overlap(
@@ -85,6 +117,8 @@ def evaluate_overlap(
     n_bootstrap: int = 1000,
     seed: int = 0,
     playlist_factors: npt.ArrayLike | None = None,
+    artists: npt.ArrayLike | None = None,
+    filtered: bool = False,
     max_queries: int = MAX_QUERIES,
     reference_lists: TopK | None = None,
 ) -> list[OverlapAtK]:
@@ -106,10 +140,14 @@ def evaluate_overlap(
         Seed of both, and of the sample of queries.
     playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
         If given, the queries are playlists, by dot product; else the tracks, by similarity.
+    artists : array_like, shape (n_tracks,), int, optional
+        Artist of each track, -1 if unknown.
+    filtered : bool
+        Whether the query's own artist is removed from both lists; by similarity only, with `artists`.
     max_queries : int
         A larger number of queries is sampled down to this.
     reference_lists : TopK, optional
-        Result of `rank_reference` for the same reference, playlists and metric; saves ranking it again.
+        Result of `rank_reference` for the same reference, playlists, metric and artists; saves ranking it again.
 
     Returns
     -------
@@ -133,6 +171,7 @@ def evaluate_overlap(
             ks=ks,
             metric=metric,
             playlist_factors=playlist_factors,
+            artists=artists,
             max_queries=max_queries,
             seed=seed,
         )
@@ -142,12 +181,20 @@ def evaluate_overlap(
             f"the reference lists are not of this reference: expected {expected[0]} tracks by {expected[1]}. "
             f"Received: {lists.n_items} by {lists.metric}."
         )
-    longest = _longest(ks, lists.n_candidates)
-    lists = lists.prefix(longest)
     if np.ndim(predicted) == 2:
         check_same_shape(reference, check_factors("predicted factors", predicted))
     found = rank_predicted(lists, predicted, playlist_factors)
-    return compare_lists(lists, found, ks, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed)
+    compared = compare_lists(
+        lists,
+        found,
+        ks,
+        artists=artists,
+        filtered=filtered,
+        n_permutations=n_permutations,
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+    )
+    return [one.at_k for one in compared]
 
 
 def rank_predicted(
@@ -196,22 +243,30 @@ def rank_predicted(
 
 
 def compare_lists(
-    reference: TopK, predicted: TopK, ks: tuple[int, ...], *, n_permutations: int, n_bootstrap: int, seed: int
-) -> list[OverlapAtK]:
+    reference: TopK,
+    predicted: TopK,
+    ks: tuple[int, ...],
+    *,
+    artists: npt.ArrayLike | None = None,
+    filtered: bool = False,
+    n_permutations: int,
+    n_bootstrap: int,
+    seed: int,
+) -> list[ListOverlap]:
     """Return the overlap of two sets of lists.
 
     Parameters
     ----------
     reference, predicted : TopK
-        Of the same queries, items and metric; as long as the largest of `ks` that has enough candidates.
+        Of the same queries, items and metric; as long as `rank_reference` makes them.
     ks : tuple of int
         List lengths; those longer than the candidates are not available.
-    n_permutations, n_bootstrap, seed : int
+    artists, filtered, n_permutations, n_bootstrap, seed
         As for `evaluate_overlap`.
 
     Returns
     -------
-    list of OverlapAtK
+    list of ListOverlap
         One for each of `ks`.
 
     Raises
@@ -219,45 +274,91 @@ def compare_lists(
     ConfigError
         A setting is out of range.
     DataError
-        Lists cannot be compared, or are too short.
+        Lists cannot be compared, or are too short, or are filtered without artists.
     """
-    available = tuple(k for k in ks if k <= reference.n_candidates)
-    n_queries, n_candidates = len(reference.queries), reference.n_candidates
-    results = {k: not_available(k, n_queries, n_candidates) for k in ks}
-    if available:
-        shared = count_shared(reference.indices, predicted.indices, available, reference.n_items)
-        tests = permutation_test(reference, predicted, available, n_permutations=n_permutations, seed=seed)
-        for k, counts, test in zip(available, shared, tests, strict=True):
-            chance, chance_sd = chance_overlap(k, n_candidates, n_queries)
-            low, high = bootstrap_interval(counts / k, n_bootstrap, seed=seed)
-            tied_share = float(predicted.prefix(k).tied.mean())
-            results[k] = OverlapAtK(
-                k=k,
-                available=True,
-                overlap=float((counts / k).mean()),
-                chance=chance,
-                chance_sd=chance_sd,
-                low=low,
-                high=high,
-                p_value=test.p_value,
-                null_mean=test.null_mean,
-                n_queries=n_queries,
-                n_candidates=n_candidates,
-                tied_share=tied_share,
-                flagged=tied_share > FLAGGED_TIED_SHARE,
-            )
+    check_comparable(reference, predicted)
+    own_artists = artists if filtered else None
+    by_k = {k: lists for k in ks if (lists := _lists_of_length(k, reference, own_artists)) is not None}
+    tests = {}
+    if by_k and not filtered:
+        found = permutation_test(reference, predicted, tuple(by_k), n_permutations=n_permutations, seed=seed)
+        tests = dict(zip(by_k, found, strict=True))
+    counts = _count_candidates(reference, own_artists)
+    results = {k: not_available(k, counts) for k in ks}
+    for k, own in by_k.items():
+        other = _lists_of_length(k, predicted, own_artists)
+        assert other is not None  # of the same queries
+        shares = count_shared(own.indices, other.indices, (k,), own.n_items)[0] / k
+        chance, chance_sd = _chance(own)
+        low, high = bootstrap_interval(shares, n_bootstrap, seed=seed)
+        tied_share = float(other.tied.mean())
+        at_k = OverlapAtK(
+            k=k,
+            available=True,
+            overlap=float(shares.mean()),
+            chance=chance,
+            chance_sd=chance_sd,
+            low=low,
+            high=high,
+            p_value=tests[k].p_value if k in tests else None,
+            null_mean=tests[k].null_mean if k in tests else None,
+            n_queries=len(shares),
+            n_candidates=int(counts.max()),
+            tied_share=tied_share,
+            flagged=tied_share > FLAGGED_TIED_SHARE,
+            n_left_out=len(counts) - len(shares),
+            same_artist_share=_share_by_artist(own, artists),
+        )
+        results[k] = ListOverlap(at_k, own.queries, shares)
     return [results[k] for k in ks]
 
 
-def not_available(k: int, n_queries: int, n_candidates: int) -> OverlapAtK:
-    """Return the result for lists longer than the number of candidates."""
+def not_available(k: int, candidate_counts: Int64Array) -> ListOverlap:
+    """Return the result for lists longer than the number of candidates, shape (n_queries,), of any query."""
     nothing = dict.fromkeys(
         ("overlap", "chance", "chance_sd", "low", "high", "p_value", "null_mean", "tied_share", "flagged")
     )
-    return OverlapAtK(k=k, available=False, n_queries=n_queries, n_candidates=n_candidates, **nothing)
+    n_left_out, n_candidates = len(candidate_counts), int(candidate_counts.max(initial=0))
+    at_k = OverlapAtK(
+        k=k, available=False, n_queries=0, n_candidates=n_candidates, n_left_out=n_left_out, **nothing
+    )
+    return ListOverlap(at_k, np.empty(0, np.int64), np.empty(0))
 
 
-def _longest(ks: tuple[int, ...], n_candidates: int) -> int:
+def _lists_of_length(k: int, lists: TopK, artists: npt.ArrayLike | None) -> TopK | None:
+    """Return the first k, without the query's own artist if there are `artists`; None if no query has so many."""
+    if k > lists.n_candidates:
+        return None
+    if artists is None:
+        return lists.prefix(k)
+    found = filter_artists(lists, artists, k)
+    return found if len(found.queries) else None
+
+
+def _count_candidates(lists: TopK, artists: npt.ArrayLike | None) -> Int64Array:
+    """Return the number of candidates of each query; with `artists` of filtered lists, of known artists only."""
+    if artists is None:
+        return lists.candidate_counts
+    own = np.asarray(artists)
+    of_queries = own[lists.queries]
+    return np.asarray(lists.n_items - np.bincount(own[own >= 0])[of_queries[of_queries >= 0]])
+
+
+def _chance(lists: TopK) -> tuple[float, float]:
+    """Return the mean overlap of random lists with these, and its standard deviation; see `chance_overlap`."""
+    candidates, numbers = np.unique(lists.candidate_counts, return_counts=True)
+    means, sds = np.array([chance_overlap(lists.k, int(n)) for n in candidates]).T
+    weights = numbers / numbers.sum()
+    return float(weights @ means), float(np.sqrt(weights @ np.square(sds) / numbers.sum()))
+
+
+def _share_by_artist(lists: TopK, artists: npt.ArrayLike | None) -> float | None:
+    if artists is None or lists.metric == "dot":
+        return None
+    return same_artist_share(lists.indices, lists.queries, np.asarray(artists))
+
+
+def longest_available(ks: tuple[int, ...], n_candidates: int) -> int:
     """Return the largest k that has enough candidates; 1 if none has."""
     return max((k for k in check_ks(ks) if k <= n_candidates), default=1)
 

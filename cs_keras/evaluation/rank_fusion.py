@@ -85,6 +85,12 @@ def top_k_scored(score: Score, lists: TopK) -> TopK:
     return TopK(indices, ties, lists.queries, lists.n_items, lists.metric)
 
 
+def mean_scores(score: Score, lists: TopK) -> Float64Array:
+    """Return the mean score of each item over the queries of `lists`, shape (n_items,)."""
+    sums = sum(found.sum(axis=0) for _, found in _score_blocks(score, lists.queries, lists.n_items))
+    return np.asarray(sums / len(lists.queries))
+
+
 def rank_held_out_by_score(score: Score, held_out: scipy.sparse.csr_matrix) -> HeldOutRanks:
     """Rank all items by `score` and return the ranks of those held out, as `find_held_out_ranks` does.
 

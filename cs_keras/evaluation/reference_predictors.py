@@ -1,4 +1,4 @@
-"""Reference predictors that use no audio: random factors, the mean, popularity, and the artist mean."""
+"""Reference predictors: random factors, the mean, one ranking for all playlists, and the artist mean."""
 
 import numpy as np
 import numpy.typing as npt
@@ -65,17 +65,19 @@ def mean_predictor(train_mean: npt.ArrayLike, n_tracks: int) -> FloatArray:
     return np.repeat(mean, check_count("n_tracks", n_tracks), axis=0)
 
 
-def score_by_popularity(reference: npt.ArrayLike, playlist_factors: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return one score a track: the mean over playlists of the reference's dot product with the track.
+def score_by_mean_playlist(
+    factors: npt.ArrayLike, playlist_factors: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """Return one score a track: its dot product with the playlists' factors, averaged over playlists.
 
-    This popularity ranking (an oracle, since it uses the reference) shows how much of the dot-product overlap one
-    ranking for all playlists reaches. It is not the best single ranking for every k. Pass the scores to
-    `evaluate_overlap` as the prediction; collinear factors would reverse the ranking for playlists at an obtuse
-    angle to the mean.
+    It shows how much of the dot-product overlap one ranking for all playlists reaches. Of reference factors it is a
+    popularity oracle, of a model's its own single ranking. It is not the best single ranking for every k. Pass the
+    scores to `evaluate_overlap` as the prediction; collinear factors would reverse the ranking for playlists at an
+    obtuse angle to the mean.
 
     Parameters
     ----------
-    reference : array_like, shape (n_tracks, n_factors), float32
+    factors : array_like, shape (n_tracks, n_factors), float32
     playlist_factors : array_like, shape (n_playlists, n_factors), float32
 
     Returns
@@ -88,14 +90,28 @@ def score_by_popularity(reference: npt.ArrayLike, playlist_factors: npt.ArrayLik
     DataError
         Not finite factor matrices of one width.
     """
-    reference = check_factors("reference factors", reference)
+    items = check_factors("item factors", factors)
     playlists = check_factors("playlist factors", playlist_factors)
-    check_width(playlists, reference)
+    check_width(playlists, items)
     mean_playlist = playlists.mean(axis=0, dtype=np.float64)
-    scores = np.empty(len(reference))
+    scores = np.empty(len(items))
     for block in blocks(len(scores), ROWS_PER_BLOCK):
-        scores[block] = (reference[block] * mean_playlist).sum(axis=1)
+        scores[block] = (items[block] * mean_playlist).sum(axis=1)
     return scores
+
+
+def centre_playlists(playlist_factors: npt.ArrayLike) -> FloatArray:
+    """Return playlist factors less their mean, which ranks tracks by popularity; rows of zeros stay zero.
+
+    Lists by these show what playlists have of their own. Shapes are (n_playlists, n_factors), float32; the mean is
+    over playlists that are not zero. `DataError` is raised for no finite factor matrix.
+    """
+    playlists = check_factors("playlist factors", playlist_factors)
+    has_factors = playlists.any(axis=1)
+    if not has_factors.any():
+        return playlists
+    mean = playlists[has_factors].mean(axis=0, dtype=np.float64)
+    return np.where(has_factors[:, np.newaxis], playlists - mean, 0).astype(np.float32)
 
 
 def predict_artist_means(
@@ -103,14 +119,15 @@ def predict_artist_means(
 ) -> FloatArray:
     """Predict for each track the mean factors of its artist's training tracks.
 
-    Tracks of an artist without training tracks get the mean of all training tracks, so they tie with each other;
-    with folds by artist, that is every track.
+    Tracks of an artist without training tracks, or of unknown artist, get the mean of all training tracks, so they
+    tie with each other; with folds by artist, that is every track.
 
     Parameters
     ----------
     train_factors : array_like, shape (n_train_tracks, n_factors), float32
-    train_artists : array_like, shape (n_train_tracks,), str or int
-    artists : array_like, shape (n_tracks,), of the same kind
+    train_artists : array_like, shape (n_train_tracks,), int
+        Number of the artist, -1 if unknown.
+    artists : array_like, shape (n_tracks,), int
 
     Returns
     -------
@@ -133,5 +150,7 @@ def predict_artist_means(
     means = np.vstack((sums / np.bincount(codes)[:, np.newaxis], factors.mean(axis=0))).astype(np.float32)
     wanted = np.asarray(artists)
     found = np.searchsorted(names, wanted).clip(max=len(names) - 1)
-    rows = np.where(names[found] == wanted, found, len(names))  # the last row is the mean of all
+    rows = np.where(
+        (names[found] == wanted) & (wanted >= 0), found, len(names)
+    )  # the last row is the mean of all
     return np.asarray(means[rows])

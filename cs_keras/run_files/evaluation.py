@@ -1,7 +1,7 @@
 """``evaluation.json``: the results of a run's model and of the reference predictors on the same test tracks."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from cs_keras.run_files.names import EVALUATION_FILE
 from cs_keras.run_files.records import StoredRecord, check_version, to_record
@@ -9,19 +9,42 @@ from cs_keras.run_files.training import Training
 from cs_keras.runs import read_json
 from cs_keras.storage.location import Location
 
-SCHEMA_VERSION = 3  # 1 had losses and overlaps only; 2 had the names that RENAMED lists
+SCHEMA_VERSION = 4  # 1 had losses and overlaps only; 2 and 3 had the names that EARLIER_NAMES lists
+
+# Kinds of lists. Of tracks: by similarity, and the same without the query's own artist. Of playlists: by dot
+# product, over one random track per artist, and with playlist factors less their mean.
+Kind = Literal["similarity", "filtered", "dot", "dot_per_artist", "dot_centred"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # Predictors: the run's own model and those that every model is compared with.
 MODEL = "model"
 RANDOM = "random"
-POPULARITY = "popularity-ranking"
+POPULARITY_ORACLE = "popularity-oracle"
+SINGLE_RANKING = "single-ranking"
 ARTIST_MEAN = "artist-mean"
+BEST_FROM_SOUND = "best-from-sound"
+HALF_DATA_CEILING = "half-data-ceiling"
 REFIT_CEILING = "refit-ceiling"
 REFERENCE = "reference"
-RENAMED = {
-    "one-ranking": POPULARITY,
-    "second-fit": REFIT_CEILING,
-    "n_tracks_without_listening": "n_tracks_without_interactions",
+INFORMATION = {
+    RANDOM: "none",
+    POPULARITY_ORACLE: "true popularity of the test tracks (oracle)",
+    SINGLE_RANKING: "the model's predictions",
+    ARTIST_MEAN: "the artist's other tracks",
+    BEST_FROM_SOUND: "true style that the audio was generated from (oracle)",
+    HALF_DATA_CEILING: "interactions of the test tracks with half of the playlists",
+    REFIT_CEILING: "interactions of the test tracks",
+    REFERENCE: "interactions of the test tracks",
+}
+"""What each of them knows of a test track."""
+
+EARLIER_NAMES = {  # and those of today, by the last schema version that had them
+    2: {
+        "one-ranking": POPULARITY_ORACLE,
+        "second-fit": REFIT_CEILING,
+        "n_tracks_without_listening": "n_tracks_without_interactions",
+    },
+    3: {"popularity-ranking": POPULARITY_ORACLE},
 }
 
 
@@ -34,16 +57,25 @@ class OverlapAtK:
     available
         Whether there are k candidates.
     overlap, low, high
-        Mean share of common tracks, from 0 to 1, and its 95 % bootstrap interval over queries.
+        Mean share of common tracks, from 0 to 1, and its 95 % interval, which respects artists that are known.
     chance, chance_sd
         Mean overlap of random lists, and its spread if queries were independent.
     p_value, null_mean
-        Result of the permutation test, which assigns predictions to random tracks, and its mean overlap.
+        Result of the permutation test for any information, which assigns predictions to random tracks, and its mean
+        overlap.
     n_queries, n_candidates
-        Queries averaged over, and tracks that compete for a list.
+        Queries averaged over, and tracks that compete for a list, at most.
     tied_share, flagged
         Share of predicted lists whose members depend on a tie, and whether that is more than 1 %: row order then
         decides part of the overlap.
+    p_beyond_artist, null_mean_beyond_artist, n_arrangements
+        The same of the test for information beyond artist recognition, and its number of distinct arrangements.
+        None where there is no such test.
+    n_left_out
+        Queries with fewer than k candidates.
+    same_artist_share
+        Share of the reference's lists by the query's own artist, over queries whose artist is known; by similarity
+        only.
     """
 
     k: int
@@ -59,6 +91,11 @@ class OverlapAtK:
     n_candidates: int
     tied_share: float | None
     flagged: bool | None
+    p_beyond_artist: float | None = None
+    null_mean_beyond_artist: float | None = None
+    n_arrangements: float | None = None
+    n_left_out: int = 0
+    same_artist_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +137,7 @@ class Rung:
     high: float
     to_ceiling: GapShare | None  # None without a ceiling, or if it is not clearly above chance
     to_reference: GapShare
+    to_best_from_sound: GapShare | None = None  # None unless known and clearly above chance
     verdict: str = ""  # see `cs_keras.evaluation.ladder.Verdict`; empty before it is drawn
 
 
@@ -112,7 +150,9 @@ class Ladder:
     rungs: tuple[Rung, ...]
 
 
-Overlaps = dict[str, tuple[OverlapAtK, ...]]  # by "similarity" and, where there are playlists, "dot"
+Overlaps = dict[
+    str, tuple[OverlapAtK, ...]
+]  # by `Kind`; "filtered" and "dot_per_artist" where artists are known
 GroupMeans = dict[str, tuple[GroupMean, ...]]  # by what tracks are grouped by: "popularity" or "artist"
 
 
@@ -175,10 +215,11 @@ class RankingRecord:
 
 @dataclass(frozen=True)
 class BeyondRecord:
-    """Metrics beyond accuracy by predictor and name, of lists of length k."""
+    """Metrics beyond accuracy by predictor and name, of lists of length k; `kind` is that of tracks' lists."""
 
     k: int
     predictors: dict[str, dict[str, float | None]]
+    kind: Kind = "similarity"
 
 
 @dataclass(frozen=True)
@@ -191,19 +232,27 @@ class GroupSize:
 
 @dataclass(frozen=True)
 class GroupsRecord:
-    """Means of groups of test tracks, at list length k, by predictor and measure (``overlap``, ``ndcg``)."""
+    """Means of groups of test tracks, at list length k, by predictor and measure.
+
+    Measures are ``overlap``, of lists of that `kind`, and ``ndcg``.
+    """
 
     k: int
     sizes: dict[str, tuple[GroupSize, ...]]
     predictors: dict[str, dict[str, GroupMeans]]
+    kind: Kind = "similarity"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(StoredRecord):
-    """The results of a model, and those of the reference predictors that use no audio."""
+    """The results of a model, and those of the reference predictors.
+
+    Of the test tracks, `n_known_artists` are by artists with train tracks, `n_unknown_artists` by artists that are
+    not known, the others by `n_test_artists` artists; None in files of earlier releases.
+    """
 
     FILE = EVALUATION_FILE
-    VERSIONS = (1, 2, SCHEMA_VERSION)
+    VERSIONS = (1, 2, 3, SCHEMA_VERSION)
 
     schema_version: int = SCHEMA_VERSION
     model: str
@@ -217,6 +266,8 @@ class Evaluation(StoredRecord):
     mean_predictor: SplitLosses
     metric: str = "cosine"
     n_known_artists: int | None = None
+    n_unknown_artists: int | None = None
+    n_test_artists: int | None = None
     overlap: Overlaps
     references: dict[str, Overlaps]
     ladder: dict[str, tuple[Ladder, ...]] | None = None
@@ -234,15 +285,20 @@ class Evaluation(StoredRecord):
 
 
 def stored_name(predictor: str, schema_version: int) -> str:
-    """Return what files of a run of that schema version call a predictor."""
-    before = {new: old for old, new in RENAMED.items()}
-    return predictor if schema_version == SCHEMA_VERSION else before.get(predictor, predictor)
+    """Return what ``queries.npz`` of a run of that schema version calls a predictor."""
+    earlier = EARLIER_NAMES.get(schema_version, {})
+    return next((old for old, new in earlier.items() if new == predictor), predictor)
 
 
 def _rename(content: Any) -> Any:
     """Return what an earlier release wrote with the names of today."""
-    if isinstance(content, dict):
-        return {RENAMED.get(key, key): _rename(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_rename(value) for value in content]
-    return RENAMED.get(content, content) if isinstance(content, str) else content
+    renamed = {old: new for names in EARLIER_NAMES.values() for old, new in names.items()}
+
+    def rename(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {renamed.get(key, key): rename(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [rename(one) for one in value]
+        return renamed.get(value, value) if isinstance(value, str) else value
+
+    return rename(content)

@@ -17,32 +17,54 @@ NDCG = "ndcg"
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Values from 0 to 1 of each query.
-
-    Overlaps are stored as the number of common tracks, in the smallest type that holds the list length.
+    """Values from 0 to 1 of each query, by measure such as ``filtered@10``, ``dot@10`` or ``ndcg@10``.
 
     Attributes
     ----------
     rows
-        By kind (``similarity``, ``dot``, ``ndcg``), the rows of query tracks or playlists, shape (n_queries,).
+        By measure, the rows of query tracks or playlists, shape (n_queries,). For ``dot_per_artist`` those of all
+        draws, one after another, so that a playlist may occur several times.
     values
-        By measure, such as ``dot@10`` or ``ndcg@10``, and predictor, shape (n_queries,), float64.
+        By measure and predictor, shape (n_queries,), float64.
+    artists
+        By measure of lists of tracks, a number for the artist of each query, -1 if unknown, shape (n_queries,).
+        None in files of earlier releases.
     """
 
     rows: dict[str, npt.NDArray[np.int64]]
     values: dict[str, dict[str, npt.NDArray[np.float64]]]
+    artists: dict[str, npt.NDArray[np.int64]] | None = None
 
 
 def write_queries(run: Path, queries: Queries) -> None:
-    """Write ``queries.npz`` of a run."""
-    arrays: dict[str, npt.NDArray[np.generic]] = {
-        f"{kind}/queries": rows for kind, rows in queries.rows.items()
-    }
+    """Write ``queries.npz`` of a run.
+
+    Queries are stored once by kind of list, and overlaps as the number of common tracks in the smallest type that
+    holds the list length and -1, which is stored for queries that have too few candidates for a list.
+    """
+    kinds: dict[str, npt.NDArray[np.int64]] = {}
+    artists: dict[str, npt.NDArray[np.int64]] = {}
+    for measure, rows in queries.rows.items():
+        kind = _kind_of(measure)
+        if len(rows) > len(kinds.get(kind, ())):
+            kinds[kind] = rows
+            if queries.artists and measure in queries.artists:
+                artists[kind] = queries.artists[measure]
+    arrays: dict[str, npt.NDArray[np.generic]] = {f"{kind}/queries": rows for kind, rows in kinds.items()}
+    arrays |= {f"{kind}/artists": numbers for kind, numbers in artists.items()}
     for measure, predictors in queries.values.items():
-        kind, _, k = measure.partition("@")
+        kind, _, length = measure.partition("@")
+        k, every = int(length), kinds[kind]
+        is_query = (
+            np.isin(every, queries.rows[measure]) if len(queries.rows[measure]) < len(every) else slice(None)
+        )
         for name, values in predictors.items():
-            counts = np.rint(values * int(k)).astype(np.min_scalar_type(int(k)))
-            arrays[f"{measure}/{name}"] = values if kind == NDCG else counts
+            if kind == NDCG:
+                arrays[f"{measure}/{name}"] = values
+                continue
+            counts = np.full(len(every), -1, np.min_scalar_type(-k - 1))
+            counts[is_query] = np.rint(values * k)
+            arrays[f"{measure}/{name}"] = counts
     write_npz(run / QUERIES_FILE, **arrays)
 
 
@@ -63,19 +85,35 @@ def read_queries(run: Path, evaluation: Evaluation) -> Queries | None:
         (measure, name): f"{measure}/{stored_name(name, evaluation.schema_version)}"
         for measure, name in _members(evaluation)
     }
-    kinds = list(dict.fromkeys(measure.partition("@")[0] for measure, _ in stored))
-    arrays = read_npz(path, *(f"{kind}/queries" for kind in kinds), *stored.values())
+    kinds = list(dict.fromkeys(_kind_of(measure) for measure, _ in stored))
+    arrays = read_npz(
+        path,
+        *(f"{kind}/queries" for kind in kinds),
+        *stored.values(),
+        optional=tuple(f"{kind}/artists" for kind in kinds),
+    )
+    rows: dict[str, npt.NDArray[np.int64]] = {}
     values: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
+    artists: dict[str, npt.NDArray[np.int64]] = {}
     for (measure, name), member in stored.items():
-        kind, _, k = measure.partition("@")
+        kind = _kind_of(measure)
         found, expected = arrays[member], arrays[f"{kind}/queries"].shape
         if found.shape != expected or not np.isfinite(found).all():
             raise DataError(
                 f"{path}: {member} must hold a finite number for each query, shape {expected}. "
                 f"Received: shape {found.shape}."
             )
-        values.setdefault(measure, {})[name] = found / (1 if kind == NDCG else int(k))
-    return Queries({kind: arrays[f"{kind}/queries"] for kind in kinds}, values)
+        is_query = found >= 0
+        rows[measure] = arrays[f"{kind}/queries"][is_query]
+        if f"{kind}/artists" in arrays:
+            artists[measure] = arrays[f"{kind}/artists"][is_query]
+        k = 1 if kind == NDCG else int(measure.partition("@")[2])
+        values.setdefault(measure, {})[name] = found[is_query] / k
+    return Queries(rows, values, artists or None)
+
+
+def _kind_of(measure: str) -> str:
+    return measure.partition("@")[0]
 
 
 def _members(evaluation: Evaluation) -> Iterator[tuple[str, str]]:

@@ -13,9 +13,10 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
+from cs_keras.evaluation.reference_predictors import centre_playlists
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.run_files.evaluation import Evaluation
+from cs_keras.run_files.evaluation import Evaluation, Kind
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
 from cs_keras.run_files.settings import RunSettings, read_settings, require_finished
 from cs_keras.run_files.training import Training
@@ -23,7 +24,7 @@ from cs_keras.runs import digest, finish_run, is_done, locked, open_run
 from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
-from pipelines.evaluation.reference import Kind, Scores, make_reference
+from pipelines.evaluation.reference import Scores, make_reference
 from pipelines.factors.fit import open_factors, open_interactions
 from pipelines.training.run_artifacts import write_signature
 
@@ -129,6 +130,9 @@ def _fuse(members: Sequence[Predictions], factors: Factors, metric: Any) -> Scor
             ]
         ),
         "dot": lambda: fuse_ranks([dot_scores(factors.playlist_factors, own) for own in items]),
+        "dot_centred": lambda: fuse_ranks(
+            [dot_scores(centre_playlists(factors.playlist_factors), own) for own in items]
+        ),
     }
     score_of = functools.cache(lambda kind: by_kind[kind]())
     return lambda kind, rows: np.asarray(score_of(kind)(rows))

@@ -12,6 +12,8 @@ from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.store import Factors
 from cs_keras.run_files.evaluation import (
     MODEL,
+    RANDOM,
+    SINGLE_RANKING,
     Evaluation,
     FactorsRecord,
     RegressionLosses,
@@ -64,9 +66,13 @@ def evaluate(
     predictor = Predictor(items, factors.playlist_factors, test.positions, scores)
     del validation, test, items
     model = evaluator.evaluate(predictor, key)
+    single = evaluator.evaluate_single_ranking(predictor)
     del predictor  # before the reference predictors, which may be as large
     references = evaluator.reference_predictors
+    if single is not None:
+        references = {RANDOM: references[RANDOM], SINGLE_RANKING: single, **references}
     evaluations = {MODEL: model, **references}
+    artists = evaluator.reference.artists
     result = Evaluation(
         model=key,
         seed=evaluator.seed,
@@ -89,7 +95,9 @@ def evaluate(
         losses=losses,
         mean_predictor=of_mean,
         metric=evaluator.settings.metric,
-        n_known_artists=int(np.count_nonzero(evaluator.reference.artist_known)),
+        n_known_artists=int(np.count_nonzero(evaluator.reference.artist_trained)),
+        n_unknown_artists=int(np.count_nonzero(artists < 0)),
+        n_test_artists=len(np.unique(artists[artists >= 0])),
         overlap=model.overlap,
         references={name: one.overlap for name, one in references.items() if one.overlap},
         ladder=make_ladders(evaluator, evaluations),

@@ -10,20 +10,21 @@ from cs_keras.evaluation.ladder import build_ladder, decide_verdict
 from cs_keras.evaluation.ranking import RankMetrics
 from cs_keras.evaluation.statistics.resampling import Resampling, resample_means
 from cs_keras.run_files.evaluation import (
+    BEST_FROM_SOUND,
     MODEL,
     REFERENCE,
     REFIT_CEILING,
     BeyondRecord,
     GroupSize,
     GroupsRecord,
+    Kind,
     Ladder,
     MeanRecord,
     RankingRecord,
     Rung,
 )
-from cs_keras.run_files.queries import Queries
+from cs_keras.run_files.queries import NDCG, Queries
 from pipelines.evaluation.evaluator import Evaluator, PredictorEvaluation
-from pipelines.evaluation.reference import Kind
 
 Evaluations = Mapping[str, PredictorEvaluation]  # by predictor, `MODEL` among them
 
@@ -60,7 +61,8 @@ def _mean_metrics(metrics: RankMetrics, settings: Resampling) -> dict[str, MeanR
 
 def make_beyond(evaluator: Evaluator, evaluations: Evaluations) -> BeyondRecord:
     """Return metrics beyond accuracy by predictor."""
-    return BeyondRecord(evaluator.settings.ks[0], {name: one.beyond for name, one in evaluations.items()})
+    predictors = {name: one.beyond for name, one in evaluations.items()}
+    return BeyondRecord(evaluator.settings.ks[0], predictors, evaluator.leading)
 
 
 def make_groups(evaluator: Evaluator, evaluations: Evaluations) -> GroupsRecord:
@@ -70,41 +72,49 @@ def make_groups(evaluator: Evaluator, evaluations: Evaluations) -> GroupsRecord:
         groups, counts = np.unique(labels, return_counts=True)
         sizes[name] = tuple(map(GroupSize, groups.tolist(), counts.tolist()))
     predictors = {name: one.groups for name, one in evaluations.items()}
-    return GroupsRecord(evaluator.settings.ks[0], sizes, predictors)
+    return GroupsRecord(evaluator.settings.ks[0], sizes, predictors, evaluator.leading)
 
 
 def make_ladders(evaluator: Evaluator, evaluations: Evaluations) -> dict[str, tuple[Ladder, ...]]:
     """Return each predictor's position between chance, ceiling and reference, by kind of list and list length."""
-    return {kind: tuple(_ladders(evaluator, evaluations, kind)) for kind in evaluator.lists}
+    return {kind: tuple(_ladders(evaluator, evaluations, kind)) for kind in evaluator.lists.kinds}
 
 
 def _ladders(evaluator: Evaluator, evaluations: Evaluations, kind: Kind) -> Iterator[Ladder]:
-    rows = {name: one.overlap[kind] for name, one in evaluations.items() if kind in one.overlap}
-    for i, first in enumerate(rows[MODEL]):
+    rows = {name: one.compared[kind] for name, one in evaluations.items() if kind in one.compared}
+    for i, first in enumerate(one.at_k for one in rows[MODEL]):
         if first.chance is None or first.chance == 1:  # too few candidates, or all of them listed
             continue
-        shares = {name: evaluations[name].shared[kind][first.k] / first.k for name in rows}
+        shares = {name: own[i].shares for name, own in rows.items()}
         rungs: list[Rung] = []
-        for rung in build_ladder(shares, first.chance, shares.get(REFIT_CEILING)):
-            row = rows[rung.name][i]
-            p_value = 1.0 if row.p_value is None else row.p_value
-            verdict = decide_verdict(p_value, rung.to_ceiling, flagged=bool(row.flagged))
-            rungs.append(dataclasses.replace(rung, verdict=verdict.value))
+        for rung in build_ladder(
+            shares, first.chance, shares.get(REFIT_CEILING), best_from_sound=shares.get(BEST_FROM_SOUND)
+        ):
+            row = rows[rung.name][i].at_k
+            if row.p_value is not None:
+                verdict = decide_verdict(row.p_value, rung.to_ceiling, flagged=bool(row.flagged))
+                rung = dataclasses.replace(rung, verdict=verdict.value)
+            rungs.append(rung)
         yield Ladder(first.k, first.chance, tuple(rungs))
 
 
 def make_queries(evaluator: Evaluator, evaluations: Evaluations) -> Queries:
     """Return overlaps of each query by predictor, and the model's nDCG of playlists that hold any test track."""
-    rows: dict[str, npt.NDArray[np.int64]] = {kind: lists.queries for kind, lists in evaluator.lists.items()}
+    rows: dict[str, npt.NDArray[np.int64]] = {}
     values: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
     for name, one in evaluations.items():
-        for kind, by_k in one.shared.items():
-            for k, shared in by_k.items():
-                values.setdefault(f"{kind}@{k}", {})[name] = shared / k
+        for kind, by_k in one.compared.items():
+            for own in by_k:
+                if own.at_k.available:
+                    measure = f"{kind}@{own.at_k.k}"
+                    rows[measure] = own.queries
+                    values.setdefault(measure, {})[name] = own.shares
     ranking = evaluations[MODEL].ranking
     if ranking is not None:
-        rows["ndcg"] = evaluator.lists["dot"].queries[ranking.playlists]
         for row in ranking.at_k:
             if row.ndcg is not None:
-                values[f"ndcg@{row.k}"] = {MODEL: row.ndcg}
-    return Queries(rows, values)
+                rows[f"{NDCG}@{row.k}"] = evaluator.lists.by_kind["dot"].queries[ranking.playlists]
+                values[f"{NDCG}@{row.k}"] = {MODEL: row.ndcg}
+    artists = evaluator.reference.artists
+    of_tracks = [measure for measure in rows if measure.startswith(("similarity@", "filtered@"))]
+    return Queries(rows, values, {measure: artists[rows[measure]] for measure in of_tracks})

@@ -2,45 +2,43 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cs_keras.evaluation.beyond_accuracy import artist_repetition, measure_exposure, popularity_ratio
 from cs_keras.evaluation.groups import measure_group_means, measure_group_ndcg
-from cs_keras.evaluation.labels.cohesion import measure_cohesion
-from cs_keras.evaluation.overlap import compare_lists, not_available, rank_predicted, rank_reference
-from cs_keras.evaluation.rank_fusion import rank_held_out_by_score, top_k_scored
+from cs_keras.evaluation.labels.cohesion import measure_cohesion, same_artist_share
+from cs_keras.evaluation.overlap import ListOverlap, compare_lists, not_available
+from cs_keras.evaluation.rank_fusion import mean_scores, rank_held_out_by_score
 from cs_keras.evaluation.ranking import RankMetrics, measure_ranks, rank_metrics
-from cs_keras.evaluation.search.intersection import count_shared
-from cs_keras.evaluation.search.topk import TopK
+from cs_keras.evaluation.reference_predictors import score_by_mean_playlist
+from cs_keras.evaluation.search.topk import TopK, filter_artists
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.run_files.evaluation import REFERENCE, GroupMeans, OverlapAtK, Overlaps
+from cs_keras.run_files.evaluation import REFERENCE, GroupMeans, Kind, Overlaps
 from cs_keras.run_files.settings import EvaluationConfig
-from pipelines.evaluation.reference import Kind, Predictor, Reference, make_reference_predictors
+from pipelines.evaluation.lists import Lists, ReferenceLists
+from pipelines.evaluation.reference import Predictor, Reference, make_reference_predictors
 
-SAMPLE_SEED = 0  # of the queries, so that runs of any seed share them and can be compared pair by pair
 MAP_LENGTH = 500  # of mAP@500, the measure of the Million Song Dataset Challenge
 
-Lists = Mapping[Kind, TopK]
 Beyond = dict[str, float | None]
-Shared = dict[Kind, dict[int, npt.NDArray[np.int64]]]
+Compared = dict[Kind, tuple[ListOverlap, ...]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PredictorEvaluation:
-    """The evaluation of one predictor; overlaps are empty for the reference itself.
+    """The evaluation of one predictor; nothing is compared for the reference itself."""
 
-    `shared` has the number of tracks that each query's list shares with the reference's, shape (n_queries,), int64.
-    """
-
-    overlap: Overlaps
-    shared: Shared
+    compared: Compared  # by kind of list, for each list length
     ranking: RankMetrics | None  # None without held-out interactions
     beyond: Beyond
-    groups: dict[str, GroupMeans]  # ``overlap`` (similarity) and ``ndcg`` of groups of tracks
+    groups: dict[str, GroupMeans]  # ``overlap`` (of tracks' lists) and ``ndcg`` of groups of tracks
+
+    @property
+    def overlap(self) -> Overlaps:
+        """Overlaps by kind of list."""
+        return {kind: tuple(one.at_k for one in own) for kind, own in self.compared.items()}
 
 
 class Evaluator:
@@ -61,25 +59,14 @@ class Evaluator:
         self._progress = progress or SilentProgress()
 
     @functools.cached_property
-    def lists(self) -> dict[Kind, TopK]:
-        """The reference's lists, by kind."""
-        own = self.reference.own
-        queries: dict[Kind, Any] = {"similarity": None} if len(own.items) > 1 else {}
-        if len(own.playlists):
-            queries["dot"] = own.playlists
-        lists: dict[Kind, TopK] = {}
-        with self._progress.task("rank by the reference", len(queries)) as advance:
-            for kind, playlists in queries.items():
-                lists[kind] = rank_reference(
-                    own.items,
-                    ks=self.settings.ks,
-                    metric=self.settings.metric,  # type: ignore[arg-type]
-                    playlist_factors=playlists,
-                    max_queries=self.settings.max_queries,
-                    seed=SAMPLE_SEED,
-                )
-                advance(1)
-        return lists
+    def lists(self) -> ReferenceLists:
+        """The reference's lists."""
+        return ReferenceLists(self.reference, self.settings, self._progress)
+
+    @property
+    def leading(self) -> Kind:
+        """The kind of tracks' lists that leads: artist-filtered where artists are known."""
+        return "filtered" if "filtered" in self.lists.kinds else "similarity"
 
     @functools.cached_property
     def reference_predictors(self) -> dict[str, PredictorEvaluation]:
@@ -91,9 +78,10 @@ class Evaluator:
         with self._progress.task(f"evaluate the {REFERENCE}", 2) as advance:
             ranking = self._ranking(self.reference.own)
             advance(1)
-            beyond, groups = self._beyond(self.lists), self._groups(self.lists, {})
+            lists = self.lists.by_kind
+            beyond, groups = self._beyond(lists), self._groups(lists, {})
             advance(1)
-        evaluations[REFERENCE] = PredictorEvaluation({}, {}, ranking, beyond, groups)
+        evaluations[REFERENCE] = PredictorEvaluation({}, ranking, beyond, groups)
         return evaluations
 
     def evaluate(self, predictor: Predictor, name: str = "predictions") -> PredictorEvaluation:
@@ -101,58 +89,61 @@ class Evaluator:
 
         DataError is raised when it is of other tracks or not finite.
         """
-        kinds = [kind for kind in self.lists if kind == "dot" or not predictor.is_ranking]
-        lists: dict[Kind, TopK] = {}
-        overlap: Overlaps = {}
-        with self._progress.task(f"evaluate {name}", 2 * len(kinds) + 2) as advance:
-            for kind in kinds:
-                lists[kind] = _rank(kind, self.lists[kind], predictor)
-                advance(1)
-                overlap[kind] = self._overlap(kind, lists[kind])
-                advance(1)
+        own, found = self.lists.by_kind, dict[Kind, TopK]()
+        compared: Compared = {}
+        with self._progress.task(f"evaluate {name}", 2 * len(own) + 2) as advance:
+            for kind in own:
+                if kind != "similarity" or not predictor.is_ranking:
+                    found[kind] = self.lists.rank(kind, predictor)
+                    compared[kind] = self._compare(kind, found[kind])
+                    if kind == "similarity" and self.leading == "filtered":
+                        compared["filtered"] = self._compare("filtered", found[kind])
+                advance(2)
             ranking = self._ranking(predictor)
             advance(1)
-            shared = {kind: self._shared(kind, own) for kind, own in lists.items()}
-            beyond, groups = self._beyond(lists), self._groups(lists, shared)
+            beyond, groups = self._beyond(found), self._groups(found, compared)
             advance(1)
-        if "similarity" not in self.lists and not predictor.is_ranking:
+        if "similarity" not in own and not predictor.is_ranking:
             # A single track is similar to no other.
-            overlap["similarity"] = tuple(not_available(k, 1, 0) for k in self.settings.ks)
-        return PredictorEvaluation(overlap, shared, ranking, beyond, groups)
+            compared["similarity"] = tuple(not_available(k, np.zeros(1, np.int64)) for k in self.settings.ks)
+        return PredictorEvaluation(compared, ranking, beyond, groups)
 
-    def first_k(self, kind: Kind) -> int | None:
-        """Return the first list length of the settings, or None if there are too few candidates for it."""
-        k = self.settings.ks[0]
-        return k if kind in self.lists and k <= self.lists[kind].n_candidates else None
+    def evaluate_single_ranking(self, predictor: Predictor) -> PredictorEvaluation | None:
+        """Evaluate a predictor's scores averaged over playlists, one ranking for all; None without playlists."""
+        if "dot" not in self.lists.by_kind:
+            return None
+        if predictor.scores is None:
+            scores = score_by_mean_playlist(predictor.items, predictor.playlists)
+        else:
+            scores = mean_scores(functools.partial(predictor.scores, "dot"), self.lists.by_kind["dot"])
+        return self.evaluate(Predictor(scores, predictor.playlists), "its single ranking")
 
     @functools.cached_property
     def held_out(self) -> Any:
         """Test tracks in each query playlist: csr_matrix, shape (n_queries, n_test); None if unknown."""
-        if self.reference.interactions is None or "dot" not in self.lists:
+        if self.reference.interactions is None or "dot" not in self.lists.by_kind:
             return None
-        held_out = self.reference.interactions[self.lists["dot"].queries]
+        held_out = self.reference.interactions[self.lists.by_kind["dot"].queries]
         return held_out if held_out.nnz else None
 
-    def _overlap(self, kind: Kind, predicted: TopK) -> tuple[OverlapAtK, ...]:
-        rows = compare_lists(
-            self.lists[kind],
+    def _compare(self, kind: Kind, predicted: TopK) -> tuple[ListOverlap, ...]:
+        of_tracks = kind in ("similarity", "filtered")
+        compared = compare_lists(
+            self.lists.by_kind["similarity" if of_tracks else kind],
             predicted,
             self.settings.ks,
+            artists=self.reference.artists if of_tracks else None,
+            filtered=kind == "filtered",
             n_permutations=self.settings.n_permutations,
             n_bootstrap=self.settings.n_bootstrap,
             seed=self.seed,
         )
-        return tuple(rows)
-
-    def _shared(self, kind: Kind, predicted: TopK) -> dict[int, npt.NDArray[np.int64]]:
-        own = self.lists[kind]
-        ks = tuple(k for k in dict.fromkeys(self.settings.ks) if k <= own.n_candidates)
-        return dict(zip(ks, count_shared(own.indices, predicted.indices, ks, own.n_items), strict=True))
+        return tuple(compared)
 
     def _ranking(self, predictor: Predictor) -> RankMetrics | None:
         if self.held_out is None:
             return None
-        queries, ks = self.lists["dot"].queries, tuple(dict.fromkeys((*self.settings.ks, MAP_LENGTH)))
+        queries, ks = self.lists.by_kind["dot"].queries, tuple(dict.fromkeys((*self.settings.ks, MAP_LENGTH)))
         score = predictor.scores
         if score is not None:
             ranks = rank_held_out_by_score(lambda rows: score("dot", queries[rows]), self.held_out)
@@ -163,62 +154,59 @@ class Evaluator:
         return rank_metrics(playlists, items, self.held_out, ks=ks)
 
     def _beyond(self, lists: Lists) -> Beyond:
-        first = {kind: own.prefix(k) for kind, own in lists.items() if (k := self.first_k(kind))}
-        return measure_beyond(first, self.reference)
+        """Return exposure and cohesion of lists of the first length; empty for those that have too few candidates.
 
-    def _groups(self, lists: Lists, shared: Shared) -> dict[str, GroupMeans]:
+        From lists of playlists: coverage, gini, popularity (ratio, None without interactions) and
+        artist_repetition.
+        From the leading lists of tracks: hubness, never_reached and the fields of
+        `cs_keras.evaluation.labels.cohesion.Cohesion`, of which same_artist is from all candidates.
+        """
+        metrics: Beyond = {}
+        k, artists, popularity = self.settings.ks[0], self.reference.artists, self.reference.popularity
+        playlists, tracks = lists.get("dot"), lists.get("similarity")
+        if playlists is not None and k <= playlists.n_candidates:
+            rows = playlists.prefix(k).indices
+            exposure = measure_exposure(rows, playlists.n_items)
+            metrics |= {
+                "coverage": exposure.coverage,
+                "gini": exposure.gini,
+                "popularity": None if popularity is None else popularity_ratio(rows, popularity),
+                "artist_repetition": float(artist_repetition(rows, artists).mean()),
+            }
+        if tracks is None or k > tracks.n_candidates:
+            return metrics
+        similar = tracks.prefix(k)
+        leading = filter_artists(tracks, artists, k) if self.leading == "filtered" else similar
+        if len(leading.queries):
+            rows, queries = leading.indices, leading.queries
+            exposure = measure_exposure(rows, leading.n_items)
+            cohesion = measure_cohesion(
+                rows, queries, artists, self.reference.genre_matrix, self.reference.own.items
+            )
+            metrics |= {"hubness": exposure.hubness, "never_reached": exposure.never_reached}
+            metrics |= dataclasses.asdict(cohesion)
+            metrics["same_artist"] = same_artist_share(similar.indices, similar.queries, artists)
+        return metrics
+
+    def _groups(self, lists: Lists, compared: Compared) -> dict[str, GroupMeans]:
         """Return mean overlap, and mean nDCG over the playlists with any of a group's tracks, of each group."""
         means: dict[str, GroupMeans] = {}
-        groups = self.reference.groups
-        if "similarity" in shared and (k := self.first_k("similarity")):
-            overlaps, queries = shared["similarity"][k] / k, lists["similarity"].queries
+        groups, k = self.reference.groups, self.settings.ks[0]
+        first = compared[self.leading][0] if self.leading in compared else None
+        if first is not None and first.at_k.available:
             means["overlap"] = {
-                name: tuple(measure_group_means(overlaps, labels[queries], self.seed))
+                name: tuple(measure_group_means(first.shares, labels[first.queries], self.seed))
                 for name, labels in groups.items()
             }
-        if self.held_out is not None and (k := self.first_k("dot")):
-            first = lists["dot"].prefix(k)
+        if self.held_out is not None and k <= lists["dot"].n_candidates:
+            playlists = lists["dot"].prefix(k)
             means["ndcg"] = {}
             for name, labels in groups.items():
-                ndcg = measure_group_ndcg(first, self.held_out, labels)
-                values, of = np.concatenate(list(ndcg.values())), np.repeat(list(ndcg), len(first.queries))
+                ndcg = measure_group_ndcg(playlists, self.held_out, labels)
+                values, of = (
+                    np.concatenate(list(ndcg.values())),
+                    np.repeat(list(ndcg), len(playlists.queries)),
+                )
                 defined = ~np.isnan(values)
                 means["ndcg"][name] = tuple(measure_group_means(values[defined], of[defined], self.seed))
         return means
-
-
-def measure_beyond(lists: Lists, reference: Reference) -> Beyond:
-    """Return exposure and cohesion of lists of test tracks, all of one length.
-
-    From lists of playlists: coverage, gini, popularity (ratio, None without interactions) and artist_repetition.
-    From lists of tracks: hubness, never_reached and the fields of `cs_keras.evaluation.labels.cohesion.Cohesion`.
-    """
-    metrics: Beyond = {}
-    if "dot" in lists:
-        rows, popularity = lists["dot"].indices, reference.popularity
-        exposure = measure_exposure(rows, lists["dot"].n_items)
-        metrics |= {
-            "coverage": exposure.coverage,
-            "gini": exposure.gini,
-            "popularity": None if popularity is None else popularity_ratio(rows, popularity),
-            "artist_repetition": float(artist_repetition(rows, reference.artist_numbers).mean()),
-        }
-    if "similarity" in lists:
-        similar = lists["similarity"]
-        exposure = measure_exposure(similar.indices, similar.n_items)
-        metrics |= {"hubness": exposure.hubness, "never_reached": exposure.never_reached}
-        artists, genres = reference.artist_numbers, reference.genre_matrix
-        cohesion = measure_cohesion(similar.indices, similar.queries, artists, genres, reference.own.items)
-        metrics |= dataclasses.asdict(cohesion)
-    return metrics
-
-
-def _rank(kind: Kind, own: TopK, predictor: Predictor) -> TopK:
-    """Return a predictor's lists for the queries of the reference's."""
-    if predictor.scores is not None:
-        return top_k_scored(functools.partial(predictor.scores, kind), own)
-    if kind == "dot":
-        return rank_predicted(own, predictor.items, predictor.playlists)
-    if predictor.positions is not None:
-        return rank_predicted(own, predictor.positions, metric="euclidean")
-    return rank_predicted(own, predictor.items)

@@ -140,7 +140,7 @@ def compare_hybrids(
             for name, items in predictors.items():
                 if items is None:
                     continue
-                (overlap[kind].setdefault(name, {})[n],) = compare_lists(
+                (compared,) = compare_lists(
                     lists[kind],
                     rank_predicted(lists[kind], items, playlists[kind]),
                     (config.k,),
@@ -148,6 +148,7 @@ def compare_hybrids(
                     n_bootstrap=config.evaluation.n_bootstrap,
                     seed=config.seed,
                 )
+                overlap[kind].setdefault(name, {})[n] = compared.at_k
     n_test = int((require_dataset(catalogue.tracks, "splits").in_split("test") & factors.has_factors).sum())
     n_tracks = {name: len(one.reference) for name, one in splits.items()}
     return HybridResults(

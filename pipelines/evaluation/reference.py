@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,18 +16,20 @@ from cs_keras.evaluation.labels.cohesion import genre_matrix
 from cs_keras.evaluation.reference_predictors import (
     predict_artist_means,
     random_predictor,
-    score_by_popularity,
+    score_by_mean_playlist,
 )
 from cs_keras.factors.store import Factors
-from cs_keras.run_files.evaluation import ARTIST_MEAN, POPULARITY, RANDOM, REFIT_CEILING
+from cs_keras.run_files.evaluation import ARTIST_MEAN, POPULARITY_ORACLE, RANDOM, REFIT_CEILING, Kind
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-Names = npt.NDArray[np.str_]
-Kind = Literal["similarity", "dot"]  # of lists: of tracks by similarity, of playlists by dot product
 Scores = Callable[[Kind, Rows], npt.NDArray[np.float64]]  # of all test tracks for some query rows
 
-ARTIST_GROUPS = ("new", "known")
+NEW, KNOWN, UNKNOWN = (
+    "new",
+    "known",
+    "unknown",
+)  # artists without train tracks, with train tracks, and not known
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,15 +65,15 @@ class Predictor:
 class Reference:
     """Reference factors and metadata of the test tracks that have factors.
 
-    A track of an unknown artist has an artist of its own.
+    Artists are numbers, -1 where the artist is unknown.
     """
 
     rows: dict[str, Rows]  # of the track table, with factors, by split
     own: Predictor  # which a perfect model would equal
     refit: Predictor | None  # a fit with another seed
     interactions: Any  # test tracks in each playlist: csr_matrix, shape (n_playlists, n_test), or None
-    artists: Names
-    train_artists: Names
+    artists: Rows
+    train_artists: Rows
     train_factors: Matrix
     genres: tuple[tuple[str, ...], ...] | None = None  # of each test track; None where none has any
 
@@ -81,14 +83,14 @@ class Reference:
         return None if self.interactions is None else self.interactions.getnnz(axis=0).astype(np.int64)
 
     @functools.cached_property
-    def artist_known(self) -> npt.NDArray[np.bool_]:
-        """Whether the artist of each test track made a train track, shape (n_test,)."""
-        return np.isin(self.artists, self.train_artists)
+    def has_known_artists(self) -> bool:
+        """Whether the artist of any test track is known, so that lists can be filtered by artist."""
+        return bool((self.artists >= 0).any())
 
     @functools.cached_property
-    def artist_numbers(self) -> Rows:
-        """A number for the artist of each test track, shape (n_test,)."""
-        return np.unique(self.artists, return_inverse=True)[1]
+    def artist_trained(self) -> npt.NDArray[np.bool_]:
+        """Whether the artist of each test track made a train track, shape (n_test,)."""
+        return np.isin(self.artists, self.train_artists) & (self.artists >= 0)
 
     @functools.cached_property
     def genre_matrix(self) -> Any:
@@ -97,10 +99,11 @@ class Reference:
 
     @functools.cached_property
     def groups(self) -> dict[str, npt.NDArray[Any]]:
-        """Labels of the test tracks: quarter of ``popularity``, from 0, and whether the ``artist`` is known."""
+        """Labels of the test tracks: quarter of ``popularity``, from 0; whether the ``artist`` has train tracks."""
         popularity = self.popularity
         by_popularity = {} if popularity is None else {"popularity": assign_popularity_groups(popularity)}
-        return {**by_popularity, "artist": np.array(ARTIST_GROUPS)[self.artist_known.astype(int)]}
+        artist = np.select([self.artists < 0, self.artist_trained], [UNKNOWN, KNOWN], NEW)
+        return {**by_popularity, "artist": artist}
 
 
 def make_reference(tracks: Tracks, factors: Factors, interactions: Any = None) -> Reference:
@@ -120,9 +123,7 @@ def make_reference(tracks: Tracks, factors: Factors, interactions: Any = None) -
     refit = None
     if factors.second_item_factors is not None and factors.second_playlist_factors is not None:
         refit = Predictor(factors.second_item_factors[test], factors.second_playlist_factors)
-    names = zip(tracks.strings("artist"), tracks.ids.tolist(), strict=True)
-    artists = np.array([artist or f"\0{track_id}" for artist, track_id in names], dtype=np.str_)
-    genres = track_genres(tracks)
+    artists, genres = tracks.artist_numbers, track_genres(tracks)
     of_test = tuple(genres[row] for row in test.tolist())
     return Reference(
         rows,
@@ -145,8 +146,8 @@ def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple
     own = reference.own
     yield RANDOM, Predictor(random_predictor(own.items, seed), own.playlists)
     if len(own.playlists):
-        yield POPULARITY, Predictor(score_by_popularity(own.items, own.playlists), own.playlists)
-    if reference.artist_known.any():
+        yield POPULARITY_ORACLE, Predictor(score_by_mean_playlist(own.items, own.playlists), own.playlists)
+    if reference.artist_trained.any():
         means = predict_artist_means(reference.train_factors, reference.train_artists, reference.artists)
         yield ARTIST_MEAN, Predictor(means, own.playlists)
         del means

@@ -3,13 +3,25 @@
 from collections.abc import Mapping, Sequence
 
 from cs_keras.models.registry import REGISTRY
-from cs_keras.run_files.evaluation import ARTIST_MEAN, POPULARITY, RANDOM, REFERENCE, REFIT_CEILING
+from cs_keras.run_files.evaluation import (
+    ARTIST_MEAN,
+    BEST_FROM_SOUND,
+    HALF_DATA_CEILING,
+    POPULARITY_ORACLE,
+    RANDOM,
+    REFERENCE,
+    REFIT_CEILING,
+    SINGLE_RANKING,
+)
 
 ENSEMBLES, OTHERS = "Ensembles", "Others"
 PREDICTORS = {
     RANDOM: "random factors",
-    POPULARITY: "popularity ranking (oracle)",
+    POPULARITY_ORACLE: "popularity ranking (oracle)",
+    SINGLE_RANKING: "single ranking",
     ARTIST_MEAN: "artist mean",
+    BEST_FROM_SOUND: "best from sound",
+    HALF_DATA_CEILING: "half-data ceiling",
     REFIT_CEILING: "refit ceiling",
     REFERENCE: "reference",
 }

@@ -46,13 +46,13 @@ def compare_models(group: Group) -> PairedComparisons:
 
 def query_values(group: Group, measure: str) -> dict[str, Values]:
     """Return values of runs with the same queries, by label, each of shape (n_seeds, n_queries)."""
-    kind, shared, values = measure.partition("@")[0], None, {}
+    shared, values = None, {}
     for run in group.runs:
         found = [own for own in run.queries if own and MODEL in own.values.get(measure, {})]
         if not found or len(found) < len(run.evaluations):
             continue
-        shared = found[0].rows[kind] if shared is None else shared
-        if all(np.array_equal(own.rows[kind], shared) for own in found):
+        shared = found[0].rows[measure] if shared is None else shared
+        if all(np.array_equal(own.rows[measure], shared) for own in found):
             values[run.label] = np.array([own.values[measure][MODEL] for own in found])
     return values
 

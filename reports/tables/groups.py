@@ -11,7 +11,7 @@ from reports.tables.table import Cell, Column, Row, Table
 
 TITLES = {"overlap": "Overlap by similarity per track group", "ndcg": "nDCG per track group"}
 QUARTERS = ("rarest\nquarter", "second", "third", "most\npopular")
-ARTISTS = {"new": "artist\nnew", "known": "artist\nknown"}
+ARTISTS = {"new": "artist\nnew", "known": "artist\nknown", "unknown": "artist\nnot named"}
 NOTE = (
     "Quarters of the test tracks by the number of playlists they are in (ties stay in one group); known "
     "artists have train tracks. Intervals: in tables.csv."

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from cs_keras.evaluation.overlap import FLAGGED_TIED_SHARE
-from cs_keras.run_files.evaluation import POPULARITY, RANDOM, REFIT_CEILING, OverlapAtK
+from cs_keras.run_files.evaluation import POPULARITY_ORACLE, RANDOM, REFIT_CEILING, OverlapAtK
 from reports.runs.collect import Group
 from reports.tables import published
 from reports.tables.comparison import PairedComparisons, emphasise
@@ -25,8 +25,8 @@ from reports.tables.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, TIED, Cel
 TITLES: dict[Kind, str] = {"similarity": "Overlap by similarity", "dot": "Overlap by dot product"}
 REFERENCE_NOTES = {
     RANDOM: "Random factors: normal, with the reference's mean and standard deviation in each factor.",
-    POPULARITY: "Popularity ranking (oracle): one list for all playlists, by the mean playlist's dot product with "
-    "the reference factors.",
+    POPULARITY_ORACLE: "Popularity ranking (oracle): one list for all playlists, by the mean playlist's dot "
+    "product with the reference factors.",
     REFIT_CEILING: "Refit ceiling: the same interactions factorised with another seed, queried with its own "
     "playlists; hardly any model of one fit can do better.",
 }

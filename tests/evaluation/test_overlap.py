@@ -4,7 +4,7 @@ from scipy.stats import ortho_group
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.overlap import evaluate_overlap, rank_reference
-from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor, score_by_popularity
+from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor, score_by_mean_playlist
 
 FEW = {"n_permutations": 99, "n_bootstrap": 200}
 
@@ -111,7 +111,7 @@ def test_queries_are_sampled(reference, playlists):
 
 
 def test_one_ranking_is_the_same_for_every_playlist(reference, playlists):
-    scores = score_by_popularity(reference, playlists)
+    scores = score_by_mean_playlist(reference, playlists)
     row = evaluate_overlap(reference, scores, ks=(15,), playlist_factors=playlists, **FEW)[0]
     single = set(np.argsort(-scores)[:15])
     expected = [

@@ -32,8 +32,8 @@ class Cohesion:
     ----------
     shared_genre : float or None
         Share of a list with a genre of the query, over the queries that have any.
-    same_artist : float
-        Share of a list by the query's artist.
+    same_artist : float or None
+        Share of a list by the query's artist, over the queries whose artist is known.
     genre_entropy : float or None
         Entropy in bits of a list's genres, over the lists with any: 0 for a single genre, the logarithm of their
         number if all are equally frequent. An item of several genres counts for each in equal parts.
@@ -42,7 +42,7 @@ class Cohesion:
     """
 
     shared_genre: float | None
-    same_artist: float
+    same_artist: float | None
     genre_entropy: float | None
     diversity: float | None
 
@@ -62,8 +62,8 @@ def measure_cohesion(
         Distinct item rows.
     queries : array_like, shape (n_queries,), int
         Item row of each list's query.
-    artists : array_like, shape (n_items,), int or str
-        Artist of each item.
+    artists : array_like, shape (n_items,), int
+        Artist of each item, -1 if unknown.
     genres : scipy.sparse.csr_matrix, shape (n_items, n_genres)
         Not 0 where an item has the genre; see `genre_matrix`.
     factors : array_like, shape (n_items, n_factors), float
@@ -84,10 +84,20 @@ def measure_cohesion(
         )
     return Cohesion(
         _mean(_shared_genre(rows, query_rows, genres)),
-        float(np.mean(makers[rows] == makers[query_rows, np.newaxis])),
+        same_artist_share(rows, query_rows, makers),
         _mean(_genre_entropy(rows, genres)),
         None if rows.shape[1] == 1 else _mean(_diversity(rows, vectors)),
     )
+
+
+def same_artist_share(
+    lists: npt.NDArray[Any], queries: npt.NDArray[Any], artists: npt.NDArray[Any]
+) -> float | None:
+    """Return the share of lists by the query's artist, over queries whose artist is known; arrays as above."""
+    known = artists[queries] >= 0
+    if not known.any():
+        return None
+    return float(np.mean(artists[lists[known]] == artists[queries[known], np.newaxis]))
 
 
 def genre_matrix(genres: Sequence[Sequence[str]]) -> sp.csr_matrix:

@@ -81,11 +81,11 @@ def set_value(*path: Any, value: Any = None) -> Callable[[dict[str, Any]], Any]:
 
 BROKEN = {
     "other version": (
-        set_value("schema_version", value=4),
-        "expected schema_version 1 or 2 or 3. Received: 4",
+        set_value("schema_version", value=5),
+        "expected schema_version 1 or 2 or 3 or 4. Received: 5",
     ),
-    "no version": (set_value("schema_version"), "expected schema_version 1 or 2 or 3. Received: None"),
-    "no object": (lambda _: [1, 2], "expected schema_version 1 or 2 or 3"),
+    "no version": (set_value("schema_version"), "expected schema_version 1 or 2 or 3 or 4. Received: None"),
+    "no object": (lambda _: [1, 2], "expected schema_version 1 or 2 or 3 or 4"),
     "no losses": (set_value("losses"), "lacks losses"),
     "no test losses": (set_value("losses", "test"), "lacks losses.test"),
     "no p-value": (set_value("overlap", "similarity", 1, "p_value"), "lacks overlap.similarity.1.p_value"),

@@ -118,7 +118,7 @@ def test_groups_are_those_of_the_tracks(make_run: MakeRun) -> None:
     folder = make_run()
     table = table_of(folder, "Overlap by similarity per track group, k = 5")
     labels = make_evaluator(60, 20, KS, 0).reference.groups["artist"]
-    for one in measure_group_means(shares(folder, "similarity@5"), labels):
+    for one in measure_group_means(shares(folder, "filtered@5"), labels):
         cell = cell_of(table, "cnn", f"overlap@5_artist_{one.group}")
         count = cell_of(table, "test tracks", f"overlap@5_artist_{one.group}")
         assert cell and count and cell.value == pytest.approx(one.mean) and count.value == one.n
