@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import tomllib
 import types
 import typing
@@ -129,6 +130,14 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     choices = list(choices)
     if value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}. Received: {value!r}.")
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise ConfigError unless `name` can be the name of a file; `what` it names begins the message."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
+        raise ConfigError(
+            f"{what} is made of letters, digits, '-', '_' and '.', up to 64. Received: {name!r}."
+        )
 
 
 def _written_fields(config: Any) -> dict[str, Any]:

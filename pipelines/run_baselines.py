@@ -22,7 +22,7 @@ from cs_keras.training.execution import choose_devices
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference
-from pipelines.factors.fit import open_factors, open_interactions
+from pipelines.factors.fit import open_dataset, open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs, warn_of_few_test_tracks
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import identity, resolve
@@ -56,6 +56,7 @@ def run_baselines(
     progress: Progress | None = None,
     reading: ReadConfig | None = None,
     table: AttributeTable | None = None,
+    split_name: str | None = None,
 ) -> Outcome:
     """Train and evaluate `models`; finished runs are not repeated, unfinished ones are resumed.
 
@@ -77,6 +78,8 @@ def run_baselines(
         Settings for reading a dataset behind a URL.
     table
         Attributes of tracks, for models that need them.
+    split_name
+        Named split of the dataset; None for the one that the factors were fitted for.
 
     Raises
     ------
@@ -87,12 +90,11 @@ def run_baselines(
     configs = [resolve(key, changes) for key in models]
     for run in configs:
         choose_devices(run.execution, run.training.batch_size)  # refuses what no machine here can do
-    dataset = Dataset(dataset_folder, reading)
+    dataset, factors = open_dataset(dataset_folder, factors_name, split_name, reading)
     given = None if table is None else align(table, dataset.tracks.ids, str(dataset_folder))
     require_inputs(configs, dataset.tracks, given)
     if table is not None:
         progress.log(f"attributes of {table.where}: {table.describe()}")
-    factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     data_digest = digest([dataset.digest, factors.digest])
     extras = [open_extra_factors(dataset, factors, run.training) for run in configs]
     reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
@@ -107,7 +109,7 @@ def run_baselines(
     for run, extra in zip(configs, extras, strict=True):
         key = (run.evaluation, run.seed)
         evaluator = evaluators.setdefault(key, Evaluator(reference, run.evaluation, run.seed))
-        settings = identity(run, attributes_digest(run, dataset.tracks, given), extra)
+        settings = identity(run, attributes_digest(run, dataset.tracks, given), extra, factors.split_name)
         folder = open_run(runs, run.key, settings, data_digest)
         if is_done(folder):
             write_signature(folder, dataset.info, factors.scaler)  # runs of earlier releases lack it

@@ -27,7 +27,7 @@ from cs_keras.run_files.predictions import read_predictions
 from cs_keras.runs import digest, locked, read_json, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
-from pipelines.factors.fit import open_factors, open_interactions
+from pipelines.factors.fit import open_dataset, open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import RunConfig, identity, resolve
@@ -112,10 +112,9 @@ def study_size(
     """
     progress, run = progress or SilentProgress(), resolve(model, changes)
     choose_devices(run.execution, run.training.batch_size)
-    dataset = Dataset(dataset_folder, reading)
+    dataset, factors = open_dataset(dataset_folder, factors_name, reading=reading)
     given = None if table is None else align(table, dataset.tracks.ids, str(dataset_folder))
     require_inputs([run], dataset.tracks, given)
-    factors = open_factors(dataset_folder, dataset.tracks, factors_name)
     is_small = _small(dataset, factors, config)
     extra = open_extra_factors(dataset, factors, run.training)
     parts = _parts(make_training_data(dataset, factors, run.train_fraction, given, extra), is_small)
@@ -126,7 +125,7 @@ def study_size(
             raise DataError(
                 f"The {size} set needs at least two test tracks with interactions. Received: {len(own)}."
             )
-    settings = identity(run, attributes_digest(run, dataset.tracks, given), extra)
+    settings = identity(run, attributes_digest(run, dataset.tracks, given), extra, factors.split_name)
     begun = {"settings": settings, "small": digest(dataset.tracks.ids[is_small].tolist())}
     predicted = {}
     with locked(out):

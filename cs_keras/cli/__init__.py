@@ -27,6 +27,7 @@ COMMANDS = (
     "export",
     "ingest",
     "import-patches",
+    "split",
     "factors",
     "check",
     "report",

@@ -39,7 +39,7 @@ def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
     for finding in result.findings:
         click.echo(f"{finding.severity}: {finding}")
     for shared in result.leakage:
-        click.echo(_describe(shared))
+        click.echo(describe_leakage(shared))
     if result.damaged:
         click.echo(
             f"To rebuild damaged shards, delete them ({', '.join(result.damaged)}) and repeat the command that "
@@ -50,8 +50,8 @@ def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
     click.echo(_summary(dataset, result))
 
 
-def _describe(shared: "Leakage") -> str:
-    """Return what two splits share, and for how many of their tracks that is known."""
+def describe_leakage(shared: "Leakage") -> str:
+    """Return what two parts of a split share, and for how many of their tracks that is known."""
     counts = [
         f"{count(len(found), noun)} (known for {n_known:,} of {shared.n_tracks:,} tracks)"
         if n_known
@@ -65,7 +65,8 @@ def _describe(shared: "Leakage") -> str:
     looked = (
         "near-duplicates not looked for" if duplicates is None else count(duplicates, "near-duplicate pair")
     )
-    return f"{' and '.join(shared.splits)} share: {', '.join((*counts, looked))}."
+    named = f"split {shared.split_name!r}: " if shared.split_name else ""
+    return f"{named}{' and '.join(shared.splits)} share: {', '.join((*counts, looked))}."
 
 
 def _summary(dataset: Any, result: "CheckResult") -> str:

@@ -86,6 +86,10 @@ selection_options = add_options(
     "eight fits more.  [default: cross-fitted; with --protocol thesis in-sample]",
 )
 @click.option(
+    "--split-name",
+    help="Split made by `cs-keras split`, which decides what train tracks are.  [default: folds]",
+)
+@click.option(
     "--scaling",
     type=click.Choice(SCALINGS),
     default="standardize",
@@ -119,6 +123,7 @@ def command(
     seed: int,
     protocol: Any,
     targets: Any,
+    split_name: str | None,
     scaling: Any,
     ceiling: bool,
     select: bool,
@@ -140,14 +145,15 @@ def command(
     dataset = locate(sources[-1])
     if given:
         with _warnings_as_lines():
-            factors, unknown = import_factors(given, dataset, scaling, name)
+            factors, unknown = import_factors(given, dataset, scaling, name, split_name)
         click.echo(f"{dataset}: factors {name!r} read from {given}: {_size(factors)}.")
         _print_unknown(len(unknown), unknown)
         return
     search = {"iterations": iterations, **{option: options.pop(option) for option in SEARCH_OPTIONS}}
     (n_iterations,) = iterations if iterations and not select else (WmfConfig.iterations,)
     wmf = WmfConfig(n_factors, alpha, regularization, n_iterations, seed, weight)
-    settings, listening = FactorsConfig(wmf, protocol, scaling, ceiling, targets), LOCAL_PATH(sources[0])
+    settings = FactorsConfig(wmf, protocol, scaling, ceiling, targets, split_name)
+    listening = LOCAL_PATH(sources[0])
     with _warnings_as_lines():
         if select:
             factors, tally = _select(listening, dataset, settings, name, search, options)
@@ -200,7 +206,7 @@ def _select(
     values = {field: given.pop(option) for option, field in fields.items() if option in given}
     config = SelectionConfig(Grid(**values, weight=settings.wmf.weight), seed=settings.wmf.seed, **given)
     console = Console()
-    selection = select_factors(listening, dataset, config, name, console, **reading)
+    selection = select_factors(listening, dataset, config, name, console, settings.split_name, **reading)
     path = selection_path(dataset, name).with_suffix(".md")
     write_selection(path, selection)
     print_sections([make_selection_section(selection)])

@@ -21,7 +21,10 @@ from cs_keras.cli.options import (
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", required=True, type=DATASET, help="Dataset folder or URL to make or add to.")
 @click.option(
-    "--tracks", "table", type=LOCAL_PATH, help="tracks.csv: track_id, artist, title, album, isrc, genres."
+    "--tracks",
+    "table",
+    type=LOCAL_PATH,
+    help="tracks.csv: track_id, artist, title, album, isrc, genres, release_date.",
 )
 @click.option(
     "--layout",

@@ -29,8 +29,8 @@ ITEM_OPTIONS = ("audio", "table", "no_audio", "out", "fold_by", "append", "encod
 @click.option(
     "--no-audio",
     is_flag=True,
-    help="--tracks lists items (track_id, artist, title, album, isrc, genres) without recordings, described by "
-    "attributes. For items that are artists, give --folds track.",
+    help="--tracks lists items (track_id, artist, title, album, isrc, genres, release_date) without "
+    "recordings, described by attributes. For items that are artists, give --folds track.",
 )
 @click.option("--out", required=True, type=DATASET, help="Dataset folder or URL to make or add to.")
 @click.option(

@@ -98,6 +98,9 @@ factors_renamed = renamed(
 factors_option = click.option(
     "--factors", "factors_name", help="Name of the dataset's factors to predict.  [default: wmf]"
 )
+split_name_option = click.option(
+    "--split-name", help="Split made by `cs-keras split`.  [default: that of the factors; else of the folds]"
+)
 settings_options = add_options(
     click.option("--config", "config_file", type=LOCAL_PATH, help="TOML file of settings."),
     click.option(

@@ -68,12 +68,13 @@ def _inspect(folder: Path, dataset: "Location") -> str | None:
     """Inspect the network of a run; TensorFlow is loaded only where that has not been done before."""
     from cs_keras.data.dataset import Dataset
     from cs_keras.run_files.inspection import is_inspected
+    from cs_keras.run_files.settings import read_settings
     from pipelines.inference.inspection_obstacle import inspection_obstacle
 
     reason = inspection_obstacle(folder)
     if reason is not None:
         return reason
-    opened = Dataset(dataset)
+    opened = Dataset(dataset, split_name=read_settings(folder).split_name)
     if not is_inspected(folder, opened.digest):
         quiet_tensorflow()
         from pipelines.inference.inspect_run import inspect_run

@@ -16,6 +16,7 @@ from cs_keras.cli.options import (
     read_settings,
     reading_options,
     settings_options,
+    split_name_option,
 )
 from cs_keras.errors import CsKerasError
 
@@ -39,6 +40,7 @@ DEMO_FOLDER = Path("demo")
     help="Folder for run folders and tables.",
 )
 @factors_option
+@split_name_option
 @settings_options
 @click.option("--train-fraction", type=float, help="Share of the train tracks to use.  [default: 1.0]")
 @click.option("--epochs", type=int, help="Epochs of every model.  [default: each model's own]")
@@ -52,6 +54,7 @@ def command(
     models: str | None,
     runs: Path,
     factors_name: str | None,
+    split_name: str | None,
     train_fraction: float | None,
     epochs: int | None,
     seed: int | None,
@@ -93,7 +96,9 @@ def command(
     reading_settings = read_config(**options)  # before anything is read from a bucket
     keys = keys or _choose(models, dataset, table is not None, console)
     changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
-    outcome = run_baselines(dataset, keys, runs, changes, factors_name, console, reading_settings, table)
+    outcome = run_baselines(
+        dataset, keys, runs, changes, factors_name, console, reading_settings, table, split_name
+    )
     if outcome.runs:
         show_report(runs)
     if outcome.failed:

@@ -13,7 +13,8 @@ from cs_keras.audio.tags import Tags, read_tags
 from cs_keras.data.schema import is_valid_id
 from cs_keras.errors import DataError, StorageError
 
-COLUMNS = ("path", "track_id", "artist", "title", "album", "isrc", "genres")
+DESCRIPTIONS = ("artist", "title", "album", "isrc", "release_date")  # columns of text
+COLUMNS = ("path", "track_id", *DESCRIPTIONS, "genres")
 
 _DISC = re.compile(r"(cd|dis[ck])[ _.-]*\d+", re.IGNORECASE)
 _TRACK_NUMBER = re.compile(r"(\d+\s*[._-]|0\d+\s)\s*")
@@ -27,6 +28,7 @@ class Recording(Tags):
     path: Path
     track_id: str
     artist_from_folder: bool = False
+    release_date: str = ""
 
 
 def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:
@@ -75,7 +77,8 @@ def read_catalogue(path: Path, encoding: str | None = None) -> list[Recording]:
     path
         Text table separated by commas, semicolons or tabs. Columns: ``path`` (relative to the table's folder),
         ``track_id`` (default: the path without its suffix), ``artist``, ``title``, ``album``, ``isrc``, ``genres``
-        (separated by ``|`` or ``;``). Empty cells are filled from the file's tags. Other columns are ignored.
+        (separated by ``|`` or ``;``), ``release_date`` (such as 1994 or 1994-08-29). Empty cells are filled from
+        the file's tags, except dates. Other columns are ignored.
     encoding
         Default: UTF-8, or UTF-16 where a byte-order mark says so.
 
@@ -156,7 +159,7 @@ def _from_row(table: Path, line: int, row: dict[str, str]) -> Recording:
         raise DataError(f"{table}, line {line}: the column 'path' must name a file. Received: {name!r}.")
     tagged = _from_tags(table.parent / name, row.get("track_id") or _id_from(Path(name)))
     genres = split_genres(row.get("genres", ""))
-    given = {column: row[column] for column in ("artist", "title", "album", "isrc") if row.get(column)}
+    given = {column: row[column] for column in DESCRIPTIONS if row.get(column)}
     return dataclasses.replace(tagged, genres=genres or tagged.genres, **given)  # type: ignore[arg-type]
 
 

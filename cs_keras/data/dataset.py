@@ -15,6 +15,7 @@ from cs_keras.data.schema import (
     SHARDS_FOLDER,
     DatasetInfo,
     Tracks,
+    assign_split,
     dataset_digest,
     read_info,
     read_tracks,
@@ -31,16 +32,18 @@ class Dataset:
     """A dataset folder, local or behind a URL, as written by `cs_keras.data.schema.write_dataset`.
 
     Shards are opened when first read. Frames are compared with their checksums when they are first read from a
-    disk, and at every read from elsewhere.
+    disk, and at every read from elsewhere. Tracks are split by their folds, or by a named split.
 
     Raises StorageError when the folder is not a dataset or a shard of it is missing, DataError when its tables
-    are not valid, and ConfigError when the reader cannot read this dataset.
+    are not valid or it has no such split, and ConfigError when the reader cannot read this dataset.
     """
 
-    def __init__(self, folder: Location, reading: ReadConfig | None = None) -> None:
+    def __init__(
+        self, folder: Location, reading: ReadConfig | None = None, split_name: str | None = None
+    ) -> None:
         self.folder = folder
         self.info: DatasetInfo = read_info(folder)
-        self.tracks: Tracks = read_tracks(folder)
+        self.tracks: Tracks = read_tracks(folder, split_name)
         self._names, self._shard_of = np.unique(self.tracks.strings("shard"), return_inverse=True)
         self._by_shard = np.argsort(self._shard_of, kind="stable")
         self._first = self.tracks.numbers("first_frame")
@@ -63,6 +66,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.tracks)
 
+    def use_split(self, name: str | None) -> None:
+        """Split the tracks by a named split; None for their folds. DataError is raised when there is none."""
+        self.tracks = assign_split(self.folder, self.tracks, name)
+
     @property
     def is_remote(self) -> bool:
         """True for a dataset behind a URL."""
@@ -75,7 +82,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over tables and audio, which changes whenever training on the dataset could."""
+        """SHA-256 over tables, named split and audio, which changes whenever training on them could."""
         return dataset_digest(self.info, self.tracks)
 
     def read_track(self, row: int) -> Frames:

@@ -1,6 +1,7 @@
 """The files of a dataset folder that are not shards: ``dataset.json`` and ``tracks.parquet``."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -15,8 +16,9 @@ import pyarrow.parquet as pq
 
 from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_choice
+from cs_keras.config import check_choice, check_name
 from cs_keras.data.folds import SPLITS
+from cs_keras.data.splits import Parts, Split, read_split, split_by_folds
 from cs_keras.errors import ConfigError, DataError, StorageError, UnreachableError
 from cs_keras.runs import atomic_write, digest, write_json
 from cs_keras.storage.location import Location, list_files, read_bytes
@@ -43,9 +45,10 @@ TRACK_SCHEMA = pa.schema(
         ("first_frame", pa.int64()),
         ("n_frames", pa.int64()),
         ("artist_from_folder", pa.bool_()),
+        ("release_date", pa.string()),
     ]
 )
-LATER_COLUMNS = ("artist_from_folder",)  # which tables of earlier releases lack
+LATER_COLUMNS = ("artist_from_folder", "release_date")  # which tables of earlier releases lack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +112,12 @@ class DatasetInfo(DatasetSettings):
 class Tracks:
     """The track table, columns as in `TRACK_SCHEMA`; row i is track i everywhere in the project.
 
-    A track without audio has no frames and no shard.
+    A track without audio has no frames and no shard. With a named `split`, tracks train, validate and test by it
+    instead of by their folds.
     """
 
     table: pa.Table
+    split: Split | None = dataclasses.field(default=None, compare=False)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -146,7 +151,12 @@ class Tracks:
     def in_split(self, split: str) -> npt.NDArray[np.bool_]:
         """Return flags of the tracks in `split` (``train``, ``validation`` or ``test``), shape (n_tracks,)."""
         check_choice("split", split, SPLITS)
-        return np.isin(self.numbers("fold"), SPLITS[split])
+        return np.asarray(self.parts == split)
+
+    @functools.cached_property
+    def parts(self) -> Parts:
+        """Split of each track, shape (n_tracks,): ``train``, ``validation``, ``test``, or empty text for none."""
+        return split_by_folds(self.numbers("fold")) if self.split is None else self.split.parts
 
 
 def make_tracks(rows: Iterable[Mapping[str, Any]]) -> Tracks:
@@ -220,11 +230,11 @@ def read_document(folder: Location) -> Any:
         ) from error
 
 
-def read_tracks(folder: Location) -> Tracks:
-    """Read ``tracks.parquet``.
+def read_tracks(folder: Location, split_name: str | None = None) -> Tracks:
+    """Read ``tracks.parquet``, with a named split where one is wanted.
 
     Raises StorageError when it cannot be read, or its checksum is not that in ``dataset.json``, and DataError
-    when columns are missing, ids occur twice, or numbers are impossible.
+    when columns are missing, ids occur twice, numbers are impossible, or there is no split of that name.
     """
     path, expected = folder / TRACKS_FILE, _tracks_checksum(folder)
 
@@ -243,16 +253,13 @@ def read_tracks(folder: Location) -> Tracks:
         raise
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"{path} is not a whole Parquet file.") from error
-    for name in LATER_COLUMNS:
-        if name not in table.column_names:
-            table = table.append_column(name, pa.nulls(len(table), TRACK_SCHEMA.field(name).type))
-    missing = [name for name in TRACK_SCHEMA.names if name not in table.column_names]
+    missing = [name for name in TRACK_SCHEMA.names if name not in (*table.column_names, *LATER_COLUMNS)]
     if missing:
         raise DataError(
             f"{path} lacks columns: expected {', '.join(missing)}; it has {', '.join(table.column_names)}."
         )
     try:
-        tracks = Tracks(table.select(TRACK_SCHEMA.names).cast(TRACK_SCHEMA))
+        tracks = Tracks(as_track_table(table))
     except pa.ArrowException as error:
         raise DataError(f"{path} has a column of the wrong type: {error}.") from error
     check_ids(tracks.strings("track_id"), path)
@@ -266,15 +273,30 @@ def read_tracks(folder: Location) -> Tracks:
             f"{path}: track {tracks.ids[outside[0]]!r} is in fold {folds[outside[0]]}; folds are 0 to 9."
         )
     _check_positions(tracks, path)
-    return tracks
+    return assign_split(folder, tracks, split_name)
+
+
+def as_track_table(table: pa.Table) -> pa.Table:
+    """Return a table with the columns of `TRACK_SCHEMA`; pa.ArrowException or KeyError when it cannot have them."""
+    for name in LATER_COLUMNS:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), TRACK_SCHEMA.field(name).type))
+    return table.select(TRACK_SCHEMA.names).cast(TRACK_SCHEMA)
+
+
+def assign_split(folder: Location, tracks: Tracks, name: str | None) -> Tracks:
+    """Return tracks with a named split of their dataset, None for that of their folds; errors as `read_split`."""
+    split = None if name is None else read_split(folder, name, tracks.strings("track_id"))
+    return Tracks(tracks.table, split)
 
 
 def dataset_digest(info: DatasetInfo, tracks: Tracks) -> str:
-    """Return the SHA-256 over tables and audio, which changes whenever training on the dataset could."""
+    """Return the SHA-256 over tables, named split and audio, which changes whenever training on them could."""
     positions = hashlib.sha256()
     for name in ("track_id", "fold", "shard", "first_frame", "n_frames"):
         positions.update(repr(tracks.table[name].to_pylist()).encode())
-    return digest([positions.hexdigest(), config.to_dict(info.audio), dict(info.shards)])
+    named = [] if tracks.split is None else [tracks.parts.tolist()]
+    return digest([positions.hexdigest(), config.to_dict(info.audio), dict(info.shards), *named])
 
 
 def factors_path(dataset: Location, name: str) -> Location:
@@ -282,10 +304,7 @@ def factors_path(dataset: Location, name: str) -> Location:
 
     Raises ConfigError when the name has characters that a file name should not have.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
-        raise ConfigError(
-            f"A factors' name is made of letters, digits, '-', '_' and '.', up to 64. Received: {name!r}."
-        )
+    check_name("A factors' name", name)
     return dataset / FACTORS_FOLDER / f"{name}.npz"
 
 

@@ -1,5 +1,6 @@
 """Interaction files (CSV, TSV, Parquet), one row for each playlist and track, read into a matrix of counts."""
 
+import datetime
 import os
 from collections.abc import Callable, Sequence
 
@@ -24,6 +25,10 @@ TRACK_COLUMNS = (
 COUNT_COLUMNS = (
     *("count", "counts", "plays", "play_count", "playcount", "listens", "listen_count", "listening_count"),
     *("n", "weight"),
+)
+TIME_COLUMNS = (
+    *("timestamp", "time", "datetime", "date", "played_at", "listened_at", "added_at", "ts"),
+    *("unix_time", "created_at"),
 )
 ID_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer)
 COUNT_TYPES = (*ID_TYPES, pa.types.is_floating, pa.types.is_decimal)
@@ -86,6 +91,53 @@ def read_interactions(
     if not counts.any():
         raise DataError(f"{path}: every count is 0; expected at least one above 0.")
     return _count_pairs(playlists, tracks, counts)
+
+
+def read_first_times(path: str | os.PathLike[str], *, time_column: str | None = None) -> dict[str, float]:
+    """Return the time of each track's first interaction, by track id: numbers as they are, dates in seconds.
+
+    The file is as for `read_interactions`, with a column of times: numbers, or dates such as 2009-05-04 or
+    2009-05-04T23:08:57Z. Errors are the same.
+    """
+    table = open_table(path)
+    columns = [
+        _find_column(table, "track", None, TRACK_COLUMNS, path),
+        _find_column(table, "time", time_column, TIME_COLUMNS, path),
+    ]
+    data = table.read(columns)
+    if data.num_rows == 0:
+        raise DataError(f"{path}: the file holds no rows, only a header.")
+    tracks = _ids(data, columns[0], path)
+    first = np.full(len(tracks.dictionary), np.inf)
+    np.minimum.at(first, tracks.indices.to_numpy(), _seconds(data[columns[1]], columns[1], path))
+    return dict(zip(tracks.dictionary.to_pylist(), first.tolist(), strict=True))
+
+
+def _seconds(column: pa.ChunkedArray, name: str, path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
+    """Return times as numbers: those of a numeric column, or seconds since 1970 of dates."""
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.timestamp("us")).cast(pa.int64())
+    text = pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.large_string()), "")).to_pylist()
+    seconds = np.array([_parse_time(value) for value in text])
+    bad = np.flatnonzero(~np.isfinite(seconds))
+    if len(bad):
+        raise DataError(
+            f"{path}: row {bad[0] + 1}: {name!r} must be a number or a date such as 2009-05-04T23:08:57. "
+            f"Received: {text[bad[0]]!r}."
+        )
+    return seconds
+
+
+def _parse_time(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        time = datetime.datetime.fromisoformat(value)
+    except ValueError:
+        return float("nan")
+    return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 def _find_column(

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.errors import DataError
+from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors import arrays as npz
-from cs_keras.factors.scaling import Kind, Scaler
+from cs_keras.factors.scaling import Kind, Scaler, fit_scaler
 from cs_keras.storage.location import Location
 
 FloatArray = npt.NDArray[np.float32]
@@ -51,6 +51,9 @@ class Factors:
     second_item_factors, second_playlist_factors : ndarray of float32, optional
         The same tracks and playlists fitted with another seed, in a space of its own, for the refit ceiling. Shapes
         as those of the first fit; None where there is no refit.
+    split_name : str or None
+        Named split of the dataset that scaling and, under the strict protocol, the fit were made for; None for the
+        split of the folds.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Factors:
     quality: Mapping[str, Any]
     second_item_factors: FloatArray | None = None
     second_playlist_factors: FloatArray | None = None
+    split_name: str | None = None
 
     @property
     def digest(self) -> str:
@@ -119,6 +123,7 @@ def load_factors(path: Location) -> Factors:
         quality=settings["quality"],
         second_item_factors=arrays.get("second_item_factors"),
         second_playlist_factors=arrays.get("second_playlist_factors"),
+        split_name=settings.get("split_name"),
     )
     _check(factors, path)
     return factors
@@ -213,6 +218,37 @@ def align_external_factors(
     return aligned, tuple(unknown.tolist())
 
 
+def adapt_to_split(factors: Factors, split_name: str | None, is_train: npt.NDArray[np.bool_]) -> Factors:
+    """Return factors for a split whose train tracks are `is_train`, shape (n_tracks,).
+
+    Those of the thesis protocol, and imported ones, are scaled again by these tracks.
+
+    Raises
+    ------
+    ConfigError
+        When the factors were fitted by the strict protocol for another split: interactions of test tracks would be
+        in them.
+    """
+    if factors.split_name == split_name:
+        return factors
+    if factors.protocol == "strict":
+        raise ConfigError(
+            f"Factors {factors.name!r} were fitted for {describe_split(factors.split_name)}, with interactions of "
+            f"test tracks of {describe_split(split_name)}; fit others by `cs-keras factors` with "
+            f"{'another --name' if split_name is None else f'--split-name {split_name} and another --name'}."
+        )
+    train = is_train & factors.has_factors
+    if not train.any():
+        raise DataError(f"No train track of {describe_split(split_name)} has factors {factors.name!r}.")
+    scaler = fit_scaler(factors.scaler.kind, factors.item_factors[train])
+    return replace(factors, scaler=scaler, split_name=split_name)
+
+
+def describe_split(name: str | None) -> str:
+    """Return the name of a split in a sentence."""
+    return "the stored folds" if name is None else f"split {name!r}"
+
+
 def _arrays(factors: Factors) -> npz.Arrays:
     scaler = dict(zip(SCALER_ARRAYS, (factors.scaler.offset, factors.scaler.scale), strict=True))
     second = {name: getattr(factors, name) for name in SECOND_ARRAYS if getattr(factors, name) is not None}
@@ -220,7 +256,9 @@ def _arrays(factors: Factors) -> npz.Arrays:
 
 
 def _settings(factors: Factors) -> dict[str, Any]:
+    named = {} if factors.split_name is None else {"split_name": factors.split_name}
     return {
+        **named,
         "name": factors.name,
         "protocol": factors.protocol,
         "scaler": factors.scaler.kind,

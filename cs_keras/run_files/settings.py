@@ -54,6 +54,8 @@ class RunSettings:
     ----------
     seed
         None where the file names none.
+    split_name
+        Named split of the dataset; None for that of the folds.
     others
         All other settings as text, by dotted path, such as ``("training.epochs", "5")``; sorted.
     """
@@ -61,6 +63,7 @@ class RunSettings:
     data_digest: str
     evaluation: EvaluationConfig
     seed: int | None = None
+    split_name: str | None = None
     others: tuple[tuple[str, str], ...] = ()
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
-from cs_keras.data.catalogue import Recording
+from cs_keras.data.catalogue import DESCRIPTIONS, Recording
 from cs_keras.data.folds import empty_splits
 from cs_keras.data.schema import (
     DATASET_FILE,
@@ -167,7 +167,7 @@ def check_append(out: Location, tracks: Tracks, added: Sequence[str], append: bo
 
 def make_row(recording: Recording, fold: int, **position: Any) -> dict[str, Any]:
     """Return a row of the track table; without `position`, one of an item without audio."""
-    texts = {name: getattr(recording, name) for name in ("track_id", "artist", "title", "album", "isrc")}
+    texts = {name: getattr(recording, name) for name in ("track_id", *DESCRIPTIONS)}
     nowhere = {"duration_s": None, "shard": "", "first_frame": 0, "n_frames": 0}
     genres, from_folder = list(recording.genres), recording.artist_from_folder
     return {**texts, "artist_from_folder": from_folder, "genres": genres, "fold": fold, **nowhere, **position}

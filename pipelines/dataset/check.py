@@ -12,11 +12,13 @@ from cs_keras.data.schema import (
     TRACKS_FILE,
     DatasetInfo,
     Tracks,
+    assign_split,
     factors_names,
     read_document,
     read_info,
     read_tracks,
 )
+from cs_keras.data.splits import SPLITS_FOLDER, split_names
 from cs_keras.errors import CsKerasError, StorageError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import load_factors
@@ -73,7 +75,11 @@ def check_dataset(
             find_duplicates(reports, tracks, info.audio, bits) if any(one.hashes for one in reports) else None
         )
         findings += integrity.check_duplicates(tracks, pairs or (), TRACKS_FILE)
-        leakage = integrity.measure_leakage(tracks, pairs)
+        for split in (None, *split_names(dataset)):
+            try:
+                leakage += integrity.measure_leakage(assign_split(dataset, tracks, split), pairs)
+            except CsKerasError as error:
+                findings.append(Finding("error", f"{SPLITS_FOLDER}/{split}.parquet", str(error)))
         factors = _check_factors(dataset, tracks, findings)
     return CheckResult(
         tuple(findings),

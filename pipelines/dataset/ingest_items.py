@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cs_keras.data.catalogue import Recording, split_genres
+from cs_keras.data.catalogue import DESCRIPTIONS, Recording, split_genres
 from cs_keras.data.schema import DatasetInfo, check_ids, is_valid_id, make_tracks, write_dataset
 from cs_keras.errors import DataError
 from cs_keras.factors.tables import open_table
@@ -12,7 +12,7 @@ from cs_keras.storage.location import Location
 from pipelines.dataset.build import IngestResult, check_append, lock, make_row, open_existing
 from pipelines.dataset.shard_plan import assign
 
-COLUMNS = ("track_id", "artist", "title", "album", "isrc", "genres")
+COLUMNS = ("track_id", *DESCRIPTIONS, "genres")
 
 
 def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
@@ -22,7 +22,7 @@ def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
     ----------
     path
         CSV, TSV or Parquet with a column ``track_id``, and optionally ``artist``, ``title``, ``album``, ``isrc``,
-        ``genres`` (separated by ``|`` or ``;``, or lists). Other columns are ignored.
+        ``release_date``, ``genres`` (separated by ``|`` or ``;``, or lists). Other columns are ignored.
     encoding
         Encoding of a text file; default: UTF-8, or UTF-16 where a byte-order mark says so.
 

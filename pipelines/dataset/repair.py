@@ -14,10 +14,9 @@ from cs_keras.data.integrity.rebuild import fold_of, infer_info, rebuild_rows
 from cs_keras.data.schema import (
     DATASET_FILE,
     INTERACTIONS_FILE,
-    LATER_COLUMNS,
-    TRACK_SCHEMA,
     TRACKS_FILE,
     DatasetInfo,
+    as_track_table,
     factors_names,
     factors_path,
     make_tracks,
@@ -88,10 +87,7 @@ def ingest_command(dataset: Location) -> str:
 def _salvage(dataset: Location) -> list[Row]:
     """Return the rows of a track table that is readable but invalid, the first of each id."""
     try:
-        table = pq.read_table(pa.BufferReader(read_bytes(dataset / TRACKS_FILE)))
-        absent = set(LATER_COLUMNS) - set(table.column_names)
-        found = [field for field in TRACK_SCHEMA if field.name not in absent]
-        table = table.select([field.name for field in found]).cast(pa.schema(found))
+        table = as_track_table(pq.read_table(pa.BufferReader(read_bytes(dataset / TRACKS_FILE))))
     except UnreachableError:
         raise
     except (OSError, KeyError, pa.ArrowException):
@@ -133,8 +129,8 @@ def _describe_repair(info: DatasetInfo | None, rows: Sequence[Row], rebuilt: Seq
     done = [f"{TRACKS_FILE}: {n} tracks {what}" for what, n in counts.items() if n]
     if counts["added"]:
         done.append(
-            f"{TRACKS_FILE}: artist, title, album, isrc and genres of added tracks are lost; delete {DATASET_FILE} "
-            "and repeat the ingest to restore them"
+            f"{TRACKS_FILE}: artist, title, album, isrc, genres and release_date of added tracks are lost; delete "
+            f"{DATASET_FILE} and repeat the ingest to restore them"
         )
     if info is None:
         done.append(f"{DATASET_FILE}: rebuilt from the shards")

@@ -9,7 +9,6 @@ import numpy as np
 
 from cs_keras import config
 from cs_keras.config import check_choice
-from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
@@ -25,7 +24,7 @@ from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Scores, make_reference
-from pipelines.factors.fit import open_factors, open_interactions
+from pipelines.factors.fit import open_dataset, open_interactions
 from pipelines.training.run_artifacts import write_signature
 
 WAYS = ("mean", "ranks")
@@ -68,14 +67,20 @@ def combine_runs(
         require_finished(run)
     settings = [read_settings(run) for run in members.values()]
     _require_alike(runs, members, settings)
-    dataset = Dataset(dataset_folder, reading)
-    name = Evaluation.read(runs[0]).factors.name
-    factors = open_factors(dataset_folder, dataset.tracks, name)
+    name, split_name = Evaluation.read(runs[0]).factors.name, settings[0].split_name
+    dataset, factors = open_dataset(dataset_folder, name, split_name, reading)
     data_digest = digest([dataset.digest, factors.digest])
     if data_digest != settings[0].data_digest:
         raise DataError(f"{runs[0]} was trained on other data than {dataset_folder} with factors {name!r}.")
     key, evaluation, seed = f"ensemble-{by}", settings[0].evaluation, min(one.seed or 0 for one in settings)
-    ensemble = {"key": key, "by": by, "members": sorted(members), "evaluation": config.to_dict(evaluation)}
+    named = {} if split_name is None else {"split_name": split_name}
+    ensemble = {
+        **named,
+        "key": key,
+        "by": by,
+        "members": sorted(members),
+        "evaluation": config.to_dict(evaluation),
+    }
     folder = open_run(out, key, {**ensemble, "seed": seed}, data_digest)
     if is_done(folder):
         progress.log(f"{key}: done before, in {folder}")

@@ -70,7 +70,7 @@ def store_averaged(dataset: Location, factors: Factors, settings: FactorsConfig,
     `pipelines.factors.fit.make_factors` stored them, with these `settings`.
     """
     user_items = load_interactions(dataset / INTERACTIONS_FILE).user_items
-    tracks = read_tracks(dataset)
+    tracks = read_tracks(dataset, settings.split_name)
     is_train, is_test = tracks.in_split("train"), tracks.in_split("test")
     is_fitted = is_train if settings.protocol == "strict" else np.ones_like(is_train)
     protocol, averaged_settings = settings.protocol, _seeds(settings, range(n_seeds))

@@ -9,6 +9,8 @@ import numpy as np
 import scipy.sparse
 
 from cs_keras.config import check_choice
+from cs_keras.data.dataset import Dataset
+from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import (
     INTERACTIONS_FILE,
     Tracks,
@@ -26,6 +28,7 @@ from cs_keras.factors.scaling import Kind as Scaling
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import (
     Factors,
+    adapt_to_split,
     align_external_factors,
     load_factors,
     read_external_factors,
@@ -58,6 +61,8 @@ class FactorsConfig:
         Factors of train tracks: ``cross-fitted``, each from a fit that held the track out, as test tracks are held
         out; or ``in-sample``, from the fit of all train tracks. By default ``cross-fitted`` under ``strict``;
         ``thesis`` has ``in-sample`` only, since its test tracks are fitted too.
+    split_name
+        Named split of the dataset that decides which tracks are train tracks; None for that of the folds.
     """
 
     wmf: WmfConfig = WmfConfig()
@@ -65,6 +70,7 @@ class FactorsConfig:
     scaling: Scaling = "standardize"
     ceiling: bool = True
     targets: Targets | None = None
+    split_name: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("protocol", self.protocol, get_args(Protocol))
@@ -115,7 +121,7 @@ def make_factors(
     """
     path = factors_path(dataset, name)
     read_info(dataset)
-    tracks = read_tracks(dataset)
+    tracks = read_tracks(dataset, settings.split_name)
     interactions = align(read_interactions(interactions_file, **reading), tracks.ids)
     user_items, is_train, protocol = interactions.user_items, tracks.in_split("train"), settings.protocol
     fit = fit_protocol(user_items, is_train, settings.wmf, protocol=protocol)
@@ -151,6 +157,7 @@ def make_factors(
         },
         second_item_factors=second.item_factors if second else None,
         second_playlist_factors=second.playlist_factors if second else None,
+        split_name=settings.split_name,
     )
     save_interactions(dataset / INTERACTIONS_FILE, interactions)
     save_factors(path, factors)
@@ -191,7 +198,11 @@ def fit_targets(
 
 
 def import_factors(
-    external: Path, dataset: Location, scaling: Scaling = "standardize", name: str = DEFAULT_NAME
+    external: Path,
+    dataset: Location,
+    scaling: Scaling = "standardize",
+    name: str = DEFAULT_NAME,
+    split_name: str | None = None,
 ) -> tuple[Factors, tuple[str, ...]]:
     """Store external factors in the dataset; return them and the ids it does not hold.
 
@@ -199,10 +210,10 @@ def import_factors(
     """
     path = factors_path(dataset, name)
     read_info(dataset)
-    tracks = read_tracks(dataset)
+    tracks = read_tracks(dataset, split_name)
     aligned, unknown = align_external_factors(read_external_factors(external), tracks.ids)
     scaler = _fit_scaler(scaling, tracks, aligned.item_factors, aligned.has_factors)
-    factors = dataclasses.replace(aligned, name=name, scaler=scaler)
+    factors = dataclasses.replace(aligned, name=name, scaler=scaler, split_name=split_name)
     save_factors(path, factors)
     return factors, unknown
 
@@ -225,6 +236,24 @@ def open_factors(dataset: Location, tracks: Tracks, name: str | None = None) -> 
             f"{len(tracks)}); fit them again with `cs-keras factors`."
         )
     return factors
+
+
+def open_dataset(
+    folder: Location,
+    factors_name: str | None = None,
+    split_name: str | None = None,
+    reading: ReadConfig | None = None,
+) -> tuple[Dataset, Factors]:
+    """Open a dataset and factors of its tracks, both with one split: a named one, or that of the factors.
+
+    Errors are those of `cs_keras.data.dataset.Dataset`, `open_factors` and
+    `cs_keras.factors.store.adapt_to_split`.
+    """
+    dataset = Dataset(folder, reading)
+    factors = open_factors(folder, dataset.tracks, factors_name)
+    name = split_name or factors.split_name
+    dataset.use_split(name)
+    return dataset, adapt_to_split(factors, name, dataset.tracks.in_split("train"))
 
 
 def open_interactions(dataset: Location, factors: Factors) -> Any:

@@ -79,6 +79,7 @@ def select_factors(
     config: SelectionConfig,
     name: str = DEFAULT_NAME,
     progress: Progress | None = None,
+    split_name: str | None = None,
     **reading: Any,
 ) -> Selection:
     """Measure settings of the factorisation on train and validation tracks, and recommend one.
@@ -92,6 +93,8 @@ def select_factors(
         As for `pipelines.factors.fit.make_factors`.
     config
         Settings to search.
+    split_name
+        Named split of the dataset; None for that of the folds.
 
     Raises
     ------
@@ -101,7 +104,7 @@ def select_factors(
     progress = progress or SilentProgress()
     path, settings = selection_path(dataset, name), config.grid.settings(config.max_settings, config.seed)
     read_info(dataset)
-    tracks = read_tracks(dataset)
+    tracks = read_tracks(dataset, split_name)
     sample = draw_sample(
         align(read_interactions(interactions_file, **reading), tracks.ids), tracks, config.seed
     )

@@ -66,7 +66,7 @@ def predict_dataset(
     tracks
         The dataset; its audio settings must be those the model was trained on.
     split
-        ``train``, ``validation``, ``test`` or ``all``.
+        ``train``, ``validation``, ``test`` or ``all``; by the named split that the run was trained by, if any.
     out
         The npz to write: ``track_ids``, shape (n,), in the order of the track table; ``factors``, shape (n,
         n_factors), float32; and ``scaled_factors``, the model's own output. Or a Parquet table of the same, by its
@@ -80,11 +80,11 @@ def predict_dataset(
     ConfigError
         When there is no such split, or `out` ends neither in ``.npz`` nor in ``.parquet``.
     DataError
-        When the dataset does not match the model, or the split is empty.
+        When the dataset does not match the model or lacks its named split, or the split is empty.
     StorageError
         When files cannot be read or written.
     """
-    dataset = Dataset(tracks.folder, tracks.reading)
+    dataset = Dataset(tracks.folder, tracks.reading, None if split == "all" else run.split_name)
     check_audio(run, dataset)
     rows = choose_rows(dataset, split)
     items = dict(zip(dataset.tracks.ids[rows].tolist(), rows.tolist(), strict=True))

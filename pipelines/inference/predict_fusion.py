@@ -58,7 +58,7 @@ def predict_fused(
     """
     progress = progress or SilentProgress()
     check_output(out)
-    dataset = Dataset(tracks.folder, tracks.reading)
+    dataset = Dataset(tracks.folder, tracks.reading, None if split == "all" else run.split_name)
     check_audio(run, dataset)
     rows = choose_rows(dataset, split)
     parts = out.with_name(f"{out.name}{PARTS_SUFFIX}")

@@ -41,6 +41,8 @@ class TrainedRun:
         Audio settings of the input, and scaling of the output.
     digest
         Digest of model and settings.
+    split_name
+        Named split that the model was trained by; None for that of the folds.
     layer
         Hidden layer to stop at, see `pipelines.inference.features.at_layer`; None for the factors.
     """
@@ -51,6 +53,7 @@ class TrainedRun:
     batch_size: int
     signature: Signature
     digest: str
+    split_name: str | None = None
     layer: str | None = None
 
 
@@ -104,7 +107,13 @@ def read_run(folder: Location) -> TrainedRun:
         raise DataError(f"{path} is not as `cs-keras run-baselines` writes it: {error}.") from error
     model = hashlib.blake2b(_model_bytes(folder), digest_size=16).hexdigest()
     return TrainedRun(
-        folder, procedure, sequence, batch_size, read_signature(folder), digest([model, settings])
+        folder,
+        procedure,
+        sequence,
+        batch_size,
+        read_signature(folder),
+        digest([model, settings]),
+        settings.get("split_name"),
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import Tracks, factors_names, factors_path
 from cs_keras.errors import DataError
 from cs_keras.factors.arrays import read_arrays, require_arrays
-from cs_keras.factors.store import Factors, load_factors
+from cs_keras.factors.store import Factors, adapt_to_split, load_factors
 from cs_keras.playlists.entries import Entry
 from cs_keras.run_files.names import CONFIG_FILE, PREDICTIONS_FILE
 from cs_keras.run_files.settings import require_finished
@@ -108,8 +109,9 @@ def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig 
     ids, factors = arrays["track_ids"], arrays["factors"]
     if dataset is None:
         return Catalogue(run, ids, TrackFactors(factors, np.ones(len(ids), np.bool_)))
-    opened = Dataset(dataset, reading)
-    reference = _find_factors(run, opened)
+    settings = read_json(run / CONFIG_FILE)
+    opened = Dataset(dataset, reading, settings.get("split_name"))
+    reference = _find_factors(run, settings, opened)
     rows = {track_id: row for row, track_id in enumerate(opened.tracks.ids.tolist())}
     known = np.zeros(len(opened), np.bool_)
     predicted = np.zeros((len(opened), factors.shape[1]), np.float32)
@@ -127,12 +129,15 @@ def require_dataset(value: T | None, what: str) -> T:
     return value
 
 
-def _find_factors(run: Location, dataset: Dataset) -> Factors:
+def _find_factors(run: Location, settings: Mapping[str, Any], dataset: Dataset) -> Factors:
     """Return those factors of a dataset that a run was trained on."""
-    wanted = read_json(run / CONFIG_FILE).get("data_digest")
+    split_name, is_train = settings.get("split_name"), dataset.tracks.in_split("train")
     for name in factors_names(dataset.folder):
         factors = load_factors(factors_path(dataset.folder, name))
-        if digest([dataset.digest, factors.digest]) == wanted:
+        if factors.split_name != split_name and factors.protocol == "strict":
+            continue
+        factors = adapt_to_split(factors, split_name, is_train)
+        if digest([dataset.digest, factors.digest]) == settings.get("data_digest"):
             return factors
     raise DataError(
         f"{run} was not trained on {dataset.folder} as it is now: its tracks or factors have changed, so that "

@@ -134,13 +134,16 @@ def _all_changes(key: str, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(
-    run: RunConfig, attributes_digest: str | None = None, extra: Sequence[Factors] = ()
+    run: RunConfig,
+    attributes_digest: str | None = None,
+    extra: Sequence[Factors] = (),
+    split_name: str | None = None,
 ) -> dict[str, Any]:
     """Return the settings that decide the numbers of a run, JSON-ready: all except the number of devices.
 
     Mixed precision and XLA change numbers slightly, so they are included. Devices share each batch in a way that
     preserves loss and gradients, so a run that was started on two GPUs can be resumed on one. Attributes and extra
-    factors that a model learns from are included by their digests.
+    factors that a model learns from are included by their digests, a named split by its name.
     """
     settings = config.to_dict(run)
     del settings["execution"]["devices"]
@@ -149,4 +152,6 @@ def identity(
     if extra:
         names = [f"{factors.name} {factors.digest[:DIGEST_LENGTH]}" for factors in extra]
         settings["training"]["extra_factors"] = names
+    if split_name is not None:
+        settings["split_name"] = split_name
     return settings

@@ -12,7 +12,7 @@ from cs_keras.data.folds import sample_rows
 from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.interactions import Interactions, align, load_interactions
-from cs_keras.factors.store import Factors
+from cs_keras.factors.store import Factors, adapt_to_split
 from cs_keras.factors.wmf import read_wmf_config, weigh_counts
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.runs import digest
@@ -119,7 +119,7 @@ def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingCon
     Raises
     ------
     ConfigError
-        When `factors` are named again, or others were fitted on held-out interactions.
+        When `factors` are named again, or others were fitted on held-out interactions or for another split.
     DataError
         When factors of a name do not exist, or lack a train or validation track that `factors` have.
     """
@@ -136,7 +136,9 @@ def open_extra_factors(dataset: Dataset, factors: Factors, training: TrainingCon
                 f"training.extra_factors names {name!r} more than once or as the main factors. Received: "
                 f"{', '.join(training.extra_factors)}."
             )
-        extra = open_factors(dataset.folder, tracks, name)
+        extra = adapt_to_split(
+            open_factors(dataset.folder, tracks, name), factors.split_name, tracks.in_split("train")
+        )
         if factors.protocol == "strict" and extra.protocol == "thesis":
             raise ConfigError(
                 f"Factors {name!r} were fitted on interactions with test tracks (protocol thesis), which "

@@ -43,7 +43,7 @@ from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.executions import Execution
 from cs_keras.training.fit import DivergenceError, MemoryExhaustedError
 from cs_keras.training.losses import make_loss
-from pipelines.factors.fit import open_factors
+from pipelines.factors.fit import open_dataset
 from pipelines.training.attribute_files import AttributeFile
 from pipelines.training.procedures import TrainingJob
 from pipelines.training.procedures.job import Watch
@@ -78,10 +78,9 @@ def check_search(
     attributes: AttributeFile | None = None,
 ) -> str:
     """Return the digest of the data of a search; raise CsKerasError where no trial could be trained."""
-    opened, run = Dataset(dataset), resolve(key, changes)
+    (opened, factors), run = open_dataset(dataset, factors_name), resolve(key, changes)
     given = _read(attributes, opened)
     require_inputs([run], opened.tracks, given)
-    factors = open_factors(dataset, opened.tracks, factors_name)
     extra = open_extra_factors(opened, factors, run.training)
     data = make_training_data(opened, factors, run.train_fraction, given, extra)
     require_measurable(parse_objective(objective), _validation(data, factors))
@@ -124,8 +123,7 @@ def run_execution(
 def _run(execution: Execution, trainer: TrialTrainer, folder: Path, progress: Progress) -> ExecutionOutcome:
     """Return the outcome: failures of the trial are outcomes too, errors of the data are raised."""
     location = locate(trainer.dataset)
-    dataset = Dataset(location, trainer.reading)
-    factors = open_factors(location, dataset.tracks, trainer.factors_name)
+    dataset, factors = open_dataset(location, trainer.factors_name, reading=trainer.reading)
     given = _read(trainer.attributes, dataset)
     n_weights = None
     try:

@@ -3,9 +3,18 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from cs_keras.data.schema import dataset_digest, factors_names, factors_path, read_info, read_tracks
+from cs_keras.data.schema import (
+    assign_split,
+    dataset_digest,
+    factors_names,
+    factors_path,
+    read_info,
+    read_tracks,
+)
+from cs_keras.data.splits import split_names
 from cs_keras.errors import CsKerasError, DataError
-from cs_keras.factors.store import load_factors
+from cs_keras.factors.store import adapt_to_split, load_factors
+from cs_keras.run_files.settings import read_settings
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location
 from reports.html.page import Source, write_page
@@ -37,11 +46,16 @@ def open_spaces(dataset: Location, collected: Collected) -> Spaces:
 
     DataError if no run was trained on the dataset in its present state.
     """
-    spaces, tracks = {}, read_tracks(dataset)
-    tables = dataset_digest(read_info(dataset), tracks)
-    for name in factors_names(dataset):
-        factors = load_factors(factors_path(dataset, name))
-        spaces[digest([tables, factors.digest])] = Space(tracks, factors)
+    spaces, table, info = {}, read_tracks(dataset), read_info(dataset)
+    stored = [load_factors(factors_path(dataset, name)) for name in factors_names(dataset)]
+    used = {read_settings(run.folders[0]).split_name for group in collected.groups for run in group.runs}
+    for split_name in used & {None, *split_names(dataset)}:
+        tracks = assign_split(dataset, table, split_name)
+        tables = dataset_digest(info, tracks)
+        for factors in stored:
+            if factors.split_name == split_name or factors.protocol != "strict":
+                factors = adapt_to_split(factors, split_name, tracks.in_split("train"))
+                spaces[digest([tables, factors.digest])] = Space(tracks, factors)
     if not any(group.data_digest in spaces for group in collected.groups):
         raise DataError(
             f"No run was trained on {dataset} as it is now: its tracks or their factors have changed, and "

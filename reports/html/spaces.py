@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.data.folds import SPLITS
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import DataError
 from cs_keras.factors.store import Factors
@@ -57,5 +56,5 @@ def brief(name: str) -> str:
 
 def fold_column(space: Space, rows: npt.NDArray[np.int64]) -> list[str]:
     """Return the fold of each track and its split, such as ``fold 9 (test)``."""
-    split_of = {fold: split for split, folds in SPLITS.items() for fold in folds}
-    return [f"fold {fold} ({split_of[fold]})" for fold in space.tracks.numbers("fold")[rows].tolist()]
+    folds = zip(space.tracks.numbers("fold")[rows].tolist(), space.tracks.parts[rows].tolist(), strict=True)
+    return [f"fold {fold} ({part or 'not split'})" for fold, part in folds]

@@ -8,7 +8,6 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from isal.isal_zlib import crc32  # the standard CRC-32, several times as fast
 
 from cs_keras import config
@@ -38,14 +37,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Leakage:
-    """Artists, albums (by artist) and pairs of near-duplicate recordings that two splits share.
+    """Artists, albums (by artist) and pairs of near-duplicate recordings that two parts of a split share.
 
     Attributes
     ----------
     n_tracks, n_known_artists, n_known_albums
-        Tracks of both splits, those whose artist is known, and those whose album is known as well.
+        Tracks of both parts, those whose artist is known, and those whose album is known as well.
     duplicates
         None where nobody looked for them.
+    split_name
+        None for the split of the folds.
     """
 
     splits: tuple[str, str]
@@ -55,6 +56,7 @@ class Leakage:
     artists: tuple[str, ...]
     albums: tuple[str, ...]
     duplicates: int | None
+    split_name: str | None = None
 
 
 def errors(where: str, sentences: Iterable[str]) -> list[Finding]:
@@ -208,7 +210,7 @@ def check_duplicates(tracks: Tracks, pairs: Iterable[tuple[int, int, float]], wh
 
     `pairs` are two rows of the track table and the bit error rate of their fingerprints.
     """
-    names, ids = split_names(tracks), tracks.ids
+    names, ids = tracks.parts, tracks.ids
     findings = []
     for a, b, rate in pairs:
         severity: Severity = "notice" if names[a] == names[b] else "error"
@@ -248,7 +250,7 @@ def check_artists(tracks: Tracks, where: str) -> list[Finding]:
 
 def measure_leakage(tracks: Tracks, pairs: Iterable[tuple[int, int, float]] | None = ()) -> list[Leakage]:
     """Measure what each pair of splits shares; `pairs` as in `check_duplicates`, or None if not looked for."""
-    names, ids = split_names(tracks), tracks.strings("track_id")
+    names, ids = tracks.parts, tracks.strings("track_id")
     artists = group_keys(ids, tracks.strings("artist"), "artist")
     albums = [" ".join(album.split()).casefold() for album in tracks.strings("album")]
     crossing = Counter(frozenset((names[a], names[b])) for a, b, _ in pairs or ())
@@ -268,15 +270,10 @@ def measure_leakage(tracks: Tracks, pairs: Iterable[tuple[int, int, float]] | No
             tuple(sorted({*artists_of[one]} & {*artists_of[other]})),
             tuple(sorted({*albums_of[one]} & {*albums_of[other]})),
             None if pairs is None else crossing[frozenset((one, other))],
+            tracks.split.name if tracks.split else None,
         )
         for one, other in combinations(SPLITS, 2)
     ]
-
-
-def split_names(tracks: Tracks) -> npt.NDArray[np.str_]:
-    """Return each track's split, shape (n_tracks,)."""
-    name_of = {fold: name for name, members in SPLITS.items() for fold in members}
-    return np.array([name_of[fold] for fold in tracks.numbers("fold").tolist()], dtype=np.str_)
 
 
 def _gaps(shard: Shard) -> list[str]:

@@ -92,7 +92,7 @@ def _position(name: str, track: ShardTrack) -> Row:
 def _undescribed(name: str, track: ShardTrack, audio: AudioConfig) -> Row:
     return {
         "track_id": track.track_id,
-        **dict.fromkeys(("artist", "title", "album", "isrc"), ""),
+        **dict.fromkeys(("artist", "title", "album", "isrc", "release_date"), ""),
         "genres": [],
         "duration_s": audio.duration_s(track.n_frames),
         "fold": fold_of(name),
