@@ -10,15 +10,15 @@ from cs_keras.cli.options import LOCAL_PATH, renamed
 
 @click.command("demo-data")
 @click.argument("folder", metavar="DIR", type=LOCAL_PATH)
-@click.option("--n-tracks", type=int, help="Number of tracks to synthesise.")
+@click.option("--n-tracks", type=int, help="Number of tracks to synthesise.  [default: 1400]")
 @renamed(
     "--tracks",
     "--n-tracks",
     "--tracks takes a tracks.csv; for the number of tracks to synthesise use --n-tracks.",
 )
-@click.option("--n-artists", type=int, help="Number of their artists.")
+@click.option("--n-artists", type=int, help="Number of their artists.  [default: one per five tracks]")
 @renamed("--artists", "--n-artists")
-@click.option("--n-playlists", type=int, help="Number of playlists to draw.")
+@click.option("--n-playlists", type=int, help="Number of playlists to draw.  [default: two per track]")
 @renamed("--playlists", "--n-playlists")
 @click.option("--seed", type=int, help="Seed of music and playlists.")
 @click.option("--waveforms", is_flag=True, help="Store waveforms, as ingest --waveforms does.")
@@ -33,7 +33,8 @@ def command(folder: Path, waveforms: bool, **changes: int | None) -> None:
     from cs_keras.data.demo.config import DemoConfig
     from pipelines.demo import make_demo
 
-    settings = DemoConfig(**{name: value for name, value in changes.items() if value is not None})
+    given = {name: value for name, value in changes.items() if value is not None}
+    settings = DemoConfig.of_size(**{"n_tracks": DemoConfig.n_tracks, **given})
     make_demo(folder, settings, Console(), AudioConfig(content="waveform" if waveforms else "magnitude"))
     click.echo(
         f"{folder}: {settings.n_tracks} tracks by {settings.n_artists} artists; its sources are in {folder}/source."

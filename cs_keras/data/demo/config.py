@@ -1,6 +1,7 @@
 """Settings of the demo data and their checks."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from cs_keras.config import check_range
 from cs_keras.data.demo.style import GENRES
@@ -12,6 +13,8 @@ MIN_PLAYLIST_LENGTH = 5  # tracks; a shorter playlist has little information abo
 @dataclass(frozen=True)
 class DemoConfig:
     """Settings of the demo data; ConfigError if one lies outside its range.
+
+    The default has 285 test tracks by 57 artists, enough for lists of 100; `of_size` keeps its proportions.
 
     Attributes
     ----------
@@ -38,12 +41,12 @@ class DemoConfig:
     """
 
     n_genres: int = 8
-    n_artists: int = 96
-    n_tracks: int = 480
-    min_duration_s: float = 12.0
-    max_duration_s: float = 18.0
+    n_artists: int = 280
+    n_tracks: int = 1400
+    min_duration_s: float = 8.0
+    max_duration_s: float = 12.0
     sample_rate: int = 22050
-    n_playlists: int = 2500
+    n_playlists: int = 2800
     mean_playlist_length: float = 25.0
     audible_share: float = 0.7
     chance_share: float = 0.05
@@ -72,3 +75,9 @@ class DemoConfig:
             if setting.type is int and (not isinstance(value, int) or isinstance(value, bool)):
                 raise ConfigError(f"{setting.name} must be a whole number. Received: {value!r}.")
             check_range(setting.name, value, *limits[setting.name])
+
+    @classmethod
+    def of_size(cls, n_tracks: int, **changes: Any) -> "DemoConfig":
+        """Return settings for `n_tracks`: five tracks per artist and two playlists per track, unless in `changes`."""
+        sizes = {"n_artists": max(n_tracks // 5, 1), "n_playlists": max(2 * n_tracks, 1)}
+        return cls(n_tracks=n_tracks, **{**sizes, **changes})

@@ -8,14 +8,15 @@ from cs_keras.data.demo.catalogue import DemoCatalogue, draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.interactions import _draw_without_replacement, draw_interactions
 from cs_keras.data.demo.style import style_matrix
+from cs_keras.data.folds import assign_folds
 from cs_keras.errors import ConfigError
 
-DEFAULT = DemoConfig()
+SMALL = DemoConfig.of_size(480, n_playlists=2500)
 
 
 @pytest.fixture(scope="module")
 def catalogue() -> DemoCatalogue:
-    return draw_catalogue(DEFAULT)
+    return draw_catalogue(SMALL)
 
 
 def spread_within_playlists(catalogue: DemoCatalogue, config: DemoConfig, positions: np.ndarray) -> float:
@@ -35,7 +36,20 @@ def test_catalogue_has_the_configured_sizes(catalogue: DemoCatalogue) -> None:
     assert len(pairs) == 96  # an artist keeps to one genre
     assert len(set(zip(catalogue.artists, catalogue.titles, strict=True))) == 480
     assert all(len(isrc) == 12 and isrc[:2] == "ZZ" and isrc[5:].isdigit() for isrc in catalogue.isrcs)
-    assert catalogue.duration_s.min() >= 12 and catalogue.duration_s.max() <= 18
+    assert catalogue.duration_s.min() >= 8 and catalogue.duration_s.max() <= 12
+
+
+def test_the_default_demo_fills_lists_of_100_and_has_enough_test_artists() -> None:
+    catalogue = draw_catalogue(DemoConfig())
+    folds = np.array(assign_folds(catalogue.track_ids, catalogue.artists)[0])
+    test_artists = np.array(catalogue.artists)[folds > 7]
+    assert len(test_artists) >= 200 and len(set(test_artists)) >= 40
+
+
+def test_other_sizes_keep_the_proportions() -> None:
+    assert DemoConfig.of_size(DemoConfig.n_tracks) == DemoConfig()
+    config = DemoConfig.of_size(2500, n_artists=400)
+    assert (config.n_tracks, config.n_artists, config.n_playlists) == (2500, 400, 5000)
 
 
 def test_social_side_is_independent_of_style(catalogue: DemoCatalogue) -> None:
@@ -52,7 +66,7 @@ def test_tracks_differ_within_a_genre(catalogue: DemoCatalogue) -> None:
 
 
 def test_playlists_have_the_configured_statistics(catalogue: DemoCatalogue) -> None:
-    playlists, tracks, counts = draw_interactions(catalogue, DEFAULT)
+    playlists, tracks, counts = draw_interactions(catalogue, SMALL)
     lengths = np.bincount(playlists)
     assert len(lengths) == 2500 and lengths.min() >= 5
     assert lengths.mean() == pytest.approx(25, abs=1)  # standard error 0.25
@@ -63,7 +77,7 @@ def test_playlists_have_the_configured_statistics(catalogue: DemoCatalogue) -> N
 
 def test_tracks_of_a_playlist_are_close_to_its_taste(catalogue: DemoCatalogue) -> None:
     style, social = style_matrix(catalogue.styles), catalogue.social
-    only_style, only_social = (replace(DEFAULT, audible_share=share) for share in (1.0, 0.0))
+    only_style, only_social = (replace(SMALL, audible_share=share) for share in (1.0, 0.0))
     assert spread_within_playlists(catalogue, only_style, style) < 0.7
     assert spread_within_playlists(catalogue, only_social, social) < 0.7
     # A playlist's own mean takes about 1 in 25 of the variance.
@@ -72,12 +86,12 @@ def test_tracks_of_a_playlist_are_close_to_its_taste(catalogue: DemoCatalogue) -
 
 
 def test_pure_chance_is_uniform(catalogue: DemoCatalogue) -> None:
-    _, tracks, _ = draw_interactions(catalogue, replace(DEFAULT, chance_share=1.0))
+    _, tracks, _ = draw_interactions(catalogue, replace(SMALL, chance_share=1.0))
     assert chisquare(np.bincount(tracks, minlength=480)).pvalue > 1e-3
 
 
 def test_popularity_alone_orders_tracks(catalogue: DemoCatalogue) -> None:
-    config = replace(DEFAULT, taste_sharpness=0.0, chance_share=0.0, popularity_exponent=1.0)
+    config = replace(SMALL, taste_sharpness=0.0, chance_share=0.0, popularity_exponent=1.0)
     _, tracks, _ = draw_interactions(catalogue, config)
     plays = np.bincount(tracks, minlength=480)
     assert spearmanr(plays, catalogue.popularity).statistic > 0.95
@@ -111,4 +125,4 @@ def test_draws_without_replacement_follow_the_probabilities() -> None:
 )
 def test_settings_outside_their_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be .*Received: {value}|_duration_s must be"):
-        replace(DEFAULT, **{name: value})
+        replace(SMALL, **{name: value})
