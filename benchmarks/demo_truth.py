@@ -1,134 +1,134 @@
-"""Upper bounds on the demo data: overlap by similarity at 10 on held-out artists, from true style or features.
+"""Upper bounds on demo data of any size: overlaps from true style on held-out artists, and the factors' agreement.
 
-    python benchmarks/demo_truth.py DIR
+    python -m benchmarks.demo_truth [--n-tracks 1400] [--seed 0]
 
-writes the default demo data into DIR (or reuses it) and prints the tables of docs/demo-data.md.
+draws tracks and playlists as `cs-keras demo-data` does, without synthesising audio, fits factors by the strict
+protocol and prints the table of docs/demo-data.md.
 """
 
 import argparse
-import csv
-import time
-from pathlib import Path
 
-import librosa
 import numpy as np
+import numpy.typing as npt
+import scipy.sparse
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GroupKFold
-from sklearn.preprocessing import LabelBinarizer, StandardScaler
+from sklearn.preprocessing import LabelBinarizer
 
-from cs_keras.data.demo.catalogue import draw_catalogue
+from cs_keras.data.demo.catalogue import DemoCatalogue, draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
-from cs_keras.data.demo.write import render_track, write_demo_source
-from cs_keras.evaluation.overlap import evaluate_overlap
-from cs_keras.factors.interaction_files import read_interactions
-from cs_keras.factors.interactions import align
-from cs_keras.factors.wmf import WmfConfig, fit_wmf
-from cs_keras.runs import read_npz
+from cs_keras.data.demo.interactions import draw_interactions
+from cs_keras.data.demo.style import style_matrix
+from cs_keras.data.folds import SPLITS, assign_folds
+from cs_keras.evaluation.search.intersection import list_overlap
+from cs_keras.evaluation.search.topk import TopK, filter_artists, filtered_length, top_k_similar
+from cs_keras.factors.wmf import WmfConfig, fit_protocol
+from pipelines.demo import DEMO_FACTORS
 
-K = 10
-N_FOLDS = 5  # 96 test tracks each
-WMF_SETTINGS = (
-    WmfConfig(factors=32, alpha=10.0),
-    WmfConfig(factors=40, alpha=10.0),
-    WmfConfig(factors=32, alpha=40.0, regularization=10.0),
-    WmfConfig(factors=32, alpha=40.0),
-)
+KS = (10, 50, 100)
+RIDGE_PENALTIES = (1.0, 10.0, 30.0, 100.0, 300.0)
+KERNEL_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
+Matrix = npt.NDArray[np.float64]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("directory", type=Path)
-    directory = parser.parse_args().directory
-    print_synthesis_time()
-    start = time.perf_counter()
-    write_demo_source(directory)
-    print(f"demo data written or verified in {time.perf_counter() - start:.1f} s\n")
-    with open(directory / "tracks.csv", newline="", encoding="utf-8") as file:
-        tracks = list(csv.DictReader(file))
-    truth = read_npz(directory / "truth.npz", "track_ids", "style", "social")
-    interactions = align(read_interactions(directory / "listening.csv"), truth["track_ids"])
-    artists = [track["artist"] for track in tracks]
-    features = {
-        "genre": LabelBinarizer().fit_transform([track["genres"] for track in tracks]),
-        "MFCC mean and deviation": np.stack([mfcc_statistics(directory / track["path"]) for track in tracks]),
-        "true style": truth["style"],
-        "true social factors": truth["social"],
-        "true style and social factors": np.hstack([truth["style"], truth["social"]]),
-    }
-    for settings in WMF_SETTINGS:
-        print_table(interactions.user_items, features, artists, settings)
+    parser.add_argument("--n-tracks", type=int, default=DemoConfig.n_tracks)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    Study(DemoConfig.of_size(arguments.n_tracks, seed=arguments.seed), DEMO_FACTORS).print_table()
 
 
-def print_synthesis_time(n_tracks: int = 48) -> None:
-    config = DemoConfig(min_duration_s=16, max_duration_s=16)
-    catalogue = draw_catalogue(config)
-    start = time.process_time()
-    for index in range(0, config.n_tracks, config.n_tracks // n_tracks):
-        render_track(catalogue, index, config)
-    print(f"{1000 * (time.process_time() - start) / n_tracks:.0f} ms of CPU time to render a 16 s track")
+class Study:
+    """The demo data of `config` without audio, with factors, and its tracks in splits."""
 
+    def __init__(self, config: DemoConfig, wmf: WmfConfig) -> None:
+        self.config, self.wmf = config, wmf
+        self.catalogue = draw_catalogue(config)
+        playlists, tracks, counts = draw_interactions(self.catalogue, config)
+        shape = (config.n_playlists, config.n_tracks)
+        self.user_items = scipy.sparse.csr_matrix((counts.astype(np.float32), (playlists, tracks)), shape)
+        folds = np.array(assign_folds(self.catalogue.track_ids, self.catalogue.artists)[0])
+        self.rows = {split: np.flatnonzero(np.isin(folds, members)) for split, members in SPLITS.items()}
+        self.artists = np.unique(self.catalogue.artists, return_inverse=True)[1]
+        self.factors = self.fit(self.user_items, wmf.seed)
 
-def mfcc_statistics(path: Path) -> np.ndarray:
-    """Return mean and standard deviation over time of 20 MFCCs, and the deviation of their deltas, shape (60,)."""
-    samples, sample_rate = librosa.load(path, sr=None)
-    mfcc = librosa.feature.mfcc(y=samples, sr=sample_rate)
-    return np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1), librosa.feature.delta(mfcc).std(axis=1)])
+    def fit(self, user_items: scipy.sparse.csr_matrix, seed: int) -> npt.NDArray[np.float32]:
+        is_train = np.isin(np.arange(self.config.n_tracks), self.rows["train"])
+        settings = WmfConfig(**{**vars(self.wmf), "seed": seed})
+        return fit_protocol(user_items, is_train, settings).item_factors
 
-
-def print_table(user_items, features: dict[str, np.ndarray], artists: list[str], settings: WmfConfig) -> None:
-    item_factors, other_seed = (
-        fit_wmf(user_items, WmfConfig(**{**vars(settings), "seed": seed}))[0] for seed in (0, 1)
-    )
-    rows: dict[str, list[float]] = {}
-    for train, test in GroupKFold(N_FOLDS).split(item_factors, groups=artists):
-        for name, values in features.items():
-            predicted = predict(name, values, item_factors, train, test)
-            rows.setdefault(name, []).append(overlap(item_factors[test], predicted))
-        rows.setdefault("refit ceiling: another seed", []).append(
-            overlap(item_factors[test], other_seed[test])
+    def print_table(self) -> None:
+        test = self.rows["test"]
+        artists = self.artists[test]
+        print(
+            f"{self.config.n_tracks:,} tracks, {self.config.n_playlists:,} playlists; train, validation and test "
+            f"tracks: {', '.join(str(len(rows)) for rows in self.rows.values())}; {len(set(artists))} test artists"
         )
-    n_test = len(item_factors) / N_FOLDS
-    print(
-        f"| factors {settings.factors}, alpha {settings.alpha:g}, regularization {settings.regularization:g} "
-        f"| overlap@{K} |\n|---|---|\n| chance | {100 * K / (n_test - 1):.1f} % |"
-    )
-    for name, overlaps in rows.items():
-        print(f"| {name} | {100 * np.mean(overlaps):.1f} % |")
-    print()
+        reference = lists_of(self.factors[test], artists)
+        own = artists[reference[1].indices] == artists[:, None]
+        print(f"share of the query's own artist in the reference top {KS[0]}: {100 * own.mean():.1f} %\n")
+        header = [f"{name}, k = {k}" for k in KS for name in ("filtered", "all")]
+        print(f"| | {' | '.join(header)} | R² |\n|---|{'---|' * (len(header) + 1)}")
+        print(f"| chance | {' | '.join(f'{100 * lists.chance:.1f}' for lists in reference)} | |")
+        for name, values in features_of(self.catalogue).items():
+            predicted = predict(values, self.factors.astype(np.float64), self.rows)
+            residual = np.square(self.factors[test] - predicted).sum()
+            r2 = 1 - residual / np.square(self.factors[test] - self.factors[test].mean(axis=0)).sum()
+            print(f"| {name} | {overlaps(reference, lists_of(predicted, artists))} | {r2:.3f} |")
+        order = np.random.default_rng(0).permutation(self.config.n_playlists)
+        halves = (self.fit(self.user_items[half], self.wmf.seed)[test] for half in np.array_split(order, 2))
+        one, other = (lists_of(half, artists) for half in halves)
+        print(f"| half-data ceiling | {overlaps(one, other)} | |")
+        second = self.fit(self.user_items, self.wmf.seed + 1)[test]
+        print(f"| refit ceiling | {overlaps(reference, lists_of(second, artists))} | |")
 
 
-def predict(
-    name: str, values: np.ndarray, item_factors: np.ndarray, train: np.ndarray, test: np.ndarray
-) -> np.ndarray:
-    if name.startswith("true"):
-        return predict_from_styles(values[train], item_factors[train], values[test])
-    scaler = StandardScaler().fit(values[train])
-    model = Ridge(alpha=30.0).fit(scaler.transform(values[train]), item_factors[train])
-    return model.predict(scaler.transform(values[test])).astype(np.float32)
+def features_of(catalogue: DemoCatalogue) -> dict[str, Matrix]:
+    style, social = style_matrix(catalogue.styles).astype(np.float64), catalogue.social.astype(np.float64)
+    return {
+        "genre, one-hot": LabelBinarizer().fit_transform(catalogue.genres).astype(np.float64),
+        "**true style: best from sound**": style,
+        "true social factors": social,
+        "true style and social factors": np.hstack([style, social]),
+    }
 
 
-def predict_from_styles(
-    style_train: np.ndarray, factors_train: np.ndarray, style_test: np.ndarray, *, alpha: float = 0.5
-) -> np.ndarray:
-    """Predict tracks' factors, shape (n_test, n_factors), from their true styles, by kernel ridge regression.
+def lists_of(factors: npt.ArrayLike, artists: npt.NDArray[np.int64]) -> list[TopK]:
+    """Return, for each k, the lists without the query's own artist, then those of all candidates."""
+    longest = top_k_similar(factors, filtered_length(max(KS), artists))
+    return [lists for k in KS for lists in (filter_artists(longest, artists, k), longest.prefix(k))]
 
-    The style generated the audio, so a model cannot infer more than the style from it. The kernel is Gaussian,
-    exp(-d² / (2 n_dims)) for a distance d: affinity falls smoothly with distance; `alpha` is the regularisation.
-    Styles are standardised as in truth.npz, shapes (n_train, n_dims) and (n_test, n_dims); with the social side
-    concatenated, all that playlists depend on.
+
+def overlaps(reference: list[TopK], predicted: list[TopK]) -> str:
+    """Return mean overlaps in percent, as cells of a table."""
+    shares = (list_overlap(a.indices, b.indices).mean() for a, b in zip(reference, predicted, strict=True))
+    return " | ".join(f"{100 * share:.1f}" for share in shares)
+
+
+def predict(values: Matrix, factors: Matrix, rows: dict[str, npt.NDArray[np.int64]]) -> Matrix:
+    """Predict test tracks' factors by the ridge or kernel ridge regression that is best on validation tracks.
+
+    The style generated the audio, so a model cannot infer more than the style from it. `values` have shape
+    (n_tracks, n_features), `factors` (n_tracks, n_factors); `rows` are those of each split. Features are
+    standardised on train tracks; the kernel is Gaussian, exp(-d² / (2 n_features)).
     """
-    model = KernelRidge(kernel="rbf", gamma=0.5 / style_train.shape[1], alpha=alpha)
-    mean = factors_train.mean(axis=0)
-    model.fit(style_train, factors_train - mean)
-    return np.asarray(model.predict(style_test) + mean, dtype=np.float32)
-
-
-def overlap(reference: np.ndarray, predicted: np.ndarray) -> float:
-    (result,) = evaluate_overlap(reference, predicted, ks=(K,), n_permutations=1, n_bootstrap=1)
-    return result.overlap
+    train = rows["train"]
+    mean, scale = values[train].mean(axis=0), np.maximum(values[train].std(axis=0), 1e-6)
+    values = (values - mean) / scale
+    centre = factors[train].mean(axis=0)
+    models = [Ridge(alpha=penalty, fit_intercept=False) for penalty in RIDGE_PENALTIES]
+    models += [
+        KernelRidge(kernel="rbf", gamma=0.5 / values.shape[1], alpha=penalty) for penalty in KERNEL_PENALTIES
+    ]
+    errors = []
+    for model in models:
+        model.fit(values[train], factors[train] - centre)
+        residual = model.predict(values[rows["validation"]]) + centre - factors[rows["validation"]]
+        errors.append(np.square(residual).mean())
+    return np.asarray(models[int(np.argmin(errors))].predict(values[rows["test"]]) + centre)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ from pipelines.dataset.ingest import IngestConfig, ingest
 from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, make_factors
 
 SOURCE = "source"
-# Few factors and a low confidence, because there are few playlists: at alpha 40 fits with two seeds share 40 % of
-# each top 10, at 10 they share 64 % (benchmarks/demo_truth.py).
-DEMO_FACTORS = WmfConfig(factors=32, alpha=10.0)
+# Selected by `cs-keras factors source/listening.csv DATASET --select` on the default demo data (docs/factors.md).
+DEMO_FACTORS = WmfConfig(factors=32, alpha=1.0, regularization=10.0, iterations=50)
 
 
 def make_demo(
