@@ -78,6 +78,6 @@ class DemoConfig:
 
     @classmethod
     def of_size(cls, n_tracks: int, **changes: Any) -> "DemoConfig":
-        """Return settings for `n_tracks`: five tracks per artist and two playlists per track, unless in `changes`."""
+        """Return settings for `n_tracks`: by default five tracks an artist and two playlists a track."""
         sizes = {"n_artists": max(n_tracks // 5, 1), "n_playlists": max(2 * n_tracks, 1)}
         return cls(n_tracks=n_tracks, **{**sizes, **changes})
