@@ -38,7 +38,8 @@ def main() -> None:
     parser.add_argument("--n-tracks", type=int, default=DemoConfig.n_tracks)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    Study(DemoConfig.of_size(arguments.n_tracks, seed=arguments.seed), DEMO_FACTORS).print_table()
+    config = DemoConfig.of_size(arguments.n_tracks, seed=arguments.seed)
+    Study(config, DEMO_FACTORS).print_table()
 
 
 class Study:

@@ -15,8 +15,9 @@ from pipelines.dataset.ingest import IngestConfig, ingest
 from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, make_factors
 
 SOURCE = "source"
-# Selected by `cs-keras factors source/listening.csv DATASET --select` on the default demo data (docs/factors.md).
-DEMO_FACTORS = WmfConfig(factors=32, alpha=1.0, regularization=10.0, iterations=50)
+# Recommended for the default demo by `cs-keras factors demo/source/listening.csv demo --select --ranks 16,32`
+# (docs/factors.md).
+DEMO_FACTORS = WmfConfig(factors=32, alpha=1.0, regularization=0.01, iterations=50)
 
 
 def make_demo(
