@@ -87,29 +87,25 @@ def set_bits(lists: IntArray, bits: npt.NDArray[np.uint64]) -> None:
 
 @_compiled()
 def find_rank(
-    item: int,
-    ranks: IntArray,
-    bits: npt.NDArray[np.uint64],
-    sorted_items: IntArray,
-    order: IntArray,
+    item: int, query: int, bits: npt.NDArray[np.uint64], sorted_items: IntArray, order: IntArray
 ) -> int:
-    """Return the rank of an item in one list, or a very large one if it is not there.
+    """Return the rank of an item in a list, or a very large one if it is not there.
 
-    From `ranks`, (n_items,), if it is not empty; else by `set_bits` and binary search in the sorted items.
+    By the bits of `set_bits`, then binary search in the list's sorted items, whose ranks are `order`.
     """
-    if len(ranks):
-        return int(ranks[item])
-    bit = item & (len(bits) * 64 - 1)
-    if not (bits[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1):
+    bit = item & (bits.shape[1] * 64 - 1)
+    if not (bits[query, bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1):
         return NOT_LISTED
-    low, high = 0, len(sorted_items)
+    low, high = 0, sorted_items.shape[1]
     while low < high:
         middle = (low + high) >> 1
-        if sorted_items[middle] < item:
+        if sorted_items[query, middle] < item:
             low = middle + 1
         else:
             high = middle
-    return int(order[low]) if low < len(sorted_items) and sorted_items[low] == item else NOT_LISTED
+    if low < sorted_items.shape[1] and sorted_items[query, low] == item:
+        return int(order[query, low])
+    return NOT_LISTED
 
 
 @_compiled()
@@ -127,52 +123,62 @@ def count_shared_permuted(
     """Add the items that lists share with those of permuted predictions, for every k, to `counts`, (n_ks,).
 
     Lists, (n_queries, n), are of the tracks `queries`. `assigned_items`, (n_items,), is the track whose prediction
-    a track gets; `assigned_queries`, (n_queries,), that of the query, as a row of the `tables` of predicted lists
-    (see `find_rank`). `own_tracks` are each track's artist, from -1, and the start of each artist in the tracks by
-    artist: those of a query's artist are no candidates. `ks` ascend; those above `n_candidates`, (n_queries,), are
-    left out.
+    a track gets; `assigned_queries`, (n_queries,), that of the query, as a row of the `tables` of predicted lists:
+    ranks of all items, without columns if there are too many, and the arguments of `find_rank`. `own_tracks` are
+    each track's artist, from -1, and the start of each artist in the tracks by artist: those of a query's artist
+    are no candidates. `ks` ascend; those above `n_candidates`, (n_queries,), are left out.
     """
     ranks, bits, sorted_items, order = tables
     artists, starts, by_artist = own_tracks
-    cuts = np.empty(len(ks), np.int64)
-    own_ranks = np.empty(sorted_items.shape[1] + 1, np.int64)
+    has_ranks = ranks.shape[1] > 0
+    listed_ranks = np.empty(lists.shape[1], np.int32)
+    own_ranks = np.empty(sorted_items.shape[1] + 1, np.int32)
     for i in range(len(lists)):
         n_ks = 0
         while n_ks < len(ks) and ks[n_ks] <= n_candidates[i]:
             n_ks += 1
         if n_ks == 0:
             continue
-        j = assigned_queries[i]
-        of_query = (ranks[j], bits[j], sorted_items[j], order[j])
+        query = assigned_queries[i]
         artist = artists[queries[i]]
         # A predicted list of k candidates ends later by the number of tracks of the query's own artist in it.
         n_own = 0
         if artist >= 0:
-            for track in by_artist[starts[artist] : starts[artist + 1]]:
-                rank = find_rank(assigned_items[track], *of_query)
+            for at in range(starts[artist], starts[artist + 1]):
+                item = assigned_items[by_artist[at]]
+                rank = (
+                    np.int64(ranks[query, item])
+                    if has_ranks
+                    else find_rank(item, query, bits, sorted_items, order)
+                )
                 if rank != NOT_LISTED:
-                    at = n_own
-                    while at > 0 and own_ranks[at - 1] > rank:
-                        own_ranks[at] = own_ranks[at - 1]
-                        at -= 1
-                    own_ranks[at] = rank
+                    before = n_own
+                    while before > 0 and own_ranks[before - 1] > rank:
+                        own_ranks[before] = own_ranks[before - 1]
+                        before -= 1
+                    own_ranks[before] = rank
                     n_own += 1
-        for level in range(n_ks):
-            cut = ks[level]
-            for at in range(n_own):
-                cut += own_ranks[at] < cut
-            cuts[level] = cut
-        position = 0
-        for item in lists[i]:
-            if position == ks[n_ks - 1]:
-                break
+        n_listed = 0
+        for at in range(lists.shape[1]):
+            item = lists[i, at]
             if artist >= 0 and artists[item] == artist:
                 continue
-            rank = find_rank(assigned_items[item], *of_query)
-            if rank < cuts[n_ks - 1]:
-                for level in range(n_ks):
-                    counts[level] += position < ks[level] and rank < cuts[level]
-            position += 1
+            if n_listed == ks[n_ks - 1]:
+                break
+            item = assigned_items[item]
+            if has_ranks:
+                listed_ranks[n_listed] = ranks[query, item]
+            else:
+                listed_ranks[n_listed] = find_rank(item, query, bits, sorted_items, order)
+            n_listed += 1
+        for level in range(n_ks):
+            cut = np.int32(ks[level])
+            for at in range(n_own):
+                cut += np.int32(own_ranks[at] < cut)
+            n_shared = np.int32(0)
+            for at in range(ks[level]):
+                n_shared += np.int32(listed_ranks[at] < cut)
+            counts[level] += n_shared
 
 
 @_compiled()

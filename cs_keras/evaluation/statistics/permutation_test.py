@@ -235,9 +235,9 @@ def _count_for_playlists(
     n_items = reference.n_items
     is_dense = (ks > DENSE_SHARE * n_items) & (n_items <= DENSE_TRACKS)
     pairs = {k: _count_pairs(reference, predicted, k) for k in ks[is_dense].tolist()}
-    listed = reference.indices[:, : ks.max()]
+    listed = reference.indices[:, : ks[~is_dense].max(initial=0)]
     ranks = np.broadcast_to(np.arange(listed.shape[1]), listed.shape)
-    starts = np.arange(0, listed.size + 1, listed.shape[1])
+    starts = np.arange(len(listed) + 1) * listed.shape[1]
     by_track = scipy.sparse.csr_matrix(
         (ranks.ravel(), listed.ravel(), starts), (len(listed), n_items)
     ).tocsc()
