@@ -4,6 +4,7 @@ For every query, take the k best tracks by the reference and the k best by the p
 they have in common, averaged over the queries. Queries are the tracks (similarity) or playlists (dot product).
 """
 
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,13 +24,21 @@ from cs_keras.evaluation.search.topk import (
     top_k_ranking,
     top_k_similar,
 )
+from cs_keras.evaluation.statistics.jackknife import (
+    QuerySums,
+    cluster_artists,
+    delete_clusters,
+    estimate,
+    refilled_length,
+    sum_values,
+)
 from cs_keras.evaluation.statistics.permutation_test import check_comparable, permutation_test
-from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 from cs_keras.run_files.evaluation import OverlapAtK
 
 KS = (10, 50, 100, 500)
 MAX_QUERIES = 20_000
 FLAGGED_TIED_SHARE = 0.01
+MAX_DELETED = 1_000  # tracks of a group of artists; lists of larger catalogues are not refilled
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +52,14 @@ class ListOverlap:
         Rows of the query tracks or playlists; none if there are no k candidates.
     shares : numpy.ndarray, shape (n_queries,), float64
         Share of common tracks of each query.
+    sums : QuerySums or None
+        What intervals and paired tests are computed from; None if there are no k candidates.
     """
 
     at_k: OverlapAtK
     queries: Int64Array
     shares: Float64Array
+    sums: QuerySums | None
 
 
 def rank_reference(
@@ -70,13 +82,14 @@ def rank_reference(
     ----------
     reference : array_like, shape (n_tracks, n_factors), float32
     ks : tuple of int
-        The lists are as long as the largest of these that has enough candidates.
+        The lists are as long as the largest of these that has enough candidates, and intervals need.
     metric : {"cosine", "euclidean"}
         Similarity; ignored if the queries are playlists.
     playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
         If given, the queries are playlists, by dot product.
     artists : array_like, shape (n_tracks,), int, optional
-        Artist of each track, -1 if unknown. Lists of tracks are then long enough to be filtered by artist.
+        Artist of each track, -1 if unknown. Lists of tracks are then long enough to be filtered by artist, and all
+        lists to be refilled without any artist.
     max_queries : int
         A larger number of queries is sampled down to this, by `seed`.
     seed : int
@@ -99,12 +112,12 @@ def rank_reference(
             squared_lengths(reference) > 0 if metric == "cosine" else np.ones(len(reference), dtype=bool)
         )
         queries = _sample(np.flatnonzero(is_query), max_queries, seed)
-        if artists is not None:
-            k = filtered_length(k, artists)
+        k = list_length(k, len(reference), artists, by_similarity=True)
         return top_k_similar(reference, k, metric=metric, queries=queries)
     playlists = check_factors("playlist factors", playlist_factors)
     queries = _sample(np.flatnonzero(squared_lengths(playlists)), max_queries, seed)
-    return top_k_dot(playlists, reference, longest_available(ks, len(reference)), queries=queries)
+    k = list_length(longest_available(ks, len(reference)), len(reference), artists)
+    return top_k_dot(playlists, reference, k, queries=queries)
 
 
 def evaluate_overlap(
@@ -114,7 +127,6 @@ def evaluate_overlap(
     ks: tuple[int, ...] = KS,
     metric: Metric = "cosine",
     n_permutations: int = 999,
-    n_bootstrap: int = 1000,
     seed: int = 0,
     playlist_factors: npt.ArrayLike | None = None,
     artists: npt.ArrayLike | None = None,
@@ -134,14 +146,15 @@ def evaluate_overlap(
         List lengths. One that exceeds the candidates is reported as not available, never clipped.
     metric : {"cosine", "euclidean"}
         Similarity; ignored if the queries are playlists.
-    n_permutations, n_bootstrap : int
-        Permutations of the test and resamples of the bootstrap interval.
+    n_permutations : int
+        Permutations of the tests.
     seed : int
-        Seed of both, and of the sample of queries.
+        Seed of these, and of the sample of queries.
     playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
         If given, the queries are playlists, by dot product; else the tracks, by similarity.
     artists : array_like, shape (n_tracks,), int, optional
-        Artist of each track, -1 if unknown.
+        Artist of each track, -1 if unknown. The interval then respects artists, and the test of information beyond
+        them is done.
     filtered : bool
         Whether the query's own artist is removed from both lists; by similarity only, with `artists`.
     max_queries : int
@@ -191,7 +204,6 @@ def evaluate_overlap(
         artists=artists,
         filtered=filtered,
         n_permutations=n_permutations,
-        n_bootstrap=n_bootstrap,
         seed=seed,
     )
     return [one.at_k for one in compared]
@@ -250,7 +262,6 @@ def compare_lists(
     artists: npt.ArrayLike | None = None,
     filtered: bool = False,
     n_permutations: int,
-    n_bootstrap: int,
     seed: int,
 ) -> list[ListOverlap]:
     """Return the overlap of two sets of lists.
@@ -261,7 +272,7 @@ def compare_lists(
         Of the same queries, items and metric; as long as `rank_reference` makes them.
     ks : tuple of int
         List lengths; those longer than the candidates are not available.
-    artists, filtered, n_permutations, n_bootstrap, seed
+    artists, filtered, n_permutations, seed
         As for `evaluate_overlap`.
 
     Returns
@@ -279,18 +290,30 @@ def compare_lists(
     check_comparable(reference, predicted)
     own_artists = artists if filtered else None
     by_k = {k: lists for k in ks if (lists := _lists_of_length(k, reference, own_artists)) is not None}
-    tests = {}
-    if by_k and not filtered:
-        found = permutation_test(reference, predicted, tuple(by_k), n_permutations=n_permutations, seed=seed)
-        tests = dict(zip(by_k, found, strict=True))
     counts = _count_candidates(reference, own_artists)
     results = {k: not_available(k, counts) for k in ks}
+    if not by_k:
+        return [results[k] for k in ks]
+    ask = functools.partial(
+        permutation_test,
+        reference,
+        predicted,
+        tuple(by_k),
+        n_permutations=n_permutations,
+        seed=seed,
+        artists=artists,
+        filtered=filtered,
+    )
+    has_artists = artists is not None and _has_several_tracks(artists)
+    tests = dict(zip(by_k, ask(), strict=True))
+    beyond = dict(zip(by_k, ask(within="artists"), strict=True)) if has_artists else {}
     for k, own in by_k.items():
         other = _lists_of_length(k, predicted, own_artists)
         assert other is not None  # of the same queries
         shares = count_shared(own.indices, other.indices, (k,), own.n_items)[0] / k
+        sums = _sum_queries(reference, predicted, k, artists, own_artists, own.queries, shares)
+        low, high = np.clip(estimate(sums).interval(), 0, 1).tolist()
         chance, chance_sd = _chance(own)
-        low, high = bootstrap_interval(shares, n_bootstrap, seed=seed)
         tied_share = float(other.tied.mean())
         at_k = OverlapAtK(
             k=k,
@@ -300,17 +323,33 @@ def compare_lists(
             chance_sd=chance_sd,
             low=low,
             high=high,
-            p_value=tests[k].p_value if k in tests else None,
-            null_mean=tests[k].null_mean if k in tests else None,
+            p_value=tests[k].p_value,
+            null_mean=tests[k].null_mean,
             n_queries=len(shares),
             n_candidates=int(counts.max()),
             tied_share=tied_share,
             flagged=tied_share > FLAGGED_TIED_SHARE,
+            p_beyond_artist=beyond[k].p_value if has_artists else None,
+            null_mean_beyond_artist=beyond[k].null_mean if has_artists else None,
+            n_arrangements=beyond[k].n_arrangements if has_artists else None,
             n_left_out=len(counts) - len(shares),
             same_artist_share=_share_by_artist(own, artists),
         )
-        results[k] = ListOverlap(at_k, own.queries, shares)
+        results[k] = ListOverlap(at_k, own.queries, shares, sums)
     return [results[k] for k in ks]
+
+
+def list_length(k: int, n_items: int, artists: npt.ArrayLike | None, *, by_similarity: bool = False) -> int:
+    """Return how long lists must be for overlaps of length k and their intervals: at most all candidates.
+
+    `artists` has the shape (n_items,); without it each track is an artist of its own.
+    """
+    clusters = _clusters(n_items, artists)
+    of_tracks = artists if by_similarity else None
+    n_candidates = n_items - by_similarity
+    if np.bincount(clusters).max() <= MAX_DELETED:
+        return min(refilled_length(k, clusters, of_tracks), n_candidates)
+    return k if of_tracks is None else filtered_length(k, of_tracks)
 
 
 def not_available(k: int, candidate_counts: Int64Array) -> ListOverlap:
@@ -322,7 +361,7 @@ def not_available(k: int, candidate_counts: Int64Array) -> ListOverlap:
     at_k = OverlapAtK(
         k=k, available=False, n_queries=0, n_candidates=n_candidates, n_left_out=n_left_out, **nothing
     )
-    return ListOverlap(at_k, np.empty(0, np.int64), np.empty(0))
+    return ListOverlap(at_k, np.empty(0, np.int64), np.empty(0), None)
 
 
 def _lists_of_length(k: int, lists: TopK, artists: npt.ArrayLike | None) -> TopK | None:
@@ -342,6 +381,32 @@ def _count_candidates(lists: TopK, artists: npt.ArrayLike | None) -> Int64Array:
     own = np.asarray(artists)
     of_queries = own[lists.queries]
     return np.asarray(lists.n_items - np.bincount(own[own >= 0])[of_queries[of_queries >= 0]])
+
+
+def _clusters(n_items: int, artists: npt.ArrayLike | None) -> Int64Array:
+    return cluster_artists(np.full(n_items, -1) if artists is None else artists)
+
+
+def _has_several_tracks(artists: npt.ArrayLike) -> bool:
+    """Return whether any artist has several tracks, so that recognising it could matter."""
+    own = np.asarray(artists)
+    return bool((np.bincount(own[own >= 0], minlength=1) > 1).any())
+
+
+def _sum_queries(
+    reference: TopK,
+    predicted: TopK,
+    k: int,
+    artists: npt.ArrayLike | None,
+    own_artists: npt.ArrayLike | None,
+    queries: Int64Array,
+    shares: Float64Array,
+) -> QuerySums:
+    """Return overlaps summed by clusters; without deletions where the catalogue is too large for them."""
+    clusters = _clusters(reference.n_items, artists)
+    if np.bincount(clusters).max() <= MAX_DELETED:
+        return delete_clusters(reference, predicted, k, clusters, own_artists)
+    return sum_values(shares, None if reference.metric == "dot" else clusters[queries])
 
 
 def _chance(lists: TopK) -> tuple[float, float]:

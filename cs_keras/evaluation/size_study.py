@@ -82,7 +82,6 @@ def evaluate_size(
         predicted,
         ks=(k,),
         n_permutations=resampling.n_permutations,
-        n_bootstrap=resampling.n_bootstrap,
         seed=resampling.seed,
         max_queries=max_queries,
     )

@@ -29,11 +29,19 @@ class Queries:
     artists
         By measure of lists of tracks, a number for the artist of each query, -1 if unknown, shape (n_queries,).
         None in files of earlier releases.
+    sums
+        By measure and predictor, the values summed over clusters of queries, as they are and after each cluster of
+        tracks is deleted, shape (n_query_clusters, 1 + n_clusters): `sums` of
+        `cs_keras.evaluation.statistics.jackknife.QuerySums` for one seed.
+    clusters
+        By measure, numbers of queries and of tracks in each cluster: `n_queries` and `n_tracks` of the same.
     """
 
     rows: dict[str, npt.NDArray[np.int64]]
     values: dict[str, dict[str, npt.NDArray[np.float64]]]
     artists: dict[str, npt.NDArray[np.int64]] | None = None
+    sums: dict[str, dict[str, npt.NDArray[np.float64]]] | None = None
+    clusters: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] | None = None
 
 
 def write_queries(run: Path, queries: Queries) -> None:
@@ -65,6 +73,12 @@ def write_queries(run: Path, queries: Queries) -> None:
             counts = np.full(len(every), -1, np.min_scalar_type(-k - 1))
             counts[is_query] = np.rint(values * k)
             arrays[f"{measure}/{name}"] = counts
+    for measure, sizes in (queries.clusters or {}).items():
+        arrays |= dict(zip(_cluster_members(measure), sizes, strict=True))
+    for measure, sums in (queries.sums or {}).items():
+        for name, values in sums.items():
+            counts = np.rint(values * int(measure.partition("@")[2]))
+            arrays[f"sums/{measure}/{name}"] = counts.astype(np.min_scalar_type(int(counts.max())))
     write_npz(run / QUERIES_FILE, **arrays)
 
 
@@ -90,11 +104,17 @@ def read_queries(run: Path, evaluation: Evaluation) -> Queries | None:
         path,
         *(f"{kind}/queries" for kind in kinds),
         *stored.values(),
-        optional=tuple(f"{kind}/artists" for kind in kinds),
+        optional=(
+            *(f"{kind}/artists" for kind in kinds),
+            *(f"sums/{member}" for member in stored.values()),
+            *(member for measure, _ in stored for member in _cluster_members(measure)),
+        ),
     )
     rows: dict[str, npt.NDArray[np.int64]] = {}
     values: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
     artists: dict[str, npt.NDArray[np.int64]] = {}
+    sums: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
+    clusters: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
     for (measure, name), member in stored.items():
         kind = _kind_of(measure)
         found, expected = arrays[member], arrays[f"{kind}/queries"].shape
@@ -109,7 +129,15 @@ def read_queries(run: Path, evaluation: Evaluation) -> Queries | None:
             artists[measure] = arrays[f"{kind}/artists"][is_query]
         k = 1 if kind == NDCG else int(measure.partition("@")[2])
         values.setdefault(measure, {})[name] = found[is_query] / k
-    return Queries(rows, values, artists or None)
+        n_queries, n_tracks = (arrays.get(size) for size in _cluster_members(measure))
+        if f"sums/{member}" in arrays and n_queries is not None and n_tracks is not None:
+            sums.setdefault(measure, {})[name] = arrays[f"sums/{member}"] / k
+            clusters[measure] = n_queries, n_tracks
+    return Queries(rows, values, artists or None, sums or None, clusters or None)
+
+
+def _cluster_members(measure: str) -> tuple[str, str]:
+    return f"sums/{measure}/n_queries", f"sums/{measure}/n_tracks"
 
 
 def _kind_of(measure: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.evaluation.ladder import build_ladder, decide_verdict
+from cs_keras.evaluation.ladder import Verdict, build_ladder, decide_verdict
 from cs_keras.evaluation.ranking import RankMetrics
 from cs_keras.evaluation.statistics.resampling import Resampling, resample_means
 from cs_keras.run_files.evaluation import (
@@ -15,11 +15,13 @@ from cs_keras.run_files.evaluation import (
     REFERENCE,
     REFIT_CEILING,
     BeyondRecord,
+    GapShare,
     GroupSize,
     GroupsRecord,
     Kind,
     Ladder,
     MeanRecord,
+    OverlapAtK,
     RankingRecord,
     Rung,
 )
@@ -82,33 +84,49 @@ def make_ladders(evaluator: Evaluator, evaluations: Evaluations) -> dict[str, tu
 
 def _ladders(evaluator: Evaluator, evaluations: Evaluations, kind: Kind) -> Iterator[Ladder]:
     rows = {name: one.compared[kind] for name, one in evaluations.items() if kind in one.compared}
+    least_p = 1 / (1 + evaluator.settings.n_permutations)
     for i, first in enumerate(one.at_k for one in rows[MODEL]):
         if first.chance is None or first.chance == 1:  # too few candidates, or all of them listed
             continue
-        shares = {name: own[i].shares for name, own in rows.items()}
+        sums = {name: found for name, own in rows.items() if (found := own[i].sums) is not None}
         rungs: list[Rung] = []
         for rung in build_ladder(
-            shares, first.chance, shares.get(REFIT_CEILING), best_from_sound=shares.get(BEST_FROM_SOUND)
+            sums, first.chance, sums.get(REFIT_CEILING), best_from_sound=sums.get(BEST_FROM_SOUND)
         ):
             row = rows[rung.name][i].at_k
-            if row.p_value is not None:
-                verdict = decide_verdict(row.p_value, rung.to_ceiling, flagged=bool(row.flagged))
-                rung = dataclasses.replace(rung, verdict=verdict.value)
-            rungs.append(rung)
+            unfiltered = evaluations[rung.name].compared["similarity"][i].at_k if kind == "filtered" else row
+            verdict = _decide(row, unfiltered, rung.to_ceiling, least_p)
+            rungs.append(dataclasses.replace(rung, verdict=verdict.value))
         yield Ladder(first.k, first.chance, tuple(rungs))
+
+
+def _decide(row: OverlapAtK, unfiltered: OverlapAtK, to_ceiling: GapShare | None, least_p: float) -> Verdict:
+    """Return the verdict about one overlap; `unfiltered` is of lists with all candidates."""
+    least_beyond = max(least_p, 1 / row.n_arrangements) if row.n_arrangements else least_p
+    return decide_verdict(
+        1.0 if unfiltered.p_value is None else unfiltered.p_value,
+        to_ceiling,
+        p_beyond_artist=row.p_beyond_artist,
+        least_p_values=(least_p, least_beyond),
+        flagged=bool(row.flagged),
+    )
 
 
 def make_queries(evaluator: Evaluator, evaluations: Evaluations) -> Queries:
     """Return overlaps of each query by predictor, and the model's nDCG of playlists that hold any test track."""
     rows: dict[str, npt.NDArray[np.int64]] = {}
     values: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
+    sums: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
+    clusters: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
     for name, one in evaluations.items():
         for kind, by_k in one.compared.items():
             for own in by_k:
-                if own.at_k.available:
+                if own.sums is not None:
                     measure = f"{kind}@{own.at_k.k}"
                     rows[measure] = own.queries
                     values.setdefault(measure, {})[name] = own.shares
+                    sums.setdefault(measure, {})[name] = own.sums.sums[0]
+                    clusters[measure] = own.sums.n_queries, own.sums.n_tracks
     ranking = evaluations[MODEL].ranking
     if ranking is not None:
         for row in ranking.at_k:
@@ -117,4 +135,5 @@ def make_queries(evaluator: Evaluator, evaluations: Evaluations) -> Queries:
                 values[f"{NDCG}@{row.k}"] = {MODEL: row.ndcg}
     artists = evaluator.reference.artists
     of_tracks = [measure for measure in rows if measure.startswith(("similarity@", "filtered@"))]
-    return Queries(rows, values, {measure: artists[rows[measure]] for measure in of_tracks})
+    by_artist = {measure: artists[rows[measure]] for measure in of_tracks}
+    return Queries(rows, values, by_artist, sums, clusters)

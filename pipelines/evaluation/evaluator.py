@@ -127,15 +127,16 @@ class Evaluator:
         return held_out if held_out.nnz else None
 
     def _compare(self, kind: Kind, predicted: TopK) -> tuple[ListOverlap, ...]:
-        of_tracks = kind in ("similarity", "filtered")
+        artists, of_tracks = self.reference.artists, kind in ("similarity", "filtered")
+        if kind == "dot_per_artist":  # whose items are artists
+            artists = np.arange(self.lists.by_kind[kind].n_items)
         compared = compare_lists(
             self.lists.by_kind["similarity" if of_tracks else kind],
             predicted,
             self.settings.ks,
-            artists=self.reference.artists if of_tracks else None,
+            artists=artists,
             filtered=kind == "filtered",
             n_permutations=self.settings.n_permutations,
-            n_bootstrap=self.settings.n_bootstrap,
             seed=self.seed,
         )
         return tuple(compared)

@@ -145,7 +145,6 @@ def compare_hybrids(
                     rank_predicted(lists[kind], items, playlists[kind]),
                     (config.k,),
                     n_permutations=config.evaluation.n_permutations,
-                    n_bootstrap=config.evaluation.n_bootstrap,
                     seed=config.seed,
                 )
                 overlap[kind].setdefault(name, {})[n] = compared.at_k

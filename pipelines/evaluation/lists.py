@@ -3,8 +3,10 @@
 import functools
 from collections.abc import Mapping
 
+import numpy as np
+
 from cs_keras.evaluation.artist_draws import assign_queries, draw_tracks, stack_draws
-from cs_keras.evaluation.overlap import longest_available, rank_predicted, rank_reference
+from cs_keras.evaluation.overlap import list_length, longest_available, rank_predicted, rank_reference
 from cs_keras.evaluation.rank_fusion import top_k_scored
 from cs_keras.evaluation.reference_predictors import centre_playlists
 from cs_keras.evaluation.search.topk import TopK, top_k_dot
@@ -44,14 +46,15 @@ class ReferenceLists:
                 self.by_kind["similarity"] = rank(artists=reference.artists)
             advance(1)
             if len(own.playlists):
-                self.by_kind["dot"] = rank(playlist_factors=own.playlists)
+                self.by_kind["dot"] = rank(playlist_factors=own.playlists, artists=reference.artists)
             advance(1)
             if len(own.playlists) and reference.has_known_artists:
                 tracks = draw_tracks(reference.artists, seed=SAMPLE_SEED)
                 queries = assign_queries(
                     self.by_kind["dot"].queries, max_queries=settings.max_queries, seed=SAMPLE_SEED
                 )
-                k = longest_available(ks, tracks.shape[1])
+                n_artists = tracks.shape[1]
+                k = list_length(longest_available(ks, n_artists), n_artists, np.arange(n_artists))
                 self._tracks = tuple(tracks)
                 self._draws = tuple(
                     top_k_dot(own.playlists, own.items[drawn], k, queries=rows)
@@ -61,7 +64,7 @@ class ReferenceLists:
             advance(1)
             centred = centre_playlists(own.playlists) if len(own.playlists) else own.playlists
             if centred.any():
-                self.by_kind["dot_centred"] = rank(playlist_factors=centred)
+                self.by_kind["dot_centred"] = rank(playlist_factors=centred, artists=reference.artists)
             advance(1)
         self.kinds = tuple(
             kind

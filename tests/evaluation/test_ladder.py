@@ -126,9 +126,7 @@ def test_predictors_of_known_worth(random):
     assert [rung.name for rung in rungs if rung.name not in ("noise", "mean")] == list(predictions)[2:]
     verdicts = {}
     for rung in rungs:
-        row = evaluate_overlap(first, predictions[rung.name], ks=(10,), n_permutations=199, n_bootstrap=100)[
-            0
-        ]
+        row = evaluate_overlap(first, predictions[rung.name], ks=(10,), n_permutations=199)[0]
         assert row.overlap == pytest.approx(rung.value)
         verdicts[rung.name] = decide_verdict(row.p_value, rung.to_ceiling, flagged=row.flagged)
     assert verdicts == {

@@ -104,7 +104,7 @@ def test_two_noisy_halves_are_better_together():
     lists = rank_reference(truth, ks=(10,))
 
     def overlap(found):
-        (one,) = compare_lists(lists, found, (10,), n_permutations=9, n_bootstrap=99, seed=0)
+        (one,) = compare_lists(lists, found, (10,), n_permutations=9, seed=0)
         return one.at_k
 
     alone = [overlap(rank_predicted(lists, x)) for x in members]

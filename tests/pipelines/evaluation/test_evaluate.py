@@ -148,7 +148,7 @@ def test_without_a_second_fit_there_is_no_share_of_a_gap() -> None:
 def test_overlaps_are_those_of_the_evaluation(evaluator: Evaluator) -> None:
     own, predicted = evaluator.reference.own, noisy(evaluator.reference.own.items, 1)
     found = evaluator.evaluate(Predictor(predicted, own.playlists))
-    settings = {"ks": SETTINGS.ks, "n_permutations": 199, "n_bootstrap": 100}
+    settings = {"ks": SETTINGS.ks, "n_permutations": 199}
     artists = evaluator.reference.artists
     for filtered, kind in enumerate(("similarity", "filtered")):
         expected = evaluate_overlap(
