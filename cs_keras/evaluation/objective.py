@@ -1,4 +1,4 @@
-"""Objectives of a hyperparameter search, measured on validation tracks."""
+"""Metrics of validation tracks: objectives of a hyperparameter search, and what early stopping monitors."""
 
 import re
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ import scipy.sparse
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.checks import Float64Array, check_factors, check_same_shape
+from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.overlap import rank_reference
 from cs_keras.evaluation.ranking import ndcg_at_k
 from cs_keras.evaluation.search.intersection import list_overlap
-from cs_keras.evaluation.search.topk import top_k_similar
+from cs_keras.evaluation.search.topk import filter_artists, filtered_length, top_k_similar
 
 Direction = Literal["min", "max"]
 
@@ -24,19 +25,19 @@ class SearchObjective:
 
     Attributes
     ----------
-    kind : {"loss", "overlap", "ndcg"}
-        Squared error of scaled factors; overlap of similar tracks' lists with the reference's; or nDCG of the
-        playlists' held-out tracks.
+    kind : {"loss", "cosine", "overlap", "ndcg"}
+        Squared error of scaled factors; cosine of predicted and reference factors; overlap of similar tracks' lists
+        with the reference's; or nDCG of the playlists' held-out tracks.
     k : int
-        Length of the lists; 0 for the loss.
+        Length of the lists; 0 for the loss and the cosine.
     """
 
-    kind: Literal["loss", "overlap", "ndcg"]
+    kind: Literal["loss", "cosine", "overlap", "ndcg"]
     k: int
 
     @property
     def name(self) -> str:
-        """Name in settings: ``val_loss``, ``val_overlap@10`` or ``val_ndcg@50``."""
+        """Name in settings: ``val_loss``, ``val_cosine``, ``val_overlap@10`` or ``val_ndcg@50``."""
         return f"val_{self.kind}@{self.k}" if self.k else f"val_{self.kind}"
 
     @property
@@ -47,13 +48,13 @@ class SearchObjective:
 
 def parse_objective(text: str) -> SearchObjective:
     """Return the objective of that `SearchObjective.name`; raise ConfigError for an unknown one."""
-    if text == "val_loss":
-        return SearchObjective("loss", 0)
+    if text in ("val_loss", "val_cosine"):
+        return SearchObjective("loss" if text == "val_loss" else "cosine", 0)
     found = re.fullmatch(r"val_(overlap|ndcg)@([1-9]\d{0,5})", text)
     if not found:
         raise ConfigError(
-            "The objective must be val_loss, or val_overlap@K or val_ndcg@K with a list length K, such as "
-            f"val_overlap@10. Received: {text!r}."
+            "The objective must be val_loss, val_cosine, or val_overlap@K or val_ndcg@K with a list length K, such "
+            f"as val_overlap@10. Received: {text!r}."
         )
     return SearchObjective(found[1], int(found[2]))  # type: ignore[arg-type]
 
@@ -71,12 +72,20 @@ class ValidationData:
     playlist_factors : ndarray of float32, shape (n_playlists, n_factors)
     user_items : csr_matrix, shape (n_playlists, n_tracks), or None
         Interactions with these tracks; None where none are stored.
+    artists : ndarray of int64, shape (n_tracks,), or None
+        A number for the artist of each track, -1 where unknown; None if all are unknown.
     """
 
     reference: npt.NDArray[np.float32]
     scaled: npt.NDArray[np.float32]
     playlist_factors: npt.NDArray[np.float32]
     user_items: scipy.sparse.csr_matrix | None
+    artists: npt.NDArray[np.int64] | None = None
+
+    @property
+    def has_artists(self) -> bool:
+        """Whether any artist is known, so that lists are artist-filtered."""
+        return self.artists is not None and bool((self.artists >= 0).any())
 
 
 def measure_objective(
@@ -99,8 +108,9 @@ def measure_objective(
     Returns
     -------
     numpy.ndarray, float64
-        Mean squared error of each track, shape (n_tracks,); overlap, shape (n_queries,), of tracks whose reference
-        is not zero; or nDCG of each playlist, shape (n_playlists,), NaN for those without any of the tracks.
+        Mean squared error or cosine of each track, shape (n_tracks,); overlap, shape (n_queries,), of tracks whose
+        reference is not zero, where artists are known of those with an artist and K candidates; or nDCG of each
+        playlist, shape (n_playlists,), NaN for those without any of the tracks.
 
     Raises
     ------
@@ -114,16 +124,33 @@ def measure_objective(
         return np.asarray(np.square(scaled.astype(np.float64) - validation.scaled).mean(axis=1))
     check_same_shape(validation.reference, check_factors("predicted factors", predicted))
     require_measurable(objective, validation)
+    if objective.kind == "cosine":
+        return 1 - measure_cosine_distances(validation.reference, predicted)
     if objective.kind == "overlap":
-        lists = rank_reference(validation.reference, ks=(objective.k,), max_queries=len(validation.reference))
-        predicted_lists = top_k_similar(predicted, objective.k, queries=lists.queries)
-        return np.asarray(list_overlap(lists.indices, predicted_lists.indices))
+        return _overlap(objective.k, validation, predicted)
     return ndcg_at_k(validation.playlist_factors, predicted, validation.user_items, objective.k)
+
+
+def _overlap(k: int, validation: ValidationData, predicted: npt.NDArray[np.float32]) -> Float64Array:
+    """Return the overlap of each query's lists, artist-filtered where artists are known."""
+    n, artists = len(validation.reference), validation.artists if validation.has_artists else None
+    length = k if artists is None else filtered_length(k, artists)
+    lists = rank_reference(validation.reference, ks=(length,), max_queries=n)
+    predicted_lists = top_k_similar(predicted, length, queries=lists.queries)
+    if artists is not None:
+        lists, predicted_lists = (
+            filter_artists(lists, artists, k),
+            filter_artists(predicted_lists, artists, k),
+        )
+    return np.asarray(list_overlap(lists.indices, predicted_lists.indices))
 
 
 def require_measurable(objective: SearchObjective, validation: ValidationData) -> None:
     """Raise ConfigError unless `objective` has enough tracks and interactions; see `measure_objective`."""
     n_candidates = len(validation.reference) - (objective.kind == "overlap")
+    if objective.kind == "overlap" and validation.has_artists:
+        known = np.bincount(validation.artists[validation.artists >= 0])  # type: ignore[index, operator]
+        n_candidates = len(validation.reference) - int(known[known > 0].min())
     if objective.k > n_candidates:
         raise ConfigError(
             f"The objective {objective.name} needs more validation tracks: expected a list length of at most "

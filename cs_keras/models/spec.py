@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import keras
@@ -16,6 +17,7 @@ from cs_keras.models.declaration import REGRESSION, Procedure
 LOSSES = ("mse", "unit_mse", "cosine", "wpe")
 OPTIMIZERS = ("adam", "nesterov")
 SCHEDULES = ("inverse_time", "constant", "cosine", "step")
+MONITORS = r"val_loss|val_cosine|val_overlap@[1-9]\d{0,5}"
 IDENTITY = ("key", "procedure")  # fields of a baseline that are no settings
 
 
@@ -60,7 +62,11 @@ class TrainingConfig:
     epochs
         Maximum number of epochs.
     patience
-        Epochs without a lower validation loss after which training stops; 0 turns early stopping off.
+        Epochs without a better value of `monitor` after which training stops; 0 turns early stopping off.
+    monitor
+        Metric of validation tracks that decides which epoch is the best: ``val_loss``; ``val_cosine``, the mean
+        cosine of predicted and reference factors; or ``val_overlap@K``, the overlap of their lists of the K most
+        similar tracks, without tracks of the query's own artist where artists are known.
     extra_factors
         Names of further factors of the dataset, of another rank or algorithm, which a network learns as additional
         outputs that are removed after training (Dieleman 2014).
@@ -83,6 +89,7 @@ class TrainingConfig:
     batch_size: int = 32
     epochs: int = 5
     patience: int = 5
+    monitor: str = dataclasses.field(default="val_loss", metadata=OMIT_IF_DEFAULT)
     extra_factors: tuple[str, ...] = dataclasses.field(default=(), metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
@@ -92,6 +99,11 @@ class TrainingConfig:
         check_range("training.batch_size", self.batch_size, 1)
         check_range("training.epochs", self.epochs, 1)
         check_range("training.patience", self.patience, 0)
+        if not re.fullmatch(MONITORS, self.monitor):
+            raise ConfigError(
+                "training.monitor must be val_loss, val_cosine, or val_overlap@K with a list length K, such as "
+                f"val_overlap@10. Received: {self.monitor!r}."
+            )
         check_range("training.decay", self.decay, 0)
         check_range("training.step_epochs", self.step_epochs, 1)
         check_range("training.l2", self.l2, 0)

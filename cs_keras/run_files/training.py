@@ -61,6 +61,8 @@ class Training(StoredRecord):
         Train tracks that were used.
     epochs, best_epoch
         Epochs of the fit to factors, and which of them the weights are from, counted from 1.
+    monitor
+        Metric of validation tracks by which that epoch is the best.
     seconds
         Time spent in all epochs.
     notes
@@ -80,6 +82,7 @@ class Training(StoredRecord):
     epochs: int
     best_epoch: int
     seconds: float
+    monitor: str = "val_loss"
     notes: tuple[str, ...] = ()
     embedding: EmbeddingTraining | None = None
     classifier: ClassifierTraining | None = None

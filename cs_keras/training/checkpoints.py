@@ -18,8 +18,8 @@ Epoch = dict[str, float]
 class Checkpoints:
     """Complete epochs on disk: the newest epoch's folder, and the best epoch's weights."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, monitor: str = "val_loss") -> None:
+        self._folder, self._monitor = folder, monitor
 
     def store(self, model: keras.Model, history: list[Epoch]) -> None:
         """Store the state after the last epoch of `history`."""
@@ -32,7 +32,7 @@ class Checkpoints:
             model.save_weights(temporary / "state.weights.h5")
             write_npz(temporary / "seeds.npz", **_seeds(model))
             write_json(temporary / "history.json", history)
-            if best_epoch(history) == len(history) - 1:
+            if best_epoch(history, self._monitor) == len(history) - 1:
                 best = self._folder / "best.tmp.weights.h5"
                 best.unlink(missing_ok=True)
                 _link(temporary / "state.weights.h5", best)
@@ -69,9 +69,10 @@ class Checkpoints:
             ) from error
 
 
-def best_epoch(history: list[Epoch]) -> int:
-    """Return the index of the epoch of the lowest validation loss, the first of ties."""
-    return min(range(len(history)), key=lambda i: history[i]["val_loss"])
+def best_epoch(history: list[Epoch], monitor: str = "val_loss") -> int:
+    """Return the index of the epoch with the lowest loss or the highest other metric, the first of ties."""
+    sign = 1 if monitor == "val_loss" else -1
+    return min(range(len(history)), key=lambda i: sign * history[i][monitor])
 
 
 def _seed_variables(model: keras.Model) -> list[Any]:

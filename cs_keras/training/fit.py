@@ -52,6 +52,7 @@ def fit(
     jit: bool = False,
     objective: Objective | None = None,
     until: int | None = None,
+    measure: Callable[[], float] | None = None,
 ) -> FitResult:
     """Train `model` from the last complete epoch in `folder`, and load the weights of its best epoch.
 
@@ -80,12 +81,15 @@ def fit(
     until
         Stop after this epoch; schedules still span all epochs of `config`. A later call with a higher number
         resumes.
+    measure
+        Returns the value of ``config.monitor`` for the weights as they are. It is called at the end of each
+        validation and decides which epoch is the best; None for the validation loss.
 
     Returns
     -------
     FitResult
-        History, and the epoch of the lowest validation loss, whose weights are loaded. An epoch has ``loss``,
-        ``val_loss``, the objective's metrics with and without the prefix ``val_``, ``seconds``, and for its
+        History, and the best epoch, whose weights are loaded. An epoch has ``loss``, ``val_loss``, the monitored
+        metric, the objective's metrics with and without the prefix ``val_``, ``seconds``, and for its
         training part the speed of `TimedFunction`.
 
     Raises
@@ -105,14 +109,15 @@ def fit(
         optimizer = make_optimizer(config, train.steps_per_epoch)
         penalize_kernels(model, config.l2)
         steps = _compile(model, objective, optimizer, jit)
-        checkpoints = Checkpoints(folder / "checkpoint")
+        monitor = _Monitor(config.monitor if measure else "val_loss", measure)
+        checkpoints = Checkpoints(folder / "checkpoint", monitor.name)
         history = checkpoints.restore(model)
         names = [metric.name for metric in objective.metrics]
         end = dataclasses.replace(config, epochs=min(config.epochs, until or config.epochs))
-        log = _EpochLog(checkpoints, history, end, folder, on_epoch, steps, names)
+        log = _EpochLog(checkpoints, history, end, folder, on_epoch, steps, names, monitor)
         averages = [AverageWhileValidating()] if config.ema else []
         board = keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)
-        if not _finished(history, end):
+        if not _finished(history, end, monitor.name):
             model.fit(
                 distribute_batches(train.from_epoch(len(history)), strategy),
                 # Endless, with its length given: Keras cannot see the length of distributed datasets.
@@ -121,12 +126,13 @@ def fit(
                 initial_epoch=len(history),
                 epochs=end.epochs,
                 steps_per_epoch=train.steps_per_epoch,
-                # Averages first: statistics are those of the weights that are validated.
-                callbacks=[*averages, RecalibrateBatchNorm(train), log, board],
+                # Before a validation, averages precede statistics, which are of the weights that are validated;
+                # after it, the metric is measured before the weights are restored.
+                callbacks=[monitor, *averages, RecalibrateBatchNorm(train), log, board],
                 verbose=0,
             )
         checkpoints.load_best(model)
-    return FitResult(history, best_epoch(history) + 1)
+    return FitResult(history, best_epoch(history, monitor.name) + 1)
 
 
 def _compile(
@@ -174,6 +180,19 @@ def _clear_errors(model: keras.Model, config: TrainingConfig) -> Iterator[None]:
         raise
 
 
+class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]
+    """Measures the metric that decides which epoch is the best, at the end of each validation."""
+
+    def __init__(self, name: str, measure: Callable[[], float] | None) -> None:
+        super().__init__()
+        self.name, self._measure = name, measure
+        self.metrics: dict[str, float] = {}
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        if self._measure:
+            self.metrics = {self.name: self._measure()}
+
+
 class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     """Times epochs, stores checkpoints, and stops early."""
 
@@ -186,8 +205,10 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         on_epoch: Callable[[int, Epoch], None],
         steps: TimedFunction,
         metrics: list[str],
+        monitor: _Monitor,
     ) -> None:
         super().__init__()
+        self._monitor = monitor
         self._checkpoints, self._history, self._config = checkpoints, history, config
         self._folder, self._on_epoch, self._steps, self._metrics = folder, on_epoch, steps, metrics
 
@@ -198,6 +219,7 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
         metrics = {f"{part}loss": float(logs[part + MEAN_LOSS]) for part in ("", "val_")}
+        metrics |= self._monitor.metrics
         if not all(map(math.isfinite, metrics.values())):
             raise DivergenceError(
                 f"Training diverged: in epoch {epoch + 1} the loss is {metrics['loss']} and the validation loss "
@@ -210,11 +232,11 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         self._checkpoints.store(self.model, self._history)
         write_metrics(self._folder, self._history)
         self._on_epoch(epoch + 1, metrics)
-        self.model.stop_training = _finished(self._history, self._config)
+        self.model.stop_training = _finished(self._history, self._config, self._monitor.name)
 
 
-def _finished(history: list[Epoch], config: TrainingConfig) -> bool:
+def _finished(history: list[Epoch], config: TrainingConfig, monitor: str) -> bool:
     if not history:
         return False
-    waited = len(history) - 1 - best_epoch(history)
+    waited = len(history) - 1 - best_epoch(history, monitor)
     return len(history) >= config.epochs or bool(config.patience and waited >= config.patience)

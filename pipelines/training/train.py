@@ -56,6 +56,7 @@ def train(run: RunConfig, data: TrainingData, factors: Factors, folder: Path, pr
         epochs=len(trained.fitted.history),
         best_epoch=trained.fitted.best_epoch,
         seconds=trained.seconds,
+        monitor="val_loss" if run.model.is_solved else run.training.monitor,
         notes=(*notes, *trained.notes),
         embedding=trained.embedding,
         classifier=trained.classifier,

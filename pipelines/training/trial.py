@@ -252,6 +252,7 @@ def _validation(data: TrainingData, factors: Factors) -> ValidationData:
         data.targets[data.validation],
         factors.playlist_factors,
         user_items,
+        data.dataset.tracks.artist_numbers[data.validation],
     )
 
 

@@ -67,6 +67,32 @@ def test_overlap_uses_only_tracks_with_factors(validation: ValidationData, predi
     assert found.shape == (N_TRACKS - 2,)
 
 
+@pytest.mark.parametrize("k", [1, 5, 30])
+def test_overlap_is_of_other_artists_where_artists_are_known(
+    k: int, validation: ValidationData, predicted: np.ndarray
+) -> None:
+    artists = np.repeat([0, 1, 2, 3, -1], [20, 8, 6, 4, 2])  # of the first none has 30 candidates
+    found = of(f"val_overlap@{k}", dataclasses.replace(validation, artists=artists), predicted)
+    expected = []
+    for query in np.flatnonzero(artists >= 0):
+        others = np.flatnonzero(artists != artists[query])
+        if len(others) < k:
+            continue
+        best = [
+            set(others[np.argsort(-cosine_similarity(one[[query]], one[others])[0])[:k]])
+            for one in (validation.reference, predicted)
+        ]
+        expected.append(len(best[0] & best[1]) / k)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    with pytest.raises(ConfigError, match="a list length of at most 36. Received: 37."):
+        require_measurable(SearchObjective("overlap", 37), dataclasses.replace(validation, artists=artists))
+
+
+def test_cosine_is_scikit_learns(validation: ValidationData, predicted: np.ndarray) -> None:
+    expected = np.diag(cosine_similarity(validation.reference.astype(float), predicted.astype(float)))
+    np.testing.assert_allclose(of("val_cosine", validation, predicted), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("k", [5, 20])
 def test_ndcg_is_scikit_learns(k: int, validation: ValidationData, predicted: np.ndarray) -> None:
     assert validation.user_items is not None
@@ -93,6 +119,7 @@ def test_loss_is_the_squared_error_of_what_the_model_gives(
     ("name", "expected", "direction"),
     [
         ("val_loss", SearchObjective("loss", 0), "min"),
+        ("val_cosine", SearchObjective("cosine", 0), "max"),
         ("val_overlap@10", SearchObjective("overlap", 10), "max"),
         ("val_ndcg@500", SearchObjective("ndcg", 500), "max"),
     ],
@@ -107,7 +134,7 @@ def test_names_of_objectives(name: str, expected: SearchObjective, direction: st
     ["", "loss", "val_loss@3", "val_overlap", "val_overlap@0", "val_overlap@-1", "val_ndcg@x", "val_map@5"],
 )
 def test_other_names_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="The objective must be val_loss, or val_overlap@K or .*Received: "):
+    with pytest.raises(ConfigError, match="The objective must be val_loss, val_cosine, or .*Received: "):
         parse_objective(text)
 
 

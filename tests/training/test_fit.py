@@ -1,6 +1,7 @@
 import errno
 import json
 import shutil
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -136,6 +137,41 @@ def test_a_finished_fit_is_not_trained_again(reference, finished, tmp_path):
     assert called == []
     assert losses(fitted) == losses(reference[1])
     assert same_weights(model, reference[0])
+
+
+def test_the_best_epoch_is_that_of_the_monitored_metric_also_after_interruptions(tmp_path):
+    config = replace(CONFIG, monitor="val_cosine", epochs=6, patience=2)
+    values = iter(
+        [0.1, 0.4, 0.3, 0.2, 0.9, 0.9]
+    )  # the best is the second, and two epochs later training stops
+
+    def interrupt(number, figures):
+        raise KeyboardInterrupt
+
+    weights = []
+    for _ in range(4):
+        model = build()
+        with pytest.raises(KeyboardInterrupt):
+            fit(model, TRAIN, VALIDATION, config, tmp_path, interrupt, measure=lambda: next(values))
+        weights.append(model.get_weights())
+    model = build()
+    fitted = fit(model, TRAIN, VALIDATION, config, tmp_path, measure=lambda: next(values))
+    assert [epoch["val_cosine"] for epoch in fitted.history] == [0.1, 0.4, 0.3, 0.2]
+    assert fitted.best_epoch == 2
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights[1], strict=True))
+
+
+def test_a_metric_is_measured_by_averaged_weights(tmp_path):
+    model = build()
+
+    def measure():
+        predicted = model.predict(VALIDATION.map(lambda x, y: x), verbose=0)
+        expected = np.concatenate([y for _, y in VALIDATION])
+        return -float(np.square(predicted - expected).mean())
+
+    config = replace(CONFIG, monitor="val_cosine", ema=0.9)
+    for epoch in fit(model, TRAIN, VALIDATION, config, tmp_path, measure=measure).history:
+        assert epoch["val_cosine"] == pytest.approx(-epoch["val_loss"], rel=1e-5)
 
 
 def test_a_half_written_checkpoint_is_passed_over(reference, tmp_path):

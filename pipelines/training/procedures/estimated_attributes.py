@@ -65,7 +65,7 @@ def _estimate(
     Runs share all three.
     """
     run = resolve_branch(job.run, job.run.model.estimator)
-    run = dataclasses.replace(run, training=dataclasses.replace(run.training, loss="mse"))
+    run = dataclasses.replace(run, training=dataclasses.replace(run.training, loss="mse", monitor="val_loss"))
     targets = encoding.encode(attributes.table)
     data = dataclasses.replace(labelled, targets=targets)
     with shared_work(job.shared, _settings(run, data, attributes, encoding), job.progress) as folder:

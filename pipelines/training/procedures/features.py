@@ -85,7 +85,16 @@ def train_on_sequences(
         SequenceBatches(sequences, rows, job.targets.examples, batch_size, run.seed)
         for sequences, rows in ((train, data.train), (unseen, data.validation))
     )
-    fitted = fit_to_factors(job, regressor, batches, validation.in_order())
+    known = unseen.of_tracks(data.validation)
+    held_out = Sequences(unseen.values[known], unseen.row[known])
+    fitted = fit_to_factors(
+        job,
+        regressor,
+        batches,
+        validation.in_order(),
+        data.validation,
+        lambda: predict_from_sequences(regressor, held_out, data.validation, batch_size),
+    )
     return fitted, predict_from_sequences(regressor, unseen, data.unseen, batch_size)
 
 

@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from cs_keras.evaluation.objective import (
+    ValidationData,
+    measure_objective,
+    parse_objective,
+    require_measurable,
+)
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress
 from cs_keras.run_files.names import WORK_FOLDER
@@ -111,15 +118,23 @@ def fit_to_factors(
     model: keras.Model,
     batches: Batches,
     validation: tf.data.Dataset,
+    rows: Rows,
+    predict: Callable[[], Matrix],
     unit: str = "sequences",
 ) -> FitResult:
-    """Fit `model` to the targets of `job` in its run folder, and report each epoch; `unit` names its examples."""
+    """Fit `model` to the targets of `job` in its run folder, and report each epoch; `unit` names its examples.
+
+    `rows` are the validation tracks, and `predict` returns their outputs, shape (n, n_outputs), for the monitored
+    metric; `validation` are their batches.
+    """
     run = job.run
+    measure = _make_measure(job, rows, predict)
 
     def report_epoch(number: int, epoch: Epoch) -> None:
+        monitored = f", {run.training.monitor} {epoch[run.training.monitor]:.4f}" if measure else ""
         job.log(
             f"epoch {number} of {run.training.epochs}, loss {epoch['loss']:.4f}, "
-            f"validation loss {epoch['val_loss']:.4f}, {speed(epoch, unit)}"
+            f"validation loss {epoch['val_loss']:.4f}{monitored}, {speed(epoch, unit)}"
         )
         job.watch(number, epoch)
 
@@ -133,7 +148,32 @@ def fit_to_factors(
         run.execution.jit,
         job.targets.objective,
         job.until,
+        measure,
     )
+
+
+def _make_measure(job: TrainingJob, rows: Rows, predict: Callable[[], Matrix]) -> Callable[[], float] | None:
+    """Return a function that measures ``training.monitor``; None for the validation loss."""
+    objective, data = parse_objective(job.run.training.monitor), job.data
+    if objective.kind == "loss":
+        return None
+    validation = ValidationData(
+        data.item_factors[rows],
+        data.targets[rows],
+        job.factors.playlist_factors,
+        None,
+        data.dataset.tracks.artist_numbers[rows],
+    )
+    require_measurable(objective, validation)
+
+    def measure() -> float:
+        scaled = predict()[:, : data.targets.shape[1]]  # without extra factors
+        if not np.isfinite(scaled).all():
+            return float("nan")
+        predicted = job.factors.scaler.inverse(scaled)
+        return float(np.mean(measure_objective(objective, validation, predicted, scaled)))
+
+    return measure
 
 
 def solve_for_factors(

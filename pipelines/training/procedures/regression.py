@@ -31,7 +31,13 @@ def train_regression(
         n_outputs = examples.shape[1] if data.extra else n_factors
         model = build(audio) if build else model_module(run.key).build(run, n_outputs, audio)
     fit_normalization(job, model, data.train)
-    fitted = fit_to_factors(job, model, *make_batches(job, data.train, data.validation, examples))
+    fitted = fit_to_factors(
+        job,
+        model,
+        *make_batches(job, data.train, data.validation, examples),
+        data.validation,
+        lambda: predict_tracks(model, data.dataset, data.validation, run.sequence, batch_size),
+    )
     predicted = predict_audio(job, model, data.unseen, f"{run.key}: predict")
     if data.extra:
         model = keras.Model(model.input, model.output[:, :n_factors], name=model.name)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from cs_keras.data.batches import ArrayBatches
 from cs_keras.models.regressors import join_stages
+from cs_keras.training.feature_learning.regressors import apply_head
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, fit_to_factors, solve_for_factors
 from pipelines.training.targets import Matrix, Rows, TrainingData
 
@@ -74,7 +75,15 @@ def regress(
         batch_size = run.training.batch_size
         batches = ArrayBatches(train.values, examples[train.rows], batch_size, run.seed)
         validation = tf.data.Dataset.from_tensor_slices((held_out.values, examples[held_out.rows]))
-        fitted = fit_to_factors(job, regressor, batches, validation.batch(batch_size), "tracks")
+        fitted = fit_to_factors(
+            job,
+            regressor,
+            batches,
+            validation.batch(batch_size),
+            held_out.rows,
+            lambda: apply_head(regressor, held_out.values),
+            "tracks",
+        )
     predicted = np.zeros((len(data.unseen), data.targets.shape[1]), np.float32)
     has = np.isin(data.unseen, unseen.rows)
     predicted[has] = regressor.predict(unseen.values, run.training.batch_size, verbose=0)

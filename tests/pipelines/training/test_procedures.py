@@ -6,9 +6,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from sklearn.metrics.pairwise import cosine_similarity
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.models import load_model
+from pipelines.factors.fit import open_factors
 from pipelines.inference.trained_run import read_run, track_function
 from tests.command_line import SMALL, run
 
@@ -206,3 +208,36 @@ def test_mel_bands_are_standardised_by_train_tracks(demo: Path, tmp_path: Path) 
     starts = [*range(0, len(frames) - 256, 256), len(frames) - 256]
     predicted = model(np.stack([frames[start : start + 256] for start in starts]), training=False).numpy()
     np.testing.assert_allclose(scaled[0], predicted.mean(axis=0), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "monitor"),
+    [("cnn-bn", "val_overlap@2"), ("triplet", "val_cosine"), ("genre-label", "val_cosine")],
+)
+def test_the_monitored_metric_is_that_of_the_predictions(
+    model: str, monitor: str, demo: Path, tmp_path: Path
+) -> None:
+    assert train(demo, tmp_path, model, f"training.monitor={monitor}", "training.epochs=3") == 0
+    folder = finished(tmp_path, model)
+    record = json.loads((folder / "training.json").read_text())
+    values = [epoch[monitor] for epoch in record["history"]]
+    assert record["monitor"] == monitor and record["best_epoch"] == 1 + int(np.argmax(values))
+    data = Dataset(demo)
+    factors = open_factors(demo, data.tracks, None)
+    rows = np.flatnonzero(data.tracks.in_split("validation") & factors.has_factors)
+    with np.load(folder / "predictions.npz") as stored:
+        row = {track: n for n, track in enumerate(stored["track_ids"].tolist())}
+        predicted = stored["factors"][[row[track] for track in data.tracks.ids[rows].tolist()]]
+    cosine = cosine_similarity(factors.item_factors[rows], predicted)
+    if monitor == "val_cosine":
+        assert max(values) == pytest.approx(np.diag(cosine).mean(), abs=1e-5)
+        return
+    artists = np.array(data.tracks.strings("artist"))[rows]
+    shares = []
+    for query, artist in enumerate(artists):
+        others = np.flatnonzero(artists != artist)
+        reference = cosine_similarity(factors.item_factors[rows[[query]]], factors.item_factors[rows[others]])
+        estimate = cosine_similarity(predicted[[query]], predicted[others])
+        best = [set(np.argsort(-one[0])[:2]) for one in (reference, estimate)]
+        shares.append(len(best[0] & best[1]) / 2)
+    assert max(values) == pytest.approx(np.mean(shares))
