@@ -6,8 +6,9 @@ implies one fewer; here the first convolution has none, since its input is norma
 the dense layers must be: the fifth layer's pretrained kernels amplify twentyfold. Pools are smaller than the
 tagger's, to suit shorter input. The count fixes the number of positions after them, 64 of 256 x 128, not each pool.
 
-At the thesis's learning rate for fine-tuning, 1e-8, the dense layers barely move either: a step of Adam is about as
-large as the learning rate.
+The thesis fine-tuned at a learning rate of 1e-8. At that rate the new layers barely move either, since a step of
+Adam is about as large as the learning rate, and outputs stay at the mean, where they start. So the fine-tuned rows
+train the new layers first, at the rate of the other rows, and then all, the tagger's at a rate of their own.
 """
 
 import dataclasses
@@ -61,6 +62,11 @@ class Config(ModelConfig):
         for n in self.pool_frames + self.pool_mels + self.dense:
             check_range("model.pool_frames, model.pool_mels and model.dense", n, 1)
 
+    @property
+    def pretrained_layers(self) -> tuple[str, ...]:
+        """Names of the tagger's convolutions."""
+        return tuple(f"conv_{number}" for number in range(1, len(self.pool_frames) + 1))
+
     def notes(self, baseline: Baseline) -> tuple[str, ...]:
         """Say that convolutions are random where they are."""
         if self.weights is not None:
@@ -72,7 +78,7 @@ class Config(ModelConfig):
 
 
 _FINE = Config(frozen=False)
-_FINE_TRAINING = TrainingConfig(learning_rate=1e-8)
+_FINE_TRAINING = TrainingConfig(pretrained_learning_rate=1e-5, frozen_epochs=2)
 
 VARIANTS = {
     baseline.key: baseline
@@ -121,4 +127,4 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     options = {"frozen": (False, True), "dense": DENSE, "dropout": DROPOUT}
     pools = tuple(zip(POOL_FRAMES, POOL_MELS, strict=True))  # the tagger's own
     model = draw_pools(hp, [pools], baseline.model) | draw(hp, "model", options, baseline.model)
-    return {"model": model, **shared_space(hp, baseline, 1e-8)}
+    return {"model": model, **shared_space(hp, baseline)}

@@ -102,6 +102,11 @@ class ModelConfig:
         return None
 
     @property
+    def pretrained_layers(self) -> tuple[str, ...]:
+        """Names of the layers that hold the pretrained weights, for a learning rate of their own."""
+        return ()
+
+    @property
     def needs_waveforms(self) -> bool:
         """Whether the dataset must hold waveforms instead of magnitude spectrograms."""
         return False

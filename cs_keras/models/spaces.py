@@ -61,13 +61,10 @@ def draw_pools(hp: Any, options: Iterable[tuple[tuple[int, int], ...]], start: A
     return {"pool_frames": frames, "pool_mels": mels}
 
 
-def shared_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5) -> dict[str, Any]:
-    """Draw changes of training, input, front end and augmentation.
-
-    Networks with pretrained weights may need a lower learning rate than others.
-    """
+def shared_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
+    """Draw changes of training, input, front end and augmentation."""
     changes = {
-        "training": training_space(hp, baseline, min_learning_rate),
+        "training": training_space(hp, baseline),
         "sequence": sequence_space(hp, baseline),
         "front_end": front_end_space(hp, baseline),
     }
@@ -76,7 +73,7 @@ def shared_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5) -
     return changes
 
 
-def training_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5) -> dict[str, Any]:
+def training_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     """Draw changes of loss, optimizer, schedule and penalty.
 
     The tuner decides epochs. The weighted prediction error needs interactions, which not every dataset has: it is
@@ -94,12 +91,15 @@ def training_space(hp: Any, baseline: Baseline, min_learning_rate: float = 1e-5)
         "batch_size": (16, 32, 64, 128),
     }
     changes = draw(hp, "training", options, start)
-    changes |= draw_logarithmic(hp, "training", {"learning_rate": (min_learning_rate, 1e-2)}, start)
+    changes |= draw_logarithmic(hp, "training", {"learning_rate": (1e-5, 1e-2)}, start)
     with hp.conditional_scope("training.schedule", ["inverse_time"]):
         changes |= draw(hp, "training", {"decay": (1e-8, 1e-5, 1e-4, 1e-3)}, start)
     with hp.conditional_scope("training.schedule", ["step"]):
         steps = {"step_epochs": (1, 2, 5, 10), "step_factor": (0.1, 0.3, 0.5)}
         changes |= draw(hp, "training", steps, start)
+    if start.pretrained_learning_rate is not None:
+        changes |= draw(hp, "training", {"frozen_epochs": (0, 1, 2)}, start)
+        changes |= draw_logarithmic(hp, "training", {"pretrained_learning_rate": (1e-8, 1e-3)}, start)
     return changes
 
 

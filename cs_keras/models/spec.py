@@ -35,6 +35,11 @@ class TrainingConfig:
         ``adam``, or ``nesterov``: gradient descent with Nesterov momentum.
     learning_rate
         Learning rate, before schedule and warm-up.
+    pretrained_learning_rate
+        Learning rate of the pretrained layers of a network that is fine-tuned, under the same schedule; None for
+        that of all others.
+    frozen_epochs
+        First epochs, in which the pretrained layers stay as they are and the others are trained.
     beta_1, beta_2
         First- and second-moment decay of Adam.
     epsilon
@@ -75,6 +80,8 @@ class TrainingConfig:
     loss: str = "mse"
     optimizer: str = dataclasses.field(default="adam", metadata=OMIT_IF_DEFAULT)
     learning_rate: float = 1e-4
+    pretrained_learning_rate: float | None = dataclasses.field(default=None, metadata=OMIT_IF_DEFAULT)
+    frozen_epochs: int = dataclasses.field(default=0, metadata=OMIT_IF_DEFAULT)
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-6
@@ -107,8 +114,9 @@ class TrainingConfig:
         check_range("training.decay", self.decay, 0)
         check_range("training.step_epochs", self.step_epochs, 1)
         check_range("training.l2", self.l2, 0)
-        for name in ("learning_rate", "epsilon", "step_factor"):
-            if not 0 < getattr(self, name) < math.inf:
+        check_range("training.frozen_epochs", self.frozen_epochs, 0)
+        for name in ("learning_rate", "pretrained_learning_rate", "epsilon", "step_factor"):
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(
                     f"training.{name} must be a finite number above 0. Received: {getattr(self, name)}."
                 )
@@ -191,6 +199,14 @@ class Baseline:
             raise ConfigError(
                 "front_end.normalize standardises the mel bands of a network that is trained on them, and "
                 f"{self.key} is not; set it for other models only (--set models.KEY.front_end.normalize=true)."
+            )
+        training = self.training
+        is_fine_tuned = training.frozen_epochs or training.pretrained_learning_rate is not None
+        if is_fine_tuned and not self.model.pretrained_layers:
+            raise ConfigError(
+                "training.pretrained_learning_rate and training.frozen_epochs are for networks with pretrained "
+                f"layers, and {self.key} has none; set them for one model, as in "
+                "models.choi-finetune.training.frozen_epochs=1."
             )
         if self.model.is_solved and self.training.loss != "mse":
             raise ConfigError(

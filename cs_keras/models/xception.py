@@ -9,8 +9,9 @@ Batch norms of pretrained weights stay in inference mode, also during fine-tunin
 learning): statistics of small batches from another domain would destroy them before the kernels adapt. Random
 weights learn their own statistics, frozen or not: without any, the output of 30 layers is almost zero.
 
-At the thesis's learning rate for fine-tuning, 1e-8, the new layers barely move either: a step of Adam is about as
-large as the learning rate.
+The thesis fine-tuned at a learning rate of 1e-8. At that rate the new layers barely move either, since a step of
+Adam is about as large as the learning rate, and outputs stay at the mean, where they start. ``xception-finetune``
+trains the new layers first, at the rate of the other rows, and then all, those of Xception at a rate of their own.
 """
 
 import dataclasses
@@ -63,6 +64,11 @@ class Config(ModelConfig):
             check_range("model.filters and model.dense", n, 1)
         check_range("model.dropout", self.dropout, 0, 0.95)
 
+    @property
+    def pretrained_layers(self) -> tuple[str, ...]:
+        """Name of Xception within the network."""
+        return ("xception",)
+
     def notes(self, baseline: Baseline) -> tuple[str, ...]:
         """Say that frozen weights are random where they are."""
         if self.weights is not None or not self.frozen:
@@ -74,7 +80,11 @@ VARIANTS = {
     baseline.key: baseline
     for baseline in (
         Baseline("xception", Config()),
-        Baseline("xception-finetune", Config(frozen=False), TrainingConfig(learning_rate=1e-8)),
+        Baseline(
+            "xception-finetune",
+            Config(frozen=False),
+            TrainingConfig(pretrained_learning_rate=1e-5, frozen_epochs=2),
+        ),
         Baseline("xception-random", Config(weights=None, frozen=False)),
     )
 }
@@ -143,4 +153,4 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
         "dense": DENSE,
         "dropout": DROPOUT,
     }
-    return {"model": draw(hp, "model", options, baseline.model), **shared_space(hp, baseline, 1e-8)}
+    return {"model": draw(hp, "model", options, baseline.model), **shared_space(hp, baseline)}

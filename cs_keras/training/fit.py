@@ -5,7 +5,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -53,6 +53,7 @@ def fit(
     objective: Objective | None = None,
     until: int | None = None,
     measure: Callable[[], float] | None = None,
+    pretrained: Sequence[str] = (),
 ) -> FitResult:
     """Train `model` from the last complete epoch in `folder`, and load the weights of its best epoch.
 
@@ -84,6 +85,8 @@ def fit(
     measure
         Returns the value of ``config.monitor`` for the weights as they are. It is called at the end of each
         validation and decides which epoch is the best; None for the validation loss.
+    pretrained
+        Names of the layers of `model` to freeze for ``config.frozen_epochs``, and then to train at their own rate.
 
     Returns
     -------
@@ -106,7 +109,8 @@ def fit(
     strategy = model.distribute_strategy
     with strategy.scope(), _clear_errors(model, config):
         objective = objective or Objective(make_loss(config))
-        optimizer = make_optimizer(config, train.steps_per_epoch)
+        weights = [weight for name in pretrained for weight in model.get_layer(name).trainable_weights]
+        optimizer = make_optimizer(config, train.steps_per_epoch, weights)
         penalize_kernels(model, config.l2)
         steps = _compile(model, objective, optimizer, jit)
         monitor = _Monitor(config.monitor if measure else "val_loss", measure)

@@ -1,6 +1,7 @@
 """Adam and Nesterov momentum, learning rate schedules, and moving averages of the weights."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,16 +10,54 @@ from keras import ops
 from cs_keras.models.spec import TrainingConfig
 
 
-def make_optimizer(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Return the optimiser that `config` sets, for epochs of `steps_per_epoch`."""
+def make_optimizer(
+    config: TrainingConfig, steps_per_epoch: int, pretrained: Sequence[keras.Variable] = ()
+) -> keras.optimizers.Optimizer:
+    """Return the optimiser that `config` sets, for epochs of `steps_per_epoch`.
+
+    The variables `pretrained` stay as they are for ``config.frozen_epochs`` and are then trained at
+    ``config.pretrained_learning_rate``; the schedule applies to them, too.
+    """
     if config.schedule == "inverse_time" and not config.warmup:
         rate = keras.optimizers.schedules.InverseTimeDecay(config.learning_rate, 1, config.decay)
     else:
         rate = LearningRate(config, steps_per_epoch)
     averages = {"use_ema": config.ema > 0, "ema_momentum": config.ema or 0.99}  # Keras refuses 0, used or not
     if config.optimizer == "nesterov":
-        return keras.optimizers.SGD(rate, config.momentum, nesterov=True, **averages)
-    return keras.optimizers.Adam(rate, config.beta_1, config.beta_2, config.epsilon, **averages)
+        optimizer = TwoRateNesterov(rate, config.momentum, nesterov=True, **averages)
+    else:
+        optimizer = TwoRateAdam(rate, config.beta_1, config.beta_2, config.epsilon, **averages)
+    if pretrained:
+        own_rate = config.pretrained_learning_rate or config.learning_rate
+        n_frozen = config.frozen_epochs * steps_per_epoch
+        optimizer.slow_down(pretrained, own_rate / config.learning_rate, n_frozen)
+    return optimizer
+
+
+class _TwoRates(keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Trains some variables later and at another rate, in the same graph, so that a fit can resume in any epoch."""
+
+    _slow: frozenset[str] = frozenset()
+
+    def slow_down(self, variables: Sequence[keras.Variable], factor: float, n_frozen: int) -> None:
+        """Multiply the learning rate of `variables` by 0 for the first `n_frozen` steps, then by `factor`."""
+        self._slow = frozenset(self._var_key(variable) for variable in variables)
+        self._factor, self._n_frozen = factor, n_frozen
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update `variable` by its gradient."""
+        if self._slow and self._var_key(variable) in self._slow:
+            is_trained = ops.cast(self.iterations >= self._n_frozen, "float32")
+            learning_rate = learning_rate * self._factor * is_trained
+        super().update_step(gradient, variable, learning_rate)
+
+
+class TwoRateAdam(_TwoRates, keras.optimizers.Adam):  # type: ignore[misc]
+    """Adam with two learning rates."""
+
+
+class TwoRateNesterov(_TwoRates, keras.optimizers.SGD):  # type: ignore[misc]
+    """Gradient descent with two learning rates."""
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]

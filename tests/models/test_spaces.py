@@ -99,13 +99,15 @@ def test_precomputed_inputs_are_not_augmented():
     assert changes.keys() == {"training", "sequence", "front_end"}
 
 
-def test_the_lowest_rate_is_the_models_but_never_above_its_own():
-    def lowest(key, *minimum):
+def test_a_rate_of_its_own_is_searched_for_the_pretrained_part_of_fine_tuned_networks():
+    def names(key):
         space = keras_tuner.HyperParameters()
-        training_space(space, get_baseline(key), *minimum)
-        return next(p.min_value for p in space.space if p.name == "training.learning_rate")
+        training_space(space, get_baseline(key))
+        return {parameter.name for parameter in space.space}
 
-    assert (lowest("cnn"), lowest("cnn", 1e-8), lowest("choi-finetune")) == (1e-5, 1e-8, 1e-8)
+    own = {"training.pretrained_learning_rate", "training.frozen_epochs"}
+    assert own <= names("choi-finetune") and own <= names("xception-finetune")
+    assert not own & (names("cnn") | names("choi") | names("xception-random"))
 
 
 def test_pools_of_all_blocks_are_one_parameter():

@@ -174,6 +174,40 @@ def test_a_metric_is_measured_by_averaged_weights(tmp_path):
         assert epoch["val_cosine"] == pytest.approx(-epoch["val_loss"], rel=1e-5)
 
 
+FINE_TUNING = replace(CONFIG, frozen_epochs=1, pretrained_learning_rate=1e-3)
+
+
+def fine_tune(folder, batches=TRAIN, on_epoch=lambda number, epoch: None):
+    model = build()
+    model.layers[0].name = "pretrained"
+    return model, lambda: fit(
+        model, batches, VALIDATION, FINE_TUNING, folder, on_epoch, pretrained=["pretrained"]
+    )
+
+
+@pytest.mark.parametrize("step", [1, 4])  # in the frozen epoch, and in one after it
+def test_fine_tuning_resumes_exactly_in_both_phases(tmp_path, step):
+    undisturbed, train = fine_tune(tmp_path / "undisturbed")
+    expected = train()
+    _, train = fine_tune(tmp_path / "killed", InterruptedBatches(step))
+    with pytest.raises(tf.errors.OpError, match="killed"):
+        train()
+    model, train = fine_tune(tmp_path / "killed")
+    assert losses(train()) == losses(expected)
+    assert same_weights(model, undisturbed)
+
+
+def test_pretrained_layers_are_frozen_first(tmp_path):
+    seen = []
+    start = build().layers[0].get_weights()
+    model, train = fine_tune(
+        tmp_path, on_epoch=lambda number, epoch: seen.append(model.layers[0].get_weights())
+    )
+    train()
+    moved = [not np.array_equal(weights[0], start[0]) for weights in seen]
+    assert moved == [False, True, True]
+
+
 def test_a_half_written_checkpoint_is_passed_over(reference, tmp_path):
     undisturbed_fit(tmp_path, TrainingConfig(learning_rate=1e-2, epochs=2, patience=0))
     half = tmp_path / "checkpoint" / "epoch-00003.tmp"

@@ -94,3 +94,23 @@ def test_the_penalty_of_kernels_alone_moves_them_and_is_not_saved(tmp_path):
     assert keras.saving.load_model(tmp_path / "model.keras").losses == []
     penalize_kernels(model, 0.0)
     assert model.losses == []
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nesterov"])
+def test_pretrained_variables_wait_and_then_move_at_their_own_rate(optimizer):
+    config = TrainingConfig(
+        optimizer=optimizer, schedule="constant", pretrained_learning_rate=1e-5, frozen_epochs=1
+    )
+    new, pretrained = keras.Variable([0.0, 0.0]), keras.Variable([0.0, 0.0])
+    both = make_optimizer(config, 3, [pretrained])
+    steps = []
+    for gradient in np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32):
+        before = new.numpy(), pretrained.numpy()
+        both.apply([gradient, gradient], [new, pretrained])
+        steps.append((new.numpy() - before[0], pretrained.numpy() - before[1]))
+    assert not np.any([slow for _, slow in steps[:3]])
+    if optimizer == "adam":  # whose moments do not depend on the rate
+        for fast, slow in steps[3:]:
+            np.testing.assert_allclose(slow, fast / 10, rtol=1e-3)
+    else:
+        assert np.all([slow for _, slow in steps[3:]])

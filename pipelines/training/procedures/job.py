@@ -149,6 +149,7 @@ def fit_to_factors(
         job.targets.objective,
         job.until,
         measure,
+        run.model.pretrained_layers,
     )
 
 
