@@ -102,7 +102,7 @@ class Score:
         factors = open_factors(folder, tracks, None)
         rows = np.flatnonzero(tracks.in_split("test") & factors.has_factors)
         self._ids = tracks.ids[rows]
-        self._artists = np.unique(tracks.strings("artist")[rows], return_inverse=True)[1]
+        self._artists = np.unique(np.array(tracks.strings("artist"))[rows], return_inverse=True)[1]
         self._clusters = cluster_artists(self._artists)
         self._reference = self._lists(factors.item_factors[rows])
         self.chances = (
