@@ -184,30 +184,27 @@ def count_shared_permuted(
 @_compiled()
 def count_pairs_permuted(
     tracks: IntArray,
-    positions: tuple[IntArray, IntArray, IntArray],
+    starts: IntArray,
+    playlists: IntArray,
     others: IntArray,
     assigned_items: IntArray,
-    k: int,
     counts: Ints,
 ) -> None:
     """Add the items that lists of playlists share with those of permuted predictions to (n_permutations,) counts.
 
-    For each of some tracks it counts the playlists that have it in their list and another track in their predicted
-    list, `others`, (n_queries, n), then looks up the track it gets under each permutation. `positions` are the
-    start of each track, the playlists that list it, and its rank. `assigned_items`, (n_items, n_permutations), are
-    the tracks whose predictions a track gets.
+    For each of some tracks it counts the playlists that list it and another track in their predicted list,
+    `others`, (n_queries, k), then looks up the track it gets under each permutation. The playlists that list a
+    track begin at its entry of `starts`. `assigned_items`, (n_items, n_permutations), are the tracks whose
+    predictions a track gets.
     """
-    starts, playlists, ranks = positions
     row = np.zeros(len(assigned_items), np.int64)
     for track in tracks:
-        own = range(starts[track], starts[track + 1])
-        for at in own:
-            if ranks[at] < k:
-                for other in others[playlists[at], :k]:
-                    row[other] += 1
+        own = playlists[starts[track] : starts[track + 1]]
+        for playlist in own:
+            for other in others[playlist]:
+                row[other] += 1
         for permutation in range(assigned_items.shape[1]):
             counts[permutation] += row[assigned_items[track, permutation]]
-        for at in own:
-            if ranks[at] < k:
-                for other in others[playlists[at], :k]:
-                    row[other] = 0
+        for playlist in own:
+            for other in others[playlist]:
+                row[other] = 0

@@ -1,7 +1,7 @@
 """Permutation tests of an overlap: the overlap if predictions were assigned to other tracks."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +25,10 @@ PERMUTED_ENTRIES = 2**24  # assigned tracks held at a time: 134 MB
 TABLE_ENTRIES = 2**24  # ranks of all tracks in all lists: 67 MB at most, else they are searched
 MAX_BITS = 2**15  # of each list's filter, which is exact for as many tracks
 DENSE_SHARE = 0.2  # of the tracks in a list: from here on a matrix product counts pairs faster
-DENSE_TRACKS = 5_000  # a matrix of so many times as many counts is 100 MB
+DENSE_TRACKS = 1_500  # and up to here
+MAX_LOOKUPS = 2**19  # of a permutation, in lists of tracks: longer lists are tested on fewer, random queries
+MAX_PAIRS = 2**30  # of listed and predicted tracks, in lists of playlists: the same
+MAX_TESTED_TRACKS = 100_000  # with more, only the shortest lists are tested
 TRACKS_PER_THREAD = 64  # at a time
 MAX_ARRANGEMENTS = 1e300  # reported: their number may be larger than a float can be
 
@@ -86,7 +89,9 @@ def permutation_test(
     reference_lists, predicted_lists : TopK
         Lists of the same queries, items and metric, not filtered; of `filtered_length` if they are to be.
     ks : tuple of int
-        Lengths to test, each at most that of the lists; the same permutations serve all.
+        Lengths to test, each at most that of the lists; the same permutations serve all. Where more than 2**19
+        entries (of playlists, 2**30 pairs of entries) would be compared under each permutation, both the observed
+        and the permuted overlaps are of a random part of the queries.
     n_permutations : int
         The smallest p-value is 1 / (1 + n_permutations).
     seed : int
@@ -132,6 +137,7 @@ def permutation_test(
     groups, n_arrangements = _exchangeable(reference_lists, own if within == "artists" else None)
     n_candidates = _count_candidates(reference_lists, own if filtered else None)
     levels = np.unique(ks)
+    n_candidates = _limit(n_candidates, reference_lists, levels, seed)
     totals = levels * [np.count_nonzero(n_candidates >= k) for k in levels]
     if not totals.all():
         raise DataError(
@@ -140,7 +146,7 @@ def permutation_test(
         )
     permutations = _draw(groups, reference_lists.n_items, n_permutations, seed)
     if reference_lists.metric == "dot":
-        counts = _count_for_playlists(reference_lists, predicted_lists, levels, permutations)
+        counts = _count_for_playlists(reference_lists, predicted_lists, levels, permutations, n_candidates)
     else:
         counts = _count_for_tracks(
             reference_lists, predicted_lists, levels, permutations, own if filtered else None, n_candidates
@@ -156,6 +162,11 @@ def permutation_test(
         for i, k in enumerate(levels.tolist())
     }
     return [tests[k] for k in ks]
+
+
+def tested_lengths(ks: tuple[int, ...], n_items: int) -> tuple[int, ...]:
+    """Return the list lengths worth a permutation test: all, but above 100,000 tracks only the least."""
+    return ks if n_items <= MAX_TESTED_TRACKS else (min(ks),)
 
 
 def check_comparable(reference_lists: TopK, predicted_lists: TopK) -> None:
@@ -228,48 +239,72 @@ def _count_candidates(lists: TopK, artists: Int64Array | None) -> Int64Array:
     return np.where(of_queries >= 0, lists.n_items - own, 0)
 
 
+def _limit(n_candidates: Int64Array, lists: TopK, ks: Int64Array, seed: int) -> Int64Array:
+    """Reduce the candidates of queries below each k for which the test is to leave them out: see `MAX_LOOKUPS`."""
+    allowed, random = n_candidates.copy(), np.random.default_rng(seed)
+    for k in ks.tolist():
+        queries = np.flatnonzero(allowed >= k)
+        most = MAX_PAIRS // k**2 if lists.metric == "dot" else MAX_LOOKUPS // k
+        if len(queries) > most and not (lists.metric == "dot" and _is_dense(lists, k)):
+            left_out = random.permutation(queries)[max(most, 1) :]
+            allowed[left_out] = k - 1
+    return allowed
+
+
+def _is_dense(lists: TopK, k: int) -> bool:
+    return k > DENSE_SHARE * lists.n_items and lists.n_items <= DENSE_TRACKS
+
+
 def _count_for_playlists(
-    reference: TopK, predicted: TopK, ks: Int64Array, permutations: Iterator[Items]
+    reference: TopK, predicted: TopK, ks: Int64Array, permutations: Iterator[Items], n_candidates: Int64Array
 ) -> Int64Array:
     """Count the items shared under each permutation: shape (n_permutations, len(ks)), int64."""
     n_items = reference.n_items
-    is_dense = (ks > DENSE_SHARE * n_items) & (n_items <= DENSE_TRACKS)
-    pairs = {k: _count_pairs(reference, predicted, k) for k in ks[is_dense].tolist()}
-    listed = reference.indices[:, : ks[~is_dense].max(initial=0)]
-    ranks = np.broadcast_to(np.arange(listed.shape[1]), listed.shape)
-    starts = np.arange(len(listed) + 1) * listed.shape[1]
+    counters = []
+    for k in ks.tolist():
+        rows = np.flatnonzero(n_candidates >= k)
+        lists, others = (each.indices[rows, :k] for each in (reference, predicted))
+        counters.append(
+            (_dense_counter if _is_dense(reference, k) else _sparse_counter)(lists, others, n_items)
+        )
+    return np.concatenate([np.stack([count(items) for count in counters], axis=1) for items in permutations])
+
+
+def _sparse_counter(lists: Items, others: Items, n_items: int) -> Callable[[Items], Int64Array]:
+    """Return a function from permutations to the number of items that the lists share, all of length k."""
+    n_lists, k = lists.shape
+    ones = np.ones(lists.size, np.int8)
     by_track = scipy.sparse.csr_matrix(
-        (ranks.ravel(), listed.ravel(), starts), (len(listed), n_items)
+        (ones, lists.ravel(), np.arange(n_lists + 1) * k), (n_lists, n_items)
     ).tocsc()
-    positions = by_track.indptr, by_track.indices, by_track.data
     tracks = np.flatnonzero(np.diff(by_track.indptr))
     parts = [tracks[part] for part in blocks(len(tracks), TRACKS_PER_THREAD)]
-    others = np.ascontiguousarray(predicted.indices)
+    others = np.ascontiguousarray(others)
 
-    def count(assigned: Items, k: int) -> Int64Array:
-        if k in pairs:
-            return np.array([pairs[k][np.arange(n_items), items].sum() for items in assigned], dtype=np.int64)
+    def count(assigned: Items) -> Int64Array:
         of_parts, columns = np.zeros((len(parts), len(assigned)), np.int64), np.ascontiguousarray(assigned.T)
         for_each(
-            lambda i: count_pairs_permuted(parts[i], positions, others, columns, k, of_parts[i]),
+            lambda i: count_pairs_permuted(
+                parts[i], by_track.indptr, by_track.indices, others, columns, of_parts[i]
+            ),
             range(len(parts)),
         )
         return np.asarray(of_parts.sum(axis=0))
 
-    return np.concatenate(
-        [np.stack([count(drawn, k) for k in ks.tolist()], axis=1) for drawn in permutations]
-    )
+    return count
 
 
-def _count_pairs(reference: TopK, predicted: TopK, k: int) -> npt.NDArray[np.float64]:
-    """Count the playlists with a track in the reference and another in the predicted list, (n_items, n_items)."""
-    pairs = np.zeros((reference.n_items, reference.n_items))
-    for block in blocks(len(reference.queries), PERMUTED_ENTRIES // 8 // reference.n_items):
-        held = np.zeros((2, block.stop - block.start, reference.n_items), np.float32)
-        for rows, lists in zip(held, (reference, predicted), strict=True):
-            np.put_along_axis(rows, lists.indices[block, :k].astype(np.int64), 1, axis=1)
+def _dense_counter(lists: Items, others: Items, n_items: int) -> Callable[[Items], Int64Array]:
+    """Return the same function, from the matrix of playlists with one track in their list, another in the other."""
+    pairs = np.zeros((n_items, n_items))
+    for block in blocks(len(lists), max(1, PERMUTED_ENTRIES // 8 // n_items)):
+        held = np.zeros((2, block.stop - block.start, n_items), np.float32)
+        for rows, listed in zip(held, (lists, others), strict=True):
+            np.put_along_axis(rows, listed[block].astype(np.int64), 1, axis=1)
         pairs += held[0].T @ held[1]  # whole numbers below 2**24, exact in float32
-    return pairs
+    return lambda assigned: np.array(
+        [pairs[np.arange(n_items), items].sum() for items in assigned], dtype=np.int64
+    )
 
 
 def _count_for_tracks(

@@ -136,6 +136,22 @@ def test_all_arrangements_of_a_tiny_catalogue(random):
     assert many.n_arrangements == pytest.approx(1e300)
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot"])
+def test_long_lists_are_tested_on_some_of_the_queries(random, monkeypatch, metric):
+    reference = random.standard_normal((300, 5))
+    predicted = reference + random.standard_normal((300, 5))
+    find = top_k_similar if metric == "cosine" else (lambda rows, k: top_k_dot(reference, rows, k))
+    lists, found = find(reference, 50), find(predicted, 50)
+    whole = permutation_test(lists, found, (5, 50), n_permutations=99)
+    monkeypatch.setattr(permutations, "MAX_LOOKUPS", 50 * 60)  # all 300 for lists of 5, 60 for those of 50
+    monkeypatch.setattr(permutations, "MAX_PAIRS", 50**2 * 60)
+    part = permutation_test(lists, found, (5, 50), n_permutations=99)
+    assert part[0] == whole[0] and part[1].p_value == whole[1].p_value == 0.01
+    assert part[1].null_sd != whole[1].null_sd
+    # Two means under the null, of 300 lists and of 60 among them.
+    assert part[1].null_mean == pytest.approx(whole[1].null_mean, abs=5 * part[1].null_sd / np.sqrt(99))
+
+
 def test_recognising_the_artist_is_no_information_beyond_it(random):
     """Predictions that are the same for all tracks of an artist, at random between artists."""
     artists = np.repeat(np.arange(30), 5)
