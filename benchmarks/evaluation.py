@@ -11,6 +11,7 @@ in a process of its own; printed are the seconds of each part and the peak of re
 import argparse
 import collections
 import dataclasses
+import importlib
 import json
 import resource
 import subprocess
@@ -27,16 +28,20 @@ TRACKS_OF_ARTIST = 8
 N_TRAIN = 39_666  # as in the thesis; only the artist mean uses them
 NOISE, REFIT_NOISE = 1.0, 0.5  # in standard deviations of a factor
 ALLOWED_GB = 4.0
-FUNCTIONS = {  # of pipelines.evaluation.evaluator and evaluation_record, by part
-    "rank_reference": "lists",
-    "rank_predicted": "lists",
-    "compare_lists": "overlap, permutations",
-    "rank_metrics": "ranking metrics",
-    "measure_beyond": "beyond accuracy, groups",
-    "measure_group_means": "beyond accuracy, groups",
-    "measure_group_ndcg": "beyond accuracy, groups",
+FUNCTIONS = {  # by the module that calls them, and part
+    "pipelines.evaluation.lists": {
+        "rank_reference": "lists",
+        "rank_predicted": "lists",
+        "top_k_dot": "lists",
+    },
+    "cs_keras.evaluation.overlap": {"permutation_test": "permutations", "_sum_queries": "intervals"},
+    "pipelines.evaluation.evaluator": {
+        "rank_metrics": "ranking metrics",
+        "measure_group_means": "groups",
+        "measure_group_ndcg": "groups",
+    },
+    "pipelines.evaluation.evaluation_record": {"make_ladders": "ladder", "make_ranking": "ladder"},
 }
-INTERVALS = "ladder, intervals"
 OTHER = "reference predictors, other"
 
 
@@ -110,11 +115,10 @@ def measure(size: Size) -> None:
     reference, predictions = make_inputs(size)
     inputs_gb = _resident_gb()
     clock: collections.Counter[str] = collections.Counter()
-    for name, part in FUNCTIONS.items():
-        setattr(evaluator, name, _timed(clock, part, getattr(evaluator, name)))
-    for name in ("make_ladders", "make_ranking"):
-        setattr(evaluation_record, name, _timed(clock, INTERVALS, getattr(evaluation_record, name)))
-
+    for name, parts in FUNCTIONS.items():
+        module = importlib.import_module(name)
+        for function, part in parts.items():
+            setattr(module, function, _timed(clock, part, getattr(module, function)))
     settings = EvaluationConfig(n_permutations=size.permutations, max_queries=size.queries)
     start, cpu = time.perf_counter(), time.process_time()
     one = evaluator.Evaluator(reference, settings, 0, Console())

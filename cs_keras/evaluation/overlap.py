@@ -32,7 +32,7 @@ from cs_keras.evaluation.statistics.jackknife import (
     refilled_length,
     sum_values,
 )
-from cs_keras.evaluation.statistics.permutation_test import check_comparable, permutation_test
+from cs_keras.evaluation.statistics.permutation_test import check_comparable, permutation_test, tested_lengths
 from cs_keras.run_files.evaluation import OverlapAtK
 
 KS = (10, 50, 100, 500)
@@ -298,15 +298,15 @@ def compare_lists(
         permutation_test,
         reference,
         predicted,
-        tuple(by_k),
+        tested := tested_lengths(tuple(by_k), reference.n_items),
         n_permutations=n_permutations,
         seed=seed,
         artists=artists,
         filtered=filtered,
     )
     has_artists = artists is not None and _has_several_tracks(artists)
-    tests = dict(zip(by_k, ask(), strict=True))
-    beyond = dict(zip(by_k, ask(within="artists"), strict=True)) if has_artists else {}
+    tests = dict(zip(tested, ask(), strict=True))
+    beyond = dict(zip(tested, ask(within="artists"), strict=True)) if has_artists else {}
     for k, own in by_k.items():
         other = _lists_of_length(k, predicted, own_artists)
         assert other is not None  # of the same queries
@@ -323,15 +323,15 @@ def compare_lists(
             chance_sd=chance_sd,
             low=low,
             high=high,
-            p_value=tests[k].p_value,
-            null_mean=tests[k].null_mean,
+            p_value=tests[k].p_value if k in tests else None,
+            null_mean=tests[k].null_mean if k in tests else None,
             n_queries=len(shares),
             n_candidates=int(counts.max()),
             tied_share=tied_share,
             flagged=tied_share > FLAGGED_TIED_SHARE,
-            p_beyond_artist=beyond[k].p_value if has_artists else None,
-            null_mean_beyond_artist=beyond[k].null_mean if has_artists else None,
-            n_arrangements=beyond[k].n_arrangements if has_artists else None,
+            p_beyond_artist=beyond[k].p_value if k in beyond else None,
+            null_mean_beyond_artist=beyond[k].null_mean if k in beyond else None,
+            n_arrangements=beyond[k].n_arrangements if k in beyond else None,
             n_left_out=len(counts) - len(shares),
             same_artist_share=_share_by_artist(own, artists),
         )

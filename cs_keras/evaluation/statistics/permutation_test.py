@@ -30,6 +30,7 @@ MAX_LOOKUPS = 2**19  # of a permutation, in lists of tracks: longer lists are te
 MAX_PAIRS = 2**30  # of listed and predicted tracks, in lists of playlists: the same
 MAX_TESTED_TRACKS = 100_000  # with more, only the shortest lists are tested
 TRACKS_PER_THREAD = 64  # at a time
+PERMUTATIONS_PER_THREAD = 16
 MAX_ARRANGEMENTS = 1e300  # reported: their number may be larger than a float can be
 
 Groups = list[Int64Array]
@@ -326,16 +327,19 @@ def _count_for_tracks(
     own_tracks = own, starts, np.argsort(own, kind="stable")[np.count_nonzero(own < 0) :]
     tables = _tabulate(others, n_items)
 
-    def count(items: npt.NDArray[np.int32], shared: Int64Array) -> None:
-        assigned = row_of[items[reference.queries]]
-        count_shared_permuted(
-            lists, reference.queries, tables, items, assigned, own_tracks, n_candidates, ks, shared
-        )
+    def count(drawn: Items, shared: Int64Array) -> None:
+        for items, own_shared in zip(drawn, shared, strict=True):
+            assigned = row_of[items[reference.queries]]
+            count_shared_permuted(
+                lists, reference.queries, tables, items, assigned, own_tracks, n_candidates, ks, own_shared
+            )
 
     counts = []
     for drawn in permutations:
-        counts.append(np.zeros((len(drawn), len(ks)), np.int64))
-        for_each(lambda pair: count(*pair), zip(drawn, counts[-1], strict=True))
+        shared = np.zeros((len(drawn), len(ks)), np.int64)
+        parts = [(drawn[part], shared[part]) for part in blocks(len(drawn), PERMUTATIONS_PER_THREAD)]
+        for_each(lambda part: count(*part), parts)
+        counts.append(shared)
     return np.concatenate(counts)
 
 
