@@ -26,8 +26,8 @@ class Settings:
         Minutes of audio to ingest per format.
     items, factors, k
         Number of tracks to rank, number of their factors, and length of the lists.
-    playlists, permutations
-        Number of playlists and of permutations of the overlap.
+    permutations
+        Number of permutations of a test.
     """
 
     workspace: Path
@@ -40,5 +40,4 @@ class Settings:
     items: int = 11_333
     factors: int = 200
     k: int = 501
-    playlists: int = 11_333
-    permutations: int = 100
+    permutations: int = 999

@@ -82,7 +82,9 @@ def _verdicts(group: Group, kind: Kind, k: int, rungs: Rungs) -> dict[str, Verdi
         f"{MODEL}{run.label}": [own.overlap.get(kind, ()) for own in run.evaluations] for run in group.runs
     }
     rows = {name: [row for seed in overlaps[name] for row in seed if row.k == k] for name in rungs}
-    p_values = {name: max(1.0 if row.p_value is None else row.p_value for row in own) for name, own in rows.items()}
+    p_values = {
+        name: max(1.0 if row.p_value is None else row.p_value for row in own) for name, own in rows.items()
+    }
     models = [name for name in rungs if name.startswith(MODEL)]
     corrected = holm([p_values[name] for name in models])
     p_values |= dict(zip(models, corrected.tolist(), strict=True))
