@@ -11,8 +11,6 @@ import argparse
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import Ridge
 from sklearn.preprocessing import LabelBinarizer
 
 from cs_keras.data.demo.catalogue import DemoCatalogue, draw_catalogue
@@ -20,14 +18,13 @@ from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.interactions import draw_interactions
 from cs_keras.data.demo.style import style_matrix
 from cs_keras.data.folds import SPLITS, assign_folds
+from cs_keras.evaluation.reference_predictors import predict_from_features
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import TopK, filter_artists, filtered_length, top_k_similar
 from cs_keras.factors.wmf import WmfConfig, fit_protocol
 from pipelines.demo import DEMO_FACTORS
 
 KS = (10, 50, 100)
-RIDGE_PENALTIES = (1.0, 10.0, 30.0, 100.0, 300.0)
-KERNEL_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
 Matrix = npt.NDArray[np.float64]
 
 
@@ -75,7 +72,7 @@ class Study:
         print(f"| | {' | '.join(header)} | R² |\n|---|{'---|' * (len(header) + 1)}")
         print(f"| chance | {' | '.join(f'{100 * lists.chance:.1f}' for lists in reference)} | |")
         for name, values in features_of(self.catalogue).items():
-            predicted = predict(values, self.factors.astype(np.float64), self.rows)
+            predicted = predict_from_features(values, self.factors, self.rows)
             residual = np.square(self.factors[test] - predicted).sum()
             r2 = 1 - residual / np.square(self.factors[test] - self.factors[test].mean(axis=0)).sum()
             print(f"| {name} | {overlaps(reference, lists_of(predicted, artists))} | {r2:.3f} |")
@@ -107,29 +104,6 @@ def overlaps(reference: list[TopK], predicted: list[TopK]) -> str:
     """Return mean overlaps in percent, as cells of a table."""
     shares = (list_overlap(a.indices, b.indices).mean() for a, b in zip(reference, predicted, strict=True))
     return " | ".join(f"{100 * share:.1f}" for share in shares)
-
-
-def predict(values: Matrix, factors: Matrix, rows: dict[str, npt.NDArray[np.int64]]) -> Matrix:
-    """Predict test tracks' factors by the ridge or kernel ridge regression that is best on validation tracks.
-
-    The style generated the audio, so a model cannot infer more than the style from it. `values` have shape
-    (n_tracks, n_features), `factors` (n_tracks, n_factors); `rows` are those of each split. Features are
-    standardised on train tracks; the kernel is Gaussian, exp(-d² / (2 n_features)).
-    """
-    train = rows["train"]
-    mean, scale = values[train].mean(axis=0), np.maximum(values[train].std(axis=0), 1e-6)
-    values = (values - mean) / scale
-    centre = factors[train].mean(axis=0)
-    models = [Ridge(alpha=penalty, fit_intercept=False) for penalty in RIDGE_PENALTIES]
-    models += [
-        KernelRidge(kernel="rbf", gamma=0.5 / values.shape[1], alpha=penalty) for penalty in KERNEL_PENALTIES
-    ]
-    errors = []
-    for model in models:
-        model.fit(values[train], factors[train] - centre)
-        residual = model.predict(values[rows["validation"]]) + centre - factors[rows["validation"]]
-        errors.append(np.square(residual).mean())
-    return np.asarray(models[int(np.argmin(errors))].predict(values[rows["test"]]) + centre)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
-from pipelines.evaluation.reference import make_reference
+from pipelines.evaluation.reference import make_reference, open_true_style
 from pipelines.factors.fit import open_dataset, open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs, warn_of_few_test_tracks
 from pipelines.training.run_artifacts import write_signature
@@ -97,7 +97,12 @@ def run_baselines(
         progress.log(f"attributes of {table.where}: {table.describe()}")
     data_digest = digest([dataset.digest, factors.digest])
     extras = [open_extra_factors(dataset, factors, run.training) for run in configs]
-    reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
+    reference = make_reference(
+        dataset.tracks,
+        factors,
+        open_interactions(dataset_folder, factors),
+        open_true_style(dataset_folder, dataset.tracks.ids),
+    )
     names = dataset.tracks.strings("artist")
     ks = {k for run in configs for k in run.evaluation.ks}
     few = warn_of_few_test_tracks([names[row].strip() for row in reference.rows["test"]], sorted(ks))

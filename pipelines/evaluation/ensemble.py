@@ -23,7 +23,7 @@ from cs_keras.runs import digest, finish_run, is_done, locked, open_run
 from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
-from pipelines.evaluation.reference import Scores, make_reference
+from pipelines.evaluation.reference import Scores, make_reference, open_true_style
 from pipelines.factors.fit import open_dataset, open_interactions
 from pipelines.training.run_artifacts import write_signature
 
@@ -85,7 +85,12 @@ def combine_runs(
     if is_done(folder):
         progress.log(f"{key}: done before, in {folder}")
         return folder
-    reference = make_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
+    reference = make_reference(
+        dataset.tracks,
+        factors,
+        open_interactions(dataset_folder, factors),
+        open_true_style(dataset_folder, dataset.tracks.ids),
+    )
     with locked(folder):
         write_signature(folder, dataset.info, factors.scaler)
         _sum_training(by, members).write(folder)

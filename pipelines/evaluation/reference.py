@@ -15,11 +15,21 @@ from cs_keras.evaluation.groups import assign_popularity_groups
 from cs_keras.evaluation.labels.cohesion import genre_matrix
 from cs_keras.evaluation.reference_predictors import (
     predict_artist_means,
+    predict_from_features,
     random_predictor,
     score_by_mean_playlist,
 )
 from cs_keras.factors.store import Factors
-from cs_keras.run_files.evaluation import ARTIST_MEAN, POPULARITY_ORACLE, RANDOM, REFIT_CEILING, Kind
+from cs_keras.run_files.evaluation import (
+    ARTIST_MEAN,
+    BEST_FROM_SOUND,
+    POPULARITY_ORACLE,
+    RANDOM,
+    REFIT_CEILING,
+    Kind,
+)
+from cs_keras.runs import read_npz
+from cs_keras.storage.location import Location, is_file
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -76,6 +86,9 @@ class Reference:
     train_artists: Rows
     train_factors: Matrix
     genres: tuple[tuple[str, ...], ...] | None = None  # of each test track; None where none has any
+    best_from_sound: Callable[[], Matrix] | None = (
+        None  # predicts test tracks; None where the truth is not known
+    )
 
     @functools.cached_property
     def popularity(self) -> Rows | None:
@@ -106,10 +119,28 @@ class Reference:
         return {**by_popularity, "artist": artist}
 
 
-def make_reference(tracks: Tracks, factors: Factors, interactions: Any = None) -> Reference:
+def open_true_style(dataset: Location, track_ids: npt.NDArray[np.str_]) -> Matrix | None:
+    """Read the style that the audio of each track was generated from, shape (n_tracks, n_dims).
+
+    None where no ``truth.npz`` with all tracks is in the dataset or its folder ``source``, as `cs-keras demo-data`
+    leaves it. StorageError is raised when the file is damaged.
+    """
+    for path in (dataset / "truth.npz", dataset / "source" / "truth.npz"):
+        if is_file(path):
+            truth = read_npz(path, "track_ids", "style")
+            row_of = {track_id: row for row, track_id in enumerate(truth["track_ids"].tolist())}
+            rows = [row_of.get(track_id, -1) for track_id in track_ids.tolist()]
+            return None if -1 in rows else np.asarray(truth["style"][rows], dtype=np.float32)
+    return None
+
+
+def make_reference(
+    tracks: Tracks, factors: Factors, interactions: Any = None, true_style: Matrix | None = None
+) -> Reference:
     """Return the reference to evaluate predictions of `factors` with; raise DataError if no test track has any.
 
-    Interactions are a csr_matrix of shape (n_playlists, n_tracks), see `pipelines.factors.fit.open_interactions`.
+    Interactions are a csr_matrix of shape (n_playlists, n_tracks), see `pipelines.factors.fit.open_interactions`;
+    for `true_style` see `open_true_style`.
     """
     rows = {
         split: np.flatnonzero(tracks.in_split(split) & factors.has_factors)
@@ -123,6 +154,9 @@ def make_reference(tracks: Tracks, factors: Factors, interactions: Any = None) -
     refit = None
     if factors.second_item_factors is not None and factors.second_playlist_factors is not None:
         refit = Predictor(factors.second_item_factors[test], factors.second_playlist_factors)
+    best = None
+    if true_style is not None and len(train) and len(rows["validation"]):
+        best = functools.partial(predict_from_features, true_style, factors.item_factors, rows)
     artists, genres = tracks.artist_numbers, track_genres(tracks)
     of_test = tuple(genres[row] for row in test.tolist())
     return Reference(
@@ -134,11 +168,12 @@ def make_reference(tracks: Tracks, factors: Factors, interactions: Any = None) -
         artists[train],
         factors.item_factors[train],
         of_test if any(of_test) else None,
+        best,
     )
 
 
 def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple[str, Predictor]]:
-    """Yield names and predictors that use no audio, and the refit if the factors have one.
+    """Yield names and predictors, in the order of `cs_keras.run_files.evaluation.INFORMATION`.
 
     Each is made when it is needed, so only one is in memory at a time. The artist mean is yielded if any test
     track's artist made a train track.
@@ -151,5 +186,7 @@ def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple
         means = predict_artist_means(reference.train_factors, reference.train_artists, reference.artists)
         yield ARTIST_MEAN, Predictor(means, own.playlists)
         del means
+    if reference.best_from_sound is not None:
+        yield BEST_FROM_SOUND, Predictor(reference.best_from_sound(), own.playlists)
     if reference.refit is not None:
         yield REFIT_CEILING, reference.refit

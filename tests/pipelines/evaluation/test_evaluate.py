@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
-from cs_keras.run_files.evaluation import MODEL, GapShare, RankingRecord
+from cs_keras.run_files.evaluation import INFORMATION, MODEL, GapShare, RankingRecord
 from cs_keras.run_files.settings import EvaluationConfig
+from cs_keras.runs import write_npz
 from pipelines.evaluation.evaluate import mean_losses, split_losses
 from pipelines.evaluation.evaluation_record import (
     make_beyond,
@@ -30,7 +32,7 @@ from pipelines.evaluation.evaluation_record import (
     make_ranking,
 )
 from pipelines.evaluation.evaluator import Evaluator
-from pipelines.evaluation.reference import Predictor, make_reference
+from pipelines.evaluation.reference import Predictor, make_reference, open_true_style
 
 SETTINGS = EvaluationConfig(ks=(5, 20, 500), n_permutations=199, n_bootstrap=100)
 N_TRAIN, N_TEST, N_PLAYLISTS, N_FACTORS = 40, 60, 50, 5
@@ -143,6 +145,42 @@ def test_without_a_second_fit_there_is_no_share_of_a_gap() -> None:
     rungs = make_ladders(evaluator, found)["dot"][0].rungs
     assert {rung.to_ceiling for rung in rungs} == {None}
     assert rungs[-1].name == MODEL and rungs[-1].to_reference.share == 1
+
+
+def test_the_best_from_sound_is_fitted_where_the_truth_is_beside_the_dataset(tmp_path: Path) -> None:
+    tracks, factors = make_catalogue()
+    style = factors.item_factors @ ortho_group.rvs(N_FACTORS, random_state=5)
+    assert open_true_style(tmp_path, tracks.ids) is None
+    (tmp_path / "source").mkdir()
+    write_npz(tmp_path / "source" / "truth.npz", track_ids=tracks.ids[::-1], style=style[::-1])
+    found = open_true_style(tmp_path, tracks.ids)
+    np.testing.assert_array_equal(found, style.astype(np.float32))
+    evaluator = Evaluator(make_reference(tracks, factors, None, found), SETTINGS, seed=0)
+    assert list(evaluator.reference_predictors) == [
+        name for name in INFORMATION if name not in ("single-ranking", "half-data-ceiling")
+    ]
+    predictors = {MODEL: evaluator.evaluate(evaluator.reference.own), **evaluator.reference_predictors}
+    for ladders in make_ladders(evaluator, predictors).values():
+        rungs = {rung.name: rung for rung in ladders[0].rungs}
+        assert rungs["best-from-sound"].value > 0.5  # the truth is linear, from 40 tracks
+        assert rungs["best-from-sound"].to_best_from_sound == GapShare(1, 1, 1)
+    write_npz(tmp_path / "source" / "truth.npz", track_ids=tracks.ids[1:], style=style[1:])
+    assert open_true_style(tmp_path, tracks.ids) is None
+
+
+def test_the_single_ranking_is_that_of_the_mean_score(evaluator: Evaluator) -> None:
+    own = evaluator.reference.own
+    items = noisy(own.items, 1)
+    single = evaluator.evaluate_single_ranking(Predictor(items, own.playlists))
+    by_scores = evaluator.evaluate_single_ranking(
+        Predictor(items, own.playlists, scores=lambda kind, rows: own.playlists[rows] @ items.T)
+    )
+    best = np.argsort(-(own.playlists @ items.T).mean(axis=0))[:5]
+    reference = np.argsort(-own.playlists @ own.items.T, axis=1)[:, :5]
+    expected = np.mean([len({*best} & {*row}) / 5 for row in reference])
+    for found in (single, by_scores):
+        assert found is not None and found.overlap["dot"][0].overlap == pytest.approx(expected)
+        assert set(found.overlap) == {"dot", "dot_per_artist", "dot_centred"}
 
 
 def test_overlaps_are_those_of_the_evaluation(evaluator: Evaluator) -> None:
