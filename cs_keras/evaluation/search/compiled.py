@@ -208,3 +208,50 @@ def count_pairs_permuted(
         for playlist in own:
             for other in others[playlist]:
                 row[other] = 0
+
+
+@_compiled()
+def count_without_clusters(
+    reference: IntArray, predicted: IntArray, k: int, clusters: Ints, rows: Ints, counts: Ints
+) -> None:
+    """Add the items that lists of length k share to `counts`, as they are and without each cluster of items.
+
+    Lists, (n_queries, n), go on beyond k. Items from `len(clusters)` on are padding, which is never shared. Counts
+    have shape (n_rows, 1 + n_clusters), and `rows` are those of the queries: column 0 for the shared items, column
+    1 + a for what changes if cluster a is deleted and both lists are refilled.
+    """
+    n_queries, length = reference.shape
+    n_items, n_clusters = len(clusters), counts.shape[1] - 1
+    lists = (reference, predicted)
+    ranks = np.full((2, n_items), NOT_LISTED, np.int64)
+    ends = np.empty((2, n_clusters), np.int64)  # where the first k of others than a cluster end
+    n_before = np.empty(n_clusters, np.int64)
+    for query in range(n_queries):
+        row = counts[rows[query]]
+        ends[:] = k
+        for side in range(2):
+            n_before[:] = 0
+            for rank in range(length):
+                item = lists[side][query, rank]
+                if item < n_items:
+                    ranks[side, item] = rank
+                    cluster = clusters[item]
+                    ends[side, cluster] += rank - n_before[cluster] < k
+                    n_before[cluster] += 1
+        for rank in range(k):
+            item = reference[query, rank]
+            if item < n_items and ranks[1, item] < k:
+                row[0] += 1
+                row[1 + clusters[item]] -= 1
+        for cluster in range(n_clusters):
+            # Items that move up into one list, or into both: these count with the first.
+            for side in range(2):
+                least = ends[1, cluster] if side == 0 else k
+                for rank in range(k, min(ends[side, cluster], length)):
+                    item = lists[side][query, rank]
+                    if item < n_items and clusters[item] != cluster:
+                        row[1 + cluster] += ranks[1 - side, item] < least
+        for side in range(2):
+            for item in lists[side][query]:
+                if item < n_items:
+                    ranks[side, item] = NOT_LISTED

@@ -21,11 +21,11 @@ import scipy.stats
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import Float64Array
-from cs_keras.evaluation.search.search import Int32Array, Int64Array, blocks
+from cs_keras.evaluation.search.compiled import count_without_clusters
+from cs_keras.evaluation.search.search import Int32Array, Int64Array
 from cs_keras.evaluation.search.topk import TopK
 
 MAX_CLUSTERS = 100  # more would change a t quantile by 1 % and cost memory
-TABLE_ENTRIES = 2**20  # positions held at a time: 4 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,10 +169,9 @@ def delete_clusters(
         playlists, playlist_of = np.unique(queries, return_inverse=True)
         n_query_clusters = min(MAX_CLUSTERS, len(playlists))
         query_clusters = playlist_of % n_query_clusters
-    # Padding is an item of a cluster of its own, which is deleted as well and dropped here.
-    counts = np.zeros((n_query_clusters, n_clusters + 2), dtype=np.int64)
-    _count_left(counts, lists[0], lists[1], k, np.append(clusters, n_clusters), query_clusters)
-    counts = counts[:, :-1]
+    counts = np.zeros((n_query_clusters, 1 + n_clusters), np.int64)
+    count_without_clusters(lists[0], lists[1], k, clusters, query_clusters, counts)
+    counts[:, 1:] += counts[:, :1]
     if by_similarity:
         counts[np.arange(n_clusters), 1 + np.arange(n_clusters)] = 0
     return QuerySums(
@@ -274,97 +273,6 @@ def _without_own(lists: Int32Array, artists: npt.NDArray[np.int64], queries: Int
     order = np.argsort(is_own, axis=1, kind="stable")
     padded = np.where(is_own, np.int32(len(artists)), lists)
     return np.take_along_axis(padded, order, axis=1)
-
-
-def _count_left(
-    counts: Int64Array,
-    reference: Int32Array,
-    predicted: Int32Array,
-    k: int,
-    clusters: Int64Array,
-    query_clusters: Int64Array,
-) -> None:
-    """Add the common items of lists of length k to `counts`, shape (n_query_clusters, 1 + n_clusters).
-
-    Column 0 counts all, column 1 + a those without cluster a. The last item is padding, which is never common.
-    """
-    n_clusters = counts.shape[1] - 1
-    changes = np.zeros((len(counts), n_clusters), dtype=np.int64)
-    for block in blocks(len(reference), max(1, TABLE_ENTRIES // len(clusters))):
-        rows = query_clusters[block]
-        of_reference = _ListPair(reference[block], predicted[block], k, clusters)
-        of_predicted = _ListPair(predicted[block], reference[block], k, clusters)
-        common, of = of_reference.common()
-        counts[:, 0] += np.bincount(rows[common], minlength=len(counts))
-        changes -= _count_pairs(rows[common], of, changes.shape)
-        # An entry that enters both lists counts once, with the first.
-        entered, of = of_reference.entering(of_predicted.limits)
-        changes += _count_pairs(rows[entered], of, changes.shape)
-        entered, of = of_predicted.entering(np.full_like(of_reference.limits, k))
-        changes += _count_pairs(rows[entered], of, changes.shape)
-    counts[:, 1:] += counts[:, :1] + changes
-
-
-def _count_pairs(rows: Int64Array, columns: npt.NDArray[Any], shape: tuple[int, ...]) -> Int64Array:
-    """Count how often each pair of row and column occurs: an array of that shape."""
-    flat = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
-    return np.asarray(flat.reshape(shape), dtype=np.int64)
-
-
-class _ListPair:
-    """Lists of some queries and where their entries are in other lists of the same queries.
-
-    `limits`, shape (n_queries, n_clusters): how many entries hold the first k that are not of a cluster.
-    """
-
-    def __init__(self, lists: Int32Array, others: Int32Array, k: int, clusters: Int64Array) -> None:
-        n_queries, length = lists.shape
-        n_items, n_clusters = len(clusters), int(clusters.max()) + 1
-        rows = np.arange(n_queries)[:, np.newaxis]
-        positions = np.full((n_queries, n_items), n_items, dtype=np.int32)
-        positions[rows, others] = np.arange(length)
-        positions[:, -1] = n_items
-        self.k = k
-        self.clusters = clusters.astype(np.uint8)[lists]
-        self.other_positions = np.take_along_axis(positions, lists, axis=1)
-        # An entry is deleted before the k-th of the others if fewer than k others precede it.
-        is_before = np.arange(length) - _count_earlier(self.clusters) < k
-        own = (rows * n_clusters + self.clusters)[is_before]
-        self.limits = k + np.bincount(own, minlength=n_queries * n_clusters).reshape(n_queries, n_clusters)
-
-    def common(self) -> tuple[Int64Array, npt.NDArray[Any]]:
-        """Return the query and the cluster of every common entry."""
-        queries, columns = np.nonzero(self.other_positions[:, : self.k] < self.k)
-        return queries, self.clusters[queries, columns]
-
-    def entering(self, other_limits: Int64Array) -> tuple[Int64Array, npt.NDArray[Any]]:
-        """Return the query and the deleted cluster for every entry that the deletion makes common.
-
-        It moves up into these lists, and is among the first `other_limits` of the others.
-        """
-        n_entering = np.minimum(self.limits, self.clusters.shape[1]) - self.k
-        queries, deleted = np.nonzero(n_entering > 0)
-        n_entering = n_entering[queries, deleted]
-        columns = np.arange(n_entering.sum()) - np.repeat(np.cumsum(n_entering) - n_entering, n_entering)
-        columns += self.k
-        queries, deleted = np.repeat(queries, n_entering), np.repeat(deleted, n_entering)
-        is_common = self.other_positions[queries, columns] < other_limits[queries, deleted]
-        is_common &= self.clusters[queries, columns] != deleted
-        return queries[is_common], deleted[is_common]
-
-
-def _count_earlier(clusters: npt.NDArray[np.uint8]) -> Int64Array:
-    """Count the earlier entries of the same cluster in each row."""
-    order = np.argsort(clusters, axis=1, kind="stable")
-    ordered = np.take_along_axis(clusters, order, axis=1)
-    is_first = np.ones(clusters.shape, dtype=bool)
-    is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    columns = np.arange(clusters.shape[1])
-    earlier = np.empty(clusters.shape, dtype=np.int64)
-    np.put_along_axis(
-        earlier, order, columns - np.maximum.accumulate(np.where(is_first, columns, 0), axis=1), axis=1
-    )
-    return earlier
 
 
 def _seed_variance(model: QuerySums, weight: float) -> tuple[float, float]:

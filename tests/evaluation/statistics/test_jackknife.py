@@ -7,7 +7,6 @@ from scipy import stats
 from cs_keras.errors import DataError
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import filter_artists, filtered_length, top_k_dot, top_k_similar
-from cs_keras.evaluation.statistics import jackknife
 from cs_keras.evaluation.statistics.jackknife import (
     cluster_artists,
     delete_clusters,
@@ -41,8 +40,7 @@ def overlaps_without(deleted, factors, artists, k, kind, playlists):
 
 @pytest.mark.parametrize("kind", ["similarity", "filtered", "dot"])
 @pytest.mark.parametrize("k", [1, 7, 30])
-def test_lists_refilled_as_ranked_again(random, monkeypatch, artists, kind, k):
-    monkeypatch.setattr(jackknife, "TABLE_ENTRIES", 500)  # several blocks
+def test_lists_refilled_as_ranked_again(random, artists, kind, k):
     factors = random.standard_normal((2, N_TRACKS, 5)).astype(np.float32)
     playlists = random.standard_normal((8, 5)).astype(np.float32)
     clusters = cluster_artists(artists)
