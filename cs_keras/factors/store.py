@@ -21,6 +21,7 @@ SCHEMA = 1
 ARRAYS = ("track_ids", "item_factors", "has_factors", "playlist_ids", "playlist_factors")
 SCALER_ARRAYS = ("scaler_offset", "scaler_scale")
 SECOND_ARRAYS = ("second_item_factors", "second_playlist_factors")  # both or neither
+HALF_ARRAYS = ("half_item_factors", "half_playlist_factors")  # both or neither
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,11 @@ class Factors:
     second_item_factors, second_playlist_factors : ndarray of float32, optional
         The same tracks and playlists fitted with another seed, in a space of its own, for the refit ceiling. Shapes
         as those of the first fit; None where there is no refit.
+    half_item_factors : ndarray of float32, shape (2, n_tracks, n_factors), optional
+        The same tracks fitted to each of two random halves of the playlists, for the half-data ceiling; each in a
+        space of its own.
+    half_playlist_factors : ndarray of float32, shape (2, n_playlists, n_factors), optional
+        All playlists in the space of each half.
     split_name : str or None
         Named split of the dataset that scaling and, under the strict protocol, the fit were made for; None for the
         split of the folds.
@@ -68,6 +74,8 @@ class Factors:
     quality: Mapping[str, Any]
     second_item_factors: FloatArray | None = None
     second_playlist_factors: FloatArray | None = None
+    half_item_factors: FloatArray | None = None
+    half_playlist_factors: FloatArray | None = None
     split_name: str | None = None
 
     @property
@@ -121,8 +129,7 @@ def load_factors(path: Location) -> Factors:
         protocol=settings["protocol"],
         config=settings["config"],
         quality=settings["quality"],
-        second_item_factors=arrays.get("second_item_factors"),
-        second_playlist_factors=arrays.get("second_playlist_factors"),
+        **{name: arrays.get(name) for name in (*SECOND_ARRAYS, *HALF_ARRAYS)},
         split_name=settings.get("split_name"),
     )
     _check(factors, path)
@@ -251,8 +258,9 @@ def describe_split(name: str | None) -> str:
 
 def _arrays(factors: Factors) -> npz.Arrays:
     scaler = dict(zip(SCALER_ARRAYS, (factors.scaler.offset, factors.scaler.scale), strict=True))
-    second = {name: getattr(factors, name) for name in SECOND_ARRAYS if getattr(factors, name) is not None}
-    return {name: getattr(factors, name) for name in ARRAYS} | scaler | second
+    repeats = {name: getattr(factors, name) for name in (*SECOND_ARRAYS, *HALF_ARRAYS)}
+    repeats = {name: array for name, array in repeats.items() if array is not None}
+    return {name: getattr(factors, name) for name in ARRAYS} | scaler | repeats
 
 
 def _settings(factors: Factors) -> dict[str, Any]:
@@ -287,6 +295,8 @@ def _check(factors: Factors, path: Location) -> None:
     arrays = _arrays(factors)
     if any(name in arrays for name in SECOND_ARRAYS):
         shapes |= zip(SECOND_ARRAYS, (shapes["item_factors"], shapes["playlist_factors"]), strict=True)
+    if any(name in arrays for name in HALF_ARRAYS):
+        shapes |= zip(HALF_ARRAYS, ((2, n_tracks, n_factors), (2, n_playlists, n_factors)), strict=True)
     npz.require_arrays(arrays, tuple(shapes), path)
     for name, shape in shapes.items():
         array = arrays[name]

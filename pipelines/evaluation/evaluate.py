@@ -11,8 +11,8 @@ from cs_keras.evaluation.losses import measure_regression_losses
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.store import Factors
 from cs_keras.run_files.evaluation import (
+    INFORMATION,
     MODEL,
-    RANDOM,
     SINGLE_RANKING,
     Evaluation,
     FactorsRecord,
@@ -70,7 +70,8 @@ def evaluate(
     del predictor  # before the reference predictors, which may be as large
     references = evaluator.reference_predictors
     if single is not None:
-        references = {RANDOM: references[RANDOM], SINGLE_RANKING: single, **references}
+        references = {**references, SINGLE_RANKING: single}
+        references = {name: references[name] for name in INFORMATION if name in references}
     evaluations = {MODEL: model, **references}
     artists = evaluator.reference.artists
     result = Evaluation(

@@ -63,7 +63,7 @@ def _mean_metrics(metrics: RankMetrics, settings: Resampling) -> dict[str, MeanR
 
 def make_beyond(evaluator: Evaluator, evaluations: Evaluations) -> BeyondRecord:
     """Return metrics beyond accuracy by predictor."""
-    predictors = {name: one.beyond for name, one in evaluations.items()}
+    predictors = {name: one.beyond for name, one in evaluations.items() if one.beyond}
     return BeyondRecord(evaluator.settings.ks[0], predictors, evaluator.leading)
 
 
@@ -73,7 +73,7 @@ def make_groups(evaluator: Evaluator, evaluations: Evaluations) -> GroupsRecord:
     for name, labels in evaluator.reference.groups.items():
         groups, counts = np.unique(labels, return_counts=True)
         sizes[name] = tuple(map(GroupSize, groups.tolist(), counts.tolist()))
-    predictors = {name: one.groups for name, one in evaluations.items()}
+    predictors = {name: one.groups for name, one in evaluations.items() if one.groups}
     return GroupsRecord(evaluator.settings.ks[0], sizes, predictors, evaluator.leading)
 
 

@@ -15,7 +15,14 @@ from cs_keras.evaluation.ranking import RankMetrics, measure_ranks, rank_metrics
 from cs_keras.evaluation.reference_predictors import score_by_mean_playlist
 from cs_keras.evaluation.search.topk import TopK, filter_artists
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.run_files.evaluation import REFERENCE, GroupMeans, Kind, Overlaps
+from cs_keras.run_files.evaluation import (
+    HALF_DATA_CEILING,
+    INFORMATION,
+    REFERENCE,
+    GroupMeans,
+    Kind,
+    Overlaps,
+)
 from cs_keras.run_files.settings import EvaluationConfig
 from pipelines.evaluation.lists import Lists, ReferenceLists
 from pipelines.evaluation.reference import Predictor, Reference, make_reference_predictors
@@ -75,6 +82,8 @@ class Evaluator:
             name: self.evaluate(predictor, name)
             for name, predictor in make_reference_predictors(self.reference, self.seed)
         }
+        if self.reference.halves is not None:
+            evaluations[HALF_DATA_CEILING] = self._compare_halves(*self.reference.halves)
         with self._progress.task(f"evaluate the {REFERENCE}", 2) as advance:
             ranking = self._ranking(self.reference.own)
             advance(1)
@@ -82,7 +91,7 @@ class Evaluator:
             beyond, groups = self._beyond(lists), self._groups(lists, {})
             advance(1)
         evaluations[REFERENCE] = PredictorEvaluation({}, ranking, beyond, groups)
-        return evaluations
+        return {name: evaluations[name] for name in INFORMATION if name in evaluations}
 
     def evaluate(self, predictor: Predictor, name: str = "predictions") -> PredictorEvaluation:
         """Evaluate a predictor, named in progress messages.
@@ -108,6 +117,18 @@ class Evaluator:
             compared["similarity"] = tuple(not_available(k, np.zeros(1, np.int64)) for k in self.settings.ks)
         return PredictorEvaluation(compared, ranking, beyond, groups)
 
+    def _compare_halves(self, one: Predictor, other: Predictor) -> PredictorEvaluation:
+        """Compare the lists of two fits with each other, as those of a predictor with those of the reference."""
+        compared: Compared = {}
+        with self._progress.task(f"evaluate {HALF_DATA_CEILING}", len(self.lists.by_kind)) as advance:
+            for kind in self.lists.by_kind:
+                lists, others = self.lists.rank(kind, one), self.lists.rank(kind, other)
+                compared[kind] = self._compare(kind, others, lists)
+                if kind == "similarity" and self.leading == "filtered":
+                    compared["filtered"] = self._compare("filtered", others, lists)
+                advance(1)
+        return PredictorEvaluation(compared, None, {}, {})
+
     def evaluate_single_ranking(self, predictor: Predictor) -> PredictorEvaluation | None:
         """Evaluate a predictor's scores averaged over playlists, one ranking for all; None without playlists."""
         if "dot" not in self.lists.by_kind:
@@ -126,12 +147,13 @@ class Evaluator:
         held_out = self.reference.interactions[self.lists.by_kind["dot"].queries]
         return held_out if held_out.nnz else None
 
-    def _compare(self, kind: Kind, predicted: TopK) -> tuple[ListOverlap, ...]:
+    def _compare(self, kind: Kind, predicted: TopK, own: TopK | None = None) -> tuple[ListOverlap, ...]:
+        """Return the overlaps of a predictor's lists with the reference's, or `own`."""
         artists, of_tracks = self.reference.artists, kind in ("similarity", "filtered")
         if kind == "dot_per_artist":  # whose items are artists
             artists = np.arange(self.lists.by_kind[kind].n_items)
         compared = compare_lists(
-            self.lists.by_kind["similarity" if of_tracks else kind],
+            own or self.lists.by_kind["similarity" if of_tracks else kind],
             predicted,
             self.settings.ks,
             artists=artists,

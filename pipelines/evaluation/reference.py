@@ -86,6 +86,7 @@ class Reference:
     train_artists: Rows
     train_factors: Matrix
     genres: tuple[tuple[str, ...], ...] | None = None  # of each test track; None where none has any
+    halves: tuple[Predictor, Predictor] | None = None  # fits of two halves of the playlists
     best_from_sound: Callable[[], Matrix] | None = (
         None  # predicts test tracks; None where the truth is not known
     )
@@ -154,6 +155,10 @@ def make_reference(
     refit = None
     if factors.second_item_factors is not None and factors.second_playlist_factors is not None:
         refit = Predictor(factors.second_item_factors[test], factors.second_playlist_factors)
+    halves = None
+    if factors.half_item_factors is not None and factors.half_playlist_factors is not None:
+        one, other = zip(factors.half_item_factors[:, test], factors.half_playlist_factors, strict=True)
+        halves = Predictor(*one), Predictor(*other)
     best = None
     if true_style is not None and len(train) and len(rows["validation"]):
         best = functools.partial(predict_from_features, true_style, factors.item_factors, rows)
@@ -168,6 +173,7 @@ def make_reference(
         artists[train],
         factors.item_factors[train],
         of_test if any(of_test) else None,
+        halves,
         best,
     )
 

@@ -19,7 +19,7 @@ from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.scaling import fit_scaler
-from cs_keras.factors.store import Factors
+from cs_keras.factors.store import HALF_ARRAYS, SECOND_ARRAYS, Factors
 from cs_keras.run_files.evaluation import INFORMATION, MODEL, GapShare, RankingRecord
 from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.runs import write_npz
@@ -78,6 +78,8 @@ def make_catalogue(
         quality={},
         second_item_factors=noisy(items, 0.3),
         second_playlist_factors=noisy(playlists, 0.3),
+        half_item_factors=np.stack([noisy(items, 0.6, seed) for seed in (2, 3)]),
+        half_playlist_factors=np.stack([noisy(playlists, 0.6, seed) for seed in (2, 3)]),
     )
     return tracks, dataclasses.replace(factors, **changes)
 
@@ -139,7 +141,7 @@ def test_a_second_fit_is_the_ceiling_with_its_own_playlists(evaluator: Evaluator
 
 
 def test_without_a_second_fit_there_is_no_share_of_a_gap() -> None:
-    evaluator = make_evaluator(second_item_factors=None, second_playlist_factors=None)
+    evaluator = make_evaluator(**dict.fromkeys((*SECOND_ARRAYS, *HALF_ARRAYS)))
     found = {MODEL: evaluator.evaluate(evaluator.reference.own), **evaluator.reference_predictors}
     assert set(found) == {"model", "random", "popularity-oracle", "artist-mean", "reference"}
     rungs = make_ladders(evaluator, found)["dot"][0].rungs
@@ -156,9 +158,7 @@ def test_the_best_from_sound_is_fitted_where_the_truth_is_beside_the_dataset(tmp
     found = open_true_style(tmp_path, tracks.ids)
     np.testing.assert_array_equal(found, style.astype(np.float32))
     evaluator = Evaluator(make_reference(tracks, factors, None, found), SETTINGS, seed=0)
-    assert list(evaluator.reference_predictors) == [
-        name for name in INFORMATION if name not in ("single-ranking", "half-data-ceiling")
-    ]
+    assert list(evaluator.reference_predictors) == [name for name in INFORMATION if name != "single-ranking"]
     predictors = {MODEL: evaluator.evaluate(evaluator.reference.own), **evaluator.reference_predictors}
     for ladders in make_ladders(evaluator, predictors).values():
         rungs = {rung.name: rung for rung in ladders[0].rungs}
@@ -166,6 +166,23 @@ def test_the_best_from_sound_is_fitted_where_the_truth_is_beside_the_dataset(tmp
         assert rungs["best-from-sound"].to_best_from_sound == GapShare(1, 1, 1)
     write_npz(tmp_path / "source" / "truth.npz", track_ids=tracks.ids[1:], style=style[1:])
     assert open_true_style(tmp_path, tracks.ids) is None
+
+
+def test_halves_of_the_data_agree_with_each_other_less_than_a_refit_with_the_reference(
+    evaluator: Evaluator,
+) -> None:
+    halves = evaluator.reference.halves
+    assert halves is not None
+    found = evaluator.reference_predictors["half-data-ceiling"]
+    assert found.ranking is None and not found.beyond and not found.groups
+    for kind, rows in found.overlap.items():
+        refit = evaluator.reference_predictors["refit-ceiling"].overlap[kind][0]
+        assert rows[0].n_queries == refit.n_queries and rows[0].overlap < refit.overlap
+    # Against one half as the reference, the other is a predictor.
+    own = dataclasses.replace(evaluator.reference, own=halves[0], halves=None)
+    expected = Evaluator(own, SETTINGS, seed=0).evaluate(halves[1])
+    for kind in ("similarity", "filtered", "dot", "dot_centred"):
+        assert found.overlap[kind][0].overlap == expected.overlap[kind][0].overlap
 
 
 def test_the_single_ranking_is_that_of_the_mean_score(evaluator: Evaluator) -> None:
@@ -368,6 +385,7 @@ def test_evaluation_reports_its_progress() -> None:
     assert list(lines.tasks) == [
         "rank by the reference",
         *(f"evaluate {name}" for name in ("random", "popularity-oracle", "artist-mean", "refit-ceiling")),
+        "evaluate half-data-ceiling",
         "evaluate the reference",
         "evaluate cnn",
     ]
