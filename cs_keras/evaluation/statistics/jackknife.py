@@ -169,6 +169,8 @@ def delete_clusters(
         playlists, playlist_of = np.unique(queries, return_inverse=True)
         n_query_clusters = min(MAX_CLUSTERS, len(playlists))
         query_clusters = playlist_of % n_query_clusters
+    # One ranking for all playlists is a read-only view, for which the loop would be compiled again.
+    lists = [np.require(one, np.int32, ["C", "W"]) for one in lists]
     counts = np.zeros((n_query_clusters, 1 + n_clusters), np.int64)
     count_without_clusters(lists[0], lists[1], k, clusters, query_clusters, counts)
     counts[:, 1:] += counts[:, :1]
@@ -296,7 +298,7 @@ def _catalogue_variance(model: QuerySums) -> tuple[float, float]:
     if not model.by_similarity:
         variance += query_variance
     variance, df = max(variance, query_variance), len(n_tracks) - 1.0
-    return variance, df * min(1.0, variance / jackknife) if jackknife > 0 else df
+    return variance, df * min(1.0, variance / jackknife) if variance > 0 and jackknife > 0 else df
 
 
 def _leave_out_each(sums: Float64Array, n_queries: Int64Array) -> Float64Array:
