@@ -124,12 +124,11 @@ def load_factors(path: Location) -> Factors:
     scaler = Scaler(settings["scaler"], arrays["scaler_offset"], arrays["scaler_scale"])
     factors = Factors(
         name=settings["name"],
-        **{name: arrays[name] for name in ARRAYS},
+        **{name: arrays[name] for name in (*ARRAYS, *SECOND_ARRAYS, *HALF_ARRAYS) if name in arrays},
         scaler=scaler,
         protocol=settings["protocol"],
         config=settings["config"],
         quality=settings["quality"],
-        **{name: arrays.get(name) for name in (*SECOND_ARRAYS, *HALF_ARRAYS)},
         split_name=settings.get("split_name"),
     )
     _check(factors, path)
