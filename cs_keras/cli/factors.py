@@ -80,6 +80,12 @@ selection_options = add_options(
     help="strict: interactions of validation and test tracks do not enter the fit.",
 )
 @click.option(
+    "--items",
+    type=click.Choice(["dataset", "all"]),
+    help="Tracks to fit: those of the dataset, or all that have interactions; factors of others are not stored.  "
+    "[default: what finds held-out interactions better]",
+)
+@click.option(
     "--targets",
     type=click.Choice(["cross-fitted", "in-sample"]),
     help="Factors of train tracks: cross-fitted, from fits without them, as test tracks are folded in; takes up to "
@@ -122,6 +128,7 @@ def command(
     iterations: tuple[int, ...] | None,
     seed: int,
     protocol: Any,
+    items: Any,
     targets: Any,
     split_name: str | None,
     scaling: Any,
@@ -152,7 +159,7 @@ def command(
     search = {"iterations": iterations, **{option: options.pop(option) for option in SEARCH_OPTIONS}}
     (n_iterations,) = iterations if iterations and not select else (WmfConfig.iterations,)
     wmf = WmfConfig(n_factors, alpha, regularization, n_iterations, seed, weight)
-    settings = FactorsConfig(wmf, protocol, scaling, ceiling, targets, split_name)
+    settings = FactorsConfig(wmf, protocol, scaling, ceiling, targets, split_name, items)
     listening = LOCAL_PATH(sources[0])
     with _warnings_as_lines():
         if select:
@@ -161,8 +168,8 @@ def command(
             factors, tally = make_factors(listening, dataset, settings, name, **options)
     click.echo(f"{dataset}: factors {name!r} fitted by the {protocol} protocol: {_size(factors)}.")
     click.echo(f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}.")
+    _print_items(factors, tally)
     _print_quality(factors)
-    _print_unknown(tally.n_unknown_tracks, tally.unknown_tracks)
 
 
 def _check_usage(select: bool, given: Path | None) -> None:
@@ -251,6 +258,23 @@ def _print_quality(factors: "Factors") -> None:
         click.echo(f"Ceiling: {agreement} (test tracks).")
     if warning:
         click.echo(f"Warning: {warning}", err=True)
+
+
+def _print_items(factors: "Factors", tally: "RowCounts") -> None:
+    """Print what became of tracks that are not in the dataset."""
+    if not tally.n_unknown_tracks:
+        return
+    if ndcg := factors.quality.get("items_ndcg"):
+        click.echo(
+            f"nDCG@10 on held-out interactions: {ndcg['all']:.1%} by a fit to all tracks, {ndcg['dataset']:.1%} to "
+            "those of the dataset."
+        )
+    if factors.config and factors.config["items"] == "all":
+        click.echo(
+            f"Fitted, not stored: {tally.n_unknown_tracks} tracks that are not in the dataset (--items all)."
+        )
+    else:
+        _print_unknown(tally.n_unknown_tracks, tally.unknown_tracks)
 
 
 def _print_unknown(n_unknown: int, examples: Sequence[str]) -> None:

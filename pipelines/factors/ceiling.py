@@ -26,12 +26,13 @@ def measure_ceiling(
     fit: WmfFit,
     config: WmfConfig,
     protocol: Protocol,
+    n_playlists: int | None = None,
 ) -> tuple[WmfFit, dict[str, Agreements]]:
     """Fit again with another seed and on halves of the playlists, and compare the test tracks' lists.
 
     It takes about two and a half times as long as the first fit. `user_items`, a csr_matrix of shape
-    (n_playlists, n_tracks), is what `fit` was fitted on with `config` under `protocol`. DataError is raised when
-    the refit fails.
+    (n_playlists, n_tracks), is what `fit` was fitted on with `config` under `protocol`. Lists by dot product are of
+    the first `n_playlists`, by default of all. DataError is raised when the refit fails.
 
     Returns
     -------
@@ -45,19 +46,21 @@ def measure_ceiling(
     test = is_test & fit.has_factors
     if np.count_nonzero(test) < 2:
         return second, {}
-    agreement = {"second_seed": measure_test_agreement([fit, second], test)}
+    agreement = {"second_seed": measure_test_agreement([fit, second], test, n_playlists)}
     with contextlib.suppress(DataError):  # too few interactions to halve: report the second seed alone
         halves = fit_halves(user_items, is_train, config, protocol)
-        agreement["halves"] = measure_test_agreement(halves, test)
+        agreement["halves"] = measure_test_agreement(halves, test, n_playlists)
     return second, agreement
 
 
-def measure_test_agreement(fits: Sequence[WmfFit], test: npt.NDArray[np.bool_]) -> Agreements:
+def measure_test_agreement(
+    fits: Sequence[WmfFit], test: npt.NDArray[np.bool_], n_playlists: int | None = None
+) -> Agreements:
     """Return agreement by similarity and by dot product, of at most `MAX_QUERIES` tracks or playlists each."""
-    of_test = [Fit(fit.item_factors[test], fit.playlist_factors) for fit in fits]
+    of_test = [Fit(fit.item_factors[test], fit.playlist_factors[:n_playlists]) for fit in fits]
     metrics: dict[str, tuple[Any, int]] = {
         "similarity": ("cosine", len(of_test[0].item_factors)),
-        "dot": ("dot", len(fits[0].playlist_factors)),
+        "dot": ("dot", len(fits[0].playlist_factors[:n_playlists])),
     }
     agreements = {}
     for kind, (metric, n_queries) in metrics.items():

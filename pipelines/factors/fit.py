@@ -2,11 +2,11 @@
 
 import dataclasses
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import scipy.sparse
 
 from cs_keras.config import check_choice
 from cs_keras.data.dataset import Dataset
@@ -20,10 +20,11 @@ from cs_keras.data.schema import (
     read_tracks,
 )
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.factors.cross_fitting import cross_fit, group_folds
+from cs_keras.factors.cross_fitting import CrossFit, cross_fit, group_folds
 from cs_keras.factors.interaction_files import read_interactions
 from cs_keras.factors.interactions import RowCounts, align, load_interactions, save_interactions
 from cs_keras.factors.quality import measure_quality
+from cs_keras.factors.repeats import N_SEEDS
 from cs_keras.factors.scaling import Kind as Scaling
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import (
@@ -36,7 +37,9 @@ from cs_keras.factors.store import (
 )
 from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit, fit_protocol, weigh_counts
 from cs_keras.storage.location import Location, is_file
-from pipelines.factors.ceiling import measure_ceiling
+from pipelines.factors.average_seeds import average_protocol
+from pipelines.factors.ceiling import Agreements, measure_ceiling, measure_test_agreement
+from pipelines.factors.fit_input import FitInput, Items, make_fit_input, measure_items
 
 DEFAULT_NAME = "wmf"
 
@@ -63,6 +66,11 @@ class FactorsConfig:
         ``thesis`` has ``in-sample`` only, since its test tracks are fitted too.
     split_name
         Named split of the dataset that decides which tracks are train tracks; None for that of the folds.
+    items
+        Tracks to fit: those of the ``dataset``, or ``all`` that have interactions. By default ``all`` if these find
+        held-out interactions better, see `pipelines.factors.fit_input.measure_items`.
+    n_averaged
+        Seeds to average; see `pipelines.factors.average_seeds`.
     """
 
     wmf: WmfConfig = WmfConfig()
@@ -71,12 +79,16 @@ class FactorsConfig:
     ceiling: bool = True
     targets: Targets | None = None
     split_name: str | None = None
+    items: Items | None = None
+    n_averaged: int = 1
 
     def __post_init__(self) -> None:
         check_choice("protocol", self.protocol, get_args(Protocol))
         check_choice("scaling", self.scaling, get_args(Scaling))
         if self.targets is not None:
             check_choice("targets", self.targets, get_args(Targets))
+        if self.items is not None:
+            check_choice("items", self.items, get_args(Items))
         if self.targets == "cross-fitted" and self.protocol == "thesis":
             raise ConfigError(
                 "Cross-fitted targets need the strict protocol: under thesis test tracks are fitted too, so train "
@@ -122,41 +134,51 @@ def make_factors(
     path = factors_path(dataset, name)
     read_info(dataset)
     tracks = read_tracks(dataset, settings.split_name)
-    interactions = align(read_interactions(interactions_file, **reading), tracks.ids)
-    user_items, is_train, protocol = interactions.user_items, tracks.in_split("train"), settings.protocol
-    fit = fit_protocol(user_items, is_train, settings.wmf, protocol=protocol)
+    everything = read_interactions(interactions_file, **reading)
+    interactions = align(everything, tracks.ids)
+    data, chosen = _choose_items(
+        make_fit_input(everything, interactions, tracks.in_split("train"), tracks.in_split("test")), settings
+    )
+    del everything
+    seeds = _with_seeds(settings, range(settings.n_averaged))
+    fits = [_fit(data, one) for one in seeds]
+    fit = _average(fits, data, settings)
     quality = measure_quality(
-        weigh_counts(user_items, settings.wmf.weight),
-        fit.item_factors,
-        fit.playlist_factors,
+        weigh_counts(interactions.user_items, settings.wmf.weight),
+        fit.item_factors[: data.n_tracks],
+        fit.playlist_factors[: data.n_playlists],
         alpha=settings.wmf.alpha,
     )
-    second, stability = None, {}
-    if settings.ceiling:
-        second, agreement = measure_ceiling(
-            user_items, is_train, tracks.in_split("test"), fit, settings.wmf, protocol
-        )
-        stability = {"ceiling": agreement}
-    fit, targets = fit_targets(user_items, tracks, fit, settings)
+    second, agreement = _measure_ceiling(data, fit, settings) if settings.ceiling else (None, {})
+    crossed = _cross_fit(data, tracks, fits, seeds) if settings.is_cross_fitted else []
+    stored = _average([one.fit for one in crossed], data, settings) if crossed else fit
+    item_factors, has_factors = stored.item_factors[: data.n_tracks], stored.has_factors[: data.n_tracks]
+    playlist_factors = stored.playlist_factors[: data.n_playlists]
     factors = Factors(
         name=name,
         track_ids=tracks.ids,
-        item_factors=fit.item_factors,
-        has_factors=fit.has_factors,
+        item_factors=item_factors,
+        has_factors=has_factors,
         playlist_ids=interactions.playlist_ids,
-        playlist_factors=fit.playlist_factors,
-        scaler=_fit_scaler(settings.scaling, tracks, fit.item_factors, fit.has_factors),
-        protocol=protocol,
-        config={**dataclasses.asdict(settings.wmf), "targets": "cross-fitted" if targets else "in-sample"},
+        playlist_factors=playlist_factors,
+        scaler=_fit_scaler(settings.scaling, tracks, item_factors, has_factors),
+        protocol=settings.protocol,
+        config={
+            **dataclasses.asdict(settings.wmf),
+            "items": "all" if data.has_others else "dataset",
+            "targets": "cross-fitted" if crossed else "in-sample",
+            **({"averaged_seeds": settings.n_averaged} if settings.n_averaged > 1 else {}),
+        },
         quality={
             **dataclasses.asdict(quality),
-            "n_unfitted_playlists": fit.n_unfitted_playlists,
-            "n_unknown_tracks": interactions.tally.n_unknown_tracks,
-            **targets,
-            **stability,
+            "n_unfitted_playlists": int((~playlist_factors.any(axis=1)).sum()),
+            "n_unknown_tracks": 0 if data.has_others else interactions.tally.n_unknown_tracks,
+            **({"items_ndcg": chosen} if chosen else {}),
+            **(_describe(crossed, fit, data) if crossed else {}),
+            **({"ceiling": agreement} if settings.ceiling else {}),
         },
-        second_item_factors=second.item_factors if second else None,
-        second_playlist_factors=second.playlist_factors if second else None,
+        second_item_factors=second.item_factors[: data.n_tracks] if second else None,
+        second_playlist_factors=second.playlist_factors[: data.n_playlists] if second else None,
         split_name=settings.split_name,
     )
     save_interactions(dataset / INTERACTIONS_FILE, interactions)
@@ -164,37 +186,70 @@ def make_factors(
     return factors, interactions.tally
 
 
-def fit_targets(
-    user_items: scipy.sparse.csr_matrix, tracks: Tracks, fit: WmfFit, settings: FactorsConfig
-) -> tuple[WmfFit, dict[str, Any]]:
-    """Replace the factors of train tracks by cross-fitted ones where the settings say so.
+def _choose_items(data: FitInput, settings: FactorsConfig) -> tuple[FitInput, dict[Items, float]]:
+    """Return the tracks to fit, and nDCG on held-out interactions by each choice where it was measured."""
+    if settings.items == "all" or not data.has_others:
+        return data, {}
+    if settings.items == "dataset":
+        return data.without_others(), {}
+    ndcg = measure_items(data, settings.wmf, settings.protocol)
+    return (data if ndcg and ndcg["all"] > ndcg["dataset"] else data.without_others()), ndcg
 
-    Where the train tracks cannot be divided, as with a single fold, it warns and leaves `fit` as it is.
 
-    Parameters
-    ----------
-    user_items
-        Counts that `fit` was fitted to, shape (n_playlists, n_tracks).
+def _with_seeds(settings: FactorsConfig, seeds: Iterable[int]) -> list[FactorsConfig]:
+    """Return the settings with each of `seeds`, counted from that of the settings."""
+    fits = (dataclasses.replace(settings.wmf, seed=(settings.wmf.seed + seed) % N_SEEDS) for seed in seeds)
+    return [dataclasses.replace(settings, wmf=wmf) for wmf in fits]
 
-    Returns
-    -------
-    fit
-        With the item factors to store.
-    quality
-        ``cross_fitting``: `residuals` of `cs_keras.factors.cross_fitting.CrossFit`, and the number of train tracks
-        whose factors are lost. Empty if factors of train tracks are those of `fit`.
-    """
-    if not settings.is_cross_fitted:
-        return fit, {}
-    is_train = tracks.in_split("train")
-    groups = group_folds(tracks.numbers("fold"), is_train)
+
+def _fit(data: FitInput, settings: FactorsConfig) -> WmfFit:
+    return fit_protocol(data.user_items, data.is_train, settings.wmf, protocol=settings.protocol)
+
+
+def _average(fits: Sequence[WmfFit], data: FitInput, settings: FactorsConfig) -> WmfFit:
+    if len(fits) == 1:
+        return fits[0]
+    is_fitted = data.is_train if settings.protocol == "strict" else np.ones_like(data.is_train)
+    return average_protocol(fits, is_fitted)
+
+
+def _measure_ceiling(
+    data: FitInput, fit: WmfFit, settings: FactorsConfig
+) -> tuple[WmfFit, dict[str, Agreements]]:
+    """Return a refit, and its agreement with `fit`; the refit of an average is one of as many further seeds."""
+    if settings.n_averaged == 1:
+        wmf, protocol = settings.wmf, settings.protocol
+        return measure_ceiling(
+            data.user_items, data.is_train, data.is_test, fit, wmf, protocol, data.n_playlists
+        )
+    others = _with_seeds(settings, range(settings.n_averaged, 2 * settings.n_averaged))
+    second = _average([_fit(data, one) for one in others], data, settings)
+    test = data.is_test & fit.has_factors
+    if test.sum() < 2:
+        return second, {}
+    return second, {"second_seed": measure_test_agreement([fit, second], test, data.n_playlists)}
+
+
+def _cross_fit(
+    data: FitInput, tracks: Tracks, fits: Sequence[WmfFit], settings: Sequence[FactorsConfig]
+) -> list[CrossFit]:
+    """Cross-fit train tracks for each fit. Where they cannot be divided, as with one fold, warn and return none."""
+    groups = data.pad(group_folds(tracks.numbers("fold"), tracks.in_split("train")), -1)
     try:
-        crossed = cross_fit(user_items, is_train, groups, fit, settings.wmf)
+        return [
+            cross_fit(data.user_items, data.is_train, groups, fit, one.wmf)
+            for fit, one in zip(fits, settings, strict=True)
+        ]
     except DataError as error:
-        warnings.warn(f"Train tracks keep factors fitted in-sample: {error}", UserWarning, stacklevel=2)
-        return fit, {}
-    n_lost = int(np.count_nonzero(fit.has_factors & ~crossed.fit.has_factors))
-    return crossed.fit, {"cross_fitting": {"residuals": list(crossed.residuals), "n_lost_tracks": n_lost}}
+        warnings.warn(f"Train tracks keep factors fitted in-sample: {error}", UserWarning, stacklevel=3)
+        return []
+
+
+def _describe(crossed: Sequence[CrossFit], fit: WmfFit, data: FitInput) -> dict[str, Any]:
+    """Return ``cross_fitting``: residuals of the first seed, and the number of train tracks that lost factors."""
+    lost = fit.has_factors & ~crossed[0].fit.has_factors
+    residuals = list(crossed[0].residuals)
+    return {"cross_fitting": {"residuals": residuals, "n_lost_tracks": int(lost[: data.n_tracks].sum())}}
 
 
 def import_factors(

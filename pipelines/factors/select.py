@@ -26,7 +26,7 @@ from cs_keras.factors.wmf import WmfConfig
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest, read_json, write_json
 from cs_keras.storage.location import Location, is_file
-from pipelines.factors.average_seeds import compare_averages, store_averaged
+from pipelines.factors.average_seeds import compare_averages
 from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, make_factors
 from pipelines.factors.measure_setting import Sample, draw_sample, measure_setting
 
@@ -150,14 +150,12 @@ def make_selected_factors(
 ) -> tuple[Factors, RowCounts]:
     """Fit factors with the recommended setting; see `pipelines.factors.fit.make_factors`.
 
-    Protocol and scaling are those of `settings`; WMF settings are those of the selection.
+    Protocol, items, targets and scaling are those of `settings`; WMF settings are those of the selection.
     """
-    settings = dataclasses.replace(settings, wmf=selection.recommended.setting)
-    if selection.n_averaged == 1:
-        return make_factors(interactions_file, dataset, settings, name, **reading)
-    alone = dataclasses.replace(settings, ceiling=False)  # measured on the mean instead
-    factors, tally = make_factors(interactions_file, dataset, alone, name, **reading)
-    return store_averaged(dataset, factors, settings, selection.n_averaged), tally
+    settings = dataclasses.replace(
+        settings, wmf=selection.recommended.setting, n_averaged=selection.n_averaged
+    )
+    return make_factors(interactions_file, dataset, settings, name, **reading)
 
 
 class _Cache:

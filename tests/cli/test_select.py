@@ -100,5 +100,6 @@ def test_one_fit_as_before(planted: Path) -> None:
         "iterations": 2,
         "seed": 0,
         "weight": "count",
+        "items": "dataset",
         "targets": "cross-fitted",
     }

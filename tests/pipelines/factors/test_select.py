@@ -201,7 +201,7 @@ def test_factors_are_fitted_as_recommended(dataset, interactions):
         interactions, dataset, selection, FactorsConfig(scaling="none"), "chosen"
     )
     setting = dataclasses.asdict(selection.recommended.setting)
-    assert factors.config == {**setting, "targets": "cross-fitted"}
+    assert factors.config == {**setting, "items": "dataset", "targets": "cross-fitted"}
     assert (factors.scaler.kind, tally.n_rows) == ("none", 20 * FEW)
     assert factors.quality["ceiling"]["second_seed"]["similarity"][0]["overlap"] > 0
     assert load_factors(factors_path(dataset, "chosen")).digest == factors.digest
