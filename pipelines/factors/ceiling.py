@@ -27,7 +27,7 @@ def measure_ceiling(
     config: WmfConfig,
     protocol: Protocol,
     n_playlists: int | None = None,
-) -> tuple[WmfFit, dict[str, Agreements]]:
+) -> tuple[WmfFit, tuple[WmfFit, ...], dict[str, Agreements]]:
     """Fit again with another seed and on halves of the playlists, and compare the test tracks' lists.
 
     It takes about two and a half times as long as the first fit. `user_items`, a csr_matrix of shape
@@ -38,6 +38,8 @@ def measure_ceiling(
     -------
     second
         Fit with another seed, under the same protocol.
+    halves
+        Fits of two random halves of the playlists; none if they could not be fitted.
     agreement
         JSON values: by ``second_seed``, and ``halves`` if both could be fitted, and by ``similarity`` (cosine) or
         ``dot``, a row for each list length. Empty if fewer than two test tracks have interactions.
@@ -45,12 +47,13 @@ def measure_ceiling(
     second = refit_with_next_seed(user_items, is_train, config, protocol)
     test = is_test & fit.has_factors
     if np.count_nonzero(test) < 2:
-        return second, {}
+        return second, (), {}
     agreement = {"second_seed": measure_test_agreement([fit, second], test, n_playlists)}
+    halves: tuple[WmfFit, ...] = ()
     with contextlib.suppress(DataError):  # too few interactions to halve: report the second seed alone
         halves = fit_halves(user_items, is_train, config, protocol)
         agreement["halves"] = measure_test_agreement(halves, test, n_playlists)
-    return second, agreement
+    return second, halves, agreement
 
 
 def measure_test_agreement(

@@ -149,7 +149,7 @@ def make_factors(
         fit.playlist_factors[: data.n_playlists],
         alpha=settings.wmf.alpha,
     )
-    second, agreement = _measure_ceiling(data, fit, settings) if settings.ceiling else (None, {})
+    second, halves, agreement = _measure_ceiling(data, fit, settings) if settings.ceiling else (None, (), {})
     crossed = _cross_fit(data, tracks, fits, seeds) if settings.is_cross_fitted else []
     stored = _average([one.fit for one in crossed], data, settings) if crossed else fit
     item_factors, has_factors = stored.item_factors[: data.n_tracks], stored.has_factors[: data.n_tracks]
@@ -179,6 +179,12 @@ def make_factors(
         },
         second_item_factors=second.item_factors[: data.n_tracks] if second else None,
         second_playlist_factors=second.playlist_factors[: data.n_playlists] if second else None,
+        half_item_factors=np.stack([half.item_factors[: data.n_tracks] for half in halves])
+        if halves
+        else None,
+        half_playlist_factors=(
+            np.stack([half.playlist_factors[: data.n_playlists] for half in halves]) if halves else None
+        ),
         split_name=settings.split_name,
     )
     save_interactions(dataset / INTERACTIONS_FILE, interactions)
@@ -215,8 +221,8 @@ def _average(fits: Sequence[WmfFit], data: FitInput, settings: FactorsConfig) ->
 
 def _measure_ceiling(
     data: FitInput, fit: WmfFit, settings: FactorsConfig
-) -> tuple[WmfFit, dict[str, Agreements]]:
-    """Return a refit, and its agreement with `fit`; the refit of an average is one of as many further seeds."""
+) -> tuple[WmfFit, tuple[WmfFit, ...], dict[str, Agreements]]:
+    """Return a refit, fits of halves, and agreements; the refit of an average is one of as many further seeds."""
     if settings.n_averaged == 1:
         wmf, protocol = settings.wmf, settings.protocol
         return measure_ceiling(
@@ -226,8 +232,8 @@ def _measure_ceiling(
     second = _average([_fit(data, one) for one in others], data, settings)
     test = data.is_test & fit.has_factors
     if test.sum() < 2:
-        return second, {}
-    return second, {"second_seed": measure_test_agreement([fit, second], test, data.n_playlists)}
+        return second, (), {}
+    return second, (), {"second_seed": measure_test_agreement([fit, second], test, data.n_playlists)}
 
 
 def _cross_fit(

@@ -37,7 +37,7 @@ def nearest(factors: np.ndarray, k: int) -> list[set[int]]:
 
 
 def test_agreement_is_the_share_of_common_nearest_tracks() -> None:
-    fit, (second, agreement) = measure(
+    fit, (second, _, agreement) = measure(
         0.3, WmfConfig(factors=12, alpha=5.0, regularization=0.1, iterations=3)
     )
     lists = [nearest(one.item_factors[IS_TEST].astype(float), 10) for one in (fit, second)]
@@ -49,7 +49,7 @@ def test_agreement_is_the_share_of_common_nearest_tracks() -> None:
 
 
 def test_stable_factors_agree_and_noise_does_not() -> None:
-    (_, stable), (_, noise) = measure(1)[1], measure(0, WmfConfig(factors=40, alpha=40.0, iterations=3))[1]
+    (*_, stable), (*_, noise) = measure(1)[1], measure(0, WmfConfig(factors=40, alpha=40.0, iterations=3))[1]
     for name in ("second_seed", "halves"):
         for kind in ("similarity", "dot"):
             assert stable[name][kind][0]["overlap"] > noise[name][kind][0]["overlap"] + 0.1
@@ -63,21 +63,21 @@ def test_stable_factors_agree_and_noise_does_not() -> None:
 
 
 def test_lists_longer_than_the_test_tracks_are_not_available() -> None:
-    rows = measure(1)[1][1]["halves"]["dot"]
+    rows = measure(1)[1][2]["halves"]["dot"]
     assert [row["overlap"] is None for row in rows] == [False, False, True, True]
 
 
 def test_a_single_test_track_has_no_neighbours_to_agree_on() -> None:
     fit, _ = measure(1)
-    _, agreement = measure_ceiling(
+    _, halves, agreement = measure_ceiling(
         make_interactions(1), IS_TRAIN, np.arange(N_TRACKS) == 100, fit, CONFIG, "strict"
     )
-    assert agreement == {}
+    assert agreement == {} and halves == ()
     assert describe_agreement({"ceiling": {}}) == "" and warn_of_noise({"ceiling": {}}) is None
 
 
 def test_what_cannot_be_halved_keeps_its_second_seed() -> None:
     user_items = scipy.sparse.csr_matrix(np.ones((1, N_TRACKS), dtype=np.float32))
     fit = fit_protocol(user_items, IS_TRAIN, WmfConfig(factors=2))
-    _, agreement = measure_ceiling(user_items, IS_TRAIN, IS_TEST, fit, WmfConfig(factors=2), "strict")
-    assert set(agreement) == {"second_seed"}
+    _, halves, agreement = measure_ceiling(user_items, IS_TRAIN, IS_TEST, fit, WmfConfig(factors=2), "strict")
+    assert set(agreement) == {"second_seed"} and halves == ()
