@@ -18,6 +18,7 @@ from cs_keras.evaluation.statistics.jackknife import (
     estimate,
     refilled_length,
 )
+from cs_keras.evaluation.statistics.permutation_test import permutation_test
 
 K, N_FACTORS, N_PLAYLISTS, TRACKS_PER_ARTIST = 10, 8, 1000, 5
 KINDS = ("similarity", "filtered", "dot")
@@ -154,8 +155,25 @@ def test_a_predictor_that_recognises_artists_and_nothing_else() -> None:
     assert verdicts.count(Verdict.ARTISTS_ONLY) == n_draws - np.count_nonzero(np.array(p_beyond) <= 0.05)
 
 
+@pytest.mark.parametrize("kind", ["similarity", "filtered"])
+def test_permutations_beyond_artists_as_permuted_one_by_one(kind: str) -> None:
+    catalogue = Catalogue(n_artists=12, seed=1)
+    artists, is_filtered = catalogue.artists, kind == "filtered"
+    weak = catalogue.good + 2 * catalogue.draw()
+    lists = [catalogue.rank(one, kind, len(artists) - 1) for one in (catalogue.reference, weak)]
+    (found,) = permutation_test(*lists, (K,), artists=artists, filtered=is_filtered, within="artists")
+    listed = [catalogue.is_listed(one, kind) for one in (catalogue.reference, weak)]
+    expected = permute(*listed, artists, catalogue.random, 999)
+    # 4 standard errors of the difference of two shares of 999 permutations.
+    assert found.p_value == pytest.approx(expected, abs=4 * np.sqrt(2 * expected * (1 - expected) / 999))
+
+
 def permute(
-    reference: np.ndarray, found: np.ndarray, artists: np.ndarray, random: np.random.Generator
+    reference: np.ndarray,
+    found: np.ndarray,
+    artists: np.ndarray,
+    random: np.random.Generator,
+    n_permutations: int = N_PERMUTATIONS,
 ) -> float:
     """Return the p-value if artists of equal size are exchanged and their tracks shuffled; all one artist: any.
 
@@ -164,13 +182,13 @@ def permute(
     tracks_of = [np.flatnonzero(artists == artist) for artist in range(artists.max() + 1)]
     observed, n_reached = (reference & found).sum(), 0
     rows = np.empty(len(artists), np.int64)
-    for _ in range(N_PERMUTATIONS):
+    for _ in range(n_permutations):
         for size in {len(tracks) for tracks in tracks_of}:
             same = [tracks for tracks in tracks_of if len(tracks) == size]
             for tracks, given in zip(same, random.permutation(len(same)), strict=True):
                 rows[tracks] = random.permutation(same[given])
         n_reached += (reference & found[rows][:, rows]).sum() >= observed
-    return (1 + n_reached) / (1 + N_PERMUTATIONS)
+    return (1 + n_reached) / (1 + n_permutations)
 
 
 def compute_truth(n_artists: int) -> None:
