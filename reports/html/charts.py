@@ -16,6 +16,7 @@ from reports.html.figures import COLOURS, INK, MARKERS, Picture, draw_picture, l
 from reports.html.spaces import Space
 from reports.html.summary import Point, find_best_model, list_lengths, read_points
 from reports.runs.collect import Group
+from reports.tables.notes import available_kinds
 from reports.tables.overlap import TITLES, overlap_table
 from reports.tables.table import Table
 
@@ -31,9 +32,8 @@ TAIL = 0.1  # percent of the values at each end that a histogram leaves out
 
 def overlap_pictures(group: Group, name: str) -> Iterator[Picture]:
     """Yield the ladder and overlap against list length for each kind of list; `name` starts their ids."""
-    for kind, title in TITLES.items():
-        if not group.first.overlap.get(kind):
-            continue
+    for kind in available_kinds(group):
+        title = TITLES[kind]
         best, table = find_best_model(group, kind), overlap_table(group, kind, {})
         if best:
             caption = (

@@ -2,16 +2,25 @@
 
 from dataclasses import dataclass
 
-from cs_keras.run_files.evaluation import REFIT_CEILING
+from cs_keras.run_files.evaluation import BEST_FROM_SOUND, INFORMATION, REFIT_CEILING, Kind
 from reports.runs.collect import Group, Run
 from reports.runs.labels import name_predictor
-from reports.tables.notes import Kind
+from reports.tables.notes import available_kinds
 from reports.tables.numbers import format_p
 from reports.tables.overlap import TITLES, overlap_table
 from reports.tables.table import TIED, Table
 
 ALPHA = 0.05  # significance level, after correction for the number of models
-LISTS: dict[Kind, str] = {"similarity": "a track's nearest tracks", "dot": "a playlist's best tracks"}
+LISTS: dict[Kind, str] = {
+    "filtered": "a track's nearest tracks by other artists",
+    "similarity": "a track's nearest tracks",
+    "dot": "a playlist's best tracks",
+    "dot_per_artist": "a playlist's best tracks among one of each artist",
+    "dot_centred": "a playlist's best tracks beyond popularity",
+}
+NOT_FOR_NEW_TRACKS = {
+    name_predictor(name) for name, text in INFORMATION.items() if "of the test tracks" in text
+} | {name_predictor(BEST_FROM_SOUND)}
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class BestModel:
     best: Point
     n_models: int  # that it was chosen from
     ceiling: Point | None  # None if it was not measured
+    best_from_sound: Point | None  # None unless the truth of the data is known
     rival: Point | None  # best reference predictor, if it reaches the interval of `best`
 
     @property
@@ -88,17 +98,19 @@ class BestModel:
 
     @property
     def facts(self) -> dict[str, str]:
-        """Formatted metrics by name."""
-        best, ceiling = self.best, self.ceiling
-        return {
+        """Formatted metrics by name, those that are available."""
+        best, ceiling, sound = self.best, self.ceiling, self.best_from_sound
+        facts: dict[str, str | None] = {
             "best model": best.name,
             f"overlap@{best.k}": f"{best.value:.1%}",
             "times chance": f"{best.value / best.chance:.2f} ×",
-            "ceiling": f"{ceiling.value:.1%}" if ceiling else "n/a",
-            "gap closed": "n/a" if self.gap_closed is None else f"{self.gap_closed:.0%}",
-            "p": "n/a" if self.p is None else format_p(self.p),
+            "ceiling": None if ceiling is None else f"{ceiling.value:.1%}",
+            "gap closed": None if self.gap_closed is None else f"{self.gap_closed:.0%}",
+            "best from sound": None if sound is None else f"{sound.value:.1%}",
+            "p": None if self.p is None else format_p(self.p),
             "significant": "yes" if self.is_significant else "no",
         }
+        return {name: text for name, text in facts.items() if text is not None}
 
     @property
     def sentence(self) -> str:
@@ -107,7 +119,13 @@ class BestModel:
         among = f"the best of {n:,} models" if n > 1 else "the only model"
         found = f"{best.name}, {among}, finds {best.value:.1%} of {LISTS[self.kind]} (top {best.k})."
         return " ".join(
-            (found, self._compare_with_chance(), self._compare_with_ceiling(), *self._name_rival())
+            (
+                found,
+                self._compare_with_chance(),
+                self._compare_with_ceiling(),
+                *self._name_bound(),
+                *self._name_rival(),
+            )
         )
 
     def _compare_with_chance(self) -> str:
@@ -116,7 +134,8 @@ class BestModel:
         if self.p is None:
             return f"{times}; it was not tested against chance."
         corrected = f", after correction for {self.n_models:,} models" if self.n_models > 1 else ""
-        verdict = "significantly above chance" if self.is_significant else "not significantly above chance"
+        above = "beyond artist recognition" if self.kind == "filtered" else "above chance"
+        verdict = f"significantly {above}" if self.is_significant else f"not significantly {above}"
         return f"{times}: {verdict} (p = {format_p(self.p)}{corrected})."
 
     def _compare_with_ceiling(self) -> str:
@@ -127,6 +146,13 @@ class BestModel:
         if self.gap_closed is None:
             return f"{reached}: no more than chance, so there is no gap to close."
         return f"{reached}: the model closes {self.gap_closed:.0%} of the gap between chance and it."
+
+    def _name_bound(self) -> list[str]:
+        if self.best_from_sound is None:
+            return []
+        return [
+            f"Best from sound, by regression on the true style of the audio: {self.best_from_sound.value:.1%}."
+        ]
 
     def _name_rival(self) -> list[str]:
         if self.rival is None:
@@ -146,15 +172,16 @@ def find_best_model(group: Group, kind: Kind) -> BestModel | None:
         best = next((point for point in models if not point.tied), None)
         if best:
             ceiling = next((point for point in points if point.is_ceiling), None)
-            rivals = (point for point in points if not (point.is_model or point.is_ceiling))
+            rivals = (one for one in points if not one.is_model and one.name not in NOT_FOR_NEW_TRACKS)
             rival = next((point for point in rivals if point.value >= best.low), None)
-            return BestModel(kind, best, len(models), ceiling, rival)
+            sound = next((one for one in points if one.name == name_predictor(BEST_FROM_SOUND)), None)
+            return BestModel(kind, best, len(models), ceiling, sound, rival)
     return None
 
 
 def best_models(group: Group) -> list[BestModel]:
-    """Return the best model by each kind of list that was evaluated."""
-    return [best for kind in TITLES if (best := find_best_model(group, kind))]
+    """Return the best model by each kind of list that was evaluated, artist-filtered first."""
+    return [best for kind in available_kinds(group) if (best := find_best_model(group, kind))]
 
 
 def rank_runs(group: Group) -> list[Run]:

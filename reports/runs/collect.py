@@ -66,7 +66,7 @@ class Group:
 
     @property
     def first(self) -> Evaluation:
-        """The first run, of those with results of each query if there are any; for what all runs share."""
+        """The run that has most: results of each query, and the newest schema; the first of equal ones."""
         return self._first[0]
 
     @property
@@ -77,7 +77,7 @@ class Group:
     @property
     def _first(self) -> tuple[Evaluation, Queries | None]:
         pairs = [one for run in self.runs for one in zip(run.evaluations, run.queries, strict=True)]
-        return next((one for one in pairs if one[1]), pairs[0])
+        return max(pairs, key=lambda one: (one[1] is not None, one[0].schema_version))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from reports.tables.comparison import compare_models, comparison_table
 from reports.tables.embedding import embedding_table
 from reports.tables.groups import group_tables
 from reports.tables.ladder import ladder_table
-from reports.tables.overlap import TITLES, overlap_table
+from reports.tables.leading import leading_table
+from reports.tables.overlap import overlap_table
 from reports.tables.ranking import beyond_table, cohesion_table, ranking_table
 from reports.tables.table import Section, Table
 from reports.tables.training import training_table
@@ -26,18 +27,21 @@ def make_sections(collected: Collected) -> tuple[Section, ...]:
 
 
 def make_tables(group: Group) -> tuple[Table, ...]:
-    """Return a group's tables, without those for which there are no results."""
-    kinds = [kind for kind in TITLES if group.first.overlap.get(kind)]
+    """Return a group's tables, without tables and columns for which there are no results."""
+    kinds = notes.available_kinds(group)
+    ladders = [kind for kind in kinds[:1] + ["dot"] if kind in kinds]
     comparisons = compare_models(group)
     tables = (
+        leading_table(group, comparisons),
+        *(ladder_table(group, kind) for kind in dict.fromkeys(ladders)),
         training_table(group),
         embedding_table(group),
         *(overlap_table(group, kind, comparisons) for kind in kinds),
-        *(ladder_table(group, kind) for kind in kinds),
         ranking_table(group, comparisons),
         beyond_table(group),
         cohesion_table(group),
         *group_tables(group),
         comparison_table(group, comparisons),
     )
-    return tuple(table for table in tables if table is not None)
+    shown = (table.without_empty_columns() for table in tables if table is not None)
+    return tuple(table for table in shown if table.columns)

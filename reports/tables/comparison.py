@@ -4,19 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from cs_keras.evaluation.statistics.comparison import Comparison, compare_all
-from cs_keras.run_files.evaluation import MODEL
-from cs_keras.run_files.queries import NDCG
+from cs_keras.evaluation.statistics.jackknife import QuerySums, cluster_artists, stack_seeds, sum_values
+from cs_keras.run_files.evaluation import MODEL, OverlapAtK
+from cs_keras.run_files.queries import NDCG, Queries
 from reports.runs.collect import Group, Run
 from reports.runs.labels import family_of
 from reports.tables.rows import arrange, may_be_best
 from reports.tables.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, Cell, Column, Row, Table
 
-MEASURES = {"similarity": "overlap by\nsimilarity", "dot": "overlap by\ndot product", NDCG: "nDCG"}
-
-Values = npt.NDArray[np.float64]
+MEASURES = {
+    "filtered": "similarity,\nartist-\nfiltered",
+    "similarity": "overlap by\nsimilarity",
+    "dot": "overlap by\ndot product",
+    NDCG: "nDCG",
+}
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,20 @@ def compare_models(group: Group) -> PairedComparisons:
     return {measure: one for measure, one in compared.items() if one}
 
 
-def query_values(group: Group, measure: str) -> dict[str, Values]:
-    """Return values of runs with the same queries, by label, each of shape (n_seeds, n_queries)."""
+def stored_values(queries: Queries, measure: str, predictor: str) -> QuerySums | None:
+    """Return a predictor's values summed by artist where artists are stored; None if there are none."""
+    values, artists = queries.values.get(measure, {}).get(predictor), (queries.artists or {}).get(measure)
+    if values is None:
+        return None
+    sums, clusters = (queries.sums or {}).get(measure, {}).get(predictor), queries.clusters
+    if sums is not None and clusters is not None:
+        by_similarity = measure.startswith(("similarity@", "filtered@"))
+        return QuerySums(sums[np.newaxis], *clusters[measure], by_similarity)
+    return sum_values(values, None if artists is None else cluster_artists(artists))
+
+
+def query_values(group: Group, measure: str) -> dict[str, QuerySums]:
+    """Return values of runs with the same queries, by label, all seeds of each."""
     shared, values = None, {}
     for run in group.runs:
         found = [own for own in run.queries if own and MODEL in own.values.get(measure, {})]
@@ -53,7 +68,8 @@ def query_values(group: Group, measure: str) -> dict[str, Values]:
             continue
         shared = found[0].rows[measure] if shared is None else shared
         if all(np.array_equal(own.rows[measure], shared) for own in found):
-            values[run.label] = np.array([own.values[measure][MODEL] for own in found])
+            seeds = [stored_values(own, measure, MODEL) for own in found]
+            values[run.label] = stack_seeds([one for one in seeds if one])
     return values
 
 
@@ -64,7 +80,7 @@ def _compare_by(group: Group, measure: str) -> PairedComparison | None:
     if len(values) < len(group.runs) or not candidates:
         return None
     compared = compare_all(values)
-    best = max(candidates, key=lambda label: values[label].mean())
+    best = max(candidates, key=lambda label: values[label].seed_means.mean())
     against = {one.other: one for one in compared if one.model == best}
     for one in (one for one in compared if one.other == best):  # as best minus other
         against[one.model] = replace(
@@ -77,7 +93,14 @@ def _may_be_best(run: Run, measure: str) -> bool:
     """Return whether a run's lists are not tied and its overlap is significantly above chance."""
     kind, _, k = measure.partition("@")
     rows = [row for own in run.evaluations for row in own.overlap.get(kind, ()) if row.k == int(k)]
-    return all(not row.flagged and row.p_value is not None and row.p_value < SIGNIFICANT_P for row in rows)
+    p_values = [p_of(row, kind) for row in rows]
+    return all(not row.flagged for row in rows) and all(p is not None and p < SIGNIFICANT_P for p in p_values)
+
+
+def p_of(row: OverlapAtK, kind: str) -> float | None:
+    """Return the p-value that an overlap is marked by: beyond artist recognition, if lists are artist-filtered."""
+    is_beyond = kind == "filtered" and row.p_beyond_artist is not None
+    return row.p_beyond_artist if is_beyond else row.p_value
 
 
 def emphasise(row: Row, measures: Sequence[str], comparisons: PairedComparisons) -> Row:
@@ -106,8 +129,8 @@ def comparison_table(group: Group, comparisons: PairedComparisons) -> Table | No
         rows.append(Row(run.label, run.seeds, cells, family_of(run.model)))
     notes = (
         "Difference in percentage points: each model minus the best by that measure, on the same test tracks or "
-        "playlists, mean over seeds. In brackets: 95% interval over both.",
-        f"* p < {PAIRED_P}: two-sided t test over queries and seeds, with Holm's correction for all pairs of "
+        "playlists, mean over seeds. In brackets: 95% interval, which respects artists where runs recorded them.",
+        f"* p < {PAIRED_P}: two-sided t test by the same standard error, with Holm's correction for all pairs of "
         "models; tables.csv has the p-values.",
     )
     return Table("Against the best model", columns, arrange(columns, rows), notes)

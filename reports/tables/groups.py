@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from cs_keras.run_files.evaluation import MODEL, GroupMeans, GroupsRecord, MeanRecord
+from cs_keras.run_files.evaluation import MODEL, GroupMeans, GroupsRecord, Kind, MeanRecord
 from reports.runs.collect import Group
 from reports.tables.notes import sample_note
 from reports.tables.numbers import count_cell, share_cell
@@ -48,14 +48,17 @@ def _table(group: Group, first: GroupsRecord, measure: str, sizes: Mapping[Key, 
     )
     counts = Row("test tracks", (), tuple(count_cell([n]) for n in sizes.values()))
     is_overlap = measure == "overlap"
+    kind: Kind = first.kind if is_overlap else "dot"
+    filtered = ", artist-filtered" if first.kind == "filtered" else ""
     definition = (
-        f"Overlap in %: as above, at k = {first.k}, averaged over the test tracks of a group."
+        f"Overlap in %{filtered}: as above, at k = {first.k}, averaged over the test tracks of a group."
         if is_overlap
         else f"nDCG@{first.k} in %: only a group's tracks are relevant, among all candidates; mean over playlists "
         "with any of them. Chance differs between groups: compare within a column, not within a row."
     )
-    notes = (definition, NOTE, *sample_note(group, "similarity" if is_overlap else "dot"))
-    return Table(f"{TITLES[measure]}, k = {first.k}", columns, (counts, *rows), notes)
+    notes = (definition, NOTE, *sample_note(group, kind))
+    title = f"{TITLES[measure]}{filtered if is_overlap else ''}, k = {first.k}"
+    return Table(title, columns, (counts, *rows), notes)
 
 
 def _header(key: Key) -> str:

@@ -1,22 +1,38 @@
 """The gap ladder: every predictor on the way from chance to the refit ceiling and the reference."""
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from cs_keras.evaluation.ladder import Verdict, build_ladder, decide_verdict
 from cs_keras.evaluation.statistics.comparison import holm
-from cs_keras.run_files.evaluation import REFIT_CEILING, GapShare, Rung
+from cs_keras.run_files.evaluation import (
+    BEST_FROM_SOUND,
+    REFIT_CEILING,
+    SINGLE_RANKING,
+    GapShare,
+    Kind,
+    OverlapAtK,
+    Rung,
+)
 from reports.runs.collect import Group
 from reports.runs.labels import family_of, name_predictor
-from reports.tables.comparison import query_values
-from reports.tables.notes import UNPAIRED, Kind, unpaired_labels
+from reports.tables.comparison import query_values, stored_values
+from reports.tables.notes import UNPAIRED, unpaired_labels
 from reports.tables.numbers import format_share, interval_cell
 from reports.tables.table import Cell, Column, Row, Table
 
 MODEL, OTHER = "model ", "other "  # prefixes of labels and predictors, which may have equal names
-TITLES: dict[Kind, str] = {"similarity": "Gap ladder by similarity", "dot": "Gap ladder by dot product"}
+TITLES: dict[Kind, str] = {
+    "filtered": "Gap ladder by similarity, artist-filtered",
+    "similarity": "Gap ladder by similarity",
+    "dot": "Gap ladder by dot product",
+}
+COMPARED: dict[Kind, tuple[Kind, str]] = {  # shown in a column beside the leading lists
+    "filtered": ("similarity", "un-\nfiltered"),
+    "dot": ("dot_per_artist", "one per\nartist"),
+}
 WORDS = {
     Verdict.TIED: "tied lists",
     Verdict.TOO_FEW_PERMUTATIONS: "too few permutations",
@@ -28,38 +44,42 @@ WORDS = {
     Verdict.ABOVE_CEILING: "above ceiling",
 }
 
-Values = npt.NDArray[np.float64]
 Rungs = dict[str, Rung]
 
 
 def ladder_table(group: Group, kind: Kind) -> Table | None:
-    """Return all predictors by increasing overlap at the first list length.
+    """Return all predictors by increasing overlap at the first list length, with verdicts.
 
     None if no run has values per query, or no list length has more candidates than it needs.
     """
-    chances = {row.k: row.chance for row in group.first.overlap[kind] if row.chance and row.chance < 1}
-    ladders = {k: _rungs(group, kind, k, chance) for k, chance in chances.items()}
-    k = next(iter(chances), 0)
-    if not ladders.get(k):
+    first = next((row for row in group.first.overlap[kind] if row.chance and row.chance < 1), None)
+    rungs = _rungs(group, kind, first.k, first.chance) if first and first.chance else {}
+    if not first or not first.chance or not rungs:
         return None
-    shown = list(ladders) if any(rung.to_ceiling for rung in ladders[k].values()) else []
-    verdicts = _verdicts(group, kind, k, ladders[k])
+    k, chance = first.k, first.chance
+    verdicts = _verdicts(group, kind, k, rungs)
+    other, header = COMPARED.get(kind, (kind, ""))
+    compared = _mean_overlaps(group, other, k) if header else {}
     columns = (
         Column(f"overlap\nk = {k}", f"overlap@{k}"),
-        *(Column(f"gap to\nceiling\nk = {one}", f"gap_to_ceiling@{one}") for one in shown),
-        Column(f"gap to\nref.\nk = {k}", f"gap_to_reference@{k}"),
+        Column(f"{header}\nk = {k}", f"{other}@{k}", optional=True),
+        Column("gap to\nceiling", f"gap_to_ceiling@{k}", optional=True),
+        Column("gap to\nbest from\nsound", f"gap_to_best_from_sound@{k}", optional=True),
+        Column("gap to\nref.", f"gap_to_reference@{k}"),
         Column("verdict", "verdict"),
     )
     rows = [
-        (
-            rung.value,
-            _row(group, name, _cells([ladders[one].get(name) for one in shown], rung, verdicts[name])),
-        )
-        for name, rung in ladders[k].items()
+        (rung.value, _row(group, name, _cells(rung, compared.get(name), verdicts.get(name))))
+        for name, rung in rungs.items()
     ]
-    rows += [(chances[k], _end_row("chance", chances[k], 0, shown)), (1, _end_row("reference", 1, 1, shown))]
+    has_ceiling = any(rung.to_ceiling for rung in rungs.values())
+    by_other = next((row.chance for row in group.first.overlap.get(other, ()) if row.k == k and header), None)
+    rows += [
+        (chance, _end_row("chance", chance, by_other, 0, has_ceiling)),
+        (1, _end_row("reference", 1, 1 if compared else None, 1, has_ceiling)),
+    ]
     ordered = tuple(row for _, row in sorted(rows, key=lambda one: one[0]))
-    return Table(TITLES[kind], columns, ordered, tuple(_notes(group, bool(shown))))
+    return Table(TITLES[kind], columns, ordered, tuple(_notes(group, has_ceiling)))
 
 
 def _rungs(group: Group, kind: Kind, k: int, chance: float) -> Rungs:
@@ -68,30 +88,77 @@ def _rungs(group: Group, kind: Kind, k: int, chance: float) -> Rungs:
     models = {f"{MODEL}{label}": values for label, values in query_values(group, measure).items()}
     if not models or group.queries is None:
         return {}
-    saved = group.queries.values[measure]
-    others: Mapping[str, Values] = {name: saved[name] for name in group.first.references if name in saved}
-    values = {**{f"{OTHER}{name}": own for name, own in others.items()}, **models}
-    rungs = build_ladder(values, chance, others.get(REFIT_CEILING))
+    others = {
+        name: values
+        for name in group.first.references
+        if name != SINGLE_RANKING and (values := stored_values(group.queries, measure, name)) is not None
+    }
+    rungs = build_ladder(
+        {**{f"{OTHER}{name}": own for name, own in others.items()}, **models},
+        chance,
+        others.get(REFIT_CEILING),
+        best_from_sound=others.get(BEST_FROM_SOUND),
+    )
     return {rung.name: rung for rung in rungs}
 
 
 def _verdicts(group: Group, kind: Kind, k: int, rungs: Rungs) -> dict[str, Verdict]:
     """Return the verdict on each predictor, with p-values of models corrected for their number."""
+    rows = {name: own for name, own in _rows_at(group, kind, k).items() if name in rungs}
+    models = [name for name in rungs if name.startswith(MODEL)]
+    tested = _rows_at(group, "similarity", k) if kind == "filtered" else rows  # for any information
+    p_values = {
+        name: max(row.p_value for row in own if row.p_value is not None)
+        for name, own in tested.items()
+        if own and all(row.p_value is not None for row in own)
+    }
+    p_values = _correct(p_values, models)
+    beyond = {
+        name: max(row.p_beyond_artist for row in own if row.p_beyond_artist is not None)
+        for name, own in rows.items()
+        if all(row.p_beyond_artist is not None for row in own)
+    }
+    beyond = _correct(beyond, models)
+    least = 1 / (1 + group.evaluation_config.n_permutations)
+    verdicts = {}
+    for name, rung in rungs.items():
+        if name not in p_values:  # not tested
+            continue
+        n_compared = len(models) if name in models else 1
+        least_beyond = max(least, *(1 / (row.n_arrangements or np.inf) for row in rows[name]))
+        verdicts[name] = decide_verdict(
+            p_values[name],
+            rung.to_ceiling,
+            p_beyond_artist=beyond.get(name),
+            least_p_values=(n_compared * least, n_compared * least_beyond),
+            flagged=any(row.flagged for row in rows[name]),
+        )
+    return verdicts
+
+
+def _correct(p_values: Mapping[str, float], models: Sequence[str]) -> dict[str, float]:
+    """Return p-values, those of models corrected for their number by Holm's method."""
+    tested = [name for name in models if name in p_values]
+    corrected = holm([p_values[name] for name in tested]).tolist() if tested else []
+    return {**p_values, **dict(zip(tested, corrected, strict=True))}
+
+
+def _rows_at(group: Group, kind: Kind, k: int) -> dict[str, list[OverlapAtK]]:
+    """Return the overlaps of each predictor at one list length, one for each seed."""
     overlaps = {f"{OTHER}{name}": [own.get(kind, ())] for name, own in group.first.references.items()}
     overlaps |= {
         f"{MODEL}{run.label}": [own.overlap.get(kind, ()) for own in run.evaluations] for run in group.runs
     }
-    rows = {name: [row for seed in overlaps[name] for row in seed if row.k == k] for name in rungs}
-    p_values = {
-        name: max(1.0 if row.p_value is None else row.p_value for row in own) for name, own in rows.items()
+    return {name: [row for seed in own for row in seed if row.k == k] for name, own in overlaps.items()}
+
+
+def _mean_overlaps(group: Group, kind: Kind, k: int) -> dict[str, float]:
+    """Return the mean overlap over seeds of the predictors that have one at a list length."""
+    found = {
+        name: [row.overlap for row in rows if row.overlap is not None]
+        for name, rows in _rows_at(group, kind, k).items()
     }
-    models = [name for name in rungs if name.startswith(MODEL)]
-    corrected = holm([p_values[name] for name in models])
-    p_values |= dict(zip(models, corrected.tolist(), strict=True))
-    return {
-        name: decide_verdict(p_values[name], rung.to_ceiling, flagged=any(row.flagged for row in rows[name]))
-        for name, rung in rungs.items()
-    }
+    return {name: statistics.fmean(values) for name, values in found.items() if values}
 
 
 def _row(group: Group, name: str, cells: tuple[Cell | None, ...]) -> Row:
@@ -101,12 +168,14 @@ def _row(group: Group, name: str, cells: tuple[Cell | None, ...]) -> Row:
     return Row(run.label, run.seeds, cells, family_of(run.model))
 
 
-def _cells(shown: Sequence[Rung | None], rung: Rung, verdict: Verdict) -> tuple[Cell | None, ...]:
+def _cells(rung: Rung, compared: float | None, verdict: Verdict | None) -> tuple[Cell | None, ...]:
     return (
         interval_cell(rung.value, rung.low, rung.high),
-        *(_gap_cell(one.to_ceiling if one else None, detailed=i == 0) for i, one in enumerate(shown)),
+        None if compared is None else Cell(format_share(compared), compared),
+        _gap_cell(rung.to_ceiling, detailed=True),
+        _gap_cell(rung.to_best_from_sound, detailed=False),
         _gap_cell(rung.to_reference, detailed=False),
-        Cell(WORDS[verdict], None, remark=verdict.value),
+        None if verdict is None else Cell(WORDS[verdict], None, remark=verdict.value),
     )
 
 
@@ -118,23 +187,25 @@ def _gap_cell(gap: GapShare | None, *, detailed: bool) -> Cell | None:
     return Cell(format_share(gap.share), gap.share, low=gap.low, high=gap.high)
 
 
-def _end_row(name: str, overlap: float, share: float, shown: Sequence[int]) -> Row:
+def _end_row(name: str, overlap: float, compared: float | None, share: float, has_ceiling: bool) -> Row:
     """Return the row of chance, or of the reference, which is beyond the ceiling."""
-    to_ceiling = Cell(format_share(0), 0.0) if share == 0 else None
-    gaps = (*(to_ceiling for _ in shown), Cell(format_share(share), share))
-    return Row(name, (), (Cell(format_share(overlap), overlap), *gaps, None))
+    other = None if compared is None else Cell(format_share(compared), compared)
+    to_ceiling = Cell(format_share(0), 0.0) if has_ceiling and share == 0 else None
+    own = Cell(format_share(overlap), overlap)
+    return Row(name, (), (own, other, to_ceiling, None, Cell(format_share(share), share), None))
 
 
 def _notes(group: Group, has_ceiling: bool) -> Iterator[str]:
     yield (
         "Share of the gap closed, in %: (overlap − chance) / (top − chance), where top is the refit ceiling "
         "(the same interactions factorised with another seed) or the reference itself (ref.). In brackets: 95% "
-        "interval of the ratio over queries and seeds."
+        "interval of the ratio. Best from sound: where the style that the audio was generated from is known."
     )
     yield (
-        "Verdict, at the first list length: chance: not significantly above chance (permutation test, p > 0.05, "
-        "models corrected by Holm's method); below, at or above ceiling: the whole interval is below 100, includes "
-        "100, or is above it (check for leakage); tied lists: results depend on the order of ties."
+        "Verdict, at the first list length (p > 0.05, models corrected by Holm's method): chance: no information "
+        "shown; artists only: none beyond artist recognition shown; too few permutations: none of them could have "
+        "given p < 0.05; below, at or above ceiling: the whole interval is below 100, includes 100, or is above it "
+        "(check for leakage); tied lists: results depend on the order of ties."
     )
     if not has_ceiling:
         yield (

@@ -1,13 +1,10 @@
 """Notes that several tables share: data, factors, queries, seeds."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 from cs_keras.factors.quality import describe_agreement, warn_of_noise
-from cs_keras.run_files.evaluation import UnusedTracks
+from cs_keras.run_files.evaluation import KINDS, Kind, UnusedTracks
 from reports.runs.collect import Group
-
-Kind = Literal["similarity", "dot"]
 
 METRICS = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 PROTOCOLS = {
@@ -42,6 +39,7 @@ def section_notes(group: Group) -> Iterator[str]:
         f"{PROTOCOLS.get(factors.protocol, UNKNOWN_PROTOCOL)}."
     )
     agreement, warning = describe_agreement(factors.quality), warn_of_noise(factors.quality)
+    yield from _artist_notes(group)
     if agreement:
         yield f"Ceiling, on test tracks: {agreement}."
     if warning:
@@ -49,12 +47,46 @@ def section_notes(group: Group) -> Iterator[str]:
     yield from _unused_notes(first.left_out)
 
 
+def of_tracks(kind: Kind) -> bool:
+    """Return whether the lists of a kind are those of tracks, not of playlists."""
+    return kind in ("similarity", "filtered")
+
+
+def available_kinds(group: Group) -> list[Kind]:
+    """Return the kinds of lists that the first run has an overlap of at any length, artist-filtered ones first."""
+    overlap = group.first.overlap
+    found = [kind for kind in KINDS if any(row.available for row in overlap.get(kind, ()))]
+    return sorted(found, key=lambda kind: kind != "filtered")
+
+
+def _artist_notes(group: Group) -> Iterator[str]:
+    """Yield how many artists of test tracks are known, and what follows where they are not."""
+    first, n_test = group.first, group.first.n_tracks.test
+    n_unknown = first.n_unknown_artists
+    if n_unknown is None:
+        yield (
+            "Runs of an earlier release: evaluated without artists. Overlaps include what recognising an "
+            "artist gains, "
+            "and intervals are too narrow, because tracks of one artist are alike. Train again to have both."
+        )
+    elif n_unknown:
+        yield (
+            f"Warning: the artist of {n_unknown:,} of {n_test:,} test tracks is unknown. Nothing is claimed "
+            "about "
+            "artists there: these tracks remain candidates, and artist-filtered overlap leaves their queries "
+            "out."
+        )
+    elif first.n_test_artists is not None:
+        yield f"Test tracks are by {first.n_test_artists:,} artists, all of them known."
+
+
 def _unused_notes(unused: UnusedTracks) -> Iterator[str]:
     names = [str(recording.get("track_id")) for recording in unused.recordings]
     if names:
         more = f" and {len(names) - N_NAMED:,} more" if len(names) > N_NAMED else ""
         yield (
-            f"Left out, unusable recordings: {len(names):,} ({', '.join(names[:N_NAMED])}{more}); dataset.json has "
+            f"Left out, unusable recordings: {len(names):,} ({', '.join(names[:N_NAMED])}{more}); dataset.json "
+            "has "
             "the reasons."
         )
     if unused.n_tracks_without_interactions:
@@ -76,9 +108,12 @@ def unpaired_labels(group: Group) -> str:
 def count_queries(group: Group, kind: Kind) -> tuple[int, int, str]:
     """Return how many queries were evaluated, of how many, and what they are."""
     first = group.first
-    n_queries = first.overlap[kind][0].n_queries if first.overlap.get(kind) else 0
-    if kind == "similarity":
-        return n_queries, first.n_tracks.test, "test tracks"
+    row = first.overlap[kind][0] if first.overlap.get(kind) else None
+    n_queries = row.n_queries if row else 0
+    if of_tracks(kind):
+        return n_queries, first.n_tracks.test - (row.n_left_out if row else 0), "test tracks"
+    if kind == "dot_per_artist":  # of all draws, so that the lists are more than the playlists
+        return n_queries, n_queries, "lists"
     return n_queries, first.n_playlists, "playlists"
 
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cs_keras.models.thesis import EMBEDDING_LOSSES, KS, MARGIN, N_TEST_TRACKS, N_TRACKS, THESIS
-from cs_keras.run_files.evaluation import RANDOM, REFERENCE
+from cs_keras.run_files.evaluation import RANDOM, REFERENCE, Kind
 from reports.runs.collect import Run
 from reports.runs.labels import family_of, name_predictor
-from reports.tables.notes import Kind
 from reports.tables.numbers import count_cell, format_loss, mean_cell
 from reports.tables.table import BELOW_CHANCE, Cell, Column, Table
 
@@ -100,7 +99,7 @@ def overlap_columns(ks: Sequence[int]) -> tuple[Column, ...]:
 
 def overlap_cells(model: str, kind: Kind, ks: Sequence[int]) -> Cells:
     """Return a model's published overlaps, under `overlap_columns`; empty if there are none."""
-    reported = THESIS.get(model)
+    reported = THESIS.get(model) if kind in OVERLAP_TABLES else None
     percentages = reported and (reported.similarity if kind == "similarity" else reported.dot_product)
     if not percentages:
         return ()
@@ -110,11 +109,15 @@ def overlap_cells(model: str, kind: Kind, ks: Sequence[int]) -> Cells:
 
 def chance_cells(kind: Kind, ks: Sequence[int]) -> Cells:
     """Return the overlap of random lists on the thesis's test set, which was not published."""
+    if kind not in OVERLAP_TABLES:
+        return ()
     return tuple(_percentage_cell(_chance(kind, k), _chance(kind, k)) for k in KS if k in ks)
 
 
 def overlap_note(kind: Kind) -> str:
-    """Return the note of the published overlaps."""
+    """Return the note of the published overlaps; empty if there are none of this kind."""
+    if kind not in OVERLAP_TABLES:
+        return ""
     shown = (f"{_chance(kind, k):.2g}" if _chance(kind, k) < 1 else f"{_chance(kind, k):.2f}" for k in KS)
     return (
         f"Thesis: Pohl (2019), table {OVERLAP_TABLES[kind]}, on other data, in %: not comparable. Chance was "

@@ -90,7 +90,7 @@ def cohesion_table(group: Group) -> Table | None:
     notes = (
         f"Of each test track's {record.k} nearest: shared genre, share (%) of the list with a genre of that track; "
         "same artist, share (%) by its artist; genre entropy in bits, 0 if a list has one genre; diversity, "
-        "mean of 1 - cosine over the pairs of a list, by reference factors. n/a: no genres known, or no such list.",
+        "mean of 1 - cosine over the pairs of a list, by reference factors.",
         "A more cohesive list is not a better one: listeners often like diverse styles. Compare with the "
         "reference.",
         *sample_note(group, "similarity"),
@@ -135,7 +135,7 @@ def _ranking_notes(group: Group, ranking: RankingRecord) -> Iterator[str]:
     yield (
         "recall@k: found / relevant. nDCG@k: gain 1 / log2(rank + 1), relative to the best list. mAP@500: mean "
         "of the precision at each relevant track, over min(500, relevant). AUC: share of pairs in the right "
-        "order, 50 by chance. n/a: fewer candidates than k. Intervals: in tables.csv."
+        "order, 50 by chance. Intervals: in tables.csv."
     )
     yield (
         f"Interactions with test tracks, protocol {protocol}: factors are "

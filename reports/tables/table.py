@@ -24,6 +24,7 @@ class Column:
     align: Literal["left", "right"] = "right"
     best: Callable[[Iterable[float]], float] | None = None  # min or max: the model's number to print strong
     group: str = ""  # header above neighbouring columns that belong together
+    optional: bool = False  # whether no note explains its absence
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,20 @@ class Table:
     def is_numeric(self, column: int) -> bool:
         """Return whether any row has a number in a column."""
         return any((cell := row.cells[column]) and cell.value is not None for row in self.rows)
+
+    def without_empty_columns(self) -> "Table":
+        """Return the table without columns that no row has a value in, and a note that names them."""
+        shown = [i for i in range(len(self.columns)) if any(row.cells[i] for row in self.rows)]
+        if len(shown) == len(self.columns):
+            return self
+        empty = ", ".join(
+            column.header.replace("\n", " ")
+            for i, column in enumerate(self.columns)
+            if i not in shown and not column.optional
+        )
+        rows = tuple(replace(row, cells=tuple(row.cells[i] for i in shown)) for row in self.rows)
+        notes = (*self.notes, *([f"Not shown, because no row has a value: {empty}."] if empty else []))
+        return replace(self, columns=tuple(self.columns[i] for i in shown), rows=rows, notes=notes)
 
     def part(self, group: str) -> "Table":
         """Return one group of columns as a table without notes; of a named group only rows with numbers."""

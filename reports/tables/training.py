@@ -86,7 +86,7 @@ def _notes(group: Group) -> Iterator[str]:
     if any(loss.r2 is None for loss in (group.first.mean_predictor.test, *losses)):
         unit_norm = "unit-norm scaling removes the lengths of the test tracks' factors"
         constant = "the reference factors of the test tracks do not vary"
-        yield f"R² is n/a: {unit_norm if scaling == 'unit_norm' else constant}."
+        yield f"No R²: {unit_norm if scaling == 'unit_norm' else constant}."
     if has_several_seeds(group):
         yield f"{SEEDS}."
     if len(group.runs) > 1:

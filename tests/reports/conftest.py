@@ -111,6 +111,8 @@ def make_evaluation(
         losses=SplitLosses(losses, losses),
         mean_predictor=SplitLosses(mean, mean),
         n_known_artists=int(evaluator.reference.artist_trained.sum()),
+        n_unknown_artists=0,
+        n_test_artists=len(np.unique(evaluator.reference.artists)),
         overlap=evaluations[MODEL].overlap,
         references={name: one.overlap for name, one in references.items() if one.overlap},
         ladder=make_ladders(evaluator, evaluations),
@@ -125,10 +127,15 @@ def make_old(run: Path) -> None:
     """Make a run folder what an earlier release left, which knew losses and overlaps alone."""
     (run / "queries.npz").unlink()
     evaluation = read_json(run / "evaluation.json")
-    for name in ("n_known_artists", "ladder", "ranking", "beyond_accuracy", "groups"):
+    for name in ("n_known_artists", "n_unknown_artists", "n_test_artists"):
+        del evaluation[name]
+    for name in ("ladder", "ranking", "beyond_accuracy", "groups"):
         del evaluation[name]
     for name in ("artist-mean", "refit-ceiling"):
         del evaluation["references"][name]
+    for overlaps in (evaluation["overlap"], *evaluation["references"].values()):
+        for kind in overlaps.keys() - {"similarity", "dot"}:
+            del overlaps[kind]
     write_json(run / "evaluation.json", {**evaluation, "schema_version": 1})
 
 

@@ -34,7 +34,7 @@ def test_csv_holds_the_numbers_of_the_files(runs: Path, sections: tuple[Section,
             continue
         key = evaluation["model"], str(evaluation["seed"])
         for title, kind in (("Overlap by similarity", "similarity"), ("Overlap by dot product", "dot")):
-            for row in evaluation["overlap"][kind]:
+            for row in (row for row in evaluation["overlap"][kind] if row["available"]):
                 line = found[title, *key, f"overlap@{row['k']}"]
                 numbers = {name: float(text) if text else None for name, text in line.items()}
                 assert numbers == {name: row[json_name] for name, json_name in NUMBERS.items()}
@@ -59,7 +59,8 @@ def expected_training(evaluation: dict[str, Any]) -> dict[str, float]:
 def test_csv_holds_chance_with_its_spread(runs: Path, sections: tuple[Section, ...]) -> None:
     evaluation = json.loads(next(runs.glob("*/evaluation.json")).read_text())
     expected = evaluation["overlap"]["similarity"][0]
-    line = next(r for r in records(sections) if r["row"] == "chance" and r["column"] == "overlap@5")
+    lines = (r for r in records(sections) if r["table"] == "Overlap by similarity")
+    line = next(r for r in lines if r["row"] == "chance" and r["column"] == "overlap@5")
     assert (float(line["value"]), float(line["sd"])) == (expected["chance"], expected["chance_sd"])
 
 
@@ -97,9 +98,11 @@ def test_markdown_columns_line_up(fixture: str, request: pytest.FixtureRequest) 
 
 
 def test_markdown_shows_what_the_table_holds(sections: tuple[Section, ...]) -> None:
-    training, similarity, *_ = markdown_tables(to_markdown(sections))
+    titles = [table.title for table in sections[0].tables]
+    tables = markdown_tables(to_markdown(sections))
+    training, similarity = (tables[titles.index(title)] for title in ("Training", "Overlap by similarity"))
     header = [cell.strip() for cell in similarity[0]]
-    assert header[:6] == ["model", "seeds", "k = 5", "k = 10", "k = 100", "p (k = 5)"]
+    assert header[:6] == ["model", "seeds", "k = 5", "k = 10", "p (k = 5)", "p beyond artist"]
     assert header[-2:] == ["thesis (other data): k = 10", "thesis (other data): k = 100"]
     names = [line[0].strip() for line in training[2:]]
     assert names == ["mean predictor", "cnn", "cnn-wide-dense", "lstm"]
@@ -107,14 +110,15 @@ def test_markdown_shows_what_the_table_holds(sections: tuple[Section, ...]) -> N
     assert re.fullmatch(r"\d+\.\d\\\* \[\d+\.\d, \d+\.\d\]", other[2].strip())
     assert re.fullmatch(r"\*\*\d+\.\d\*\*\\\* ± \d+\.\d", best[2].strip())
     assert [cell.strip() for cell in best[:2]] == ["cnn-wide-dense", "0, 1"]
-    assert [cell.strip() for cell in (*best[4:6], *best[-2:])] == ["n/a", "0.005", "0.0201‡", "0.3305‡"]
+    assert [cell.strip() for cell in (best[4], *best[-2:])] == ["0.005", "0.0201‡", "0.3305‡"]
 
 
 def test_markdown_and_latex_head_families(runs: Path, make_run: MakeRun) -> None:
     for model in ("bot", "cnn", "cnn-bn", "cnn-18s", "lstm"):
         make_run(f"2024-05-01-{model}-0123456789", model=model, n_tracks=20, n_playlists=4)
     sections = make_sections(collect_runs(runs))
-    training = markdown_tables(to_markdown(sections))[0]
+    index = [table.title for table in sections[0].tables].index("Training")
+    training = markdown_tables(to_markdown(sections))[index]
     assert [line[0].strip() for line in training if not line[1].strip()] == [
         "**Bag of Tones**",
         "**Convolutional networks**",

@@ -72,7 +72,7 @@ def test_without_a_refit_it_says_so(make_run: MakeRun, runs: Path) -> None:
     found = find_best_model(group, "similarity")
     assert found and found.gap_closed is None
     assert "No ceiling was measured" in found.sentence and "the only model" in found.sentence
-    assert found.facts["ceiling"] == found.facts["gap closed"] == "n/a"
+    assert not {"ceiling", "gap closed", "best from sound"} & found.facts.keys()
 
 
 def test_a_reference_predictor_that_does_as_well_is_named(make_run: MakeRun, runs: Path) -> None:

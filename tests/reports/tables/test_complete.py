@@ -10,8 +10,12 @@ from cs_keras.evaluation.groups import measure_group_means
 from cs_keras.evaluation.ladder import gap_closed
 from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.evaluation.statistics.comparison import compare_all
+from cs_keras.evaluation.statistics.jackknife import QuerySums, stack_seeds
+from cs_keras.run_files.evaluation import Evaluation
+from cs_keras.run_files.queries import read_queries
 from cs_keras.runs import read_json, write_json
 from reports.runs.collect import collect_runs
+from reports.tables.comparison import stored_values
 from tests.reports.conftest import MakeRun, make_evaluator, make_old
 from tests.reports.tables.test_tables import cell_of, only_section, row_of, strong, table_of
 
@@ -23,17 +27,28 @@ def shares(folder: Path, measure: str, predictor: str = "model") -> np.ndarray:
     return np.load(folder / "queries.npz")[f"{measure}/{predictor}"] / k
 
 
+def sums(folder: Path, measure: str, predictor: str = "model") -> QuerySums:
+    queries = read_queries(folder, Evaluation.read(folder))
+    found = queries and stored_values(queries, measure, predictor)
+    assert found
+    return found
+
+
 def test_the_ladder_rises_from_chance_to_the_reference(runs: Path, make_run: MakeRun) -> None:
     for model, noise in (("bot", 2.0), ("cnn", 0.7), ("lstm", 0.1)):
         folder = make_run(f"2024-05-01-{model}-0123456789", model=model, noise=noise)
-    table = table_of(runs, "Gap ladder by similarity")
+    table = table_of(runs, "Gap ladder by similarity, artist-filtered")
     names = [row.name for row in table.rows]
     assert names[-1] == "reference" and names.index("chance") < names.index("bot") < names.index("cnn")
     assert names.index("cnn") < names.index("refit ceiling") < names.index("lstm")
     values = [cell_of(table, name, "overlap@5") for name in names]
     assert [cell.value for cell in values if cell] == sorted(cell.value for cell in values if cell)
-    own, ceiling = (shares(folder, "similarity@5", name) for name in ("model", "refit-ceiling"))
-    expected = gap_closed(own, 5 / 59, ceiling)
+    unfiltered = cell_of(table, "lstm", "similarity@5")
+    assert unfiltered and unfiltered.value == pytest.approx(shares(folder, "similarity@5").mean())
+    own, ceiling = (sums(folder, "filtered@5", name) for name in ("model", "refit-ceiling"))
+    chance = cell_of(table, "chance", "overlap@5")
+    assert chance and chance.value
+    expected = gap_closed(own, chance.value, ceiling)
     cell = cell_of(table, "lstm", "gap_to_ceiling@5")
     assert (
         expected
@@ -52,9 +67,8 @@ def test_the_ladder_rises_from_chance_to_the_reference(runs: Path, make_run: Mak
 
 def test_several_seeds_widen_the_ladder(runs: Path, make_run: MakeRun) -> None:
     folders = [make_run(f"2024-05-01-cnn-{seed:010}", seed=seed, noise=2) for seed in range(3)]
-    values = np.array([shares(folder, "dot@5") for folder in folders])
-    ceiling = shares(folders[0], "dot@5", "refit-ceiling")
-    expected = gap_closed(values, 5 / 60, ceiling)
+    values = stack_seeds([sums(folder, "dot@5") for folder in folders])
+    expected = gap_closed(values, 5 / 60, sums(folders[0], "dot@5", "refit-ceiling"))
     cell = cell_of(table_of(runs, "Gap ladder by dot product"), "cnn", "gap_to_ceiling@5")
     assert expected and cell and (cell.value, cell.low) == (expected.share, expected.low)
 
@@ -67,7 +81,7 @@ def test_ranking_is_that_of_the_evaluation(make_run: MakeRun) -> None:
         for row in ("cnn", "reference"):  # without noise they are the same
             cell = cell_of(table, row, name)
             assert cell is not None and cell.value == pytest.approx(expected[name], rel=1e-12)
-    assert cell_of(table, "cnn", "recall@100") is None
+    assert "recall@100" not in {column.key for column in table.columns}  # of 60 candidates
     assert any("protocol strict" in note and "held out" in note for note in table.notes)
 
 
@@ -90,14 +104,11 @@ def test_beyond_accuracy_is_compared_with_the_reference(make_run: MakeRun) -> No
 def test_cohesion_is_compared_with_the_reference(make_run: MakeRun) -> None:
     table = table_of(make_run(noise=0), "Cohesion and diversity, k = 5")
     assert [column.key for column in table.columns] == [
-        "shared_genre",
         "same_artist",
-        "genre_entropy",
         "diversity",
-    ]
+    ]  # no genres are known
     for column in table.columns:
         assert cell_of(table, "cnn", column.key) == cell_of(table, "reference", column.key)
-    assert cell_of(table, "cnn", "shared_genre") is None  # no genres are known
     random, own = (cell_of(table, name, "diversity") for name in ("random factors", "reference"))
     assert random and own and random.value is not None and own.value is not None and random.value > own.value
     assert cell_of(table, "popularity ranking (oracle)", "diversity") is None
@@ -116,7 +127,7 @@ def test_runs_without_cohesion_are_read(make_run: MakeRun) -> None:
 
 def test_groups_are_those_of_the_tracks(make_run: MakeRun) -> None:
     folder = make_run()
-    table = table_of(folder, "Overlap by similarity per track group, k = 5")
+    table = table_of(folder, "Overlap by similarity per track group, artist-filtered, k = 5")
     labels = make_evaluator(60, 20, KS, 0).reference.groups["artist"]
     for one in measure_group_means(shares(folder, "filtered@5"), labels):
         cell = cell_of(table, "cnn", f"overlap@5_artist_{one.group}")
@@ -132,8 +143,8 @@ def test_differences_are_tested_and_corrected(runs: Path, make_run: MakeRun) -> 
         model: make_run(f"2024-05-01-{model}-0123456789", model=model, noise=noise, seed=i)
         for i, (model, noise) in enumerate(noises.items())
     }
-    values = {model: shares(folder, "dot@5") for model, folder in folders.items()}
-    best = max(values, key=lambda model: values[model].mean())
+    values = {model: sums(folder, "dot@5") for model, folder in folders.items()}
+    best = max(values, key=lambda model: values[model].seed_means.mean())
     table = table_of(runs, "Against the best model")
     for one in compare_all(values):
         if best in (one.model, one.other):
@@ -178,8 +189,12 @@ def test_runs_of_an_earlier_release_lack_rows_and_are_named(runs: Path, make_run
 def test_old_runs_alone_have_the_tables_they_had(make_run: MakeRun) -> None:
     run = make_run()
     make_old(run)
-    titles = [table.title for table in only_section(run).tables]
-    assert titles == ["Training", "Overlap by similarity", "Overlap by dot product"]
+    section = only_section(run)
+    titles = [table.title for table in section.tables]
+    assert titles == ["Overlap at k = 5", "Training", "Overlap by similarity", "Overlap by dot product"]
+    assert any(
+        note.startswith("Runs of an earlier release: evaluated without artists") for note in section.notes
+    )
 
 
 def test_ready_made_factors_without_a_refit_have_no_ceiling(make_run: MakeRun) -> None:
@@ -188,7 +203,12 @@ def test_ready_made_factors_without_a_refit_have_no_ceiling(make_run: MakeRun) -
     del evaluation["references"]["refit-ceiling"]
     write_json(run / "evaluation.json", evaluation)
     table = table_of(run, "Gap ladder by dot product")
-    assert [column.key for column in table.columns] == ["overlap@5", "gap_to_reference@5", "verdict"]
+    assert [column.key for column in table.columns] == [
+        "overlap@5",
+        "dot_per_artist@5",
+        "gap_to_reference@5",
+        "verdict",
+    ]
     assert cell_of(table, "cnn", "verdict").text == "above chance"  # type: ignore[union-attr]
     assert any(note.startswith("No ceiling:") for note in table.notes)
 
