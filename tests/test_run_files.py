@@ -3,12 +3,15 @@
 import dataclasses
 import functools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cs_keras.errors import DataError
+from cs_keras.run_files.evaluation import MeanRecord
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
+from cs_keras.run_files.queries import Queries, read_queries, write_queries
 from cs_keras.run_files.records import read_record, write_record
 from cs_keras.run_files.settings import read_settings
 from cs_keras.run_files.training import EmbeddingTraining, Training
@@ -83,3 +86,27 @@ class _Inner:
 @dataclasses.dataclass(frozen=True)
 class _Outer:
     values: dict[str, dict[str, tuple[_Inner, ...]]]
+
+
+def test_queries_with_too_few_candidates_and_sums_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rows = {"filtered@2": np.arange(4), "filtered@5": np.array([1, 3]), "ndcg@5": np.array([0, 7])}
+    values = {
+        "filtered@2": {"model": np.array([0, 0.5, 1, 1])},
+        "filtered@5": {"model": np.array([0.2, 1.0])},
+        "ndcg@5": {"model": np.array([0.25, 0.75])},
+    }
+    numbers = np.array([2, 0, 0, 1])
+    artists = {"filtered@2": numbers, "filtered@5": numbers[[1, 3]]}
+    sums = {"filtered@5": {"model": np.array([[0.2, 0.0, 0.4], [1.0, 1.2, 0.0]])}}
+    clusters = {"filtered@5": (np.array([1, 1]), np.array([3, 1]))}
+    written = Queries(rows, values, artists, sums, clusters)
+    write_queries(tmp_path, written)
+    rank = {"ndcg@5": MeanRecord(0.5, 0, 1)}
+    overlap = {"filtered": [SimpleNamespace(k=k, available=True) for k in (2, 5)]}
+    evaluation = SimpleNamespace(
+        overlap=overlap, references={}, ranking=SimpleNamespace(predictors={"model": rank}), schema_version=4
+    )
+    found = read_queries(tmp_path, evaluation)  # type: ignore[arg-type]
+    assert found is not None
+    for name in ("rows", "values", "artists", "sums", "clusters"):
+        np.testing.assert_equal(getattr(found, name), getattr(written, name))

@@ -3,10 +3,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cs_keras.errors import CsKerasError, DataError, StorageError
-from cs_keras.runs import DONE, read_json, write_json
+from cs_keras.run_files.evaluation import Evaluation
+from cs_keras.run_files.queries import read_queries
+from cs_keras.runs import DONE, read_json, write_json, write_npz
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
 from tests.reports.conftest import MakeRun
@@ -207,3 +210,48 @@ def test_what_was_left_out_is_counted_and_named(runs: Path, make_run: MakeRun) -
     assert "unusable recordings: 12 (t00, t01, " in notes and "t09 and 2 more)" in notes
     assert "tracks without interactions: 3." in notes
     assert "interactions with 1,234 tracks that are not in the dataset." in notes
+
+
+@pytest.mark.parametrize(("version", "popularity"), [(2, "one-ranking"), (3, "popularity-ranking")])
+def test_runs_of_earlier_schemas_are_read_by_the_names_of_today(
+    make_run: MakeRun, version: int, popularity: str
+) -> None:
+    """As a release before artist-filtered lists left it: two kinds, no artists, no sums, other names."""
+    run = make_run()
+    earlier = {"popularity-oracle": popularity}
+    if version == 2:
+        earlier |= {
+            "refit-ceiling": "second-fit",
+            "n_tracks_without_interactions": "n_tracks_without_listening",
+        }
+    content = json.dumps(read_json(run / "evaluation.json"))
+    for name, old in earlier.items():
+        content = content.replace(f'"{name}"', f'"{old}"')
+    evaluation = json.loads(content) | {"schema_version": version}
+    for overlaps in (evaluation["overlap"], evaluation["ladder"], *evaluation["references"].values()):
+        for kind in ("filtered", "dot_per_artist", "dot_centred"):
+            overlaps.pop(kind, None)
+    for name in ("n_unknown_artists", "n_test_artists"):
+        del evaluation[name]
+    write_json(run / "evaluation.json", evaluation)
+    arrays = dict(np.load(run / "queries.npz"))
+    kept = {
+        name: array
+        for name, array in arrays.items()
+        if name.startswith(("similarity", "dot@", "dot/", "ndcg"))
+    }
+    renamed = {}
+    for name, array in kept.items():
+        measure, _, predictor = name.partition("/")
+        if predictor != "artists":
+            renamed[f"{measure}/{earlier.get(predictor, predictor)}"] = array
+    write_npz(run / "queries.npz", **renamed)
+    own = Evaluation.read(run)
+    queries = read_queries(run, own)
+    assert queries is not None and queries.artists is None and queries.sums is None
+    assert {"popularity-oracle", "refit-ceiling"} < set(own.references)
+    for measure, kind in (("similarity@5", "similarity"), ("dot@5", "dot")):
+        for name, overlaps in own.references.items():
+            if kind in overlaps:
+                assert queries.values[measure][name].mean() == overlaps[kind][0].overlap
+    assert collect_runs(run).groups[0].first == own
