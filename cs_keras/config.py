@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses own defaults and checks; TOML files and ``--set`` change them.
+"""Settings as frozen dataclasses with defaults and checks, changed by TOML files and ``--set``.
 
 A setting is named by its dotted path, as in ``training.epochs``. Unknown names are errors that list the
 valid ones.

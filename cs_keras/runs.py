@@ -149,7 +149,7 @@ def read_npz(path: Location, *names: str, optional: Sequence[str] = ()) -> dict[
     except FileNotFoundError as error:
         raise StorageError(f"There is no file {path}.") from error
     except Exception as error:  # NumPy, zipfile, zlib and tokenize raise whatever a damaged file provokes
-        raise StorageError(f"{path} is not a whole npz file: {error}.") from error
+        raise StorageError(f"{path} is not an npz file, or damaged: {error}.") from error
 
 
 def digest(value: Any) -> str:

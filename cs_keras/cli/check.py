@@ -73,9 +73,9 @@ def _summary(dataset: Any, result: "CheckResult") -> str:
     factors = f"factors {', '.join(result.factors)}" if result.factors else "no factors yet"
     if not result.n_shards:
         items = count(result.n_tracks, "item")
-        return f"{dataset} is whole: {items} without audio, {factors}; folds and ids agree."
+        return f"{dataset} is intact: {items} without audio, {factors}; folds and ids agree."
     return (
-        f"{dataset} is whole: {count(result.n_tracks, 'track')}, {result.n_frames:,} frames in "
+        f"{dataset} is intact: {count(result.n_tracks, 'track')}, {result.n_frames:,} frames in "
         f"{count(result.n_shards, 'shard')}, {factors}; all checksums, positions, folds and ids agree, and every "
         "magnitude is finite and not negative."
     )

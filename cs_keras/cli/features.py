@@ -54,28 +54,29 @@ def command(
         raise click.UsageError(
             "Name a DATASET or AUDIO, and a file by --out; or --list to see the layers of RUN."
         )
-    from pipelines.inference.track_vectors import check_suffix
-
     if not show_layers:
         dataset, files = find_sources(sources, split)
-        check_suffix(out)
     quiet_tensorflow()
-    from pipelines.inference.features import at_layer, list_layers
-    from pipelines.inference.predict import predict_dataset, predict_recordings
-    from pipelines.inference.prediction_blocks import DatasetTracks
-    from pipelines.inference.trained_run import read_run
-
     if show_layers:
-        _show(*list_layers(read_run(run)))
+        from pipelines.inference.features import list_layers
+
+        _show(*list_layers(run))
         return
-    trained = at_layer(read_run(run), layer)
-    if dataset is not None:
-        tracks = DatasetTracks(dataset, read_config(**reading))
-        result = predict_dataset(trained, tracks, split or "all", out, Console())
-    else:
-        result = predict_recordings(trained, files, decoder, out, Console())
+    from pipelines.inference.predict_sources import extract_features
+
+    result, layer = extract_features(
+        run,
+        layer,
+        dataset,
+        files,
+        out,
+        split=split,
+        decoder=decoder,
+        reading=read_config(**reading),
+        progress=Console(),
+    )
     click.echo(
-        f"{out}: {result.n_factors} features of {count(result.n_tracks, 'track')} from layer {trained.layer}, "
+        f"{out}: {result.n_factors} features of {count(result.n_tracks, 'track')} from layer {layer}, "
         f"{count(len(result.left_out), 'recording')} left out."
     )
 

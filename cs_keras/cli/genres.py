@@ -26,19 +26,11 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
     another DATASET its classifier is evaluated on all tracks there: genre names are compared case-insensitively,
     and genres that the classifier does not know are counted and listed.
     """
-    from cs_keras.run_files.genres import read_genres
-    from cs_keras.run_files.settings import require_finished
+    quiet_tensorflow()
     from pipelines.evaluation.genres import describe_genres
     from reports.tables.genres import composition_bars, make_genres_section
 
-    require_finished(run)
-    predicted = read_genres(run)
-    if dataset is not None:
-        quiet_tensorflow()
-        from pipelines.evaluation.genre_transfer import predict_genres
-
-        predicted = predict_genres(run, predicted, dataset, read_config(**reading), Console())
-    findings = describe_genres(run, predicted, track_ids, dataset)
+    findings = describe_genres(run, track_ids, dataset, read_config(**reading), Console())
     show_sections((make_genres_section(findings),), out)
     for composition in findings.compositions:
         click.echo("")

@@ -257,7 +257,7 @@ def find_sources(sources: Sequence[str], split: str | None) -> "tuple[Location |
     if datasets:
         return datasets[0], []
     if split:
-        raise ConfigError(f"--split needs a dataset, and {sources[0]} is none.")
+        raise ConfigError(f"--split needs a dataset, and {sources[0]} is not one.")
     paths = []
     for location in locations:
         if not isinstance(location, Path):

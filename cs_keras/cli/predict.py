@@ -16,7 +16,6 @@ from cs_keras.cli.options import (
     reading_options,
     split_option,
 )
-from cs_keras.errors import ConfigError
 
 
 @click.command("predict", cls=BeamCommand)
@@ -55,42 +54,25 @@ def command(
     With --runner, Apache Beam workers write the same bytes: each must see RUN, DATASET and --out, which may be
     URLs, or AUDIO at the same paths.
     """
-    from pipelines.inference.track_vectors import check_suffix
-
     dataset, files = find_sources(sources, split)
     flags = beam_flags(runner)
-    check_suffix(out)
     quiet_tensorflow()
-    from pipelines.inference.predict import predict_dataset, predict_recordings
-    from pipelines.inference.predict_fusion import predict_fused
-    from pipelines.inference.predict_items import choose_table, predict_items
-    from pipelines.inference.prediction_blocks import DatasetTracks
-    from pipelines.inference.trained_run import read_run, source_error
+    from pipelines.inference.predict_sources import predict_sources
 
-    console, trained = Console(), read_run(run)
-    takes_audio, is_fusion = trained.procedure.takes_audio, trained.procedure.is_fusion
-    if features and not is_fusion:
-        raise ConfigError(f"--features is for a fusion, and the model of {run} is none.")
-    if id_column and is_fusion and not features:
-        raise ConfigError("--id-column describes the table of --features, which is missing.")
-    if id_column and takes_audio:
-        raise ConfigError(f"--id-column is for a model that takes attributes, and that of {run} takes audio.")
-    if flags and not takes_audio:
-        raise ConfigError(f"--runner is for a model that takes audio, and that of {run} takes attributes.")
-    if is_fusion:
-        if dataset is None:
-            raise source_error(trained, ", ".join(sources))
-        tracks = DatasetTracks(dataset, read_config(**reading))
-        result = predict_fused(trained, tracks, split or "all", out, features, id_column, console)
-    elif not takes_audio:
-        result = predict_items(trained, choose_table(trained, dataset, files), out, id_column, console)
-    elif dataset is not None:
-        tracks = DatasetTracks(dataset, read_config(**reading))
-        result = predict_dataset(trained, tracks, split or "all", out, console, flags)
-    else:
-        result = predict_recordings(trained, files, decoder, out, console, flags)
-    left_out = count(len(result.left_out), "recording" if takes_audio else "item")
+    result = predict_sources(
+        run,
+        dataset,
+        files,
+        out,
+        split=split,
+        decoder=decoder,
+        features=features,
+        id_column=id_column,
+        reading=read_config(**reading),
+        progress=Console(),
+        beam=flags,
+    )
     click.echo(
         f"{out}: factors of {count(result.n_tracks, 'track')} in {result.n_factors} dimensions, "
-        f"{left_out} left out."
+        f"{len(result.left_out):,} left out."
     )

@@ -91,7 +91,7 @@ def command(
     same recording (the same ISRC, or artist and title), nor tracks of --playlist. By dot product, train tracks
     have an advantage: predictions are closer to the mean than reference factors.
 
-    Without --dataset the candidates are the tracks that RUN predicted, known by their ids. With --format spotify,
+    Without --dataset the candidates are the tracks that RUN predicted, shown by their ids. With --format spotify,
     tracks are found by ISRC and added to a private playlist; without credentials (SPOTIPY_CLIENT_ID,
     SPOTIPY_CLIENT_SECRET, SPOTIPY_REDIRECT_URI) the tracks to add are printed.
     """
@@ -105,33 +105,35 @@ def command(
     rules = Rules(**{name: options.pop(name) for name in RULES})
     reading = read_config(**options)
     quiet_tensorflow()
-    from pipelines.recommend.catalogue import open_catalogue
-    from pipelines.recommend.query import query_playlist, query_tracks
-    from pipelines.recommend.recommend import SearchConfig, recommend
+    from pipelines.recommend.recommend import SearchConfig, recommend_from_run
 
     search = SearchConfig(by or ("dot" if playlist else "similarity"), candidates, index, index_file)
-    catalogue = open_catalogue(run, dataset, reading)
-    if playlist is None:
-        query = query_tracks(catalogue, seeds, decoder, Console())
-    else:
-        query = query_playlist(catalogue, playlist)
-    true = None
-    listed, recall = recommend(catalogue, query, search, rules)
-    if show_true:
-        true, _ = recommend(catalogue, query, search, rules, by_interactions=True)
-    if recall is not None:
+    found = recommend_from_run(
+        run,
+        dataset,
+        seeds,
+        playlist,
+        search,
+        rules,
+        compare=show_true,
+        decoder=decoder,
+        reading=reading,
+        progress=Console(),
+    )
+    listed = found.tracks
+    if found.recall is not None:
         click.echo(
-            f"The approximate index finds {recall:.1%} of the {rules.k} nearest, on a sample.", err=True
+            f"The approximate index finds {found.recall:.1%} of the {rules.k} nearest, on a sample.", err=True
         )
     if len(listed) < rules.k:
         click.echo(f"There are {len(listed)} tracks to recommend, not {rules.k}.", err=True)
     if writer:
         measures = [{"score": one.score, "factors": one.factors} for one in listed]
-        about = {"title": query.title, "run": str(run), "by": search.by, "candidates": candidates}
+        about = {"title": found.title, "run": str(run), "by": search.by, "candidates": candidates}
         writer.write([one.entry for one in listed], measures, about)
     if out is not None or not writer:
-        header, rows = _columns(listed, true)
-        print_table(f"{query.title}, by {search.by}", header, rows, right=("", "score"))
+        header, rows = _columns(listed, found.by_interactions)
+        print_table(f"{found.title}, by {search.by}", header, rows, right=("", "score"))
 
 
 def _columns(

@@ -60,7 +60,7 @@ def assign_folds(
 
 
 def group_keys(track_ids: Sequence[str], artists: Sequence[str], fold_by: str) -> list[str]:
-    """Return what each track is kept together by: its artist's name, or its own id."""
+    """Return the group that each track's fold is assigned by: its artist's name, or its own id."""
     if fold_by == "track":
         return list(track_ids)
     names = (" ".join(unicodedata.normalize("NFC", artist).split()).casefold() for artist in artists)

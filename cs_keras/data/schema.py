@@ -252,7 +252,7 @@ def read_tracks(folder: Location, split_name: str | None = None) -> Tracks:
     except StorageError:
         raise
     except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{path} is not a whole Parquet file.") from error
+        raise StorageError(f"{path} is damaged or not a Parquet file.") from error
     missing = [name for name in TRACK_SCHEMA.names if name not in (*table.column_names, *LATER_COLUMNS)]
     if missing:
         raise DataError(

@@ -157,7 +157,7 @@ def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
         raise StorageError(f"{path}: {error}; make it again with `cs-keras ingest`.") from error
     except OSError as error:
         raise StorageError(
-            f"{path} is not a whole HDF5 file; make it again with `cs-keras ingest`."
+            f"{path} is damaged or not an HDF5 file; make it again with `cs-keras ingest`."
         ) from error
     except (KeyError, AttributeError, TypeError) as error:
         raise DataError(f"{path} is not a cs-keras shard: {error}.") from error
@@ -193,7 +193,7 @@ def _read_remote(path: UPath, n_bytes: int) -> Shard:
     except (DataError, StorageError, FileNotFoundError):
         raise
     except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise remote.BadResponseError("it is not a whole HDF5 file") from error
+        raise remote.BadResponseError("it is damaged or not an HDF5 file") from error
 
 
 def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_bytes: int) -> Shard:

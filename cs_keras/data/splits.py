@@ -95,7 +95,7 @@ def read_split(dataset: Location, name: str, track_ids: Sequence[str]) -> Split:
     except StorageError:
         raise
     except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{path} is not a whole Parquet file.") from error
+        raise StorageError(f"{path} is damaged or not a Parquet file.") from error
     missing = {ID, PART} - set(table.column_names)
     if missing:
         raise DataError(

@@ -125,7 +125,7 @@ def artist_repetition(lists: npt.ArrayLike, item_artists: npt.ArrayLike) -> Floa
     artists = np.asarray(item_artists)
     if artists.ndim != 1 or not artists.size or artists.dtype.kind not in "iu":
         raise DataError(
-            "these are no artists: expected a whole number an item, shape (n_items,). "
+            "artists are not valid: expected a whole number per item, shape (n_items,). "
             f"Received: shape {artists.shape}, dtype {artists.dtype}."
         )
     in_order = np.sort(artists[check_lists(lists, len(artists))], axis=1)
@@ -158,7 +158,7 @@ def check_lists(lists: npt.ArrayLike, n_items: int) -> npt.NDArray[np.integer[An
         or rows.max() >= n_items
     ):
         raise DataError(
-            f"these are no lists: expected item rows, whole numbers from 0 to {n_items - 1}, of shape "
+            f"lists are not valid: expected item rows, whole numbers from 0 to {n_items - 1}, of shape "
             f"(n_queries, k). Received: shape {rows.shape}, dtype {rows.dtype}."
         )
     in_order = np.sort(rows, axis=1)

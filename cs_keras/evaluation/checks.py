@@ -19,7 +19,7 @@ def check_factors(name: str, factors: npt.ArrayLike) -> FloatArray:
     array = np.asarray(factors)
     if array.ndim != 2 or 0 in array.shape or array.shape[1] > MAX_FACTORS or array.dtype.kind not in "iufb":
         raise DataError(
-            f"{name} is no factor matrix: expected numbers of shape (rows, factors), at least one row and 1 to "
+            f"{name} is not a factor matrix: expected numbers of shape (rows, factors), at least one row and 1 to "
             f"{MAX_FACTORS} factors. Received: shape {array.shape}, dtype {array.dtype}."
         )
     with np.errstate(over="ignore"):  # what overflows is reported below
@@ -43,7 +43,7 @@ def check_scores(item_scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
         or not np.isfinite(scores).all()
     ):
         raise DataError(
-            "these are no item scores: expected one finite number a track, shape (n_tracks,). "
+            "item scores are not valid: expected one finite number per track, shape (n_tracks,). "
             f"Received: shape {scores.shape}, dtype {scores.dtype}."
         )
     return scores.astype(np.float64)
@@ -79,5 +79,5 @@ def check_count(name: str, value: int) -> int:
 def check_ks(ks: tuple[int, ...]) -> tuple[int, ...]:
     """Return list lengths as ints; raise `ConfigError` unless they are positive whole numbers, at least one."""
     if not isinstance(ks, tuple | list) or not ks:
-        raise ConfigError(f"ks are no list lengths: expected a tuple of at least one. Received: {ks!r}.")
+        raise ConfigError(f"ks are not list lengths: expected a tuple of at least one. Received: {ks!r}.")
     return tuple(check_count("k", k) for k in ks)

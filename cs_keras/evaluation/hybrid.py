@@ -81,7 +81,7 @@ class SplitInteractions:
 
 
 def split_interactions(user_items: scipy.sparse.csr_matrix, n_first: int, seed: int) -> SplitInteractions:
-    """Split the playlists of each track at random: `n_first` for fold-ins, at least as many held back.
+    """Split the playlists of each track at random: `n_first` for fold-ins, at least as many held out.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def split_interactions(user_items: scipy.sparse.csr_matrix, n_first: int, seed: 
     tracks = np.flatnonzero(n_playlists >= 2 * n_first)
     if not len(tracks):
         raise DataError(
-            f"expected tracks in at least {2 * n_first} playlists: {n_first} to fold in and as many held back. "
-            f"Received: at most {n_playlists.max(initial=0)}; use fewer listens."
+            f"expected tracks in at least {2 * n_first} playlists: {n_first} to fold in and as many held out. "
+            f"Received: at most {n_playlists.max(initial=0)}; use fewer interactions."
         )
     pairs = by_track[:, tracks].tocoo()
     shuffled = np.lexsort((np.random.default_rng(seed).random(pairs.nnz), pairs.col))  # random, by track

@@ -135,7 +135,7 @@ def _overlap(k: int, validation: ValidationData, predicted: npt.NDArray[np.float
     """Return the overlap of each query's lists, artist-filtered where artists are known."""
     n, artists = len(validation.reference), validation.artists if validation.has_artists else None
     length = k if artists is None else filtered_length(k, artists)
-    lists = rank_reference(validation.reference, ks=(length,), max_queries=n)
+    lists = rank_reference(validation.reference, ks=(length,), max_queries=n).prefix(length)
     predicted_lists = top_k_similar(predicted, length, queries=lists.queries)
     if artists is not None:
         lists, predicted_lists = (

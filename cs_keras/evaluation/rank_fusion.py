@@ -3,7 +3,7 @@
 Cormack, Clarke & Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
 methods": for each query an item's score is the sum over rankings of 1 / (60 + rank), ranks from 1. Ties have the
 mean of their ranks here, so that a ranking fused with itself stays the same, ties included; scores that differ by
-float32 rounding alone are no ties. Every ranking covers all items, by exact scores
+float32 rounding alone are not ties. Every ranking covers all items, by exact scores
 (`cs_keras.evaluation.search.search`), for a block of queries at a time, whose size does not affect the results.
 """
 

@@ -59,11 +59,11 @@ def mean_predictor(train_mean: npt.ArrayLike, n_tracks: int) -> FloatArray:
     DataError
         Not a finite vector.
     ConfigError
-        `n_tracks` no positive whole number.
+        `n_tracks` is not a positive whole number.
     """
     if np.ndim(train_mean) != 1:
         raise DataError(
-            f"train_mean is no vector: expected shape (n_factors,). Received: shape {np.shape(train_mean)}."
+            f"train_mean is not a vector: expected shape (n_factors,). Received: shape {np.shape(train_mean)}."
         )
     mean = check_factors("train_mean", np.asarray(train_mean)[np.newaxis])
     return np.repeat(mean, check_count("n_tracks", n_tracks), axis=0)
@@ -74,7 +74,7 @@ def score_by_mean_playlist(
 ) -> npt.NDArray[np.float64]:
     """Return one score a track: its dot product with the playlists' factors, averaged over playlists.
 
-    It shows how much of the dot-product overlap one ranking for all playlists reaches. Of reference factors it is a
+    It shows how much of the dot-product overlap one and the same ranking reaches. Of reference factors it is a
     popularity oracle, of a model's its own single ranking. It is not the best single ranking for every k. Pass the
     scores to `evaluate_overlap` as the prediction; collinear factors would reverse the ranking for playlists at an
     obtuse angle to the mean.

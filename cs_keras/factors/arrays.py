@@ -80,7 +80,7 @@ def read_arrays(path: Location) -> Arrays:
         except DataError:
             raise
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError) as error:
-            raise BadResponseError(f"not a whole .npz file, perhaps truncated or altered: {error}") from error
+            raise BadResponseError(f"a damaged .npz file, perhaps truncated or altered: {error}") from error
 
     try:
         read_bytes(path, check)

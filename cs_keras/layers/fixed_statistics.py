@@ -10,7 +10,7 @@ class FixedStatisticsNormalization(keras.layers.BatchNormalization):  # type: ig
     """Batch norm that always uses its moving statistics and never updates them.
 
     Weights and settings are those of ``keras.layers.BatchNormalization``. Calling a model with ``training=False``
-    is no substitute: in Keras 3 a functional model that is being trained passes ``training=True`` to all its
+    does not replace it: in Keras 3 a functional model that is being trained passes ``training=True`` to all its
     layers.
     """
 

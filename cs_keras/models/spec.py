@@ -18,7 +18,7 @@ LOSSES = ("mse", "unit_mse", "cosine", "wpe")
 OPTIMIZERS = ("adam", "nesterov")
 SCHEDULES = ("inverse_time", "constant", "cosine", "step")
 MONITORS = r"val_loss|val_cosine|val_overlap@[1-9]\d{0,5}"
-IDENTITY = ("key", "procedure")  # fields of a baseline that are no settings
+IDENTITY = ("key", "procedure")  # fields of a baseline that are not settings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
     StorageError
         When the file cannot be read.
     DataError
-        When it is no table, has no ``track_id``, or an id is empty or occurs twice.
+        When it is not a table, has no ``track_id``, or an id is empty or occurs twice.
     """
     table = open_table(path, encoding=encoding)
     names = {name.strip().casefold(): name for name in table.column_names}

@@ -4,19 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import DataError
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreFindings, evaluate_genres
-from cs_keras.run_files.genres import GenreProbabilities
+from cs_keras.progress import Progress
+from cs_keras.run_files.genres import read_genres
 from cs_keras.run_files.names import TRAINING_FILE
+from cs_keras.run_files.settings import require_finished
 from cs_keras.run_files.training import Training
 from cs_keras.storage.location import Location
 
 
 def describe_genres(
     run: Location,
-    predicted: GenreProbabilities,
     track_ids: Sequence[str] = (),
     dataset: Location | None = None,
+    reading: ReadConfig | None = None,
+    progress: Progress | None = None,
 ) -> GenreFindings:
     """Evaluate genre probabilities, and select those of some tracks.
 
@@ -24,12 +28,12 @@ def describe_genres(
     ----------
     run
         Finished run folder.
-    predicted
-        Its own probabilities, or those from `pipelines.evaluation.genre_transfer.predict_genres`.
     track_ids
         Tracks whose genre mixture to return.
     dataset
-        The dataset of `predicted`, unless these are the run's own predictions.
+        Dataset to predict and evaluate; None for the run's own predictions.
+    reading, progress
+        Settings for a dataset behind a URL, and the progress display.
 
     Raises
     ------
@@ -38,6 +42,12 @@ def describe_genres(
     DataError
         When there is no such track, or no track has a genre that the classifier knows.
     """
+    require_finished(run)
+    predicted = read_genres(run)
+    if dataset is not None:
+        from pipelines.evaluation.genre_transfer import predict_genres  # TensorFlow, which others do not need
+
+        predicted = predict_genres(run, predicted, dataset, reading, progress)
     row_of = {track_id: row for row, track_id in enumerate(predicted.track_ids.tolist())}
     for track_id in track_ids:
         if track_id not in row_of:

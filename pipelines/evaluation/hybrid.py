@@ -44,7 +44,7 @@ class HybridConfig:
 
     Attributes
     ----------
-    listens
+    n_interactions
         Numbers of playlists to fold each track in from.
     k
         List length.
@@ -54,16 +54,16 @@ class HybridConfig:
         Permutations, bootstrap and queries; its list lengths and metric are not used.
     """
 
-    listens: tuple[int, ...] = (0, 1, 2, 5, 10)
+    n_interactions: tuple[int, ...] = (0, 1, 2, 5, 10)
     k: int = 10
     seed: int = 0
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
-        for n in self.listens:
-            check_range("listens", n, 0)
-        if not any(self.listens):
-            raise ConfigError("listens must have at least one number above 0. Received: none.")
+        for n in self.n_interactions:
+            check_range("n_interactions", n, 0)
+        if not any(self.n_interactions):
+            raise ConfigError("n_interactions must have at least one number above 0. Received: none.")
         check_range("k", self.k, 1)
 
 
@@ -128,7 +128,7 @@ def compare_hybrids(
         for kind in KINDS
     }
     overlap: dict[str, dict[str, dict[int, OverlapAtK]]] = {kind: {} for kind in KINDS}
-    for n in config.listens:
+    for n in config.n_interactions:
         folded = own.folded[n]
         predictors = {
             SOUND: own.predicted,
@@ -164,24 +164,24 @@ def _split_tracks(
     # Playlists without factors, none of whose tracks was fitted, do not change a fold-in.
     usable = interactions[:, rows].multiply(factors.playlist_factors.any(axis=1)[:, np.newaxis]).tocsr()
     usable.eliminate_zeros()
-    parts: SplitInteractions = split_interactions(usable, max(config.listens), config.seed)
+    parts: SplitInteractions = split_interactions(usable, max(config.n_interactions), config.seed)
     if len(parts.tracks) < 2:
         raise DataError(
-            f"Only one {split} track is in {2 * max(config.listens)} playlists; use fewer listens."
+            f"Only one {split} track is in {2 * max(config.n_interactions)} playlists; use fewer interactions."
         )
     wmf = read_wmf_config(factors.config or {})
 
     def fold_in(user_items: Any) -> Matrix:
         return fold_in_items(user_items, factors.playlist_factors, wmf)
 
-    folded = {n: fold_in(parts.select_first(n)) for n in config.listens}
+    folded = {n: fold_in(parts.select_first(n)) for n in config.n_interactions}
     return _Split(fold_in(parts.rest), catalogue.predicted.factors[rows[parts.tracks]], folded)
 
 
 def _choose(validation: _Split, config: HybridConfig) -> tuple[int | None, float]:
     """Return the number of interactions from which on to switch, and the half trust, by mean cosine."""
     reference, predicted = validation.reference, validation.predicted
-    numbers = sorted({n for n in config.listens if n})
+    numbers = sorted({n for n in config.n_interactions if n})
     by_audio = mean_cosine(reference, predicted)
     worse = [n for n in numbers if mean_cosine(reference, validation.folded[n]) <= by_audio]
     threshold = next((n for n in numbers if not worse or n > worse[-1]), None)

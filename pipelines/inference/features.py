@@ -5,17 +5,18 @@ import dataclasses
 import numpy as np
 
 from cs_keras.factors.scaling import Scaler
+from cs_keras.storage.location import Location
 from cs_keras.training.hidden_layers import (
     HiddenLayer,
     choose_default_layer,
     list_hidden_layers,
     resolve_layer_name,
 )
-from pipelines.inference.trained_run import TrainedRun, load_run_model, require_audio
+from pipelines.inference.trained_run import TrainedRun, load_run_model, read_run, require_audio
 
 
-def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
-    """Return the hidden layers of a run's model, and the name of the default one for features.
+def list_layers(folder: Location) -> tuple[list[HiddenLayer], str]:
+    """Return the hidden layers of a finished run's model, and the name of the default one for features.
 
     Raises
     ------
@@ -24,6 +25,10 @@ def list_layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
     StorageError
         When it cannot be loaded.
     """
+    return _layers(read_run(folder))
+
+
+def _layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
     require_audio(run, "A table of features")
     layers = list_hidden_layers(load_run_model(run.folder))
     return layers, choose_default_layer(layers)
@@ -46,7 +51,7 @@ def at_layer(run: TrainedRun, name: str | None = None) -> TrainedRun:
     StorageError
         When it cannot be loaded.
     """
-    layers, default = list_layers(run)
+    layers, default = _layers(run)
     layer = resolve_layer_name(layers, name) if name else default
     n_features = next(one.n_features for one in layers if one.name == layer)
     unscaled = Scaler("none", np.zeros(n_features, np.float32), np.ones(n_features, np.float32))

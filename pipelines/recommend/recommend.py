@@ -2,18 +2,22 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from cs_keras.config import check_choice
+from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import DataError
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.index import KINDS, MANY, Index, Kind, build_index, measure_recall, open_index
 from cs_keras.playlists.rerank import Rules, filter_candidates, rerank_mmr, unit_rows
-from pipelines.recommend.catalogue import Catalogue, require_dataset
-from pipelines.recommend.query import Query
+from cs_keras.progress import Progress, SilentProgress
+from cs_keras.storage.location import Location
+from pipelines.recommend.catalogue import Catalogue, open_catalogue, require_dataset
+from pipelines.recommend.query import Query, query_playlist, query_tracks
 
 Matrix = npt.NDArray[np.float32]
 
@@ -56,6 +60,47 @@ class RecommendedTrack:
     entry: Entry
     score: float
     factors: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendations:
+    """The list for a query, and for comparison the list by reference factors, if requested.
+
+    `recall` is the share of the k nearest that an approximate index finds; None for an exact one.
+    """
+
+    title: str
+    tracks: tuple[RecommendedTrack, ...]
+    by_interactions: tuple[RecommendedTrack, ...] | None
+    recall: float | None
+
+
+def recommend_from_run(
+    run: Location,
+    dataset: Location | None,
+    seeds: Sequence[str],
+    playlist: str | None,
+    search: SearchConfig,
+    rules: Rules,
+    *,
+    compare: bool = False,
+    decoder: str = "auto",
+    reading: ReadConfig | None = None,
+    progress: Progress | None = None,
+) -> Recommendations:
+    """Recommend tracks for seeds, or else for a playlist, by the model of a finished run.
+
+    `compare` adds the list by reference factors. See `open_catalogue`, `query_tracks`, `query_playlist` and
+    `recommend` for the other parameters, and for errors.
+    """
+    catalogue = open_catalogue(run, dataset, reading)
+    if playlist is None:
+        query = query_tracks(catalogue, seeds, decoder, progress or SilentProgress())
+    else:
+        query = query_playlist(catalogue, playlist)
+    tracks, recall = recommend(catalogue, query, search, rules)
+    reference = recommend(catalogue, query, search, rules, by_interactions=True)[0] if compare else None
+    return Recommendations(query.title, tracks, reference, recall)
 
 
 def recommend(

@@ -108,7 +108,7 @@ def run_execution(
     Raises
     ------
     CsKerasError
-        When the dataset cannot be read or the folder not be written, which is no failure of the trial.
+        When the dataset cannot be read or the folder not be written, which is not a failure of the trial.
     """
     progress = progress or SilentProgress()
     configure(trainer.reading.remote)

@@ -145,7 +145,7 @@ def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
 def find_runs(runs: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Return the finished and the unfinished run folders directly below `runs`, or `runs` itself, by name.
 
-    StorageError if `runs` is no folder or cannot be listed.
+    StorageError if `runs` is not a folder or cannot be listed.
     """
     try:
         if not runs.is_dir():

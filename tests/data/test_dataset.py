@@ -65,7 +65,7 @@ def test_a_truncated_shard_is_reported_when_read_and_the_others_are_read(tmp_pat
     whole = (tmp_path / SHARD).read_bytes()
     (tmp_path / SHARD).write_bytes(whole[:-10])
     assert len(dataset.read_track(0)) == 5
-    with pytest.raises(StorageError, match="part-00001.h5 is not a whole HDF5 file"):
+    with pytest.raises(StorageError, match="part-00001.h5 is damaged or not an HDF5 file"):
         dataset.read_track(2)
 
 

@@ -138,7 +138,7 @@ class TestAlteredTable:
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"track_id,artist\n"])
 def test_a_table_that_is_not_parquet_is_reported(tmp_path, content):
     (tmp_path / "tracks.parquet").write_bytes(content)
-    with pytest.raises(StorageError, match=r"tracks\.parquet is not a whole Parquet file"):
+    with pytest.raises(StorageError, match=r"tracks\.parquet is damaged or not a Parquet file"):
         read_tracks(tmp_path)
 
 

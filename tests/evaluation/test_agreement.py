@@ -152,7 +152,7 @@ def test_bad_input_is_named(fit):
         average_fits([fit, Fit(fit.item_factors[:, :5])])
     with pytest.raises(DataError, match="no query has an order"):
         measure_agreement([fit, Fit(0 * fit.item_factors)], ks=(5,))
-    with pytest.raises(DataError, match="queries are no rows"):
+    with pytest.raises(DataError, match="queries are not rows"):
         measure_agreement([fit, fit], ks=(5,), queries=[120])
     with pytest.raises(ConfigError, match="unknown similarity"):
         measure_agreement([fit, fit], ks=(5,), metric="manhattan")

@@ -84,7 +84,7 @@ def test_bad_input_is_named():
         measure_exposure([[0, 1], [3, 3]], 5)
     with pytest.raises(ConfigError, match="n_items"):
         measure_exposure([[0, 1]], 0)
-    with pytest.raises(DataError, match="no item scores"):
+    with pytest.raises(DataError, match="item scores are not valid"):
         popularity_ratio([[0, 1]], [1.0, np.nan])
-    with pytest.raises(DataError, match="no artists"):
+    with pytest.raises(DataError, match="artists are not valid"):
         artist_repetition([[0, 1]], ["a", "b"])

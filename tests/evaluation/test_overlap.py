@@ -119,7 +119,7 @@ def test_one_ranking_is_the_same_for_every_playlist(reference, playlists):
     ]
     assert row.overlap == pytest.approx(np.mean(expected), rel=1e-12)
     assert row.overlap > row.chance
-    with pytest.raises(DataError, match="predicted factors is no factor matrix"):
+    with pytest.raises(DataError, match="predicted factors is not a factor matrix"):
         evaluate_overlap(reference, scores, ks=(15,), **FEW)
 
 

@@ -169,7 +169,7 @@ def test_files_that_are_not_whole(tmp_path):
     flipped[len(whole) // 3] ^= 0xFF
     for content in (b"", b"PK", whole[: len(whole) // 2], whole[:-5], bytes(flipped), b"\x80\x04N."):
         path.write_bytes(content)
-        with pytest.raises(StorageError, match=r"wmf\.npz: not a whole \.npz file"):
+        with pytest.raises(StorageError, match=r"wmf\.npz: a damaged \.npz file"):
             load_factors(path)
     with pytest.raises(StorageError, match="there is no such file"):
         load_factors(tmp_path / "none.npz")

@@ -204,7 +204,7 @@ def test_frames_that_stay_wrong_are_reported_with_their_track(
 
 def test_check_reads_a_bucket(bucket: UPath, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("check", URL) == 0
-    assert "is whole: 60 tracks" in capfd.readouterr().out
+    assert "is intact: 60 tracks" in capfd.readouterr().out
     for name in (*FILES, "factors/wmf.npz", "shards/fold-03/part-00000.h5"):
         content = (bucket / name).read_bytes()
         (bucket / name).unlink()
@@ -220,7 +220,7 @@ def test_check_through_a_bad_network_finds_nothing_wrong(
     with FaultyProxy(port, ("corrupt", "truncate", "503", "ok"), only_media=True) as proxy:
         with reached_through(proxy.port):
             assert run("check", URL) == 0
-    assert "is whole" in capfd.readouterr().out
+    assert "is intact" in capfd.readouterr().out
 
 
 def test_a_shard_that_cannot_be_reached_is_neither_made_anew_nor_called_damaged(

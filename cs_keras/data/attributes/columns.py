@@ -116,7 +116,7 @@ def read_column(name: str, data: pa.ChunkedArray, kind: str | None, is_text_file
 
 
 def _parse(text: pa.ChunkedArray, name: str, where: str, strict: bool) -> npt.NDArray[np.float64] | None:
-    """Parse numbers; None if a value is no number or all are missing, unless `strict`."""
+    """Parse numbers; None if a value is not a number or all are missing, unless `strict`."""
     given = pc.if_else(pc.equal(text, ""), None, text)
     if given.null_count == len(given) and not strict:
         return None

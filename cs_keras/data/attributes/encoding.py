@@ -133,7 +133,7 @@ class Encoding:
 def fit_encoding(train: AttributeTable, max_categories: int) -> Encoding:
     """Fit an encoding to the attributes of train tracks only.
 
-    A column keeps at most `max_categories` labels: the most frequent, ties in alphabetical order. Raises
+    A column encodes at most `max_categories` labels: the most frequent, ties in alphabetical order. Raises
     DataError when no attribute varies among the train tracks.
     """
     columns = tuple(_fit_column(name, column, max_categories) for name, column in train.columns.items())

@@ -113,7 +113,7 @@ def open_hdf5(url: str) -> Iterator[h5py.File]:
             with gc_paused():
                 file = stack.enter_context(h5py.File(raw, "r", rdcc_nbytes=CHUNK_CACHE_BYTES))
         except Exception as error:  # HDF5's own, or those of the file system
-            raise StorageError(f"{url} is not a whole HDF5 file: {error}.") from error
+            raise StorageError(f"{url} is damaged or not an HDF5 file: {error}.") from error
         yield file
 
 

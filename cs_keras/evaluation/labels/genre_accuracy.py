@@ -126,7 +126,7 @@ def evaluate_genres(
     predicted, resampling = np.asarray(probabilities), resampling or Resampling()
     if predicted.shape != (len(labels), len(genres)) or not np.isfinite(predicted).all():
         raise DataError(
-            "these are no probabilities of genres: expected finite numbers of shape "
+            "genre probabilities are not valid: expected finite numbers of shape "
             f"({len(labels)}, {len(genres)}). Received: shape {predicted.shape}."
         )
     own = match_genres(labels, genres)

@@ -73,7 +73,7 @@ def list_overlap(reference_lists: npt.ArrayLike, predicted_lists: npt.ArrayLike)
     for lists in (reference, predicted):
         if lists.ndim != 2 or not lists.size or lists.dtype.kind not in "iu" or lists.min() < 0:
             raise DataError(
-                "these are no lists: expected item rows, whole numbers from 0, of shape (n_queries, k). "
+                "lists are not valid: expected item rows, whole numbers from 0, of shape (n_queries, k). "
                 f"Received: shape {lists.shape}, dtype {lists.dtype}."
             )
     if reference.shape != predicted.shape:

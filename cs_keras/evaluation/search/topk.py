@@ -114,7 +114,7 @@ def top_k_similar(
     ConfigError
         The metric is unknown, or k is not a positive whole number.
     DataError
-        Not a finite factor matrix, queries are no rows of it, or k is above n_tracks - 1.
+        Not a finite factor matrix, queries are not rows of it, or k is above n_tracks - 1.
     """
     factors = check_factors("factors", factors)
     if metric not in ("cosine", "euclidean"):
@@ -142,7 +142,7 @@ def top_k_dot(
     ConfigError
         k is not a positive whole number.
     DataError
-        Not finite factor matrices of one width, queries are no playlists, or k is above n_tracks.
+        Not finite factor matrices of one width, queries are not playlists, or k is above n_tracks.
     """
     playlists = check_factors("playlist factors", playlist_factors)
     items = check_factors("item factors", item_factors)
@@ -262,7 +262,7 @@ def _check_queries(queries: npt.ArrayLike | None, n_rows: int) -> Int64Array:
     whole = rows.ndim == 1 and rows.size > 0 and rows.dtype.kind in "iu"
     if not whole or rows.min() < 0 or rows.max() >= n_rows or len(np.unique(rows)) < len(rows):
         raise DataError(
-            f"queries are no rows of the factors: expected different whole numbers from 0 to {n_rows - 1}. "
+            f"queries are not rows of the factors: expected different whole numbers from 0 to {n_rows - 1}. "
             f"Received: {queries!r}."
         )
     return rows.astype(np.int64)

@@ -109,7 +109,7 @@ def holm(p_values: npt.ArrayLike) -> Float64Array:
     p = check_scores(p_values)
     if p.min() < 0 or p.max() > 1:
         raise DataError(
-            f"these are no p-values: expected numbers from 0 to 1. Received: {p.min()} to {p.max()}."
+            f"p-values are out of range: expected numbers from 0 to 1. Received: {p.min()} to {p.max()}."
         )
     order = np.argsort(p)
     corrected = np.empty(len(p))

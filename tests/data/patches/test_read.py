@@ -294,7 +294,7 @@ def test_every_truncation_is_reported(tmp_path):
     whole = path.read_bytes()
     for n in [*range(0, len(whole), 997), len(whole) - 1]:
         path.write_bytes(whole[:n])
-        with pytest.raises(StorageError, match=r"a\.h5 is not a whole HDF5 file"):
+        with pytest.raises(StorageError, match=r"a\.h5 is damaged or not an HDF5 file"):
             survey(str(path), AUDIO)
 
 

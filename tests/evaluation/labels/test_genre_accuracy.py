@@ -60,7 +60,7 @@ def test_the_first_of_equal_probabilities_is_predicted():
 def test_bad_input_is_named():
     with pytest.raises(DataError, match=r"of shape \(2, 3\). Received: shape \(1, 3\)"):
         evaluate_genres(one_hot(0), GENRES, [["rock"], ["pop"]], "rock")
-    with pytest.raises(DataError, match="no probabilities"):
+    with pytest.raises(DataError, match="probabilities are not valid"):
         evaluate_genres([[np.nan, 0, 1]], GENRES, [["rock"]], "rock")
     with pytest.raises(DataError, match="None of 2 tracks .* some of folk, pop, rock. Received: jazz, polka"):
         evaluate_genres(one_hot(0, 1), GENRES, [["polka"], ["jazz"]], "rock")

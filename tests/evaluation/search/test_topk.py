@@ -226,7 +226,7 @@ def test_bad_input_is_named(random):
         top_k_similar(factors, 1, queries=[10])
     with pytest.raises(DataError, match="different whole numbers"):
         top_k_similar(factors, 1, queries=[1, 1])
-    with pytest.raises(DataError, match="one finite number a track"):
+    with pytest.raises(DataError, match="one finite number per track"):
         top_k_ranking([1.0, np.inf], 1, queries=[0])
     with pytest.raises(DataError, match="from 1 to 2"):
         top_k_similar(factors, 2).prefix(3)

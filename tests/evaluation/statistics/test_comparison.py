@@ -81,7 +81,7 @@ def test_bad_input_is_named(random):
         compare_all({"a": a, "b": np.where(a > 0.5, np.nan, a)})
     with pytest.raises(DataError, match="expected one of a, b. Received: 'c'"):
         compare_with({"a": a, "b": a}, "c")
-    with pytest.raises(DataError, match="no p-values"):
+    with pytest.raises(DataError, match="p-values are out of range"):
         holm([0.5, 1.5])
     with pytest.raises(ConfigError, match="n_bootstrap"):
         Resampling(n_bootstrap=0)

@@ -189,7 +189,8 @@ def test_ingest_by_beam_gives_the_same_bytes(
     printed = capfd.readouterr()
     assert "60 tracks, 60 of them new" in printed.out
     if options == BY_BEAM:
-        assert not printed.err, "nothing of Beam's own notes reaches the user"
+        # A slow machine prints lines of progress; nothing of Beam's own notes reaches the user.
+        assert all("ingest, in shards" in line for line in printed.err.splitlines())
 
 
 def test_ingest_survives_a_killed_worker(

@@ -436,7 +436,7 @@ def test_is_finite_magnitude_agrees_with_numpy(dtype: str) -> None:
 def test_command_on_the_demo(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", demo) == 0
     printed = capsys.readouterr().out
-    assert "is whole: 60 tracks" in printed
+    assert "is intact: 60 tracks" in printed
     assert (
         "train and validation share: 0 artists (known for 48 of 48 tracks), 0 albums (known for 48 of 48 "
         in printed

@@ -304,7 +304,7 @@ def test_the_command_line(tmp_path, capsys):
     ("arguments", "sentence"),
     [
         (["{in}/nope.h5"], "Error: There is no file "),
-        (["{in}/cut.h5"], "is not a whole HDF5 file"),
+        (["{in}/cut.h5"], "is damaged or not an HDF5 file"),
         (["{in}/file00.h5"], "holds no patches of 513 bins"),
         (["{in}/file00.h5", "--folds", "file"], "Folds by file need 10 files"),
         (["{in}/file00.h5", "--n-fft", "16", "--hop-length", "8", "--index-name", "x"], "no index named 'x'"),

@@ -47,7 +47,7 @@ def test_items_become_a_dataset(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert not tracks.has_audio.any() and set(tracks.strings("shard")) == {""}
     assert (read_info(out).fold_by, read_info(out).fold_assignment) == ("artist", "hash")
     assert run("check", out) == 0
-    assert "is whole: 60 items without audio" in capfd.readouterr().out
+    assert "is intact: 60 items without audio" in capfd.readouterr().out
     before = digest_of(out)
     assert run("ingest", "--no-audio", "--tracks", table, "--out", out) == 0
     assert digest_of(out) == before

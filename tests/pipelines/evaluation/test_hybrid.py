@@ -112,7 +112,7 @@ def test_other_protocols_are_refused(tmp_path: Path) -> None:
 
 def test_more_listens_than_any_track_has_are_refused(dataset: Path, tmp_path: Path) -> None:
     run = make_run(dataset, tmp_path / "run", 0.0)
-    with pytest.raises(DataError, match="use fewer listens"):
+    with pytest.raises(DataError, match="use fewer interactions"):
         compare_hybrids(run, dataset, HybridConfig((0, 5000)))
     with pytest.raises(ConfigError, match="above 0"):
         HybridConfig((0,))

@@ -140,7 +140,7 @@ def test_unusable_recordings_are_left_out_and_named(
     out = tmp_path / "out.npz"
     assert run("predict", runs["lstm"], audio, "--out", out) == 0
     printed = capfd.readouterr()
-    assert printed.out == f"{out}: factors of 2 tracks in 32 dimensions, 1 recording left out.\n"
+    assert printed.out == f"{out}: factors of 2 tracks in 32 dimensions, 1 left out.\n"
     assert "left out broken: " in printed.err
     assert load(out)["track_ids"].tolist() == ["below/short", "good"]
 

@@ -236,7 +236,7 @@ def test_what_a_model_of_attributes_takes_is_reported(
     assert "--runner is for a model that takes audio" in capfd.readouterr().err
     assert not out.exists()
     assert run("predict", trained.folder, planted.table, "--out", out) == 0
-    assert "factors of 1,500 tracks in 16 dimensions, 0 items left out" in capfd.readouterr().out
+    assert "factors of 1,500 tracks in 16 dimensions, 0 left out" in capfd.readouterr().out
     damaged = Path(shutil.copytree(trained.folder, tmp_path / "run"))
     (damaged / "attributes.json").write_text("{}")
     with pytest.raises(DataError, match="attributes.json has schema version None"):

@@ -216,7 +216,7 @@ def test_ready_made_factors_without_a_refit_have_no_ceiling(make_run: MakeRun) -
 def test_damaged_values_of_queries_are_named(make_run: MakeRun) -> None:
     run = make_run()
     (run / "queries.npz").write_bytes(b"no zip")
-    with pytest.raises(StorageError, match="queries.npz is not a whole npz file"):
+    with pytest.raises(StorageError, match="queries.npz is not an npz file, or damaged"):
         collect_runs(run)
 
 
