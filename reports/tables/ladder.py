@@ -30,7 +30,7 @@ TITLES: dict[Kind, str] = {
     "dot": "Gap ladder by dot product",
 }
 COMPARED: dict[Kind, tuple[Kind, str]] = {  # shown in a column beside the leading lists
-    "filtered": ("similarity", "un-\nfiltered"),
+    "filtered": ("similarity", "unfiltered"),
     "dot": ("dot_per_artist", "one per\nartist"),
 }
 WORDS = {

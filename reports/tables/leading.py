@@ -25,7 +25,7 @@ from reports.tables.table import SIGNIFICANT, SIGNIFICANT_P, Cell, Column, Row, 
 
 HEADERS: dict[Kind, str] = {
     "filtered": "artist-\nfiltered",
-    "similarity": "un-\nfiltered",
+    "similarity": "unfiltered",
     "dot_per_artist": "dot, one\nper artist",
     "dot": "dot\nproduct",
 }
@@ -104,14 +104,12 @@ def _notes(group: Group, kinds: Sequence[Kind], leading: OverlapAtK) -> Iterator
         yield from same_artist_notes(first)
     yield from (f"{NAMES[kind]}: {DEFINITIONS[kind]}." for kind in ("dot", "dot_per_artist") if kind in kinds)
     yield interval_note(group, *kinds)
+    tested = NAMES["similarity" if "similarity" in kinds else kinds[0]].lower()
+    own = " (beyond artist, if artist-filtered)" if leading.p_beyond_artist is not None else ""
     yield (
-        f"p any information, {NAMES['similarity' if 'similarity' in kinds else kinds[0]].lower()}: (1 + "
-        "permutations "
-        f"that reach the overlap) / (1 + {settings.n_permutations:,}); predictions are assigned to random "
-        "tracks. "
-        f"{SIGNIFICANT} p < {SIGNIFICANT_P} by the column's own lists, artist-filtered: beyond artist; not "
-        "corrected for "
-        "the number of comparisons."
+        f"p any information, {tested}: (1 + permutations that reach the overlap) / (1 + "
+        f"{settings.n_permutations:,}); predictions are assigned to random tracks. {SIGNIFICANT} p < "
+        f"{SIGNIFICANT_P} by the column's own lists{own}, not corrected for the number of comparisons."
     )
     yield from beyond_artist_notes(leading)
     yield "Information used: what a row knows of a new track. Models use their input, audio or attributes."
