@@ -86,8 +86,7 @@ def _unused_notes(unused: UnusedTracks) -> Iterator[str]:
         more = f" and {len(names) - N_NAMED:,} more" if len(names) > N_NAMED else ""
         yield (
             f"Left out, unusable recordings: {len(names):,} ({', '.join(names[:N_NAMED])}{more}); dataset.json "
-            "has "
-            "the reasons."
+            "has the reasons."
         )
     if unused.n_tracks_without_interactions:
         yield f"Left out, tracks without interactions: {unused.n_tracks_without_interactions:,}."

@@ -43,31 +43,24 @@ TITLES: dict[Kind, str] = {
 }
 DEFINITIONS: dict[Kind, str] = {
     "filtered": "as by similarity, but without the query's own artist in both lists, because recognising an "
-    "artist is "
-    "not recognising what a track sounds like. Leads where artists are known",
+    "artist is not recognising what a track sounds like. Leads where artists are known",
     "similarity": "share of the k test tracks nearest to a test track by {metric} of the reference factors "
-    "that are "
-    "also among the k nearest by the predicted factors",
+    "that are also among the k nearest by the predicted factors",
     "dot": "share of a playlist's k best test tracks by dot product with the reference factors that are also "
-    "among its "
-    "k best by the predicted factors",
+    "among its k best by the predicted factors",
     "dot_per_artist": "as by dot product, over one random test track of each known artist; mean of 20 draws",
     "dot_centred": "as by dot product, with playlist factors less their mean for both lists: what all "
-    "playlists like "
-    "does not count",
+    "playlists like does not count",
 }
 REFERENCE_NOTES = {
     RANDOM: "Random factors: normal, with the reference's mean and standard deviation in each factor.",
     POPULARITY_ORACLE: "Popularity ranking (oracle): one list for all playlists, by the mean playlist's dot "
-    "product "
-    "with the reference factors, which no new track has.",
+    "product with the reference factors, which no new track has.",
     BEST_FROM_SOUND: "Best from sound (oracle): regression on the style that the audio was generated from.",
     HALF_DATA_CEILING: "Half-data ceiling: two fits to random halves of the playlists, which differ as two "
-    "samples of "
-    "interactions do.",
+    "samples of interactions do.",
     REFIT_CEILING: "Refit ceiling: the same interactions factorised with another seed, queried with its own "
-    "playlists; "
-    "hardly any model of one fit can do better.",
+    "playlists; hardly any model of one fit can do better.",
 }
 
 Measured = Mapping[int, OverlapAtK]  # by list length
@@ -218,8 +211,7 @@ def _notes(group: Group, kind: Kind, tied: bool) -> Iterator[str]:
     yield interval_note(group, kind)
     yield (
         f"p: (1 + permutations that reach the overlap) / (1 + {settings.n_permutations:,}); a permutation "
-        "assigns "
-        f"predictions to random tracks, so it tests for any information. * {marked_by(kind, rows[0])} < "
+        f"assigns predictions to random tracks, so it tests for any information. * {marked_by(kind, rows[0])} < "
         f"{SIGNIFICANT_P}, not corrected for the number of comparisons."
     )
     yield from beyond_artist_notes(rows[0])
@@ -288,8 +280,7 @@ def same_artist_notes(evaluation: Evaluation) -> Iterator[str]:
     if row and row.same_artist_share is not None:
         yield (
             f"{row.same_artist_share:.1%} of the reference's {row.k} nearest tracks are by the query's own "
-            "artist: "
-            "overlap over all candidates includes what recognising artists gains."
+            "artist: overlap over all candidates includes what recognising artists gains."
         )
 
 
