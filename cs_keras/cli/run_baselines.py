@@ -41,6 +41,12 @@ DEMO_FOLDER = Path("demo")
 )
 @factors_option
 @split_name_option
+@click.option(
+    "--cross-validate",
+    is_flag=True,
+    help="Rotate the folds, so that every track is tested once, and pool all predictions.",
+)
+@click.option("--rotations", type=int, help="Trainings of --cross-validate: 2, 5 or 10.  [default: 5]")
 @settings_options
 @click.option("--train-fraction", type=float, help="Share of the train tracks to use.  [default: 1.0]")
 @click.option("--epochs", type=int, help="Epochs of every model.  [default: each model's own]")
@@ -55,6 +61,8 @@ def command(
     runs: Path,
     factors_name: str | None,
     split_name: str | None,
+    cross_validate: bool,
+    rotations: int | None,
     train_fraction: float | None,
     epochs: int | None,
     seed: int | None,
@@ -72,6 +80,10 @@ def command(
     from cs_keras import config
     from cs_keras.cli.report import show_report
 
+    if rotations and not cross_validate:
+        raise click.UsageError("--rotations needs --cross-validate.")
+    if split_name and cross_validate:
+        raise click.UsageError("--cross-validate rotates the folds: give it or --split-name.")
     keys = _split_keys(models)
     attributes = attribute_file(options)
     changes = read_settings(options)
@@ -85,6 +97,7 @@ def command(
         }
     )
     quiet_tensorflow()
+    from pipelines.cross_validation import cross_validate as validate
     from pipelines.demo import make_demo
     from pipelines.run_baselines import run_baselines
 
@@ -96,9 +109,8 @@ def command(
     reading_settings = read_config(**options)  # before anything is read from a bucket
     keys = keys or _choose(models, dataset, table is not None, console)
     changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
-    outcome = run_baselines(
-        dataset, keys, runs, changes, factors_name, console, reading_settings, table, split_name
-    )
+    data = (dataset, keys, runs, changes, factors_name, console, reading_settings, table)
+    outcome = validate(*data, rotations or 5) if cross_validate else run_baselines(*data, split_name)
     if outcome.runs:
         show_report(runs)
     if outcome.failed:

@@ -182,13 +182,13 @@ def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple
     """Yield names and predictors, in the order of `cs_keras.run_files.evaluation.INFORMATION`.
 
     Each is made when it is needed, so only one is in memory at a time. The artist mean is yielded if any test
-    track's artist made a train track.
+    track's artist made a train track, unless there are no factors of train tracks, as in a cross-validation.
     """
     own = reference.own
     yield RANDOM, Predictor(random_predictor(own.items, seed), own.playlists)
     if len(own.playlists):
         yield POPULARITY_ORACLE, Predictor(score_by_mean_playlist(own.items, own.playlists), own.playlists)
-    if reference.artist_trained.any():
+    if reference.artist_trained.any() and len(reference.train_factors):
         means = predict_artist_means(reference.train_factors, reference.train_artists, reference.artists)
         yield ARTIST_MEAN, Predictor(means, own.playlists)
         del means
