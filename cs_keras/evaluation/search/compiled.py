@@ -76,43 +76,10 @@ def compare_scores(scores: Floats, columns: Ints, own_scores: Floats, counts: In
 
 
 @_compiled()
-def set_bits(lists: IntArray, bits: npt.NDArray[np.uint64]) -> None:
-    """Set a bit for every item of each list, at the item modulo the number of bits; shapes (n_queries, n)."""
-    mask = bits.shape[1] * 64 - 1
-    for query in range(len(lists)):
-        for item in lists[query]:
-            bit = item & mask
-            bits[query, bit >> 6] |= np.uint64(1) << np.uint64(bit & 63)
-
-
-@_compiled()
-def find_rank(
-    item: int, query: int, bits: npt.NDArray[np.uint64], sorted_items: IntArray, order: IntArray
-) -> int:
-    """Return the rank of an item in a list, or a very large one if it is not there.
-
-    By the bits of `set_bits`, then binary search in the list's sorted items, whose ranks are `order`.
-    """
-    bit = item & (bits.shape[1] * 64 - 1)
-    if not (bits[query, bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1):
-        return NOT_LISTED
-    low, high = 0, sorted_items.shape[1]
-    while low < high:
-        middle = (low + high) >> 1
-        if sorted_items[query, middle] < item:
-            low = middle + 1
-        else:
-            high = middle
-    if low < sorted_items.shape[1] and sorted_items[query, low] == item:
-        return int(order[query, low])
-    return NOT_LISTED
-
-
-@_compiled()
 def count_shared_permuted(
     lists: IntArray,
+    others: IntArray,
     queries: Ints,
-    tables: tuple[IntArray, npt.NDArray[np.uint64], IntArray, IntArray],
     assigned_items: IntArray,
     assigned_queries: IntArray,
     own_tracks: tuple[IntArray, IntArray, IntArray],
@@ -122,54 +89,45 @@ def count_shared_permuted(
 ) -> None:
     """Add the items that lists share with those of permuted predictions, for every k, to `counts`, (n_ks,).
 
-    Lists, (n_queries, n), are of the tracks `queries`. `assigned_items`, (n_items,), is the track whose prediction
-    a track gets; `assigned_queries`, (n_queries,), that of the query, as a row of the `tables` of predicted lists:
-    ranks of all items, without columns if there are too many, and the arguments of `find_rank`. `own_tracks` are
-    each track's artist, from -1, and the start of each artist in the tracks by artist: those of a query's artist
-    are no candidates. `ks` ascend; those above `n_candidates`, (n_queries,), are left out.
+    `lists` and the predicted `others`, (n_queries, n), are of the tracks `queries`. `assigned_items`, (n_items,),
+    is the track whose prediction a track gets; `assigned_queries`, (n_queries,), that of the query, as a row of
+    `others`. `own_tracks` are each track's artist, from -1, and the start of each artist in the tracks by artist:
+    those of a query's artist are no candidates. `ks` ascend; those above `n_candidates`, (n_queries,), are left
+    out.
     """
-    ranks, bits, sorted_items, order = tables
     artists, starts, by_artist = own_tracks
-    has_ranks = ranks.shape[1] > 0
+    ranks = np.full(len(assigned_items), NOT_LISTED, np.int32)
     listed_ranks = np.empty(lists.shape[1], np.int32)
-    own_ranks = np.empty(sorted_items.shape[1] + 1, np.int32)
+    own_ranks = np.empty(others.shape[1] + 1, np.int32)
     for i in range(len(lists)):
         n_ks = 0
         while n_ks < len(ks) and ks[n_ks] <= n_candidates[i]:
             n_ks += 1
         if n_ks == 0:
             continue
-        query = assigned_queries[i]
         artist = artists[queries[i]]
+        tracks = by_artist[starts[artist] : starts[artist + 1]] if artist >= 0 else by_artist[:0]
+        other = others[assigned_queries[i], : ks[n_ks - 1] + len(tracks)]
+        for rank in range(len(other)):
+            ranks[other[rank]] = rank
         # A predicted list of k candidates ends later by the number of tracks of the query's own artist in it.
         n_own = 0
-        if artist >= 0:
-            for at in range(starts[artist], starts[artist + 1]):
-                item = assigned_items[by_artist[at]]
-                rank = (
-                    np.int64(ranks[query, item])
-                    if has_ranks
-                    else find_rank(item, query, bits, sorted_items, order)
-                )
-                if rank != NOT_LISTED:
-                    before = n_own
-                    while before > 0 and own_ranks[before - 1] > rank:
-                        own_ranks[before] = own_ranks[before - 1]
-                        before -= 1
-                    own_ranks[before] = rank
-                    n_own += 1
+        for track in tracks:
+            rank = ranks[assigned_items[track]]
+            if rank != NOT_LISTED:
+                before = n_own
+                while before > 0 and own_ranks[before - 1] > rank:
+                    own_ranks[before] = own_ranks[before - 1]
+                    before -= 1
+                own_ranks[before] = rank
+                n_own += 1
         n_listed = 0
-        for at in range(lists.shape[1]):
-            item = lists[i, at]
+        for item in lists[i]:
             if artist >= 0 and artists[item] == artist:
                 continue
             if n_listed == ks[n_ks - 1]:
                 break
-            item = assigned_items[item]
-            if has_ranks:
-                listed_ranks[n_listed] = ranks[query, item]
-            else:
-                listed_ranks[n_listed] = find_rank(item, query, bits, sorted_items, order)
+            listed_ranks[n_listed] = ranks[assigned_items[item]]
             n_listed += 1
         for level in range(n_ks):
             cut = np.int32(ks[level])
@@ -179,6 +137,8 @@ def count_shared_permuted(
             for at in range(ks[level]):
                 n_shared += np.int32(listed_ranks[at] < cut)
             counts[level] += n_shared
+        for item in other:
+            ranks[item] = NOT_LISTED
 
 
 @_compiled()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +12,14 @@ import scipy.sparse
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.checks import check_count, check_ks
 from cs_keras.evaluation.search.compiled import (
-    NOT_LISTED,
     count_pairs_permuted,
     count_shared_permuted,
     for_each,
-    set_bits,
 )
 from cs_keras.evaluation.search.search import Int64Array, blocks
 from cs_keras.evaluation.search.topk import TopK, check_artists, filtered_length
 
 PERMUTED_ENTRIES = 2**24  # assigned tracks held at a time: 134 MB
-TABLE_ENTRIES = 2**24  # ranks of all tracks in all lists: 67 MB at most, else they are searched
-MAX_BITS = 2**15  # of each list's filter, which is exact for as many tracks
 DENSE_SHARE = 0.2  # of the tracks in a list: from here on a matrix product counts pairs faster
 DENSE_TRACKS = 1_500  # and up to here
 MAX_LOOKUPS = 2**19  # of a permutation, in lists of tracks: longer lists are tested on fewer, random queries
@@ -325,13 +321,12 @@ def _count_for_tracks(
     own = np.full(n_items, -1) if artists is None else artists
     starts = np.concatenate(([0], np.cumsum(np.bincount(own[own >= 0], minlength=1))))
     own_tracks = own, starts, np.argsort(own, kind="stable")[np.count_nonzero(own < 0) :]
-    tables = _tabulate(others, n_items)
 
     def count(drawn: Items, shared: Int64Array) -> None:
         for items, own_shared in zip(drawn, shared, strict=True):
             assigned = row_of[items[reference.queries]]
             count_shared_permuted(
-                lists, reference.queries, tables, items, assigned, own_tracks, n_candidates, ks, own_shared
+                lists, others, reference.queries, items, assigned, own_tracks, n_candidates, ks, own_shared
             )
 
     counts = []
@@ -341,19 +336,3 @@ def _count_for_tracks(
         for_each(lambda part: count(*part), parts)
         counts.append(shared)
     return np.concatenate(counts)
-
-
-def _tabulate(lists: npt.NDArray[np.int32], n_items: int) -> tuple[Any, ...]:
-    """Return the tables of `find_rank`, one row a list."""
-    fits = lists.shape[0] * n_items <= TABLE_ENTRIES
-    ranks = np.full((len(lists), n_items if fits else 0), NOT_LISTED, np.int32)
-    n_bits = min(MAX_BITS, 2 ** math.ceil(math.log2(max(n_items, 64))))
-    bits = np.zeros((len(lists), 0 if fits else n_bits // 64), np.uint64)
-    if fits:
-        np.put_along_axis(
-            ranks, lists.astype(np.int64), np.arange(lists.shape[1], dtype=np.int32)[None], axis=1
-        )
-    else:
-        set_bits(lists, bits)
-    order = np.argsort(lists, axis=1).astype(np.int32)
-    return ranks, bits, np.take_along_axis(lists, order, axis=1), order

@@ -52,11 +52,7 @@ ARTISTS = np.repeat(np.arange(-1, 12), [4, 4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 1, 4])
 @pytest.mark.parametrize("within", ["tracks", "artists"])
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("queries", [None, np.arange(5, 30)])
-@pytest.mark.parametrize("table_entries", [2**24, 1])
-def test_counts_as_of_lists_of_permuted_factors(
-    random, monkeypatch, queries, filtered, within, table_entries
-):
-    monkeypatch.setattr(permutations, "TABLE_ENTRIES", table_entries)
+def test_counts_as_of_lists_of_permuted_factors(random, monkeypatch, queries, filtered, within):
     monkeypatch.setattr(permutations, "PERMUTED_ENTRIES", 130)  # three at a time
     drawn = []
     draw = permutations._draw
