@@ -22,6 +22,7 @@ SMALL = [
     "--set=models.triplet.training.epochs=3",
     "--set=models.choi-features.model.dense=[16]",
     "--set=models.choi-features.training.epochs=3",
+    "--set=models.choi-features.sequence.frames=256",
     "--set=models.multiscale-gaussian.model.n_centroids=20",
     "--set=models.multiscale-gaussian.model.n_patches=2000",
     "--set=models.multiscale-gaussian.model.dense=[16]",

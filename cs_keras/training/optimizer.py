@@ -24,9 +24,11 @@ def make_optimizer(
         rate = LearningRate(config, steps_per_epoch)
     averages = {"use_ema": config.ema > 0, "ema_momentum": config.ema or 0.99}  # Keras refuses 0, used or not
     if config.optimizer == "nesterov":
-        optimizer = TwoRateNesterov(rate, config.momentum, nesterov=True, **averages)
+        kind = TwoRateNesterov if pretrained else keras.optimizers.SGD
+        optimizer = kind(rate, config.momentum, nesterov=True, **averages)
     else:
-        optimizer = TwoRateAdam(rate, config.beta_1, config.beta_2, config.epsilon, **averages)
+        kind = TwoRateAdam if pretrained else keras.optimizers.Adam
+        optimizer = kind(rate, config.beta_1, config.beta_2, config.epsilon, **averages)
     if pretrained:
         own_rate = config.pretrained_learning_rate or config.learning_rate
         n_frozen = config.frozen_epochs * steps_per_epoch
@@ -52,10 +54,12 @@ class _TwoRates(keras.optimizers.Optimizer):  # type: ignore[misc]
         super().update_step(gradient, variable, learning_rate)
 
 
+@keras.saving.register_keras_serializable("cs_keras")
 class TwoRateAdam(_TwoRates, keras.optimizers.Adam):  # type: ignore[misc]
     """Adam with two learning rates."""
 
 
+@keras.saving.register_keras_serializable("cs_keras")
 class TwoRateNesterov(_TwoRates, keras.optimizers.SGD):  # type: ignore[misc]
     """Gradient descent with two learning rates."""
 

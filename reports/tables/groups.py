@@ -33,7 +33,9 @@ def group_tables(group: Group) -> tuple[Table, ...]:
         )
         if len(own) > 1
     }
-    measures = [name for name in TITLES if name in first.predictors[MODEL]]
+    measures = [
+        name for name in TITLES if name in first.predictors.get(MODEL, {})
+    ]  # none of too few test tracks
     return tuple(_table(group, first, measure, sizes) for measure in measures if sizes)
 
 
