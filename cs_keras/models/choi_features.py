@@ -72,7 +72,7 @@ VARIANTS = {
         _FEATURES,
         key="choi-best",
         model=Config(regressor="ridge", penalty=300.0),
-        sequence=SequenceConfig(frames=640),
+        sequence=SequenceConfig(frames=344),
     ),
 }
 

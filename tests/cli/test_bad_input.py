@@ -316,7 +316,7 @@ CASES: dict[str, Case] = {
     "prediction by an unfinished run": unfinished_run,
     "prediction by a damaged run": predict_case("DATASET", expected=("config.json", "JSON")),
     "two datasets to predict": predict_case("DATASET", "DATASET", expected=("one dataset", "2 names")),
-    "split of recordings": predict_case("x.wav", "--split", "test", expected=("--split", "x.wav is none")),
+    "split of recordings": predict_case("x.wav", "--split", "test", expected=("--split", "x.wav is not one")),
     "recordings behind a URL": predict_case(
         "memory://x/y.mp3", expected=("memory://x/y.mp3", "not a cs-keras dataset", "this machine's paths")
     ),

@@ -118,7 +118,7 @@ def test_a_single_fold_is_refused():
     "config", [WmfConfig(32, 10.0), WmfConfig(32, 1.0, 10.0, 50)], ids=["old", "selected"]
 )
 def test_on_the_demo_kernel_ridge_on_the_true_style_gains_by_cross_fitted_targets(config):
-    settings = DemoConfig()
+    settings = DemoConfig(n_artists=96, n_tracks=480, n_playlists=2500)
     catalogue = draw_catalogue(settings)
     playlists, tracks, counts = draw_interactions(catalogue, settings)
     user_items = scipy.sparse.csr_matrix((counts.astype(np.float32), (playlists, tracks)))

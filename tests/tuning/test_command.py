@@ -35,7 +35,11 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no end": (("--max-trials", "0"), 1, "A random search never ends by itself"),
     "no number": (("--max-trials", "many"), 2, "'many' is not a valid integer"),
     "no time": (("--max-time", "soon"), 1, "--max-time takes a number with s, m, h or d, such as 90m"),
-    "unknown objective": (("--objective", "accuracy"), 1, "The objective must be val_loss, or val_overlap@K"),
+    "unknown objective": (
+        ("--objective", "accuracy"),
+        1,
+        "The objective must be val_loss, val_cosine, or val_overlap@K",
+    ),
     "long lists": (("--objective", "val_overlap@500"), 1, "val_overlap@500 needs more validation tracks"),
     "no interactions": (("--objective", "val_ndcg@500"), 1, "val_ndcg@500 needs more validation tracks"),
     "unknown factors": (("--factors", "nonsense"), 1, "nonsense"),

@@ -134,7 +134,7 @@ def test_a_folder_that_is_no_study_is_reported_in_one_sentence(
         ({"max_trials": -1}, "max_trials must be at least 0"),
         ({"executions": 0}, "executions must be at least 1"),
         ({"factor": 1}, "factor must be at least 2"),
-        ({"objective": "val_accuracy"}, "The objective must be val_loss, or val_overlap@K"),
+        ({"objective": "val_accuracy"}, "The objective must be val_loss, val_cosine, or val_overlap@K"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(wish: dict[str, Any], expected: str) -> None:

@@ -79,7 +79,7 @@ def test_lists_are_near_in_genre_space(trained: Path) -> None:
     assert beyond["model"]["shared_genre"] > 0.9 > 0.6 > beyond["random"]["shared_genre"]
     assert beyond["model"]["genre_entropy"] < beyond["random"]["genre_entropy"]
     assert beyond["model"]["diversity"] < beyond["random"]["diversity"]
-    assert "shared_genre" not in beyond["popularity-ranking"]
+    assert "shared_genre" not in beyond["popularity-oracle"]
     with np.load(trained / "genres.npz") as genres, np.load(trained / "predictions.npz") as predicted:
         np.testing.assert_array_equal(predicted["places"], genres["probabilities"])
 

@@ -125,7 +125,7 @@ def test_a_failure_says_why(name: str, demo: Path, tmp_path: Path) -> None:
 def test_a_training_that_learns_is_not_pruned(
     undisturbed: tuple[dict[str, Any], Path], demo: Path, tmp_path: Path
 ) -> None:
-    changes = {"training": {"learning_rate": 3e-3}}
+    changes = {"training": {"learning_rate": 3e-4}}
     assert "cause" not in outcome(demo, tmp_path / "execution", "bot", changes=changes, prune_after=EPOCHS)
 
 

@@ -118,7 +118,7 @@ def test_files_of_other_releases_are_skipped_and_damaged_ones_named(tmp_path: Pa
         with pytest.raises(DataError, match="inspection.npz has arrays whose shapes do not match"):
             read_inspection(tmp_path)
     (tmp_path / "inspection.npz").write_bytes(b"PK")
-    with pytest.raises(StorageError, match="inspection.npz is not a whole npz"):
+    with pytest.raises(StorageError, match="inspection.npz is not an npz file, or damaged"):
         read_inspection(tmp_path)
 
 
