@@ -17,7 +17,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 from cs_keras.storage.location import locate
-from pipelines.factors.fit import open_factors
+from pipelines.factors.open import open_factors
 from pipelines.inference.trained_run import load_run_model, read_run
 
 COUNTS = (1, 2, 4, 8, 16)

@@ -177,7 +177,7 @@ def train(folder: Path) -> None:
     from cs_keras.data.dataset import Dataset
     from cs_keras.models.cnn import VARIANTS, build
     from cs_keras.training.fit import fit
-    from pipelines.factors.fit import open_factors
+    from pipelines.factors.open import open_factors
     from pipelines.training.targets import make_training_data
 
     baseline = VARIANTS["cnn-bn"]

@@ -96,7 +96,7 @@ class Score:
 
     def __init__(self, folder: Any) -> None:
         from cs_keras.data.dataset import Dataset
-        from pipelines.factors.fit import open_factors
+        from pipelines.factors.open import open_factors
 
         self._folder, tracks = folder, Dataset(folder).tracks
         factors = open_factors(folder, tracks, None)

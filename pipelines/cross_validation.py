@@ -26,13 +26,14 @@ from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Reference, make_reference
-from pipelines.factors.fit import open_dataset, open_interactions
+from pipelines.factors.open import open_dataset, open_interactions
 from pipelines.run_baselines import Outcome, run_baselines
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import resolve
 
 ROTATIONS = (2, 5, 10)
 ROTATIONS_FOLDER = "rotations"  # of run folders, which are in no table
+OF_ROTATION = ("split_name", "data_digest")  # settings of a run that differ between rotations
 
 
 def cross_validate(
@@ -143,9 +144,8 @@ def _pool(
 ) -> Path:
     """Return the run folder of the pooled predictions of `members`, one run for each rotation."""
     (dataset, factors), run = data, resolve(key, changes)
-    settings = {
-        name: value for name, value in read_json(members[0] / CONFIG_FILE).items() if name not in _OF_ONE
-    }
+    stored = read_json(members[0] / CONFIG_FILE)
+    settings = {name: value for name, value in stored.items() if name not in OF_ROTATION}
     pooled = {**settings, "cross_validation": len(members), "members": [member.name for member in members]}
     # Not the digest of any one split: pooled runs are compared with each other alone.
     of_all = digest(
@@ -166,9 +166,6 @@ def _pool(
     done = finish_run(folder)
     progress.log(f"{key}: pooled, in {done}")
     return done
-
-
-_OF_ONE = ("split_name", "data_digest")  # settings of one rotation
 
 
 def _pool_predictions(members: Sequence[Path], tracks: Tracks, factors: Factors) -> Predictions:

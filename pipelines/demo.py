@@ -12,7 +12,8 @@ from cs_keras.factors.wmf import WmfConfig
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import remove_temporaries
 from pipelines.dataset.ingest import IngestConfig, ingest
-from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, make_factors
+from pipelines.factors.fit import FactorsConfig, make_factors
+from pipelines.factors.open import DEFAULT_NAME
 
 SOURCE = "source"
 # Recommended for the default demo by `cs-keras factors demo/source/listening.csv demo --select --ranks 16,32`

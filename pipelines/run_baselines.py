@@ -22,7 +22,7 @@ from cs_keras.training.execution import choose_devices
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference, open_true_style
-from pipelines.factors.fit import open_dataset, open_interactions
+from pipelines.factors.open import open_dataset, open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs, warn_of_few_test_tracks
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import identity, resolve

@@ -27,7 +27,7 @@ from cs_keras.run_files.predictions import read_predictions
 from cs_keras.runs import digest, locked, read_json, write_json
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
-from pipelines.factors.fit import open_dataset, open_interactions
+from pipelines.factors.open import open_dataset, open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs
 from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import RunConfig, identity, resolve

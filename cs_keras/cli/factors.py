@@ -205,8 +205,8 @@ def _select(
         select_factors,
         selection_path,
     )
+    from reports.commands.factor_selection import make_selection_section
     from reports.formats.files import write_selection
-    from reports.tables.factor_selection import make_selection_section
 
     given = {option: value for option, value in search.items() if value is not None}
     fields = {**GRID_OPTIONS, "iterations": "iterations"}

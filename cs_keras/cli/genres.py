@@ -28,7 +28,7 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
     """
     quiet_tensorflow()
     from pipelines.evaluation.genres import describe_genres
-    from reports.tables.genres import composition_bars, make_genres_section
+    from reports.commands.genres import composition_bars, make_genres_section
 
     findings = describe_genres(run, track_ids, dataset, read_config(**reading), Console())
     show_sections((make_genres_section(findings),), out)

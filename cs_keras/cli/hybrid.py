@@ -40,7 +40,7 @@ def command(
     hybrids that switch between both or weight them; switch point and weight are chosen on validation tracks.
     """
     from pipelines.evaluation.hybrid import HybridConfig, compare_hybrids
-    from reports.tables.hybrids import make_hybrids_section
+    from reports.commands.hybrids import make_hybrids_section
 
     config = HybridConfig(tuple(sorted(set(n_interactions))), k=k, seed=seed)
     show_sections((make_hybrids_section(compare_hybrids(run, dataset, config, read_config(**reading))),), out)

@@ -72,7 +72,7 @@ def command(
     quiet_tensorflow()
     from cs_keras.playlists.read import read_ids
     from pipelines.size_study import SizeConfig, study_size
-    from reports.tables.size_study import make_size_section
+    from reports.commands.size_study import make_size_section
 
     ids = tuple(read_ids(small_tracks)) if small_tracks else ()
     folder = out or Path("size-studies") / model

@@ -32,7 +32,12 @@ from cs_keras.evaluation.statistics.jackknife import (
     refilled_length,
     sum_values,
 )
-from cs_keras.evaluation.statistics.permutation_test import check_comparable, permutation_test, tested_lengths
+from cs_keras.evaluation.statistics.permutation_test import (
+    PermutationTest,
+    check_comparable,
+    permutation_test,
+    tested_lengths,
+)
 from cs_keras.run_files.evaluation import OverlapAtK
 
 KS = (10, 50, 100, 500)
@@ -273,7 +278,7 @@ def compare_lists(
     ks : tuple of int
         List lengths; those longer than the candidates are not available.
     artists, filtered, n_permutations, seed
-        As for `evaluate_overlap`.
+        As for `evaluate_overlap`; without permutations there are no p-values.
 
     Returns
     -------
@@ -292,21 +297,23 @@ def compare_lists(
     by_k = {k: lists for k in ks if (lists := _lists_of_length(k, reference, own_artists)) is not None}
     counts = _count_candidates(reference, own_artists)
     results = {k: not_available(k, counts) for k in ks}
-    if not by_k:
-        return [results[k] for k in ks]
-    ask = functools.partial(
-        permutation_test,
-        reference,
-        predicted,
-        tested := tested_lengths(tuple(by_k), reference.n_items),
-        n_permutations=n_permutations,
-        seed=seed,
-        artists=artists,
-        filtered=filtered,
-    )
-    has_artists = artists is not None and _has_several_tracks(artists)
-    tests = dict(zip(tested, ask(), strict=True))
-    beyond = dict(zip(tested, ask(within="artists"), strict=True)) if has_artists else {}
+    tests: dict[int, PermutationTest] = {}
+    beyond: dict[int, PermutationTest] = {}
+    if by_k and n_permutations:
+        tested = tested_lengths(tuple(by_k), reference.n_items)
+        test = functools.partial(
+            permutation_test,
+            reference,
+            predicted,
+            tested,
+            n_permutations=n_permutations,
+            seed=seed,
+            artists=artists,
+            filtered=filtered,
+        )
+        tests = dict(zip(tested, test(), strict=True))
+        if artists is not None and _has_several_tracks(artists):
+            beyond = dict(zip(tested, test(within="artists"), strict=True))
     for k, own in by_k.items():
         other = _lists_of_length(k, predicted, own_artists)
         assert other is not None  # of the same queries

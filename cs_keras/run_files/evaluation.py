@@ -138,7 +138,7 @@ class Rung:
     to_ceiling: GapShare | None  # None without a ceiling, or if it is not clearly above chance
     to_reference: GapShare
     to_best_from_sound: GapShare | None = None  # None unless known and clearly above chance
-    verdict: str = ""  # see `cs_keras.evaluation.ladder.Verdict`; empty before it is drawn
+    verdict: str = ""  # see `cs_keras.evaluation.ladder.Verdict`; empty where nothing was tested
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ import tensorflow as tf
 from cs_keras.layers.front_end import BAND_NORMALIZATION
 from cs_keras.training.batch_distribution import prefetch_to_gpu
 
-MIN_VARIANCE = (
-    1e-6  # dB² of a band that counts as constant, as bands narrower than a bin are; it stays as it is
-)
+# In dB²: a band of less counts as constant, as bands narrower than a bin are, and is not divided.
+MIN_VARIANCE = 1e-6
 
 
 def has_band_normalization(model: keras.Model) -> bool:
@@ -28,7 +27,8 @@ def measure_bands(
     """Return mean and variance of each mel band, shape (2, n_mels), float64, in one pass over `batches`.
 
     `model` is one that standardises mel bands, and `batches` are (sequences, targets); every frame of every
-    sequence counts the same.
+    sequence counts the same. Keras's own ``adapt`` takes batches of levels, so the front end would run in tf.data,
+    on the CPU.
     """
     front_end = keras.Model(model.input, model.get_layer(BAND_NORMALIZATION).input)
 

@@ -24,7 +24,7 @@ from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Scores, make_reference, open_true_style
-from pipelines.factors.fit import open_dataset, open_interactions
+from pipelines.factors.open import open_dataset, open_interactions
 from pipelines.training.run_artifacts import write_signature
 
 WAYS = ("mean", "ranks")

@@ -11,7 +11,6 @@ from cs_keras.evaluation.losses import measure_regression_losses
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.store import Factors
 from cs_keras.run_files.evaluation import (
-    INFORMATION,
     MODEL,
     SINGLE_RANKING,
     Evaluation,
@@ -71,7 +70,6 @@ def evaluate(
     references = evaluator.reference_predictors
     if single is not None:
         references = {**references, SINGLE_RANKING: single}
-        references = {name: references[name] for name in INFORMATION if name in references}
     evaluations = {MODEL: model, **references}
     artists = evaluator.reference.artists
     result = Evaluation(

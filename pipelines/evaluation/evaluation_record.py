@@ -95,16 +95,18 @@ def _ladders(evaluator: Evaluator, evaluations: Evaluations, kind: Kind) -> Iter
         ):
             row = rows[rung.name][i].at_k
             unfiltered = evaluations[rung.name].compared["similarity"][i].at_k if kind == "filtered" else row
-            verdict = _decide(row, unfiltered, rung.to_ceiling, least_p)
-            rungs.append(dataclasses.replace(rung, verdict=verdict.value))
+            if unfiltered.p_value is not None:
+                verdict = _decide(row, unfiltered.p_value, rung.to_ceiling, least_p)
+                rung = dataclasses.replace(rung, verdict=verdict.value)
+            rungs.append(rung)
         yield Ladder(first.k, first.chance, tuple(rungs))
 
 
-def _decide(row: OverlapAtK, unfiltered: OverlapAtK, to_ceiling: GapShare | None, least_p: float) -> Verdict:
-    """Return the verdict about one overlap; `unfiltered` is of lists with all candidates."""
+def _decide(row: OverlapAtK, p_value: float, to_ceiling: GapShare | None, least_p: float) -> Verdict:
+    """Return the verdict about one overlap; the p-value for any information is that of unfiltered lists."""
     least_beyond = max(least_p, 1 / row.n_arrangements) if row.n_arrangements else least_p
     return decide_verdict(
-        1.0 if unfiltered.p_value is None else unfiltered.p_value,
+        p_value,
         to_ceiling,
         p_beyond_artist=row.p_beyond_artist,
         least_p_values=(least_p, least_beyond),

@@ -93,20 +93,21 @@ class Evaluator:
         evaluations[REFERENCE] = PredictorEvaluation({}, ranking, beyond, groups)
         return {name: evaluations[name] for name in INFORMATION if name in evaluations}
 
-    def evaluate(self, predictor: Predictor, name: str = "predictions") -> PredictorEvaluation:
-        """Evaluate a predictor, named in progress messages.
+    def evaluate(
+        self, predictor: Predictor, name: str = "predictions", *, tested: bool = True
+    ) -> PredictorEvaluation:
+        """Evaluate a predictor, named in progress messages, with permutation tests if it is to be `tested`.
 
         DataError is raised when it is of other tracks or not finite.
         """
+        n_permutations = self.settings.n_permutations if tested else 0
         own, found = self.lists.by_kind, dict[Kind, TopK]()
         compared: Compared = {}
         with self._progress.task(f"evaluate {name}", 2 * len(own) + 2) as advance:
             for kind in own:
                 if kind != "similarity" or not predictor.is_ranking:
                     found[kind] = self.lists.rank(kind, predictor)
-                    compared[kind] = self._compare(kind, found[kind])
-                    if kind == "similarity" and self.leading == "filtered":
-                        compared["filtered"] = self._compare("filtered", found[kind])
+                    compared |= self._compare(kind, found[kind], n_permutations)
                 advance(2)
             ranking = self._ranking(predictor)
             advance(1)
@@ -123,21 +124,22 @@ class Evaluator:
         with self._progress.task(f"evaluate {HALF_DATA_CEILING}", len(self.lists.by_kind)) as advance:
             for kind in self.lists.by_kind:
                 lists, others = self.lists.rank(kind, one), self.lists.rank(kind, other)
-                compared[kind] = self._compare(kind, others, lists)
-                if kind == "similarity" and self.leading == "filtered":
-                    compared["filtered"] = self._compare("filtered", others, lists)
+                compared |= self._compare(kind, others, self.settings.n_permutations, lists)
                 advance(1)
         return PredictorEvaluation(compared, None, {}, {})
 
     def evaluate_single_ranking(self, predictor: Predictor) -> PredictorEvaluation | None:
-        """Evaluate a predictor's scores averaged over playlists, one ranking for all; None without playlists."""
+        """Evaluate a predictor's scores averaged over playlists, one ranking for all; None without playlists.
+
+        It is not tested: it shows what of the predictor's own overlap is not specific to a playlist.
+        """
         if "dot" not in self.lists.by_kind:
             return None
         if predictor.scores is None:
             scores = score_by_mean_playlist(predictor.items, predictor.playlists)
         else:
             scores = mean_scores(functools.partial(predictor.scores, "dot"), self.lists.by_kind["dot"])
-        return self.evaluate(Predictor(scores, predictor.playlists), "its single ranking")
+        return self.evaluate(Predictor(scores, predictor.playlists), "its single ranking", tested=False)
 
     @functools.cached_property
     def held_out(self) -> Any:
@@ -147,21 +149,31 @@ class Evaluator:
         held_out = self.reference.interactions[self.lists.by_kind["dot"].queries]
         return held_out if held_out.nnz else None
 
-    def _compare(self, kind: Kind, predicted: TopK, own: TopK | None = None) -> tuple[ListOverlap, ...]:
-        """Return the overlaps of a predictor's lists with the reference's, or `own`."""
-        artists, of_tracks = self.reference.artists, kind in ("similarity", "filtered")
+    def _compare(self, kind: Kind, predicted: TopK, n_permutations: int, own: TopK | None = None) -> Compared:
+        """Return the overlaps of a predictor's lists with the reference's, or `own`.
+
+        Of lists by similarity also the artist-filtered overlaps, where artists are known.
+        """
+        artists = self.reference.artists
         if kind == "dot_per_artist":  # whose items are artists
             artists = np.arange(self.lists.by_kind[kind].n_items)
-        compared = compare_lists(
-            own or self.lists.by_kind["similarity" if of_tracks else kind],
-            predicted,
-            self.settings.ks,
-            artists=artists,
-            filtered=kind == "filtered",
-            n_permutations=self.settings.n_permutations,
-            seed=self.seed,
-        )
-        return tuple(compared)
+        kinds: tuple[Kind, ...] = (kind,)
+        if kind == "similarity" and self.leading == "filtered":
+            kinds = ("similarity", "filtered")
+        return {
+            one: tuple(
+                compare_lists(
+                    own or self.lists.by_kind[kind],
+                    predicted,
+                    self.settings.ks,
+                    artists=artists,
+                    filtered=one == "filtered",
+                    n_permutations=n_permutations,
+                    seed=self.seed,
+                )
+            )
+            for one in kinds
+        }
 
     def _ranking(self, predictor: Predictor) -> RankMetrics | None:
         if self.held_out is None:

@@ -32,7 +32,7 @@ from cs_keras.factors.wmf import fold_in_items, read_wmf_config
 from cs_keras.run_files.evaluation import OverlapAtK
 from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.storage.location import Location
-from pipelines.factors.fit import open_interactions
+from pipelines.factors.open import open_interactions
 from pipelines.recommend.catalogue import Catalogue, open_catalogue, require_dataset
 
 Matrix = npt.NDArray[np.float32]

@@ -15,9 +15,8 @@ from cs_keras.run_files.evaluation import KINDS, Kind
 from cs_keras.run_files.settings import EvaluationConfig
 from pipelines.evaluation.reference import Predictor, Reference, Rows
 
-SAMPLE_SEED = (
-    0  # of queries and drawn tracks, so that runs of any seed share them and can be compared pair by pair
-)
+# Seed of queries and drawn tracks: runs of any seed share them, so that they can be compared pair by pair.
+SAMPLE_SEED = 0
 
 Lists = Mapping[Kind, TopK]  # those by similarity are long enough to be filtered by artist
 

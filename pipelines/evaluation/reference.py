@@ -35,11 +35,8 @@ Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 Scores = Callable[[Kind, Rows], npt.NDArray[np.float64]]  # of all test tracks for some query rows
 
-NEW, KNOWN, UNKNOWN = (
-    "new",
-    "known",
-    "unknown",
-)  # artists without train tracks, with train tracks, and not known
+# Artists without train tracks, with train tracks, and not known.
+NEW, KNOWN, UNKNOWN = "new", "known", "unknown"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,9 +84,7 @@ class Reference:
     train_factors: Matrix
     genres: tuple[tuple[str, ...], ...] | None = None  # of each test track; None where none has any
     halves: tuple[Predictor, Predictor] | None = None  # fits of two halves of the playlists
-    best_from_sound: Callable[[], Matrix] | None = (
-        None  # predicts test tracks; None where the truth is not known
-    )
+    best_from_sound: Callable[[], Matrix] | None = None  # None where the true style is not known
 
     @functools.cached_property
     def popularity(self) -> Rows | None:
@@ -140,7 +135,7 @@ def make_reference(
 ) -> Reference:
     """Return the reference to evaluate predictions of `factors` with; raise DataError if no test track has any.
 
-    Interactions are a csr_matrix of shape (n_playlists, n_tracks), see `pipelines.factors.fit.open_interactions`;
+    Interactions are a csr_matrix of shape (n_playlists, n_tracks), see `pipelines.factors.open.open_interactions`;
     for `true_style` see `open_true_style`.
     """
     rows = {

@@ -9,12 +9,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from cs_keras.config import check_choice
-from cs_keras.data.dataset import Dataset
-from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import (
     INTERACTIONS_FILE,
     Tracks,
-    factors_names,
     factors_path,
     read_info,
     read_tracks,
@@ -22,26 +19,23 @@ from cs_keras.data.schema import (
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.cross_fitting import CrossFit, cross_fit, group_folds
 from cs_keras.factors.interaction_files import read_interactions
-from cs_keras.factors.interactions import RowCounts, align, load_interactions, save_interactions
+from cs_keras.factors.interactions import RowCounts, align, save_interactions
 from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.repeats import N_SEEDS
 from cs_keras.factors.scaling import Kind as Scaling
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import (
     Factors,
-    adapt_to_split,
     align_external_factors,
-    load_factors,
     read_external_factors,
     save_factors,
 )
 from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit, fit_protocol, weigh_counts
-from cs_keras.storage.location import Location, is_file
+from cs_keras.storage.location import Location
 from pipelines.factors.average_seeds import average_protocol
 from pipelines.factors.ceiling import Agreements, measure_ceiling, measure_test_agreement
 from pipelines.factors.fit_input import FitInput, Items, make_fit_input, measure_items
-
-DEFAULT_NAME = "wmf"
+from pipelines.factors.open import DEFAULT_NAME
 
 Targets = Literal["cross-fitted", "in-sample"]
 
@@ -277,58 +271,6 @@ def import_factors(
     factors = dataclasses.replace(aligned, name=name, scaler=scaler, split_name=split_name)
     save_factors(path, factors)
     return factors, unknown
-
-
-def open_factors(dataset: Location, tracks: Tracks, name: str | None = None) -> Factors:
-    """Read factors of a dataset, by default its only ones or ``wmf``.
-
-    DataError is raised when there are none, or they are of other tracks than the dataset's.
-    """
-    names = factors_names(dataset)
-    if not names:
-        raise DataError(f"{dataset} has no factors; `cs-keras factors LISTENING.csv {dataset}` makes them.")
-    name = name or (names[0] if len(names) == 1 else DEFAULT_NAME)
-    if name not in names:
-        raise DataError(f"{dataset} has no factors called {name!r}. Received: {', '.join(names)}.")
-    factors = load_factors(factors_path(dataset, name))
-    if factors.track_ids.tolist() != tracks.ids.tolist():
-        raise DataError(
-            f"Factors {name!r} are not of the tracks that {dataset} holds now ({len(factors.track_ids)} against "
-            f"{len(tracks)}); fit them again with `cs-keras factors`."
-        )
-    return factors
-
-
-def open_dataset(
-    folder: Location,
-    factors_name: str | None = None,
-    split_name: str | None = None,
-    reading: ReadConfig | None = None,
-) -> tuple[Dataset, Factors]:
-    """Open a dataset and factors of its tracks, both with one split: a named one, or that of the factors.
-
-    Errors are those of `cs_keras.data.dataset.Dataset`, `open_factors` and
-    `cs_keras.factors.store.adapt_to_split`.
-    """
-    dataset = Dataset(folder, reading)
-    factors = open_factors(folder, dataset.tracks, factors_name)
-    name = split_name or factors.split_name
-    dataset.use_split(name)
-    return dataset, adapt_to_split(factors, name, dataset.tracks.in_split("train"))
-
-
-def open_interactions(dataset: Location, factors: Factors) -> Any:
-    """Read the interactions of a dataset in the rows and columns of `factors`.
-
-    They are a csr_matrix of float32, shape (n_playlists, n_tracks), or None where none are stored or they are of
-    other playlists, as with external factors. StorageError or DataError is raised when the file is damaged.
-    """
-    path = dataset / INTERACTIONS_FILE
-    if not len(factors.playlist_ids) or not is_file(path):
-        return None
-    interactions = align(load_interactions(path), factors.track_ids)
-    is_same = interactions.playlist_ids.tolist() == factors.playlist_ids.tolist()
-    return interactions.user_items if is_same else None
 
 
 def _fit_scaler(kind: Scaling, tracks: Tracks, item_factors: Any, has_factors: Any) -> Any:

@@ -27,8 +27,9 @@ from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest, read_json, write_json
 from cs_keras.storage.location import Location, is_file
 from pipelines.factors.average_seeds import compare_averages
-from pipelines.factors.fit import DEFAULT_NAME, FactorsConfig, make_factors
+from pipelines.factors.fit import FactorsConfig, make_factors
 from pipelines.factors.measure_setting import Sample, draw_sample, measure_setting
+from pipelines.factors.open import DEFAULT_NAME
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from cs_keras.runs import digest
 from cs_keras.storage.location import is_file
 from cs_keras.training.losses import Objective
 from cs_keras.training.prediction_error import MAX_TRACKS, make_track_numbers, weighted_prediction_error
-from pipelines.factors.fit import open_factors
+from pipelines.factors.open import open_factors
 
 Rows = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]

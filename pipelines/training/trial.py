@@ -43,7 +43,7 @@ from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.executions import Execution
 from cs_keras.training.fit import DivergenceError, MemoryExhaustedError
 from cs_keras.training.losses import make_loss
-from pipelines.factors.fit import open_dataset
+from pipelines.factors.open import open_dataset
 from pipelines.training.attribute_files import AttributeFile
 from pipelines.training.procedures import TrainingJob
 from pipelines.training.procedures.job import Watch

@@ -48,7 +48,7 @@ class TrialTrainer:
             When no trial could be trained on the data.
         """
         from cs_keras.data.dataset import Dataset
-        from pipelines.factors.fit import open_factors
+        from pipelines.factors.open import open_factors
         from pipelines.training.trial import check_search
 
         dataset = locate(self.dataset)

@@ -7,9 +7,9 @@ from cs_keras.errors import ConfigError
 from cs_keras.factors.selection import Selection
 from cs_keras.runs import atomic_write
 from cs_keras.storage.location import Location
+from reports.commands.factor_selection import make_selection_section
 from reports.formats.latex import to_latex
 from reports.formats.markdown_csv import to_csv, to_markdown
-from reports.tables.factor_selection import make_selection_section
 from reports.tables.table import Section
 
 FORMATS: dict[str, tuple[str, Callable[[Sequence[Section]], str]]] = {

@@ -1,1 +1,1 @@
-"""The report tables: one module a table, and what they share."""
+"""Tables of a report of runs: one module a table, and what they share."""

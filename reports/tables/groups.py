@@ -33,9 +33,8 @@ def group_tables(group: Group) -> tuple[Table, ...]:
         )
         if len(own) > 1
     }
-    measures = [
-        name for name in TITLES if name in first.predictors.get(MODEL, {})
-    ]  # none of too few test tracks
+    own = first.predictors.get(MODEL, {})  # without groups where there are too few test tracks
+    measures = [name for name in TITLES if name in own]
     return tuple(_table(group, first, measure, sizes) for measure in measures if sizes)
 
 

@@ -84,7 +84,7 @@ def test_a_split_by_release_date_from_factors_to_recommendations(
 def test_thesis_factors_are_scaled_by_the_train_tracks_of_any_split(
     planted: Planted, items: Path, tmp_path: Path
 ) -> None:
-    from pipelines.factors.fit import open_dataset
+    from pipelines.factors.open import open_dataset
 
     assert (
         run(

@@ -13,8 +13,8 @@ from cs_keras.factors.store import load_factors
 from cs_keras.runs import write_npz
 from pipelines import size_study
 from pipelines.size_study import SizeConfig, study_size
+from reports.commands.size_study import make_size_section
 from reports.formats.markdown_csv import to_markdown
-from reports.tables.size_study import make_size_section
 from tests.pipelines.evaluation.test_hybrid import make_dataset
 
 SETTINGS = {"evaluation": {"n_permutations": 99, "n_bootstrap": 100}}

@@ -8,7 +8,7 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.runs import read_json, write_json, write_npz
-from pipelines.factors.fit import open_factors
+from pipelines.factors.open import open_factors
 from tests.command_line import run
 from tests.pipelines.planted_items import write_items
 
@@ -64,7 +64,7 @@ def evaluate_again(folder: Path, dataset: Path) -> None:
     from pipelines.evaluation.evaluate import evaluate
     from pipelines.evaluation.evaluator import Evaluator
     from pipelines.evaluation.reference import make_reference
-    from pipelines.factors.fit import open_interactions
+    from pipelines.factors.open import open_interactions
 
     settings = read_json(folder / "config.json")
     data = Dataset(dataset)

@@ -15,8 +15,8 @@ from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.runs import digest, write_npz
 from pipelines.evaluation.hybrid import HybridConfig, compare_hybrids
 from pipelines.factors.fit import FactorsConfig, make_factors
+from reports.commands.hybrids import make_hybrids_section
 from reports.formats.markdown_csv import to_markdown
-from reports.tables.hybrids import make_hybrids_section
 from tests.data.small import write_small
 from tests.pipelines.planted import N_TRACKS, RANK, draw_interactions
 

@@ -11,7 +11,8 @@ from cs_keras.errors import ConfigError
 from cs_keras.factors.cross_fitting import cross_fit, group_folds
 from cs_keras.factors.store import load_factors
 from cs_keras.factors.wmf import WmfConfig, fit_protocol
-from pipelines.factors.fit import FactorsConfig, make_factors, open_interactions
+from pipelines.factors.fit import FactorsConfig, make_factors
+from pipelines.factors.open import open_interactions
 from tests.pipelines.planted import N_TRACKS, draw_interactions, write_planted
 
 WMF = WmfConfig(factors=6, alpha=5.0, regularization=1.0, iterations=5)

@@ -22,7 +22,7 @@ from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.scaling import Scaler
 from cs_keras.run_files.names import SIGNATURE_FILE
 from cs_keras.storage.location import Location, list_files, locate, write_bytes
-from pipelines.factors.fit import open_factors
+from pipelines.factors.open import open_factors
 from pipelines.inference.predict import Predicted, predict_dataset, predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run

@@ -16,7 +16,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.models.declaration import ATTRIBUTES, GENRES
 from cs_keras.runs import read_json
-from pipelines.factors.fit import open_factors
+from pipelines.factors.open import open_factors
 from pipelines.inference.predict_items import open_encoding, predict_items
 from pipelines.inference.trained_run import read_run, track_function
 from pipelines.training.attribute_files import read_attributes

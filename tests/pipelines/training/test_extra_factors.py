@@ -11,7 +11,7 @@ from cs_keras.models import load_model
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.runs import read_json, read_npz
-from pipelines.factors.fit import open_factors
+from pipelines.factors.open import open_factors
 from pipelines.training.targets import make_training_data, make_training_targets, open_extra_factors
 from tests.command_line import SMALL, run
 

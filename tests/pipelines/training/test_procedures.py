@@ -10,7 +10,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.models import load_model
-from pipelines.factors.fit import open_factors
+from pipelines.factors.open import open_factors
 from pipelines.inference.trained_run import read_run, track_function
 from tests.command_line import SMALL, run
 

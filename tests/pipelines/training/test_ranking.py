@@ -8,7 +8,7 @@ from cs_keras.models import load_model
 from cs_keras.runs import read_json, read_npz
 from cs_keras.training.predict import apply_to_tracks
 from pipelines.evaluation.reference import make_reference
-from pipelines.factors.fit import open_factors, open_interactions
+from pipelines.factors.open import open_factors, open_interactions
 from pipelines.run_baselines import run_baselines
 
 SETTINGS = {

@@ -2,9 +2,9 @@ import dataclasses
 
 from cs_keras.factors.selection import Averaging, Failure, Mean, Result, Selection, rank_results
 from cs_keras.factors.wmf import WmfConfig
+from reports.commands.factor_selection import make_selection_section
 from reports.formats.files import write_selection
 from reports.formats.markdown_csv import to_csv, to_markdown
-from reports.tables.factor_selection import make_selection_section
 
 
 def result(rank, ndcg, agreement, validation=None):
