@@ -4,7 +4,6 @@ For every query, take the k best tracks by the reference and the k best by the p
 they have in common, averaged over the queries. Queries are the tracks (similarity) or playlists (dot product).
 """
 
-import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +33,7 @@ from cs_keras.evaluation.statistics.jackknife import (
 )
 from cs_keras.evaluation.statistics.permutation_test import (
     PermutationTest,
+    Within,
     check_comparable,
     permutation_test,
     tested_lengths,
@@ -297,12 +297,10 @@ def compare_lists(
     by_k = {k: lists for k in ks if (lists := _lists_of_length(k, reference, own_artists)) is not None}
     counts = _count_candidates(reference, own_artists)
     results = {k: not_available(k, counts) for k in ks}
-    tests: dict[int, PermutationTest] = {}
-    beyond: dict[int, PermutationTest] = {}
+    tests: dict[Within, dict[int, PermutationTest]] = {"tracks": {}, "artists": {}}
     if by_k and n_permutations:
         tested = tested_lengths(tuple(by_k), reference.n_items)
-        test = functools.partial(
-            permutation_test,
+        found = permutation_test(
             reference,
             predicted,
             tested,
@@ -310,10 +308,10 @@ def compare_lists(
             seed=seed,
             artists=artists,
             filtered=filtered,
+            within=("tracks", "artists") if _has_several_tracks(artists) else ("tracks",),
         )
-        tests = dict(zip(tested, test(), strict=True))
-        if artists is not None and _has_several_tracks(artists):
-            beyond = dict(zip(tested, test(within="artists"), strict=True))
+        tests |= {within: dict(zip(tested, own, strict=True)) for within, own in found.items()}
+    any_information, beyond = tests.values()
     for k, own in by_k.items():
         other = _lists_of_length(k, predicted, own_artists)
         assert other is not None  # of the same queries
@@ -330,8 +328,8 @@ def compare_lists(
             chance_sd=chance_sd,
             low=low,
             high=high,
-            p_value=tests[k].p_value if k in tests else None,
-            null_mean=tests[k].null_mean if k in tests else None,
+            p_value=any_information[k].p_value if k in any_information else None,
+            null_mean=any_information[k].null_mean if k in any_information else None,
             n_queries=len(shares),
             n_candidates=int(counts.max()),
             tied_share=tied_share,
@@ -394,9 +392,9 @@ def _clusters(n_items: int, artists: npt.ArrayLike | None) -> Int64Array:
     return cluster_artists(np.full(n_items, -1) if artists is None else artists)
 
 
-def _has_several_tracks(artists: npt.ArrayLike) -> bool:
-    """Return whether any artist has several tracks, so that recognising it could matter."""
-    own = np.asarray(artists)
+def _has_several_tracks(artists: npt.ArrayLike | None) -> bool:
+    """Return whether any known artist has several tracks, so that recognising it could matter."""
+    own = np.asarray([] if artists is None else artists, dtype=np.int64)
     return bool((np.bincount(own[own >= 0], minlength=1) > 1).any())
 
 

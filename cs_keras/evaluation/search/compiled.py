@@ -16,6 +16,7 @@ NOT_LISTED = 2**31 - 1  # rank of an item that a list does not hold
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 IntArray = npt.NDArray[np.integer[Any]]
+UintArray = npt.NDArray[np.uint32]  # looked up without a test for negative numbers
 
 
 # Sums may be vectorised, in an order that depends on their length alone: the loop of each is in one place only.
@@ -77,67 +78,67 @@ def compare_scores(scores: Floats, columns: Ints, own_scores: Floats, counts: In
 
 @_compiled()
 def count_shared_permuted(
-    lists: IntArray,
-    others: IntArray,
+    lists: UintArray,
+    others: UintArray,
     queries: Ints,
-    assigned_items: IntArray,
-    assigned_queries: IntArray,
-    own_tracks: tuple[IntArray, IntArray, IntArray],
-    n_candidates: IntArray,
+    n_levels: Ints,
+    artists: tuple[Ints, Ints, Ints],
+    assigned: UintArray,
     ks: Ints,
     counts: Ints,
 ) -> None:
-    """Add the items that lists share with those of permuted predictions, for every k, to `counts`, (n_ks,).
+    """Add the items that lists share with those of permuted predictions to `counts`, (n_permutations, n_ks).
 
-    `lists` and the predicted `others`, (n_queries, n), are of the tracks `queries`. `assigned_items`, (n_items,),
-    is the track whose prediction a track gets; `assigned_queries`, (n_queries,), that of the query, as a row of
-    `others`. `own_tracks` are each track's artist, from -1, and the start of each artist in the tracks by artist:
-    those of a query's artist are no candidates. `ks` ascend; those above `n_candidates`, (n_queries,), are left
-    out.
+    `lists` and the predicted `others`, (n_queries, n), are of the tracks `queries`; `n_levels`, (n_queries,), are
+    the numbers of `ks`, which ascend, that each has enough candidates for. `assigned`, (n_permutations, n_items),
+    is the track whose prediction a track gets. `artists` are each track's artist, from -1, and the start of each
+    artist in the tracks by artist: those of a query's artist are no candidates, and not in `lists`.
     """
-    artists, starts, by_artist = own_tracks
-    ranks = np.full(len(assigned_items), NOT_LISTED, np.int32)
+    artist_of, starts, by_artist = artists
+    n_permutations, n_items = assigned.shape
+    row_of = np.empty(n_items, np.uint32)
+    for i in range(len(queries)):
+        row_of[queries[i]] = i
+    query_of = np.empty(
+        (n_permutations, len(queries)), np.uint32
+    )  # that gets each row of the predicted lists
+    for permutation in range(n_permutations):
+        for i in range(len(queries)):
+            query_of[permutation, row_of[assigned[permutation, queries[i]]]] = i
+    ranks = np.full(n_items, NOT_LISTED, np.int32)
     listed_ranks = np.empty(lists.shape[1], np.int32)
-    own_ranks = np.empty(others.shape[1] + 1, np.int32)
-    for i in range(len(lists)):
-        n_ks = 0
-        while n_ks < len(ks) and ks[n_ks] <= n_candidates[i]:
-            n_ks += 1
-        if n_ks == 0:
-            continue
-        artist = artists[queries[i]]
-        tracks = by_artist[starts[artist] : starts[artist + 1]] if artist >= 0 else by_artist[:0]
-        other = others[assigned_queries[i], : ks[n_ks - 1] + len(tracks)]
-        for rank in range(len(other)):
-            ranks[other[rank]] = rank
-        # A predicted list of k candidates ends later by the number of tracks of the query's own artist in it.
-        n_own = 0
-        for track in tracks:
-            rank = ranks[assigned_items[track]]
-            if rank != NOT_LISTED:
-                before = n_own
-                while before > 0 and own_ranks[before - 1] > rank:
-                    own_ranks[before] = own_ranks[before - 1]
-                    before -= 1
-                own_ranks[before] = rank
-                n_own += 1
-        n_listed = 0
-        for item in lists[i]:
-            if artist >= 0 and artists[item] == artist:
+    own_ranks = np.empty(others.shape[1], np.int32)
+    for row in range(len(others)):
+        for rank in range(others.shape[1]):
+            ranks[others[row, rank]] = rank
+        for permutation in range(n_permutations):
+            query, items = query_of[permutation, row], assigned[permutation]
+            if n_levels[query] == 0:
                 continue
-            if n_listed == ks[n_ks - 1]:
-                break
-            listed_ranks[n_listed] = ranks[assigned_items[item]]
-            n_listed += 1
-        for level in range(n_ks):
-            cut = np.int32(ks[level])
-            for at in range(n_own):
-                cut += np.int32(own_ranks[at] < cut)
-            n_shared = np.int32(0)
-            for at in range(ks[level]):
-                n_shared += np.int32(listed_ranks[at] < cut)
-            counts[level] += n_shared
-        for item in other:
+            # A predicted list of k candidates ends later by the number of tracks of the query's own artist in it.
+            n_own, artist = 0, artist_of[queries[query]]
+            if artist >= 0:
+                for track in by_artist[starts[artist] : starts[artist + 1]]:
+                    rank = ranks[items[track]]
+                    if rank != NOT_LISTED:
+                        before = n_own
+                        while before > 0 and own_ranks[before - 1] > rank:
+                            own_ranks[before] = own_ranks[before - 1]
+                            before -= 1
+                        own_ranks[before] = rank
+                        n_own += 1
+            listed = lists[query]
+            for at in range(ks[n_levels[query] - 1]):
+                listed_ranks[at] = ranks[items[listed[at]]]
+            for level in range(n_levels[query]):
+                cut = np.int32(ks[level])
+                for at in range(n_own):
+                    cut += np.int32(own_ranks[at] < cut)
+                n_shared = np.int32(0)
+                for at in range(ks[level]):
+                    n_shared += np.int32(listed_ranks[at] < cut)
+                counts[permutation, level] += n_shared
+        for item in others[row]:
             ranks[item] = NOT_LISTED
 
 
@@ -146,25 +147,25 @@ def count_pairs_permuted(
     tracks: IntArray,
     starts: IntArray,
     playlists: IntArray,
-    others: IntArray,
-    assigned_items: IntArray,
+    others: UintArray,
+    assigned: UintArray,
     counts: Ints,
 ) -> None:
     """Add the items that lists of playlists share with those of permuted predictions to (n_permutations,) counts.
 
     For each of some tracks it counts the playlists that list it and another track in their predicted list,
     `others`, (n_queries, k), then looks up the track it gets under each permutation. The playlists that list a
-    track begin at its entry of `starts`. `assigned_items`, (n_items, n_permutations), are the tracks whose
-    predictions a track gets.
+    track begin at its entry of `starts`. `assigned`, (n_items, n_permutations), are the tracks whose predictions a
+    track gets.
     """
-    row = np.zeros(len(assigned_items), np.int64)
+    row = np.zeros(len(assigned), np.int64)
     for track in tracks:
         own = playlists[starts[track] : starts[track + 1]]
         for playlist in own:
             for other in others[playlist]:
                 row[other] += 1
-        for permutation in range(assigned_items.shape[1]):
-            counts[permutation] += row[assigned_items[track, permutation]]
+        for permutation in range(assigned.shape[1]):
+            counts[permutation] += row[assigned[track, permutation]]
         for playlist in own:
             for other in others[playlist]:
                 row[other] = 0

@@ -235,6 +235,17 @@ def filter_artists(lists: TopK, artists: npt.ArrayLike, k: int) -> TopK:
     )
 
 
+def remove_own_artists(lists: Int32Array, artists: Int64Array, queries: Int64Array) -> Int32Array:
+    """Return lists without the tracks of the query's artist, padded at the end with the number of items.
+
+    `lists` have the shape (n_queries, n), and so has the result, int32; `artists` are those of `filter_artists`.
+    """
+    is_own = artists[lists] == artists[queries][:, np.newaxis]
+    order = np.argsort(is_own, axis=1, kind="stable")
+    padded = np.where(is_own, np.int32(len(artists)), lists)
+    return np.take_along_axis(padded, order, axis=1)
+
+
 def check_artists(artists: npt.ArrayLike, lists: TopK) -> Int64Array:
     """Return the artist of each item, shape (n_items,), int64; raise `DataError` unless whole numbers from -1."""
     own = np.asarray(artists)

@@ -22,8 +22,8 @@ import scipy.stats
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import Float64Array
 from cs_keras.evaluation.search.compiled import count_without_clusters
-from cs_keras.evaluation.search.search import Int32Array, Int64Array
-from cs_keras.evaluation.search.topk import TopK
+from cs_keras.evaluation.search.search import Int64Array
+from cs_keras.evaluation.search.topk import TopK, remove_own_artists
 
 MAX_CLUSTERS = 100  # more would change a t quantile by 1 % and cost memory
 
@@ -161,7 +161,7 @@ def delete_clusters(
         n_own = np.bincount(own[own >= 0], minlength=own.max() + 1)[own[queries]]
         is_query = (own[queries] >= 0) & (reference.n_items - n_own >= k)
         queries = queries[is_query]
-        lists = [_without_own(one[is_query], own, queries) for one in lists]
+        lists = [remove_own_artists(one[is_query], own, queries) for one in lists]
     n_clusters = int(clusters.max()) + 1
     if by_similarity:
         query_clusters, n_query_clusters = clusters[queries], n_clusters
@@ -267,14 +267,6 @@ def check_paired(model: QuerySums, other: QuerySums) -> None:
                 "models need the same queries and tracks to be compared: expected the same sizes of clusters. "
                 f"Received: {name} of {getattr(model, name).sum()} and {getattr(other, name).sum()} in all."
             )
-
-
-def _without_own(lists: Int32Array, artists: npt.NDArray[np.int64], queries: Int64Array) -> Int32Array:
-    """Return lists without the tracks of the query's artist, padded at the end with the number of items."""
-    is_own = artists[lists] == artists[queries][:, np.newaxis]
-    order = np.argsort(is_own, axis=1, kind="stable")
-    padded = np.where(is_own, np.int32(len(artists)), lists)
-    return np.take_along_axis(padded, order, axis=1)
 
 
 def _seed_variance(model: QuerySums, weight: float) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from cs_keras.evaluation.search.compiled import (
     for_each,
 )
 from cs_keras.evaluation.search.search import Int64Array, blocks
-from cs_keras.evaluation.search.topk import TopK, check_artists, filtered_length
+from cs_keras.evaluation.search.topk import TopK, check_artists, filtered_length, remove_own_artists
 
 PERMUTED_ENTRIES = 2**24  # assigned tracks held at a time: 134 MB
 DENSE_SHARE = 0.2  # of the tracks in a list: from here on a matrix product counts pairs faster
@@ -30,7 +31,8 @@ PERMUTATIONS_PER_THREAD = 16
 MAX_ARRANGEMENTS = 1e300  # reported: their number may be larger than a float can be
 
 Groups = list[Int64Array]
-Items = npt.NDArray[np.int32]  # (n_permutations, n_items): the track whose row is assigned to each track
+Within = Literal["tracks", "artists"]
+Items = npt.NDArray[np.uint32]  # (n_permutations, n_items): the track whose row is assigned to each track
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def permutation_test(
     seed: int = 0,
     artists: npt.ArrayLike | None = None,
     filtered: bool = False,
-    within: Literal["tracks", "artists"] = "tracks",
-) -> list[PermutationTest]:
+    within: tuple[Within, ...] = ("tracks",),
+) -> dict[Within, list[PermutationTest]]:
     """Test the overlap against predictions assigned to other tracks.
 
     The null hypothesis: which predicted row belongs to which track does not matter. With row pi(t) assigned to
@@ -96,12 +98,13 @@ def permutation_test(
         Artist of each track; -1 is unknown.
     filtered : bool
         Whether to test the overlap of artist-filtered lists, as `filter_artists` makes them.
-    within : {"tracks", "artists"}
+    within : tuple of {"tracks", "artists"}
+        Tests to do.
 
     Returns
     -------
-    list of PermutationTest
-        One for each of `ks`.
+    dict of list of PermutationTest
+        For each of `within` one for each of `ks`.
 
     Raises
     ------
@@ -113,14 +116,14 @@ def permutation_test(
     """
     check_comparable(reference_lists, predicted_lists)
     n_permutations = check_count("n_permutations", n_permutations)
-    if within not in ("tracks", "artists"):
+    if not within or not set(within) <= {"tracks", "artists"}:
         raise ConfigError(f"unknown test: expected within 'tracks' or 'artists'. Received: {within!r}.")
     for lists in (reference_lists, predicted_lists):
         lists.prefix(max(check_ks(ks)))
     own = None
     if artists is not None:
         own = check_artists(artists, reference_lists)
-    elif filtered or within == "artists":
+    elif filtered or "artists" in within:
         raise DataError("the test needs artists: expected one for each track. Received: none.")
     if (
         own is not None
@@ -131,7 +134,6 @@ def permutation_test(
             f"the lists are too short to be filtered: expected {least} entries. "
             f"Received: {reference_lists.k} and {predicted_lists.k}."
         )
-    groups, n_arrangements = _exchangeable(reference_lists, own if within == "artists" else None)
     n_candidates = _count_candidates(reference_lists, own if filtered else None)
     levels = np.unique(ks)
     n_candidates = _limit(n_candidates, reference_lists, levels, seed)
@@ -141,24 +143,30 @@ def permutation_test(
             f"no query has enough candidates: expected {levels[totals == 0][0]} for one at least. "
             f"Received: at most {n_candidates.max(initial=0)}."
         )
-    permutations = _draw(groups, reference_lists.n_items, n_permutations, seed)
+    strata, numbers = zip(
+        *(_exchangeable(reference_lists, own if each == "artists" else None) for each in within), strict=True
+    )
+    n_items = reference_lists.n_items
+    permutations = chain.from_iterable(_draw(each, n_items, n_permutations, seed) for each in strata)
     if reference_lists.metric == "dot":
         counts = _count_for_playlists(reference_lists, predicted_lists, levels, permutations, n_candidates)
     else:
         counts = _count_for_tracks(
             reference_lists, predicted_lists, levels, permutations, own if filtered else None, n_candidates
         )
-    observed, null = counts[0], counts[1:]
-    tests = {
-        k: PermutationTest(
-            (1 + np.count_nonzero(null[:, i] >= observed[i])) / (1 + n_permutations),
-            float(np.mean(null[:, i] / totals[i])),
-            float(np.std(null[:, i] / totals[i])),
-            n_arrangements,
-        )
-        for i, k in enumerate(levels.tolist())
-    }
-    return [tests[k] for k in ks]
+    results: dict[Within, list[PermutationTest]] = {}
+    for each, number, own_counts in zip(within, numbers, np.split(counts, len(within)), strict=True):
+        tests = {
+            k: PermutationTest(
+                (1 + np.count_nonzero(column[1:] >= column[0])) / (1 + n_permutations),
+                float(np.mean(column[1:] / total)),
+                float(np.std(column[1:] / total)),
+                number,
+            )
+            for k, column, total in zip(levels.tolist(), own_counts.T, totals, strict=True)
+        }
+        results[each] = [tests[k] for k in ks]
+    return results
 
 
 def tested_lengths(ks: tuple[int, ...], n_items: int) -> tuple[int, ...]:
@@ -212,13 +220,13 @@ def _exchangeable(lists: TopK, artists: Int64Array | None) -> tuple[list[Groups]
 
 
 def _draw(strata: list[Groups], n_items: int, n_permutations: int, seed: int) -> Iterator[Items]:
-    """Yield the identity and then random permutations, some at a time: int32, shape (n, n_items).
+    """Yield the identity and then random permutations, some at a time: uint32, shape (n, n_items).
 
     Entry t of a row is the track whose predicted row is assigned to track t.
     """
     random = np.random.default_rng(seed)
     for batch in blocks(1 + n_permutations, max(1, PERMUTED_ENTRIES // n_items)):
-        drawn = np.tile(np.arange(n_items, dtype=np.int32), (batch.stop - batch.start, 1))
+        drawn = np.tile(np.arange(n_items, dtype=np.uint32), (batch.stop - batch.start, 1))
         for items in drawn[int(batch.start == 0) :]:
             for arrays in strata:
                 exchanged = random.permutation(len(arrays[0])) if len(arrays[0]) > 1 else slice(None)
@@ -256,13 +264,12 @@ def _count_for_playlists(
     reference: TopK, predicted: TopK, ks: Int64Array, permutations: Iterator[Items], n_candidates: Int64Array
 ) -> Int64Array:
     """Count the items shared under each permutation: shape (n_permutations, len(ks)), int64."""
-    n_items = reference.n_items
     counters = []
     for k in ks.tolist():
         rows = np.flatnonzero(n_candidates >= k)
-        lists, others = (each.indices[rows, :k] for each in (reference, predicted))
+        lists, others = (each.indices[rows, :k].astype(np.uint32) for each in (reference, predicted))
         counters.append(
-            (_dense_counter if _is_dense(reference, k) else _sparse_counter)(lists, others, n_items)
+            (_dense_counter if _is_dense(reference, k) else _sparse_counter)(lists, others, reference.n_items)
         )
     return np.concatenate([np.stack([count(items) for count in counters], axis=1) for items in permutations])
 
@@ -276,7 +283,6 @@ def _sparse_counter(lists: Items, others: Items, n_items: int) -> Callable[[Item
     ).tocsc()
     tracks = np.flatnonzero(np.diff(by_track.indptr))
     parts = [tracks[part] for part in blocks(len(tracks), TRACKS_PER_THREAD)]
-    others = np.ascontiguousarray(others)
 
     def count(assigned: Items) -> Int64Array:
         of_parts, columns = np.zeros((len(parts), len(assigned)), np.int64), np.ascontiguousarray(assigned.T)
@@ -313,26 +319,25 @@ def _count_for_tracks(
     n_candidates: Int64Array,
 ) -> Int64Array:
     """Do the same for lists of tracks, which are compared with the predicted lists of other tracks."""
-    n_queries, n_items = len(reference.queries), reference.n_items
-    length = None if artists is not None else ks.max()
-    lists, others = (np.ascontiguousarray(each.indices[:, :length]) for each in (reference, predicted))
-    row_of = np.zeros(n_items, dtype=np.int64)
-    row_of[reference.queries] = np.arange(n_queries)
-    own = np.full(n_items, -1) if artists is None else artists
+    listed, found, own = reference.indices, predicted.indices, np.full(reference.n_items, -1)
+    if artists is None:
+        found = found[:, : ks.max()]
+    else:
+        listed, own = remove_own_artists(listed, artists, reference.queries), artists
+    lists, others = listed[:, : ks.max()].astype(np.uint32), found.astype(np.uint32)
     starts = np.concatenate(([0], np.cumsum(np.bincount(own[own >= 0], minlength=1))))
-    own_tracks = own, starts, np.argsort(own, kind="stable")[np.count_nonzero(own < 0) :]
-
-    def count(drawn: Items, shared: Int64Array) -> None:
-        for items, own_shared in zip(drawn, shared, strict=True):
-            assigned = row_of[items[reference.queries]]
-            count_shared_permuted(
-                lists, others, reference.queries, items, assigned, own_tracks, n_candidates, ks, own_shared
-            )
-
+    by_artist = own, starts, np.argsort(own, kind="stable")[np.count_nonzero(own < 0) :]
+    n_levels = np.searchsorted(ks, n_candidates, side="right")
     counts = []
     for drawn in permutations:
         shared = np.zeros((len(drawn), len(ks)), np.int64)
-        parts = [(drawn[part], shared[part]) for part in blocks(len(drawn), PERMUTATIONS_PER_THREAD)]
-        for_each(lambda part: count(*part), parts)
+
+        def count(part: slice, drawn: Items = drawn, shared: Int64Array = shared) -> None:
+            assigned, own_shared = drawn[part], shared[part]
+            count_shared_permuted(
+                lists, others, reference.queries, n_levels, by_artist, assigned, ks, own_shared
+            )
+
+        for_each(count, blocks(len(drawn), PERMUTATIONS_PER_THREAD))
         counts.append(shared)
     return np.concatenate(counts)

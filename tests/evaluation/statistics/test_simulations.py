@@ -161,7 +161,9 @@ def test_permutations_beyond_artists_as_permuted_one_by_one(kind: str) -> None:
     artists, is_filtered = catalogue.artists, kind == "filtered"
     weak = catalogue.good + 2 * catalogue.draw()
     lists = [catalogue.rank(one, kind, len(artists) - 1) for one in (catalogue.reference, weak)]
-    (found,) = permutation_test(*lists, (K,), artists=artists, filtered=is_filtered, within="artists")
+    ((found,),) = permutation_test(
+        *lists, (K,), artists=artists, filtered=is_filtered, within=("artists",)
+    ).values()
     listed = [catalogue.is_listed(one, kind) for one in (catalogue.reference, weak)]
     expected = permute(*listed, artists, catalogue.random, 999)
     # 4 standard errors of the difference of two shares of 999 permutations.
