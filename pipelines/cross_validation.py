@@ -6,30 +6,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cs_keras import config
 from cs_keras.config import check_choice
 from cs_keras.data.attributes.table import AttributeTable
 from cs_keras.data.dataset import Dataset
+from cs_keras.data.folds import N_FOLDS
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import Tracks, dataset_digest
 from cs_keras.data.splits import Split, rotate_folds, split_by_folds, write_split
-from cs_keras.errors import ConfigError
+from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.run_files.evaluation import Evaluation, RegressionLosses, SplitLosses, TrackCounts
+from cs_keras.run_files.evaluation import Evaluation
 from cs_keras.run_files.names import CONFIG_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
+from cs_keras.run_files.queries import read_queries, write_queries
 from cs_keras.run_files.training import Training
 from cs_keras.runs import digest, finish_run, is_done, locked, open_run, read_json
 from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
+from pipelines.evaluation.pooled import Rotation, count_tracks, mean_losses, pool_rotations
 from pipelines.evaluation.reference import Reference, make_reference
 from pipelines.factors.open import open_dataset, open_interactions
+from pipelines.factors.rotation_factors import make_rotation_factors
 from pipelines.run_baselines import Outcome, run_baselines
 from pipelines.training.run_artifacts import write_signature
-from pipelines.training.run_config import resolve
+from pipelines.training.run_config import RunConfig, resolve
 
 ROTATIONS = (2, 5, 10)
 ROTATIONS_FOLDER = "rotations"  # of run folders, which are in no table
@@ -47,12 +52,14 @@ def cross_validate(
     table: AttributeTable | None = None,
     n_rotations: int = 5,
 ) -> Outcome:
-    """Train and evaluate `models` once for each rotation of the folds, and pool the predictions of all test tracks.
+    """Train and evaluate `models` once for each rotation of the folds, and pool the results of all test tracks.
 
     Rotations are named splits of the dataset, ``cv5-1`` to ``cv5-5``, with run folders in ``runs/rotations``. A
-    pooled run is a run folder in `runs`, evaluated on all tracks at once in the one space of the factors. Finished
-    runs are not repeated, unfinished ones are resumed. Arguments and errors are otherwise those of
-    `pipelines.run_baselines.run_baselines`.
+    pooled run is a run folder in `runs`. Under the strict protocol each rotation has factors of its own, fitted
+    without its test tracks and stored in the dataset as ``NAME-cv5-1`` to ``NAME-cv5-5``; lists are within
+    rotations, and their queries are pooled. Other factors are one space, in which all tracks are evaluated at once.
+    Finished fits and runs are not repeated, unfinished runs are resumed. Arguments and errors are otherwise those
+    of `pipelines.run_baselines.run_baselines`.
 
     Parameters
     ----------
@@ -62,24 +69,31 @@ def cross_validate(
     Raises
     ------
     ConfigError
-        When `n_rotations` is another number, or factors are of the strict protocol or of a named split.
+        When `n_rotations` is another number, or factors are of a named split; or, under the strict protocol, when
+        factors cannot be fitted for the rotations (see `pipelines.factors.rotation_factors`), or artists have
+        tracks in several of them.
     """
     progress = progress or SilentProgress()
     check_choice("rotations", n_rotations, ROTATIONS)
     dataset, factors = open_dataset(dataset_folder, factors_name, reading=reading)
-    _require_one_space(factors)
+    _require_rotatable(dataset.tracks, factors, n_rotations)
+    is_strict = factors.protocol == "strict"
     finished: dict[str, list[Path]] = {key: [] for key in models}
     failed: dict[str, str] = {}
-    for rotation in range(n_rotations):
-        split = _rotation(dataset.tracks, rotation, n_rotations)
+    splits = [_rotation(dataset.tracks, rotation, n_rotations) for rotation in range(n_rotations)]
+    for split in splits:
         write_split(dataset_folder, split, dataset.tracks.ids.tolist())
-        progress.log(f"rotation {rotation + 1} of {n_rotations}: split {split.name}")
+    for rotation, split in enumerate(splits, 1):
+        progress.log(f"rotation {rotation} of {n_rotations}: split {split.name}")
+        name = factors.name
+        if is_strict:
+            name = make_rotation_factors(dataset_folder, factors, split.name, progress)
         outcome = run_baselines(
             dataset_folder,
             [key for key in models if key not in failed],
             runs / ROTATIONS_FOLDER,
             changes,
-            factors.name,
+            name,
             progress,
             reading,
             table,
@@ -88,7 +102,9 @@ def cross_validate(
         failed |= {key: f"{split.name}: {reason}" for key, reason in outcome.failed.items()}
         for folder in outcome.runs:
             finished[Evaluation.read(folder).model].append(folder)
-    reference = _pool_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
+    reference = None
+    if not is_strict:
+        reference = _pool_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
     pooled = [
         _pool(key, finished[key], reference, (dataset, factors), runs, changes, progress)
         for key in models
@@ -97,17 +113,26 @@ def cross_validate(
     return Outcome(tuple(pooled), failed)
 
 
-def _require_one_space(factors: Factors) -> None:
+def _require_rotatable(tracks: Tracks, factors: Factors, n_rotations: int) -> None:
     if factors.split_name is not None:
         raise ConfigError(
             f"Cross-validation rotates the stored folds: expected factors that were fitted for them. Received: "
             f"{factors.name!r}, of split {factors.split_name!r}."
         )
-    if factors.protocol == "strict":
+    several = _artists_in_several(tracks.artist_numbers, tracks.numbers("fold") * n_rotations // N_FOLDS)
+    if factors.protocol == "strict" and len(several):
         raise ConfigError(
-            f"Factors {factors.name!r} were fitted without the test tracks of one rotation only; cross-validation "
-            "needs factors of the thesis protocol (`cs-keras factors --protocol thesis`) or imported ones."
+            f"{len(several)} artists have test tracks in several rotations, so no interval of the pooled queries "
+            "would respect artists: expected folds by artist (`cs-keras ingest --folds artist`), or factors of the "
+            "thesis protocol, whose tracks are all evaluated at once."
         )
+
+
+def _artists_in_several(artists: npt.NDArray[np.int64], groups: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return the known artists with tracks in several groups."""
+    pairs = np.unique(np.stack([artists, groups])[:, artists >= 0], axis=1)
+    distinct, n_groups = np.unique(pairs[0], return_counts=True)
+    return np.asarray(distinct[n_groups > 1])
 
 
 def _rotation(tracks: Tracks, rotation: int, n_rotations: int) -> Split:
@@ -124,48 +149,83 @@ def _pool_reference(tracks: Tracks, factors: Factors, interactions: Any) -> Refe
     everything = Tracks(tracks.table, Split("", np.full(len(tracks), "test", "<U10")))
     reference = make_reference(everything, factors, interactions)
     rows, folds = reference.rows["test"], tracks.numbers("fold")
-    pairs = np.unique(np.stack([reference.artists, folds[rows]]), axis=1)
-    artists, n_folds = np.unique(pairs[0], return_counts=True)
     return dataclasses.replace(
         reference,
         rows=dict.fromkeys(("train", "validation", "test"), rows),
-        train_artists=artists[n_folds > 1],
+        train_artists=_artists_in_several(reference.artists, folds[rows]),
     )
 
 
 def _pool(
     key: str,
     members: Sequence[Path],
-    reference: Reference,
+    reference: Reference | None,
     data: tuple[Dataset, Factors],
     runs: Path,
     changes: Mapping[str, Any],
     progress: Progress,
 ) -> Path:
-    """Return the run folder of the pooled predictions of `members`, one run for each rotation."""
+    """Return the run folder of the pooled results of `members`, one run for each rotation.
+
+    With a reference, all tracks are evaluated at once; without one, the results of the rotations are pooled.
+    """
     (dataset, factors), run = data, resolve(key, changes)
-    stored = read_json(members[0] / CONFIG_FILE)
-    settings = {name: value for name, value in stored.items() if name not in OF_ROTATION}
+    stored = [read_json(member / CONFIG_FILE) for member in members]
+    settings = {name: value for name, value in stored[0].items() if name not in OF_ROTATION}
     pooled = {**settings, "cross_validation": len(members), "members": [member.name for member in members]}
     # Not the digest of any one split: pooled runs are compared with each other alone.
-    of_all = digest(
-        [dataset_digest(dataset.info, dataset.tracks), factors.digest, "cross-validation", len(members)]
-    )
-    folder = open_run(runs, key, {**pooled, "evaluation": config.to_dict(run.evaluation)}, of_all)
+    of_all = [dataset_digest(dataset.info, dataset.tracks), factors.digest, "cross-validation", len(members)]
+    if reference is None:
+        of_all = ["cross-validation", *(one["data_digest"] for one in stored)]
+    evaluation_settings = {"evaluation": config.to_dict(run.evaluation)}
+    folder = open_run(runs, key, {**pooled, **evaluation_settings}, digest(of_all))
     if is_done(folder):
         progress.log(f"{key}: pooled before, in {folder}")
         return folder
     with locked(folder):
-        write_signature(folder, dataset.info, factors.scaler)
-        _sum_training(members).write(folder)
-        write_predictions(folder, _pool_predictions(members, dataset.tracks, factors))
-        progress.log(f"{key}: evaluating {len(reference.rows['test'])} tracks, each predicted out of fold")
-        evaluator = Evaluator(reference, run.evaluation, run.seed, progress)
-        pooled_evaluation = evaluate(key, evaluator, dataset, factors, folder)
-        _with_rotations(pooled_evaluation, [Evaluation.read(member) for member in members]).write(folder)
+        if reference is None:
+            _pool_results(members, (dataset, factors), run, folder)
+        else:
+            write_signature(folder, dataset.info, factors.scaler)
+            _sum_training(members, "similarity is by predicted factors").write(folder)
+            write_predictions(folder, _pool_predictions(members, dataset.tracks, factors))
+            progress.log(
+                f"{key}: evaluating {len(reference.rows['test'])} tracks, each predicted out of fold"
+            )
+            evaluator = Evaluator(reference, run.evaluation, run.seed, progress)
+            at_once = evaluate(key, evaluator, dataset, factors, folder)
+            _with_rotations(at_once, [Evaluation.read(member) for member in members]).write(folder)
     done = finish_run(folder)
     progress.log(f"{key}: pooled, in {done}")
     return done
+
+
+def _pool_results(
+    members: Sequence[Path], data: tuple[Dataset, Factors], run: RunConfig, folder: Path
+) -> None:
+    """Write the pooled results of rotations with spaces of their own."""
+    (dataset, factors), rotations = data, []
+    for member in members:
+        evaluation = Evaluation.read(member)
+        queries = read_queries(member, evaluation)
+        if queries is None:
+            raise DataError(
+                f"{member} has no results of single queries, as runs of an early release; remove it."
+            )
+        rotations.append(Rotation(evaluation, queries))
+    pooled, queries = pool_rotations(rotations, run.evaluation.n_permutations)
+    quality = {name: value for name, value in factors.quality.items() if name != "ceiling"}  # of one rotation
+    training = _sum_training(members, "lists hold tracks of one rotation")
+    training.write(folder)
+    write_queries(folder, queries)
+    dataclasses.replace(
+        pooled,
+        training=dataclasses.replace(training, history=()),
+        factors=dataclasses.replace(pooled.factors, name=factors.name, quality=quality),
+        left_out=dataclasses.replace(
+            pooled.left_out, n_tracks_without_interactions=len(dataset) - pooled.n_tracks.test
+        ),
+    ).write(folder)
 
 
 def _pool_predictions(members: Sequence[Path], tracks: Tracks, factors: Factors) -> Predictions:
@@ -180,7 +240,7 @@ def _pool_predictions(members: Sequence[Path], tracks: Tracks, factors: Factors)
     return Predictions(tracks.ids, values, factors.scaler.transform(values))
 
 
-def _sum_training(members: Sequence[Path]) -> Training:
+def _sum_training(members: Sequence[Path], how: str) -> Training:
     trained = [Training.read(member) for member in members]
     return Training(
         parameters=trained[0].parameters,
@@ -191,36 +251,16 @@ def _sum_training(members: Sequence[Path]) -> Training:
         notes=(
             *trained[0].notes,
             f"{len(members)} models were trained, and each track is predicted by the one that was trained without "
-            "its fold; similarity is by predicted factors",
+            f"its fold; {how}",
         ),
     )
 
 
-def _with_rotations(pooled: Evaluation, rotations: Sequence[Evaluation]) -> Evaluation:
+def _with_rotations(at_once: Evaluation, rotations: Sequence[Evaluation]) -> Evaluation:
     """Return the evaluation with the mean number of train and validation tracks, and losses over rotations."""
-    n_tracks = TrackCounts(
-        train=round(float(np.mean([one.n_tracks.train for one in rotations]))),
-        validation=round(float(np.mean([one.n_tracks.validation for one in rotations]))),
-        test=pooled.n_tracks.test,
-    )
     return dataclasses.replace(
-        pooled,
-        n_tracks=n_tracks,
-        losses=_mean_losses([(one.losses, one.n_tracks) for one in rotations]),
-        mean_predictor=_mean_losses([(one.mean_predictor, one.n_tracks) for one in rotations]),
+        at_once,
+        n_tracks=count_tracks(rotations, at_once.n_tracks.test),
+        losses=mean_losses([(one.losses, one.n_tracks) for one in rotations]),
+        mean_predictor=mean_losses([(one.mean_predictor, one.n_tracks) for one in rotations]),
     )
-
-
-def _mean_losses(rotations: Sequence[tuple[SplitLosses, TrackCounts]]) -> SplitLosses:
-    """Return the mean of losses over the tracks of all rotations; R² by its mean over rotations."""
-
-    def mean(split: str) -> RegressionLosses:
-        losses = [getattr(losses, split) for losses, _ in rotations]
-        weights = [getattr(n_tracks, split) for _, n_tracks in rotations]
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(RegressionLosses):
-            each = [getattr(one, field.name) for one in losses]
-            values[field.name] = None if None in each else float(np.average(each, weights=weights))
-        return RegressionLosses(**values)
-
-    return SplitLosses(mean("validation"), mean("test"))

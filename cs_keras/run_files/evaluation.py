@@ -248,7 +248,9 @@ class Evaluation(StoredRecord):
     """The results of a model, and those of the reference predictors.
 
     Of the test tracks, `n_known_artists` are by artists with train tracks, `n_unknown_artists` by artists that are
-    not known, the others by `n_test_artists` artists; None in files of earlier releases.
+    not known, the others by `n_test_artists` artists; None in files of earlier releases. `n_rotations` is the
+    number of rotations of a cross-validation whose queries are pooled, with lists within each; None for other
+    evaluations.
     """
 
     FILE = EVALUATION_FILE
@@ -268,6 +270,7 @@ class Evaluation(StoredRecord):
     n_known_artists: int | None = None
     n_unknown_artists: int | None = None
     n_test_artists: int | None = None
+    n_rotations: int | None = None
     overlap: Overlaps
     references: dict[str, Overlaps]
     ladder: dict[str, tuple[Ladder, ...]] | None = None

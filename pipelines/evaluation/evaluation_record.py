@@ -1,7 +1,7 @@
 """Evaluations of predictors as the records of ``evaluation.json`` and ``queries.npz``."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from cs_keras.run_files.evaluation import (
     Rung,
 )
 from cs_keras.run_files.queries import NDCG, Queries
-from pipelines.evaluation.evaluator import Evaluator, PredictorEvaluation
+from pipelines.evaluation.evaluator import Compared, Evaluator, PredictorEvaluation
 
 Evaluations = Mapping[str, PredictorEvaluation]  # by predictor, `MODEL` among them
 
@@ -79,12 +79,19 @@ def make_groups(evaluator: Evaluator, evaluations: Evaluations) -> GroupsRecord:
 
 def make_ladders(evaluator: Evaluator, evaluations: Evaluations) -> dict[str, tuple[Ladder, ...]]:
     """Return each predictor's position between chance, ceiling and reference, by kind of list and list length."""
-    return {kind: tuple(_ladders(evaluator, evaluations, kind)) for kind in evaluator.lists.kinds}
+    compared = {name: one.compared for name, one in evaluations.items()}
+    return build_ladders(compared, evaluator.lists.kinds, 1 / (1 + evaluator.settings.n_permutations))
 
 
-def _ladders(evaluator: Evaluator, evaluations: Evaluations, kind: Kind) -> Iterator[Ladder]:
-    rows = {name: one.compared[kind] for name, one in evaluations.items() if kind in one.compared}
-    least_p = 1 / (1 + evaluator.settings.n_permutations)
+def build_ladders(
+    compared: Mapping[str, Compared], kinds: Sequence[Kind], least_p: float
+) -> dict[str, tuple[Ladder, ...]]:
+    """Do the same for overlaps by predictor, whose p-values cannot be below `least_p`."""
+    return {kind: tuple(_ladders(compared, kind, least_p)) for kind in kinds}
+
+
+def _ladders(compared: Mapping[str, Compared], kind: Kind, least_p: float) -> Iterator[Ladder]:
+    rows = {name: own[kind] for name, own in compared.items() if kind in own}
     for i, first in enumerate(one.at_k for one in rows[MODEL]):
         if first.chance is None or first.chance == 1:  # too few candidates, or all of them listed
             continue
@@ -94,7 +101,7 @@ def _ladders(evaluator: Evaluator, evaluations: Evaluations, kind: Kind) -> Iter
             sums, first.chance, sums.get(REFIT_CEILING), best_from_sound=sums.get(BEST_FROM_SOUND)
         ):
             row = rows[rung.name][i].at_k
-            unfiltered = evaluations[rung.name].compared["similarity"][i].at_k if kind == "filtered" else row
+            unfiltered = compared[rung.name]["similarity"][i].at_k if kind == "filtered" else row
             if unfiltered.p_value is not None:
                 verdict = _decide(row, unfiltered.p_value, rung.to_ceiling, least_p)
                 rung = dataclasses.replace(rung, verdict=verdict.value)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from cs_keras.config import check_choice
 from cs_keras.data.schema import (
@@ -134,11 +135,38 @@ def make_factors(
         make_fit_input(everything, interactions, tracks.in_split("train"), tracks.in_split("test")), settings
     )
     del everything
+    factors = fit_factors(
+        data,
+        tracks,
+        interactions.playlist_ids,
+        settings,
+        name,
+        n_unknown_tracks=0 if data.has_others else interactions.tally.n_unknown_tracks,
+        **({"items_ndcg": chosen} if chosen else {}),
+    )
+    save_interactions(dataset / INTERACTIONS_FILE, interactions)
+    save_factors(path, factors)
+    return factors, interactions.tally
+
+
+def fit_factors(
+    data: FitInput,
+    tracks: Tracks,
+    playlist_ids: npt.NDArray[np.str_],
+    settings: FactorsConfig,
+    name: str,
+    **quality: Any,
+) -> Factors:
+    """Fit factors to the interactions of a dataset's tracks and of the playlists with these ids.
+
+    Tracks have the split of the settings; `quality` is stored with the metrics of the fit. DataError is raised when
+    nothing can be fitted.
+    """
     seeds = _with_seeds(settings, range(settings.n_averaged))
     fits = [_fit(data, one) for one in seeds]
     fit = _average(fits, data, settings)
-    quality = measure_quality(
-        weigh_counts(interactions.user_items, settings.wmf.weight),
+    measured = measure_quality(
+        weigh_counts(data.without_others().user_items, settings.wmf.weight),
         fit.item_factors[: data.n_tracks],
         fit.playlist_factors[: data.n_playlists],
         alpha=settings.wmf.alpha,
@@ -148,12 +176,12 @@ def make_factors(
     stored = _average([one.fit for one in crossed], data, settings) if crossed else fit
     item_factors, has_factors = stored.item_factors[: data.n_tracks], stored.has_factors[: data.n_tracks]
     playlist_factors = stored.playlist_factors[: data.n_playlists]
-    factors = Factors(
+    return Factors(
         name=name,
         track_ids=tracks.ids,
         item_factors=item_factors,
         has_factors=has_factors,
-        playlist_ids=interactions.playlist_ids,
+        playlist_ids=playlist_ids,
         playlist_factors=playlist_factors,
         scaler=_fit_scaler(settings.scaling, tracks, item_factors, has_factors),
         protocol=settings.protocol,
@@ -164,10 +192,9 @@ def make_factors(
             **({"averaged_seeds": settings.n_averaged} if settings.n_averaged > 1 else {}),
         },
         quality={
-            **dataclasses.asdict(quality),
+            **dataclasses.asdict(measured),
             "n_unfitted_playlists": int((~playlist_factors.any(axis=1)).sum()),
-            "n_unknown_tracks": 0 if data.has_others else interactions.tally.n_unknown_tracks,
-            **({"items_ndcg": chosen} if chosen else {}),
+            **quality,
             **(_describe(crossed, fit, data) if crossed else {}),
             **({"ceiling": agreement} if settings.ceiling else {}),
         },
@@ -181,9 +208,6 @@ def make_factors(
         ),
         split_name=settings.split_name,
     )
-    save_interactions(dataset / INTERACTIONS_FILE, interactions)
-    save_factors(path, factors)
-    return factors, interactions.tally
 
 
 def _choose_items(data: FitInput, settings: FactorsConfig) -> tuple[FitInput, dict[Items, float]]:

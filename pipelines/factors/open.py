@@ -1,5 +1,6 @@
 """Factors and interactions of a dataset, read in its tracks' order and for one split."""
 
+import re
 from typing import Any
 
 from cs_keras.data.dataset import Dataset
@@ -11,17 +12,19 @@ from cs_keras.factors.store import Factors, adapt_to_split, load_factors
 from cs_keras.storage.location import Location, is_file
 
 DEFAULT_NAME = "wmf"
+OF_ROTATION = re.compile(r"-cv\d+-\d+$")  # names of factors that a cross-validation fits for its rotations
 
 
 def open_factors(dataset: Location, tracks: Tracks, name: str | None = None) -> Factors:
-    """Read factors of a dataset, by default its only ones or ``wmf``.
+    """Read factors of a dataset, by default its only ones, apart from those of rotations, or ``wmf``.
 
     DataError is raised when there are none, or they are of other tracks than the dataset's.
     """
     names = factors_names(dataset)
     if not names:
         raise DataError(f"{dataset} has no factors; `cs-keras factors LISTENING.csv {dataset}` makes them.")
-    name = name or (names[0] if len(names) == 1 else DEFAULT_NAME)
+    choices = [one for one in names if not OF_ROTATION.search(one)]
+    name = name or (choices[0] if len(choices) == 1 else DEFAULT_NAME)
     if name not in names:
         raise DataError(f"{dataset} has no factors called {name!r}. Received: {', '.join(names)}.")
     factors = load_factors(factors_path(dataset, name))

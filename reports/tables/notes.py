@@ -38,6 +38,13 @@ def section_notes(group: Group) -> Iterator[str]:
         f"Factors: {factors.name}, {factors.n_factors} dimensions{fit}; protocol {factors.protocol}: "
         f"{PROTOCOLS.get(factors.protocol, UNKNOWN_PROTOCOL)}."
     )
+    if first.n_rotations:
+        yield (
+            f"Cross-validation with {first.n_rotations} rotations, each with factors and a space of its own: lists "
+            "hold tracks that are tested together, and queries of all rotations are pooled, a playlist as one "
+            "query in each. P-values are those of permutations within rotations, combined by Stouffer's "
+            "method; intervals leave out one artist of each rotation at a time."
+        )
     agreement, warning = describe_agreement(factors.quality), warn_of_noise(factors.quality)
     yield from _artist_notes(group)
     if agreement:
@@ -113,6 +120,8 @@ def count_queries(group: Group, kind: Kind) -> tuple[int, int, str]:
         return n_queries, first.n_tracks.test - (row.n_left_out if row else 0), "test tracks"
     if kind == "dot_per_artist":  # of all draws, so that the lists are more than the playlists
         return n_queries, n_queries, "lists"
+    if first.n_rotations:
+        return n_queries, first.n_playlists * first.n_rotations, f"playlists of {first.n_rotations} rotations"
     return n_queries, first.n_playlists, "playlists"
 
 

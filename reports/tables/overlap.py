@@ -207,7 +207,10 @@ def _notes(group: Group, kind: Kind, tied: bool) -> Iterator[str]:
     n_queries, n_all, queries = count_queries(group, kind)
     left_out = f" ({rows[0].n_left_out:,} others have fewer than {rows[0].k})" if rows[0].n_left_out else ""
     of_all = f" of {n_all:,}" if kind != "dot_per_artist" else ""
-    yield f"Mean over {n_queries:,}{of_all} {queries}{left_out}; {n_candidates:,} candidate tracks per list."
+    at_most = "at most " if first.n_rotations else ""
+    yield (
+        f"Mean over {n_queries:,}{of_all} {queries}{left_out}; {at_most}{n_candidates:,} candidate tracks per list."
+    )
     yield interval_note(group, kind)
     yield (
         f"p: (1 + permutations that reach the overlap) / (1 + {settings.n_permutations:,}); a permutation "

@@ -126,10 +126,13 @@ def _header(name: str) -> str:
 
 
 def _ranking_notes(group: Group, ranking: RankingRecord) -> Iterator[str]:
-    protocol = group.first.factors.protocol
+    protocol, n_rotations = group.first.factors.protocol, group.first.n_rotations
+    tracks = f"{ranking.n_candidates:,} test tracks"
+    if n_rotations:
+        tracks = f"test tracks of a rotation, at most {ranking.n_candidates:,},"
     yield (
         f"In %: mean over the {ranking.n_playlists:,} playlists with any test track; {ranking.n_left_out:,} other "
-        f"query playlists have none. Each ranks all {ranking.n_candidates:,} test tracks by dot product with its "
+        f"query playlists have none. Each ranks all {tracks} by dot product with its "
         "reference factors; its own tracks are relevant."
     )
     yield (

@@ -1,6 +1,7 @@
 """Cross-validation: each track predicted out of fold, all of them evaluated at once, resumed when repeated."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ from cs_keras.data.splits import split_names
 from cs_keras.factors.store import load_factors
 from cs_keras.run_files.evaluation import Evaluation
 from cs_keras.run_files.predictions import read_predictions
+from cs_keras.run_files.queries import read_queries
 from cs_keras.run_files.settings import read_settings
+from pipelines import cross_validation
+from pipelines.factors.open import open_factors
+from pipelines.run_baselines import run_baselines
 from tests.command_line import run
 from tests.pipelines.planted_items import Planted, write_items
 
@@ -73,12 +78,112 @@ def test_every_track_is_predicted_out_of_fold_and_all_are_evaluated_at_once(
     assert "attributes-linear: pooled before" in printed
 
 
-def test_factors_without_the_test_tracks_of_one_rotation_are_refused(
+def shared_shares(reference: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
+    """Return the share of common items of the k best of each row, scores of shape (n_queries, n_items)."""
+    both = [np.argsort(-scores, axis=1, kind="stable")[:, :k].tolist() for scores in (reference, predicted)]
+    return np.array([len(set(a) & set(b)) / k for a, b in zip(*both, strict=True)])
+
+
+def cosines(factors: np.ndarray, artists: np.ndarray | None = None) -> np.ndarray:
+    unit = factors.astype(np.float64) / np.linalg.norm(factors, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    np.fill_diagonal(cosine, -np.inf)
+    if artists is not None:
+        cosine[artists[:, np.newaxis] == artists] = -np.inf
+    return cosine
+
+
+def test_strict_rotations_have_own_factors_and_their_queries_are_pooled(
+    planted: Planted,
+    items: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    runs = tmp_path / "runs"
+    data = [
+        items,
+        "--factors",
+        "fitted",
+        "--features",
+        planted.table,
+        "--models",
+        "attributes-linear",
+        *QUICK,
+    ]
+    command = ["run-baselines", *data, "--cross-validate", "--out", runs]
+    started: list[str | None] = []
+
+    def stop_at_the_third(*arguments: Any) -> Any:
+        started.append(arguments[-1])
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        return run_baselines(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cross_validation, "run_baselines", stop_at_the_third)
+        assert run(*command) != 0
+    assert started == ["cv5-1", "cv5-2", "cv5-3"]
+    assert not list(runs.glob("????-??-??-attributes-linear-*"))
+    capfd.readouterr()
+    assert run(*command) == 0
+    printed = capfd.readouterr().err
+    assert printed.count("attributes-linear: done before") == 2
+    assert [f"fitting factors fitted-cv5-{n} " in printed for n in range(1, 6)] == [False] * 3 + [True, False]
+
+    # The same factors as by the command that fits them for a split.
+    assert run("factors", planted.interactions, items, *FIT, "--split-name", "cv5-2", "--name", "second") == 0
+    expected, fitted = (load_factors(items / f"factors/{name}.npz") for name in ("second", "fitted-cv5-2"))
+    np.testing.assert_array_equal(fitted.item_factors, expected.item_factors)
+    np.testing.assert_array_equal(fitted.scaler.offset, expected.scaler.offset)
+    assert fitted.split_name == "cv5-2" and fitted.config == expected.config
+
+    shares: dict[str, list[np.ndarray]] = {"similarity": [], "filtered": [], "dot": []}
+    chances = []
+    for folder in (one for one in (runs / "rotations").iterdir() if (one / "DONE").exists()):
+        name = read_settings(folder).split_name
+        tracks, own = read_tracks(items, name), load_factors(items / f"factors/fitted-{name}.npz")
+        test = np.flatnonzero(tracks.in_split("test") & own.has_factors)
+        reference, artists = own.item_factors[test], tracks.artist_numbers[test]
+        predicted = read_predictions(folder).select(tracks.ids[test]).factors
+        shares["similarity"].append(shared_shares(cosines(reference), cosines(predicted), 10))
+        shares["filtered"].append(shared_shares(cosines(reference, artists), cosines(predicted, artists), 10))
+        playlists = own.playlist_factors[own.playlist_factors.any(axis=1)].astype(np.float64)
+        shares["dot"].append(shared_shares(playlists @ reference.T, playlists @ predicted.T, 10))
+        chances.append((10 / len(test), len(playlists)))
+    (pooled,) = runs.glob("????-??-??-attributes-linear-??????????")
+    evaluation = Evaluation.read(pooled)
+    for kind, of_rotations in shares.items():
+        row = evaluation.overlap[kind][0]
+        assert row.overlap == pytest.approx(np.concatenate(of_rotations).mean(), abs=1e-9)
+        assert row.n_queries == sum(map(len, of_rotations))
+        assert row.low < row.overlap < row.high and row.p_value < 1e-3
+    chance, n_queries = np.array(chances).T
+    assert evaluation.overlap["dot"][0].chance == pytest.approx(np.average(chance, weights=n_queries))
+    assert evaluation.n_tracks.test == 300 and evaluation.n_test_artists == 100
+    assert evaluation.factors.name == "fitted"
+    queries = read_queries(pooled, evaluation)
+    assert queries is not None and len(np.unique(queries.rows["filtered@10"])) == 300
+    assert evaluation.ladder is not None and evaluation.ladder["filtered"][0].rungs
+
+    # Factors of rotations are not what other commands take by default, and follow those of the dataset.
+    assert open_factors(items, read_tracks(items), "fitted").name == "fitted"
+    assert run("factors", planted.interactions, items, *FIT, "--seed", 1, "--name", "fitted") == 0
+    capfd.readouterr()
+    assert run(*command) == 0
+    assert capfd.readouterr().err.count("fitting factors") == 4
+
+
+def test_what_cannot_be_rotated_is_refused(
     planted: Planted, items: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     common = ["--features", planted.table, "--models", "attributes-linear", "--out", tmp_path / "runs"]
-    assert run("run-baselines", items, "--factors", "fitted", *common, "--cross-validate") == 1
-    assert "needs factors of the thesis protocol" in capfd.readouterr().err
+    by_track = tmp_path / "by-track"
+    ingest = ["ingest", "--no-audio", "--tracks", planted.items, "--out", by_track, "--folds", "track"]
+    assert run(*ingest) == 0
+    assert run("factors", planted.interactions, by_track, *FIT) == 0
+    assert run("run-baselines", by_track, *common, "--cross-validate") == 1
+    assert "artists have test tracks in several rotations" in capfd.readouterr().err
     assert run("run-baselines", items, "--factors", "all", *common, "--cross-validate", "--rotations", 3) == 1
     assert "rotations must be one of 2, 5, 10. Received: 3." in capfd.readouterr().err
     assert run("run-baselines", items, *common, "--rotations", 5) == 2

@@ -166,9 +166,8 @@ def delete_clusters(
     if by_similarity:
         query_clusters, n_query_clusters = clusters[queries], n_clusters
     else:
-        playlists, playlist_of = np.unique(queries, return_inverse=True)
-        n_query_clusters = min(MAX_CLUSTERS, len(playlists))
-        query_clusters = playlist_of % n_query_clusters
+        query_clusters = queries % MAX_CLUSTERS  # by row: the same cluster in all folds, see `pool_folds`
+        n_query_clusters = int(query_clusters.max()) + 1
     # One ranking for all playlists is a read-only view, for which the loop would be compiled again.
     lists = [np.require(one, np.int32, ["C", "W"]) for one in lists]
     counts = np.zeros((n_query_clusters, 1 + n_clusters), np.int64)
@@ -226,6 +225,29 @@ def sum_models(values: Mapping[str, npt.ArrayLike | QuerySums]) -> dict[str, Que
     return models
 
 
+def pool_folds(folds: Sequence[QuerySums]) -> QuerySums:
+    """Return the sums of one seed over the queries of several folds, which share no tracks and no artists.
+
+    Lists are of one fold each, so deleting a cluster in every fold at once changes each fold's lists as deleting it
+    alone does: cluster a of the result is the union of the clusters a of all folds, and its sums are theirs added
+    up. Playlists, which are queries in all folds, are in one cluster. The jackknife is then one that deletes groups
+    of artists, one of each fold. DataError is raised when tracks were deleted in some folds only.
+    """
+    if len({len(fold.n_tracks) > 0 for fold in folds}) > 1:
+        raise DataError(
+            "folds cannot be pooled: expected lists without each artist of all folds, or of none."
+        )
+    n_queries, n_tracks = (
+        _add_up([getattr(fold, name) for fold in folds]) for name in ("n_queries", "n_tracks")
+    )
+    sums = np.zeros((1, len(n_queries), 1 + len(n_tracks)))
+    for fold in folds:
+        own = sums[:, : fold.sums.shape[1]]
+        own[:, :, : fold.sums.shape[2]] += fold.sums
+        own[:, :, fold.sums.shape[2] :] += fold.sums[:, :, :1]  # of clusters that the fold does not have
+    return QuerySums(sums, n_queries, n_tracks, folds[0].by_similarity)
+
+
 def stack_seeds(seeds: Sequence[QuerySums]) -> QuerySums:
     """Return models of one kind, trained with several seeds, as one; raise `DataError` for different queries."""
     for one in seeds[1:]:
@@ -267,6 +289,11 @@ def check_paired(model: QuerySums, other: QuerySums) -> None:
                 "models need the same queries and tracks to be compared: expected the same sizes of clusters. "
                 f"Received: {name} of {getattr(model, name).sum()} and {getattr(other, name).sum()} in all."
             )
+
+
+def _add_up(sizes: Sequence[Int64Array]) -> Int64Array:
+    longest = max(map(len, sizes))
+    return np.asarray(np.sum([np.pad(own, (0, longest - len(own))) for own in sizes], axis=0))
 
 
 def _seed_variance(model: QuerySums, weight: float) -> tuple[float, float]:

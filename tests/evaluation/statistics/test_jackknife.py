@@ -11,6 +11,7 @@ from cs_keras.evaluation.statistics.jackknife import (
     cluster_artists,
     delete_clusters,
     estimate,
+    pool_folds,
     refilled_length,
     stack_seeds,
     sum_values,
@@ -121,6 +122,29 @@ def test_a_playlist_that_occurs_twice_is_in_one_cluster(random):
     expected, received = (delete_clusters(*lists, 5, np.arange(20) % 7) for lists in (once, twice))
     np.testing.assert_array_equal(received.sums, 2 * expected.sums)
     assert astuple(estimate(received)) == pytest.approx(astuple(estimate(expected)))
+
+
+@pytest.mark.parametrize("kind", ["similarity", "filtered", "dot"])
+def test_pooled_folds_as_ranked_again_without_an_artist_of_each(random, kind):
+    k, folds, expected = 4, [], 0.0
+    for n_artists in (6, 8):
+        artists = random.integers(0, n_artists, 40)
+        clusters, own = cluster_artists(artists), artists if kind == "filtered" else None
+        factors = random.standard_normal((2, 40, 5)).astype(np.float32)
+        playlists = random.standard_normal((8, 5)).astype(np.float32)
+        if kind == "dot":
+            lists = [top_k_dot(playlists, one, 40) for one in factors]
+        else:
+            lists = [top_k_similar(one, 39) for one in factors]
+        folds.append(delete_clusters(*lists, k, clusters, own))
+        without = [
+            overlaps_without(clusters == n, factors, artists, k, kind, playlists) for n in range(-1, 8)
+        ]
+        expected = expected + np.array([sum(overlaps.values()) for overlaps in without])
+    pooled = pool_folds(folds)
+    np.testing.assert_allclose(pooled.sums[0].sum(axis=0), expected, atol=1e-12)
+    assert pooled.n_queries.sum() == sum(one.n_queries.sum() for one in folds)
+    assert pooled.n_tracks.sum() == 80 and len(pooled.n_tracks) == 8
 
 
 def test_bad_input_is_named(random, artists):

@@ -16,6 +16,7 @@ from cs_keras.evaluation.statistics.jackknife import (
     cluster_artists,
     delete_clusters,
     estimate,
+    pool_folds,
     refilled_length,
 )
 from cs_keras.evaluation.statistics.permutation_test import permutation_test
@@ -123,6 +124,28 @@ def test_intervals_cover_the_truth(n_artists: int) -> None:
     print(n_artists, {key: round(float(value), 3) for key, value in shares.items()}, rejected)
     assert all(0.92 <= share <= 0.98 for share in shares.values()), shares
     assert all(share <= 0.07 for share in rejected.values()), rejected
+
+
+@pytest.mark.slow
+def test_intervals_of_pooled_folds_cover_the_truth() -> None:
+    n_folds, n_artists, n_draws = 5, 16, 400  # each fold a catalogue, all with the same playlists
+    covered: dict[tuple[str, str], list[bool]] = {
+        (kind, what): [] for kind in KINDS for what in ("mean", "difference")
+    }
+    for draw in range(n_draws):
+        catalogues = [Catalogue(n_artists, seed) for seed in range(n_folds * draw, n_folds * (draw + 1))]
+        for catalogue in catalogues:
+            catalogue.playlists = catalogues[0].playlists
+        for kind in KINDS:
+            models = zip(*(catalogue.sum_models(kind) for catalogue in catalogues), strict=True)
+            good, _, poor = map(pool_folds, models)
+            found = {"mean": estimate(good), "difference": estimate(good, poor)}
+            for (what, one), truth in zip(found.items(), TRUTH[n_artists, kind], strict=True):
+                low, high = one.interval()
+                covered[kind, what].append(low <= truth <= high)
+    shares = {key: float(np.mean(values)) for key, values in covered.items()}
+    print(shares)
+    assert all(0.92 <= share <= 0.98 for share in shares.values()), shares
 
 
 @pytest.mark.slow
