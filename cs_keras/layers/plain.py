@@ -16,7 +16,7 @@ from keras import ops
 from cs_keras.errors import DataError
 from cs_keras.layers.augmentation import Augmentation
 from cs_keras.layers.bag_of_tones import BagOfTones, InverseDocumentFrequency, SoftBagOfTones
-from cs_keras.layers.fixed_statistics import FixedStatisticsNormalization
+from cs_keras.layers.batch_norm import FixedStatisticsNormalization, FusedBatchNormalization
 from cs_keras.layers.front_end import Decibel
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.layers.stochastic_pooling import StochasticPooling1D
@@ -113,7 +113,7 @@ def _kernel_regression(layer: KernelRegression, features: Any) -> Any:
     return _with_weights(sums, kernels, *map(ops.convert_to_numpy, (layer.dual, layer.intercept)))
 
 
-def _fixed_statistics(layer: FixedStatisticsNormalization, x: Any) -> Any:
+def _batch_norm(layer: keras.layers.BatchNormalization, x: Any) -> Any:
     norm = keras.layers.BatchNormalization.from_config(layer.get_config())
     return _with_weights(norm, x, *layer.get_weights())
 
@@ -134,5 +134,6 @@ _PLAIN: dict[type, Callable[..., Any]] = {
     SoftBagOfTones: _soft_bag_of_tones,
     InverseDocumentFrequency: _inverse_document_frequency,
     KernelRegression: _kernel_regression,
-    FixedStatisticsNormalization: _fixed_statistics,
+    FixedStatisticsNormalization: _batch_norm,
+    FusedBatchNormalization: _batch_norm,
 }

@@ -48,8 +48,8 @@ def load_model(path: Path) -> "keras.Model":
     from cs_keras.layers import (  # noqa: F401  (registers ours)
         augmentation,
         bag_of_tones,
+        batch_norm,
         branches,
-        fixed_statistics,
         front_end,
         kernel_regression,
         stochastic_pooling,

@@ -20,6 +20,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
+from cs_keras.layers.batch_norm import FusedBatchNormalization
 from cs_keras.layers.waveform import audio_input
 from cs_keras.models.blocks import dense_head, input_spectrogram
 from cs_keras.models.choi_weights import FILTERS, POOL_FRAMES, POOL_MELS, read_tagger
@@ -100,7 +101,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     config: Config = baseline.model
     inputs, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
-    x = keras.layers.BatchNormalization(name="norm_input")(x)
+    x = FusedBatchNormalization(name="norm_input")(x)
     for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
         x = keras.layers.Conv2D(
             FILTERS,
@@ -111,7 +112,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
             name=f"conv_{number}",
         )(x)
         if number > 1:
-            x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+            x = FusedBatchNormalization(name=f"norm_{number}")(x)
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
         x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
     x = keras.layers.Flatten(name="flatten")(x)

@@ -12,6 +12,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
+from cs_keras.layers.batch_norm import FusedBatchNormalization
 from cs_keras.layers.waveform import audio_input
 from cs_keras.models.blocks import TIME_POOLING, dense_head, input_spectrogram, pool_over_time
 from cs_keras.models.declaration import ModelConfig
@@ -102,7 +103,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
             config.filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"
         )(x)
         if config.batch_norm:
-            x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+            x = FusedBatchNormalization(name=f"norm_{number}")(x)
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
         x = keras.layers.MaxPooling2D(pool, padding="same", name=f"pool_{number}")(x)
     x = keras.layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name="steps")(x)

@@ -16,6 +16,7 @@ import keras
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
+from cs_keras.layers.batch_norm import FusedBatchNormalization
 from cs_keras.layers.waveform import audio_input
 from cs_keras.models.blocks import dense_head, input_spectrogram
 from cs_keras.models.declaration import ModelConfig
@@ -85,7 +86,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
             name=f"conv_{number}",
         )(x)
         if config.batch_norm:
-            x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+            x = FusedBatchNormalization(name=f"norm_{number}")(x)
         x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
         x = keras.layers.MaxPooling1D(pool, padding="same", name=f"pool_{number}")(x)
     x = keras.layers.Flatten(name="flatten")(x)

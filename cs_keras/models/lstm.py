@@ -13,6 +13,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
+from cs_keras.layers.batch_norm import FusedBatchNormalization
 from cs_keras.layers.waveform import audio_input
 from cs_keras.models.blocks import TIME_POOLING, dense_head, input_spectrogram, pool_over_time
 from cs_keras.models.declaration import ModelConfig
@@ -70,11 +71,11 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     frames, n_mels = baseline.sequence.frames, baseline.front_end.n_mels
     inputs, magnitude = audio_input(frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
-    x = keras.layers.BatchNormalization(name="norm_input")(x)
+    x = FusedBatchNormalization(name="norm_input")(x)
     x = keras.layers.Reshape((frames, n_mels), name="steps")(x)
     for number, units in enumerate(config.units, 1):
         x = keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)
-        x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+        x = FusedBatchNormalization(name=f"norm_{number}")(x)
     x = pool_over_time(x, config.time_pooling)
     return keras.Model(inputs, dense_head(x, config.dense, n_factors, config.dropout), name=baseline.key)
 

@@ -22,6 +22,7 @@ from cs_keras.config import check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.augmentation import RandomGain
+from cs_keras.layers.batch_norm import FusedBatchNormalization
 from cs_keras.layers.front_end import FrontEndConfig, mel_spectrogram, normalize_bands
 from cs_keras.layers.waveform import magnitudes
 from cs_keras.models.blocks import TIME_POOLING, dense_head, mask_spectrogram, pool_over_time
@@ -141,7 +142,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     x = _learned(x, config) if config.front == "raw" else _mel(x, baseline, audio)
     steps, n = x.shape[1:3]
     x = keras.layers.Reshape((steps, n), name="steps")(mask_spectrogram(x, augment))
-    x = keras.layers.BatchNormalization(name="norm_front")(x)
+    x = FusedBatchNormalization(name="norm_front")(x)
     for number, filters in enumerate(config.convolutions, 1):
         x = keras.layers.Conv1D(
             filters, config.kernel, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"

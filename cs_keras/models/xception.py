@@ -24,7 +24,7 @@ import keras
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import check_range
 from cs_keras.errors import StorageError
-from cs_keras.layers.fixed_statistics import fix_statistics
+from cs_keras.layers.batch_norm import fix_statistics
 from cs_keras.layers.waveform import audio_input
 from cs_keras.models.blocks import dense_head, input_spectrogram
 from cs_keras.models.declaration import ModelConfig

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cs_keras.layers.fixed_statistics import FixedStatisticsNormalization
+from cs_keras.layers.batch_norm import FixedStatisticsNormalization
 from cs_keras.training.batch_distribution import Batches, distribute_batches
 
 MAX_BATCHES = 16  # of train sequences in a pass: a small share of the steps of a long epoch

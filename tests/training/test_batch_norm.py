@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from cs_keras import config
 from cs_keras.data.batches import ArrayBatches
-from cs_keras.layers.fixed_statistics import FixedStatisticsNormalization
+from cs_keras.layers.batch_norm import FixedStatisticsNormalization
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.training import batch_norm
 from cs_keras.training.fit import fit
