@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.comparison import Comparison, Line
 from benchmarks.settings import Settings
 
-TOPICS = ("loader", "bucket", "front_end", "bag_of_tones", "ingest", "top_k", "sweep")
+TOPICS = ("loader", "bucket", "front_end", "batch_norm", "bag_of_tones", "ingest", "top_k", "sweep")
 HEADER = ("what", "ours", "peer", "unit", "compared with", "ratio", "target", "")
 WIDTHS = (40, 8, 8, 12, 30, 6, 6, 6)
 
