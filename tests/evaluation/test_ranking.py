@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.ranking import ndcg_at_k, rank_metrics
 from cs_keras.evaluation.reference_predictors import mean_predictor
-from cs_keras.evaluation.search import held_out_ranks
+from cs_keras.evaluation.search import search
 
 METRICS = ("recall", "precision", "ndcg", "average_precision")
 
@@ -175,20 +175,21 @@ def test_ndcg_alone_is_that_of_all_metrics(factors, interactions):
     np.testing.assert_array_equal(np.delete(alone, 7), together.at_k[0].ndcg)
 
 
-@pytest.mark.parametrize("limit", [1, 2])
-def test_same_bits_for_any_block_size_and_number_of_threads(factors, interactions, limit, monkeypatch):
+@pytest.mark.parametrize("queries, n_threads", [(1, 3), (7, 1), (1000, 2)])
+def test_same_bits_for_any_block_size_and_number_of_threads(
+    factors, interactions, queries, n_threads, monkeypatch
+):
     playlists, items = factors
     items[50:60] = items[10:20]  # ties that rounding could break
     expected = rank_metrics(playlists, items, *interactions)
-    with threadpool_limits(limit):
-        for items_per_block, queries in ((90, 1), (7, 3), (64, 1000)):
-            monkeypatch.setattr(held_out_ranks, "ITEMS_PER_BLOCK", items_per_block)
-            monkeypatch.setattr(held_out_ranks, "QUERIES_PER_THREAD", queries)
-            received = rank_metrics(playlists, items, *interactions)
-            np.testing.assert_array_equal(received.auc, expected.auc)
-            for a, b in zip(received.at_k, expected.at_k, strict=True):
-                for name in METRICS:
-                    np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    monkeypatch.setattr(search, "BLOCK_SCORES", 1)
+    monkeypatch.setattr(search, "LEAST_QUERIES", queries)
+    monkeypatch.setattr("numba.get_num_threads", lambda: n_threads)
+    received = rank_metrics(playlists, items, *interactions)
+    np.testing.assert_array_equal(received.auc, expected.auc)
+    for a, b in zip(received.at_k, expected.at_k, strict=True):
+        for name in METRICS:
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
 def test_k_beyond_the_candidates_of_any_playlist_is_not_available(factors, interactions):

@@ -11,10 +11,16 @@ import numpy.typing as npt
 
 T = TypeVar("T")
 
+N_BINS = 2048  # of a histogram of scores
+SMALLEST_WIDTH = np.float32(1e-30)  # of a bin: to divide by
+TOLERANCE = 1e-9  # of a score: ties are flagged within it
 NOT_LISTED = 2**31 - 1  # rank of an item that a list does not hold
 
 Floats = npt.NDArray[np.float64]
+Factors = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Listed = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.integer[Any]]
 UintArray = npt.NDArray[np.uint32]  # looked up without a test for negative numbers
 
@@ -33,47 +39,123 @@ def for_each(function: Callable[[T], object], parts: Iterable[T]) -> None:
 
 
 @_compiled()
-def dot_products(
-    query: npt.NDArray[np.float32], items: npt.NDArray[np.float32], rows: Ints, out: Floats
+def mark_ties(scores: Floats, ties: Flags) -> None:
+    """Write whether each score equals the next within 1e-9 of it. Scores descend; -inf or none ties with none."""
+    for i in range(len(ties)):
+        ties[i] = False
+        if i + 1 < len(scores) and scores[i + 1] > -np.inf:
+            largest = max(abs(scores[i]), abs(scores[i + 1]))
+            ties[i] = scores[i] - scores[i + 1] <= TOLERANCE * largest
+
+
+@_compiled()
+def score_rows(
+    queries: Factors,
+    items: Factors,
+    query_scale: Floats,
+    item_scale: Floats,
+    offsets: Floats,
+    own_rows: Ints,
+    starts: Ints,
+    rows: Ints,
+    out: Floats,
 ) -> None:
-    """Write the dot products of a query, (n_factors,), with rows of items, (n_rows,), summed in float64."""
-    for i in range(len(rows)):
-        total = np.float64(0)
-        row = rows[i]
-        for j in range(len(query)):
-            total += np.float64(query[j]) * np.float64(items[row, j])
-        out[i] = total
+    """Write the scores of queries with some items each, as `Search.score` returns them."""
+    for query in range(len(queries)):
+        own = queries[query]
+        for i in range(starts[query], starts[query + 1]):
+            row, total = np.uint64(rows[i]), np.float64(0)
+            for j in range(len(own)):
+                total += np.float64(own[j]) * np.float64(items[row, j])
+            out[i] = total / query_scale[query] / item_scale[row] - offsets[row]
+            if rows[i] == own_rows[query]:
+                out[i] = -np.inf
 
 
 @_compiled()
-def sort_lists(scores: Floats, rows: Ints) -> None:
-    """Sort nearly sorted lists in place: larger scores first, equal ones in row order. Shapes (n_queries, n)."""
-    for query in range(len(rows)):
-        for i in range(1, rows.shape[1]):
-            score, row = scores[query, i], rows[query, i]
-            j = i - 1
-            while j >= 0 and (
-                scores[query, j] < score or (scores[query, j] == score and rows[query, j] > row)
-            ):
-                scores[query, j + 1], rows[query, j + 1] = scores[query, j], rows[query, j]
-                j -= 1
-            scores[query, j + 1], rows[query, j + 1] = score, row
+def find_thresholds(scores: Factors, n: int, thresholds: Factors) -> None:
+    """Write a number that at least n scores of each row reach, and few more: their n-th largest, rounded down."""
+    counts = np.empty(N_BINS + 1, np.int32)
+    for query in range(len(scores)):
+        own = scores[query]
+        least = most = own[0]
+        for j in range(len(own)):
+            least, most = min(least, own[j]), max(most, own[j])
+        thresholds[query] = least
+        width = (most - least) / np.float32(N_BINS)
+        if width < SMALLEST_WIDTH:
+            continue
+        counts[:] = 0
+        scale = 1 / width
+        for j in range(len(own)):
+            counts[np.uint32((own[j] - least) * scale)] += 1
+        at, n_above = N_BINS, counts[N_BINS]
+        while n_above < n:
+            at -= 1
+            n_above += counts[at]
+        thresholds[query] += np.float32(at - 1) * width  # a bin lower, for rounding
 
 
 @_compiled()
-def compare_scores(scores: Floats, columns: Ints, own_scores: Floats, counts: Ints) -> None:
-    """Count the scores above and equal to each own one, and equal at an earlier column: adds to (3, n_held_out)."""
-    for i in range(len(columns)):
-        above = equal = earlier = 0
-        for j in range(len(scores)):
-            above += scores[j] > own_scores[i]
-            equal += scores[j] == own_scores[i]
-        if equal:
-            for j in range(min(max(columns[i], 0), len(scores))):
-                earlier += scores[j] == own_scores[i]
-        counts[0, i] += above
-        counts[1, i] += equal
-        counts[2, i] += earlier
+def list_flagged(is_flagged: Flags, starts: Ints, rows: Ints) -> None:
+    """Write the columns of the flags of each row, from its start on."""
+    for query in range(len(is_flagged)):
+        at = starts[query]
+        for j in range(is_flagged.shape[1]):
+            if is_flagged[query, j]:
+                rows[at] = j
+                at += 1
+
+
+@_compiled()
+def sort_lists(starts: Ints, rows: Ints, scores: Floats, best: Listed, ties: Flags) -> None:
+    """Write the best items of each query, (n_queries, k), and their ties: equal scores in the order of `rows`."""
+    k = best.shape[1]
+    for query in range(len(best)):
+        own = scores[starts[query] : starts[query + 1]]
+        order = np.argsort(-own, kind="mergesort")[: k + 1]
+        for i in range(k):
+            best[query, i] = rows[starts[query] + order[i]]
+        mark_ties(own[order], ties[query])
+
+
+@_compiled()
+def mark_near(rough: Factors, starts: Ints, own_scores: Floats, error: float, is_near: Flags) -> None:
+    """Flag the items whose rough scores are too close to any held-out one's to compare, (n_queries, n_items)."""
+    for query in range(len(rough)):
+        is_near[query] = False
+        for own in own_scores[starts[query] : starts[query + 1]]:
+            low, high = np.float32(own - error), np.float32(own + error)
+            for j in range(rough.shape[1]):
+                is_near[query, j] |= (rough[query, j] >= low) & (rough[query, j] <= high)
+
+
+@_compiled()
+def compare_scores(
+    rough: Factors,
+    near: tuple[Ints, Ints, Floats],
+    starts: Ints,
+    columns: Ints,
+    own_scores: Floats,
+    counts: Ints,
+) -> None:
+    """Count the scores above and equal to each held-out one, and equal at an earlier item: (3, n_held_out).
+
+    `near` are the start of each query's items that must be compared by score, their rows and scores; all others are
+    compared by rough scores, which are -inf for those.
+    """
+    near_starts, rows, scores = near
+    for query in range(len(rough)):
+        for i in range(starts[query], starts[query + 1]):
+            own, n_above = np.float32(own_scores[i]), np.int32(0)
+            for j in range(rough.shape[1]):
+                n_above += np.int32(rough[query, j] > own)
+            above, equal, earlier = np.int64(n_above), 0, 0
+            for j in range(near_starts[query], near_starts[query + 1]):
+                above += scores[j] > own_scores[i]
+                equal += scores[j] == own_scores[i]
+                earlier += scores[j] == own_scores[i] and rows[j] < columns[i]
+            counts[0, i], counts[1, i], counts[2, i] = above, equal, earlier
 
 
 @_compiled()

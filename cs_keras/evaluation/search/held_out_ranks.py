@@ -6,18 +6,15 @@ mean of their ranks instead, as `scipy.stats.rankdata` and scikit-learn's AUC do
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import Float64Array, check_factors, check_width
-from cs_keras.evaluation.search.compiled import compare_scores, for_each
-from cs_keras.evaluation.search.search import QUERIES_PER_THREAD, Int64Array, Search, blocks, dot_search
-
-ITEMS_PER_BLOCK = 2**13  # 7 MB of 200 factors
+from cs_keras.evaluation.checks import Float64Array, FloatArray, check_factors, check_width
+from cs_keras.evaluation.search.compiled import compare_scores, mark_near
+from cs_keras.evaluation.search.search import Int64Array, Search, dot_search
 
 
 @dataclass(frozen=True)
@@ -119,23 +116,20 @@ def _count_ranks(
     score; with the same, itself included; and of those among the latter that precede it in row order. The queries
     of `search` are the playlists, (n_playlists, n_tracks); seen tracks are no candidates.
     """
-    counts = np.zeros((3, held_out.nnz), dtype=np.int64)
-    columns, bounds = held_out.indices.astype(np.int64), held_out.indptr
-    scores = np.empty(held_out.nnz)
-    for query, (start, stop) in enumerate(pairwise(bounds.tolist())):
-        scores[start:stop] = search.score(query, columns[start:stop])
-    # All playlists for some tracks, which stay in the processor's cache, before the next tracks.
-    for items in blocks(search.n_items, ITEMS_PER_BLOCK):
-        rows, known = np.arange(items.start, items.stop), seen[:, items]
+    counts = np.empty((3, held_out.nnz), dtype=np.int64)
+    columns, starts = held_out.indices.astype(np.int64), held_out.indptr.astype(np.int64)
+    own_scores = search.score(slice(None), starts, columns)
 
-        def compare(queries: slice, rows: Int64Array = rows, known: scipy.sparse.csr_matrix = known) -> None:
-            for query in range(queries.start, queries.stop):
-                candidates = search.score(query, rows)
-                candidates[known.indices[known.indptr[query] : known.indptr[query + 1]]] = -np.inf
-                own = slice(bounds[query], bounds[query + 1])
-                compare_scores(candidates, columns[own] - rows[0], scores[own], counts[:, own])
+    def compare(queries: slice, rough: FloatArray) -> None:
+        for query, scores in enumerate(rough, queries.start):
+            scores[seen.indices[seen.indptr[query] : seen.indptr[query + 1]]] = -np.inf
+        own_starts, is_near = starts[queries.start : queries.stop + 1], np.empty(rough.shape, bool)
+        mark_near(rough, own_starts, own_scores, search.error, is_near)
+        rough[is_near] = -np.inf
+        near = search.score_flagged(queries, is_near)
+        compare_scores(rough, near, own_starts, columns, own_scores, counts)
 
-        for_each(compare, blocks(search.n_queries, QUERIES_PER_THREAD))
+    search.for_rough_scores(compare)
     return counts
 
 

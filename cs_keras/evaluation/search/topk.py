@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.checks import check_count, check_factors, check_scores, check_width
+from cs_keras.evaluation.search.compiled import mark_ties
 from cs_keras.evaluation.search.search import (
     Int32Array,
     Int64Array,
-    are_tied,
     cosine_search,
     dot_search,
     euclidean_search,
@@ -163,8 +163,10 @@ def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) ->
     _check_k(k, len(scores))
     order = np.argsort(-scores, kind="stable")[: k + 1].astype(np.int32)
     rows = np.asarray(queries, dtype=np.int64)
-    ties = np.broadcast_to(are_tied(scores[order], k), (len(rows), k))
-    return TopK(np.broadcast_to(order[:k], (len(rows), k)), ties, rows, len(scores), "dot")
+    ties = np.empty(k, bool)
+    mark_ties(scores[order], ties)
+    indices, ties = (np.broadcast_to(one, (len(rows), k)) for one in (order[:k], ties))
+    return TopK(indices, ties, rows, len(scores), "dot")
 
 
 def filtered_length(k: int, artists: npt.ArrayLike) -> int:

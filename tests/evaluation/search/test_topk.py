@@ -1,9 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from threadpoolctl import threadpool_limits
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.search import search
@@ -68,27 +69,36 @@ def test_gaussian_factors_as_full_sort_and_not_tied(random, metric):
     assert lists.tied.mean() < 0.005
 
 
-@pytest.mark.parametrize("limit", [1, 2])
-def test_same_bits_for_any_block_size_and_number_of_threads(random, limit, monkeypatch):
+@pytest.mark.parametrize("queries, n_threads", [(1, 3), (7, 1), (199, 2)])
+def test_same_bits_for_any_block_size_and_number_of_threads(random, queries, n_threads, monkeypatch):
     factors = random.standard_normal((200, 50)).astype(np.float32)
     factors[100:150] = factors[50:100]  # ties that rounding could break
-    expected = [
-        top_k_similar(factors, 30),
-        top_k_similar(factors, 30, metric="euclidean"),
-        top_k_dot(factors, factors, 30),
-    ]
-    with threadpool_limits(limit):
-        for list_entries, queries in ((1, 1), (300, 7), (2000, 199)):
-            monkeypatch.setattr(search, "LIST_ENTRIES", list_entries)
-            monkeypatch.setattr(search, "QUERIES_PER_THREAD", queries)
-            received = [
-                top_k_similar(factors, 30),
-                top_k_similar(factors, 30, metric="euclidean"),
-                top_k_dot(factors, factors, 30),
-            ]
-            for a, b in zip(expected, received, strict=True):
-                np.testing.assert_array_equal(a.indices, b.indices)
-                np.testing.assert_array_equal(a.ties, b.ties)
+
+    def find():
+        similar = (top_k_similar(factors, 30, metric=metric) for metric in ("cosine", "euclidean"))
+        return [*similar, top_k_dot(factors, factors, 30)]
+
+    expected = find()
+    monkeypatch.setattr(search, "BLOCK_SCORES", 1)
+    monkeypatch.setattr(search, "LEAST_QUERIES", queries)
+    monkeypatch.setattr("numba.get_num_threads", lambda: n_threads)
+    for a, b in zip(expected, find(), strict=True):
+        np.testing.assert_array_equal(a.indices, b.indices)
+        np.testing.assert_array_equal(a.ties, b.ties)
+
+
+@pytest.mark.parametrize("outlier", [1, 1e4, 1e30])
+def test_rounding_and_outliers_lose_no_candidate(random, outlier):
+    """Scores that float32 cannot order: rows that differ by a millionth, some of them twice, and one huge item."""
+    items = (1 + 1e-6 * random.standard_normal((400, 30))).astype(np.float32)
+    items[200:300] = items[100:200]
+    items[7] *= outlier
+    playlists = random.standard_normal((50, 30)).astype(np.float32)
+    lists = top_k_dot(playlists, items, 100)
+    # Sums of 30 exact products, rounded once: equal for equal rows, whichever way they are added.
+    scores = np.array([[math.fsum(row) for row in p * items.astype(float)] for p in playlists.astype(float)])
+    np.testing.assert_array_equal(lists.indices, full_sort.top_k(scores, 100))
+    np.testing.assert_array_equal(lists.indices[:, :9], top_k_dot(playlists, items, 9).indices)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
