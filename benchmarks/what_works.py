@@ -31,33 +31,33 @@ from cs_keras.runs import read_npz
 from cs_keras.storage.location import locate
 
 K = 10
-SHORT = ("sequence.frames=128",)
-POOLED = (*SHORT, "model.time_pooling=mean_max")
-SCHEDULE = ("training.schedule=cosine", "training.learning_rate=3e-4")
-MASKS = ("augment.n_time_masks=2", "augment.n_mel_masks=2")
 WHOLE = ("sequence.frames=344",)  # 8 s: no padding in any track of the demo
-# Settings of each step by model: those of the thesis or paper first, those of the best variant last.
-STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+Step = tuple[str, tuple[str, ...]]  # model key, and settings that differ from its own
+# Tables by name, and their rows: as in the thesis or paper first, the best variant last.
+TABLES: Mapping[str, Mapping[str, Step]] = {
     "cnn-bn": {
-        "as the thesis": (),
-        "windows of 3 s, pooled over time, cosine schedule": (*POOLED, *SCHEDULE),
+        "as the thesis": ("cnn-bn", ()),
+        "windows of 3 s, pooled over time, cosine schedule": ("cnn-best", ()),
     },
     "lstm": {
-        "as the thesis": (),
-        "windows of 3 s": SHORT,
-        "windows of 3 s, pooled over time, 10 epochs": (*POOLED, "training.epochs=10"),
+        "as the thesis": ("lstm", ()),
+        "windows of 3 s": ("lstm", ("sequence.frames=128",)),
+        "windows of 3 s, pooled over time, 10 epochs": ("lstm-best", ()),
     },
     "choi-features": {
-        "dense layers on the paper's features": (),
-        "windows of 8 s": WHOLE,
-        "windows of 8 s, SVM": (*WHOLE, "model.regressor=svm"),
-        "windows of 8 s, ridge": (*WHOLE, "model.regressor=ridge"),
-        "windows of 8 s, ridge with a larger penalty": (*WHOLE, "model.regressor=ridge", "model.penalty=300"),
+        "dense layers on the paper's features": ("choi-features", ()),
+        "windows of 8 s": ("choi-features", WHOLE),
+        "windows of 8 s, SVM": ("choi-features", (*WHOLE, "model.regressor=svm")),
+        "windows of 8 s, ridge": ("choi-features", (*WHOLE, "model.regressor=ridge")),
+        "windows of 8 s, ridge with a larger penalty": ("choi-best", ()),
     },
-    "triplet": {"as the thesis": (), "masks in time and frequency": MASKS},
+    "triplet": {
+        "as the thesis": ("triplet", ()),
+        "masks in time and frequency": ("triplet-best", ()),
+    },
+    "dieleman": {key: (key, ()) for key in ("cnn-bn", "dieleman", "dieleman-3s")},
 }
 BOT = "bot"
-COMPARED = {"dieleman": ("cnn-bn", "dieleman", "dieleman-3s")}  # models compared with the first of them
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
         "--weights", type=Path, help="weights of Choi's tagger; without them its rows are omitted"
     )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default=",".join([*STEPS, *COMPARED]), help="tables to print")
+    parser.add_argument("--only", default=",".join(TABLES), help="tables to print")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     score = Score(arguments.dataset)
@@ -78,17 +78,11 @@ def main() -> None:
     print(
         f"chance: {filtered:.1f} % of the top {K} without the query's own artist, {everything:.1f} % of all\n"
     )
-    bot = score.of_seeds(BOT, (), arguments)
-    for key, steps in STEPS.items():
-        if key not in arguments.only.split(",") or (key == "choi-features" and arguments.weights is None):
+    bot = score.of_seeds((BOT, ()), arguments)
+    for table, steps in TABLES.items():
+        if table not in arguments.only.split(",") or (table == "choi-features" and arguments.weights is None):
             continue
-        values = {name: score.of_seeds(key, sets, arguments) for name, sets in steps.items()}
-        _print(key, values, bot)
-    for name, keys in COMPARED.items():
-        if name not in arguments.only.split(","):
-            continue
-        values = {key: score.of_seeds(key, (), arguments) for key in keys}
-        _print(name, values, bot)
+        _print(table, {name: score.of_seeds(step, arguments) for name, step in steps.items()}, bot)
 
 
 class Score:
@@ -110,12 +104,13 @@ class Score:
             self._reference.prefix(K).chance,
         )
 
-    def of_seeds(self, key: str, sets: tuple[str, ...], arguments: argparse.Namespace) -> list[QuerySums]:
+    def of_seeds(self, step: Step, arguments: argparse.Namespace) -> list[QuerySums]:
         """Return both overlaps over all seeds; train missing runs."""
         from pipelines.run_baselines import run_baselines
 
+        key, sets = step
         changes = config.parse_overrides(sets)
-        if key == "choi-features":
+        if key.startswith("choi"):
             changes = config.merge(changes, {"model": {"weights": str(arguments.weights)}})
         seeds = []
         for seed in range(arguments.seeds):
@@ -137,12 +132,12 @@ class Score:
         return filtered, delete_clusters(self._reference, found, K, self._clusters)
 
 
-def _print(key: str, values: Mapping[str, list[QuerySums]], bot: list[QuerySums]) -> None:
+def _print(table: str, values: Mapping[str, list[QuerySums]], bot: list[QuerySums]) -> None:
     first = next(iter(values))
     filtered = {name: sums[0] for name, sums in values.items()}
     against_first = {row.model: row for row in compare_with(filtered, first)} if len(values) > 1 else {}
     against_bot = {row.model: row for row in compare_with({BOT: bot[0], **filtered}, BOT)}
-    print(f"### {key}\n")
+    print(f"### {table}\n")
     print(f"| step | overlap@{K}, each seed | mean | effect | less `bot` | all candidates |")
     print("|---|---|---|---|---|---|")
     for name, (own, everything) in ({BOT: bot} | dict(values)).items():
