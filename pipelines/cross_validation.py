@@ -23,6 +23,7 @@ from cs_keras.run_files.evaluation import Evaluation
 from cs_keras.run_files.names import CONFIG_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
 from cs_keras.run_files.queries import read_queries, write_queries
+from cs_keras.run_files.settings import CROSS_VALIDATION, ROTATIONS_FOLDER, digest_pooled
 from cs_keras.run_files.training import Training
 from cs_keras.runs import digest, finish_run, is_done, locked, open_run, read_json
 from cs_keras.storage.location import Location
@@ -37,7 +38,6 @@ from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import RunConfig, resolve
 
 ROTATIONS = (2, 5, 10)
-ROTATIONS_FOLDER = "rotations"  # of run folders, which are in no table
 OF_ROTATION = ("split_name", "data_digest")  # settings of a run that differ between rotations
 
 
@@ -172,13 +172,14 @@ def _pool(
     (dataset, factors), run = data, resolve(key, changes)
     stored = [read_json(member / CONFIG_FILE) for member in members]
     settings = {name: value for name, value in stored[0].items() if name not in OF_ROTATION}
-    pooled = {**settings, "cross_validation": len(members), "members": [member.name for member in members]}
+    pooled = {**settings, CROSS_VALIDATION: len(members), "members": [member.name for member in members]}
     # Not the digest of any one split: pooled runs are compared with each other alone.
-    of_all = [dataset_digest(dataset.info, dataset.tracks), factors.digest, "cross-validation", len(members)]
     if reference is None:
-        of_all = ["cross-validation", *(one["data_digest"] for one in stored)]
+        of_all = digest(["cross-validation", *(one["data_digest"] for one in stored)])
+    else:
+        of_all = digest_pooled(dataset_digest(dataset.info, dataset.tracks), factors.digest, len(members))
     evaluation_settings = {"evaluation": config.to_dict(run.evaluation)}
-    folder = open_run(runs, key, {**pooled, **evaluation_settings}, digest(of_all))
+    folder = open_run(runs, key, {**pooled, **evaluation_settings}, of_all)
     if is_done(folder):
         progress.log(f"{key}: pooled before, in {folder}")
         return folder

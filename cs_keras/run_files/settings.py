@@ -10,8 +10,11 @@ from cs_keras.config import check_choice, check_range, update_names
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, SIGNATURE_FILE
 from cs_keras.run_files.records import StoredRecord, to_record
-from cs_keras.runs import DONE, read_json
+from cs_keras.runs import DONE, digest, read_json
 from cs_keras.storage.location import Location, is_file
+
+CROSS_VALIDATION = "cross_validation"  # in ``config.json``: number of rotations that a run pools
+ROTATIONS_FOLDER = "rotations"  # next to pooled runs, with the runs that they pool
 
 
 @dataclass(frozen=True, order=True)
@@ -56,6 +59,8 @@ class RunSettings:
         None where the file names none.
     split_name
         Named split of the dataset; None for that of the folds.
+    cross_validation
+        Number of rotations that are pooled; None for a single training.
     others
         All other settings as text, by dotted path, such as ``("training.epochs", "5")``; sorted.
     """
@@ -64,6 +69,7 @@ class RunSettings:
     evaluation: EvaluationConfig
     seed: int | None = None
     split_name: str | None = None
+    cross_validation: int | None = None
     others: tuple[tuple[str, str], ...] = ()
 
 
@@ -109,17 +115,33 @@ def read_settings(run: Location) -> RunSettings:
     content = read_json(path)
     settings = to_record(RunSettings, content, path)
     names = [field.name for field in dataclasses.fields(RunSettings)]
+    if settings.cross_validation:
+        names.append("members")  # which differ between seeds
     others = _flatten({name: value for name, value in update_names(content).items() if name not in names})
     return dataclasses.replace(settings, others=tuple(sorted(others)))
 
 
 def require_finished(run: Location) -> None:
-    """Raise StorageError unless `run` is the folder of a finished run."""
+    """Raise StorageError unless `run` is the folder of a finished run, ConfigError if it pools several models.
+
+    The rotations of a cross-validation have a model each. Those of an ensemble are not trained by it.
+    """
     if not is_file(run / DONE):
         raise StorageError(
             f"{run} is not a finished run: expected a run folder with a file {DONE}, as `cs-keras run-baselines` "
             "leaves it."
         )
+    settings = read_json(run / CONFIG_FILE)
+    if isinstance(settings, dict) and (n_rotations := settings.get(CROSS_VALIDATION)):
+        raise ConfigError(
+            f"{run} pools {n_rotations} rotations of a cross-validation, each with a model of its own; name one of "
+            f"their runs in {run.parent / ROTATIONS_FOLDER}: {', '.join(map(str, settings['members']))}."
+        )
+
+
+def digest_pooled(dataset: str, factors: str, n_rotations: int) -> str:
+    """Return the data digest of pooled rotations in the one space of some factors, from those of both."""
+    return digest([dataset, factors, "cross-validation", n_rotations])
 
 
 def _flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

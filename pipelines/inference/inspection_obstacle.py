@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cs_keras.models.declaration import PROCEDURES
 from cs_keras.run_files.names import CONFIG_FILE
+from cs_keras.run_files.settings import CROSS_VALIDATION
 from cs_keras.runs import read_json
 
 
@@ -16,6 +17,8 @@ def inspection_obstacle(folder: Path) -> str | None:
         When the settings of the run cannot be read.
     """
     settings = read_json(folder / CONFIG_FILE)
+    if isinstance(settings, dict) and (n_rotations := settings.get(CROSS_VALIDATION)):
+        return f"it pools {n_rotations} rotations, each with a network of its own"
     procedure = PROCEDURES.get(str(settings.get("procedure"))) if isinstance(settings, dict) else None
     if procedure is None or procedure.takes is None:
         return None

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from cs_keras.data.schema import (
+    Tracks,
     assign_split,
     dataset_digest,
     factors_names,
@@ -11,10 +14,10 @@ from cs_keras.data.schema import (
     read_info,
     read_tracks,
 )
-from cs_keras.data.splits import split_names
+from cs_keras.data.splits import Split, split_names
 from cs_keras.errors import CsKerasError, DataError
 from cs_keras.factors.store import adapt_to_split, load_factors
-from cs_keras.run_files.settings import read_settings
+from cs_keras.run_files.settings import digest_pooled, read_settings
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location
 from reports.html.page import Source, write_page
@@ -44,19 +47,25 @@ def build_pages(
 def open_spaces(dataset: Location, collected: Collected) -> Spaces:
     """Load a dataset's sets of factors, by the digest of the data that runs name.
 
-    DataError if no run was trained on the dataset in its present state.
+    Pooled rotations that have spaces of their own have none here. DataError if none of the other runs was trained
+    on the dataset in its present state.
     """
     spaces, table, info = {}, read_tracks(dataset), read_info(dataset)
     stored = [load_factors(factors_path(dataset, name)) for name in factors_names(dataset)]
-    used = {read_settings(run.folders[0]).split_name for group in collected.groups for run in group.runs}
-    for split_name in used & {None, *split_names(dataset)}:
+    settings = [read_settings(run.folders[0]) for group in collected.groups for run in group.runs]
+    pooled = {one.cross_validation for one in settings if one.cross_validation}
+    all_tested = Tracks(table.table, Split("", np.full(len(table), "test")))
+    for split_name in {one.split_name for one in settings} & {None, *split_names(dataset)}:
         tracks = assign_split(dataset, table, split_name)
         tables = dataset_digest(info, tracks)
         for factors in stored:
             if factors.split_name == split_name or factors.protocol != "strict":
                 factors = adapt_to_split(factors, split_name, tracks.in_split("train"))
                 spaces[digest([tables, factors.digest])] = Space(tracks, factors)
-    if not any(group.data_digest in spaces for group in collected.groups):
+                for n_rotations in pooled:
+                    spaces[digest_pooled(tables, factors.digest, n_rotations)] = Space(all_tested, factors)
+    has_one_space = [group for group in collected.groups if not group.first.n_rotations]
+    if has_one_space and not any(group.data_digest in spaces for group in has_one_space):
         raise DataError(
             f"No run was trained on {dataset} as it is now: its tracks or their factors have changed, and "
             "true and predicted factors would be of different spaces."

@@ -44,6 +44,12 @@ def nearest(factors: np.ndarray, k: int) -> list[set[int]]:
     return [set(row.tolist()) for row in np.argsort(-cosine, axis=1)[:, :k]]
 
 
+def show_page(runs: Path, dataset: Path, out: Path) -> list[str]:
+    command = ["report", runs, "--format", "html", "--dataset", dataset, "--out", out / "page"]
+    assert run(*command) == 0
+    return [page.read_text(encoding="utf-8") for page in (out / "page").rglob("*.html")]
+
+
 def test_every_track_is_predicted_out_of_fold_and_all_are_evaluated_at_once(
     planted: Planted, items: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +82,10 @@ def test_every_track_is_predicted_out_of_fold_and_all_are_evaluated_at_once(
     printed = capfd.readouterr().err
     assert printed.count("attributes-linear: done before") == 5
     assert "attributes-linear: pooled before" in printed
+    (page,) = show_page(runs, items, tmp_path)
+    assert "it pools 5 rotations, each with a network of its own" in page
+    assert "as predicted by attributes-linear" in page  # a map, in the one space of the factors
+    assert "members" not in dict(read_settings(pooled).others)  # so that seeds share a row
 
 
 def shared_shares(reference: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
@@ -165,6 +175,24 @@ def test_strict_rotations_have_own_factors_and_their_queries_are_pooled(
     queries = read_queries(pooled, evaluation)
     assert queries is not None and len(np.unique(queries.rows["filtered@10"])) == 300
     assert evaluation.ladder is not None and evaluation.ladder["filtered"][0].rungs
+
+    # Readers that need one model refuse the pooled run, and reports show it.
+    (page,) = show_page(runs, items, tmp_path)
+    assert "Cross-validation with 5 rotations" in page and "as predicted by" not in page
+    member = next(one for one in (runs / "rotations").iterdir() if (one / "DONE").exists())
+    for reader in (
+        ["recommend", pooled, "item-0000", "--dataset", items],
+        ["predict", pooled, planted.table, "--out", tmp_path / "predicted.npz"],
+        ["export", pooled, tmp_path / "exported"],
+        ["hybrid", pooled, items],
+        ["ensemble", pooled, member, "--dataset", items, "--out", tmp_path / "ensembles"],
+        ["genres", pooled],
+    ):
+        capfd.readouterr()
+        assert run(*reader) == 1
+        assert (
+            "pools 5 rotations of a cross-validation, each with a model of its own" in capfd.readouterr().err
+        )
 
     # Factors of rotations are not what other commands take by default, and follow those of the dataset.
     assert open_factors(items, read_tracks(items), "fitted").name == "fitted"
