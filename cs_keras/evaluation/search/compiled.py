@@ -73,6 +73,14 @@ def score_rows(
 
 
 @_compiled()
+def scale_scores(scores: Factors, factors: Factors, offsets: Factors) -> None:
+    """Scale scores, (n_queries, n_items), and subtract offsets, in place."""
+    for query in range(len(scores)):
+        for j in range(scores.shape[1]):
+            scores[query, j] = scores[query, j] * factors[j] - offsets[j]
+
+
+@_compiled()
 def find_thresholds(scores: Factors, n: int, thresholds: Factors) -> None:
     """Write a number that at least n scores of each row reach, and few more: their n-th largest, rounded down."""
     counts = np.empty(N_BINS + 1, np.int32)

@@ -22,6 +22,7 @@ from cs_keras.evaluation.search.compiled import (
     find_thresholds,
     for_each,
     list_flagged,
+    scale_scores,
     score_rows,
     sort_lists,
 )
@@ -31,7 +32,8 @@ Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 BLOCK_SCORES = 2**21  # of a thread at a time: 8 MB of rough ones
-LEAST_QUERIES = 32  # of a thread at a time, whatever their number of scores: a product of fewer is slow
+LEAST_QUERIES = 64  # of a thread at a time, whatever their number of scores: a product of fewer is slow
+SMALLEST_SCALE = 1e-25  # and largest, inversely: beyond, products of the factors as they are might underflow
 ROWS_PER_BLOCK = 2**14  # converted to float64 at a time: 26 MB of 200 factors
 
 
@@ -127,19 +129,17 @@ class Search:
 
         The scores, float32, are the function's own; a query's own item has one too.
         """
-        n_factors = self.items.shape[1]
-        queries = np.full((len(self.queries), n_factors + 1), -1, np.float32)
-        items = np.empty((len(self.items), n_factors + 1), np.float32)
-        items[:, -1] = self.offsets
-        for rows, source, scale in (
-            (queries, self.queries, self.query_scale),
-            (items, self.items, self.item_scale),
-        ):
-            for block in blocks(len(rows), ROWS_PER_BLOCK):
-                rows[block, :n_factors] = source[block] / scale[block, np.newaxis]
+        queries = (self.queries / self.query_scale[:, np.newaxis]).astype(np.float32)
+        items, factors = self.items, (1 / self.item_scale).astype(np.float32)
+        if not SMALLEST_SCALE < self.item_scale.min() <= self.item_scale.max() < 1 / SMALLEST_SCALE:
+            items = (items / self.item_scale[:, np.newaxis]).astype(np.float32)
+            factors = np.ones(len(items), np.float32)
+        offsets = self.offsets.astype(np.float32)
 
         def call(block: slice) -> None:
-            function(block, queries[block] @ items.T)
+            rough = queries[block] @ items.T
+            scale_scores(rough, factors, offsets)
+            function(block, rough)
 
         with threadpool_limits(1, "blas"):  # of products: they run on all threads already
             for_each(call, blocks(len(queries), max(LEAST_QUERIES, BLOCK_SCORES // len(items))))
