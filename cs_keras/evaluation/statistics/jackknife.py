@@ -21,10 +21,11 @@ import scipy.stats
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import Float64Array
-from cs_keras.evaluation.search.compiled import count_without_clusters
-from cs_keras.evaluation.search.search import Int64Array
+from cs_keras.evaluation.search.compiled import count_without_clusters, for_each
+from cs_keras.evaluation.search.search import Int64Array, blocks
 from cs_keras.evaluation.search.topk import TopK, remove_own_artists
 
+QUERIES_PER_THREAD = 1_024  # at a time
 MAX_CLUSTERS = 100  # more would change a t quantile by 1 % and cost memory
 
 
@@ -170,8 +171,17 @@ def delete_clusters(
         n_query_clusters = int(query_clusters.max()) + 1
     # One ranking for all playlists is a read-only view, for which the loop would be compiled again.
     lists = [np.require(one, np.int32, ["C", "W"]) for one in lists]
-    counts = np.zeros((n_query_clusters, 1 + n_clusters), np.int64)
-    count_without_clusters(lists[0], lists[1], k, clusters, query_clusters, counts)
+    parts = list(blocks(len(queries), QUERIES_PER_THREAD))
+    counted = np.zeros((len(parts), n_query_clusters, 1 + n_clusters), np.int64)
+
+    def count(i: int) -> None:
+        reference_lists, predicted_lists = (one[parts[i]] for one in lists)
+        count_without_clusters(
+            reference_lists, predicted_lists, k, clusters, query_clusters[parts[i]], counted[i]
+        )
+
+    for_each(count, range(len(parts)))
+    counts = counted.sum(axis=0)
     counts[:, 1:] += counts[:, :1]
     if by_similarity:
         counts[np.arange(n_clusters), 1 + np.arange(n_clusters)] = 0
