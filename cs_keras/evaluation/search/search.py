@@ -32,7 +32,7 @@ Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 BLOCK_SCORES = 2**21  # of a thread at a time: 8 MB of rough ones
-LEAST_QUERIES = 64  # of a thread at a time, whatever their number of scores: a product of fewer is slow
+LEAST_QUERIES = 64  # of a product, whatever their number of scores: one of fewer is slow
 SMALLEST_SCALE = 1e-25  # and largest, inversely: beyond, products of the factors as they are might underflow
 ROWS_PER_BLOCK = 2**14  # converted to float64 at a time: 26 MB of 200 factors
 
@@ -136,13 +136,16 @@ class Search:
             factors = np.ones(len(items), np.float32)
         offsets = self.offsets.astype(np.float32)
 
+        size = max(1, BLOCK_SCORES // len(items))
+
         def call(block: slice) -> None:
             rough = queries[block] @ items.T
             scale_scores(rough, factors, offsets)
-            function(block, rough)
+            for part in blocks(len(rough), size):  # as all items may be candidates of each
+                function(slice(block.start + part.start, block.start + part.stop), rough[part])
 
         with threadpool_limits(1, "blas"):  # of products: they run on all threads already
-            for_each(call, blocks(len(queries), max(LEAST_QUERIES, BLOCK_SCORES // len(items))))
+            for_each(call, blocks(len(queries), max(LEAST_QUERIES, size)))
 
 
 def cosine_search(factors: FloatArray, queries: Int64Array) -> Search:
