@@ -21,9 +21,10 @@ import scipy.stats
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import Float64Array
-from cs_keras.evaluation.search.compiled import count_without_clusters, for_each
+from cs_keras.evaluation.search.compiled import for_each
 from cs_keras.evaluation.search.search import Int64Array, blocks
 from cs_keras.evaluation.search.topk import TopK, remove_own_artists
+from cs_keras.evaluation.statistics.counts import count_without_clusters
 
 QUERIES_PER_THREAD = 1_024  # at a time
 MAX_CLUSTERS = 100  # more would change a t quantile by 1 % and cost memory

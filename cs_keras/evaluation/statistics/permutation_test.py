@@ -12,13 +12,10 @@ import scipy.sparse
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.checks import check_count, check_ks
-from cs_keras.evaluation.search.compiled import (
-    count_pairs_permuted,
-    count_shared_permuted,
-    for_each,
-)
+from cs_keras.evaluation.search.compiled import for_each
 from cs_keras.evaluation.search.search import Int64Array, blocks
 from cs_keras.evaluation.search.topk import TopK, check_artists, filtered_length, remove_own_artists
+from cs_keras.evaluation.statistics.counts import count_pairs_permuted, count_shared_permuted
 
 PERMUTED_ENTRIES = 2**24  # assigned tracks held at a time: 134 MB
 DENSE_SHARE = 0.2  # of the tracks in a list: from here on a matrix product counts pairs faster
