@@ -130,9 +130,10 @@ class Search:
         The scores, float32, are the function's own; a query's own item has one too.
         """
         queries = (self.queries / self.query_scale[:, np.newaxis]).astype(np.float32)
-        items, factors = self.items, (1 / self.item_scale).astype(np.float32)
-        if not SMALLEST_SCALE < self.item_scale.min() <= self.item_scale.max() < 1 / SMALLEST_SCALE:
-            items = (items / self.item_scale[:, np.newaxis]).astype(np.float32)
+        if SMALLEST_SCALE < self.item_scale.min() <= self.item_scale.max() < 1 / SMALLEST_SCALE:
+            items, factors = self.items, (1 / self.item_scale).astype(np.float32)
+        else:
+            items = (self.items / self.item_scale[:, np.newaxis]).astype(np.float32)
             factors = np.ones(len(items), np.float32)
         offsets = self.offsets.astype(np.float32)
 
