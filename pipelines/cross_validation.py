@@ -77,6 +77,8 @@ def cross_validate(
     check_choice("rotations", n_rotations, ROTATIONS)
     dataset, factors = open_dataset(dataset_folder, factors_name, reading=reading)
     _require_rotatable(dataset.tracks, factors, n_rotations)
+    if any(resolve(key, changes).evaluation.candidates == "all" for key in models):
+        raise ConfigError("Cross-validation lists new tracks only: expected candidates new. Received: all.")
     is_strict = factors.protocol == "strict"
     finished: dict[str, list[Path]] = {key: [] for key in models}
     failed: dict[str, str] = {}

@@ -19,6 +19,7 @@ from cs_keras.run_files.settings import Failure
 from cs_keras.runs import digest, finish_run, is_done, locked, open_run
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
+from pipelines.evaluation.all_candidates import require_cross_fitted
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference, open_true_style
@@ -95,6 +96,8 @@ def run_baselines(
     require_inputs(configs, dataset.tracks, given)
     if table is not None:
         progress.log(f"attributes of {table.where}: {table.describe()}")
+    if any(run.evaluation.candidates == "all" for run in configs):
+        require_cross_fitted(factors)
     data_digest = digest([dataset.digest, factors.digest])
     extras = [open_extra_factors(dataset, factors, run.training) for run in configs]
     reference = make_reference(

@@ -62,7 +62,17 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"Expected {whole} separated by commas. Received: {value!r}.", param, ctx)
 
 
-LOCAL_PATH, DATASET = LocalPath(), DatasetLocation()
+class Candidates(click.Choice):  # type: ignore[type-arg]
+    """Tracks that lists may hold: ``all``, or ``new`` ones, of the test split; called ``test`` before."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return `value`; refuse the earlier name with the present one."""
+        if value == "test":
+            self.fail("'test' is called 'new' now.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+LOCAL_PATH, DATASET, CANDIDATES = LocalPath(), DatasetLocation(), Candidates(["all", "new"])
 INTEGERS, FLOATS = Numbers(int), Numbers(float)
 
 

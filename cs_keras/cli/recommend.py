@@ -9,7 +9,15 @@ import click
 
 from cs_keras.cli.console import Console, print_table, quiet_tensorflow
 from cs_keras.cli.listing import choose_writer
-from cs_keras.cli.options import DATASET, LOCAL_PATH, decoder_option, read_config, reading_options, renamed
+from cs_keras.cli.options import (
+    CANDIDATES,
+    DATASET,
+    LOCAL_PATH,
+    decoder_option,
+    read_config,
+    reading_options,
+    renamed,
+)
 from cs_keras.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,11 +39,11 @@ RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
 )
 @click.option(
     "--candidates",
-    type=click.Choice(["all", "test"]),
+    type=CANDIDATES,
     default="all",
     show_default=True,
-    help="all: new (validation and test) tracks by predicted factors, train tracks by their true ones; "
-    "test: the test split alone.",
+    help="all: validation and test tracks by predicted factors, train tracks by their true ones; "
+    "new: the test split alone.",
 )
 @click.option("--true", "show_true", is_flag=True, help="Also show the list by reference factors.")
 @click.option("--exclude-artist", is_flag=True, help="Leave out the artists of the seeds.")

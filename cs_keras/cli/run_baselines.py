@@ -7,6 +7,7 @@ import click
 
 from cs_keras.cli.console import Console, quiet_tensorflow
 from cs_keras.cli.options import (
+    CANDIDATES,
     DATASET,
     LOCAL_PATH,
     attribute_file,
@@ -47,6 +48,11 @@ DEMO_FOLDER = Path("demo")
     help="Rotate the folds, so that every track is tested once, and pool all predictions.",
 )
 @click.option("--rotations", type=int, help="Trainings of --cross-validate: 2, 5 or 10.  [default: 5]")
+@click.option(
+    "--candidates",
+    type=CANDIDATES,
+    help="new: lists of test tracks; all: also lists of all tracks, with new and known ones apart.  [default: new]",
+)
 @settings_options
 @click.option("--train-fraction", type=float, help="Share of the train tracks to use.  [default: 1.0]")
 @click.option("--epochs", type=int, help="Epochs of every model.  [default: each model's own]")
@@ -63,6 +69,7 @@ def command(
     split_name: str | None,
     cross_validate: bool,
     rotations: int | None,
+    candidates: str | None,
     train_fraction: float | None,
     epochs: int | None,
     seed: int | None,
@@ -92,6 +99,7 @@ def command(
         {
             "train_fraction": train_fraction,
             "seed": seed,
+            "evaluation": _without_none({"candidates": candidates}),
             "training": _without_none({"epochs": epochs}),
             "execution": _without_none({"dtype_policy": policy, "jit": jit or None, "devices": devices}),
         }

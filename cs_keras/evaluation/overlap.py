@@ -76,6 +76,7 @@ def rank_reference(
     artists: npt.ArrayLike | None = None,
     max_queries: int = MAX_QUERIES,
     seed: int = 0,
+    n_queries: int | None = None,
 ) -> TopK:
     """Return the reference's lists, computed once for all models evaluated against it.
 
@@ -98,6 +99,8 @@ def rank_reference(
     max_queries : int
         A larger number of queries is sampled down to this, by `seed`.
     seed : int
+    n_queries : int, optional
+        Only the first tracks are queries, as many as this; the others are candidates.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def rank_reference(
         is_query = (
             squared_lengths(reference) > 0 if metric == "cosine" else np.ones(len(reference), dtype=bool)
         )
-        queries = _sample(np.flatnonzero(is_query), max_queries, seed)
+        queries = _sample(np.flatnonzero(is_query[:n_queries]), max_queries, seed)
         k = list_length(k, len(reference), artists, by_similarity=True)
         return top_k_similar(reference, k, metric=metric, queries=queries)
     playlists = check_factors("playlist factors", playlist_factors)

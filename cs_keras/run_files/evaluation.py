@@ -243,6 +243,41 @@ class GroupsRecord:
     kind: Kind = "similarity"
 
 
+@dataclass(frozen=True)
+class AmongAllAtK:
+    """Overlap at one list length where new tracks and known ones, of train and validation splits, are candidates.
+
+    Attributes
+    ----------
+    overlap, low, high, chance, n_queries
+        As of `OverlapAtK`.
+    new_in_reference, new_in_predicted
+        Share of new tracks in the lists.
+    overlap_new, overlap_known
+        Share of the reference lists' new, or known, tracks that are in the predicted lists as well; None if there
+        are none.
+    """
+
+    k: int
+    overlap: float
+    low: float
+    high: float
+    chance: float
+    n_queries: int
+    new_in_reference: float
+    new_in_predicted: float
+    overlap_new: float | None
+    overlap_known: float | None
+
+
+@dataclass(frozen=True)
+class AmongAllRecord:
+    """Overlaps among new and known tracks, by predictor and kind of list, and the number of known ones."""
+
+    n_known: int
+    predictors: dict[str, dict[str, tuple[AmongAllAtK, ...]]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(StoredRecord):
     """The results of a model, and those of the reference predictors.
@@ -277,6 +312,7 @@ class Evaluation(StoredRecord):
     ranking: RankingRecord | None = None
     beyond_accuracy: BeyondRecord | None = None
     groups: GroupsRecord | None = None
+    among_all: AmongAllRecord | None = None
 
     @classmethod
     def read(cls, folder: Location) -> Self:

@@ -13,6 +13,7 @@ from cs_keras.run_files.records import StoredRecord, to_record
 from cs_keras.runs import DONE, digest, read_json
 from cs_keras.storage.location import Location, is_file
 
+CANDIDATES = ("all", "new")  # of an evaluation, and of recommendations
 CROSS_VALIDATION = "cross_validation"  # in ``config.json``: number of rotations that a run pools
 ROTATIONS_FOLDER = "rotations"  # next to pooled runs, with the runs that they pool
 
@@ -31,6 +32,8 @@ class EvaluationConfig:
         Permutations of the permutation tests, and resamples of bootstrap intervals of ranking metrics and groups.
     max_queries
         Most tracks or playlists to average over; more are sampled.
+    candidates
+        ``new``: lists hold test tracks; ``all``: overlap is also measured in lists of all tracks.
     """
 
     ks: tuple[int, ...] = (10, 50, 100, 500)
@@ -38,9 +41,11 @@ class EvaluationConfig:
     n_permutations: int = 999
     n_bootstrap: int = 1000
     max_queries: int = 20_000
+    candidates: str = "new"
 
     def __post_init__(self) -> None:
         check_choice("evaluation.metric", self.metric, ("cosine", "euclidean"))
+        check_choice("evaluation.candidates", self.candidates, CANDIDATES)
         for name in ("n_permutations", "n_bootstrap", "max_queries"):
             check_range(f"evaluation.{name}", getattr(self, name), 1)
         if not self.ks:
@@ -131,7 +136,7 @@ def require_finished(run: Location) -> None:
             f"{run} is not a finished run: expected a run folder with a file {DONE}, as `cs-keras run-baselines` "
             "leaves it."
         )
-    settings = read_json(run / CONFIG_FILE)
+    settings = read_json(run / CONFIG_FILE) if is_file(run / CONFIG_FILE) else None
     if isinstance(settings, dict) and (n_rotations := settings.get(CROSS_VALIDATION)):
         raise ConfigError(
             f"{run} pools {n_rotations} rotations of a cross-validation, each with a model of its own; name one of "

@@ -25,6 +25,7 @@ from cs_keras.run_files.predictions import read_predictions
 from cs_keras.run_files.queries import write_queries
 from cs_keras.run_files.training import Training
 from pipelines.evaluation.evaluation_record import (
+    make_among_all,
     make_beyond,
     make_groups,
     make_ladders,
@@ -103,6 +104,7 @@ def evaluate(
         ranking=make_ranking(evaluator, evaluations),
         beyond_accuracy=make_beyond(evaluator, evaluations),
         groups=make_groups(evaluator, evaluations),
+        among_all=make_among_all(evaluator, evaluations),
     )
     write_queries(folder, make_queries(evaluator, evaluations))
     result.write(folder)  # last: its presence says that the evaluation is complete

@@ -14,6 +14,8 @@ from cs_keras.run_files.evaluation import (
     MODEL,
     REFERENCE,
     REFIT_CEILING,
+    AmongAllAtK,
+    AmongAllRecord,
     BeyondRecord,
     GapShare,
     GroupSize,
@@ -65,6 +67,16 @@ def make_beyond(evaluator: Evaluator, evaluations: Evaluations) -> BeyondRecord:
     """Return metrics beyond accuracy by predictor."""
     predictors = {name: one.beyond for name, one in evaluations.items() if one.beyond}
     return BeyondRecord(evaluator.settings.ks[0], predictors, evaluator.leading)
+
+
+def make_among_all(evaluator: Evaluator, evaluations: Evaluations) -> AmongAllRecord | None:
+    """Return overlaps among new and known tracks by predictor; None if the settings do not request them."""
+    if evaluator.all_candidates is None:
+        return None
+    predictors: dict[str, dict[str, tuple[AmongAllAtK, ...]]] = {
+        name: dict(one.among_all.items()) for name, one in evaluations.items() if one.among_all
+    }
+    return AmongAllRecord(evaluator.all_candidates.n_known, predictors)
 
 
 def make_groups(evaluator: Evaluator, evaluations: Evaluations) -> GroupsRecord:

@@ -19,11 +19,14 @@ from cs_keras.run_files.evaluation import (
     HALF_DATA_CEILING,
     INFORMATION,
     REFERENCE,
+    REFIT_CEILING,
+    AmongAllAtK,
     GroupMeans,
     Kind,
     Overlaps,
 )
 from cs_keras.run_files.settings import EvaluationConfig
+from pipelines.evaluation.all_candidates import AllCandidates
 from pipelines.evaluation.lists import Lists, ReferenceLists
 from pipelines.evaluation.reference import Predictor, Reference, make_reference_predictors
 
@@ -41,6 +44,7 @@ class PredictorEvaluation:
     ranking: RankMetrics | None  # None without held-out interactions
     beyond: Beyond
     groups: dict[str, GroupMeans]  # ``overlap`` (of tracks' lists) and ``ndcg`` of groups of tracks
+    among_all: dict[Kind, tuple[AmongAllAtK, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def overlap(self) -> Overlaps:
@@ -74,6 +78,13 @@ class Evaluator:
     def leading(self) -> Kind:
         """The kind of tracks' lists that leads: artist-filtered where artists are known."""
         return "filtered" if "filtered" in self.lists.kinds else "similarity"
+
+    @functools.cached_property
+    def all_candidates(self) -> AllCandidates | None:
+        """The reference's lists among new and known tracks; None if the settings do not request them."""
+        if self.settings.candidates != "all":
+            return None
+        return AllCandidates(self.reference, self.settings, self.seed)
 
     @functools.cached_property
     def reference_predictors(self) -> dict[str, PredictorEvaluation]:
@@ -116,7 +127,10 @@ class Evaluator:
         if "similarity" not in own and not predictor.is_ranking:
             # A single track is similar to no other.
             compared["similarity"] = tuple(not_available(k, np.zeros(1, np.int64)) for k in self.settings.ks)
-        return PredictorEvaluation(compared, ranking, beyond, groups)
+        # A refit has a space of its own, in which known tracks are fitted in-sample.
+        candidates = self.all_candidates if name != REFIT_CEILING else None
+        among_all = candidates.compare(predictor) if candidates else {}
+        return PredictorEvaluation(compared, ranking, beyond, groups, among_all)
 
     def _compare_halves(self, one: Predictor, other: Predictor) -> PredictorEvaluation:
         """Compare the lists of two fits with each other, as those of a predictor with those of the reference."""

@@ -85,6 +85,9 @@ class Reference:
     genres: tuple[tuple[str, ...], ...] | None = None  # of each test track; None where none has any
     halves: tuple[Predictor, Predictor] | None = None  # fits of two halves of the playlists
     best_from_sound: Callable[[], Matrix] | None = None  # None where the true style is not known
+    known: Callable[[], tuple[Matrix, Rows]] | None = (
+        None  # factors and artists of train and validation tracks
+    )
 
     @functools.cached_property
     def popularity(self) -> Rows | None:
@@ -170,7 +173,13 @@ def make_reference(
         of_test if any(of_test) else None,
         halves,
         best,
+        functools.partial(_select_known, factors.item_factors, artists, rows),
     )
+
+
+def _select_known(factors: Matrix, artists: Rows, rows: dict[str, Rows]) -> tuple[Matrix, Rows]:
+    chosen = np.sort(np.concatenate([rows["train"], rows["validation"]]))
+    return factors[chosen], artists[chosen]
 
 
 def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple[str, Predictor]]:

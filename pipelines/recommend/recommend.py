@@ -15,13 +15,13 @@ from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.index import KINDS, MANY, Index, Kind, build_index, measure_recall, open_index
 from cs_keras.playlists.rerank import Rules, filter_candidates, rerank_mmr, unit_rows
 from cs_keras.progress import Progress, SilentProgress
+from cs_keras.run_files.settings import CANDIDATES
 from cs_keras.storage.location import Location
 from pipelines.recommend.catalogue import Catalogue, open_catalogue, require_dataset
 from pipelines.recommend.query import Query, query_playlist, query_tracks
 
 Matrix = npt.NDArray[np.float32]
 
-CANDIDATES = ("all", "test")
 SCORES = ("similarity", "dot")
 
 
@@ -34,7 +34,7 @@ class SearchConfig:
     by
         ``similarity``, the cosine, or ``dot``, the dot product.
     candidates
-        ``all`` tracks with factors, or those of the ``test`` split.
+        ``all`` tracks with factors, or ``new`` ones, of the test split.
     index
         ``exact``, ``hnsw`` or ``ivf``; None for ``exact``, or for ``ivf`` where an index of more than a million
         tracks is stored.
@@ -138,7 +138,7 @@ def recommend(
             "A list under reference factors needs seeds with interactions: dataset tracks, not recordings."
         )
     is_candidate = factors.known
-    if search.candidates == "test":
+    if search.candidates == "new":
         is_candidate = is_candidate & require_dataset(catalogue.tracks, "splits").in_split("test")
     rows = np.flatnonzero(is_candidate)
     if not len(rows):

@@ -2,6 +2,7 @@
 
 from reports.runs.collect import Collected, Group
 from reports.tables import notes
+from reports.tables.among_all import among_all_table
 from reports.tables.comparison import compare_models, comparison_table
 from reports.tables.embedding import embedding_table
 from reports.tables.groups import group_tables
@@ -37,6 +38,7 @@ def make_tables(group: Group) -> tuple[Table, ...]:
         training_table(group),
         embedding_table(group),
         *(overlap_table(group, kind, comparisons) for kind in kinds),
+        among_all_table(group),
         ranking_table(group, comparisons),
         beyond_table(group),
         cohesion_table(group),

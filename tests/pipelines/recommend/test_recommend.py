@@ -128,7 +128,7 @@ def test_a_new_seed_uses_its_predicted_factors(catalogue: Catalogue) -> None:
 
 
 def test_test_tracks_alone(catalogue: Catalogue) -> None:
-    assert ids(like(catalogue, "t0", k=9, candidates="test")) == ["t9", "t8", "t6", "t7"]
+    assert ids(like(catalogue, "t0", k=9, candidates="new")) == ["t9", "t8", "t6", "t7"]
 
 
 def test_several_seeds_meet_in_the_middle_whatever_their_lengths(catalogue: Catalogue) -> None:
@@ -161,7 +161,7 @@ def test_approximate_indexes_agree_where_there_is_little_to_search(
     for _ in range(2):  # made, and read
         assert ids(like(catalogue, "t0", index=kind, index_file=path)) == ids(like(catalogue, "t0"))
     with pytest.raises(StorageError, match="is not the"):
-        like(catalogue, "t0", index=kind, index_file=path, candidates="test")
+        like(catalogue, "t0", index=kind, index_file=path, candidates="new")
 
 
 def test_a_playlist_lacks_what_it_does_not_hold(catalogue: Catalogue, dataset: Path) -> None:
@@ -183,7 +183,7 @@ def test_without_a_dataset_lists_are_of_predictions(run: Path) -> None:
     catalogue = open_catalogue(run, None)
     found = like(catalogue, "t9", k=2)
     assert ids(found) == ["t8", "t6"] and found[0].entry.artist == ""
-    for needs in ({"candidates": "test"}, {"by_interactions": True}):
+    for needs in ({"candidates": "new"}, {"by_interactions": True}):
         with pytest.raises(DataError):
             like(catalogue, "t9", **needs)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="holds no playlists; name the dataset"):
