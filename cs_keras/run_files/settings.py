@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cs_keras.config import check_choice, check_range, update_names
+from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range, update_names
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, SIGNATURE_FILE
 from cs_keras.run_files.records import StoredRecord, to_record
@@ -41,7 +41,7 @@ class EvaluationConfig:
     n_permutations: int = 999
     n_bootstrap: int = 1000
     max_queries: int = 20_000
-    candidates: str = "new"
+    candidates: str = dataclasses.field(default="new", metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         check_choice("evaluation.metric", self.metric, ("cosine", "euclidean"))

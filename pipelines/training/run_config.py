@@ -147,8 +147,6 @@ def identity(
     """
     settings = config.to_dict(run)
     del settings["execution"]["devices"]
-    if run.evaluation.candidates == RunConfig.evaluation.candidates:  # as in runs of earlier releases
-        del settings["evaluation"]["candidates"]
     if attributes_digest is not None:
         settings["attributes"] = attributes_digest
     if extra:

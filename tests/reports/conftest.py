@@ -4,7 +4,6 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -23,6 +22,7 @@ from cs_keras.run_files.evaluation import (
     UnusedTracks,
 )
 from cs_keras.run_files.queries import Queries, write_queries
+from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.run_files.training import Training
 from cs_keras.runs import DONE, read_json, write_json
 from pipelines.evaluation.evaluation_record import (
@@ -76,7 +76,7 @@ def make_evaluator(n_tracks: int, n_playlists: int, ks: tuple[int, ...], seed: i
             train_artists=np.arange(300) % 6,
             train_factors=random.standard_normal((300, N_FACTORS)).astype(np.float32),
         ),
-        SimpleNamespace(ks=ks, **SETTINGS),  # type: ignore[arg-type]
+        EvaluationConfig(ks=ks, **SETTINGS),
         seed,
     )
 
