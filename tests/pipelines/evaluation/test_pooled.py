@@ -24,7 +24,8 @@ def test_predictions_without_information_are_as_rarely_significant_as_they_shoul
         folds = []
         for n_tracks in (20, 30, 25):
             lists = [top_k_similar(random.standard_normal((n_tracks, 4)), 5) for _ in range(2)]
-            folds.append(permutation_test(*lists, (5,), n_permutations=99)[0].p_value)
+            (test,) = permutation_test(*lists, (5,), n_permutations=99)["tracks"]
+            folds.append(test.p_value)
         p_values.append(combine_p_values(folds, [20, 30, 25]))
     for level in (0.05, 0.2, 0.5):  # ties make the test conservative; two standard errors above the level
         assert np.mean(np.array(p_values) < level) < level + 2 * np.sqrt(level * (1 - level) / 400)
