@@ -7,42 +7,60 @@ import numpy.typing as npt
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.checks import Float64Array, check_count, check_scores
+from cs_keras.evaluation.checks import check_count, check_scores
+from cs_keras.evaluation.overlap import compare_lists
+from cs_keras.evaluation.ranking import sum_gains
 from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.search.topk import TopK
-from cs_keras.evaluation.statistics.resampling import bootstrap_interval
+from cs_keras.evaluation.statistics.jackknife import QuerySums, estimate
 from cs_keras.run_files.evaluation import GroupMean
 
 
-def measure_group_means(values: npt.ArrayLike, groups: npt.ArrayLike, seed: int = 0) -> list[GroupMean]:
-    """Return the mean of each group of queries.
+def measure_group_overlap(
+    reference: TopK,
+    predicted: TopK,
+    k: int,
+    groups: npt.ArrayLike,
+    artists: npt.ArrayLike | None = None,
+    filtered: bool = False,
+) -> list[GroupMean]:
+    """Return the mean overlap of each group of query tracks, with intervals that respect artists.
 
     Parameters
     ----------
-    values : array_like, shape (n_queries,), float
-        For example overlaps, or nDCGs of the playlists that have one.
-    groups : array_like, shape (n_queries,), int, str or bool
-        A label for each.
-    seed : int
-        Seed of the bootstrap.
+    reference, predicted, artists, filtered
+        As in `overlap.compare_lists`.
+    k : int
+        At most the number of candidates.
+    groups : array_like, shape (n_items,), int, str or bool
+        A label for each track.
 
     Returns
     -------
     list of GroupMean
-        Sorted by label.
+        Sorted by label; none for a group without queries.
 
     Raises
     ------
     DataError
-        Values are not finite, or not one label each.
+        There is not one label for each track.
     """
-    numbers, labels = check_scores(values), np.asarray(groups)
-    if labels.shape != numbers.shape:
-        raise DataError(
-            f"groups do not match: expected a label for each of the {len(numbers)} values. "
-            f"Received: shape {labels.shape}."
+    labels = _check_groups(groups, reference.n_items)
+    means = []
+    for label in np.unique(labels):
+        is_own = labels[reference.queries] == label
+        (found,) = compare_lists(
+            reference.select(is_own),
+            predicted.select(is_own),
+            (k,),
+            artists=artists,
+            filtered=filtered,
+            n_permutations=0,
+            seed=0,
         )
-    return [_mean(label, numbers[labels == label], seed) for label in np.unique(labels)]
+        if found.sums is not None:
+            means.append(_mean(label, found.sums))
+    return means
 
 
 def assign_popularity_groups(popularity: npt.ArrayLike, n_groups: int = 4) -> Int64Array:
@@ -73,54 +91,60 @@ def assign_popularity_groups(popularity: npt.ArrayLike, n_groups: int = 4) -> In
 
 
 def measure_group_ndcg(
-    lists: TopK, held_out: scipy.sparse.csr_matrix, groups: npt.ArrayLike
-) -> dict[object, Float64Array]:
-    """Return the nDCG of playlists' lists for each group of tracks, with only its held-out tracks as relevant.
+    lists: TopK,
+    held_out: scipy.sparse.csr_matrix,
+    k: int,
+    groups: npt.ArrayLike,
+    artists: npt.ArrayLike | None = None,
+) -> list[GroupMean]:
+    """Return the mean nDCG@k for each group of tracks, with only its held-out tracks as relevant.
 
     All tracks stay candidates: tracks of other groups take up ranks but gain nothing.
 
     Parameters
     ----------
-    lists : TopK
-        Lists of playlists by dot product; k is their length.
-    held_out : csr_matrix, shape (n_queries, n_items)
-        Above 0 where the playlist of that list should retrieve the track.
+    lists, held_out, k, artists
+        As in `ranking.sum_gains`.
     groups : array_like, shape (n_items,), int, str or bool
         A label for each track.
 
     Returns
     -------
-    dict of label to numpy.ndarray, shape (n_queries,), float64
-        As `ranking.ndcg_at_k` of that group's columns: from 0 to 1, NaN where nothing of the group is held out.
-        Labels are sorted.
+    list of GroupMean
+        Means over the playlists with any held-out track of the group, sorted by label; none if there are none.
 
     Raises
     ------
     DataError
         Interactions or labels do not match the lists.
     """
-    labels = np.asarray(groups)
     expected = (len(lists.queries), lists.n_items)
-    if held_out.shape != expected or labels.shape != expected[1:]:
+    if held_out.shape != expected:
         raise DataError(
-            f"interactions and groups do not match the lists: expected shapes {expected} and {expected[1:]}. "
-            f"Received: {held_out.shape} and {labels.shape}."
+            f"interactions do not match the lists: expected shape {expected}. Received: {held_out.shape}."
         )
-    relevant = scipy.sparse.csr_matrix(held_out > 0, dtype=np.float64)
-    rows = np.repeat(np.arange(len(lists.queries)), lists.k)
-    is_hit = np.asarray(relevant[rows, lists.indices.reshape(-1)], dtype=np.float64).reshape(
-        lists.indices.shape
-    )
-    gains = 1 / np.log2(np.arange(2, lists.k + 2))
-    ideal = np.concatenate(([np.nan], np.cumsum(gains)))
-    ndcg = {}
+    labels = _check_groups(groups, lists.n_items)
+    means = []
     for label in np.unique(labels):
-        gained = np.where(labels[lists.indices] == label, is_hit * gains, 0).sum(axis=1)
-        n_relevant = np.asarray(relevant @ (labels == label), dtype=np.int64)
-        ndcg[label.item()] = np.asarray(gained / ideal[np.minimum(n_relevant, len(gains))])
-    return ndcg
+        own = held_out.multiply(labels == label).tocsr()
+        own.eliminate_zeros()
+        sums = sum_gains(lists, own, k, artists)
+        if sums is not None:
+            means.append(_mean(label, sums))
+    return means
 
 
-def _mean(label: Any, values: npt.NDArray[np.float64], seed: int) -> GroupMean:
-    low, high = bootstrap_interval(values, seed=seed) if len(values) > 1 else (None, None)
-    return GroupMean(label.item(), len(values), float(values.mean()), low, high)
+def _check_groups(groups: npt.ArrayLike, n_items: int) -> npt.NDArray[Any]:
+    labels = np.asarray(groups)
+    if labels.shape != (n_items,):
+        raise DataError(
+            f"groups do not match: expected a label for each of the {n_items} tracks. "
+            f"Received: shape {labels.shape}."
+        )
+    return labels
+
+
+def _mean(label: Any, sums: QuerySums) -> GroupMean:
+    found = estimate(sums)
+    low, high = np.clip(found.interval(), 0, 1).tolist() if found.df > 0 else (None, None)
+    return GroupMean(label.item(), int(sums.n_queries.sum()), found.mean, low, high)

@@ -18,7 +18,7 @@ from cs_keras.run_files.evaluation import OverlapAtK
 FloatArray = npt.NDArray[np.float32]
 
 SOUND, LISTENING, SWITCHING, WEIGHTING = PREDICTORS = ("sound", "listening", "switching", "weighting")
-SIMILARITY, DOT = KINDS = ("similarity", "dot")
+FILTERED, SIMILARITY, DOT = KINDS = ("filtered", "similarity", "dot")
 HALF_TRUSTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # playlists at which both weigh the same
 
 
@@ -32,6 +32,7 @@ class HybridResults:
         List length.
     overlap : mapping
         By kind of list, predictor and number of playlists a track was folded in with; ``listening`` has none for 0.
+        Artist-filtered lists where artists are known.
     half_trust : float
         Of ``weighting``, chosen on validation tracks: the number of playlists at which both weigh the same.
     threshold : int or None

@@ -14,6 +14,7 @@ Challenge (McFee, Bertin-Mahieux, Ellis and Lanckriet, WWW 2012 Companion), whos
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,15 @@ import scipy.sparse
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import Float64Array, check_count, check_ks
-from cs_keras.evaluation.overlap import KS
+from cs_keras.evaluation.overlap import KS, MAX_DELETED
 from cs_keras.evaluation.search.held_out_ranks import HeldOutRanks, find_held_out_ranks
 from cs_keras.evaluation.search.search import Int64Array
+from cs_keras.evaluation.search.topk import TopK
+from cs_keras.evaluation.statistics.counts import sum_gains_without_clusters
+from cs_keras.evaluation.statistics.jackknife import MAX_CLUSTERS, QuerySums, cluster_artists
+
+GainMetric = Literal["ndcg", "recall"]
+RANKED_GAINS: tuple[GainMetric, ...] = ("ndcg", "recall")
 
 
 @dataclass(frozen=True)
@@ -184,6 +191,70 @@ def ndcg_at_k(
     values = np.full(found.n_playlists, np.nan)
     values[found.playlists] = _ndcg(found, k)
     return values
+
+
+def sum_gains(
+    lists: TopK,
+    held_out: scipy.sparse.csr_matrix,
+    k: int,
+    artists: npt.ArrayLike | None = None,
+    metric: GainMetric = "ndcg",
+) -> QuerySums | None:
+    """Return nDCG@k or recall@k of lists as they are and without the tracks of each artist, for `estimate`.
+
+    Without an artist, its tracks are neither candidates nor relevant, and playlists with no other held-out track
+    are not in the mean.
+
+    Parameters
+    ----------
+    lists : TopK
+        Lists of playlists, as long as `overlap.rank_reference` makes them.
+    held_out : csr_matrix, shape (n_queries, n_items)
+        Above 0 where the playlist of that list should retrieve the track. Playlists without any are left out.
+    k : int
+        At most the length of the lists.
+    artists : array_like, shape (n_items,), int, optional
+        -1 is unknown; without them each track is an artist of its own.
+    metric : {"ndcg", "recall"}
+
+    Returns
+    -------
+    QuerySums or None
+        None if nothing is held out.
+    """
+    counts = np.diff(held_out.indptr)
+    has_any = counts > 0
+    if not has_any.any():
+        return None
+    clusters = cluster_artists(np.full(lists.n_items, -1) if artists is None else artists)
+    if np.bincount(clusters).max() > MAX_DELETED:  # lists of a large catalogue are not refilled
+        clusters = np.zeros(lists.n_items, np.int64)
+    rows = lists.queries[has_any] % MAX_CLUSTERS  # as in `delete_clusters`
+    most = np.arange(counts.max() + 1.0)  # hits
+    gains = np.ones(k)
+    if metric == "ndcg":
+        gains = 1 / np.log2(np.arange(2, k + 2))
+        most = np.concatenate(([0.0], np.cumsum(gains)))[np.minimum(most, k).astype(np.int64)]
+    n_clusters = int(clusters.max()) + 1
+    n_lists = np.full(n_clusters, np.count_nonzero(has_any))
+    sums = np.zeros((int(rows.max()) + 1, 1 + n_clusters))
+    sum_gains_without_clusters(
+        np.require(lists.indices[has_any], np.int32, ["C", "W"]),
+        clusters,
+        np.r_[0, np.cumsum(counts[has_any])],
+        held_out.indices.astype(np.int64),
+        gains,
+        most,
+        rows,
+        sums,
+        n_lists,
+    )
+    n_queries = np.bincount(rows)
+    if n_clusters == 1:
+        return QuerySums(sums[np.newaxis, :, :1], n_queries, np.empty(0, np.int64), False)
+    sums[:, 1:] += sums[:, :1]
+    sums[:, 1:] *= n_queries.sum() / np.maximum(n_lists, 1)  # means over the playlists that are left
+    return QuerySums(sums[np.newaxis], n_queries, np.bincount(clusters), False)
 
 
 def _ndcg(held_out: HeldOutRanks, k: int) -> Float64Array:

@@ -1,6 +1,6 @@
 """Reference predictors: random factors, the mean, one ranking, the artist mean, and the best from true features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,13 @@ KERNEL_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
 ROWS_PER_BLOCK = 2**14  # in float64 at a time: 26 MB of 200 factors
 
 
-def random_predictor(reference: npt.ArrayLike, seed: int) -> FloatArray:
+def random_predictor(reference: npt.ArrayLike, seed: int | Sequence[int]) -> FloatArray:
     """Return factors drawn at random, each from a normal of the reference's mean and deviation in that column.
 
     Parameters
     ----------
     reference : array_like, shape (n_tracks, n_factors), float32
-    seed : int
+    seed : int or sequence of int
 
     Returns
     -------

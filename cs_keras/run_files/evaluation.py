@@ -109,7 +109,7 @@ class RegressionLosses:
 
 @dataclass(frozen=True)
 class GroupMean:
-    """The mean of one group of queries and its 95 % bootstrap interval, None for a single query."""
+    """The mean of one group of queries and its 95 % interval, None for the tracks of a single artist."""
 
     group: Any  # label of its queries: int, str or bool
     n: int  # queries in it
@@ -196,11 +196,14 @@ class UnusedTracks:
 
 @dataclass(frozen=True)
 class MeanRecord:
-    """A mean over playlists with its bootstrap interval, from 0 to 1."""
+    """A mean over playlists, from 0 to 1, with its 95 % interval where that respects artists.
+
+    Releases before schema 4 recorded intervals over playlists alone, which are too narrow.
+    """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)

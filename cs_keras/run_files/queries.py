@@ -77,6 +77,9 @@ def write_queries(run: Path, queries: Queries) -> None:
         arrays |= dict(zip(_cluster_members(measure), sizes, strict=True))
     for measure, sums in (queries.sums or {}).items():
         for name, values in sums.items():
+            if _kind_of(measure) == NDCG:
+                arrays[f"sums/{measure}/{name}"] = values
+                continue
             counts = np.rint(values * int(measure.partition("@")[2]))
             arrays[f"sums/{measure}/{name}"] = counts.astype(np.min_scalar_type(int(counts.max())))
     write_npz(run / QUERIES_FILE, **arrays)

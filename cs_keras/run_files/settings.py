@@ -29,7 +29,7 @@ class EvaluationConfig:
     metric
         Metric of track-to-track similarity: ``cosine`` or ``euclidean``.
     n_permutations, n_bootstrap
-        Permutations of the permutation tests, and resamples of bootstrap intervals of ranking metrics and groups.
+        Permutations of the permutation tests, and resamples of the bootstrap intervals of a size study.
     max_queries
         Most tracks or playlists to average over; more are sampled.
     candidates

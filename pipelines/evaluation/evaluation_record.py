@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cs_keras.evaluation.ladder import Verdict, build_ladder, decide_verdict
 from cs_keras.evaluation.ranking import RankMetrics
-from cs_keras.evaluation.statistics.resampling import Resampling, resample_means
+from cs_keras.evaluation.statistics.jackknife import QuerySums, estimate
 from cs_keras.run_files.evaluation import (
     BEST_FROM_SOUND,
     MODEL,
@@ -39,27 +39,24 @@ def make_ranking(evaluator: Evaluator, evaluations: Evaluations) -> RankingRecor
     if not metrics:
         return None
     first = metrics[REFERENCE]
-    settings = Resampling(evaluator.settings.n_bootstrap, seed=evaluator.seed)
     return RankingRecord(
         n_playlists=len(first.playlists),
         n_left_out=first.n_left_out,
         n_candidates=int(first.n_candidates[0]),
-        predictors={name: _mean_metrics(own, settings) for name, own in metrics.items()},
+        predictors={name: _mean_metrics(own, evaluations[name].gains) for name, own in metrics.items()},
     )
 
 
-def _mean_metrics(metrics: RankMetrics, settings: Resampling) -> dict[str, MeanRecord | None]:
-    per_playlist = {
-        f"{name}@{row.k}": values
-        for row in metrics.at_k
-        for name, values in (("recall", row.recall), ("ndcg", row.ndcg), ("map", row.average_precision))
-    }
-    per_playlist["auc"] = metrics.auc[~np.isnan(metrics.auc)]
-    means: dict[str, MeanRecord | None] = dict.fromkeys(per_playlist)
-    for name, values in per_playlist.items():
-        if values is not None and len(values):
-            resampled = resample_means(values[np.newaxis], settings.n_bootstrap, settings.seed)[0]
-            means[name] = MeanRecord(float(values.mean()), *settings.interval(resampled))
+def _mean_metrics(metrics: RankMetrics, gains: Mapping[str, QuerySums]) -> dict[str, MeanRecord | None]:
+    """Return means, with intervals of those whose lists are known without each artist."""
+    means: dict[str, MeanRecord | None] = {}
+    for name, mean in metrics.means().items():
+        if name.startswith("precision@"):  # recall times a constant of the playlist
+            continue
+        low, high = (
+            np.clip(estimate(gains[name]).interval(), 0, 1).tolist() if name in gains else (None, None)
+        )
+        means[name] = None if mean is None else MeanRecord(mean, low, high)
     return means
 
 
@@ -154,6 +151,10 @@ def make_queries(evaluator: Evaluator, evaluations: Evaluations) -> Queries:
             if row.ndcg is not None:
                 rows[f"{NDCG}@{row.k}"] = evaluator.lists.by_kind["dot"].queries[ranking.playlists]
                 values[f"{NDCG}@{row.k}"] = {MODEL: row.ndcg}
+    for measure, gained in evaluations[MODEL].gains.items():
+        if measure in rows:
+            sums[measure] = {MODEL: gained.sums[0]}
+            clusters[measure] = gained.n_queries, gained.n_tracks
     artists = evaluator.reference.artists
     of_tracks = [measure for measure in rows if measure.startswith(("similarity@", "filtered@"))]
     by_artist = {measure: artists[rows[measure]] for measure in of_tracks}

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from cs_keras.evaluation.beyond_accuracy import artist_repetition, measure_exposure, popularity_ratio
-from cs_keras.evaluation.groups import measure_group_means, measure_group_ndcg
+from cs_keras.evaluation.groups import measure_group_ndcg, measure_group_overlap
 from cs_keras.evaluation.labels.cohesion import measure_cohesion, same_artist_share
 from cs_keras.evaluation.overlap import ListOverlap, compare_lists, not_available
 from cs_keras.evaluation.rank_fusion import mean_scores, rank_held_out_by_score
-from cs_keras.evaluation.ranking import RankMetrics, measure_ranks, rank_metrics
+from cs_keras.evaluation.ranking import RANKED_GAINS, RankMetrics, measure_ranks, rank_metrics, sum_gains
 from cs_keras.evaluation.reference_predictors import score_by_mean_playlist
 from cs_keras.evaluation.search.topk import TopK, filter_artists
+from cs_keras.evaluation.statistics.jackknife import QuerySums
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import (
     HALF_DATA_CEILING,
@@ -42,6 +43,7 @@ class PredictorEvaluation:
 
     compared: Compared  # by kind of list, for each list length
     ranking: RankMetrics | None  # None without held-out interactions
+    gains: dict[str, QuerySums]  # nDCG and recall by name and length, such as ``ndcg@10``
     beyond: Beyond
     groups: dict[str, GroupMeans]  # ``overlap`` (of tracks' lists) and ``ndcg`` of groups of tracks
     among_all: dict[Kind, tuple[AmongAllAtK, ...]] = dataclasses.field(default_factory=dict)
@@ -55,8 +57,8 @@ class PredictorEvaluation:
 class Evaluator:
     """Evaluates predictors against one reference; what they share is computed once.
 
-    Groups and metrics beyond accuracy use the first list length of the settings. The seed is that of permutations,
-    bootstrap and the random predictor.
+    Groups and metrics beyond accuracy use the first list length of the settings. The seed is that of permutations
+    and of the random predictor.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Evaluator:
             lists = self.lists.by_kind
             beyond, groups = self._beyond(lists), self._groups(lists, {})
             advance(1)
-        evaluations[REFERENCE] = PredictorEvaluation({}, ranking, beyond, groups)
+        evaluations[REFERENCE] = PredictorEvaluation({}, ranking, self._gains(lists), beyond, groups)
         return {name: evaluations[name] for name in INFORMATION if name in evaluations}
 
     def evaluate(
@@ -130,7 +132,7 @@ class Evaluator:
         # A refit has a space of its own, in which known tracks are fitted in-sample.
         candidates = self.all_candidates if name != REFIT_CEILING else None
         among_all = candidates.compare(predictor) if candidates else {}
-        return PredictorEvaluation(compared, ranking, beyond, groups, among_all)
+        return PredictorEvaluation(compared, ranking, self._gains(found), beyond, groups, among_all)
 
     def _compare_halves(self, one: Predictor, other: Predictor) -> PredictorEvaluation:
         """Compare the lists of two fits with each other, as those of a predictor with those of the reference."""
@@ -140,7 +142,7 @@ class Evaluator:
                 lists, others = self.lists.rank(kind, one), self.lists.rank(kind, other)
                 compared |= self._compare(kind, others, self.settings.n_permutations, lists)
                 advance(1)
-        return PredictorEvaluation(compared, None, {}, {})
+        return PredictorEvaluation(compared, None, {}, {}, {})
 
     def evaluate_single_ranking(self, predictor: Predictor) -> PredictorEvaluation | None:
         """Evaluate a predictor's scores averaged over playlists, one ranking for all; None without playlists.
@@ -202,6 +204,19 @@ class Evaluator:
             playlists, items = np.ones((len(playlists), 1), np.float32), items[:, np.newaxis]
         return rank_metrics(playlists, items, self.held_out, ks=ks)
 
+    def _gains(self, lists: Lists) -> dict[str, QuerySums]:
+        """Return nDCG and recall of playlists' lists with what artists contribute, by name such as ``ndcg@10``."""
+        if self.held_out is None:
+            return {}
+        own, artists = lists["dot"], self.reference.artists
+        found = {
+            f"{metric}@{k}": sum_gains(own, self.held_out, k, artists, metric)
+            for k in dict.fromkeys(self.settings.ks)
+            if k <= own.n_candidates
+            for metric in RANKED_GAINS
+        }
+        return {name: sums for name, sums in found.items() if sums is not None}
+
     def _beyond(self, lists: Lists) -> Beyond:
         """Return exposure and cohesion of lists of the first length; empty for those that have too few candidates.
 
@@ -240,22 +255,17 @@ class Evaluator:
     def _groups(self, lists: Lists, compared: Compared) -> dict[str, GroupMeans]:
         """Return mean overlap, and mean nDCG over the playlists with any of a group's tracks, of each group."""
         means: dict[str, GroupMeans] = {}
-        groups, k = self.reference.groups, self.settings.ks[0]
-        first = compared[self.leading][0] if self.leading in compared else None
-        if first is not None and first.at_k.available:
+        groups, k, artists = self.reference.groups, self.settings.ks[0], self.reference.artists
+        if self.leading in compared and compared[self.leading][0].at_k.available:
+            own, found = self.lists.by_kind["similarity"], lists["similarity"]
+            is_filtered = self.leading == "filtered"
             means["overlap"] = {
-                name: tuple(measure_group_means(first.shares, labels[first.queries], self.seed))
+                name: tuple(measure_group_overlap(own, found, k, labels, artists, is_filtered))
                 for name, labels in groups.items()
             }
         if self.held_out is not None and k <= lists["dot"].n_candidates:
-            playlists = lists["dot"].prefix(k)
-            means["ndcg"] = {}
-            for name, labels in groups.items():
-                ndcg = measure_group_ndcg(playlists, self.held_out, labels)
-                values, of = (
-                    np.concatenate(list(ndcg.values())),
-                    np.repeat(list(ndcg), len(playlists.queries)),
-                )
-                defined = ~np.isnan(values)
-                means["ndcg"][name] = tuple(measure_group_means(values[defined], of[defined], self.seed))
+            means["ndcg"] = {
+                name: tuple(measure_group_ndcg(lists["dot"], self.held_out, k, labels, artists))
+                for name, labels in groups.items()
+            }
         return means

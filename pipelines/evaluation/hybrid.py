@@ -12,6 +12,7 @@ from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.hybrid import (
     DOT,
+    FILTERED,
     HALF_TRUSTS,
     KINDS,
     LISTENING,
@@ -49,9 +50,9 @@ class HybridConfig:
     k
         List length.
     seed
-        Seed of the choice of playlists, and of permutations and bootstrap.
+        Seed of the choice of playlists, and of permutations.
     evaluation
-        Permutations, bootstrap and queries; its list lengths and metric are not used.
+        Permutations and queries; its list lengths and metric are not used.
     """
 
     n_interactions: tuple[int, ...] = (0, 1, 2, 5, 10)
@@ -74,6 +75,7 @@ class _Split:
     reference: Matrix
     predicted: Matrix
     folded: Mapping[int, Matrix]
+    artists: npt.NDArray[np.int64]  # a number for each track's, -1 if unknown
 
 
 def compare_hybrids(
@@ -117,17 +119,20 @@ def compare_hybrids(
     }
     threshold, half_trust = _choose(splits["validation"], config)
     own = splits["test"]
-    playlists = {SIMILARITY: None, DOT: factors.playlist_factors}
+    has_known_artists = (own.artists >= 0).any()
+    kinds = [kind for kind in KINDS if kind != FILTERED or has_known_artists]
+    playlists = {FILTERED: None, SIMILARITY: None, DOT: factors.playlist_factors}
     lists = {
         kind: rank_reference(
             own.reference,
             ks=(config.k,),
             playlist_factors=playlists[kind],
+            artists=own.artists,
             max_queries=config.evaluation.max_queries,
         )
-        for kind in KINDS
+        for kind in kinds
     }
-    overlap: dict[str, dict[str, dict[int, OverlapAtK]]] = {kind: {} for kind in KINDS}
+    overlap: dict[str, dict[str, dict[int, OverlapAtK]]] = {kind: {} for kind in kinds}
     for n in config.n_interactions:
         folded = own.folded[n]
         predictors = {
@@ -136,7 +141,7 @@ def compare_hybrids(
             SWITCHING: switch_factors(own.predicted, folded, n, threshold),
             WEIGHTING: blend_factors(own.predicted, folded, n, half_trust),
         }
-        for kind in KINDS:
+        for kind in kinds:
             for name, items in predictors.items():
                 if items is None:
                     continue
@@ -144,6 +149,8 @@ def compare_hybrids(
                     lists[kind],
                     rank_predicted(lists[kind], items, playlists[kind]),
                     (config.k,),
+                    artists=own.artists,
+                    filtered=kind == FILTERED,
                     n_permutations=config.evaluation.n_permutations,
                     seed=config.seed,
                 )
@@ -175,7 +182,10 @@ def _split_tracks(
         return fold_in_items(user_items, factors.playlist_factors, wmf)
 
     folded = {n: fold_in(parts.select_first(n)) for n in config.n_interactions}
-    return _Split(fold_in(parts.rest), catalogue.predicted.factors[rows[parts.tracks]], folded)
+    chosen = rows[parts.tracks]
+    return _Split(
+        fold_in(parts.rest), catalogue.predicted.factors[chosen], folded, tracks.artist_numbers[chosen]
+    )
 
 
 def _choose(validation: _Split, config: HybridConfig) -> tuple[int | None, float]:

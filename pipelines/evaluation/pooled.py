@@ -230,6 +230,10 @@ def _pool_queries(rotations: Sequence[Rotation], compared: Mapping[str, Compared
             if "@" in measure and measure.partition("@")[0] not in KINDS:  # a ranking metric
                 rows[measure] = _pool_rows(measure, rotations)
                 values[measure] = {MODEL: np.concatenate([one.values[measure][MODEL] for one in stored])}
+                if all(MODEL in (one.sums or {}).get(measure, {}) for one in stored):
+                    pooled = pool_folds([_stored_sums(one, measure, MODEL) for one in rotations])
+                    sums[measure] = {MODEL: pooled.sums[0]}
+                    clusters[measure] = pooled.n_queries, pooled.n_tracks
         if measure in rows and all(measure in (one.artists or {}) for one in stored):
             artists[measure] = np.concatenate([(one.artists or {})[measure] for one in stored])
     return Queries(rows, values, artists, sums, clusters)
@@ -260,11 +264,9 @@ def _pool_means(means: Sequence[MeanRecord | None], weights: Sequence[int]) -> M
     found = [one for one in means if one is not None]
     if len(found) < len(means):
         return None
+    mean = float(np.average([one.mean for one in found], weights=weights))
     return MeanRecord(
-        *(
-            float(np.average([getattr(one, bound) for one in found], weights=weights))
-            for bound in ("mean", "low", "high")
-        )
+        mean, *(_mean([getattr(one, bound) for one in found], weights) for bound in ("low", "high"))
     )
 
 

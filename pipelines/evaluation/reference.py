@@ -189,7 +189,9 @@ def make_reference_predictors(reference: Reference, seed: int) -> Iterator[tuple
     track's artist made a train track, unless there are no factors of train tracks, as in a cross-validation.
     """
     own = reference.own
-    yield RANDOM, Predictor(random_predictor(own.items, seed), own.playlists)
+    # Rotations of a cross-validation draw different factors, whose p-values are independent.
+    drawn = random_predictor(own.items, (seed, int(reference.rows["test"][0])))
+    yield RANDOM, Predictor(drawn, own.playlists)
     if len(own.playlists):
         yield POPULARITY_ORACLE, Predictor(score_by_mean_playlist(own.items, own.playlists), own.playlists)
     if reference.artist_trained.any() and len(reference.train_factors):

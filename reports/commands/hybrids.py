@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cs_keras.evaluation.hybrid import (
     DOT,
+    FILTERED,
     KINDS,
     LISTENING,
     PREDICTORS,
@@ -16,13 +17,17 @@ from cs_keras.evaluation.hybrid import (
 from reports.tables.numbers import OVERLAP_MARKS, format_share, overlap_cell
 from reports.tables.table import Cell, Column, Row, Section, Table
 
-TITLES = {SIMILARITY: "Overlap by similarity", DOT: "Overlap by dot product"}
+TITLES = {
+    FILTERED: "Overlap by similarity, artist-filtered",
+    SIMILARITY: "Overlap by similarity",
+    DOT: "Overlap by dot product",
+}
 LABELS = {SOUND: "audio", LISTENING: "fold-in", SWITCHING: "switching", WEIGHTING: "weighting"}
 
 
 def make_hybrids_section(hybrids: HybridResults) -> Section:
-    """Return both overlaps by the number of playlists that a track was folded in with."""
-    tables = tuple(_table(hybrids, kind) for kind in KINDS)
+    """Return overlaps by the number of playlists that a track was folded in with."""
+    tables = tuple(_table(hybrids, kind) for kind in KINDS if kind in hybrids.overlap)
     return Section("Audio, fold-in and hybrids as interactions accrue", tuple(_notes(hybrids)), tables)
 
 
@@ -43,10 +48,10 @@ def _table(hybrids: HybridResults, kind: str) -> Table:
         )
         for name in PREDICTORS
     ]
-    queries = "tracks" if kind == SIMILARITY else "playlists"
+    queries = "playlists" if kind == DOT else "tracks"
     note = (
         f"Share (%) of the top {first.k} in common with the reference, mean over {first.n_queries:,} {queries}; "
-        f"{first.n_candidates:,} candidate tracks. In brackets: 95 % bootstrap interval."
+        f"{first.n_candidates:,} candidate tracks. In brackets: 95% interval for other artists."
     )
     return Table(
         f"{TITLES[kind]}, k = {hybrids.k}",

@@ -75,7 +75,4 @@ def _cells(seeds: Sequence[GroupMeans], keys: Sequence[Key]) -> tuple[Cell | Non
 
 def _mean(means: GroupMeans, key: Key) -> MeanRecord | None:
     found = next((one for one in means.get(key[0], ()) if one.group == key[1]), None)
-    if found is None:
-        return None
-    low, high = (found.mean if bound is None else bound for bound in (found.low, found.high))
-    return MeanRecord(found.mean, low, high)
+    return None if found is None else MeanRecord(found.mean, found.low, found.high)

@@ -3,30 +3,10 @@ import pytest
 import scipy.sparse
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.groups import assign_popularity_groups, measure_group_means, measure_group_ndcg
+from cs_keras.evaluation.groups import assign_popularity_groups, measure_group_ndcg, measure_group_overlap
+from cs_keras.evaluation.overlap import compare_lists
 from cs_keras.evaluation.ranking import ndcg_at_k
-from cs_keras.evaluation.search.topk import top_k_dot
-from cs_keras.evaluation.statistics.resampling import bootstrap_interval
-
-
-def test_means_of_groups(random):
-    values = random.random(50)
-    labels = np.where(np.arange(50) < 49, np.arange(50) % 2, 7)
-    even, odd, single = measure_group_means(values, labels)
-    assert [row.group for row in (even, odd, single)] == [0, 1, 7]
-    assert (even.n, even.mean) == (25, pytest.approx(values[:49:2].mean()))
-    assert (even.low, even.high) == bootstrap_interval(values[:49:2])
-    assert (single.n, single.mean, single.low, single.high) == (1, values[49], None, None)
-    assert sum(row.n * row.mean for row in (even, odd, single)) == pytest.approx(values.sum())
-
-
-def test_labels_of_any_kind():
-    values = [0.0, 1.0, 1.0]
-    assert [row.group for row in measure_group_means(values, ["b", "a", "b"])] == ["a", "b"]
-    assert [(row.group, row.mean) for row in measure_group_means(values, [True, False, False])] == [
-        (False, 1),
-        (True, 0),
-    ]
+from cs_keras.evaluation.search.topk import top_k_dot, top_k_similar
 
 
 def test_popularity_quantiles_keep_ties_together():
@@ -42,10 +22,6 @@ def test_popularity_groups_of_different_counts_are_even(random):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(DataError, match=r"each of the 2 values. Received: shape \(3,\)"):
-        measure_group_means([0.0, 1.0], [0, 1, 1])
-    with pytest.raises(DataError, match="finite"):
-        measure_group_means([0.0, np.nan], [0, 1])
     with pytest.raises(ConfigError, match="n_groups"):
         assign_popularity_groups([1, 2], 0)
 
@@ -53,24 +29,40 @@ def test_bad_input_is_named():
 RANDOM = np.random.default_rng(0)
 PLAYLISTS = RANDOM.standard_normal((40, 5)).astype(np.float32)
 ITEMS = RANDOM.standard_normal((30, 5)).astype(np.float32)
+OTHERS = ITEMS + RANDOM.standard_normal((30, 5)).astype(np.float32)
 HELD_OUT = scipy.sparse.csr_matrix(RANDOM.random((40, 30)) < 0.1, dtype=np.float32)
+GROUPS = np.array(["b", "a", "c"])[RANDOM.integers(0, 3, 30)]
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_overlap_of_groups_is_that_of_their_queries(filtered: bool) -> None:
+    artists = np.arange(30) // 3
+    lists = [top_k_similar(one, 29) for one in (ITEMS, OTHERS)]
+    found = measure_group_overlap(*lists, 4, GROUPS, artists, filtered)
+    (every,) = compare_lists(*lists, (4,), artists=artists, filtered=filtered, n_permutations=0, seed=0)
+    assert [(one.group, one.n) for one in found] == [(label, (label == GROUPS).sum()) for label in "abc"]
+    for one in found:
+        assert one.mean == pytest.approx(every.shares[one.group == GROUPS].mean())
+        assert one.low is not None and one.high is not None and one.low <= one.mean <= one.high
+    assert measure_group_overlap(*lists, 4, GROUPS == "a", np.full(30, -1), filtered=True) == []
 
 
 @pytest.mark.parametrize("k", [1, 7, 30])
-def test_each_group_is_the_ndcg_of_its_own_columns(k: int) -> None:
-    groups = RANDOM.integers(0, 3, 30)
-    found = measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, k), HELD_OUT, groups)
-    assert list(found) == [0, 1, 2]
-    for label, values in found.items():
-        columns = HELD_OUT.multiply((groups == label)[np.newaxis]).tocsr()
-        np.testing.assert_allclose(values, ndcg_at_k(PLAYLISTS, ITEMS, columns, k), rtol=1e-12)
-
-
-def test_one_group_is_the_ordinary_ndcg() -> None:
-    found = measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, 10), HELD_OUT, np.ones(30, dtype=bool))
-    np.testing.assert_allclose(found[True], ndcg_at_k(PLAYLISTS, ITEMS, HELD_OUT, 10), rtol=1e-12)
+def test_ndcg_of_a_group_is_that_of_its_own_columns(k: int) -> None:
+    found = measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, 30), HELD_OUT, k, GROUPS)
+    for one in found:
+        columns = HELD_OUT.multiply((one.group == GROUPS)[np.newaxis]).tocsr()
+        values = ndcg_at_k(PLAYLISTS, ITEMS, columns, k)
+        assert one.n == np.count_nonzero(~np.isnan(values))
+        assert one.mean == pytest.approx(np.nanmean(values), rel=1e-12)
+    assert [one.group for one in found] == ["a", "b", "c"]
+    (every,) = measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, 30), HELD_OUT, k, np.ones(30, dtype=bool))
+    assert every.mean == pytest.approx(np.nanmean(ndcg_at_k(PLAYLISTS, ITEMS, HELD_OUT, k)), rel=1e-12)
 
 
 def test_what_does_not_match_is_reported() -> None:
-    with pytest.raises(DataError, match=r"expected shapes \(40, 30\) and \(30,\)"):
-        measure_group_ndcg(top_k_dot(PLAYLISTS, ITEMS, 3), HELD_OUT, np.ones(29))
+    lists = top_k_dot(PLAYLISTS, ITEMS, 3)
+    with pytest.raises(DataError, match=r"each of the 30 tracks. Received: shape \(29,\)"):
+        measure_group_ndcg(lists, HELD_OUT, 3, np.ones(29))
+    with pytest.raises(DataError, match=r"expected shape \(40, 30\). Received: \(39, 30\)"):
+        measure_group_ndcg(lists, HELD_OUT[:39], 3, np.ones(30))

@@ -10,9 +10,11 @@ from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.ranking import ndcg_at_k, rank_metrics
+from cs_keras.evaluation.ranking import ndcg_at_k, rank_metrics, sum_gains
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.evaluation.search import search
+from cs_keras.evaluation.search.topk import top_k_dot
+from cs_keras.evaluation.statistics.jackknife import cluster_artists
 
 METRICS = ("recall", "precision", "ndcg", "average_precision")
 
@@ -264,3 +266,23 @@ def test_counts_duplicates_and_stored_zeros_change_nothing(factors, interactions
     assert (twice.nnz, everywhere.nnz) == (2 * held_out.nnz, 60 * 90)
     assert rank_metrics(*factors, twice, everywhere, ks=(10,)).means() == expected
     assert (twice.data == 3).all() and (everywhere != seen).nnz == 0  # left as they were
+
+
+@pytest.mark.parametrize("k", [1, 7, 80])
+def test_gains_without_each_artist_as_ranked_again(random, factors, interactions, k):
+    playlists, items = factors
+    held_out = interactions[0]
+    artists = np.append(random.integers(0, 40, 80), np.full(10, -1))
+    clusters = cluster_artists(artists)
+    lists = top_k_dot(playlists, items, 90)
+    for metric in ("ndcg", "recall"):
+        received = sum_gains(lists, held_out, k, artists, metric)
+        assert received is not None and received.n_queries.sum() == np.count_nonzero(np.diff(held_out.indptr))
+        means = received.sums[0].sum(axis=0) / received.n_queries.sum()
+        expected = []
+        for deleted in range(-1, clusters.max() + 1):
+            left = clusters != deleted
+            (at_k,) = rank_metrics(playlists, items[left], held_out[:, left], ks=(k,)).at_k
+            expected.append(getattr(at_k, metric).mean())
+        np.testing.assert_allclose(means, expected, rtol=1e-12)
+    assert sum_gains(lists, scipy.sparse.csr_matrix(held_out.shape), k, artists) is None

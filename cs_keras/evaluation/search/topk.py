@@ -90,6 +90,17 @@ class TopK:
             raise DataError(f"the lists have no such prefix: expected k from 1 to {self.k}. Received: {k}.")
         return replace(self, indices=self.indices[:, :k], ties=self.ties[:, :k])
 
+    def select(self, rows: npt.NDArray[np.generic]) -> "TopK":
+        """Return some of the lists, by row numbers or a mask of shape (n_queries,)."""
+        excluded = None if self.n_excluded is None else self.n_excluded[rows]
+        return replace(
+            self,
+            indices=self.indices[rows],
+            ties=self.ties[rows],
+            queries=self.queries[rows],
+            n_excluded=excluded,
+        )
+
 
 def top_k_similar(
     factors: npt.ArrayLike,

@@ -1,10 +1,11 @@
-"""Counts of items that lists share, of permuted predictions and without some items: loops compiled by Numba."""
+"""What lists share or gain, of permuted predictions and without some items: loops compiled by Numba."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras.evaluation.checks import Float64Array
 from cs_keras.evaluation.search.compiled import compiled
 from cs_keras.evaluation.search.search import Int64Array
 
@@ -159,3 +160,66 @@ def count_without_clusters(
             for item in lists[side][query]:
                 if item < n_items:
                     ranks[side, item] = NOT_LISTED
+
+
+@compiled()
+def sum_gains_without_clusters(
+    lists: IntArray,
+    clusters: Int64Array,
+    starts: Int64Array,
+    relevant: Int64Array,
+    gains: Float64Array,
+    ideal: Float64Array,
+    rows: Int64Array,
+    sums: Float64Array,
+    n_lists: Int64Array,
+) -> None:
+    """Add what lists gain by their relevant items to `sums`, as they are and without each cluster of items.
+
+    Lists, (n_queries, n), go on beyond the first k, which gain `gains`, (k,). The items that are relevant to a
+    query begin at its entry of `starts`; what a list with h of them gains is divided by `ideal[h]`. Sums have shape
+    (n_rows, 1 + n_clusters), and `rows` are those of the queries: column 0 for lists as they are, column 1 + a for
+    what changes if cluster a is deleted and the list is refilled. `n_lists`, (n_clusters,), is reduced by the lists
+    to which nothing is relevant then.
+    """
+    k, n_clusters = len(gains), len(n_lists)
+    is_relevant = np.zeros(len(clusters), np.bool_)
+    n_relevant, is_done = np.zeros(n_clusters, np.int64), np.zeros(n_clusters, np.bool_)
+    for query in range(len(lists)):
+        listed, own = lists[query], relevant[starts[query] : starts[query + 1]]
+        row = sums[rows[query]]
+        for item in own:
+            is_relevant[item] = True
+            n_relevant[clusters[item]] += 1
+        gained = 0.0
+        for rank in range(k):
+            if is_relevant[listed[rank]]:
+                gained += gains[rank]
+        value = gained / ideal[len(own)]
+        row[0] += value
+        for part in (listed[:k].astype(np.int64), own):
+            for item in part:
+                cluster = clusters[item]
+                if is_done[cluster]:
+                    continue
+                is_done[cluster] = True
+                n_left = len(own) - n_relevant[cluster]
+                if n_left == 0:
+                    row[1 + cluster] -= value
+                    n_lists[cluster] -= 1
+                    continue
+                gained, rank = 0.0, 0
+                for other in listed:
+                    if clusters[other] != cluster:
+                        if is_relevant[other]:
+                            gained += gains[rank]
+                        rank += 1
+                        if rank == k:
+                            break
+                row[1 + cluster] += gained / ideal[n_left] - value
+        for part in (listed[:k].astype(np.int64), own):
+            for item in part:
+                is_done[clusters[item]] = False
+        for item in own:
+            is_relevant[item] = False
+            n_relevant[clusters[item]] = 0

@@ -320,7 +320,7 @@ def _catalogue_variance(model: QuerySums) -> tuple[float, float]:
     sums, n_tracks = model.sums[0], model.n_tracks
     has_queries = model.n_queries > 0
     query_variance = _jackknife(_leave_out_each(sums[has_queries, 0], model.n_queries[has_queries]))
-    if not len(n_tracks):
+    if not len(n_tracks) or (model.by_similarity and np.count_nonzero(has_queries) == 1):
         return query_variance, np.count_nonzero(has_queries) - 1.0
     n_left = model.n_queries.sum() - (model.n_queries if model.by_similarity else 0)
     jackknife = _jackknife(sums[:, 1:].sum(axis=0) / n_left, n_tracks)

@@ -5,10 +5,14 @@ independent draws of catalogues of the same size. `python -m tests.evaluation.st
 `TRUTH` again (10 minutes).
 """
 
+import functools
+
 import numpy as np
 import pytest
+import scipy.sparse
 
 from cs_keras.evaluation.ladder import Verdict, decide_verdict
+from cs_keras.evaluation.ranking import ndcg_at_k, sum_gains
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import TopK
 from cs_keras.evaluation.statistics.jackknife import (
@@ -22,7 +26,8 @@ from cs_keras.evaluation.statistics.jackknife import (
 from cs_keras.evaluation.statistics.permutation_test import permutation_test
 
 K, N_FACTORS, N_PLAYLISTS, TRACKS_PER_ARTIST = 10, 8, 1000, 5
-KINDS = ("similarity", "filtered", "dot")
+KINDS = ("similarity", "filtered", "dot", "ndcg")
+HELD_OUT_SHARE = 0.05  # of the pairs of playlist and track
 N_PERMUTATIONS = 99
 N_DRAWS = {16: 800, 40: 800, 100: 400}
 FIRST_TRUTH_SEED, N_TRUTH = 1_000_000, 5000
@@ -31,9 +36,12 @@ TRUTH = {
     (16, "similarity"): (0.40072, 0.05468),
     (16, "filtered"): (0.34299, 0.06400),
     (16, "dot"): (0.49576, 0.07036),
+    (16, "ndcg"): (0.41216, 0.06170),
     (40, "similarity"): (0.25282, 0.05198),
     (40, "filtered"): (0.20733, 0.05568),
     (40, "dot"): (0.39306, 0.07612),
+    (40, "ndcg"): (0.35180, 0.05952),
+    (100, "ndcg"): (0.38821, 0.06942),
     (100, "similarity"): (0.14876, 0.04138),
     (100, "filtered"): (0.12193, 0.04120),
     (100, "dot"): (0.31588, 0.07655),
@@ -44,7 +52,7 @@ class Catalogue:
     """Reference factors, those of two equally good models and a poor one, and playlist factors."""
 
     def __init__(self, n_artists: int, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
+        self.seed, self.random = seed, np.random.default_rng(seed)
         n_tracks = TRACKS_PER_ARTIST * n_artists
         sizes = 1 + self.random.multinomial(n_tracks - n_artists, np.full(n_artists, 1 / n_artists))
         self.artists = np.repeat(np.arange(n_artists), sizes)
@@ -54,6 +62,13 @@ class Catalogue:
             self.reference + np.float32(size) * (shared + self.draw()) for size in (0.7, 0.7, 0.9)
         )
         self.playlists = self.normal(N_PLAYLISTS, N_FACTORS)
+
+    @functools.cached_property
+    def held_out(self) -> scipy.sparse.csr_matrix:
+        """The tracks that playlists hold."""
+        noise = np.random.default_rng([self.seed, 1]).standard_normal((N_PLAYLISTS, len(self.artists)))
+        taste = self.playlists @ self.reference.T + 2 * noise
+        return scipy.sparse.csr_matrix(taste > np.quantile(taste, 1 - HELD_OUT_SHARE), dtype=np.float32)
 
     def normal(self, *shape: int) -> np.ndarray:
         """Draw independent normal numbers."""
@@ -66,7 +81,7 @@ class Catalogue:
 
     def rank(self, factors: np.ndarray, kind: str, length: int) -> TopK:
         """Return lists of the other tracks by cosine, or of playlists."""
-        if kind == "dot":
+        if kind in ("dot", "ndcg"):
             scores = self.playlists @ factors.T
         else:
             unit = factors / np.linalg.norm(factors, axis=1, keepdims=True)
@@ -81,7 +96,7 @@ class Catalogue:
             np.zeros_like(indices, bool),
             rows[:, 0],
             len(self.artists),
-            "dot" if kind == "dot" else "cosine",
+            "dot" if kind in ("dot", "ndcg") else "cosine",
         )
 
     def is_listed(self, factors: np.ndarray, kind: str) -> np.ndarray:
@@ -97,8 +112,12 @@ class Catalogue:
         return listed
 
     def sum_models(self, kind: str) -> list[QuerySums]:
-        """Return overlaps of `good`, `twin` and `poor`."""
+        """Return overlaps, or nDCG, of `good`, `twin` and `poor`."""
         clusters = cluster_artists(self.artists)
+        if kind == "ndcg":
+            length = refilled_length(K, clusters)
+            ranked = [self.rank(one, kind, length) for one in (self.good, self.twin, self.poor)]
+            return [sums for one in ranked if (sums := sum_gains(one, self.held_out, K, self.artists))]
         own = self.artists if kind == "filtered" else None
         length = min(refilled_length(K, clusters, own), len(self.artists))
         lists = [self.rank(one, kind, length) for one in (self.reference, self.good, self.twin, self.poor)]
@@ -233,6 +252,8 @@ def compute_truth(n_artists: int) -> None:
             ],
             "dot": [catalogue.rank(one, "dot", K).indices for one in models],
         }
+        ndcg = [np.nanmean(ndcg_at_k(catalogue.playlists, one, catalogue.held_out, K)) for one in models[1:]]
+        means["ndcg"] += np.array([ndcg[0], ndcg[0] - ndcg[1]]) / N_TRUTH
         for kind, (reference, good, poor) in lists.items():
             overlaps = [list_overlap(reference[:, :K], one[:, :K]).mean() for one in (good, poor)]
             means[kind] += np.array([overlaps[0], overlaps[0] - overlaps[1]]) / N_TRUTH

@@ -8,7 +8,7 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.hybrid import DOT, LISTENING, SIMILARITY, SOUND, SWITCHING, WEIGHTING, HybridResults
+from cs_keras.evaluation.hybrid import LISTENING, SIMILARITY, SOUND, SWITCHING, WEIGHTING, HybridResults
 from cs_keras.factors.store import Factors, load_factors
 from cs_keras.factors.wmf import WmfConfig
 from cs_keras.run_files.settings import EvaluationConfig
@@ -75,7 +75,7 @@ def shown(found: HybridResults, kind: str, name: str) -> list[float]:
 def test_perfect_audio_predictions_are_always_used(dataset: Path, tmp_path: Path) -> None:
     found = compare(dataset, tmp_path, 0.0)
     assert found.threshold is None
-    for kind in (SIMILARITY, DOT):
+    for kind in found.overlap:
         assert shown(found, kind, SWITCHING) == shown(found, kind, SOUND)
         fold_in = shown(found, kind, LISTENING)
         assert len(fold_in) == len(LISTENS) - 1
@@ -87,13 +87,13 @@ def test_sound_that_says_nothing_is_left_at_once(dataset: Path, tmp_path: Path) 
     found = compare(dataset, tmp_path, 1000.0)
     assert found.threshold == 1
     assert found.half_trust == 0.25
-    for kind in (SIMILARITY, DOT):
+    for kind in found.overlap:
         assert shown(found, kind, SWITCHING)[1:] == shown(found, kind, LISTENING)
 
 
 def test_sound_that_says_something_is_worth_adding(dataset: Path, tmp_path: Path) -> None:
     found = compare(dataset, tmp_path, 1.0)
-    for kind in (SIMILARITY, DOT):
+    for kind in found.overlap:
         sound, mixed = shown(found, kind, SOUND), shown(found, kind, WEIGHTING)
         assert mixed[0] == sound[0]
         assert mixed[-1] > sound[-1]
