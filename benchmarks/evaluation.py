@@ -40,8 +40,8 @@ FUNCTIONS = {  # by the module that calls them, and part
     "cs_keras.evaluation.overlap": {"permutation_test": "permutations", "_sum_queries": "intervals"},
     "pipelines.evaluation.evaluator": {
         "rank_metrics": "ranking metrics",
-        "measure_group_means": "groups",
         "measure_group_ndcg": "groups",
+        "sum_gains": "intervals",
     },
     "pipelines.evaluation.evaluation_record": {"make_ladders": "ladder", "make_ranking": "ladder"},
 }

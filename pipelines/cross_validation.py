@@ -86,6 +86,8 @@ def cross_validate(
     for split in splits:
         write_split(dataset_folder, split, dataset.tracks.ids.tolist())
     for rotation, split in enumerate(splits, 1):
+        if len(failed) == len(finished):
+            break
         progress.log(f"rotation {rotation} of {n_rotations}: split {split.name}")
         name = factors.name
         if is_strict:

@@ -1,5 +1,6 @@
 """Metrics by group of tracks or playlists, such as popularity quantiles or known artists."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from cs_keras.evaluation.overlap import compare_lists
 from cs_keras.evaluation.ranking import sum_gains
 from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.search.topk import TopK
-from cs_keras.evaluation.statistics.jackknife import QuerySums, estimate
+from cs_keras.evaluation.statistics.jackknife import QuerySums, cluster_artists, estimate
 from cs_keras.run_files.evaluation import GroupMean
 
 
@@ -129,8 +130,12 @@ def measure_group_ndcg(
         own = held_out.multiply(labels == label).tocsr()
         own.eliminate_zeros()
         sums = sum_gains(lists, own, k, artists)
-        if sums is not None:
-            means.append(_mean(label, sums))
+        if sums is None:
+            continue
+        found = _mean(label, sums)
+        if artists is not None and len(np.unique(cluster_artists(artists)[own.indices])) < 2:
+            found = replace(found, low=None, high=None)
+        means.append(found)
     return means
 
 

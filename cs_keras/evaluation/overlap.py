@@ -24,6 +24,7 @@ from cs_keras.evaluation.search.topk import (
     top_k_similar,
 )
 from cs_keras.evaluation.statistics.jackknife import (
+    MAX_CLUSTERS,
     QuerySums,
     cluster_artists,
     delete_clusters,
@@ -414,7 +415,7 @@ def _sum_queries(
     clusters = _clusters(reference.n_items, artists)
     if np.bincount(clusters).max() <= MAX_DELETED:
         return delete_clusters(reference, predicted, k, clusters, own_artists)
-    return sum_values(shares, None if reference.metric == "dot" else clusters[queries])
+    return sum_values(shares, queries % MAX_CLUSTERS if reference.metric == "dot" else clusters[queries])
 
 
 def _chance(lists: TopK) -> tuple[float, float]:

@@ -161,7 +161,8 @@ def _pool_overlap(
     sums = pool_folds([_stored_sums(one, measure, name) for one in rotations])
     low, high = np.clip(estimate(sums).interval(), 0, 1).tolist()
     tied_share = _mean([row.tied_share for row in rows], n_queries)
-    tests = [row for row in rows if row.n_arrangements is not None and row.n_arrangements > 1]
+    informative = [row for row in rows if row.chance != 1]  # else lists hold all candidates
+    tests = [row for row in informative if row.n_arrangements is not None and row.n_arrangements > 1]
     is_tested = len(tests) > 0 and all(row.n_arrangements is not None for row in rows)
     at_k = OverlapAtK(
         k=k,
@@ -171,7 +172,7 @@ def _pool_overlap(
         chance_sd=_root_mean_square([row.chance_sd for row in rows], n_queries),
         low=low,
         high=high,
-        p_value=_combine([row.p_value for row in rows], n_queries),
+        p_value=_combine([row.p_value for row in informative], [row.n_queries for row in informative]),
         null_mean=_mean([row.null_mean for row in rows], n_queries),
         n_queries=sum(n_queries),
         n_candidates=max(row.n_candidates for row in rows),

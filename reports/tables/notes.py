@@ -43,7 +43,7 @@ def section_notes(group: Group) -> Iterator[str]:
             f"Cross-validation with {first.n_rotations} rotations, each with factors and a space of its own: lists "
             "hold tracks that are tested together, and queries of all rotations are pooled, a playlist as one "
             "query in each. P-values are those of permutations within rotations, combined by Stouffer's "
-            "method; intervals leave out one artist of each rotation at a time."
+            "method; intervals of overlaps leave out one artist of each rotation at a time."
         )
     agreement, warning = describe_agreement(factors.quality), warn_of_noise(factors.quality)
     yield from _artist_notes(group)

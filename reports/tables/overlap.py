@@ -212,8 +212,9 @@ def _notes(group: Group, kind: Kind, tied: bool) -> Iterator[str]:
         f"Mean over {n_queries:,}{of_all} {queries}{left_out}; {at_most}{n_candidates:,} candidate tracks per list."
     )
     yield interval_note(group, kind)
+    share = f"(1 + permutations that reach the overlap) / (1 + {settings.n_permutations:,}); "
     yield (
-        f"p: (1 + permutations that reach the overlap) / (1 + {settings.n_permutations:,}); a permutation "
+        f"p: {'' if first.n_rotations else share}a permutation "
         f"assigns predictions to random tracks, so it tests for any information. * {marked_by(kind, rows[0])} < "
         f"{SIGNIFICANT_P}, not corrected for the number of comparisons."
     )

@@ -15,7 +15,7 @@ from cs_keras.run_files.queries import read_queries
 from cs_keras.run_files.settings import read_settings
 from pipelines import cross_validation
 from pipelines.factors.open import open_factors
-from pipelines.run_baselines import run_baselines
+from pipelines.run_baselines import Outcome, run_baselines
 from tests.command_line import run
 from tests.pipelines.planted_items import Planted, write_items
 
@@ -217,3 +217,17 @@ def test_what_cannot_be_rotated_is_refused(
     assert run("run-baselines", items, *common, "--rotations", 5) == 2
     assert "--rotations needs --cross-validate." in capfd.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_no_further_rotation_is_begun_when_every_model_has_failed(
+    items: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def fail(folder: Path, models: list[str], *others: Any) -> Outcome:
+        begun.append(models)
+        return Outcome((), dict.fromkeys(models, "it failed"))
+
+    monkeypatch.setattr(cross_validation, "run_baselines", fail)
+    outcome = cross_validation.cross_validate(items, ["genre-label-linear"], tmp_path, {}, "all")
+    assert outcome.failed == {"genre-label-linear": "cv5-1: it failed"} and len(begun) == 1

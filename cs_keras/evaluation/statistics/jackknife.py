@@ -242,12 +242,10 @@ def pool_folds(folds: Sequence[QuerySums]) -> QuerySums:
     Lists are of one fold each, so deleting a cluster in every fold at once changes each fold's lists as deleting it
     alone does: cluster a of the result is the union of the clusters a of all folds, and its sums are theirs added
     up. Playlists, which are queries in all folds, are in one cluster. The jackknife is then one that deletes groups
-    of artists, one of each fold. DataError is raised when tracks were deleted in some folds only.
+    of artists, one of each fold; if a fold is too large for deletions, nothing is deleted in the others either.
     """
-    if len({len(fold.n_tracks) > 0 for fold in folds}) > 1:
-        raise DataError(
-            "folds cannot be pooled: expected lists without each artist of all folds, or of none."
-        )
+    if not all(len(fold.n_tracks) for fold in folds):
+        folds = [replace(fold, sums=fold.sums[:, :, :1], n_tracks=fold.n_tracks[:0]) for fold in folds]
     n_queries, n_tracks = (
         _add_up([getattr(fold, name) for fold in folds]) for name in ("n_queries", "n_tracks")
     )
@@ -327,7 +325,8 @@ def _catalogue_variance(model: QuerySums) -> tuple[float, float]:
     variance = jackknife - _interactions(model)
     if not model.by_similarity:
         variance += query_variance
-    variance, df = max(variance, query_variance), len(n_tracks) - 1.0
+    n_clusters = np.count_nonzero(has_queries) if model.by_similarity else len(n_tracks)
+    variance, df = max(variance, query_variance), n_clusters - 1.0
     return variance, df * min(1.0, variance / jackknife) if variance > 0 and jackknife > 0 else df
 
 
