@@ -33,7 +33,6 @@ INSTALL_REQUIRES = [
     "scipy>=1.14",
     "implicit>=0.7.2,<0.8",
     "threadpoolctl>=3.5",
-    "faiss-cpu>=1.12",
     "numba>=0.60",
     "pyarrow>=18,<25",
     "click>=8.1",
@@ -49,6 +48,7 @@ EXTRAS_REQUIRE = {
     "beam": ["apache-beam>=2.77,<3"],
     "spotify": ["spotipy>=2.26,<3"],
     "dev": [
+        "faiss-cpu>=1.12",  # the benchmarks' peer
         "gcp-storage-emulator>=2024.8.3",
         "hypothesis>=6.130",
         "import-linter>=2.3",
