@@ -184,42 +184,35 @@ def sum_gains_without_clusters(
     """
     k, n_clusters = len(gains), len(n_lists)
     is_relevant = np.zeros(len(clusters), np.bool_)
-    n_relevant, is_done = np.zeros(n_clusters, np.int64), np.zeros(n_clusters, np.bool_)
+    n_relevant, n_before = np.zeros(n_clusters, np.int64), np.empty(n_clusters, np.int64)
+    gained = np.empty(n_clusters)  # without each cluster
     for query in range(len(lists)):
-        listed, own = lists[query], relevant[starts[query] : starts[query + 1]]
-        row = sums[rows[query]]
+        own, row = relevant[starts[query] : starts[query + 1]], sums[rows[query]]
         for item in own:
             is_relevant[item] = True
             n_relevant[clusters[item]] += 1
-        gained = 0.0
-        for rank in range(k):
-            if is_relevant[listed[rank]]:
-                gained += gains[rank]
-        value = gained / ideal[len(own)]
+        value = 0.0
+        gained[:] = 0
+        n_before[:] = 0
+        for rank in range(lists.shape[1]):
+            item = lists[query, rank]
+            if is_relevant[item]:
+                if rank < k:
+                    value += gains[rank]
+                for cluster in range(n_clusters):
+                    moved = rank - n_before[cluster]
+                    if moved < k and clusters[item] != cluster:
+                        gained[cluster] += gains[moved]
+            n_before[clusters[item]] += 1
+        value /= ideal[len(own)]
         row[0] += value
-        for part in (listed[:k].astype(np.int64), own):
-            for item in part:
-                cluster = clusters[item]
-                if is_done[cluster]:
-                    continue
-                is_done[cluster] = True
-                n_left = len(own) - n_relevant[cluster]
-                if n_left == 0:
-                    row[1 + cluster] -= value
-                    n_lists[cluster] -= 1
-                    continue
-                gained, rank = 0.0, 0
-                for other in listed:
-                    if clusters[other] != cluster:
-                        if is_relevant[other]:
-                            gained += gains[rank]
-                        rank += 1
-                        if rank == k:
-                            break
-                row[1 + cluster] += gained / ideal[n_left] - value
-        for part in (listed[:k].astype(np.int64), own):
-            for item in part:
-                is_done[clusters[item]] = False
+        for cluster in range(n_clusters):
+            n_left = len(own) - n_relevant[cluster]
+            if n_left > 0:
+                row[1 + cluster] += gained[cluster] / ideal[n_left] - value
+            else:
+                row[1 + cluster] -= value
+                n_lists[cluster] -= 1
         for item in own:
             is_relevant[item] = False
             n_relevant[clusters[item]] = 0
