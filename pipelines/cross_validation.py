@@ -38,7 +38,7 @@ from pipelines.training.run_artifacts import write_signature
 from pipelines.training.run_config import RunConfig, resolve
 
 ROTATIONS = (2, 5, 10)
-OF_ROTATION = ("split_name", "data_digest")  # settings of a run that differ between rotations
+ROTATION_SETTINGS = ("split_name", "data_digest")  # settings of a run that differ between rotations
 
 
 def cross_validate(
@@ -175,7 +175,7 @@ def _pool(
     """
     (dataset, factors), run = data, resolve(key, changes)
     stored = [read_json(member / CONFIG_FILE) for member in members]
-    settings = {name: value for name, value in stored[0].items() if name not in OF_ROTATION}
+    settings = {name: value for name, value in stored[0].items() if name not in ROTATION_SETTINGS}
     pooled = {**settings, CROSS_VALIDATION: len(members), "members": [member.name for member in members]}
     # Not the digest of any one split: pooled runs are compared with each other alone.
     if reference is None:

@@ -1,6 +1,7 @@
 """Predictions from audio, fold-in of few interactions, and hybrids of both."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,6 @@ from cs_keras.evaluation.hybrid import (
     DOT,
     FILTERED,
     HALF_TRUSTS,
-    KINDS,
     LISTENING,
     SIMILARITY,
     SOUND,
@@ -119,20 +119,20 @@ def compare_hybrids(
     }
     threshold, half_trust = _choose(splits["validation"], config)
     own = splits["test"]
-    has_known_artists = (own.artists >= 0).any()
-    kinds = [kind for kind in KINDS if kind != FILTERED or has_known_artists]
-    playlists = {FILTERED: None, SIMILARITY: None, DOT: factors.playlist_factors}
+    by_similarity = (FILTERED, SIMILARITY) if (own.artists >= 0).any() else (SIMILARITY,)
+    kinds = {SIMILARITY: by_similarity, DOT: (DOT,)}  # of the same lists
+    playlists = {SIMILARITY: None, DOT: factors.playlist_factors}
     lists = {
-        kind: rank_reference(
+        base: rank_reference(
             own.reference,
             ks=(config.k,),
-            playlist_factors=playlists[kind],
+            playlist_factors=playlists[base],
             artists=own.artists,
             max_queries=config.evaluation.max_queries,
         )
-        for kind in kinds
+        for base in kinds
     }
-    overlap: dict[str, dict[str, dict[int, OverlapAtK]]] = {kind: {} for kind in kinds}
+    overlap: dict[str, dict[str, dict[int, OverlapAtK]]] = {}
     for n in config.n_interactions:
         folded = own.folded[n]
         predictors = {
@@ -141,20 +141,21 @@ def compare_hybrids(
             SWITCHING: switch_factors(own.predicted, folded, n, threshold),
             WEIGHTING: blend_factors(own.predicted, folded, n, half_trust),
         }
-        for kind in kinds:
-            for name, items in predictors.items():
-                if items is None:
-                    continue
+        for base, (name, items) in itertools.product(kinds, predictors.items()):
+            if items is None:
+                continue
+            predicted = rank_predicted(lists[base], items, playlists[base])
+            for kind in kinds[base]:
                 (compared,) = compare_lists(
-                    lists[kind],
-                    rank_predicted(lists[kind], items, playlists[kind]),
+                    lists[base],
+                    predicted,
                     (config.k,),
                     artists=own.artists,
                     filtered=kind == FILTERED,
                     n_permutations=config.evaluation.n_permutations,
                     seed=config.seed,
                 )
-                overlap[kind].setdefault(name, {})[n] = compared.at_k
+                overlap.setdefault(kind, {}).setdefault(name, {})[n] = compared.at_k
     n_test = int((require_dataset(catalogue.tracks, "splits").in_split("test") & factors.has_factors).sum())
     n_tracks = {name: len(one.reference) for name, one in splits.items()}
     return HybridResults(

@@ -15,7 +15,7 @@ from pipelines.factors.fit import FactorsConfig, fit_factors
 from pipelines.factors.fit_input import FitInput
 from pipelines.factors.open import open_interactions
 
-OF = "rotation_of"  # in `Factors.quality`: digest of the factors that lent their settings
+SOURCE_DIGEST = "rotation_of"  # in `Factors.quality`: digest of the factors that lent their settings
 
 
 def make_rotation_factors(dataset: Location, own: Factors, split_name: str, progress: Progress) -> str:
@@ -35,15 +35,15 @@ def make_rotation_factors(dataset: Location, own: Factors, split_name: str, prog
     name = f"{own.name}-{split_name}"
     if name in factors_names(dataset):
         stored = load_factors(factors_path(dataset, name))
-        if OF not in stored.quality:
+        if SOURCE_DIGEST not in stored.quality:
             _require_same_settings(stored, own, split_name)
-        if stored.quality.get(OF, own.digest) == own.digest:
+        if stored.quality.get(SOURCE_DIGEST, own.digest) == own.digest:
             return name
     settings = _read_settings(own, split_name)
     tracks = read_tracks(dataset, split_name)
     if np.array_equal(tracks.parts, read_tracks(dataset, own.split_name).parts):
         factors = dataclasses.replace(
-            own, name=name, split_name=split_name, quality={**own.quality, OF: own.digest}
+            own, name=name, split_name=split_name, quality={**own.quality, SOURCE_DIGEST: own.digest}
         )
     else:
         progress.log(f"fitting factors {name} without interactions of this rotation's test tracks")
@@ -66,7 +66,7 @@ def _fit(dataset: Location, own: Factors, tracks: Tracks, settings: FactorsConfi
         tracks.in_split("test"),
         *interactions.user_items.shape,
     )
-    quality = {"n_unknown_tracks": own.quality.get("n_unknown_tracks", 0), OF: own.digest}
+    quality = {"n_unknown_tracks": own.quality.get("n_unknown_tracks", 0), SOURCE_DIGEST: own.digest}
     return fit_factors(data, tracks, interactions.playlist_ids, settings, name, **quality)
 
 
@@ -91,6 +91,11 @@ def _read_settings(own: Factors, split_name: str) -> FactorsConfig:
 
 
 def _require_same_settings(stored: Factors, own: Factors, split_name: str) -> None:
+    if not np.array_equal(stored.playlist_ids, own.playlist_ids):
+        raise ConfigError(
+            f"Factors {stored.name!r} cannot be those of a rotation of {own.name!r}: expected factors of the same "
+            f"playlists. Received: {len(stored.playlist_ids)} and {len(own.playlist_ids)} playlists."
+        )
     for what, found, expected in (
         ("the split", stored.split_name, split_name),
         ("the protocol", stored.protocol, own.protocol),

@@ -138,7 +138,7 @@ def _ranking_notes(group: Group, ranking: RankingRecord) -> Iterator[str]:
     yield (
         "recall@k: found / relevant. nDCG@k: gain 1 / log2(rank + 1), relative to the best list. mAP@500: mean "
         "of the precision at each relevant track, over min(500, relevant). AUC: share of pairs in the right "
-        "order, 50 by chance. Intervals: in tables.csv."
+        "order, 50 by chance. Intervals, of nDCG and recall: in tables.csv."
     )
     yield (
         f"Interactions with test tracks, protocol {protocol}: factors are "
