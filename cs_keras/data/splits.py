@@ -49,12 +49,12 @@ def split_names(dataset: Location) -> list[str]:
 
 
 def write_split(dataset: Location, split: Split, track_ids: Sequence[str]) -> None:
-    """Write a split atomically, unless it is there.
+    """Write a split atomically, unless it is there; one that lacks tracks appended to the dataset gains them.
 
     Raises
     ------
     ConfigError
-        When a split of that name assigns tracks differently: factors and runs refer to splits by name.
+        When a split of that name assigns a track differently: factors and runs refer to splits by name.
     DataError
         When a part is empty.
     """
@@ -65,11 +65,13 @@ def write_split(dataset: Location, split: Split, track_ids: Sequence[str]) -> No
                 f"Split {split.name!r} has no {part} tracks; each of its three parts needs at least one."
             )
     if is_file(path):
-        if not np.array_equal(read_split(dataset, split.name, track_ids).parts, split.parts):
+        existing = read_split(dataset, split.name, track_ids).parts
+        if np.any((existing != split.parts) & (existing != "")):
             raise ConfigError(
                 f"{path} exists and assigns tracks differently, and runs refer to it; choose another name."
             )
-        return
+        if np.array_equal(existing, split.parts):
+            return
     named = np.flatnonzero(split.parts != "")
     columns = {ID: [track_ids[row] for row in named.tolist()], PART: split.parts[named].tolist()}
     with atomic_write(path) as file:

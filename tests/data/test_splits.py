@@ -64,13 +64,20 @@ def test_a_named_split_changes_the_digest_of_the_data_and_folds_do_not(folder):
     assert digests[None] == dataset_digest(DatasetInfo(), by_folds)
 
 
-def test_a_split_of_a_name_never_changes(folder):
+def test_a_split_of_a_name_never_assigns_a_track_differently(folder):
     write_split(folder, Split("mine", PARTS), IDS)
     before = (folder / "splits/mine.parquet").read_bytes()
     write_split(folder, Split("mine", PARTS), IDS)
     with pytest.raises(ConfigError, match="exists and assigns tracks differently"):
         write_split(folder, Split("mine", PARTS[::-1]), IDS)
     assert (folder / "splits/mine.parquet").read_bytes() == before
+
+
+def test_a_split_gains_the_tracks_that_were_appended_to_the_dataset(folder):
+    write_split(folder, Split("mine", PARTS), IDS)
+    ids, parts = ["new", *IDS], np.concatenate([["test"], PARTS])
+    write_split(folder, Split("mine", parts), ids)
+    assert read_split(folder, "mine", ids).parts.tolist() == parts.tolist()
 
 
 def test_bad_splits_are_refused(folder):
