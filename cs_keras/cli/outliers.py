@@ -33,13 +33,9 @@ def command(
         raise ConfigError(f"--out must end in .csv or .json. Received: {out}.")
     config = read_config(**reading)
     quiet_tensorflow()
-    from pipelines.inference.trained_run import read_run
-    from pipelines.recommend.catalogue import open_catalogue
-    from pipelines.recommend.outliers import find_outliers, read_playlists
+    from pipelines.recommend.outliers import find_outliers
 
-    lists, console = read_playlists(playlists), Console()
-    catalogue, trained = open_catalogue(run, dataset, config), read_run(run)
-    found = [(one.name, find_outliers(trained, catalogue, one, decoder, console)) for one in lists]
+    found = find_outliers(run, playlists, dataset, decoder, Console(), config)
     for name, ranked in found:
         rows = [
             [

@@ -8,16 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.data.catalogue import find_audio
+from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import DataError
 from cs_keras.playlists.coherence import measure_coherence
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.read import M3U_SUFFIXES, read_ids, read_m3u
 from cs_keras.progress import Progress
+from cs_keras.storage.location import Location
 from pipelines.inference.predict import predict_in_memory
 from pipelines.inference.prediction_blocks import DatasetTracks
-from pipelines.inference.trained_run import TrainedRun
+from pipelines.inference.trained_run import TrainedRun, read_run
 from pipelines.recommend.audio_files import describe_files
-from pipelines.recommend.catalogue import Catalogue
+from pipelines.recommend.catalogue import Catalogue, open_catalogue
 from pipelines.recommend.query import predict_files
 
 Matrix = npt.NDArray[np.float32]
@@ -44,16 +46,41 @@ class PlaylistTrack:
     is_outlier: bool
 
 
-def read_playlists(paths: Sequence[Path]) -> list[Playlist]:
-    """Return a playlist for each m3u8, m3u or CSV file, and one of all the audio files and folders together.
+def find_outliers(
+    run_folder: Location,
+    paths: Sequence[Path],
+    dataset: Location | None,
+    decoder: str,
+    progress: Progress,
+    reading: ReadConfig | None = None,
+) -> list[tuple[str, list[PlaylistTrack]]]:
+    """Return the tracks of each playlist by distance from its others, farthest first, with the playlist's name.
+
+    Factors are predicted by the run's model for all of them, train tracks too; unreadable recordings are left out
+    and reported.
+
+    Parameters
+    ----------
+    run_folder, dataset
+        A finished run, and the dataset that it was trained on; None for the tracks that the run predicted.
+    paths
+        A playlist each for m3u8, m3u and CSV files, and one of all the audio files and folders together.
+    decoder
+        See `cs_keras.audio.decode.decode`.
 
     Raises
     ------
+    DataError
+        A file holds no playlist, a track is unknown, or fewer than three of a playlist can be read.
     StorageError
         Something cannot be read.
-    DataError
-        A file holds no playlist.
     """
+    playlists = _read_playlists(paths)
+    catalogue, run = open_catalogue(run_folder, dataset, reading), read_run(run_folder)
+    return [(one.name, _find_outliers(run, catalogue, one, decoder, progress)) for one in playlists]
+
+
+def _read_playlists(paths: Sequence[Path]) -> list[Playlist]:
     lists = []
     audio = []
     for path in paths:
@@ -68,30 +95,9 @@ def read_playlists(paths: Sequence[Path]) -> list[Playlist]:
     return lists
 
 
-def find_outliers(
+def _find_outliers(
     run: TrainedRun, catalogue: Catalogue, playlist: Playlist, decoder: str, progress: Progress
 ) -> list[PlaylistTrack]:
-    """Return the tracks of a playlist by distance from the others, farthest first.
-
-    Factors are predicted by the run's model for all of them, train tracks too; unreadable recordings are left out
-    and reported.
-
-    Parameters
-    ----------
-    run, catalogue
-        A finished run, and its catalogue.
-    playlist
-        One of `read_playlists`.
-    decoder
-        See `cs_keras.audio.decode.decode`.
-
-    Raises
-    ------
-    DataError
-        A track is unknown, or fewer than three can be read.
-    StorageError
-        Something cannot be read.
-    """
     if playlist.recordings:
         predicted = predict_files(run, playlist.recordings, decoder, progress)
     else:
