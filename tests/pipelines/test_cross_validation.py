@@ -1,5 +1,6 @@
 """Cross-validation: each track predicted out of fold, all of them evaluated at once, resumed when repeated."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from cs_keras.data.schema import read_tracks
 from cs_keras.data.splits import split_names
-from cs_keras.factors.store import load_factors
+from cs_keras.factors.store import load_factors, save_factors
 from cs_keras.run_files.evaluation import Evaluation
 from cs_keras.run_files.predictions import read_predictions
 from cs_keras.run_files.queries import read_queries
@@ -200,6 +201,14 @@ def test_strict_rotations_have_own_factors_and_their_queries_are_pooled(
     capfd.readouterr()
     assert run(*command) == 0
     assert capfd.readouterr().err.count("fitting factors") == 4
+
+    # The user's own factors of a rotation must be of the same playlists.
+    path = items / "factors/fitted-cv5-1.npz"
+    stored = load_factors(path)
+    others = np.array([f"other-{playlist}" for playlist in stored.playlist_ids])
+    save_factors(path, dataclasses.replace(stored, playlist_ids=others, quality={}))
+    assert run(*command) == 1
+    assert "expected factors of the same playlists" in capfd.readouterr().err
 
 
 def test_what_cannot_be_rotated_is_refused(
