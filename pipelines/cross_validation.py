@@ -49,7 +49,7 @@ def cross_validate(
     factors_name: str | None = None,
     progress: Progress | None = None,
     reading: ReadConfig | None = None,
-    table: AttributeTable | None = None,
+    tables: Mapping[str, AttributeTable] | None = None,
     n_rotations: int = 5,
 ) -> Outcome:
     """Train and evaluate `models` once for each rotation of the folds, and pool the results of all test tracks.
@@ -77,7 +77,8 @@ def cross_validate(
     check_choice("rotations", n_rotations, ROTATIONS)
     dataset, factors = open_dataset(dataset_folder, factors_name, reading=reading)
     _require_rotatable(dataset.tracks, factors, n_rotations)
-    if any(resolve(key, changes).evaluation.candidates == "all" for key in models):
+    configs = [resolve(key, changes, tables or ()) for key in models]
+    if any(run.evaluation.candidates == "all" for run in configs):
         raise ConfigError("Cross-validation lists new tracks only: expected candidates new. Received: all.")
     is_strict = factors.protocol == "strict"
     finished: dict[str, list[Path]] = {key: [] for key in models}
@@ -100,7 +101,7 @@ def cross_validate(
             name,
             progress,
             reading,
-            table,
+            tables,
             split.name,
         )
         failed |= {key: f"{split.name}: {reason}" for key, reason in outcome.failed.items()}
@@ -110,9 +111,9 @@ def cross_validate(
     if not is_strict:
         reference = _pool_reference(dataset.tracks, factors, open_interactions(dataset_folder, factors))
     pooled = [
-        _pool(key, finished[key], reference, (dataset, factors), runs, changes, progress)
-        for key in models
-        if key not in failed
+        _pool(run, finished[run.key], reference, (dataset, factors), runs, progress)
+        for run in configs
+        if run.key not in failed
     ]
     return Outcome(tuple(pooled), failed)
 
@@ -161,19 +162,18 @@ def _pool_reference(tracks: Tracks, factors: Factors, interactions: Any) -> Refe
 
 
 def _pool(
-    key: str,
+    run: RunConfig,
     members: Sequence[Path],
     reference: Reference | None,
     data: tuple[Dataset, Factors],
     runs: Path,
-    changes: Mapping[str, Any],
     progress: Progress,
 ) -> Path:
     """Return the run folder of the pooled results of `members`, one run for each rotation.
 
     With a reference, all tracks are evaluated at once; without one, the results of the rotations are pooled.
     """
-    (dataset, factors), run = data, resolve(key, changes)
+    (dataset, factors), key = data, run.key
     stored = [read_json(member / CONFIG_FILE) for member in members]
     settings = {name: value for name, value in stored[0].items() if name not in ROTATION_SETTINGS}
     pooled = {**settings, CROSS_VALIDATION: len(members), "members": [member.name for member in members]}

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from cs_keras.data.attributes.table import AttributeTable, align
+from cs_keras.data.attributes.table import AttributeTable, align_tables
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import CsKerasError
@@ -56,7 +56,7 @@ def run_baselines(
     factors_name: str | None = None,
     progress: Progress | None = None,
     reading: ReadConfig | None = None,
-    table: AttributeTable | None = None,
+    tables: Mapping[str, AttributeTable] | None = None,
     split_name: str | None = None,
 ) -> Outcome:
     """Train and evaluate `models`; finished runs are not repeated, unfinished ones are resumed.
@@ -77,8 +77,8 @@ def run_baselines(
         Receives the progress.
     reading
         Settings for reading a dataset behind a URL.
-    table
-        Attributes of tracks, for models that need them.
+    tables
+        Attributes of tracks, for models that need them, by the name of their table; "" for the one without a name.
     split_name
         Named split of the dataset; None for the one that the factors were fitted for.
 
@@ -88,14 +88,14 @@ def run_baselines(
         When settings or dataset are wrong. A model that fails is an entry of the outcome instead.
     """
     progress = progress or SilentProgress()
-    configs = [resolve(key, changes) for key in models]
+    configs = [resolve(key, changes, tables or ()) for key in models]
     for run in configs:
         choose_devices(run.execution, run.training.batch_size)  # refuses what no machine here can do
     dataset, factors = open_dataset(dataset_folder, factors_name, split_name, reading)
-    given = None if table is None else align(table, dataset.tracks.ids, str(dataset_folder))
+    given = align_tables(tables or {}, dataset.tracks.ids, str(dataset_folder))
     require_inputs(configs, dataset.tracks, given)
-    if table is not None:
-        progress.log(f"attributes of {table.where}: {table.describe()}")
+    for name, table in (tables or {}).items():
+        progress.log(f"attributes of {table.where}{f', table {name}' * bool(name)}: {table.describe()}")
     if any(run.evaluation.candidates == "all" for run in configs):
         require_cross_fitted(factors)
     data_digest = digest([dataset.digest, factors.digest])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.config import check_choice, check_range
-from cs_keras.data.attributes.table import AttributeTable, align
+from cs_keras.data.attributes.table import AttributeTable, align_tables
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.folds import sample_rows
 from cs_keras.data.reader import ReadConfig
@@ -84,7 +84,7 @@ def study_size(
     factors_name: str | None = None,
     progress: Progress | None = None,
     reading: ReadConfig | None = None,
-    table: AttributeTable | None = None,
+    tables: Mapping[str, AttributeTable] | None = None,
 ) -> SizeStudy:
     """Train `model` on the small and on the large set, and test both on both.
 
@@ -98,7 +98,7 @@ def study_size(
         Folder of the study, with a run folder for each size; finished trainings are not repeated.
     config
         Choice of the small set.
-    changes, factors_name, progress, reading, table
+    changes, factors_name, progress, reading, tables
         See `pipelines.run_baselines.run_baselines`.
 
     Raises
@@ -110,10 +110,10 @@ def study_size(
     StorageError
         When files cannot be read or written.
     """
-    progress, run = progress or SilentProgress(), resolve(model, changes)
+    progress, run = progress or SilentProgress(), resolve(model, changes, tables or ())
     choose_devices(run.execution, run.training.batch_size)
     dataset, factors = open_dataset(dataset_folder, factors_name, reading=reading)
-    given = None if table is None else align(table, dataset.tracks.ids, str(dataset_folder))
+    given = align_tables(tables or {}, dataset.tracks.ids, str(dataset_folder))
     require_inputs([run], dataset.tracks, given)
     is_small = _small(dataset, factors, config)
     extra = open_extra_factors(dataset, factors, run.training)

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 from tensorboard.plugins.hparams import api
 
+from cs_keras.models.registry import TABLE_MARK
 from cs_keras.run_files.names import BEST_FILE
 from cs_keras.run_files.study import TrialRecord
 from cs_keras.runs import atomic_write
@@ -47,7 +48,10 @@ def to_toml(settings: Mapping[str, Any], path: str = "") -> str:
     groups = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
     heading = f"\n[{path}]\n" if path and values else ""
     lines = (f"{name} = {json.dumps('none' if value is None else value)}\n" for name, value in values.items())
-    nested = (to_toml(group, f"{path}.{name}" if path else name) for name, group in groups.items())
+    keys = {name: json.dumps(name) if TABLE_MARK in name else name for name in groups}
+    nested = (
+        to_toml(group, f"{path}.{keys[name]}" if path else keys[name]) for name, group in groups.items()
+    )
     return "".join([heading, *lines, *nested])
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cs_keras.audio.settings import AudioConfig
     from cs_keras.data.reader import ReadConfig
     from cs_keras.storage.location import Location
-    from pipelines.training.attribute_files import AttributeFile
+    from pipelines.training.attribute_files import AttributeFiles
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -70,6 +70,23 @@ class Candidates(click.Choice):  # type: ignore[type-arg]
         if value == "test":
             self.fail("'test' is called 'new' now.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class FeaturesFile(click.ParamType):  # type: ignore[type-arg]
+    """A file of attributes as a pair of table name and path: ``NAME=FILE``, or ``FILE`` with the name ""."""
+
+    name = "[NAME=]FILE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Path]:
+        """Split `value`; what cannot be a name is part of the path."""
+        from cs_keras.models.registry import is_table_name
+
+        name, equals, path = str(value).partition("=")
+        if not (equals and is_table_name(name)):
+            name, path = "", str(value)
+        return name, LocalPath().convert(path, param, ctx)
 
 
 LOCAL_PATH, DATASET, CANDIDATES = LocalPath(), DatasetLocation(), Candidates(["all", "new"])
@@ -181,8 +198,10 @@ def read_settings(options: dict[str, Any]) -> dict[str, Any]:
 attribute_options = add_options(
     click.option(
         "--features",
-        type=LOCAL_PATH,
-        help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features.",
+        multiple=True,
+        type=FeaturesFile(),
+        help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features. May be repeated: "
+        "attributes@NAME is the model on table NAME.",
     ),
     click.option("--id-column", help="Id column of --features.  [default: track_id, or the first column]"),
     click.option(
@@ -196,22 +215,34 @@ attribute_options = add_options(
 )
 
 
-def attribute_file(options: dict[str, Any]) -> "AttributeFile | None":
-    """Remove `attribute_options` from a command's options, and return the table; None without ``--features``.
+def attribute_files(options: dict[str, Any]) -> "AttributeFiles":
+    """Remove `attribute_options` from a command's options, and return the files; none without ``--features``.
 
     Raises
     ------
     ConfigError
-        When a kind does not exist, or there are options of a table and no table.
+        When a kind does not exist, two tables have one name, or there are options of a table and no table.
     """
-    from pipelines.training.attribute_files import AttributeFile, parse_kinds
+    from pipelines.training.attribute_files import AttributeFiles, parse_kinds
 
     features, id_column, kinds = (options.pop(name) for name in ("features", "id_column", "kinds"))
-    if features is not None:
-        return AttributeFile(features, parse_kinds(kinds), id_column)
-    if id_column or kinds:
+    if (id_column or kinds) and not features:
         raise ConfigError("--id-column and --attribute describe the table of --features, which is missing.")
-    return None
+    return AttributeFiles(name_tables(features), parse_kinds(kinds), id_column)
+
+
+def name_tables(features: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+    """Return the values of ``--features`` by name, in the order of names; ConfigError for a name given twice."""
+    tables = dict(sorted(features))
+    for name in tables:
+        paths = [str(path) for own, path in features if own == name]
+        if len(paths) > 1:
+            which = f"Table {name} of --features" if name else "A table of --features without a name"
+            raise ConfigError(
+                f"{which} may be given once; name others, as in --features musicnn=FILE. Received: "
+                f"{', '.join(paths)}."
+            )
+    return tables
 
 
 reading_options = add_options(

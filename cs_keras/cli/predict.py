@@ -9,9 +9,10 @@ from cs_keras.cli.beam import BeamCommand, beam_flags, runner_option
 from cs_keras.cli.console import Console, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
-    LOCAL_PATH,
+    FeaturesFile,
     decoder_option,
     find_sources,
+    name_tables,
     read_config,
     reading_options,
     split_option,
@@ -24,7 +25,12 @@ from cs_keras.cli.options import (
 @click.option("--out", required=True, metavar="FILE", type=DATASET, help="An .npz or .parquet; may be a URL.")
 @split_option
 @decoder_option
-@click.option("--features", type=LOCAL_PATH, help="Attributes of DATASET's tracks, for a fusion with audio.")
+@click.option(
+    "--features",
+    multiple=True,
+    type=FeaturesFile(),
+    help="Attributes of DATASET's tracks, for a fusion with audio; with the table names of the training.",
+)
 @click.option(
     "--id-column", help="Id column of FEATURES or --features.  [default: track_id, or the first column]"
 )
@@ -36,7 +42,7 @@ def command(
     out: Any,
     split: str | None,
     decoder: str,
-    features: Path | None,
+    features: tuple[tuple[str, Path], ...],
     id_column: str | None,
     runner: str | None,
     **reading: Any,
@@ -66,7 +72,7 @@ def command(
         out,
         split=split,
         decoder=decoder,
-        features=features,
+        features=name_tables(features),
         id_column=id_column,
         reading=read_config(**reading),
         progress=Console(),

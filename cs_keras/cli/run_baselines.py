@@ -10,7 +10,7 @@ from cs_keras.cli.options import (
     CANDIDATES,
     DATASET,
     LOCAL_PATH,
-    attribute_file,
+    attribute_files,
     attribute_options,
     factors_option,
     read_config,
@@ -29,7 +29,7 @@ DEMO_FOLDER = Path("demo")
 @click.option(
     "--models",
     help="Model keys separated by commas, or all that can run on the data.  [default: bot,cnn-bn,lstm, and "
-    "attributes with --features; without audio all that can run]",
+    "attributes on each table of --features; without audio all that can run]",
 )
 @attribute_options
 @click.option(
@@ -92,7 +92,7 @@ def command(
     if split_name and cross_validate:
         raise click.UsageError("--cross-validate rotates the folds: give it or --split-name.")
     keys = _split_keys(models)
-    attributes = attribute_file(options)
+    attributes = attribute_files(options)
     changes = read_settings(options)
     policy = "mixed_float16" if mixed_precision else None
     given = _without_none(
@@ -110,14 +110,14 @@ def command(
     from pipelines.run_baselines import run_baselines
 
     console = Console()
-    table = attributes.read() if attributes else None
+    tables = attributes.read()
     if dataset is None:
         dataset = DEMO_FOLDER
         make_demo(dataset, progress=console)
     reading_settings = read_config(**options)  # before anything is read from a bucket
-    keys = keys or _choose(models, dataset, table is not None, console)
+    keys = keys or _choose(models, dataset, list(tables), console)
     changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
-    data = (dataset, keys, runs, changes, factors_name, console, reading_settings, table)
+    data = (dataset, keys, runs, changes, factors_name, console, reading_settings, tables)
     outcome = validate(*data, rotations or 5) if cross_validate else run_baselines(*data, split_name)
     if outcome.runs:
         show_report(runs)
@@ -145,13 +145,13 @@ def _split_keys(models: str | None) -> list[str]:
     return keys
 
 
-def _choose(models: str | None, dataset: Any, has_attributes: bool, console: Console) -> list[str]:
+def _choose(models: str | None, dataset: Any, tables: list[str], console: Console) -> list[str]:
     """Return the models that can run on a dataset, and report the number of others."""
     from cs_keras.data.schema import read_info, read_tracks
     from pipelines.training.requirements import choose_models
 
     audio = read_info(dataset).audio
-    keys, unable = choose_models(models, read_tracks(dataset), has_attributes, audio)
+    keys, unable = choose_models(models, read_tracks(dataset), tables, audio)
     if unable:
         console.log(
             f"models that can run on {dataset}: {', '.join(keys)}; {len(unable)} others need data that it lacks"

@@ -9,7 +9,7 @@ from cs_keras.cli.console import Console, quiet_tensorflow, show_sections
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
-    attribute_file,
+    attribute_files,
     attribute_options,
     factors_option,
     read_config,
@@ -67,7 +67,7 @@ def command(
     from cs_keras.models import check_key
 
     check_key(model)
-    attributes = attribute_file(options)
+    attributes = attribute_files(options)
     changes = read_settings(options)
     quiet_tensorflow()
     from cs_keras.playlists.read import read_ids
@@ -85,6 +85,6 @@ def command(
         factors_name,
         Console(),
         read_config(**options),
-        attributes.read() if attributes else None,
+        attributes.read(),
     )
     show_sections((make_size_section(study),), folder)

@@ -14,7 +14,7 @@ from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
     add_options,
-    attribute_file,
+    attribute_files,
     attribute_options,
     factors_option,
     read_config,
@@ -131,7 +131,7 @@ def command(
     search = {name: value for name in SEARCH_FIELDS if (value := options.pop(name)) is not None}
     if max_time is not None:
         search["max_time_s"] = _seconds(max_time)
-    attributes, reading = attribute_file(options), read_config(**options)
+    attributes, reading = attribute_files(options), read_config(**options)
     quiet_tensorflow()
     from cs_keras.storage.location import locate
     from pipelines.training.trial_trainer import TrialTrainer

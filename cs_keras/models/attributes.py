@@ -67,7 +67,9 @@ VARIANTS = {
 def build_regressor(baseline: Baseline, n_factors: int, n_features: int) -> keras.Model:
     """Build the regressor from encoded attributes, (batch, n_features), to scaled factors, (batch, n_factors)."""
     attributes = keras.Input((n_features,), name="attributes")
-    return keras.Model(attributes, regressor_head(attributes, baseline.model, n_factors), name=baseline.key)
+    return keras.Model(
+        attributes, regressor_head(attributes, baseline.model, n_factors), name=baseline.network_name
+    )
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:

@@ -79,7 +79,7 @@ def build_regressor(baseline: Baseline, n_factors: int, n_features: int) -> kera
     """Build the regressor from estimates, (batch, n_features), to scaled factors, (batch, n_factors)."""
     estimates = keras.Input((n_features,), name=ESTIMATES)
     factors = regressor_head(estimates, baseline.model, n_factors)
-    return keras.Model(estimates, factors, name=f"{baseline.key}_regressor")
+    return keras.Model(estimates, factors, name=f"{baseline.network_name}_regressor")
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
@@ -94,7 +94,7 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         build_estimator(estimator, attributes.N_ATTRIBUTES, audio),
         build_regressor(baseline, n_factors, attributes.N_ATTRIBUTES),
     )
-    return join_stages(baseline.key, *stages)
+    return join_stages(baseline.network_name, *stages)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:

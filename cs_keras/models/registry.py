@@ -1,6 +1,7 @@
 """The registry of baselines, one line each: module, family in tables of results, description; no TensorFlow."""
 
 import dataclasses
+import re
 
 from cs_keras.errors import ConfigError
 
@@ -73,7 +74,34 @@ REGISTRY = {
 }
 
 
+TABLE_MARK = "@"
+"""Between a baseline and the table of attributes that it takes: ``attributes-linear@musicnn``."""
+
+_TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a key of TOML, without the dot of ``--set``
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Split ``attributes-linear@musicnn`` into baseline and name of its table; "" for the one without a name."""
+    baseline, _, table = key.partition(TABLE_MARK)
+    return baseline, table
+
+
+def join_key(baseline: str, table: str) -> str:
+    """Return the key of a baseline on the table of that name; see `split_key`."""
+    return f"{baseline}{TABLE_MARK}{table}" if table else baseline
+
+
+def is_table_name(name: str) -> bool:
+    """Return whether a table of attributes can have this name."""
+    return _TABLE_NAME.fullmatch(name) is not None
+
+
 def check_key(key: str) -> None:
-    """Raise ConfigError unless `key` names a baseline."""
-    if key not in REGISTRY:
-        raise ConfigError(f"There is no model {key!r}. Models: {', '.join(REGISTRY)}.")
+    """Raise ConfigError unless `key` names a baseline, and a table after ``@`` if it has one."""
+    baseline, table = split_key(key)
+    if baseline not in REGISTRY:
+        raise ConfigError(f"There is no model {baseline!r}. Models: {', '.join(REGISTRY)}.")
+    if TABLE_MARK in key and not is_table_name(table):
+        raise ConfigError(
+            f"Expected the name of a table after {TABLE_MARK}, of letters, digits, - and _. Received: {key!r}."
+        )

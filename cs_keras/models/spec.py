@@ -12,7 +12,8 @@ from cs_keras.config import BY_NAME, OMIT_IF_DEFAULT, check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import FrontEndConfig
-from cs_keras.models.declaration import REGRESSION, Procedure
+from cs_keras.models.declaration import REGRESSION, Input, Procedure
+from cs_keras.models.registry import TABLE_MARK, split_key
 
 LOSSES = ("mse", "unit_mse", "cosine", "wpe")
 OPTIMIZERS = ("adam", "nesterov")
@@ -171,7 +172,7 @@ class Baseline:
     Attributes
     ----------
     key
-        Name on the command line.
+        Name on the command line, with that of a table of attributes where it has one.
     model
         ``Config`` of the model's file.
     training, sequence, front_end, augment
@@ -187,6 +188,21 @@ class Baseline:
     front_end: FrontEndConfig = FrontEndConfig()
     procedure: Procedure = dataclasses.field(default=REGRESSION, metadata=BY_NAME)
     augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def takes_table(self) -> bool:
+        """Whether the model itself takes, or learns from, a table of attributes."""
+        return Input.ATTRIBUTES in self.procedure.requires
+
+    @property
+    def table(self) -> str:
+        """Name of the table of attributes that the key names; "" for the one without a name."""
+        return split_key(self.key)[1]
+
+    @property
+    def network_name(self) -> str:
+        """The key as a name that TensorFlow allows."""
+        return self.key.replace(TABLE_MARK, ".")
 
     def __post_init__(self) -> None:
         if self.augment.is_on and not self.procedure.can_augment:

@@ -12,6 +12,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import DataError
 from cs_keras.models.declaration import PROCEDURES, Input
+from cs_keras.models.registry import split_key
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import BRANCH_FILE, BRANCHES_FOLDER, CONFIG_FILE
 from cs_keras.runs import digest, read_json
@@ -35,7 +36,7 @@ def predict_fused(
     tracks: DatasetTracks,
     split: str,
     out: Location,
-    features: Path | None = None,
+    features: Mapping[str, Path] | None = None,
     id_column: str | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
@@ -48,8 +49,8 @@ def predict_fused(
     tracks, split, out
         See `pipelines.inference.predict.predict_dataset`.
     features, id_column
-        Attributes of tracks, see `pipelines.training.attribute_files.read_attributes`; None to predict without
-        branches that take attributes.
+        Attributes of tracks by the name of their table, see `pipelines.training.attribute_files.read_attributes`.
+        Tracks are predicted without branches on other tables.
 
     Raises
     ------
@@ -82,9 +83,10 @@ def predict_fused(
                 _predict_audio(at_layer(branch, summary["layer"]), tracks, items, parts, progress)
             )
             continue
-        if procedure.takes is Input.ATTRIBUTES and features is None:
+        file = features.get(split_key(key)[1]) if features else None
+        if procedure.takes is Input.ATTRIBUTES and file is None:
             progress.log(f"no --features: tracks are predicted without the branch {key}")
-        attributes = _read_branch_attributes(folder, procedure.takes, dataset, features, id_column)
+        attributes = _read_branch_attributes(folder, procedure.takes, dataset, file, id_column)
         branches.append(_apply_to_attributes(folder, summary["layer"], attributes, rows))
     joined = join_vectors(branches, rows)
     head = load_run_model(run.folder)

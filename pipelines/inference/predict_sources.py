@@ -1,6 +1,6 @@
 """Predictions from whatever a user names: a dataset, recordings, or a table of attributes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cs_keras.data.reader import ReadConfig
@@ -24,7 +24,7 @@ def predict_sources(
     *,
     split: str | None = None,
     decoder: str = "auto",
-    features: Path | None = None,
+    features: Mapping[str, Path] | None = None,
     id_column: str | None = None,
     reading: ReadConfig | None = None,
     progress: Progress | None = None,
@@ -45,7 +45,7 @@ def predict_sources(
     decoder
         See `cs_keras.audio.decode.decode`.
     features
-        Attributes of the dataset's tracks, for a fusion.
+        Attributes of the dataset's tracks by the name of their table, for a fusion.
     id_column
         Id column of the table of attributes; None for ``track_id`` or else the first.
     reading

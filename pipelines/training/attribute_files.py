@@ -22,23 +22,60 @@ IGNORE = "ignore"
 
 
 @dataclasses.dataclass(frozen=True)
-class AttributeFile:
-    """A file of attributes, and how to read it: see `read_attributes`."""
+class AttributeFiles:
+    """Files of attributes by the name of their table, "" for the one without a name, and how to read them.
 
-    path: Path
-    kinds: Mapping[str, str]
+    Of several, `kinds` and `id_column` apply to those that have such a column; see `read_attributes`.
+    """
+
+    paths: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     id_column: str | None = None
 
-    def read(self) -> AttributeTable:
-        """Return what it holds."""
-        return read_attributes(self.path, self.kinds, self.id_column)
+    def read(self) -> dict[str, AttributeTable]:
+        """Return what they hold, by name.
+
+        Raises
+        ------
+        ConfigError
+            When none of them has a column that is named; see `read_attributes` for others.
+        """
+        if len(self.paths) == 1:
+            return {
+                name: read_attributes(path, self.kinds, self.id_column) for name, path in self.paths.items()
+            }
+        columns = {name: list_columns(path) for name, path in self.paths.items()}
+        for wanted in (*self.kinds, *([self.id_column] if self.id_column else [])):
+            if self.paths and not any(wanted in own for own in columns.values()):
+                raise ConfigError(
+                    f"No table of --features has a column {wanted!r}. Received: "
+                    f"{', '.join(map(str, self.paths.values()))}."
+                )
+        return {
+            name: read_attributes(
+                path,
+                {column: kind for column, kind in self.kinds.items() if column in columns[name]},
+                self.id_column if self.id_column in columns[name] else None,
+            )
+            for name, path in self.paths.items()
+        }
 
     @property
     def options(self) -> dict[str, list[str]]:
-        """The command line's options that say the same, JSON-ready: values by name."""
+        """The command line's options that say the same, JSON-ready: values by name; none without a file."""
+        if not self.paths:
+            return {}
+        features = [f"{name}={path}" if name else str(path) for name, path in self.paths.items()]
         kinds = [f"{name}={kind}" for name, kind in self.kinds.items()]
         id_column = [] if self.id_column is None else [self.id_column]
-        return {"--features": [str(self.path)], "--id-column": id_column, "--attribute": kinds}
+        return {"--features": features, "--id-column": id_column, "--attribute": kinds}
+
+
+def list_columns(path: Path) -> list[str]:
+    """Return the names of the columns of a file of attributes, those of an npz as if it were a table of one."""
+    if _is_npz(path):
+        return [FEATURES]
+    return [name.strip() for name in open_table(path).column_names]
 
 
 def parse_kinds(assignments: tuple[str, ...]) -> dict[str, str]:
@@ -90,7 +127,7 @@ def read_attributes(
         When a column that is named is not there.
     """
     kinds = dict(kinds or {})
-    if path.suffix.lower() == ".npz":
+    if _is_npz(path):
         if id_column is not None:
             raise ConfigError(f"--id-column is for tables; {path} holds its ids as {' or '.join(ID_ARRAYS)}.")
         return _read_npz(path, kinds, only)
@@ -107,6 +144,10 @@ def read_attributes(
     is_text = isinstance(file, TextTable)
     columns = {name: read_column(name, data[name], kinds.get(name), is_text, str(path)) for name in wanted}
     return make_table(_ids(data[own], own, path), columns, str(path))
+
+
+def _is_npz(path: Path) -> bool:
+    return path.suffix.lower() == ".npz"
 
 
 def _is_wanted(name: str, kinds: Mapping[str, str], only: bool) -> bool:

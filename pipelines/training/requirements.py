@@ -1,6 +1,6 @@
 """Inputs that models require of a dataset: audio, a table of attributes, genres; and which models can run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.attributes.table import Attributes, genre_attributes
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.models import REGISTRY, get_baseline
+from cs_keras.models import REGISTRY, expand_tables, get_baseline
 from cs_keras.models.declaration import Input
 from cs_keras.models.spec import Baseline, required_audio
 from cs_keras.runs import digest
@@ -18,21 +18,23 @@ DEFAULT_MODELS = ("bot", "cnn-bn", "lstm")
 ATTRIBUTE_MODEL = "attributes"  # runs by default where a table is given
 ALL = "all"
 
+Tables = Mapping[str, Attributes]  # by name; "" for the one without a name
+
 
 def choose_models(
-    models: str | None, tracks: Tracks, has_attributes: bool, audio: AudioConfig | None = None
+    models: str | None, tracks: Tracks, tables: Iterable[str] = (), audio: AudioConfig | None = None
 ) -> tuple[list[str], list[str]]:
     """Choose models for a dataset; return keys of those to run, and of those that cannot run.
 
     Parameters
     ----------
     models
-        ``all``; or None for three audio models, and `attributes` where there is a table. Without audio, all models
-        that can run are chosen.
+        ``all``; or None for three audio models, and `attributes` on each table. Without audio, all models that can
+        run are chosen.
     tracks
         Track table of the dataset.
-    has_attributes
-        Whether a table of attributes was given.
+    tables
+        Names of the tables of attributes that were given; "" for the one without a name.
     audio
         Audio settings of the dataset; None for magnitudes.
 
@@ -41,13 +43,14 @@ def choose_models(
     DataError
         When no model can run.
     """
+    names = tuple(tables)
     present = {
         Input.AUDIO: bool(tracks.has_audio.all()),
-        Input.ATTRIBUTES: has_attributes,
+        Input.ATTRIBUTES: bool(names),
         Input.GENRES: _train_genres(tracks),
     }
     if models != ALL and present[Input.AUDIO]:
-        return [*DEFAULT_MODELS, *([ATTRIBUTE_MODEL] if has_attributes else [])], []
+        return [*DEFAULT_MODELS, *(expand_tables([ATTRIBUTE_MODEL], names) if names else ())], []
     audio = audio or AudioConfig()
     able = [
         key
@@ -59,53 +62,68 @@ def choose_models(
             f"No model can run: {_missing_audio(tracks)}, no train track has genres, and no table of attributes "
             "was given (--features)."
         )
-    return able, [key for key in REGISTRY if key not in able]
+    return list(expand_tables(able, names)), [key for key in REGISTRY if key not in able]
 
 
-def require_inputs(runs: Sequence[Baseline], tracks: Tracks, table: Attributes | None) -> None:
-    """Raise ConfigError unless the inputs of all `runs` exist, and a table, if given, is used by one of them."""
+def require_inputs(runs: Sequence[Baseline], tracks: Tracks, tables: Tables) -> None:
+    """Raise ConfigError unless the inputs of all `runs` exist, and each table is used by one of them."""
     for run in runs:
-        require_input(run, tracks, table)
-    if table is not None and all(Input.ATTRIBUTES not in required_inputs(run) for run in runs):
-        able = [key for key in REGISTRY if Input.ATTRIBUTES in required_inputs(get_baseline(key))]
-        raise ConfigError(
-            f"None of {', '.join(run.key for run in runs)} takes --features; models that do: {', '.join(able)}."
-        )
+        require_input(run, tracks, tables)
+    used = {one.table for run in runs for one in _with_branches(run) if one.takes_table}
+    for name in tables:
+        if name not in used:
+            able = [key for key in REGISTRY if Input.ATTRIBUTES in required_inputs(get_baseline(key))]
+            table = f"the table {name} of --features" if name else "--features"
+            raise ConfigError(
+                f"None of {', '.join(run.key for run in runs)} takes {table}; models that do: "
+                f"{', '.join(expand_tables(able, [name]))}."
+            )
 
 
-def require_input(run: Baseline, tracks: Tracks, table: Attributes | None) -> None:
-    """Raise ConfigError unless `tracks`, with attributes where a table is given, have the inputs of `run`."""
+def require_input(run: Baseline, tracks: Tracks, tables: Tables) -> None:
+    """Raise ConfigError unless `tracks`, with attributes of `tables`, have the inputs of `run`."""
     procedure = run.procedure
+    for one in _with_branches(run):
+        if one.table and one.table not in tables:
+            given = ", ".join(name or "one without a name" for name in tables) or "none"
+            raise ConfigError(
+                f"{one.key} needs a table of that name: --features {one.table}=FILE. Received: {given}."
+            )
     if procedure.takes_audio and not tracks.has_audio.all():
         others = (key for key in REGISTRY if Input.AUDIO not in required_inputs(get_baseline(key)))
         raise ConfigError(
             f"{run.key} needs audio, and {_missing_audio(tracks)}; models without audio: {', '.join(others)}."
         )
     if procedure.is_fusion and not any(
-        has_input(get_baseline(key), tracks, table).any() for key in run.model.branches
+        has_input(get_baseline(key), tracks, tables).any() for key in run.model.branches
     ):
         raise ConfigError(
             f"{run.key} needs the input of one of {', '.join(run.model.branches)}: {_missing_audio(tracks)}, and "
-            f"{'no table of attributes was given (--features)' if table is None else 'the table does not help'}."
+            f"{'its tables do not help' if tables else 'no table of attributes was given (--features)'}."
         )
-    if Input.ATTRIBUTES in procedure.requires and table is None:
-        raise ConfigError(f"{run.key} needs a table of attributes: name one by --features.")
+    if run.takes_table and run.table not in tables:
+        named = (
+            f" Keys on the tables with names: {', '.join(expand_tables([run.key], tables))}."
+            if tables
+            else ""
+        )
+        raise ConfigError(f"{run.key} needs a table of attributes: name one by --features.{named}")
     if procedure.learns_from is Input.GENRES and not _train_genres(tracks):
         raise ConfigError(f"{run.key} learns from genres, and no train track of the dataset has any.")
 
 
-def choose_attributes(run: Baseline, tracks: Tracks, table: Attributes | None) -> Attributes | None:
-    """Return the attributes that `run` itself takes or learns from: the table's, the tracks' genres, or None."""
-    require_input(run, tracks, table)
-    return _own_attributes(run, tracks, table)
+def choose_attributes(run: Baseline, tracks: Tracks, tables: Tables) -> Attributes | None:
+    """Return the attributes that `run` itself takes or learns from: a table's, the tracks' genres, or None."""
+    require_input(run, tracks, tables)
+    return _own_attributes(run, tracks, tables)
 
 
-def attributes_digest(run: Baseline, tracks: Tracks, table: Attributes | None) -> str | None:
+def attributes_digest(run: Baseline, tracks: Tracks, tables: Tables) -> str | None:
     """Return the digest of the attributes that `run` and its branches use; None where they use none."""
     if not run.procedure.is_fusion:
-        own = _own_attributes(run, tracks, table)
+        own = _own_attributes(run, tracks, tables)
         return None if own is None else own.digest
-    found = {key: _own_attributes(get_baseline(key), tracks, table) for key in run.model.branches}
+    found = {key: _own_attributes(get_baseline(key), tracks, tables) for key in run.model.branches}
     return digest({key: own.digest for key, own in found.items() if own is not None})
 
 
@@ -131,17 +149,17 @@ def warn_of_few_test_tracks(artists: Sequence[str], ks: Sequence[int]) -> str | 
     return None
 
 
-def has_input(run: Baseline, tracks: Tracks, table: Attributes | None) -> npt.NDArray[np.bool_]:
+def has_input(run: Baseline, tracks: Tracks, tables: Tables) -> npt.NDArray[np.bool_]:
     """Return which tracks have the input of `run`, a branch, shape (n_tracks,); none if it cannot be trained."""
     nothing = np.zeros(len(tracks), np.bool_)
     learns_from = run.procedure.learns_from
     if (learns_from is Input.GENRES and not _train_genres(tracks)) or (
-        learns_from is Input.ATTRIBUTES and table is None
+        learns_from is Input.ATTRIBUTES and run.table not in tables
     ):
         return nothing
     if run.procedure.takes_audio:
         return tracks.has_audio
-    attributes = _own_attributes(run, tracks, table)
+    attributes = _own_attributes(run, tracks, tables)
     return nothing if attributes is None else attributes.has
 
 
@@ -152,10 +170,15 @@ def required_inputs(run: Baseline) -> set[Input]:
     return set(run.procedure.requires)
 
 
-def _own_attributes(run: Baseline, tracks: Tracks, table: Attributes | None) -> Attributes | None:
+def _with_branches(run: Baseline) -> Iterator[Baseline]:
+    yield run
+    yield from map(get_baseline, run.model.branches)
+
+
+def _own_attributes(run: Baseline, tracks: Tracks, tables: Tables) -> Attributes | None:
     if Input.GENRES in run.procedure.requires:
         return genre_attributes(tracks)
-    return table if Input.ATTRIBUTES in run.procedure.requires else None
+    return tables.get(run.table) if run.takes_table else None
 
 
 def _train_genres(tracks: Tracks) -> bool:

@@ -1,14 +1,14 @@
 """Settings of a run: those of a baseline, changed by TOML files and ``--set``, with evaluation and execution."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cs_keras import config
 from cs_keras.config import check_range
 from cs_keras.errors import ConfigError
 from cs_keras.factors.store import Factors
-from cs_keras.models import check_key, get_baseline
+from cs_keras.models import check_key, expand_tables, get_baseline
 from cs_keras.models.spec import IDENTITY, Baseline
 from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.training.execution import ExecutionConfig
@@ -69,7 +69,7 @@ class RunConfig(Baseline):
             )
 
 
-def resolve(key: str, changes: Mapping[str, Any]) -> RunConfig:
+def resolve(key: str, changes: Mapping[str, Any], tables: Iterable[str] = ()) -> RunConfig:
     """Apply `changes` to the settings of model `key`.
 
     Parameters
@@ -78,6 +78,8 @@ def resolve(key: str, changes: Mapping[str, Any]) -> RunConfig:
         Model key.
     changes
         Nested settings for every model; those under ``models.KEY`` are for one model and take precedence.
+    tables
+        Names of the tables of attributes that were given, each a branch of a fusion that joins tables by default.
 
     Raises
     ------
@@ -91,7 +93,8 @@ def resolve(key: str, changes: Mapping[str, Any]) -> RunConfig:
         )
     for name in own:
         check_key(name)
-    run = config.replace(_defaults(key), _all_changes(key, changes))
+    defaults = _defaults(key, tables)
+    run = config.replace(defaults, _all_changes(defaults, changes))
     for branch in run.model.branches:
         resolve_branch(run, branch)  # invalid settings fail now, not after hours of training
     return run
@@ -110,20 +113,23 @@ def resolve_branch(run: RunConfig, key: str) -> RunConfig:
     return branch
 
 
-def _defaults(key: str) -> RunConfig:
-    return RunConfig(**vars(get_baseline(key)))
+def _defaults(key: str, tables: Iterable[str] = ()) -> RunConfig:
+    run = RunConfig(**vars(get_baseline(key)))
+    if not run.procedure.is_fusion:
+        return run
+    return config.replace(run, {"model": {"branches": expand_tables(run.model.branches, tables)}})
 
 
-def _all_changes(key: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested changes of model `key`, including those of its branches."""
+def _all_changes(defaults: RunConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested changes of a model with these `defaults`, including those of its branches."""
     common = {name: value for name, value in changes.items() if name != "models"}
-    merged = config.merge(common, changes.get("models", {}).get(key, {}))
+    merged = config.merge(common, changes.get("models", {}).get(defaults.key, {}))
     for name in IDENTITY:
         if name in merged:
             raise ConfigError(f"{name!r} identifies a baseline and cannot be set.")
-    run = config.replace(_defaults(key), merged)
+    run = config.replace(defaults, merged)
     shared = {name: value for name, value in changes.items() if name not in INHERITED}
-    found = {name: _all_changes(name, shared) for name in run.model.branches}
+    found = {name: _all_changes(_defaults(name), shared) for name in run.model.branches}
     if any(found.values()):
         settings = {name: value for name, value in found.items() if value}
         merged = config.merge({"model": {"branch_settings": settings}}, merged)

@@ -1,7 +1,7 @@
 """Training data: a dataset with splits and factors, and the targets and loss of a regression."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +42,9 @@ class TrainingData:
     item_factors
         The same factors unscaled, shape (n_tracks, n_factors), float32.
     data_digest
-        Digest of the dataset and its factors, without `attributes` and `extra`.
-    attributes
-        Attributes of a table; None where there is no table.
+        Digest of the dataset and its factors, without `tables` and `extra`.
+    tables
+        Tables of attributes by name; "" for the one without a name.
     extra
         Further factors to learn; see `open_extra_factors`.
     """
@@ -56,7 +56,7 @@ class TrainingData:
     unseen: Rows
     item_factors: Matrix
     data_digest: str
-    attributes: Attributes | None = None
+    tables: Mapping[str, Attributes] = dataclasses.field(default_factory=dict)
     extra: tuple[Factors, ...] = ()
 
 
@@ -64,7 +64,7 @@ def make_training_data(
     dataset: Dataset,
     factors: Factors,
     train_fraction: float,
-    attributes: Attributes | None = None,
+    tables: Mapping[str, Attributes] | None = None,
     extra: Sequence[Factors] = (),
 ) -> TrainingData:
     """Combine a dataset with factors and attributes, on a share of the train tracks.
@@ -92,7 +92,7 @@ def make_training_data(
         np.flatnonzero(~tracks.in_split("train")),
         factors.item_factors,
         digest([dataset.digest, factors.digest]),
-        attributes,
+        tables or {},
         tuple(extra),
     )
 

@@ -73,7 +73,7 @@ def run_procedure(job: TrainingJob) -> TrainedModel:
 
     See `train` and `require_input` for errors.
     """
-    require_input(job.run, job.data.dataset.tracks, job.data.attributes)
+    require_input(job.run, job.data.dataset.tracks, job.data.tables)
     keras.backend.clear_session()
     keras.utils.set_random_seed(job.run.seed)
     with dataset_errors(job.data.dataset):

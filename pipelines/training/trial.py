@@ -10,8 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cs_keras.data.attributes.table import Attributes, align
-from cs_keras.data.dataset import Dataset
+from cs_keras.data.attributes.table import align_tables
 from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import ConfigError, CsKerasError, DataError
 from cs_keras.evaluation.objective import (
@@ -44,7 +43,7 @@ from cs_keras.training.executions import Execution
 from cs_keras.training.fit import DivergenceError, MemoryExhaustedError
 from cs_keras.training.losses import make_loss
 from pipelines.factors.open import open_dataset
-from pipelines.training.attribute_files import AttributeFile
+from pipelines.training.attribute_files import AttributeFiles
 from pipelines.training.procedures import TrainingJob
 from pipelines.training.procedures.job import Watch
 from pipelines.training.requirements import require_inputs
@@ -75,11 +74,11 @@ def check_search(
     dataset: Location,
     factors_name: str | None,
     objective: str,
-    attributes: AttributeFile | None = None,
+    attributes: AttributeFiles,
 ) -> str:
     """Return the digest of the data of a search; raise CsKerasError where no trial could be trained."""
-    (opened, factors), run = open_dataset(dataset, factors_name), resolve(key, changes)
-    given = _read(attributes, opened)
+    (opened, factors), run = open_dataset(dataset, factors_name), resolve(key, changes, attributes.paths)
+    given = align_tables(attributes.read(), opened.tracks.ids, str(opened.folder))
     require_inputs([run], opened.tracks, given)
     extra = open_extra_factors(opened, factors, run.training)
     data = make_training_data(opened, factors, run.train_fraction, given, extra)
@@ -89,12 +88,9 @@ def check_search(
 
 def _digest(data: TrainingData) -> str:
     """Return the digest of all data that a trial is trained on."""
-    more = [extra.digest for extra in data.extra] + ([data.attributes.digest] if data.attributes else [])
+    more = [extra.digest for extra in data.extra]
+    more += [f"{name} {table.digest}" if name else table.digest for name, table in data.tables.items()]
     return digest([data.data_digest, *more]) if more else data.data_digest
-
-
-def _read(attributes: AttributeFile | None, dataset: Dataset) -> Attributes | None:
-    return align(attributes.read(), dataset.tracks.ids, str(dataset.folder)) if attributes else None
 
 
 def run_execution(
@@ -124,10 +120,10 @@ def _run(execution: Execution, trainer: TrialTrainer, folder: Path, progress: Pr
     """Return the outcome: failures of the trial are outcomes too, errors of the data are raised."""
     location = locate(trainer.dataset)
     dataset, factors = open_dataset(location, trainer.factors_name, reading=trainer.reading)
-    given = _read(trainer.attributes, dataset)
+    given = align_tables(trainer.attributes.read(), dataset.tracks.ids, str(dataset.folder))
     n_weights = None
     try:
-        run = resolve(execution.key, execution.changes)
+        run = resolve(execution.key, execution.changes, trainer.attributes.paths)
     except (ConfigError, ValueError) as error:
         return _failure("invalid", error, n_weights)
     extra = open_extra_factors(dataset, factors, run.training)

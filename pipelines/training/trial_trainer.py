@@ -9,7 +9,7 @@ from typing import Any
 from cs_keras.data.reader import ReadConfig
 from cs_keras.storage.location import locate
 from cs_keras.training.executions import Execution
-from pipelines.training.attribute_files import AttributeFile
+from pipelines.training.attribute_files import AttributeFiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TrialTrainer:
     factors_name
         Name of the factors to predict; None for the only ones, or ``wmf``.
     reading, attributes
-        How the dataset is read, and its table of attributes, if any.
+        How the dataset is read, and its tables of attributes.
     data_digest
         Digest that dataset, factors and attributes must have; None for any.
     """
@@ -31,13 +31,13 @@ class TrialTrainer:
     dataset: str
     factors_name: str | None
     reading: ReadConfig
-    attributes: AttributeFile | None
+    attributes: AttributeFiles = AttributeFiles()
     data_digest: str | None = None
 
     @property
     def attribute_options(self) -> dict[str, list[str]]:
-        """Options of ``cs-keras run-baselines`` for the same table of attributes."""
-        return self.attributes.options if self.attributes else {}
+        """Options of ``cs-keras run-baselines`` for the same tables of attributes."""
+        return self.attributes.options
 
     def check(self, key: str, changes: Mapping[str, Any], objective: str) -> "TrialTrainer":
         """Return this trainer with the name and the digest of its data.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cs_keras.errors import CsKerasError, DataError, StorageError
+from cs_keras.models.registry import split_key
 from cs_keras.run_files.evaluation import Evaluation
 from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE
 from cs_keras.run_files.queries import Queries, read_queries
@@ -189,7 +190,7 @@ def _entries(members: Iterable[_RunFolder], rank: Mapping[str, int]) -> Iterator
 
     def position(one: _RunFolder) -> tuple[int, str, tuple[int, ...], str]:
         model = one.result.model
-        return rank.get(model, len(rank)), model, one.seeds, one.folder.name
+        return rank.get(split_key(model)[0], len(rank)), model, one.seeds, one.folder.name
 
     models: dict[str, dict[tuple[tuple[str, str], ...], list[_RunFolder]]] = {}
     for one in sorted(members, key=position):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from cs_keras.models.registry import REGISTRY
+from cs_keras.models.registry import REGISTRY, split_key
 from cs_keras.run_files.evaluation import (
     ARTIST_MEAN,
     BEST_FROM_SOUND,
@@ -32,8 +32,9 @@ MAX_SEEDS = 3  # that are listed
 
 def family_of(model: str) -> str:
     """Return the family of a model key, as the registry of `cs_keras.models` has it."""
-    if model in REGISTRY:
-        return REGISTRY[model].family
+    entry = REGISTRY.get(split_key(model)[0])
+    if entry:
+        return entry.family
     return ENSEMBLES if model.startswith("ensemble-") else OTHERS  # written by `cs-keras ensemble`
 
 

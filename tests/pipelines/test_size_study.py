@@ -101,10 +101,10 @@ def test_models_that_learn_from_attributes_are_given_a_table(
         make_table(ids, {"loudness": NumericColumn(numbers[:, None])}, "some.csv")
         for numbers in (np.arange(200.0), np.arange(200.0)[::-1].copy())
     ]
-    study_size(dataset, "attributes", tmp_path, SMALL_TRACKS, SETTINGS, table=tables[0])
+    study_size(dataset, "attributes", tmp_path, SMALL_TRACKS, SETTINGS, tables={"": tables[0]})
     with pytest.raises(ConfigError, match="holds a size study with other settings"):
-        study_size(dataset, "attributes", tmp_path, SMALL_TRACKS, SETTINGS, table=tables[1])
-    assert all(task.attributes is not None for task in trained)
+        study_size(dataset, "attributes", tmp_path, SMALL_TRACKS, SETTINGS, tables={"": tables[1]})
+    assert all(task.tables for task in trained)
 
 
 def test_a_share_is_of_each_split(dataset: Path, trained: list[Any], tmp_path: Path) -> None:

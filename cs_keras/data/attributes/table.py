@@ -104,6 +104,11 @@ def align(table: AttributeTable, track_ids: Ids, dataset: str) -> Attributes:
     return Attributes(aligned, ~aligned.is_empty, len(table) - n_known)
 
 
+def align_tables(tables: Mapping[str, AttributeTable], track_ids: Ids, dataset: str) -> dict[str, Attributes]:
+    """Return several tables by name, each as `align` does."""
+    return {name: align(table, track_ids, dataset) for name, table in tables.items()}
+
+
 def genre_attributes(tracks: Tracks) -> Attributes:
     """Return the genres of a dataset's own track table as attributes."""
     labels = tuple(tuple(dict.fromkeys(genres or ())) for genres in tracks.table[GENRES].to_pylist())

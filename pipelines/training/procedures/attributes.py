@@ -18,7 +18,7 @@ from pipelines.training.targets import TrainingData
 def train_attributes(job: TrainingJob) -> TrainedModel:
     """Fit the encoding to train tracks that have attributes, then the regressor to their vectors."""
     run, data = job.run, job.data
-    attributes = choose_attributes(run, data.dataset.tracks, data.attributes)
+    attributes = choose_attributes(run, data.dataset.tracks, data.tables)
     assert attributes is not None  # the procedure takes them
     require_attributes(data, attributes)
     rows = [own[attributes.has[own]] for own in (data.train, data.unseen)]

@@ -83,7 +83,7 @@ def narrow(data: TrainingData, has_input: Any) -> TrainingData:
 
 def branch_settings(run: RunConfig, data: TrainingData) -> dict[str, Any]:
     """Return all settings that decide a branch and its vectors."""
-    settings = identity(run, attributes_digest(run, data.dataset.tracks, data.attributes))
+    settings = identity(run, attributes_digest(run, data.dataset.tracks, data.tables))
     del settings["evaluation"]
     rows = digest([data.train.tolist(), data.unseen.tolist()])
     return {"procedure": "branch", "data_digest": data.data_digest, "tracks": rows, "run": settings}
@@ -128,7 +128,7 @@ def _write_vectors(job: TrainingJob) -> None:
     rows = np.concatenate([data.train, data.unseen])
     title = f"{network.name} of tracks"
     if not run.procedure.takes_audio:
-        attributes = choose_attributes(run, data.dataset.tracks, data.attributes)
+        attributes = choose_attributes(run, data.dataset.tracks, data.tables)
         assert attributes is not None  # the procedure takes them
         path = folder / ATTRIBUTES_FILE
         encoding = read_encoding(read_json(path), str(path))

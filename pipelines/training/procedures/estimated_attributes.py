@@ -10,7 +10,6 @@ import numpy as np
 
 from cs_keras.data.attributes.encoding import Encoding, fit_encoding
 from cs_keras.data.attributes.table import Attributes
-from cs_keras.errors import ConfigError
 from cs_keras.evaluation.labels.attribute_estimates import EstimateQuality, measure_estimates
 from cs_keras.models import estimated_attributes, load_model
 from cs_keras.run_files.names import ESTIMATES_FILE, ESTIMATOR_FILE, MODEL_FILE, WORK_FOLDER
@@ -20,6 +19,7 @@ from pipelines.training.procedures.attributes import require_attributes
 from pipelines.training.procedures.job import TrainedModel, TrainingJob
 from pipelines.training.procedures.regression import train_regression
 from pipelines.training.procedures.track_vectors import regress, split_vectors
+from pipelines.training.requirements import choose_attributes
 from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
@@ -28,9 +28,9 @@ from pipelines.training.targets import Matrix, TrainingData, TrainingTargets
 
 def train_estimated_attributes(job: TrainingJob) -> TrainedModel:
     """Train the estimator on attributes of train tracks, then the regressor on its estimates for all of them."""
-    run, data, attributes = job.run, job.data, job.data.attributes
-    if attributes is None:
-        raise ConfigError(f"{run.key} needs a table of attributes: name one by --features.")
+    run, data = job.run, job.data
+    attributes = choose_attributes(run, data.dataset.tracks, data.tables)
+    assert attributes is not None  # the procedure takes them
     require_attributes(data, attributes)
     labelled = dataclasses.replace(
         data,

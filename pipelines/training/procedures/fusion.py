@@ -60,7 +60,7 @@ def _train_branches(job: TrainingJob, trainers: Trainers) -> tuple[dict[str, Tra
     data, notes = job.data, []
     found: dict[str, TrackVectors] = {}
     for key in job.run.model.branches:
-        has = has_input(get_baseline(key), data.dataset.tracks, data.attributes)
+        has = has_input(get_baseline(key), data.dataset.tracks, data.tables)
         n_train = int(np.count_nonzero(has[data.train]))
         if n_train and has[data.validation].any():
             found[key] = train_branch(job, key, has, trainers)

@@ -71,7 +71,9 @@ def regress(
         head, fitted, own_notes = solve_for_factors(job, head, pairs[0], pairs[1], "tracks")
         regressor, notes = head, (*notes, *own_notes)
     else:
-        regressor = keras.Model(head.input, head.output, name=run.key)  # `head` itself gets no optimizer
+        regressor = keras.Model(
+            head.input, head.output, name=run.network_name
+        )  # `head` itself gets no optimizer
         batch_size = run.training.batch_size
         batches = ArrayBatches(train.values, examples[train.rows], batch_size, run.seed)
         validation = tf.data.Dataset.from_tensor_slices((held_out.values, examples[held_out.rows]))
@@ -87,5 +89,5 @@ def regress(
     predicted = np.zeros((len(data.unseen), data.targets.shape[1]), np.float32)
     has = np.isin(data.unseen, unseen.rows)
     predicted[has] = regressor.predict(unseen.values, run.training.batch_size, verbose=0)
-    model = join_stages(run.key, *stages, head) if stages else head
+    model = join_stages(run.network_name, *stages, head) if stages else head
     return TrainedModel(model, fitted, predicted, len(train.rows), tuple(notes))

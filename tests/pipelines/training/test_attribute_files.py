@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cs_keras.data.attributes.table import align
+from cs_keras.data.attributes.table import align, align_tables
 from cs_keras.data.schema import Tracks, make_tracks
 from cs_keras.errors import ConfigError, CsKerasError, DataError, StorageError
 from cs_keras.models import REGISTRY, get_baseline
@@ -165,32 +165,32 @@ def tracks(*genres: list[str], sound: int = 0) -> Tracks:
 
 def test_models_are_chosen_by_what_there_is() -> None:
     with_audio, silent = tracks(["pop"], sound=1), tracks(["pop"])
-    assert choose_models(None, with_audio, False) == (list(DEFAULT_MODELS), [])
-    assert choose_models(None, with_audio, True) == ([*DEFAULT_MODELS, "attributes"], [])
-    able, unable = choose_models("all", with_audio, False)
+    assert choose_models(None, with_audio) == (list(DEFAULT_MODELS), [])
+    assert choose_models(None, with_audio, [""]) == ([*DEFAULT_MODELS, "attributes"], [])
+    able, unable = choose_models("all", with_audio)
     assert set(WITHOUT_AUDIO[:2]) <= set(unable) and {*DEFAULT_MODELS, *WITHOUT_AUDIO[2:]} <= set(able)
     assert sorted(able + unable) == sorted(REGISTRY)
-    assert {*DEFAULT_MODELS, *WITHOUT_AUDIO} <= set(choose_models("all", with_audio, True)[0])
-    able, unable = choose_models(None, silent, True)
+    assert {*DEFAULT_MODELS, *WITHOUT_AUDIO} <= set(choose_models("all", with_audio, [""])[0])
+    able, unable = choose_models(None, silent, [""])
     assert able == WITHOUT_AUDIO and unable == [key for key in REGISTRY if key not in WITHOUT_AUDIO]
-    assert choose_models(None, silent, False)[0] == WITHOUT_AUDIO[2:]
-    assert choose_models(None, tracks([]), True)[0] == WITHOUT_AUDIO[:2]
-    assert choose_models("all", tracks(["pop"], [], sound=1), True)[0] == WITHOUT_AUDIO
+    assert choose_models(None, silent)[0] == WITHOUT_AUDIO[2:]
+    assert choose_models(None, tracks([]), [""])[0] == WITHOUT_AUDIO[:2]
+    assert choose_models("all", tracks(["pop"], [], sound=1), [""])[0] == WITHOUT_AUDIO
     message = "1 of 1 tracks of the dataset have no audio, no train track has genres"
     with pytest.raises(DataError, match=message):
-        choose_models(None, tracks([]), False)
+        choose_models(None, tracks([]))
 
 
 def test_what_cannot_run_is_refused_with_what_can(tmp_path: Path) -> None:
     mixed = tracks(["pop"], [], [], sound=2)
-    given = align(read_attributes(write(tmp_path, "id,x\nt0,1\n")), mixed.ids, "d")
+    given = align_tables({"": read_attributes(write(tmp_path, "id,x\nt0,1\n"))}, mixed.ids, "d")
     baselines = {key: get_baseline(key) for key in ("cnn-bn", "attributes", "genre-label")}
     others = ", ".join(WITHOUT_AUDIO)
     message = f"cnn-bn needs audio, and 1 of 3 tracks .* have no audio; models without audio: {others}"
     with pytest.raises(ConfigError, match=message):
         require_input(baselines["cnn-bn"], mixed, given)
     with pytest.raises(ConfigError, match="attributes needs a table of attributes: name one by --features"):
-        require_input(baselines["attributes"], mixed, None)
+        require_input(baselines["attributes"], mixed, {})
     with pytest.raises(
         ConfigError, match="None of genre-label takes --features; models that do: attributes, "
     ):
@@ -200,8 +200,8 @@ def test_what_cannot_run_is_refused_with_what_can(tmp_path: Path) -> None:
 
 def test_models_learn_from_what_they_need(tmp_path: Path) -> None:
     with_audio = tracks(["pop"], [], sound=2)
-    given = align(read_attributes(write(tmp_path, "id,x\nt0,1\n")), with_audio.ids, "d")
+    given = align_tables({"": read_attributes(write(tmp_path, "id,x\nt0,1\n"))}, with_audio.ids, "d")
     assert choose_attributes(get_baseline("bot"), with_audio, given) is None
-    assert choose_attributes(get_baseline("attributes-linear"), with_audio, given) is given
+    assert choose_attributes(get_baseline("attributes-linear"), with_audio, given) is given[""]
     genres = choose_attributes(get_baseline("genre-label"), with_audio, given)
     assert genres is not None and genres.has.tolist() == [True, False]

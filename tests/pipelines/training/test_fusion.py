@@ -88,8 +88,8 @@ def train(
     planted: Planted, runs: Path, model: str, has: np.ndarray | None, progress: SilentProgress | None = None
 ) -> Path:
     """Train `model` with attributes of the tracks that have them, or without a table, and return its run folder."""
-    table = None if has is None else planted.table(has)
-    done = run_baselines(planted.folder, [model], runs, QUICK, table=table, progress=progress)
+    tables = {} if has is None else {"": planted.table(has)}
+    done = run_baselines(planted.folder, [model], runs, QUICK, tables=tables, progress=progress)
     assert not done.failed
     return done.runs[0]
 
@@ -296,7 +296,7 @@ def test_audible_attributes_are_estimated_from_sound(planted: Planted, tmp_path:
     }
     table, progress = make_table(planted.ids.tolist(), columns, "the table"), RecordedLines()
     models = ["estimated-attributes", "fusion-estimated"]
-    done = run_baselines(planted.folder, models, tmp_path, QUICK, table=table, progress=progress)
+    done = run_baselines(planted.folder, models, tmp_path, QUICK, tables={"": table}, progress=progress)
     assert not done.failed
     folder, fused = done.runs
     assert_near(distances(folder, planted, planted.by_audio))
@@ -363,7 +363,7 @@ def test_a_branch_needs_a_hidden_layer(planted: Planted, tmp_path: Path) -> None
     changes = config.merge(
         QUICK, {"models": {"fusion": {"model": {"branches": ["attributes-linear", "genre-label"]}}}}
     )
-    done = run_baselines(planted.folder, ["fusion"], tmp_path, changes, table=planted.table())
+    done = run_baselines(planted.folder, ["fusion"], tmp_path, changes, tables={"": planted.table()})
     assert done.failed["fusion"].startswith("attributes-linear cannot be a branch: it has no hidden layer")
 
 

@@ -121,7 +121,7 @@ def test_genres_of_train_tracks_are_part_of_a_runs_identity() -> None:
     settings = resolve("genre-space", {})
     digests = []
     for genre in ("pop", "rock"):
-        learnt = choose_attributes(settings, tracks(["folk"], [genre], sound=2), None)
+        learnt = choose_attributes(settings, tracks(["folk"], [genre], sound=2), {})
         assert learnt is not None
         digests.append(identity(settings, learnt.digest))
     assert digests[0] != digests[1]
@@ -129,13 +129,13 @@ def test_genres_of_train_tracks_are_part_of_a_runs_identity() -> None:
 
 def test_it_needs_sound_and_genres() -> None:
     baseline = get_baseline("genre-space")
-    require_input(baseline, tracks(["pop"], sound=1), None)
+    require_input(baseline, tracks(["pop"], sound=1), {})
     with pytest.raises(ConfigError, match="^genre-space learns from genres, and no train track .* has any.$"):
-        require_input(baseline, tracks([], sound=1), None)
+        require_input(baseline, tracks([], sound=1), {})
     with pytest.raises(ConfigError, match="genre-space needs audio, and 1 of 1 tracks"):
-        require_input(baseline, tracks(["pop"]), None)
-    assert "genre-space" in choose_models("all", tracks(["pop"], sound=1), False)[0]
-    assert "genre-space" in choose_models("all", tracks([], sound=1), False)[1]
+        require_input(baseline, tracks(["pop"]), {})
+    assert "genre-space" in choose_models("all", tracks(["pop"], sound=1))[0]
+    assert "genre-space" in choose_models("all", tracks([], sound=1))[1]
 
 
 @pytest.mark.slow

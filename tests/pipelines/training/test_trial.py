@@ -17,7 +17,7 @@ from cs_keras.errors import ConfigError, CsKerasError, DataError
 from cs_keras.run_files.study import ExecutionOutcome
 from cs_keras.runs import read_npz
 from cs_keras.training.executions import Execution
-from pipelines.training.attribute_files import AttributeFile
+from pipelines.training.attribute_files import AttributeFiles
 from pipelines.training.trial import check_search, run_execution
 from pipelines.training.trial_trainer import TrialTrainer
 
@@ -50,7 +50,7 @@ def execution(data: Path, folder: Path, key: str = "cnn-bn", **wishes: Any) -> t
         "keep": False,
         **wishes,
     }
-    own = {name: given.pop(name, None) for name in ("attributes", "data_digest")}
+    own = {name: given.pop(name) for name in ("attributes", "data_digest") if name in given}
     return Execution(key, changes, **given), TrialTrainer(str(data), None, ReadConfig(), **own)
 
 
@@ -180,15 +180,16 @@ def test_test_tracks_are_not_even_read(key: str, demo: Path, dataset: Path, tmp_
 def test_a_search_that_cannot_be_is_refused_before_it_begins(demo: Path) -> None:
     changes = CHANGES["cnn-bn"]
     digests = {
-        check_search("cnn-bn", changes, demo, None, objective) for objective in (OBJECTIVE, "val_loss")
+        check_search("cnn-bn", changes, demo, None, objective, AttributeFiles())
+        for objective in (OBJECTIVE, "val_loss")
     }
     assert len(digests) == 1
     with pytest.raises(ConfigError, match="The objective val_overlap@1000 needs more validation tracks"):
-        check_search("cnn-bn", changes, demo, None, "val_overlap@1000")
+        check_search("cnn-bn", changes, demo, None, "val_overlap@1000", AttributeFiles())
     with pytest.raises(ConfigError, match="Unknown setting 'nonsense'"):
-        check_search("cnn-bn", {"nonsense": 3}, demo, None, OBJECTIVE)
+        check_search("cnn-bn", {"nonsense": 3}, demo, None, OBJECTIVE, AttributeFiles())
     with pytest.raises(ConfigError, match="attributes needs a table of attributes"):
-        check_search("attributes", {}, demo, None, OBJECTIVE)
+        check_search("attributes", {}, demo, None, OBJECTIVE, AttributeFiles())
 
 
 def test_a_table_of_attributes_is_a_part_of_what_is_searched_on(demo: Path, tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_a_table_of_attributes_is_a_part_of_what_is_searched_on(demo: Path, tmp_
     for seed in range(2):
         path = tmp_path / f"{seed}.npz"
         np.savez(path, track_ids=ids, features=np.random.default_rng(seed).standard_normal((len(ids), 6)))
-        tables.append(AttributeFile(path, {}))
+        tables.append(AttributeFiles({"": path}))
     with pytest.raises(ConfigError, match="None of cnn-bn takes --features"):
         check_search("cnn-bn", CHANGES["cnn-bn"], demo, None, OBJECTIVE, tables[0])
     digest = check_search("attributes", {}, demo, None, OBJECTIVE, tables[0])
@@ -208,8 +209,8 @@ def test_a_table_of_attributes_is_a_part_of_what_is_searched_on(demo: Path, tmp_
     with pytest.raises(DataError, match="is not the data of the study"):
         outcome(demo, tmp_path / "wrong", "attributes", attributes=tables[1], **wishes)
     with pytest.raises(DataError):  # no failure of the trial's
-        nothing = AttributeFile(tmp_path / "nothing.npz", {})
-        np.savez(nothing.path, track_ids=np.array(["unknown"]), features=np.ones((1, 6)))
+        nothing = AttributeFiles({"": tmp_path / "nothing.npz"})
+        np.savez(nothing.paths[""], track_ids=np.array(["unknown"]), features=np.ones((1, 6)))
         outcome(demo, tmp_path / "wrong", "attributes", attributes=nothing, **wishes)
     assert not (tmp_path / "wrong/outcome.json").exists()
     left = outcome(demo, tmp_path / "execution", "attributes", attributes=tables[0], **wishes)
