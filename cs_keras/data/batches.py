@@ -73,10 +73,20 @@ class TrainingBatches:
 
 
 def prediction_batches(
-    dataset: Dataset, rows: npt.NDArray[np.int64], sequence: SequenceConfig, batch_size: int
+    dataset: Dataset,
+    rows: npt.NDArray[np.int64],
+    sequence: SequenceConfig,
+    batch_size: int,
+    seed: int | None = None,
 ) -> tuple[tf.data.Dataset, Windows]:
-    """Return batches of fixed windows that cover `rows`, and the windows in the same order."""
+    """Return batches of fixed windows that cover `rows`, and the windows in the same order.
+
+    Tracks follow each other, or windows are shuffled by `seed`.
+    """
     windows = prediction_windows(rows, dataset.n_frames[rows], sequence, dataset.info.audio)
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(len(windows))
+        windows = Windows(windows.row[order], windows.start[order])
     load = _loader(dataset, sequence.frames, lambda batch: windows.batch(batch, batch_size))
     numbers = tf.data.Dataset.range(-(-len(windows) // batch_size))
     return numbers.map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE), windows

@@ -15,7 +15,7 @@ from cs_keras.layers.front_end import FrontEndConfig
 from cs_keras.models.declaration import REGRESSION, Input, Procedure
 from cs_keras.models.registry import TABLE_MARK, split_key
 
-LOSSES = ("mse", "unit_mse", "cosine", "wpe")
+LOSSES = ("mse", "unit_mse", "cosine", "wpe", "infonce")
 OPTIMIZERS = ("adam", "nesterov")
 SCHEDULES = ("inverse_time", "constant", "cosine", "step")
 MONITORS = r"val_loss|val_cosine|val_overlap@[1-9]\d{0,5}"
@@ -30,8 +30,14 @@ class TrainingConfig:
     ----------
     loss
         Loss on scaled factors: ``mse``; ``cosine``; ``unit_mse``, the mean squared error after all factors were
-        brought to one length, since length encodes popularity (Dieleman 2014); or ``wpe``, the weighted prediction
-        error (van den Oord et al. 2013), which measures how well predicted factors explain the interactions.
+        brought to one length, since length encodes popularity (Dieleman 2014); ``wpe``, the weighted prediction
+        error (van den Oord et al. 2013), which measures how well predicted factors explain the interactions; or
+        ``infonce``, the cross-entropy of finding a track's own factors among those of its batch by the cosine.
+    temperature
+        Divisor of the cosines of ``infonce``.
+    popularity_correction
+        Share of the logarithm of its number of playlists that ``infonce`` subtracts from the logit of each track of
+        a batch: 0 learns which factors fit the audio, 1 which are played with it, popularity included.
     optimizer
         ``adam``, or ``nesterov``: gradient descent with Nesterov momentum.
     learning_rate
@@ -79,6 +85,8 @@ class TrainingConfig:
     """
 
     loss: str = "mse"
+    temperature: float = dataclasses.field(default=0.1, metadata=OMIT_IF_DEFAULT)
+    popularity_correction: float = dataclasses.field(default=0.0, metadata=OMIT_IF_DEFAULT)
     optimizer: str = dataclasses.field(default="adam", metadata=OMIT_IF_DEFAULT)
     learning_rate: float = 1e-4
     pretrained_learning_rate: float | None = dataclasses.field(default=None, metadata=OMIT_IF_DEFAULT)
@@ -116,7 +124,8 @@ class TrainingConfig:
         check_range("training.step_epochs", self.step_epochs, 1)
         check_range("training.l2", self.l2, 0)
         check_range("training.frozen_epochs", self.frozen_epochs, 0)
-        for name in ("learning_rate", "pretrained_learning_rate", "epsilon", "step_factor"):
+        check_range("training.popularity_correction", self.popularity_correction, 0, 1)
+        for name in ("temperature", "learning_rate", "pretrained_learning_rate", "epsilon", "step_factor"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(
                     f"training.{name} must be a finite number above 0. Received: {getattr(self, name)}."

@@ -157,19 +157,19 @@ class SequenceBatches:
     def from_epoch(self, epoch: int) -> tf.data.Dataset:
         """Return batches (features, targets) endlessly, from the first step of `epoch`."""
         steps = tf.data.Dataset.range(epoch * self.steps_per_epoch, np.iinfo(np.int64).max)
-        return self._load(steps, self._order)
+        return self._load(steps)
 
-    def in_order(self) -> tf.data.Dataset:
-        """Return the batches of one pass, track after track."""
-        return self._load(tf.data.Dataset.range(self.steps_per_epoch), lambda epoch: self._chosen)
+    def one_pass(self) -> tf.data.Dataset:
+        """Return the batches of epoch 0."""
+        return self.from_epoch(0).take(self.steps_per_epoch)
 
     def _shuffle(self, epoch: int) -> Integers:
         return np.random.default_rng([self._seed, epoch]).permutation(self._chosen)
 
-    def _load(self, steps: tf.data.Dataset, order: Callable[[int], Integers]) -> tf.data.Dataset:
+    def _load(self, steps: tf.data.Dataset) -> tf.data.Dataset:
         def load(step: int) -> tuple[Floats, Floats]:
             epoch, batch = divmod(int(step), self.steps_per_epoch)
-            chosen = order(epoch)[batch * self._batch_size : (batch + 1) * self._batch_size]
+            chosen = self._order(epoch)[batch * self._batch_size : (batch + 1) * self._batch_size]
             return self._sequences.values[chosen], self._targets[self._sequences.row[chosen]]
 
         def read(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,22 +1,25 @@
 """Training data: a dataset with splits and factors, and the targets and loss of a regression."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import keras
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
 from cs_keras.data.attributes.table import Attributes
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.folds import sample_rows
 from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.factors.interactions import Interactions, align, load_interactions
+from cs_keras.factors.interactions import align, load_interactions
 from cs_keras.factors.store import Factors, adapt_to_split
 from cs_keras.factors.wmf import read_wmf_config, weigh_counts
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.runs import digest
 from cs_keras.storage.location import is_file
+from cs_keras.training.contrastive_losses import info_nce
 from cs_keras.training.losses import Objective
 from cs_keras.training.prediction_error import MAX_TRACKS, make_track_numbers, weighted_prediction_error
 from pipelines.factors.open import open_factors
@@ -160,36 +163,52 @@ def make_training_targets(data: TrainingData, factors: Factors, training: Traini
     For ``unit_mse``, factors are first brought to one length, the mean of the train tracks; they are scaled like
     other targets, so that predictions are scaled back in the same way.
 
-    The weighted prediction error uses the interactions of train tracks, and of validation tracks for early
-    stopping.
+    Losses of interactions use those of train tracks, and of validation tracks for early stopping.
 
     Raises
     ------
     ConfigError
-        When the weighted prediction error needs interactions that do not exist or do not match the factors.
+        When the loss needs interactions that do not exist or do not match the factors.
     """
-    if training.loss != "wpe":
-        several = [_examples(data, one, training.loss) for one in (factors, *data.extra)]
-        return TrainingTargets(np.hstack(several) if data.extra else several[0])
+    if training.loss in LOSSES_OF_TRACKS:
+        if len(data.targets) > MAX_TRACKS:
+            raise ConfigError(
+                f"training.loss = {training.loss} takes at most {MAX_TRACKS} tracks. "
+                f"Received: {len(data.targets)}."
+            )
+        loss = LOSSES_OF_TRACKS[training.loss](data, factors, training)
+        return TrainingTargets(make_track_numbers(len(data.targets)), Objective(loss))
+    several = [_examples(data, one, training.loss) for one in (factors, *data.extra)]
+    return TrainingTargets(np.hstack(several) if data.extra else several[0])
+
+
+def _make_weighted_prediction_error(
+    data: TrainingData, factors: Factors, training: TrainingConfig
+) -> keras.losses.Loss:
     config = factors.config
     if config is None:
         raise ConfigError(
             "training.loss = wpe needs the interactions that factors were fitted on, and factors "
             f"{factors.name!r} are imported: use another loss, or factors made by `cs-keras factors`."
         )
-    if len(data.targets) > MAX_TRACKS:
-        raise ConfigError(
-            f"training.loss = wpe takes at most {MAX_TRACKS} tracks. Received: {len(data.targets)}."
-        )
-    interactions = _open_interactions(data, factors)
-    used = np.zeros(len(data.targets))
-    used[np.concatenate([data.train, data.validation])] = 1
-    user_items = interactions.user_items.multiply(used[np.newaxis]).tocsr()
-    user_items.eliminate_zeros()
     wmf = read_wmf_config(config)
-    user_items = weigh_counts(user_items, wmf.weight)
-    loss_of = weighted_prediction_error(user_items, factors.playlist_factors, factors.scaler, wmf.alpha)
-    return TrainingTargets(make_track_numbers(len(data.targets)), Objective(loss_of))
+    user_items = weigh_counts(_seen_interactions(data, factors, "loss = wpe"), wmf.weight)
+    return weighted_prediction_error(user_items, factors.playlist_factors, factors.scaler, wmf.alpha)
+
+
+def _make_info_nce(data: TrainingData, factors: Factors, training: TrainingConfig) -> keras.losses.Loss:
+    prior, share = None, training.popularity_correction
+    if share:
+        user_items = _seen_interactions(data, factors, "popularity_correction")
+        prior = share * np.log(np.maximum(user_items.getnnz(axis=0), 1)).astype(np.float32)
+    return info_nce(data.item_factors, factors.scaler, training.temperature, prior)
+
+
+LOSSES_OF_TRACKS: dict[str, Callable[[TrainingData, Factors, TrainingConfig], keras.losses.Loss]] = {
+    "wpe": _make_weighted_prediction_error,
+    "infonce": _make_info_nce,
+}
+"""Losses whose examples are track numbers, by their names in settings."""
 
 
 def _examples(data: TrainingData, factors: Factors, loss: str) -> Matrix:
@@ -207,18 +226,23 @@ def scaled_factors(factors: Factors) -> Matrix:
     return scaled.astype(np.float32)
 
 
-def _open_interactions(data: TrainingData, factors: Factors) -> Interactions:
-    """Open the dataset's interactions, with playlists and tracks in the order of `factors`."""
+def _seen_interactions(data: TrainingData, factors: Factors, setting: str) -> scipy.sparse.csr_matrix:
+    """Open the interactions of train and validation tracks, in the order of `factors`, for a setting of training.
+
+    Counts, shape (n_playlists, n_tracks); columns of other tracks are empty.
+    """
     path = data.dataset.folder / INTERACTIONS_FILE
+    needed = f"training.{setting} needs the interactions that factors were fitted on"
     if not is_file(path):
-        raise ConfigError(
-            f"training.loss = wpe needs the interactions that factors were fitted on, and there is no {path}; "
-            "`cs-keras factors` makes it."
-        )
+        raise ConfigError(f"{needed}, and there is no {path}; `cs-keras factors` makes it.")
     interactions = align(load_interactions(path), factors.track_ids)
     if interactions.playlist_ids.tolist() != factors.playlist_ids.tolist():
         raise ConfigError(
-            f"training.loss = wpe needs the interactions that factors were fitted on, and {path} holds other "
-            f"playlists than factors {factors.name!r}; make these again with `cs-keras factors`."
+            f"{needed}, and {path} holds other playlists than factors {factors.name!r}; make these again with "
+            "`cs-keras factors`."
         )
-    return interactions
+    seen = np.zeros(len(data.targets))
+    seen[np.concatenate([data.train, data.validation])] = 1
+    user_items = interactions.user_items.multiply(seen[np.newaxis]).tocsr()
+    user_items.eliminate_zeros()
+    return user_items

@@ -120,12 +120,14 @@ class TestArrayBatches:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_prediction_batches_are_the_prediction_windows_in_order(dataset, batch_size):
+@pytest.mark.parametrize("seed", [None, 0])
+def test_prediction_batches_are_the_prediction_windows_in_order_or_shuffled(dataset, batch_size, seed):
     rows = np.array([4, 3, 1])
-    batches, windows = prediction_batches(dataset, rows, SEQUENCE, batch_size)
-    expected = prediction_windows(rows, dataset.n_frames[rows], SEQUENCE, dataset.info.audio)
-    assert np.array_equal(windows.row, expected.row) and np.array_equal(windows.start, expected.start)
+    batches, windows = prediction_batches(dataset, rows, SEQUENCE, batch_size, seed)
+    covering = prediction_windows(rows, dataset.n_frames[rows], SEQUENCE, dataset.info.audio)
+    expected = list(zip(covering.row.tolist(), covering.start.tolist(), strict=True))
+    in_batches = list(zip(windows.row.tolist(), windows.start.tolist(), strict=True))
+    assert (in_batches == expected) == (seed is None) and sorted(in_batches) == sorted(expected)
     read = [x.numpy() for x in batches]
     assert all(len(x) == batch_size for x in read[:-1])
-    found = rows_and_starts(np.concatenate(read))
-    assert found == list(zip(expected.row.tolist(), expected.start.tolist(), strict=True))
+    assert rows_and_starts(np.concatenate(read)) == in_batches

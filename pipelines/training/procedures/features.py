@@ -91,7 +91,7 @@ def train_on_sequences(
         job,
         regressor,
         batches,
-        validation.in_order(),
+        validation.one_pass(),
         data.validation,
         lambda: predict_from_sequences(regressor, held_out, data.validation, batch_size),
     )

@@ -65,13 +65,14 @@ def fit_normalization(job: TrainingJob, network: keras.Model, train: Rows) -> No
 def make_batches(
     job: TrainingJob, train: Rows, validation: Rows, examples: Matrix
 ) -> tuple[TrainingBatches, tf.data.Dataset]:
-    """Return batches of random crops of tracks `train`, and of all sequences of tracks `validation`.
+    """Return batches of random crops of tracks `train`, and of all sequences of tracks `validation`, shuffled.
 
-    The targets of a track are its row of `examples`, shape (n_tracks, n).
+    The targets of a track are its row of `examples`, shape (n_tracks, n). A batch holds many tracks, as losses that
+    compare them need.
     """
     run, dataset, batch_size = job.run, job.data.dataset, job.run.training.batch_size
     batches = TrainingBatches(dataset, train, examples, run.sequence, batch_size, run.seed)
-    inputs, windows = prediction_batches(dataset, validation, run.sequence, batch_size)
+    inputs, windows = prediction_batches(dataset, validation, run.sequence, batch_size, run.seed)
     all_examples = tf.constant(examples)
     outputs = tf.data.Dataset.from_tensor_slices(windows.row).batch(batch_size)
     outputs = outputs.map(lambda rows: tf.gather(all_examples, rows))
