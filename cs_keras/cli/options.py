@@ -72,8 +72,8 @@ class Candidates(click.Choice):  # type: ignore[type-arg]
         return super().convert(value, param, ctx)
 
 
-class FeaturesFile(click.ParamType):  # type: ignore[type-arg]
-    """A file of attributes as a pair of table name and path: ``NAME=FILE``, or ``FILE`` with the name ""."""
+class TableFile(click.ParamType):  # type: ignore[type-arg]
+    """A file of a table as a pair of table name and path: ``NAME=FILE``, or ``FILE`` with the name ""."""
 
     name = "[NAME=]FILE"
 
@@ -199,7 +199,7 @@ attribute_options = add_options(
     click.option(
         "--features",
         multiple=True,
-        type=FeaturesFile(),
+        type=TableFile(),
         help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features. May be repeated: "
         "attributes@NAME is the model on table NAME.",
     ),
@@ -231,19 +231,26 @@ def attribute_files(options: dict[str, Any]) -> "AttributeFiles":
     return AttributeFiles(name_tables(features), parse_kinds(kinds), id_column)
 
 
-def name_tables(features: Sequence[tuple[str, Path]]) -> dict[str, Path]:
-    """Return the values of ``--features`` by name, in the order of names; ConfigError for a name given twice."""
-    tables = dict(sorted(features))
+def name_tables(files: Sequence[tuple[str, Path]], option: str = "--features") -> dict[str, Path]:
+    """Return the values of an option by table, in the order of names; ConfigError for a table given twice."""
+    tables = dict(sorted(files))
     for name in tables:
-        paths = [str(path) for own, path in features if own == name]
+        paths = [str(path) for own, path in files if own == name]
         if len(paths) > 1:
-            which = f"Table {name} of --features" if name else "A table of --features without a name"
+            which = f"Table {name} of {option}" if name else f"A table of {option} without a name"
             raise ConfigError(
-                f"{which} may be given once; name others, as in --features musicnn=FILE. Received: "
+                f"{which} may be given once; name others, as in {option} musicnn=FILE. Received: "
                 f"{', '.join(paths)}."
             )
     return tables
 
+
+weights_option = click.option(
+    "--weights",
+    multiple=True,
+    type=TableFile(),
+    help="Weights of the encoder that computed table NAME, where they have moved since `cs-keras embed`.",
+)
 
 reading_options = add_options(
     click.option(

@@ -9,13 +9,14 @@ from cs_keras.cli.beam import BeamCommand, beam_flags, runner_option
 from cs_keras.cli.console import Console, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
-    FeaturesFile,
+    TableFile,
     decoder_option,
     find_sources,
     name_tables,
     read_config,
     reading_options,
     split_option,
+    weights_option,
 )
 
 
@@ -28,12 +29,13 @@ from cs_keras.cli.options import (
 @click.option(
     "--features",
     multiple=True,
-    type=FeaturesFile(),
-    help="Attributes of DATASET's tracks, for a fusion with audio; with the table names of the training.",
+    type=TableFile(),
+    help="Attributes of the tracks, for a fusion; NAME as in training.",
 )
 @click.option(
     "--id-column", help="Id column of FEATURES or --features.  [default: track_id, or the first column]"
 )
+@weights_option
 @runner_option
 @reading_options
 def command(
@@ -44,6 +46,7 @@ def command(
     decoder: str,
     features: tuple[tuple[str, Path], ...],
     id_column: str | None,
+    weights: tuple[tuple[str, Path], ...],
     runner: str | None,
     **reading: Any,
 ) -> None:
@@ -55,7 +58,8 @@ def command(
     left out. After an interruption, the same command resumes.
 
     A model that takes attributes needs FEATURES: a table or npz with the attributes it was trained on; its items
-    need not be in a dataset. A fusion takes a DATASET, and with --features attributes of its tracks.
+    need not be in a dataset. Where `cs-keras embed` made the table, it also takes AUDIO, by the same encoder. A
+    fusion takes DATASET or AUDIO, and with --features attributes of the tracks.
 
     With --runner, Apache Beam workers write the same bytes: each must see RUN, DATASET and --out, which may be
     URLs, or AUDIO at the same paths.
@@ -63,6 +67,7 @@ def command(
     dataset, files = find_sources(sources, split)
     flags = beam_flags(runner)
     quiet_tensorflow()
+    from pipelines.inference.predict_items import TableFiles
     from pipelines.inference.predict_sources import predict_sources
 
     result = predict_sources(
@@ -72,8 +77,7 @@ def command(
         out,
         split=split,
         decoder=decoder,
-        features=name_tables(features),
-        id_column=id_column,
+        tables=TableFiles(name_tables(features), id_column, name_tables(weights, "--weights")),
         reading=read_config(**reading),
         progress=Console(),
         beam=flags,

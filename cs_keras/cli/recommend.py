@@ -14,9 +14,11 @@ from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
     decoder_option,
+    name_tables,
     read_config,
     reading_options,
     renamed,
+    weights_option,
 )
 from cs_keras.errors import ConfigError
 
@@ -66,6 +68,7 @@ RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
 @click.option("--audio-root", type=LOCAL_PATH, help="Folder that was ingested, for the paths of an m3u8.")
 @click.option("--tracks", type=LOCAL_PATH, help="tracks.csv that was ingested, for the paths of an m3u8.")
 @decoder_option
+@weights_option
 @click.option(
     "--index",
     type=click.Choice(["exact", "hnsw", "ivf"]),
@@ -88,6 +91,7 @@ def command(
     audio_root: Path | None,
     tracks: Path | None,
     decoder: str,
+    weights: tuple[tuple[str, Path], ...],
     index: Any,
     index_file: Path | None,
     **options: Any,
@@ -125,6 +129,7 @@ def command(
         rules,
         compare=show_true,
         decoder=decoder,
+        weights=name_tables(weights, "--weights"),
         reading=reading,
         progress=Console(),
     )

@@ -22,6 +22,7 @@ BRANCHES_FOLDER = "branches"  # a folder for each branch of a fusion
 BRANCH_FILE = "branch.json"
 VECTORS_FILE = "vectors.npz"
 ATTRIBUTES_FILE = "attributes.json"  # the encoding of attributes
+ENCODER_FILE = "encoder.json"  # the audio encoder that computed a table of attributes
 ESTIMATOR_FILE = "estimator.json"  # the training of an estimator of attributes
 ESTIMATES_FILE = "estimates.npz"
 GENRES_FILE = "genres.npz"  # genre predictions of the tracks that were not trained on

@@ -6,7 +6,7 @@ them. Blocks of tracks are predicted into files next to the result, so that an i
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from pipelines.inference.prediction_blocks import (
     Block,
     BlockMaker,
     DatasetTracks,
-    Recordings,
     Source,
     plan_digest,
     remove_parts,
@@ -88,36 +87,14 @@ def predict_dataset(
     check_audio(run, dataset)
     rows = choose_rows(dataset, split)
     items = dict(zip(dataset.tracks.ids[rows].tolist(), rows.tolist(), strict=True))
-    return _predict(run, tracks, items, out, progress, beam)
+    progress = progress or SilentProgress()
+    return write_predicted(run, out, lambda parts: apply_in_blocks(run, tracks, items, parts, progress, beam))
 
 
-def predict_recordings(
-    run: TrainedRun,
-    audio: Iterable[Path],
-    decoder: str,
-    out: Location,
-    progress: Progress | None = None,
-    beam: Sequence[str] = (),
-) -> Predicted:
-    """Predict the factors of recordings, in their order; except unusable ones.
+def list_recordings(audio: Iterable[Path]) -> dict[str, Path]:
+    """Return absolute paths of audio files, and of those in folders, by their ids.
 
-    Parameters
-    ----------
-    audio
-        Audio files and folders; see `cs_keras.data.catalogue.find_audio` for the ids.
-    decoder
-        See `cs_keras.audio.decode.decode`.
-
-    See `predict_dataset` for the others.
-
-    Raises
-    ------
-    ConfigError
-        When `out` ends neither in ``.npz`` nor in ``.parquet``.
-    DataError
-        When two recordings have the same id, or none can be used.
-    StorageError
-        When files cannot be read or written.
+    See `cs_keras.data.catalogue.find_audio` for the ids; DataError when two recordings have the same id.
     """
     files: dict[str, Path] = {}
     for path, track_id in find_audio(audio):
@@ -127,8 +104,7 @@ def predict_recordings(
                 f"Two recordings have the id {track_id!r}: {files[track_id]} and {absolute}; pass the folder that "
                 "contains both."
             )
-    source = Recordings(run.signature.audio, run.signature.dtype, decoder)
-    return _predict(run, source, files, out, progress, beam)
+    return files
 
 
 def choose_rows(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
@@ -151,18 +127,21 @@ def check_audio(run: TrainedRun, dataset: Dataset) -> None:
             )
 
 
-def _predict(
-    run: TrainedRun,
-    source: Source,
-    items: Mapping[str, Any],
-    out: Location,
-    progress: Progress | None,
-    beam: Sequence[str],
-) -> Predicted:
-    progress = progress or SilentProgress()
+def write_predicted(run: TrainedRun, out: Location, apply: Callable[[Location], Outputs]) -> Predicted:
+    """Write the outputs of `apply`, which may leave files of blocks in the folder that it is given.
+
+    Raises
+    ------
+    ConfigError
+        When `out` ends neither in ``.npz`` nor in ``.parquet``.
+    DataError
+        When all tracks are left out.
+    StorageError
+        When it cannot be written.
+    """
     check_output(out)
     folder = out.with_name(f"{out.name}{PARTS_SUFFIX}")
-    track_ids, values, left_out = apply_in_blocks(run, source, items, folder, progress, beam)
+    track_ids, values, left_out = apply(folder)
     if len(track_ids) and run.layer:
         about = {"layer": run.layer, "run_digest": run.digest}
         write_vectors(out, track_ids, {"features": values}, about)
@@ -171,7 +150,7 @@ def _predict(
         write_vectors(out, track_ids, {"factors": factors, "scaled_factors": values})
     remove_parts(folder)
     if not len(track_ids):
-        raise DataError(f"None of the {len(left_out)} recordings can be used: nothing was written.")
+        raise DataError(f"None of the {len(left_out)} tracks can be used: nothing was written.")
     return Predicted(len(values), values.shape[1], left_out)
 
 

@@ -1,28 +1,37 @@
-"""Predicting factors of a dataset's tracks by a fusion of several models."""
+"""Predicting factors by a fusion of several models, of a dataset's tracks or of recordings."""
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from cs_keras import config
-from cs_keras.data.attributes.table import Attributes, align, genre_attributes
+from cs_keras.data.attributes.table import Attributes, AttributeTable, align, genre_attributes
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import DataError
-from cs_keras.models.declaration import PROCEDURES, Input
+from cs_keras.models.declaration import PROCEDURES, Input, Procedure
 from cs_keras.models.registry import split_key
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import BRANCH_FILE, BRANCHES_FOLDER, CONFIG_FILE
 from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location, is_file
 from cs_keras.training.hidden_layers import build_hidden_model
+from pipelines.inference.embedded import embed_recordings, is_embedded
 from pipelines.inference.features import at_layer
-from pipelines.inference.predict import PARTS_SUFFIX, Predicted, apply_in_blocks, check_audio, choose_rows
-from pipelines.inference.predict_items import open_encoding
-from pipelines.inference.prediction_blocks import DatasetTracks, remove_parts
-from pipelines.inference.track_vectors import check_output, write_vectors
+from pipelines.inference.predict import (
+    Outputs,
+    Predicted,
+    apply_in_blocks,
+    check_audio,
+    choose_rows,
+    write_predicted,
+)
+from pipelines.inference.predict_items import TableFiles, open_encoding
+from pipelines.inference.prediction_blocks import DatasetTracks, Recordings, Source
 from pipelines.inference.trained_run import TrainedRun, load_run_model
 from pipelines.training.attribute_files import read_attributes
 from pipelines.training.procedures.branches import apply_to_vectors
@@ -31,13 +40,117 @@ from pipelines.training.procedures.track_vectors import TrackVectors
 from pipelines.training.targets import Rows
 
 
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """A trained branch of a fusion: key, folder, and content of its ``branch.json``."""
+
+    key: str
+    folder: Location
+    summary: Mapping[str, Any]
+
+    @property
+    def procedure(self) -> Procedure:
+        """How it was trained."""
+        return PROCEDURES[self.summary["procedure"]]
+
+    @property
+    def table(self) -> str:
+        """Name of the table of attributes that it takes, if it takes one."""
+        return split_key(self.key)[1]
+
+    @property
+    def takes_table(self) -> bool:
+        """Whether it takes a table of attributes."""
+        return self.procedure.takes is Input.ATTRIBUTES
+
+    def read_features(self, files: TableFiles) -> AttributeTable | None:
+        """Return the attributes that a file holds for the branch; None where none is given."""
+        path = files.features.get(self.table)
+        if path is None or not self.takes_table:
+            return None
+        return read_attributes(path, open_encoding(self.folder).kinds, files.id_column, only=True)
+
+
+class FusionInputs(Protocol):
+    """Inputs of the branches of a fusion for some tracks."""
+
+    @property
+    def ids(self) -> npt.NDArray[np.str_]:
+        """Ids of the tracks, shape (n_tracks,)."""
+
+    def audio(self, run: TrainedRun) -> tuple[Source, Mapping[str, Any]]:
+        """Return the source of frames for a branch that takes audio, and its item for each track with audio."""
+
+    def attributes(self, branch: Branch) -> Attributes | None:
+        """Return what a branch takes that takes no audio, in the order of `ids`; None where it is not given."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DatasetInputs:
+    """Inputs of the tracks in `rows` of a dataset."""
+
+    dataset: Dataset
+    source: DatasetTracks
+    rows: Rows
+    tables: TableFiles
+
+    @property
+    def ids(self) -> npt.NDArray[np.str_]:
+        """Ids of the tracks."""
+        return self.dataset.tracks.ids[self.rows]
+
+    def audio(self, run: TrainedRun) -> tuple[Source, Mapping[str, Any]]:
+        """Return the dataset and the rows with audio."""
+        rows = self.rows[self.dataset.tracks.has_audio[self.rows]]
+        return self.source, dict(zip(self.dataset.tracks.ids[rows].tolist(), rows.tolist(), strict=True))
+
+    def attributes(self, branch: Branch) -> Attributes | None:
+        """Return the genres of the track table, or the attributes of a file."""
+        tracks = self.dataset.tracks
+        if branch.procedure.takes is Input.GENRES:
+            return genre_attributes(tracks).take(self.rows)
+        table = branch.read_features(self.tables)
+        if table is None:
+            return None
+        return align(table, tracks.ids, str(self.dataset.folder)).take(self.rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RecordingInputs:
+    """Inputs of recordings by id: their audio, attributes of files, and vectors of the encoders of tables."""
+
+    files: Mapping[str, Path]
+    decoder: str
+    tables: TableFiles
+    progress: Progress
+
+    @property
+    def ids(self) -> npt.NDArray[np.str_]:
+        """Ids of the recordings."""
+        return np.array(list(self.files), np.str_)
+
+    def audio(self, run: TrainedRun) -> tuple[Source, Mapping[str, Any]]:
+        """Return all recordings, in frames of the run's audio settings."""
+        return Recordings(run.signature.audio, run.signature.dtype, self.decoder), self.files
+
+    def attributes(self, branch: Branch) -> Attributes | None:
+        """Return the attributes of a file, or the vectors of the table's encoder."""
+        table = branch.read_features(self.tables)
+        if table is not None:
+            return align(table, self.ids, "the recordings")
+        if not is_embedded(branch.folder):
+            return None
+        weights = self.tables.weights_of(branch.table)
+        table, _ = embed_recordings(branch.folder, self.files, self.decoder, weights, self.progress)
+        return Attributes(table, ~table.is_empty)
+
+
 def predict_fused(
     run: TrainedRun,
     tracks: DatasetTracks,
     split: str,
     out: Location,
-    features: Mapping[str, Path] | None = None,
-    id_column: str | None = None,
+    tables: TableFiles | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
     """Predict the factors of a dataset's tracks, except tracks without an input of any branch.
@@ -48,9 +161,8 @@ def predict_fused(
         A finished fusion.
     tracks, split, out
         See `pipelines.inference.predict.predict_dataset`.
-    features, id_column
-        Attributes of tracks by the name of their table, see `pipelines.training.attribute_files.read_attributes`.
-        Tracks are predicted without branches on other tables.
+    tables
+        Attributes of tracks, which are predicted without branches on other tables.
 
     Raises
     ------
@@ -58,97 +170,80 @@ def predict_fused(
         Where `predict_dataset` and `pipelines.inference.predict_items.predict_items` raise them.
     """
     progress = progress or SilentProgress()
-    check_output(out)
     dataset = Dataset(tracks.folder, tracks.reading, None if split == "all" else run.split_name)
     check_audio(run, dataset)
-    rows = choose_rows(dataset, split)
-    parts = out.with_name(f"{out.name}{PARTS_SUFFIX}")
-    branches = []
-    for key in branch_keys(run):
-        folder = run.folder / BRANCHES_FOLDER / key
-        summary = read_json(folder / BRANCH_FILE)
-        procedure = PROCEDURES[summary["procedure"]]
-        with_audio = rows[dataset.tracks.has_audio[rows]]
-        if procedure.takes_audio and len(with_audio):
-            branch = dataclasses.replace(
-                run,
-                folder=folder,
-                procedure=procedure,
-                sequence=config.replace(SequenceConfig(), summary["sequence"], "sequence."),
-                batch_size=summary["batch_size"],
-                digest=digest([run.digest, summary]),
-            )
-            items = dict(zip(dataset.tracks.ids[with_audio].tolist(), with_audio.tolist(), strict=True))
-            branches.append(
-                _predict_audio(at_layer(branch, summary["layer"]), tracks, items, parts, progress)
-            )
-            continue
-        file = features.get(split_key(key)[1]) if features else None
-        if procedure.takes is Input.ATTRIBUTES and file is None:
-            progress.log(f"no --features: tracks are predicted without the branch {key}")
-        attributes = _read_branch_attributes(folder, procedure.takes, dataset, file, id_column)
-        branches.append(_apply_to_attributes(folder, summary["layer"], attributes, rows))
-    joined = join_vectors(branches, rows)
-    head = load_run_model(run.folder)
+    inputs = DatasetInputs(dataset, tracks, choose_rows(dataset, split), tables or TableFiles())
+    return write_predicted(run, out, lambda parts: apply_fusion(run, inputs, parts, progress))
+
+
+def apply_fusion(run: TrainedRun, inputs: FusionInputs, parts: Location, progress: Progress) -> Outputs:
+    """Apply a fusion to tracks; those without an input of any branch are left out.
+
+    Outputs of audio branches are kept in files in `parts`, so that an interrupted prediction resumes.
+    """
+    ids = inputs.ids
+    row_of = {track_id: row for row, track_id in enumerate(ids.tolist())}
+    rows, vectors = np.arange(len(ids)), []
+    reasons: dict[str, str] = {}
+    for branch in open_branches(run):
+        if branch.procedure.takes_audio:
+            hidden = at_layer(_as_run(branch, run), branch.summary["layer"])
+            source, items = inputs.audio(hidden)
+            if items:
+                known, values, left_out = apply_in_blocks(hidden, source, items, parts, progress)
+                reasons |= left_out
+                own = np.array([row_of[track_id] for track_id in known.tolist()], np.int64)
+                vectors.append(TrackVectors(values, own))
+                continue
+        attributes = None if branch.procedure.takes_audio else inputs.attributes(branch)
+        if attributes is None and branch.takes_table:
+            progress.log(f"no --features: tracks are predicted without the branch {branch.key}")
+        vectors.append(_apply_to_attributes(branch, attributes))
+    joined, head = join_vectors(vectors, rows), load_run_model(run.folder)
     if head.input_shape[1] != joined.values.shape[1]:
         raise DataError(
             f"The model of {run.folder} does not match its branches: expected {head.input_shape[1]} numbers. "
             f"Received: {joined.values.shape[1]}."
         )
-    if not len(joined.rows):
-        raise DataError(
-            f"None of {len(rows)} tracks has an input of a branch of {run.folder}: nothing was written."
-        )
-    left_out = {
-        str(dataset.tracks.ids[row]): "it has no input of any branch"
-        for row in rows[~np.isin(rows, joined.rows)]
+    missing = ids[~np.isin(rows, joined.rows)].tolist()
+    for track_id in missing:
+        if track_id not in reasons:
+            reasons[track_id] = "it has no input of any branch"
+            progress.log(f"left out {track_id}: {reasons[track_id]}")
+    scaled = apply_to_vectors(head, joined.values) if len(joined.rows) else np.zeros((0, 0), np.float32)
+    return ids[joined.rows], scaled, {track_id: reasons[track_id] for track_id in missing}
+
+
+def open_branches(run: TrainedRun) -> list[Branch]:
+    """Return the trained branches of a fusion, in order; some may have been left out."""
+    folders = {
+        key: run.folder / BRANCHES_FOLDER / key
+        for key in read_json(run.folder / CONFIG_FILE)["model"]["branches"]
     }
-    for track_id, reason in left_out.items():
-        progress.log(f"left out {track_id}: {reason}")
-    scaled = apply_to_vectors(head, joined.values)
-    factors = run.signature.scaler.inverse(scaled)
-    write_vectors(out, dataset.tracks.ids[joined.rows], {"factors": factors, "scaled_factors": scaled})
-    remove_parts(parts)
-    return Predicted(len(joined.rows), scaled.shape[1], left_out)
+    return [
+        Branch(key, folder, read_json(folder / BRANCH_FILE))
+        for key, folder in folders.items()
+        if is_file(folder / BRANCH_FILE)
+    ]
 
 
-def branch_keys(run: TrainedRun) -> list[str]:
-    """Return the keys of the trained branches of a fusion, in order; some may have been left out."""
-    keys = read_json(run.folder / CONFIG_FILE)["model"]["branches"]
-    return [key for key in keys if is_file(run.folder / BRANCHES_FOLDER / key / BRANCH_FILE)]
+def _as_run(branch: Branch, run: TrainedRun) -> TrainedRun:
+    """Return an audio branch of `run` as a run of its own."""
+    return dataclasses.replace(
+        run,
+        folder=branch.folder,
+        procedure=branch.procedure,
+        sequence=config.replace(SequenceConfig(), branch.summary["sequence"], "sequence."),
+        batch_size=branch.summary["batch_size"],
+        digest=digest([run.digest, branch.summary]),
+    )
 
 
-def _predict_audio(
-    run: TrainedRun,
-    source: DatasetTracks,
-    items: Mapping[str, int],
-    parts: Location,
-    progress: Progress,
-) -> TrackVectors:
-    """Return vectors of tracks with audio, in blocks, so that an interrupted prediction resumes."""
-    track_ids, values, _ = apply_in_blocks(run, source, items, parts, progress)
-    return TrackVectors(values, np.array([items[track_id] for track_id in track_ids.tolist()], np.int64))
-
-
-def _read_branch_attributes(
-    folder: Location, takes: Input | None, dataset: Dataset, features: Path | None, id_column: str | None
-) -> Attributes | None:
-    """Return the attributes that a branch takes; None if it takes audio, or `features` are missing."""
-    if takes is Input.GENRES:
-        return genre_attributes(dataset.tracks)
-    if takes is not Input.ATTRIBUTES or features is None:
-        return None
-    table = read_attributes(features, open_encoding(folder).kinds, id_column, only=True)
-    return align(table, dataset.tracks.ids, str(dataset.folder))
-
-
-def _apply_to_attributes(
-    folder: Location, layer: str, attributes: Attributes | None, rows: Rows
-) -> TrackVectors:
-    """Return the vectors of a branch for those of `rows` that have attributes."""
-    network = build_hidden_model(load_run_model(folder), layer)
-    known = rows[:0] if attributes is None else rows[attributes.has[rows]]
-    if attributes is None or not len(known):
-        return TrackVectors(np.zeros((0, network.output_shape[1]), np.float32), known)
-    vectors = open_encoding(folder).encode(attributes.table.take(known))
-    return TrackVectors(apply_to_vectors(network, vectors), known)
+def _apply_to_attributes(branch: Branch, attributes: Attributes | None) -> TrackVectors:
+    """Return the vectors of a branch for tracks that have attributes."""
+    network = build_hidden_model(load_run_model(branch.folder), branch.summary["layer"])
+    rows = np.zeros(0, np.int64) if attributes is None else np.flatnonzero(attributes.has)
+    if attributes is None or not len(rows):
+        return TrackVectors(np.zeros((0, network.output_shape[1]), np.float32), rows)
+    vectors = open_encoding(branch.folder).encode(attributes.table.take(rows))
+    return TrackVectors(apply_to_vectors(network, vectors), rows)

@@ -1,22 +1,48 @@
 """Predicting factors of items from their attributes; items need not be in a dataset."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.data.attributes.encoding import Encoding, read_encoding
+from cs_keras.data.attributes.table import AttributeTable
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import ATTRIBUTES_FILE
 from cs_keras.runs import read_json
 from cs_keras.storage.location import Location
-from pipelines.inference.predict import Predicted
-from pipelines.inference.track_vectors import check_output, write_vectors
-from pipelines.inference.trained_run import TrainedRun, load_run_model, source_error
+from pipelines.inference.predict import Predicted, write_predicted
+from pipelines.inference.track_vectors import check_output
+from pipelines.inference.trained_run import Matrix, TrainedRun, load_run_model, source_error
 from pipelines.training.attribute_files import read_attributes
 from pipelines.training.procedures.branches import apply_to_vectors
+
+
+@dataclasses.dataclass(frozen=True)
+class TableFiles:
+    """Files for the tables of attributes that a model was trained on, by the name of the table.
+
+    Attributes
+    ----------
+    features
+        Attributes of the tracks to predict.
+    id_column
+        Their id column; None for ``track_id`` or else the first.
+    weights
+        Weights of the encoder of a table, where they are not where they were when `cs-keras embed` made it; those
+        without a name are for all other tables.
+    """
+
+    features: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    id_column: str | None = None
+    weights: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+
+    def weights_of(self, table: str) -> Path | None:
+        """Return the weights of the encoder of a table; None for those of its making."""
+        return self.weights.get(table, self.weights.get(""))
 
 
 def predict_items(
@@ -52,8 +78,7 @@ def predict_items(
             f"The model of {run.folder} takes audio: expected a dataset or recordings. Received: attributes."
         )
     check_output(out)
-    encoding = open_encoding(run.folder)
-    table = read_attributes(features, encoding.kinds, id_column, only=True)
+    table = read_attributes(features, open_encoding(run.folder).kinds, id_column, only=True)
     left_out = {
         item_id: f"{features} has no attribute of it" for item_id in table.ids[table.is_empty].tolist()
     }
@@ -64,7 +89,18 @@ def predict_items(
         raise DataError(
             f"None of the {len(table)} items of {features} has attributes: no factors were predicted."
         )
-    vectors, model = encoding.encode(known), load_run_model(run.folder)
+    return write_predicted(run, out, lambda parts: (known.ids, apply_to_items(run, known), left_out))
+
+
+def apply_to_items(run: TrainedRun, table: AttributeTable) -> Matrix:
+    """Return the scaled factors of items, all with attributes, shape (n_items, n_factors), float32.
+
+    Raises
+    ------
+    DataError
+        When the table lacks attributes that the model was trained on, or the model does not match its settings.
+    """
+    vectors, model = open_encoding(run.folder).encode(table), load_run_model(run.folder)
     expected = (vectors.shape[1], len(run.signature.scaler.offset))
     received = (*model.input_shape[1:], model.output_shape[1])
     if received != expected:
@@ -72,9 +108,7 @@ def predict_items(
             f"The model of {run.folder} does not match its settings: expected {expected[0]} inputs and "
             f"{expected[1]} factors. Received: {', '.join(map(str, received))}."
         )
-    scaled = apply_to_vectors(model, vectors)
-    write_vectors(out, known.ids, {"factors": run.signature.scaler.inverse(scaled), "scaled_factors": scaled})
-    return Predicted(len(known), scaled.shape[1], left_out)
+    return apply_to_vectors(model, vectors)
 
 
 def choose_table(run: TrainedRun, dataset: Location | None, files: Sequence[Path]) -> Path:
@@ -88,11 +122,16 @@ def choose_table(run: TrainedRun, dataset: Location | None, files: Sequence[Path
     if dataset is not None:
         raise source_error(run, f"the dataset {dataset}")
     for path in files:
-        if path.is_dir() or path.suffix.lower() in AUDIO_SUFFIXES:
+        if is_audio(path):
             raise source_error(run, str(path))
     if len(files) != 1:
         raise source_error(run, f"{len(files)} files")
     return files[0]
+
+
+def is_audio(path: Path) -> bool:
+    """Return whether a source is a folder or recording, by its name, and not a table."""
+    return path.is_dir() or path.suffix.lower() in AUDIO_SUFFIXES
 
 
 def open_encoding(folder: Location) -> Encoding:

@@ -1,19 +1,21 @@
 """Predictions from whatever a user names: a dataset, recordings, or a table of attributes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError
 from cs_keras.progress import Progress
 from cs_keras.storage.location import Location
+from pipelines.inference.embedded import is_embedded
 from pipelines.inference.features import at_layer
-from pipelines.inference.predict import Predicted, predict_dataset, predict_recordings
+from pipelines.inference.predict import Predicted, predict_dataset
 from pipelines.inference.predict_fusion import predict_fused
-from pipelines.inference.predict_items import choose_table, predict_items
+from pipelines.inference.predict_items import TableFiles, choose_table, is_audio, predict_items
+from pipelines.inference.predict_recordings import check_tables, predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.track_vectors import check_suffix
-from pipelines.inference.trained_run import TrainedRun, read_run, source_error
+from pipelines.inference.trained_run import read_run
 
 
 def predict_sources(
@@ -24,8 +26,7 @@ def predict_sources(
     *,
     split: str | None = None,
     decoder: str = "auto",
-    features: Mapping[str, Path] | None = None,
-    id_column: str | None = None,
+    tables: TableFiles | None = None,
     reading: ReadConfig | None = None,
     progress: Progress | None = None,
     beam: Sequence[str] = (),
@@ -44,10 +45,8 @@ def predict_sources(
         Split of the dataset; None for all tracks.
     decoder
         See `cs_keras.audio.decode.decode`.
-    features
-        Attributes of the dataset's tracks by the name of their table, for a fusion.
-    id_column
-        Id column of the table of attributes; None for ``track_id`` or else the first.
+    tables
+        Attributes of the tracks, for a fusion; weights of encoders; and the id column of either kind of table.
     reading
         Settings for a dataset behind a URL.
 
@@ -61,22 +60,25 @@ def predict_sources(
     check_suffix(out)
     trained = read_run(run)
     takes_audio, is_fusion = trained.procedure.takes_audio, trained.procedure.is_fusion
-    if features and not is_fusion:
+    tables = tables or TableFiles()
+    if tables.features and not is_fusion:
         raise ConfigError(f"--features is for a fusion, and the model of {run} is not a fusion.")
-    if id_column and is_fusion and not features:
+    if tables.id_column and is_fusion and not tables.features:
         raise ConfigError("--id-column describes the table of --features, which is missing.")
-    if id_column and takes_audio:
+    if tables.id_column and takes_audio:
         raise ConfigError(f"--id-column is for a model that takes attributes, and that of {run} takes audio.")
     if beam and not takes_audio:
         raise ConfigError(f"--runner is for a model that takes audio, and that of {run} takes attributes.")
+    check_tables(trained, tables)
+    if dataset is None and (takes_audio or is_fusion or (is_embedded(run) and any(map(is_audio, files)))):
+        return predict_recordings(trained, files, decoder, out, progress, beam, tables)
+    if not (takes_audio or is_fusion):
+        return predict_items(trained, choose_table(trained, dataset, files), out, tables.id_column, progress)
+    assert dataset is not None
+    tracks = DatasetTracks(dataset, reading)
     if is_fusion:
-        if dataset is None:
-            raise source_error(trained, ", ".join(map(str, files)))
-        tracks = DatasetTracks(dataset, reading)
-        return predict_fused(trained, tracks, split or "all", out, features, id_column, progress)
-    if not takes_audio:
-        return predict_items(trained, choose_table(trained, dataset, files), out, id_column, progress)
-    return _predict_audio(trained, dataset, files, out, split, decoder, reading, progress, beam)
+        return predict_fused(trained, tracks, split or "all", out, tables, progress)
+    return predict_dataset(trained, tracks, split or "all", out, progress, beam)
 
 
 def extract_features(
@@ -97,22 +99,8 @@ def extract_features(
     """
     check_suffix(out)
     trained = at_layer(read_run(run), layer)
-    done = _predict_audio(trained, dataset, files, out, split, decoder, reading, progress, ())
+    if dataset is None:
+        done = predict_recordings(trained, files, decoder, out, progress)
+    else:
+        done = predict_dataset(trained, DatasetTracks(dataset, reading), split or "all", out, progress)
     return done, str(trained.layer)
-
-
-def _predict_audio(
-    run: TrainedRun,
-    dataset: Location | None,
-    files: Sequence[Path],
-    out: Location,
-    split: str | None,
-    decoder: str,
-    reading: ReadConfig | None,
-    progress: Progress | None,
-    beam: Sequence[str],
-) -> Predicted:
-    if dataset is not None:
-        tracks = DatasetTracks(dataset, reading)
-        return predict_dataset(run, tracks, split or "all", out, progress, beam)
-    return predict_recordings(run, files, decoder, out, progress, beam)

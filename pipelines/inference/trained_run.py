@@ -17,6 +17,7 @@ from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import load_model
 from cs_keras.models.declaration import PROCEDURES, Procedure
+from cs_keras.models.registry import split_key
 from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, SIGNATURE_FILE
 from cs_keras.run_files.settings import require_finished
 from cs_keras.runs import digest, read_json
@@ -45,6 +46,8 @@ class TrainedRun:
         Named split that the model was trained by; None for that of the folds.
     layer
         Hidden layer to stop at, see `pipelines.inference.features.at_layer`; None for the factors.
+    table
+        Name of the table of attributes that the model takes; "" for the one without a name, or for none.
     """
 
     folder: Location
@@ -55,6 +58,7 @@ class TrainedRun:
     digest: str
     split_name: str | None = None
     layer: str | None = None
+    table: str = ""
 
 
 def require_audio(run: TrainedRun, use: str) -> None:
@@ -70,8 +74,8 @@ def source_error(run: TrainedRun, received: str) -> ConfigError:
     takes = run.procedure.takes
     if takes is None:
         return ConfigError(
-            f"The model of {run.folder} joins several models: expected a dataset, as in `cs-keras predict RUN "
-            f"DATASET --features FILE`. Received: {received}."
+            f"The model of {run.folder} joins several models: expected a dataset or recordings, as in `cs-keras "
+            f"predict RUN DATASET --features FILE`. Received: {received}."
         )
     return ConfigError(
         f"The model of {run.folder} takes {takes.value}, not audio: expected a table or npz of these, as in "
@@ -114,6 +118,7 @@ def read_run(folder: Location) -> TrainedRun:
         read_signature(folder),
         digest([model, settings]),
         settings.get("split_name"),
+        table=split_key(str(settings.get("key", "")))[1],
     )
 
 

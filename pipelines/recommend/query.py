@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +42,16 @@ class Query:
     held: Rows  # of tracks that the playlist already has
 
 
-def query_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progress: Progress) -> Query:
+def query_tracks(
+    catalogue: Catalogue,
+    seeds: Sequence[str],
+    decoder: str,
+    progress: Progress,
+    weights: Mapping[str, Path] | None = None,
+) -> Query:
     """Return the query for tracks like all of `seeds`: ids of the catalogue, or audio files and folders.
+
+    See `predict_files` for `weights`.
 
     Raises
     ------
@@ -73,7 +82,7 @@ def query_tracks(catalogue: Catalogue, seeds: Sequence[str], decoder: str, progr
         from pipelines.inference.trained_run import read_run
 
         recordings = {str(path): path for path, _ in found}
-        predicted = predict_files(read_run(catalogue.run), recordings, decoder, progress)
+        predicted = predict_files(read_run(catalogue.run), recordings, decoder, progress, weights)
     files = [(path, track_id) for path, track_id in found if str(path) in predicted]
     if not rows and not files:
         raise AudioError("No seed is left: none of the recordings can be decoded.")
@@ -119,18 +128,23 @@ def _hint(text: str, known: Iterable[str]) -> str:
 
 
 def predict_files(
-    run: "TrainedRun", files: Mapping[str, Path], decoder: str, progress: Progress
+    run: "TrainedRun",
+    files: Mapping[str, Path],
+    decoder: str,
+    progress: Progress,
+    weights: Mapping[str, Path] | None = None,
 ) -> dict[str, Matrix]:
     """Predict factors of recordings by a run's model, by the ids of `files`; unreadable ones are reported.
 
-    Factors have shape (n_factors,), float32.
+    `weights` are those of encoders, see `pipelines.inference.predict_items.TableFiles`. Factors have shape
+    (n_factors,), float32.
     """
     # Imported here, with TensorFlow, which queries for tracks of the catalogue do not need.
-    from pipelines.inference.predict import predict_in_memory
-    from pipelines.inference.prediction_blocks import Recordings
+    from pipelines.inference.predict_items import TableFiles
+    from pipelines.inference.predict_recordings import apply_to_recordings, check_tables
 
-    source = Recordings(run.signature.audio, run.signature.dtype, decoder)
-    factors, left_out = predict_in_memory(run, source, files, progress)
-    for name, reason in left_out.items():
-        progress.log(f"left out {name}: {reason}")
-    return factors
+    tables = TableFiles(weights=weights or {})
+    check_tables(run, tables)
+    with tempfile.TemporaryDirectory() as parts:
+        ids, scaled, _ = apply_to_recordings(run, files, decoder, Path(parts), progress, tables=tables)
+    return dict(zip(ids.tolist(), run.signature.scaler.inverse(scaled), strict=True)) if len(ids) else {}

@@ -14,10 +14,12 @@ from cs_keras.data.attributes.table import DESCRIPTIONS, AttributeTable, make_ta
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.arrays import read_arrays
 from cs_keras.factors.tables import TextTable, open_table
+from cs_keras.run_files.encoder import parse_encoder
 
 ID_COLUMN = "track_id"
 ID_ARRAYS = ("track_ids", "ids")
 FEATURES = "features"
+ENCODER = "encoder"
 IGNORE = "ignore"
 
 
@@ -108,7 +110,8 @@ def read_attributes(
     ----------
     path
         CSV, TSV or Parquet, by content; or ``.npz`` with ``track_ids`` or ``ids``, shape (n,), and ``features``,
-        shape (n, d), numbers, which become one attribute of that name.
+        shape (n, d), numbers, which become one attribute of that name; with ``encoder``, a text, where `cs-keras
+        embed` made it.
     kinds
         Of columns for which the rule of `cs_keras.data.attributes.columns` is not right, or ``ignore``. Columns
         that describe a track (`cs_keras.data.attributes.table.DESCRIPTIONS`) are left out unless named here.
@@ -203,4 +206,5 @@ def _read_npz(path: Path, kinds: Mapping[str, str], only: bool) -> AttributeTabl
     values = features.astype(np.float32 if features.dtype == np.float32 else np.float64)
     checked = NumericColumn(check_finite(values, FEATURES, str(path)))
     columns: dict[str, Column] = {FEATURES: checked} if values.shape[1] else {}
-    return make_table([str(item_id).strip() for item_id in ids.tolist()], columns, str(path))
+    encoder = parse_encoder(str(arrays[ENCODER])) if ENCODER in arrays else None
+    return make_table([str(item_id).strip() for item_id in ids.tolist()], columns, str(path), encoder)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,15 @@ Ids = npt.NDArray[np.str_]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AttributeTable:
-    """Attributes of items by column, in the order of the file `where`; ids are distinct, shape (n_items,)."""
+    """Attributes of items by column, in the order of the file `where`; ids are distinct, shape (n_items,).
+
+    `encoder` describes the audio encoder that computed them, if one did: see `cs_keras.run_files.encoder`.
+    """
 
     ids: Ids
     columns: Mapping[str, Column]
     where: str
+    encoder: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,7 +46,7 @@ class AttributeTable:
     def take(self, rows: Integers) -> "AttributeTable":
         """Return the rows of some items; see `NumericColumn.take` for -1."""
         taken = {name: column.take(rows) for name, column in self.columns.items()}
-        return AttributeTable(self.ids[rows], taken, self.where)
+        return dataclasses.replace(self, ids=self.ids[rows], columns=taken)
 
     def describe(self) -> str:
         """Return the names of the columns by kind, as text."""
@@ -64,6 +69,10 @@ class Attributes:
     has: Flags
     n_unknown: int = 0
 
+    def take(self, rows: Integers) -> "Attributes":
+        """Return the attributes of some of the tracks, in the order of `rows`."""
+        return dataclasses.replace(self, table=self.table.take(rows), has=self.has[rows])
+
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 over the tracks' names, kinds and values of the columns, in their order."""
@@ -74,7 +83,12 @@ class Attributes:
         return state.hexdigest()
 
 
-def make_table(ids: Sequence[str], columns: Mapping[str, Column], where: str) -> AttributeTable:
+def make_table(
+    ids: Sequence[str],
+    columns: Mapping[str, Column],
+    where: str,
+    encoder: Mapping[str, Any] | None = None,
+) -> AttributeTable:
     """Return a table of attributes.
 
     Raises DataError when an id occurs twice or is empty, or there are no items or columns.
@@ -84,7 +98,7 @@ def make_table(ids: Sequence[str], columns: Mapping[str, Column], where: str) ->
     if not len(ids):
         raise DataError(f"{where} holds no items: it has columns but no rows.")
     check_ids(ids, where)
-    return AttributeTable(np.array(ids, np.str_), columns, where)
+    return AttributeTable(np.array(ids, np.str_), columns, where, encoder)
 
 
 def align(table: AttributeTable, track_ids: Ids, dataset: str) -> Attributes:
@@ -100,7 +114,7 @@ def align(table: AttributeTable, track_ids: Ids, dataset: str) -> Attributes:
             f"None of the {len(table)} ids of {table.where} is a track of {dataset}: expected ids such as "
             f"{str(track_ids[0])!r}. Received: such as {str(table.ids[0])!r}."
         )
-    aligned = AttributeTable(track_ids, table.take(rows).columns, table.where)
+    aligned = dataclasses.replace(table.take(rows), ids=track_ids)
     return Attributes(aligned, ~aligned.is_empty, len(table) - n_known)
 
 

@@ -6,7 +6,7 @@ from cs_keras.data.attributes.encoding import Encoding, fit_encoding
 from cs_keras.data.attributes.table import Attributes
 from cs_keras.errors import DataError
 from cs_keras.models.attributes import build_regressor
-from cs_keras.run_files.names import ATTRIBUTES_FILE
+from cs_keras.run_files.names import ATTRIBUTES_FILE, ENCODER_FILE
 from cs_keras.runs import write_json
 from cs_keras.training.execution import dtype_policy
 from pipelines.training.procedures.job import TrainedModel, TrainingJob
@@ -30,6 +30,8 @@ def train_attributes(job: TrainingJob) -> TrainedModel:
     job.log(*notes)
     trained = regress(job, head, train, unseen, notes=notes)
     write_json(job.folder / ATTRIBUTES_FILE, encoding.document())
+    if attributes.table.encoder is not None:
+        write_json(job.folder / ENCODER_FILE, attributes.table.encoder)
     return trained
 
 

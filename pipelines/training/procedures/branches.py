@@ -21,6 +21,7 @@ from cs_keras.run_files.names import (
     ATTRIBUTES_FILE,
     BRANCH_FILE,
     BRANCHES_FOLDER,
+    ENCODER_FILE,
     MODEL_FILE,
     VECTORS_FILE,
     WORK_FOLDER,
@@ -62,7 +63,7 @@ def train_branch(job: TrainingJob, key: str, has_input: Any, trainers: Trainers)
         stored = read_npz(folder / VECTORS_FILE, "values", "rows")
         own = job.folder / BRANCHES_FOLDER / key
         own.mkdir(parents=True, exist_ok=True)
-        for name in (MODEL_FILE, ATTRIBUTES_FILE, BRANCH_FILE):
+        for name in (MODEL_FILE, ATTRIBUTES_FILE, ENCODER_FILE, BRANCH_FILE):
             if (folder / name).exists():  # each is copied in one rename
                 shutil.copyfile(folder / name, own / f"partial-{name}")
                 (own / f"partial-{name}").replace(own / name)

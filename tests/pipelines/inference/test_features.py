@@ -21,7 +21,8 @@ from cs_keras.training.hidden_layers import (
     resolve_layer_name,
 )
 from pipelines.inference.features import at_layer
-from pipelines.inference.predict import Predicted, predict_dataset, predict_recordings
+from pipelines.inference.predict import Predicted, predict_dataset
+from pipelines.inference.predict_recordings import predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run
 from tests.command_line import run

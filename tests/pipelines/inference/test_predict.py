@@ -23,7 +23,8 @@ from cs_keras.factors.scaling import Scaler
 from cs_keras.run_files.names import SIGNATURE_FILE
 from cs_keras.storage.location import Location, list_files, locate, write_bytes
 from pipelines.factors.open import open_factors
-from pipelines.inference.predict import Predicted, predict_dataset, predict_recordings
+from pipelines.inference.predict import Predicted, predict_dataset
+from pipelines.inference.predict_recordings import predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run
 from pipelines.training.run_artifacts import read_signature, write_signature
@@ -147,7 +148,7 @@ def test_unusable_recordings_are_left_out_and_named(
     shutil.rmtree(audio / "below")
     before = out.read_bytes()
     assert run("predict", runs["lstm"], audio, "--out", out) == 1
-    assert "None of the 2 recordings can be used" in capfd.readouterr().err
+    assert "None of the 2 tracks can be used" in capfd.readouterr().err
     assert out.read_bytes() == before and not (tmp_path / "out.npz.parts").exists()
 
 

@@ -199,7 +199,7 @@ def test_new_predictions_are_those_of_training(
     for refused, expected in (
         (
             ["predict", fused, recording],
-            "joins several models: expected a dataset, as in `cs-keras predict",
+            "a.wav is empty.",
         ),
         (["features", fused, planted.folder], "needs an audio model. Received: that of"),
     ):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cs_keras import config
-from cs_keras.cli.options import FeaturesFile, name_tables
+from cs_keras.cli.options import TableFile, name_tables
 from cs_keras.data.attributes.columns import NumericColumn
 from cs_keras.data.attributes.table import AttributeTable, align_tables, make_table
 from cs_keras.data.dataset import Dataset
@@ -152,7 +152,7 @@ def test_defaults_follow_the_tables_and_what_does_not_fit_is_refused(planted: Pl
 
 
 def test_the_command_line_names_tables(tmp_path: Path) -> None:
-    read = FeaturesFile().convert
+    read = TableFile().convert
     assert read("musicnn=x.npz", None, None) == ("musicnn", Path("x.npz"))
     assert read("x.npz", None, None) == ("", Path("x.npz"))
     assert read("./a=b.csv", None, None) == ("", Path("./a=b.csv"))

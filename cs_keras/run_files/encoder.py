@@ -1,0 +1,41 @@
+"""``encoder.json``: the audio encoder that computed a model's table of attributes."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from cs_keras.run_files.names import ENCODER_FILE
+from cs_keras.run_files.records import StoredRecord
+
+
+@dataclass(frozen=True)
+class EncoderRecord(StoredRecord):
+    """What runs an encoder again on another recording, as `cs-keras embed` writes it into its table.
+
+    Attributes
+    ----------
+    encoder
+        Name, or file, of the encoder.
+    digest
+        SHA-256 of its weights.
+    pooling
+        Statistics over frames, whose values make the vector of a track.
+    weights
+        File or folder of the weights at the time; None where the name alone finds them.
+    """
+
+    FILE = ENCODER_FILE
+
+    encoder: str
+    digest: str
+    pooling: tuple[str, ...]
+    weights: str | None = None
+
+
+def parse_encoder(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a table holds about its encoder; None where it is not one."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,72 @@
+"""New recordings as rows of a table that `cs-keras embed` made: their encoder is run as it was for the table."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cs_keras.audio.decode import load_mono
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.data.attributes.columns import NumericColumn
+from cs_keras.data.attributes.table import AttributeTable, make_table
+from cs_keras.errors import AudioError, DataError
+from cs_keras.progress import Progress
+from cs_keras.run_files.encoder import EncoderRecord
+from cs_keras.run_files.names import ENCODER_FILE
+from cs_keras.storage.location import Location, is_file
+from pipelines.training.attribute_files import FEATURES
+
+Embedded = tuple[AttributeTable, dict[str, str]]  # with reasons for recordings that cannot be used, by id
+
+
+def is_embedded(folder: Location) -> bool:
+    """Return whether the run or branch in `folder` takes a table of an encoder's vectors."""
+    return is_file(folder / ENCODER_FILE)
+
+
+def embed_recordings(
+    folder: Location, files: Mapping[str, Path], decoder: str, weights: Path | None, progress: Progress
+) -> Embedded:
+    """Return the vectors of recordings by the encoder of a run's or branch's table; unusable ones have none.
+
+    Parameters
+    ----------
+    folder
+        Folder of the run or branch; see `is_embedded`.
+    files
+        Recordings by id.
+    decoder
+        See `cs_keras.audio.decode.decode`.
+    weights
+        Weights of the encoder; None for where they were when the table was made.
+
+    Raises
+    ------
+    DataError
+        When the encoder is not the one of the table.
+    StorageError, ConfigError
+        When the encoder cannot be opened.
+    """
+    encoders: Any = importlib.import_module("cs_keras.encoders")
+    pool = importlib.import_module("cs_keras.encoders.pooling").pool
+    record = EncoderRecord.read(folder)
+    encoder = encoders.open_encoder(record.encoder, str(weights) if weights else record.weights)
+    if encoder.digest != record.digest:
+        raise DataError(
+            f"The encoder {record.encoder} is not the one that computed the table that {folder} was trained on: "
+            f"expected weights of SHA-256 {record.digest}. Received: {encoder.digest}."
+        )
+    audio = AudioConfig(sample_rate=encoder.sample_rate)
+    width = len(record.pooling) * encoder.n_features
+    vectors, left_out = np.full((len(files), width), np.nan, np.float32), {}
+    with progress.task(f"{record.encoder} of recordings", len(files)) as advance:
+        for row, (track_id, path) in enumerate(files.items()):
+            try:
+                vectors[row] = pool(encoder.encode(load_mono(path, audio, decoder)), record.pooling)
+            except AudioError as error:
+                left_out[track_id] = str(error)
+                progress.log(f"left out {track_id}: {error}")
+            advance(1)
+    return make_table(list(files), {FEATURES: NumericColumn(vectors)}, "the recordings"), left_out
