@@ -45,7 +45,7 @@ def _accuracy_table(accuracy: GenreAccuracy) -> Table:
     rows = (*others, Row(CLASSIFIER, (), (own,), rule_above=True))
     notes = (
         "Share (%) of tracks whose most probable genre is one of their own, with its 95 % bootstrap interval over "
-        "tracks, which is somewhat narrow because tracks of one artist are alike. Most frequent genre: of the "
+        "tracks, which is somewhat too narrow because tracks of one artist are similar. Most frequent genre: among "
         "train tracks. Best single genre: an oracle, chosen on the evaluated tracks.",
     )
     return Table("Accuracy", (Column("accuracy", "accuracy"),), rows, notes, stub="predicted by")
@@ -66,8 +66,8 @@ def _confusion_table(accuracy: GenreAccuracy) -> Table:
         rows.append(Row(name, (), (Cell(f"{n:,}", n), recall, *predicted)))
     notes = (
         "Tracks by genre (rows) and predicted genre (columns). A track of several genres is in the row of the "
-        "predicted one, if it is among them, else of its first. Recall: share (%) of a row that is right; n/a: no "
-        "such track.",
+        "predicted one, if it is among them, else of its first. Recall: share (%) of a row that is correct; n/a: "
+        "no such track.",
     )
     return Table("Confusion matrix", columns, tuple(rows), notes, stub="genre")
 

@@ -51,7 +51,7 @@ def _table(hybrids: HybridResults, kind: str) -> Table:
     queries = "playlists" if kind == DOT else "tracks"
     note = (
         f"Share (%) of the top {first.k} in common with the reference, mean over {first.n_queries:,} {queries}; "
-        f"{first.n_candidates:,} candidate tracks. In brackets: 95% interval for other artists."
+        f"{first.n_candidates:,} candidate tracks. In brackets: 95% interval over artists."
     )
     return Table(
         f"{TITLES[kind]}, k = {hybrids.k}",
@@ -65,7 +65,7 @@ def _table(hybrids: HybridResults, kind: str) -> Table:
 def _notes(hybrids: HybridResults) -> Iterator[str]:
     yield (
         f"{hybrids.n_test:,} of {hybrids.n_test_in_all:,} test tracks, those with enough interactions. Reference: "
-        "fold-in of held-back playlists, which are disjoint from those that tracks are folded in with."
+        "fold-in of held-out playlists, which are disjoint from those that tracks are folded in with."
     )
     switching = (
         "never fold-in: audio was at least as good on the validation tracks."

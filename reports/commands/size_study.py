@@ -30,7 +30,9 @@ def make_size_section(study: SizeStudy) -> Section:
             *(Cell(f"{NIETO[trained, tested]:.2f}", NIETO[trained, tested]) for tested in SIZES),
         )
         rows.append(Row(f"{trained} ({study.n_train[trained]:,} tracks)", (), cells))
-    table = Table(f"{study.model} by size", columns, tuple(rows), tuple(_notes(study)), stub="trained on")
+    table = Table(
+        f"{study.model} by catalogue size", columns, tuple(rows), tuple(_notes(study)), stub="trained on"
+    )
     return Section("Size of the catalogue", (), (table,))
 
 

@@ -15,7 +15,7 @@ LISTS: dict[Kind, str] = {
     "filtered": "a track's nearest tracks by other artists",
     "similarity": "a track's nearest tracks",
     "dot": "a playlist's best tracks",
-    "dot_per_artist": "a playlist's best tracks among one of each artist",
+    "dot_per_artist": "a playlist's best tracks among one track per artist",
     "dot_centred": "a playlist's best tracks beyond popularity",
 }
 NOT_FOR_NEW_TRACKS = {
@@ -141,17 +141,17 @@ class BestModel:
     def _compare_with_ceiling(self) -> str:
         if self.ceiling is None:
             return "No ceiling was measured: the factors were not refitted."
-        ceiling = "The refit ceiling, the same interactions fitted with another seed,"
-        reached = f"{ceiling} finds {self.ceiling.value:.1%}"
+        ceiling = "The refit ceiling (the same interactions factorised with another seed)"
+        reached = f"{ceiling} reaches {self.ceiling.value:.1%}"
         if self.gap_closed is None:
-            return f"{reached}: no more than chance, so there is no gap to close."
-        return f"{reached}: the model closes {self.gap_closed:.0%} of the gap between chance and it."
+            return f"{reached}, no more than chance, so there is no gap to close."
+        return f"{reached}; the model closes {self.gap_closed:.0%} of the gap between chance and the ceiling."
 
     def _name_bound(self) -> list[str]:
         if self.best_from_sound is None:
             return []
         return [
-            f"Best from sound, by regression on the true style of the audio: {self.best_from_sound.value:.1%}."
+            f"Best from sound (regression on the true style of the audio): {self.best_from_sound.value:.1%}."
         ]
 
     def _name_rival(self) -> list[str]:

@@ -67,8 +67,8 @@ def _difference_notes(differences: Mapping[str, Difference], n_completed: int) -
         yield f"{ALIKE} Not significantly different from the best: the interval includes 0."
     yield (
         "Intervals are not corrected for the number of trials, nor for selecting the best of "
-        f"{n_completed}, which is an optimistic choice. They exclude the variance of training: more executions "
-        "show it."
+        f"{n_completed}, which is optimistic. They do not include the variance of training, which more executions "
+        "would show."
     )
 
 

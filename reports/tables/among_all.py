@@ -46,13 +46,13 @@ def among_all_table(group: Group) -> Table | None:
     notes = (
         f"Overlap in %, k = {min(one.k for one in first.values())}, where the {record.n_known:,} train and "
         f"validation tracks compete with the {group.first.n_tracks.test:,} test tracks. New (test) tracks have "
-        "predicted factors; known ones have their cross-fitted reference factors in both lists, so even random "
-        "factors of new tracks share known ones: compare with that row, not with chance.",
+        "predicted factors; known ones have their cross-fitted reference factors in both lists, so that even "
+        "random factors of new tracks give some overlap: compare models with that row, not with chance.",
         "New tracks in list: their share of the predicted lists. The reference's lists hold "
         f"{lists}. Of the new, of the known: share of the reference lists' new (known) tracks that the predicted "
         "lists hold as well.",
-        "In brackets: 95% interval for other artists (by dot product, and playlists) of the same numbers "
-        "(jackknife, Student's t). P-values are those of lists of new tracks.",
+        "In brackets: 95% interval over artists (by dot product, artists and playlists; jackknife, Student's t). "
+        "There are no p-values; see those of the lists of test tracks.",
         *((f"{SEEDS}, in place of the interval.",) if has_several_seeds(group) else ()),
     )
     return Table("Overlap among new and known tracks", columns, (Row("chance", (), chance), *rows), notes)

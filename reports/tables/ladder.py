@@ -1,4 +1,4 @@
-"""The gap ladder: every predictor on the way from chance to the refit ceiling and the reference."""
+"""The gap ladder: all predictors by overlap, as shares of the gaps from chance to the ceiling and the reference."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -199,18 +199,20 @@ def _notes(group: Group, has_ceiling: bool) -> Iterator[str]:
     yield (
         "Share of the gap closed, in %: (overlap − chance) / (top − chance), where top is the refit ceiling "
         "(the same interactions factorised with another seed) or the reference itself (ref.). In brackets: 95% "
-        "interval of the ratio. Best from sound: where the style that the audio was generated from is known."
+        "interval of the ratio. Best from sound: regression on the true style of the generated audio (demo data "
+        "only)."
     )
     yield (
-        "Verdict, at the first list length (p > 0.05, models corrected by Holm's method): chance: no information "
-        "shown; artists only: none beyond artist recognition shown; too few permutations: none of them could have "
-        "given p < 0.05; below, at or above ceiling: the whole interval is below 100, includes 100, or is above it "
-        "(check for leakage); tied lists: results depend on the order of ties."
+        "Verdict, at the first list length, with p-values of models corrected by Holm's method. Chance: not "
+        "significantly above chance. Artists only: not significant beyond artist recognition. Too few "
+        "permutations: p < 0.05 was impossible. Below, at or above ceiling: the interval of the gap to the ceiling "
+        "ends below 100, includes 100, or begins above it (check for leakage). Tied lists: the overlap depends on "
+        "the order of ties."
     )
     if not has_ceiling:
         yield (
-            "No ceiling: these factors have no refit, or it is not clearly above chance; `cs-keras factors` "
-            "makes one."
+            "No ceiling: these factors have no refit, or its overlap is not significantly above chance; `cs-keras "
+            "factors` makes one."
         )
     unpaired = unpaired_labels(group)
     if unpaired:

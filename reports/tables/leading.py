@@ -1,4 +1,4 @@
-"""The first table: overlap at the first list length by the kinds of lists that matter most, with what rows know."""
+"""The first table: overlap at the first list length by kind of list, and the information that each row uses."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -51,7 +51,7 @@ def leading_table(group: Group, comparisons: PairedComparisons) -> Table | None:
     decimals = {kind: show_decimals(row) for kind, row in chances.items()}
     columns = (
         *(Column(f"{HEADERS[kind]}\nk = {k}", f"{kind}@{k}") for kind in kinds),
-        Column("p any\ninfor-\nmation", f"p_{any_information}@{k}", optional=True),
+        Column("p\nany\ninfo.", f"p_{any_information}@{k}", optional=True),
         Column("p\nbeyond\nartist", f"p_beyond_artist_{kinds[0]}@{k}", optional=True),
         Column("information used", "information", align="left"),
     )
@@ -107,12 +107,12 @@ def _notes(group: Group, kinds: Sequence[Kind], leading: OverlapAtK) -> Iterator
     tested = NAMES["similarity" if "similarity" in kinds else kinds[0]].lower()
     own = " (beyond artist, if artist-filtered)" if leading.p_beyond_artist is not None else ""
     yield (
-        f"p any information, {tested}: (1 + permutations that reach the overlap) / (1 + "
+        f"p any info., {tested} lists: (1 + permutations that reach the overlap) / (1 + "
         f"{settings.n_permutations:,}); predictions are assigned to random tracks. {SIGNIFICANT} p < "
         f"{SIGNIFICANT_P} by the column's own lists{own}, not corrected for the number of comparisons."
     )
     yield from beyond_artist_notes(leading)
-    yield "Information used: what a row knows of a new track. Models use their input, audio or attributes."
+    yield "Information used: about the test tracks. Models use their input, audio or attributes."
     if has_several_seeds(group):
         yield f"{SEEDS}, in place of the interval; p: the largest."
     if len(group.runs) > 1:

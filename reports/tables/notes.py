@@ -10,7 +10,7 @@ METRICS = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 PROTOCOLS = {
     "strict": "fitted without interactions of validation and test tracks",
     "thesis": "fitted on all interactions, those of test tracks included",
-    "given": "ready-made, fitted on unknown interactions",
+    "given": "imported, fitted on unknown interactions",
 }
 UNKNOWN_PROTOCOL = "fitted on unknown interactions"
 N_NAMED = 10  # recordings listed in a note
@@ -40,10 +40,10 @@ def section_notes(group: Group) -> Iterator[str]:
     )
     if first.n_rotations:
         yield (
-            f"Cross-validation with {first.n_rotations} rotations, each with factors and a space of its own: lists "
-            "hold tracks that are tested together, and queries of all rotations are pooled, a playlist as one "
-            "query in each. P-values are those of permutations within rotations, combined by Stouffer's "
-            "method; intervals of overlaps leave out one artist of each rotation at a time."
+            f"Cross-validation with {first.n_rotations} rotations, each with its own factors: lists hold the test "
+            "tracks of one rotation, and the queries of all rotations are pooled; a playlist is one query in each "
+            "rotation. P-values of permutations within rotations are combined by Stouffer's method. Intervals of "
+            "overlaps leave out one artist of each rotation at a time."
         )
     agreement, warning = describe_agreement(factors.quality), warn_of_noise(factors.quality)
     yield from _artist_notes(group)
@@ -72,16 +72,14 @@ def _artist_notes(group: Group) -> Iterator[str]:
     n_unknown = first.n_unknown_artists
     if n_unknown is None:
         yield (
-            "Runs of an earlier release: evaluated without artists. Overlaps include what recognising an "
-            "artist gains, "
-            "and intervals are too narrow, because tracks of one artist are alike. Train again to have both."
+            "Runs of an earlier release were evaluated without artists: overlaps include the gain from recognising "
+            "artists, and intervals are too narrow, because tracks of one artist are similar. Train again for "
+            "artist-filtered overlaps and correct intervals."
         )
     elif n_unknown:
         yield (
-            f"Warning: the artist of {n_unknown:,} of {n_test:,} test tracks is unknown. Nothing is claimed "
-            "about "
-            "artists there: these tracks remain candidates, and artist-filtered overlap leaves their queries "
-            "out."
+            f"Warning: the artist of {n_unknown:,} of {n_test:,} test tracks is unknown. These tracks are "
+            "candidates, but not queries of artist-filtered overlap."
         )
     elif first.n_test_artists is not None:
         yield f"Test tracks are by {first.n_test_artists:,} artists, all of them known."

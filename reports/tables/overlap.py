@@ -42,25 +42,24 @@ TITLES: dict[Kind, str] = {
     "dot_centred": "Overlap by dot product, popularity-centred",
 }
 DEFINITIONS: dict[Kind, str] = {
-    "filtered": "as by similarity, but without the query's own artist in both lists, because recognising an "
-    "artist is not recognising what a track sounds like. Leads where artists are known",
+    "filtered": "as by similarity, but without tracks of the query's own artist in either list, because "
+    "recognising an artist is not predicting similarity",
     "similarity": "share of the k test tracks nearest to a test track by {metric} of the reference factors "
     "that are also among the k nearest by the predicted factors",
     "dot": "share of a playlist's k best test tracks by dot product with the reference factors that are also "
     "among its k best by the predicted factors",
     "dot_per_artist": "as by dot product, over one random test track of each known artist; mean of 20 draws",
-    "dot_centred": "as by dot product, with playlist factors less their mean for both lists: what all "
-    "playlists like does not count",
+    "dot_centred": "as by dot product, after subtracting the mean of the playlist factors, which removes "
+    "what popularity explains",
 }
 REFERENCE_NOTES = {
     RANDOM: "Random factors: normal, with the reference's mean and standard deviation in each factor.",
-    POPULARITY_ORACLE: "Popularity ranking (oracle): one list for all playlists, by the mean playlist's dot "
-    "product with the reference factors, which no new track has.",
+    POPULARITY_ORACLE: "Popularity ranking (oracle): the same list for all playlists, by the mean of their "
+    "dot products with the reference factors, which are unknown for a new track.",
     BEST_FROM_SOUND: "Best from sound (oracle): regression on the style that the audio was generated from.",
-    HALF_DATA_CEILING: "Half-data ceiling: two fits to random halves of the playlists, which differ as two "
-    "samples of interactions do.",
-    REFIT_CEILING: "Refit ceiling: the same interactions factorised with another seed, queried with its own "
-    "playlists; hardly any model of one fit can do better.",
+    HALF_DATA_CEILING: "Half-data ceiling: overlap of two fits, each to a random half of the playlists.",
+    REFIT_CEILING: "Refit ceiling: the same interactions factorised with another seed, with its own playlist "
+    "factors; a model that predicts one fit can hardly exceed it.",
 }
 
 Measured = Mapping[int, OverlapAtK]  # by list length
@@ -214,8 +213,8 @@ def _notes(group: Group, kind: Kind, tied: bool) -> Iterator[str]:
     yield interval_note(group, kind)
     share = f"(1 + permutations that reach the overlap) / (1 + {settings.n_permutations:,}); "
     yield (
-        f"p: {'' if first.n_rotations else share}a permutation "
-        f"assigns predictions to random tracks, so it tests for any information. * {marked_by(kind, rows[0])} < "
+        f"p: {'' if first.n_rotations else share}permutations "
+        f"assign predictions to random tracks, a test for any information. * {marked_by(kind, rows[0])} < "
         f"{SIGNIFICANT_P}, not corrected for the number of comparisons."
     )
     yield from beyond_artist_notes(rows[0])
@@ -223,9 +222,8 @@ def _notes(group: Group, kind: Kind, tied: bool) -> Iterator[str]:
     yield from same_artist_notes(first)
     if SINGLE_RANKING in first.references and kind in first.references[SINGLE_RANKING]:
         yield (
-            f"Own single ranking: one list for all playlists, by the mean of the model's scores, at k = "
-            f"{rows[0].k}: "
-            "what of the overlap is not specific to a playlist."
+            f"Own single ranking: overlap at k = {rows[0].k} if all playlists get one list, by the mean of the "
+            "model's scores; this part of the overlap is not specific to a playlist."
         )
     yield from (text for name, text in REFERENCE_NOTES.items() if kind in first.references.get(name, {}))
     yield from _artist_mean_notes(first)
@@ -235,7 +233,7 @@ def _notes(group: Group, kind: Kind, tied: bool) -> Iterator[str]:
         yield bold_note(group)
     if tied:
         yield (
-            f"{TIED} More than {FLAGGED_TIED_SHARE:.0%} of the lists depend on the order of ties: part of this "
+            f"{TIED} More than {FLAGGED_TIED_SHARE:.0%} of the lists depend on the order of ties, so part of this "
             "overlap is an artefact."
         )
     if any(k > n_candidates for k in settings.ks):
@@ -256,7 +254,7 @@ def interval_note(group: Group, *kinds: Kind) -> str:
         )
         return f"In brackets: 95% bootstrap interval over {queries} ({n_bootstrap:,} resamples)."
     units = "artists" if all(map(of_tracks, kinds)) else "artists and playlists"
-    return f"In brackets: 95% interval for other {units} of the same numbers (jackknife, Student's t)."
+    return f"In brackets: 95% interval over {units} (jackknife, Student's t)."
 
 
 def beyond_artist_notes(row: OverlapAtK) -> Iterator[str]:
@@ -264,10 +262,9 @@ def beyond_artist_notes(row: OverlapAtK) -> Iterator[str]:
     if row.p_beyond_artist is None or row.n_arrangements is None:
         return
     yield (
-        "p beyond artist: as p, with artists exchanged among those with similar numbers of test tracks, and "
-        "tracks "
-        "shuffled within artists; its null mean is above chance as far as artists alone explain the overlap. "
-        f"{format_count(row.n_arrangements)} distinct arrangements."
+        "p beyond artist: as p, but permutations exchange whole artists with equal numbers of test tracks, and "
+        "shuffle tracks within artists. The null mean is the overlap that artist recognition alone explains. "
+        f"Distinct arrangements: {format_count(row.n_arrangements)}."
     )
 
 
@@ -283,8 +280,8 @@ def same_artist_notes(evaluation: Evaluation) -> Iterator[str]:
     row = next(iter(evaluation.overlap.get("similarity", ())), None)
     if row and row.same_artist_share is not None:
         yield (
-            f"{row.same_artist_share:.1%} of the reference's {row.k} nearest tracks are by the query's own "
-            "artist: overlap over all candidates includes what recognising artists gains."
+            f"{row.same_artist_share:.1%} of the reference's {row.k} nearest tracks are by the query's own artist; "
+            "unfiltered overlap includes the gain from recognising artists."
         )
 
 
@@ -303,14 +300,12 @@ def _artist_mean_notes(evaluation: Evaluation) -> Iterator[str]:
     known, n_test = evaluation.n_known_artists, evaluation.n_tracks.test
     if ARTIST_MEAN in evaluation.references:
         yield (
-            f"Artist mean: the mean factors of the artist's train tracks; {n_test - (known or 0):,} of "
-            f"{n_test:,} test "
-            "tracks are by artists without train tracks and get the mean of all train tracks."
+            f"Artist mean: the mean factors of the artist's train tracks; {n_test - (known or 0):,} of {n_test:,} "
+            "test tracks are by artists without train tracks and get the mean of all train tracks."
         )
     elif known == 0:
         n_unknown = evaluation.n_unknown_artists or 0
         among = f" that is known ({n_unknown:,} tracks have none)" if n_unknown else ""
         yield (
-            f"No artist mean: no artist of a test track{among} has train tracks, so it would be equal for all "
-            "tracks."
+            f"No artist mean: no artist of a test track{among} has train tracks, so all predictions would be equal."
         )

@@ -47,7 +47,7 @@ def test_the_best_model_is_compared_with_chance_and_ceiling(group: Group) -> Non
         "finds 40.0% of a track's nearest tracks (top 5). That is 4.00 × chance (10.0%): significantly above chance"
         in words
     )
-    assert "finds 70.0%: the model closes 50% of the gap" in words and "without audio" not in words
+    assert "reaches 70.0%; the model closes 50% of the gap" in words and "without audio" not in words
 
 
 def test_correction_can_take_significance_away(group: Group, make_run: MakeRun, runs: Path) -> None:

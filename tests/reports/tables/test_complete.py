@@ -195,7 +195,7 @@ def test_old_runs_alone_have_the_tables_they_had(make_run: MakeRun) -> None:
     titles = [table.title for table in section.tables]
     assert titles == ["Overlap at k = 5", "Training", "Overlap by similarity", "Overlap by dot product"]
     assert any(
-        note.startswith("Runs of an earlier release: evaluated without artists") for note in section.notes
+        note.startswith("Runs of an earlier release were evaluated without artists") for note in section.notes
     )
 
 

@@ -247,7 +247,7 @@ def test_notes_say_what_was_measured_on_what(make_run: MakeRun) -> None:
     for part in (
         "cosine similarity",
         "60 of 60 test tracks; 59 candidate tracks",
-        "95% interval for other artists",
+        "95% interval over artists",
         "(1 + 199)",
         "are by the query's own artist",
     ):
