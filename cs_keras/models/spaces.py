@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cs_keras.models.declaration import Input
-from cs_keras.models.spec import SCHEDULES, Baseline
+from cs_keras.models.spec import LOSSES_WITH_TEMPERATURE, SCHEDULES, Baseline
 
 DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 DENSE = ((512,), (1024,), (512, 512, 512), (1024, 1024, 512), (1024, 1024, 1024), (2048, 2048, 2048))
@@ -76,12 +76,12 @@ def shared_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
 def training_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     """Draw changes of loss, optimizer, schedule and penalty.
 
-    The tuner decides epochs. The weighted prediction error needs interactions, which not every dataset has: it is
-    searched only if it is the start.
+    The tuner decides epochs. Losses that need interactions, which not every dataset has, are searched only if they
+    are the start.
     """
     start = baseline.training
     is_classifier = baseline.procedure.learns_from is Input.GENRES  # its loss is the cross-entropy
-    losses = {} if is_classifier else {"loss": ("mse", "cosine")}
+    losses = {} if is_classifier else {"loss": ("mse", "cosine", "infonce", "drlim")}
     options = {
         **losses,
         "schedule": SCHEDULES,
@@ -92,6 +92,11 @@ def training_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     }
     changes = draw(hp, "training", options, start)
     changes |= draw_logarithmic(hp, "training", {"learning_rate": (1e-5, 1e-2)}, start)
+    if losses:
+        with hp.conditional_scope("training.loss", [*LOSSES_WITH_TEMPERATURE]):
+            changes |= draw_logarithmic(hp, "training", {"temperature": (0.03, 1.0)}, start)
+        with hp.conditional_scope("training.loss", ["drlim"]):
+            changes |= draw(hp, "training", {"n_neighbours": (3, 10, 30), "margin": (0.5, 1.0, 1.4)}, start)
     with hp.conditional_scope("training.schedule", ["inverse_time"]):
         changes |= draw(hp, "training", {"decay": (1e-8, 1e-5, 1e-4, 1e-3)}, start)
     with hp.conditional_scope("training.schedule", ["step"]):

@@ -15,7 +15,18 @@ from cs_keras.layers.front_end import FrontEndConfig
 from cs_keras.models.declaration import REGRESSION, Input, Procedure
 from cs_keras.models.registry import TABLE_MARK, split_key
 
-LOSSES = ("mse", "unit_mse", "cosine", "wpe", "infonce")
+LOSSES = (
+    "mse",
+    "unit_mse",
+    "cosine",
+    "wpe",
+    "infonce",
+    "infonce_histories",
+    "bpr",
+    "sampled_softmax",
+    "drlim",
+)
+LOSSES_WITH_TEMPERATURE = ("infonce", "infonce_histories", "bpr", "sampled_softmax")
 OPTIMIZERS = ("adam", "nesterov")
 SCHEDULES = ("inverse_time", "constant", "cosine", "step")
 MONITORS = r"val_loss|val_cosine|val_overlap@[1-9]\d{0,5}"
@@ -29,15 +40,30 @@ class TrainingConfig:
     Attributes
     ----------
     loss
-        Loss on scaled factors: ``mse``; ``cosine``; ``unit_mse``, the mean squared error after all factors were
-        brought to one length, since length encodes popularity (Dieleman 2014); ``wpe``, the weighted prediction
-        error (van den Oord et al. 2013), which measures how well predicted factors explain the interactions; or
-        ``infonce``, the cross-entropy of finding a track's own factors among those of its batch by the cosine.
+        Loss of predicted factors:
+
+        * ``mse``: mean squared error of scaled factors;
+        * ``unit_mse``: the same after all factors were brought to one length, since length encodes popularity
+          (Dieleman 2014);
+        * ``cosine``: negative cosine similarity of scaled factors;
+        * ``wpe``: the weighted prediction error (van den Oord et al. 2013), of the interactions that predicted
+          factors explain;
+        * ``infonce``: the cross-entropy of finding a track's factors among those of its batch, by cosine;
+        * ``infonce_histories``: the same for the histories of its listeners, the sum of the factors of the other
+          tracks of a playlist;
+        * ``bpr``, ``sampled_softmax``: Bayesian personalised ranking, and the cross-entropy of finding a track of a
+          playlist among those of the batch, by dot product with the factors of playlists;
+        * ``drlim``: a contrastive loss of pairs of tracks, similar where their reference factors are neighbours.
     temperature
-        Divisor of the cosines of ``infonce``.
+        Divisor of the cosines or dot products of ``infonce``, ``infonce_histories``, ``bpr`` and
+        ``sampled_softmax``.
     popularity_correction
-        Share of the logarithm of its number of playlists that ``infonce`` subtracts from the logit of each track of
-        a batch: 0 learns which factors fit the audio, 1 which are played with it, popularity included.
+        Weight of the logarithm of popularity, 0 to 1, which the losses with a cross-entropy subtract from logits
+        (logQ correction): 0 learns what fits, 1 what is played, popularity included.
+    n_neighbours
+        Number of similar tracks of ``drlim``: the train tracks with the nearest reference factors.
+    margin
+        Distance of factors of length 1 beyond which dissimilar tracks of ``drlim`` do not repel each other.
     optimizer
         ``adam``, or ``nesterov``: gradient descent with Nesterov momentum.
     learning_rate
@@ -87,6 +113,8 @@ class TrainingConfig:
     loss: str = "mse"
     temperature: float = dataclasses.field(default=0.1, metadata=OMIT_IF_DEFAULT)
     popularity_correction: float = dataclasses.field(default=0.0, metadata=OMIT_IF_DEFAULT)
+    n_neighbours: int = dataclasses.field(default=10, metadata=OMIT_IF_DEFAULT)
+    margin: float = dataclasses.field(default=1.0, metadata=OMIT_IF_DEFAULT)
     optimizer: str = dataclasses.field(default="adam", metadata=OMIT_IF_DEFAULT)
     learning_rate: float = 1e-4
     pretrained_learning_rate: float | None = dataclasses.field(default=None, metadata=OMIT_IF_DEFAULT)
@@ -125,6 +153,8 @@ class TrainingConfig:
         check_range("training.l2", self.l2, 0)
         check_range("training.frozen_epochs", self.frozen_epochs, 0)
         check_range("training.popularity_correction", self.popularity_correction, 0, 1)
+        check_range("training.n_neighbours", self.n_neighbours, 1)
+        check_range("training.margin", self.margin, 1e-6, 2)
         for name in ("temperature", "learning_rate", "pretrained_learning_rate", "epsilon", "step_factor"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(

@@ -17,6 +17,8 @@ from cs_keras.training.losses import FunctionLoss
 
 Floats = npt.NDArray[np.float32]
 
+MIN_SQUARE = 1e-12  # of a distance, whose gradient at 0 is infinite
+
 
 def info_nce(
     item_factors: Floats, scaler: Scaler, temperature: float, log_prior: Floats | None = None
@@ -51,9 +53,50 @@ def info_nce(
         row = tf.cast(rows[:, 0], tf.int64)
         predicted = tf.math.l2_normalize(unscale(outputs, scaler), axis=1)
         cosines = tf.matmul(predicted, tf.gather(directions, row), transpose_b=True)
-        return cross_entropy(cosines / temperature - tf.gather(prior, row), other_tracks(row))
+        logits = cosines / temperature - tf.gather(prior, row)
+        is_other = row[:, tf.newaxis] != row[tf.newaxis]
+        return cross_entropy(tf.linalg.diag_part(logits), logits, is_other)
 
     return FunctionLoss(loss, "infonce")
+
+
+def drlim(
+    item_factors: Floats, scaler: Scaler, similar: npt.NDArray[np.int64], margin: float
+) -> keras.losses.Loss:
+    """Return the contrastive loss of pairs of tracks, of (rows, outputs) to (batch,), float32.
+
+    With the Euclidean distance D of a prediction to a track's reference factors, both brought to length 1,
+    similar pairs add ``D² / 2`` and others ``max(0, margin - D)² / 2`` (DrLIM: Hadsell, Chopra & LeCun 2006,
+    equation 4). The source maps both tracks of a pair; here the second is given by its reference factors, so that
+    outputs are in their space. Either kind of pair is averaged, as there are many more dissimilar ones.
+
+    Parameters
+    ----------
+    item_factors
+        Reference factors, shape (n_tracks, n_factors), unscaled.
+    scaler
+        Scaling of the network's outputs, inverted here.
+    similar
+        Similar tracks of each track, shape (n_tracks, n). All others of a batch are dissimilar.
+    margin
+        Distance beyond which dissimilar tracks do not repel each other: above 0, at most 2.
+    """
+    directions = tf.math.l2_normalize(tf.constant(item_factors, tf.float32), axis=1)
+    similar_to = tf.constant(similar)
+
+    def loss(rows: Any, outputs: Any) -> Any:
+        row = tf.cast(rows[:, 0], tf.int64)
+        predicted = tf.math.l2_normalize(unscale(outputs, scaler), axis=1)
+        near = tf.gather(similar_to, row)
+        attracted = tf.reduce_mean(
+            1.0 - tf.einsum("bf,bnf->bn", predicted, tf.gather(directions, near)), axis=1
+        )
+        cosines = tf.matmul(predicted, tf.gather(directions, row), transpose_b=True)
+        distance = tf.sqrt(tf.maximum(2.0 - 2.0 * cosines, MIN_SQUARE))
+        is_far = tf.reduce_all(near[:, tf.newaxis] != row[tf.newaxis, :, tf.newaxis], axis=2)
+        return attracted + masked_mean(tf.square(tf.nn.relu(margin - distance)) / 2.0, is_far)
+
+    return FunctionLoss(loss, "drlim")
 
 
 def unscale(outputs: Any, scaler: Scaler) -> Any:
@@ -62,13 +105,16 @@ def unscale(outputs: Any, scaler: Scaler) -> Any:
     return tf.cast(outputs, tf.float32) * scale + offset
 
 
-def other_tracks(row: Any) -> Any:
-    """Return which examples of a batch are of other tracks, shape (batch, batch), bool, from rows, (batch,)."""
-    return row[:, tf.newaxis] != row[tf.newaxis]
+def cross_entropy(positive: Any, negatives: Any, is_negative: Any) -> Any:
+    """Return ``-log softmax`` of logits `positive`, (n,), each among its row of `negatives`, (n, m), to (n,).
+
+    Only negatives where `is_negative`, (n, m), count; without any the loss is 0.
+    """
+    masked = tf.where(is_negative, negatives, negatives.dtype.min)
+    return tf.math.softplus(tf.reduce_logsumexp(masked, axis=1) - positive)
 
 
-def cross_entropy(logits: Any, is_negative: Any) -> Any:
-    """Return the cross-entropy of the diagonal among `is_negative`, from (batch, batch) to (batch,), float32."""
-    positive = tf.linalg.diag_part(logits)
-    negatives = tf.where(is_negative, logits, logits.dtype.min)
-    return tf.reduce_logsumexp(tf.concat([positive[:, tf.newaxis], negatives], axis=1), axis=1) - positive
+def masked_mean(values: Any, mask: Any) -> Any:
+    """Return the mean of each row's `values` where `mask`, both (n, m), to (n,); 0 of none."""
+    weights = tf.cast(mask, values.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(values * weights, axis=1), tf.reduce_sum(weights, axis=1))

@@ -18,11 +18,12 @@ from cs_keras.run_files.names import (
 )
 from cs_keras.run_files.predictions import Predictions, write_predictions
 from cs_keras.run_files.training import Training
+from pipelines.training.objectives import make_training_targets
 from pipelines.training.procedures import TRAINERS, TrainedModel, TrainingJob
 from pipelines.training.requirements import require_input
 from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig
-from pipelines.training.targets import TrainingData, make_training_targets
+from pipelines.training.targets import TrainingData
 
 
 def train(run: RunConfig, data: TrainingData, factors: Factors, folder: Path, progress: Progress) -> None:

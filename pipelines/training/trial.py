@@ -44,17 +44,12 @@ from cs_keras.training.fit import DivergenceError, MemoryExhaustedError
 from cs_keras.training.losses import make_loss
 from pipelines.factors.open import open_dataset
 from pipelines.training.attribute_files import AttributeFiles
+from pipelines.training.objectives import TrainingTargets, make_training_targets
 from pipelines.training.procedures import TrainingJob
 from pipelines.training.procedures.job import Watch
 from pipelines.training.requirements import require_inputs
 from pipelines.training.run_config import RunConfig, resolve
-from pipelines.training.targets import (
-    TrainingData,
-    TrainingTargets,
-    make_training_data,
-    make_training_targets,
-    open_extra_factors,
-)
+from pipelines.training.targets import TrainingData, make_training_data, open_extra_factors
 from pipelines.training.train import clean_up, run_procedure
 from pipelines.training.trial_trainer import TrialTrainer
 
@@ -209,9 +204,9 @@ def _watch(
     """Return what ends a training that explodes or does not learn, by the loss of predicting the mean.
 
     Outputs of zero, where every model starts, stand for the mean, which scaling has taken off; where it has not,
-    the threshold is lower. The weighted prediction error has no such reference.
+    the threshold is lower. Losses of interactions or of pairs of tracks have no such reference.
     """
-    if run.training.loss == "wpe":
+    if targets.objective is not None:
         return lambda number, epoch: None
     examples = targets.examples[data.validation]
     of_mean = float(make_loss(run.training)(examples, np.zeros_like(examples)))

@@ -83,6 +83,15 @@ def test_a_schedule_brings_its_own_parameters(schedule, parameters):
     assert changes.keys() & {"decay", "step_epochs", "step_factor"} == parameters
 
 
+@pytest.mark.parametrize(
+    ("loss", "parameters"),
+    [("mse", set()), ("infonce", {"temperature"}), ("drlim", {"n_neighbours", "margin"})],
+)
+def test_a_loss_brings_its_own_parameters(loss, parameters):
+    changes = training_space(at(training__loss=loss), get_baseline("cnn"))
+    assert changes.keys() & {"temperature", "n_neighbours", "margin"} == parameters
+
+
 def test_masks_bring_their_width():
     changes = augment_space(at(augment__n_mel_masks=2, augment__max_mels=4), get_baseline("cnn"))
     assert changes == {"gain_db": 0.0, "n_time_masks": 0, "n_mel_masks": 2, "max_mels": 4}

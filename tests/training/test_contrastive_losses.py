@@ -1,42 +1,12 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from cs_keras.factors.scaling import fit_scaler
-from cs_keras.training.contrastive_losses import info_nce
-from cs_keras.training.prediction_error import make_track_numbers
+from cs_keras.training.contrastive_losses import drlim, info_nce
+from tests.training.gradients import SCALER, draw, minimise, numeric_slope, unit, value_and_slope
 
 N_TRACKS, N_FACTORS = 7, 3
 ORDER = [5, 0, 2, 2, 6]  # two sequences of one track
-SCALER = fit_scaler("standardize", 5 + 2 * np.random.default_rng(2).normal(size=(20, 3)).astype(np.float32))
-
-
-def draw(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def value_and_slope(loss, order, factors):
-    """Values, and the gradient of their mean, by unscaled factors of the examples."""
-    outputs = tf.constant(SCALER.transform(factors))
-    with tf.GradientTape() as tape:
-        tape.watch(outputs)
-        values = loss.fn(make_track_numbers(N_TRACKS)[order], outputs)
-        mean = tf.reduce_mean(values)
-    return values.numpy(), tape.gradient(mean, outputs).numpy() / SCALER.scale
-
-
-def numeric_slope(by_hand, factors, step=1e-5):
-    """Central differences of the mean of ``by_hand(factors)``, in float64."""
-    slope = np.zeros(factors.shape)
-    for at in np.ndindex(factors.shape):
-        change = np.zeros(factors.shape)
-        change[at] = step
-        slope[at] = (by_hand(factors + change).mean() - by_hand(factors - change).mean()) / (2 * step)
-    return slope
 
 
 @pytest.mark.parametrize("prior", [None, np.linspace(-1, 2, N_TRACKS)])
@@ -65,11 +35,26 @@ def test_info_nce_learns_how_much_likelier_a_track_is_for_its_audio_and_with_the
     plain = fit_scaler("none", reference)
     for share, expected in ((0.0, 1.0), (1.0, 3.0)):
         loss = info_nce(reference, plain, 0.05, (share * np.log(popularity)).astype(np.float32))
-        outputs = tf.Variable(np.full((3, 4), 0.1, np.float32))
-        optimizer = tf.keras.optimizers.Adam(0.03)
-        for _ in range(400):
-            with tf.GradientTape() as tape:
-                value = tf.reduce_mean(loss.fn(make_track_numbers(4), tf.gather(outputs, sound)))
-            optimizer.apply([tape.gradient(value, outputs)], [outputs])
-        odds = np.exp((unit(outputs.numpy())[0] @ (reference[0] - reference[1])) / 0.05)
+        found = unit(minimise(loss, np.full((3, 4), 0.1, np.float32), sound))[0]
+        odds = np.exp((found @ (reference[0] - reference[1])) / 0.05)
         assert odds == pytest.approx(expected, rel=0.02)
+
+
+def test_drlim_attracts_similar_tracks_and_repels_others_within_the_margin():
+    reference, predicted = draw(N_TRACKS, N_FACTORS), draw(len(ORDER), N_FACTORS, seed=1)
+    similar = np.stack(
+        [np.arange(N_TRACKS), (np.arange(N_TRACKS) + 1) % N_TRACKS], axis=1
+    )  # itself, the next
+
+    def by_hand(factors):
+        losses = np.zeros(len(ORDER))
+        for i, track in enumerate(ORDER):
+            distances = np.linalg.norm(unit(factors[i]) - unit(reference.astype(float)), axis=1)
+            far = [other for other in ORDER if other not in similar[track]]
+            losses[i] = (distances[similar[track]] ** 2 / 2).mean()
+            losses[i] += (np.maximum(0, 1.3 - distances[far]) ** 2 / 2).mean()
+        return losses
+
+    found, slope = value_and_slope(drlim(reference, SCALER, similar, 1.3), ORDER, predicted)
+    np.testing.assert_allclose(found, by_hand(predicted.astype(float)), rtol=1e-4)  # float32, scaled twice
+    np.testing.assert_allclose(slope, numeric_slope(by_hand, predicted.astype(float)), rtol=1e-3, atol=1e-5)

@@ -9,7 +9,8 @@ from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.training.losses import make_loss
-from pipelines.training.targets import TrainingData, make_training_targets
+from pipelines.training.objectives import make_training_targets
+from pipelines.training.targets import TrainingData
 
 N_TRACKS, N_FACTORS = 40, 5
 TRAIN = np.arange(30)

@@ -29,6 +29,7 @@ from cs_keras.run_files.names import (
 from cs_keras.runs import digest, read_json, read_npz, write_json, write_npz
 from cs_keras.training.hidden_layers import build_hidden_model, choose_default_layer, list_hidden_layers
 from cs_keras.training.predict import apply_to_tracks
+from pipelines.training.objectives import make_training_targets
 from pipelines.training.procedures.job import TrainedModel, TrainingJob
 from pipelines.training.procedures.regression import predict_audio
 from pipelines.training.procedures.track_vectors import TrackVectors
@@ -36,7 +37,7 @@ from pipelines.training.requirements import attributes_digest, choose_attributes
 from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
-from pipelines.training.targets import Matrix, TrainingData, make_training_targets
+from pipelines.training.targets import Matrix, TrainingData
 
 BATCH_ITEMS = 256
 

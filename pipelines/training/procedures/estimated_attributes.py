@@ -15,6 +15,7 @@ from cs_keras.models import estimated_attributes, load_model
 from cs_keras.run_files.names import ESTIMATES_FILE, ESTIMATOR_FILE, MODEL_FILE, WORK_FOLDER
 from cs_keras.runs import digest, read_json, read_npz, write_json, write_npz
 from cs_keras.training.execution import dtype_policy
+from pipelines.training.objectives import TrainingTargets
 from pipelines.training.procedures.attributes import require_attributes
 from pipelines.training.procedures.job import TrainedModel, TrainingJob
 from pipelines.training.procedures.regression import train_regression
@@ -23,7 +24,7 @@ from pipelines.training.requirements import choose_attributes
 from pipelines.training.run_artifacts import save_model
 from pipelines.training.run_config import RunConfig, identity, resolve_branch
 from pipelines.training.shared_cache import shared_work
-from pipelines.training.targets import Matrix, TrainingData, TrainingTargets
+from pipelines.training.targets import Matrix, TrainingData
 
 
 def train_estimated_attributes(job: TrainingJob) -> TrainedModel:

@@ -24,8 +24,9 @@ from cs_keras.training.batch_distribution import Batches
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.feature_learning.regressors import RegressionData, choose_examples, fit_output_layer
 from cs_keras.training.fit import FitResult, fit
+from pipelines.training.objectives import TrainingTargets
 from pipelines.training.run_config import RunConfig
-from pipelines.training.targets import Matrix, Rows, TrainingData, TrainingTargets
+from pipelines.training.targets import Matrix, Rows, TrainingData
 
 Watch = Callable[[int, Epoch], None]
 

@@ -12,7 +12,8 @@ from cs_keras.models.spec import TrainingConfig
 from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.runs import read_json, read_npz
 from pipelines.factors.open import open_factors
-from pipelines.training.targets import make_training_data, make_training_targets, open_extra_factors
+from pipelines.training.objectives import make_training_targets
+from pipelines.training.targets import make_training_data, open_extra_factors
 from tests.command_line import SMALL, run
 
 NAMED = '--set=training.extra_factors=["other"]'

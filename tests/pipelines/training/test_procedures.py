@@ -93,12 +93,32 @@ def test_the_weighted_prediction_error_falls_below_that_of_zero(
     assert losses[-1] < losses[0] and losses[-1] < 1
 
 
-def test_the_weighted_prediction_error_needs_interactions(
-    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["infonce", "infonce_histories", "bpr", "sampled_softmax", "drlim"])
+def test_losses_that_compare_tracks_fall(loss: str, demo: Path, tmp_path: Path) -> None:
+    settings = [f"training.loss={loss}", "training.learning_rate=0.003", "training.n_neighbours=2"]
+    correction = ["training.popularity_correction=1.0"] if loss in ("infonce", "sampled_softmax") else []
+    assert train(demo, tmp_path, "bot", *settings, *correction) == 0
+    losses = [epoch["loss"] for epoch in history(tmp_path, "bot")]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "training.loss=wpe",
+        "training.loss=infonce_histories",
+        "training.loss=bpr",
+        "training.loss=sampled_softmax",
+    ],
+)
+def test_losses_of_interactions_need_them(
+    setting: str, dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (dataset / "interactions.npz").unlink()
-    assert train(dataset, tmp_path / "runs", "bot", "training.loss=wpe") == 1
-    assert "training.loss = wpe needs the interactions that factors were fitted on" in capfd.readouterr().err
+    assert train(dataset, tmp_path / "runs", "bot", setting) == 1
+    needed = f"{setting.replace('=', ' = ')} needs the interactions that factors were fitted on"
+    assert needed in capfd.readouterr().err
 
 
 def test_the_weighted_prediction_error_and_xla_exclude_each_other(
