@@ -136,9 +136,14 @@ class Tracks:
         return np.array(self.strings("track_id"), dtype=np.str_)
 
     @property
+    def artist_names(self) -> npt.NDArray[np.str_]:
+        """Artist of each track, "" where unknown, shape (n_tracks,)."""
+        return np.array([name.strip() for name in self.strings("artist")], dtype=np.str_)
+
+    @property
     def artist_numbers(self) -> npt.NDArray[np.int64]:
         """A number for the artist of each track, -1 where the artist is unknown, shape (n_tracks,)."""
-        names = np.array([name.strip() for name in self.strings("artist")], dtype=np.str_)
+        names = self.artist_names
         numbers, is_known = np.full(len(names), -1, np.int64), names != ""
         numbers[is_known] = np.unique(names[is_known], return_inverse=True)[1]
         return numbers

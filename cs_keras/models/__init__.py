@@ -71,6 +71,7 @@ def load_model(path: Path) -> "keras.Model":
     import keras
 
     from cs_keras.layers import (  # noqa: F401  (registers ours)
+        artists,
         augmentation,
         bag_of_tones,
         batch_norm,

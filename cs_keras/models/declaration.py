@@ -17,6 +17,7 @@ class Input(enum.Enum):
     AUDIO = "audio"
     ATTRIBUTES = "attributes"
     GENRES = "genres"
+    ARTISTS = "artists"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Procedure:
         return self.takes is Input.AUDIO
 
     @property
+    def takes_artists(self) -> bool:
+        """Whether the model takes the factors of other tracks by the same artist."""
+        return self.takes is Input.ARTISTS
+
+    @property
     def is_fusion(self) -> bool:
         """Whether the model joins several others."""
         return self.takes is None
@@ -83,12 +89,13 @@ GENRE_SPACE = Procedure("genre_space", learns_from=Input.GENRES)
 ESTIMATED_ATTRIBUTES = Procedure(
     "estimated_attributes", learns_from=Input.ATTRIBUTES, pools_between_stages=True
 )
+ARTIST_MEAN = Procedure("artist_mean", takes=Input.ARTISTS, is_precomputed=True)
 FUSION = Procedure("fusion", takes=None, is_precomputed=True)
 PROCEDURES = {
     procedure.name: procedure
     for procedure in (
         *(REGRESSION, CODEBOOK, RANKING, FEATURES, KERNELS, TRIPLET, ATTRIBUTES, GENRES),
-        *(GENRE_SPACE, ESTIMATED_ATTRIBUTES, FUSION),
+        *(GENRE_SPACE, ESTIMATED_ATTRIBUTES, FUSION, ARTIST_MEAN),
     )
 }
 

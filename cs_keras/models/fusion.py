@@ -64,10 +64,11 @@ class Config(ModelConfig):
     def __post_init__(self) -> None:
         for key in self.branches:
             check_key(key)
-        is_nested = any(get_baseline(key).procedure.is_fusion for key in self.branches)
+        procedures = [get_baseline(key).procedure for key in self.branches]
+        is_nested = any(one.is_fusion or one.takes_artists for one in procedures)
         if is_nested or len(set(self.branches)) < max(2, len(self.branches)):
             raise ConfigError(
-                "model.branches must name at least two distinct models that are not fusions themselves. "
+                "model.branches must name at least two distinct models that are neither fusions nor of artists. "
                 f"Received: {', '.join(self.branches) or 'none'}."
             )
         for key in self.branch_settings:

@@ -68,6 +68,9 @@ REGISTRY = {
     "genre-space-30s": Entry("genre_space", "Genres", "genre-space on 1,292 frames"),
     "genre-label": Entry("attributes", "Genres", "genres of the track table, dense 1024 x 2"),
     "genre-label-linear": Entry("attributes", "Genres", "genres of the track table, ridge regression"),
+    "artist-mean": Entry(
+        "artist_mean", "Artists", "mean of the artist's train tracks, shrunk by their number"
+    ),
     "fusion": Entry("fusion", "Fusion", "late fusion of cnn-bn and attributes"),
     "fusion-genres": Entry("fusion", "Fusion", "late fusion of cnn-bn, attributes and genre-label"),
     "fusion-estimated": Entry("fusion", "Fusion", "late fusion of cnn-bn, estimated attributes and genres"),

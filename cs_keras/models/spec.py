@@ -265,8 +265,8 @@ class Baseline:
             )
         if self.model.is_solved and self.training.loss != "mse":
             raise ConfigError(
-                f"training.loss must be mse with model.regressor = {self.model.regressor}, which minimises an "
-                f"error of its own. Received: {self.training.loss}."
+                f"training.loss must be mse for {self.key}, which is solved for an error of its own. Received: "
+                f"{self.training.loss}."
             )
 
 

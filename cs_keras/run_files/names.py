@@ -23,6 +23,7 @@ BRANCH_FILE = "branch.json"
 VECTORS_FILE = "vectors.npz"
 ATTRIBUTES_FILE = "attributes.json"  # the encoding of attributes
 ENCODER_FILE = "encoder.json"  # the audio encoder that computed a table of attributes
+ARTISTS_FILE = "artists.npz"  # artists and factors of the train tracks
 ESTIMATOR_FILE = "estimator.json"  # the training of an estimator of attributes
 ESTIMATES_FILE = "estimates.npz"
 GENRES_FILE = "genres.npz"  # genre predictions of the tracks that were not trained on

@@ -48,6 +48,7 @@ def choose_models(
         Input.AUDIO: bool(tracks.has_audio.all()),
         Input.ATTRIBUTES: bool(names),
         Input.GENRES: _train_genres(tracks),
+        Input.ARTISTS: _has_known_artists(tracks),
     }
     if models != ALL and present[Input.AUDIO]:
         return [*DEFAULT_MODELS, *(expand_tables([ATTRIBUTE_MODEL], names) if names else ())], []
@@ -93,6 +94,11 @@ def require_input(run: Baseline, tracks: Tracks, tables: Tables) -> None:
         others = (key for key in REGISTRY if Input.AUDIO not in required_inputs(get_baseline(key)))
         raise ConfigError(
             f"{run.key} needs audio, and {_missing_audio(tracks)}; models without audio: {', '.join(others)}."
+        )
+    if procedure.takes_artists and not _has_known_artists(tracks):
+        raise ConfigError(
+            f"{run.key} needs test tracks by artists who have train tracks too, and there are none: ingest with "
+            "--folds track, or split by time (`cs-keras split --by time`)."
         )
     if procedure.is_fusion and not any(
         has_input(get_baseline(key), tracks, tables).any() for key in run.model.branches
@@ -179,6 +185,12 @@ def _own_attributes(run: Baseline, tracks: Tracks, tables: Tables) -> Attributes
     if Input.GENRES in run.procedure.requires:
         return genre_attributes(tracks)
     return tables.get(run.table) if run.takes_table else None
+
+
+def _has_known_artists(tracks: Tracks) -> bool:
+    artists = tracks.artist_numbers
+    known = artists[tracks.in_split("train") & (artists >= 0)]
+    return bool(np.isin(artists[tracks.in_split("test")], known).any())
 
 
 def _train_genres(tracks: Tracks) -> bool:

@@ -10,7 +10,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.models import REGISTRY, get_baseline, model_module
 from cs_keras.models.attributes import N_ATTRIBUTES
-from cs_keras.models.declaration import RANKING
+from cs_keras.models.declaration import ARTIST_MEAN, RANKING
 from cs_keras.models.fusion import N_NUMBERS
 from cs_keras.models.spec import architecture, required_audio, trainable_parameters
 from tuning.space import settings_at
@@ -81,6 +81,7 @@ TRAINABLE_PARAMETERS = {
     "estimated-attributes": 8_566_600 - 513 * 200 + 513 * N_ATTRIBUTES + DENSE_OF_ATTRIBUTES,
     "genre-label": (N_ATTRIBUTES + 1) * 1024 + 1025 * 1024 + 1025 * 200,
     "genre-label-linear": (N_ATTRIBUTES + 1) * 200,
+    "artist-mean": 200 + 1,  # the mean of all and the shrinkage
     "fusion": (2 * (N_NUMBERS + 1) + 1) * 512 + 513 * 200,
     "fusion-genres": (3 * (N_NUMBERS + 1) + 1) * 512 + 513 * 200,
     "fusion-estimated": (3 * (N_NUMBERS + 1) + 1) * 512 + 513 * 200,
@@ -104,6 +105,7 @@ SMALL = {
     "genre_space": {"model": {"filters": 4, "dense": [16]}, "training": {"learning_rate": 3e-2}},
     "attributes": {"model": {"dense": [16], "dropout": 0.0}},
     "estimated_attributes": {"model": {"dense": [16], "dropout": 0.0}},
+    "artist_mean": {},
     "fusion": {"model": {"dense": [16], "dropout": 0.0, "branch_dropout": 0.0}},
 }
 ONE_OF_EACH_FILE = {entry.module: key for key, entry in REGISTRY.items()}
@@ -170,11 +172,13 @@ def inputs(key, n=6):
         return waveforms(n)
     if get_baseline(key).procedure.takes_audio:
         return magnitudes(n)
-    return np.random.default_rng(0).normal(size=(n, n_numbers(key))).astype(np.float32)
+    return np.random.default_rng(0).normal(size=(n, n_numbers(key, N_FACTORS))).astype(np.float32)
 
 
-def n_numbers(key):
+def n_numbers(key, n_factors):
     """Inputs of a model that takes no audio."""
+    if get_baseline(key).procedure is ARTIST_MEAN:
+        return n_factors + 1  # a sum of factors and a number of tracks
     n_branches = len(get_baseline(key).model.branches)
     return n_branches * (N_NUMBERS + 1) if n_branches else N_ATTRIBUTES
 
@@ -207,7 +211,7 @@ def test_it_has_the_parameters_of_its_source(key, monkeypatch):
     model = model_module(key).build(baseline, 200, audio)
     assert trainable_parameters(model) == TRAINABLE_PARAMETERS[key]
     assert model.output_shape == (None, 200)
-    expected = audio.frame_size if baseline.procedure.takes_audio else n_numbers(key)
+    expected = audio.frame_size if baseline.procedure.takes_audio else n_numbers(key, 200)
     assert model.input_shape[-1] == expected
     keras.backend.clear_session()
 
@@ -272,6 +276,8 @@ def test_it_works_in_mixed_precision(key):
 )
 def test_the_loss_falls_on_a_tiny_problem(key):
     baseline = small(key)
+    if baseline.procedure is ARTIST_MEAN:
+        pytest.skip("nothing of it is trained by gradients")
     model, x = build(baseline), inputs(key, 8)
     x[:4] *= 1e-3  # two kinds of track, quiet and loud, with opposite factors
     y = np.repeat([[-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]], 4, axis=0)
@@ -292,7 +298,9 @@ def test_a_search_has_all_that_decides_a_model(key):
     settings_at(key, space)
     groups = {parameter.name.partition(".")[0] for parameter in space.space}
     procedure = get_baseline(key).procedure
-    if not procedure.takes_audio:
+    if procedure is ARTIST_MEAN:  # nothing of it is trained by gradients
+        assert groups == {"model"}
+    elif not procedure.takes_audio:
         assert groups == {"model", "training"}
     elif procedure is RANKING:  # nothing of it is trained by gradients
         assert groups == {"model", "front_end"}
@@ -320,7 +328,9 @@ def test_points_of_a_search_are_valid_or_refused_with_a_reason(key):
 def test_points_of_a_search_build(key):
     space = keras_tuner.HyperParameters()
     settings_at(key, space)
-    narrow = {"dense": [8]} | ({"n_centroids": 16} if REGISTRY[key].module == "bot" else {})
+    narrow = {"bot": {"dense": [8], "n_centroids": 16}, "artist_mean": {}}.get(
+        REGISTRY[key].module, {"dense": [8]}
+    )
     for seed in range(3):
         changed = config.replace(settings_at(key, random_point(space, seed)), {"model": narrow})
         model = build(architecture(changed), audio=AudioConfig(sample_rate=16_000, n_fft=512))

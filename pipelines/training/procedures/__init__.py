@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from cs_keras.models import declaration
 from cs_keras.models.declaration import Procedure
+from pipelines.training.procedures.artists import train_artist_mean
 from pipelines.training.procedures.attributes import train_attributes
 from pipelines.training.procedures.codebook import train_codebook
 from pipelines.training.procedures.estimated_attributes import train_estimated_attributes
@@ -31,6 +32,7 @@ BRANCH_TRAINERS: dict[Procedure, Callable[[TrainingJob], TrainedModel]] = {
 }
 TRAINERS: dict[Procedure, Callable[[TrainingJob], TrainedModel]] = {
     **BRANCH_TRAINERS,
+    declaration.ARTIST_MEAN: train_artist_mean,
     declaration.FUSION: functools.partial(train_fusion, trainers=BRANCH_TRAINERS),
 }
 __all__ = ["TRAINERS", "TrainingJob", "TrainedModel"]

@@ -345,7 +345,7 @@ def test_estimates_are_means_over_sequences_before_they_lead_to_factors(
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({"branches": ["cnn-bn", "eat"]}, "There is no model 'eat'"),
-    "itself": ({"branches": ["cnn-bn", "fusion-genres"]}, "not fusions themselves"),
+    "itself": ({"branches": ["cnn-bn", "fusion-genres"]}, "neither fusions nor of artists"),
     "one": ({"branches": ["cnn-bn"]}, "at least two distinct models"),
     "other": ({"branch_settings": {"bot": {}}}, "must name one of cnn-bn, attributes. Received: 'bot'"),
     "setting": ({"branch_settings": {"cnn-bn": {"model": {"filter": 4}}}}, "Did you mean model.filters?"),
