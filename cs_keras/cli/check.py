@@ -15,19 +15,17 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("dataset", type=DATASET)
-@click.option(
-    "--repair", is_flag=True, help="First rebuild tables that can be rebuilt; shards stay as they are."
-)
+@click.option("--repair", is_flag=True, help="First rebuild tables from the shards; shards are not changed.")
 @click.option(
     "--audio-duplicates/--no-audio-duplicates",
     default=True,
     show_default=True,
-    help="Look for near-duplicate recordings.",
+    help="Search for near-duplicate recordings.",
 )
 def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
     """Check a dataset's files and the leakage between splits.
 
-    Every file is read. The exit status is 1 when there are errors; notices alone do not count.
+    The command reads every file. The exit status is 1 if there are errors; notices do not count.
     """
     from pipelines.dataset.check import check_dataset
     from pipelines.dataset.repair import ingest_command, repair_dataset
@@ -51,7 +49,7 @@ def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
 
 
 def describe_leakage(shared: "Leakage") -> str:
-    """Return what two parts of a split share, and for how many of their tracks that is known."""
+    """Return what two splits share, and for how many of their tracks that is known."""
     counts = [
         f"{count(len(found), noun)} (known for {n_known:,} of {shared.n_tracks:,} tracks)"
         if n_known
@@ -63,7 +61,7 @@ def describe_leakage(shared: "Leakage") -> str:
     ]
     duplicates = shared.duplicates
     looked = (
-        "near-duplicates not looked for" if duplicates is None else count(duplicates, "near-duplicate pair")
+        "near-duplicates not searched" if duplicates is None else count(duplicates, "near-duplicate pair")
     )
     named = f"split {shared.split_name!r}: " if shared.split_name else ""
     return f"{named}{' and '.join(shared.splits)} share: {', '.join((*counts, looked))}."

@@ -16,9 +16,7 @@ MAX_FOLD_ROWS = 20  # with more folds, the table has their mean only; the file o
 @click.command("classify")
 @click.argument("features", type=DATASET, metavar="FEATURES.npz")
 @click.argument("labels", type=LOCAL_PATH, required=False, metavar="[LABELS.csv]")
-@click.option(
-    "--dataset", type=DATASET, help="Take first genres and artists of its tracks in place of LABELS."
-)
+@click.option("--dataset", type=DATASET, help="Use its tracks' first genres and artists instead of LABELS.")
 @click.option(
     "--head", type=click.Choice(HEADS), help="Kernel of the support vector machine.  [default: both]"
 )
@@ -26,10 +24,10 @@ MAX_FOLD_ROWS = 20  # with more folds, the table has their mean only; the file o
     "--n-folds",
     type=int,
     metavar="N",
-    help="Number of folds to make.  [default: the column fold of LABELS; else 10]",
+    help="Number of folds to generate.  [default: the column fold of LABELS; else 10]",
 )
 @click.option(
-    "--fold-table", type=LOCAL_PATH, help="CSV of ready-made folds, with columns track_id and fold."
+    "--fold-table", type=LOCAL_PATH, help="CSV with the fold of each track: columns track_id and fold."
 )
 @renamed(
     "--folds",
@@ -37,7 +35,13 @@ MAX_FOLD_ROWS = 20  # with more folds, the table has their mean only; the file o
     "--folds takes artist or track, what stays in one fold; for a number of folds use --n-folds, for a table of "
     "them --fold-table.",
 )
-@click.option("--repeats", type=int, default=1, show_default=True, help="Number of times to make folds.")
+@click.option(
+    "--repeats",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Number of cross-validations with different folds.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of folds and intervals.")
 @click.option("--out", type=DATASET, metavar="FILE.json", help="JSON file for all values; may be a URL.")
 def command(
@@ -55,11 +59,11 @@ def command(
 
     FEATURES is written by `cs-keras features`. LABELS is a table track_id,label with optional columns fold and
     artist. Scaling, C, gamma (by an inner cross-validation) and the support vector machine are fitted on all
-    folds but one. Folds that are made are stratified by label, and artists stay in one fold. Baseline: the
-    commonest label of the other folds.
+    folds but one. Generated folds are stratified by label, and all tracks of an artist are in one fold. Baseline:
+    the most frequent label of the other folds.
 
     Accuracy is the share of correct tracks. 95 % intervals are over tracks, by bootstrap; with --repeats also
-    over folds, corrected for their common training tracks (Nadeau & Bengio 2003).
+    over folds, corrected for overlapping training sets (Nadeau & Bengio 2003).
     """
     if (labels is None) == (dataset is None):
         raise click.UsageError("Name either a table of LABELS or a dataset by --dataset.")

@@ -16,17 +16,17 @@ from cs_keras.cli.options import LOCAL_PATH, renamed
     "--n-tracks",
     "--tracks takes a tracks.csv; for the number of tracks to synthesise use --n-tracks.",
 )
-@click.option("--n-artists", type=int, help="Number of their artists.  [default: one per five tracks]")
+@click.option("--n-artists", type=int, help="Number of artists.  [default: one per five tracks]")
 @renamed("--artists", "--n-artists")
 @click.option("--n-playlists", type=int, help="Number of playlists to draw.  [default: two per track]")
 @renamed("--playlists", "--n-playlists")
-@click.option("--seed", type=int, help="Seed of music and playlists.")
+@click.option("--seed", type=int, help="Seed of music and playlists.  [default: 0]")
 @click.option("--waveforms", is_flag=True, help="Store waveforms, as ingest --waveforms does.")
 def command(folder: Path, waveforms: bool, **changes: int | None) -> None:
     """Synthesise music and playlists as a demo dataset.
 
-    DIR/source holds the data that a user would have: WAV files, tracks.csv and listening.csv, and with them the
-    generator's truth. The same settings give the same bytes.
+    DIR/source contains the data that a user would have (WAV files, tracks.csv, listening.csv) and the ground
+    truth of the generator. The same settings give the same bytes.
     """
     quiet_tensorflow()
     from cs_keras.audio.settings import AudioConfig

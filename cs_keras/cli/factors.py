@@ -32,12 +32,14 @@ selection_options = add_options(
     click.option(
         "--select",
         is_flag=True,
-        help="Search settings first, and use those with the highest agreement between seeds among the best by "
-        "ranking metrics on held-out interactions. Measured settings are saved: the same command resumes.",
+        help="Search settings first, and fit the recommended ones: among those with the best nDCG on held-out "
+        "interactions, the ones on which seeds agree most. After an interruption, the same command resumes.",
     ),
-    click.option("--ranks", type=INTEGERS, help="Numbers of dimensions to try.  [default: 16,32,64]"),
-    click.option("--alphas", type=FLOATS, help="Values to try.  [default: 1,10,40]"),
-    click.option("--regularizations", type=FLOATS, help="Values to try.  [default: 0.01,1,10,100]"),
+    click.option("--ranks", type=INTEGERS, help="Values of --n-factors to try.  [default: 16,32,64]"),
+    click.option("--alphas", type=FLOATS, help="Values of --alpha to try.  [default: 1,10,40]"),
+    click.option(
+        "--regularizations", type=FLOATS, help="Values of --regularization to try.  [default: 0.01,1,10,100]"
+    ),
     click.option(
         "--max-settings", type=int, help="Number of settings to try, drawn at random.  [default: all]"
     ),
@@ -46,7 +48,7 @@ selection_options = add_options(
         "--average",
         "n_averaged",
         type=int,
-        help="Seeds of the selected setting to average, if that significantly raises agreement.",
+        help="Number of seeds to average, if averaging significantly increases agreement.",
     ),
 )
 
@@ -54,7 +56,10 @@ selection_options = add_options(
 @click.command("factors")
 @click.argument("sources", nargs=-1, metavar="[INTERACTIONS] DATASET")
 @click.option(
-    "--from-npz", "given", type=LOCAL_PATH, help="Ready-made factors: ids, item_factors[, playlist_factors]."
+    "--from-npz",
+    "given",
+    type=LOCAL_PATH,
+    help="Import existing factors: arrays ids, item_factors and optionally playlist_factors.",
 )
 @click.option("--name", default="wmf", show_default=True, help="Name of the factors in the dataset.")
 @click.option("--n-factors", type=int, default=200, show_default=True, help="Number of dimensions.")
@@ -69,9 +74,19 @@ selection_options = add_options(
     show_default=True,
     help="Weight of a count r: r, log(1 + r) or 1.",
 )
-@click.option("--regularization", type=float, default=0.01, show_default=True)
-@click.option("--iterations", type=INTEGERS, help="[default: 15; with --select 15,50]")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--regularization",
+    type=float,
+    default=0.01,
+    show_default=True,
+    help="Weight of the L2 penalty on factors.",
+)
+@click.option(
+    "--iterations",
+    type=INTEGERS,
+    help="Iterations of alternating least squares.  [default: 15; with --select 15,50]",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial factors.")
 @click.option(
     "--protocol",
     type=click.Choice(["strict", "thesis"]),
@@ -82,18 +97,18 @@ selection_options = add_options(
 @click.option(
     "--items",
     type=click.Choice(["dataset", "all"]),
-    help="Tracks to fit: those of the dataset, or all that have interactions; factors of others are not stored.  "
-    "[default: what finds held-out interactions better]",
+    help="Tracks to fit: those of the dataset, or all tracks with interactions; factors of the others are not "
+    "stored.  [default: the one with the higher nDCG on held-out interactions]",
 )
 @click.option(
     "--targets",
     type=click.Choice(["cross-fitted", "in-sample"]),
-    help="Factors of train tracks: cross-fitted, from fits without them, as test tracks are folded in; takes up to "
-    "eight fits more.  [default: cross-fitted; with --protocol thesis in-sample]",
+    help="Factors of train tracks: cross-fitted, folded in by fits without them (up to eight more fits); or "
+    "in-sample, from the main fit.  [default: cross-fitted; with --protocol thesis in-sample]",
 )
 @click.option(
     "--split-name",
-    help="Split made by `cs-keras split`, which decides what train tracks are.  [default: folds]",
+    help="Split made by `cs-keras split`.  [default: the split by folds]",
 )
 @click.option(
     "--scaling",
@@ -106,8 +121,8 @@ selection_options = add_options(
     "--ceiling/--no-ceiling",
     default=True,
     show_default=True,
-    help="Refit with another seed and on halves of the playlists, to measure the agreement between fits; takes two "
-    "to three times as long again.",
+    help="Refit with another seed and on two halves of the playlists, to measure the agreement of fits; the "
+    "command then takes three to four times as long.",
 )
 @selection_options
 @click.option("--playlist-column", help="Column of playlist or user ids.  [default: guessed]")
@@ -176,7 +191,7 @@ def _check_usage(select: bool, given: Path | None) -> None:
     """Raise UsageError for options that would have no effect."""
     context = click.get_current_context()
     if given and select:
-        raise click.UsageError("--select fits factors; ready-made ones (--from-npz) cannot be searched.")
+        raise click.UsageError("--select fits factors; it cannot be combined with --from-npz.")
     if select:
         for name, instead in FIT_OPTIONS.items():
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:

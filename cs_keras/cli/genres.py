@@ -13,18 +13,22 @@ from cs_keras.cli.options import DATASET, LOCAL_PATH, read_config, reading_optio
 @click.argument("run", type=DATASET)
 @click.argument("dataset", type=DATASET, required=False)
 @click.option(
-    "--track", "track_ids", multiple=True, metavar="ID", help="Show a track's genres; may be repeated."
+    "--track",
+    "track_ids",
+    multiple=True,
+    metavar="ID",
+    help="Show the genre probabilities of a track; may be repeated.",
 )
 @click.option(
     "--out", type=LOCAL_PATH, help="Folder for tables as Markdown, CSV and LaTeX, and figures as PNG and SVG."
 )
 @reading_options
 def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None, **reading: Any) -> None:
-    """Report genre accuracy, and genre mixtures of tracks.
+    """Report genre accuracy and genre probabilities of tracks.
 
-    RUN is of a genre-space model. Without DATASET, accuracy is on the test tracks of its own dataset. With
-    another DATASET its classifier is evaluated on all tracks there: genre names are compared case-insensitively,
-    and genres that the classifier does not know are counted and listed.
+    RUN is of a genre-space model. Without DATASET, its classifier is evaluated on the test tracks of its own
+    dataset, with another DATASET on all tracks of that: genre names are compared case-insensitively, and genres
+    that the classifier does not know are counted and listed.
     """
     quiet_tensorflow()
     from pipelines.evaluation.genres import describe_genres

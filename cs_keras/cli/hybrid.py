@@ -35,9 +35,10 @@ def command(
 ) -> None:
     """Compare audio, fold-in and hybrid as interactions accrue.
 
-    A few playlist entries of each test track of DATASET, which RUN was trained on, are revealed, and the others
-    are held out for evaluation. Compared are RUN's predictions from audio, fold-in of the revealed entries, and
-    hybrids that switch between both or weight them; switch point and weight are chosen on validation tracks.
+    DATASET is the one that RUN was trained on. Of each test track's playlist entries, a few are revealed and the
+    others are held out for evaluation. The command compares RUN's predictions from audio, fold-in of the revealed
+    entries, and hybrids that switch between both or weight them. Threshold and weight are chosen on validation
+    tracks.
     """
     from pipelines.evaluation.hybrid import HybridConfig, compare_hybrids
     from reports.commands.hybrids import make_hybrids_section

@@ -66,13 +66,13 @@ def command(
 ) -> None:
     """Convert recordings to a dataset folder.
 
-    The dataset holds magnitude spectrograms, or waveforms. AUDIO are files (mp3, ogg, flac, wav and others) and
-    folders. Rows of --tracks describe recordings, with paths relative to the table; without it, the files' tags
-    do, and where these have no artist, names: Artist/Album/track, "Artist - Title" or Artist/track, below a
-    folder of AUDIO. After an interruption, the same command resumes.
+    The dataset contains magnitude spectrograms, or waveforms. AUDIO are files (mp3, ogg, flac, wav and others) and
+    folders. Rows of --tracks name recordings, with paths relative to the table, and their metadata. Without it,
+    metadata are read from tags; a missing artist is read from the path below a folder of AUDIO: Artist/Album/track,
+    "Artist - Title" or Artist/track. After an interruption, the same command resumes.
 
-    With --runner, Apache Beam workers write the same bytes: each must see AUDIO at the same paths (recordings are
-    not read from URLs), and --out, which may be a URL.
+    With --runner, Apache Beam workers write the same bytes. Each worker needs access to AUDIO at the same paths
+    (not URLs), and to --out, which may be a URL.
     """
     if no_audio:
         _ingest_items(audio, table, out, fold_by, options["append"], options["encoding"])

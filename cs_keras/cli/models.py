@@ -37,7 +37,9 @@ def command(params: bool, n_factors: int) -> None:
 
     from cs_keras.models.spec import architecture, required_audio, trainable_parameters
 
-    click.echo(f"{'model':<{_WIDTH}}{'trainable':>12}{'thesis':>13}{'difference':>13}  reading of the thesis")
+    click.echo(
+        f"{'model':<{_WIDTH}}{'trainable':>12}{'thesis':>13}{'difference':>13}  interpretation of the thesis"
+    )
     for key in REGISTRY:
         keras.backend.clear_session()
         baseline = architecture(get_baseline(key))

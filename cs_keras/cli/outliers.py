@@ -27,7 +27,7 @@ def command(
     PLAYLIST is an m3u8 file of recordings, or a CSV whose column track_id holds ids of tracks; AUDIO files and
     folders form one playlist. Factors are predicted by RUN's model. Distance: 1 - cosine of a track's predicted
     factors and the mean of the others', each scaled to length 1. Score: 0.6745 (x - median) / MAD of the angle
-    between the two, x; tracks above 3.5 are outliers (Iglewicz & Hoaglin 1993) and have a star.
+    between the two, x; tracks above 3.5 are outliers (Iglewicz & Hoaglin 1993) and are marked *.
     """
     if out and out.suffix.lower() not in (".csv", ".json"):
         raise ConfigError(f"--out must end in .csv or .json. Received: {out}.")

@@ -50,19 +50,19 @@ def command(
     runner: str | None,
     **reading: Any,
 ) -> None:
-    """Predict factors of tracks by the model of a finished RUN.
+    """Predict factors of tracks with the model of a finished RUN.
 
     FILE gets the arrays track_ids, factors, in the space of the factors that the model was trained on, and
     scaled_factors, the model's own output; as Parquet, the columns track_id, factors and scaled_factors. A
-    recording's id is its path without the suffix, relative to the folder named. Unusable recordings are named and
-    left out. After an interruption, the same command resumes.
+    recording's id is its path without the suffix, relative to the folder named. Unusable recordings are listed
+    and skipped. After an interruption, the same command resumes.
 
     A model that takes attributes needs FEATURES: a table or npz with the attributes it was trained on; its items
     need not be in a dataset. Where `cs-keras embed` made the table, it also takes AUDIO, by the same encoder. A
     fusion takes DATASET or AUDIO, and with --features attributes of the tracks.
 
-    With --runner, Apache Beam workers write the same bytes: each must see RUN, DATASET and --out, which may be
-    URLs, or AUDIO at the same paths.
+    With --runner, Apache Beam workers write the same bytes. Each worker needs access to RUN, DATASET and --out
+    (which may be URLs), and to AUDIO at the same paths.
     """
     dataset, files = find_sources(sources, split)
     flags = beam_flags(runner)

@@ -26,12 +26,12 @@ FORMATS = ("md", "csv", "latex")
 @click.option(
     "--out",
     type=LOCAL_PATH,
-    help="Folder for the files.  [default: report in the folder itself; ./report for a study behind a URL]",
+    help="Folder for the files.  [default: RUNS/report or STUDY/report; ./report for a study behind a URL]",
 )
 @click.option(
     "--dataset",
     type=DATASET,
-    help="Dataset of the runs: adds names of tracks, and a look into the best network, to html.",
+    help="Dataset of the runs: adds track names, and filters and units of the best network, to html.",
 )
 def command(
     folder: "Location", formats: tuple[str, ...], out: Path | None, dataset: "Location | None"

@@ -45,13 +45,13 @@ DEMO_FOLDER = Path("demo")
 @click.option(
     "--cross-validate",
     is_flag=True,
-    help="Rotate the folds, so that every track is tested once, and pool all predictions.",
+    help="Rotate the folds, so that every track is a test track once, and pool the results.",
 )
-@click.option("--rotations", type=int, help="Trainings of --cross-validate: 2, 5 or 10.  [default: 5]")
+@click.option("--rotations", type=int, help="Rotations of --cross-validate: 2, 5 or 10.  [default: 5]")
 @click.option(
     "--candidates",
     type=CANDIDATES,
-    help="new: lists of test tracks; all: also lists of all tracks, with new and known ones apart.  [default: new]",
+    help="Candidates of lists. new: test tracks; all: additionally, lists of all tracks.  [default: new]",
 )
 @settings_options
 @click.option("--train-fraction", type=float, help="Share of the train tracks to use.  [default: 1.0]")
@@ -80,9 +80,9 @@ def command(
 ) -> None:
     """Train baselines on a dataset and print their metrics.
 
-    The metric is the overlap of predicted lists with the true ones. Without DATASET the built-in demo data are
-    made and used. Finished runs are reused: after an interruption, the same command resumes. Tables are written
-    to OUT/report as Markdown, CSV and LaTeX.
+    The metric is the overlap between top-k lists of predicted and of reference factors. Without DATASET the
+    command makes and uses demo data. Finished runs are reused: after an interruption, the same command resumes.
+    Tables are written to OUT/report as Markdown, CSV and LaTeX.
     """
     from cs_keras import config
     from cs_keras.cli.report import show_report

@@ -39,7 +39,7 @@ from cs_keras.cli.options import (
 @click.option(
     "--small-tracks",
     type=LOCAL_PATH,
-    help="CSV whose column track_id lists the small set, in place of a share.",
+    help="CSV with the track_id of each track of the small set, instead of a share.",
 )
 @click.option("-k", "k", type=int, default=10, show_default=True, help="List length of overlaps.")
 @click.option("--out", type=LOCAL_PATH, help="Folder of the study.  [default: size-studies/MODEL]")
@@ -61,7 +61,7 @@ def command(
     """Compare training on few tracks with training on all.
 
     MODEL is trained on a small set of DATASET's tracks and on all of them, and both are tested on few and on all.
-    The 2 x 2 table shows the gain from more train tracks, and the loss of a model of few on other tracks. Tables
+    The 2 x 2 table shows the gain from more train tracks, on the same test tracks. Tables
     are written to OUT as Markdown, CSV and LaTeX; after an interruption, the same command resumes.
     """
     from cs_keras.models import check_key

@@ -21,12 +21,25 @@ OPTIONS = {  # of which way to split
 
 @click.command("split")
 @click.argument("dataset", type=DATASET)
-@click.option("--by", required=True, metavar="folds|time|FILE", help="FILE: a table of track_id and split.")
+@click.option(
+    "--by",
+    required=True,
+    metavar="folds|time|FILE",
+    help="How to split; FILE is a table of track_id and split.",
+)
 @click.option("--name", required=True, help="Name of the split in the dataset.")
-@click.option("--validation-folds", type=INTEGERS, help="Folds to validate on.  [default: 7]")
-@click.option("--test-folds", type=INTEGERS, help="Folds to test on; all others train.  [default: 8,9]")
-@click.option("--validation-share", type=float, help="Share of the tracks that validate.  [default: 0.1]")
-@click.option("--test-share", type=float, help="Share of the newest tracks, which test.  [default: 0.2]")
+@click.option("--validation-folds", type=INTEGERS, help="Folds of the validation split.  [default: 7]")
+@click.option(
+    "--test-folds",
+    type=INTEGERS,
+    help="Folds of the test split; the others are for training.  [default: 8,9]",
+)
+@click.option(
+    "--validation-share",
+    type=float,
+    help="Share of validation tracks, the newest that are not test tracks.  [default: 0.1]",
+)
+@click.option("--test-share", type=float, help="Share of test tracks, the newest.  [default: 0.2]")
 @click.option(
     "--interactions",
     type=LOCAL_PATH,

@@ -22,7 +22,7 @@ def command(audio: tuple[Path, ...], weights: Path, n_tags: int) -> None:
     """Print the most probable tags of recordings.
 
     AUDIO are files and folders. Each line is a recording, then its tags with their probabilities, the most
-    probable first. Unusable recordings are named and left out; if all are, the exit status is 1.
+    probable first. Unusable recordings are listed and skipped; if all are unusable, the exit status is 1.
     """
     quiet_tensorflow()
     from cs_keras.audio.decode import load_mono

@@ -40,18 +40,30 @@ SEARCH_FIELDS = (
 
 search_options = add_options(
     click.option(
-        "--tuner", type=click.Choice(["random", "hyperband", "bayesian", "grid"]), help="[default: random]"
+        "--tuner",
+        type=click.Choice(["random", "hyperband", "bayesian", "grid"]),
+        help="Search algorithm.  [default: random]",
     ),
-    click.option("--objective", help="val_overlap@K, val_ndcg@K or val_loss.  [default: val_overlap@10]"),
-    click.option("--max-trials", type=int, help="0 for no limit.  [default: 20; all for hyperband and grid]"),
-    click.option("--max-epochs", type=int, help="Epochs of all trials together.  [default: no limit]"),
-    click.option("--max-time", help="Time of searching, such as 90m or 8h.  [default: no limit]"),
+    click.option(
+        "--objective", help="val_overlap@K, val_ndcg@K, val_cosine or val_loss.  [default: val_overlap@10]"
+    ),
+    click.option(
+        "--max-trials",
+        type=int,
+        help="Limit of trials; 0 for none.  [default: 20; all for hyperband and grid]",
+    ),
+    click.option(
+        "--max-epochs", type=int, help="Limit of epochs of all trials together.  [default: no limit]"
+    ),
+    click.option("--max-time", help="Time limit of the search, such as 90m or 8h.  [default: no limit]"),
     click.option("--epochs", type=int, help="Epochs of one training.  [default: the model's own]"),
     click.option("--executions", type=int, help="Trainings per trial, with different seeds.  [default: 1]"),
     click.option("--factor", type=int, help="Reduction factor of hyperband.  [default: 3]"),
-    click.option("--seed", type=int, help="[default: 0]"),
+    click.option("--seed", type=int, help="Seed of the search and of trainings.  [default: 0]"),
     click.option(
-        "--prune-after", type=int, help="Epochs by which a trial must beat the mean predictor.  [default: 3]"
+        "--prune-after",
+        type=int,
+        help="Epochs after which a trial that is no better than the mean predictor is pruned.  [default: 3]",
     ),
     click.option(
         "--only", multiple=True, metavar="PATTERN", help="Parameters to search, such as 'front_end.*'."
@@ -66,7 +78,7 @@ search_options = add_options(
     click.option(
         "--fix", "fixes", multiple=True, metavar="NAME=VALUE", help="A setting that all trials share."
     ),
-    click.option("--grid", help="Grid file of points to try, or the name of one that comes with cs-keras."),
+    click.option("--grid", help="TOML file of settings to try, or thesis-cnn, which is included."),
     click.option(
         "--config", "config_file", type=LOCAL_PATH, help="TOML file with tables search, set and fix."
     ),
@@ -91,7 +103,7 @@ search_options = add_options(
 @click.option(
     "--lease", type=float, default=60.0, show_default=True, help="Seconds until a worker counts as lost."
 )
-@click.option("--work", type=LOCAL_PATH, help="Folder for trainings, for a study behind a URL.")
+@click.option("--work", type=LOCAL_PATH, help="Local folder for run folders, if the study is behind a URL.")
 @attribute_options
 @reading_options
 def command(
@@ -116,7 +128,7 @@ def command(
 ) -> None:
     """Search the hyperparameters of a model.
 
-    MODEL is trained on DATASET with settings of model, training and audio front end that the tuner draws, and
+    MODEL is trained on DATASET with settings of model, training and audio front end that the tuner selects, and
     scored on validation tracks. After an interruption, or with a higher budget, the same command resumes. The
     best settings are written to STUDY/best.toml, for `cs-keras run-baselines --config`.
     """

@@ -27,7 +27,7 @@ class Search:
     tuner
         ``random``, ``hyperband``, ``bayesian``, or ``grid``: every combination, or every point of a grid file.
     objective
-        ``val_loss``, ``val_overlap@K`` or ``val_ndcg@K``.
+        ``val_loss``, ``val_cosine``, ``val_overlap@K`` or ``val_ndcg@K``.
     max_trials, max_epochs, max_time_s
         Budgets: no trial is started after so many trials, epochs of all trials together, or seconds of searching; 0
         for no limit.
