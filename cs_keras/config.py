@@ -9,7 +9,6 @@ import difflib
 import json
 import math
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cs_keras.errors import ConfigError, StorageError
+from cs_keras.parsing import parse_toml
 
 C = TypeVar("C")
 
@@ -109,10 +109,14 @@ def load_toml(path: Path) -> dict[str, Any]:
     line.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe or a device may never end
+            raise StorageError(f"Settings file {path} is not a regular file.")
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(f"Cannot read settings file {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"Settings file {path} is not TOML: {error}.") from error
 
 
@@ -159,8 +163,8 @@ def _unknown(path: str, prefix: str, valid: list[str]) -> str:
 
 def _parse_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 

@@ -17,15 +17,17 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import numpy as np
 
 from cs_keras.errors import StorageError
-from cs_keras.storage.location import Location, is_remote, read_bytes, write_bytes
+from cs_keras.parsing import parse_json
+from cs_keras.storage.location import Location, is_file, is_remote, read_bytes, require_regular, write_bytes
+from cs_keras.storage.open_files import open_for_writing
 
 Array = np.ndarray[Any, Any]
 PARTIAL = ".partial"
@@ -59,7 +61,8 @@ def atomic_write(path: Location, mode: str = "wb") -> Iterator[IO[Any]]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+        # "x" opens a new file only: never one that a link of this name leads to.
+        with open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
             yield file
         os.replace(temporary, path)
     except OSError as error:
@@ -89,7 +92,7 @@ def remove_temporaries(folder: Location) -> None:
     if is_remote(folder):
         return
     for path in folder.rglob(f".*{TEMPORARY}"):
-        if is_temporary(path.name):
+        if is_temporary(path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 
@@ -114,7 +117,7 @@ def read_json(path: Location) -> Any:
         When it cannot be read or is not JSON.
     """
     try:
-        return json.loads(read_bytes(path))
+        return parse_json(read_bytes(path))
     except FileNotFoundError as error:
         raise StorageError(f"Cannot read {path}: there is no such file.") from error
     except ValueError as error:
@@ -137,6 +140,8 @@ def read_npz(path: Location, *names: str, optional: Sequence[str] = ()) -> dict[
     StorageError
         When the file cannot be read, is not whole, or lacks one of `names`.
     """
+    if not is_remote(path):
+        require_regular(path)
     try:
         opened: IO[bytes] = io.BytesIO(read_bytes(path)) if is_remote(path) else open(path, "rb")
         with NPZ_LOCK, opened as raw, np.load(raw, allow_pickle=False) as file:
@@ -231,7 +236,7 @@ def locked(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[
 def _lock(path: Path, on_wait: Callable[[], None] | None) -> IO[str]:
     """Return the locked lock file, after checking that its last owner has not removed it meanwhile."""
     while True:
-        file = open(path, "w", encoding="utf-8")
+        file = open(open_for_writing(path), "w", encoding="utf-8")
         try:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -255,14 +260,61 @@ def is_done(run: Path) -> bool:
 
 
 def finish_run(run: Path) -> Path:
-    """Write ``DONE``, rename the folder to its final name and return it."""
-    with atomic_write(run / DONE, "w") as file:
-        file.write(datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds") + "\n")
+    """Write ``DONE``, with a checksum of every file, rename the folder to its final name and return it."""
+    files = sorted(
+        path for path in run.rglob("*") if path.is_file() and path.name[0] != "." and path.name != DONE
+    )
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    done = {"finished": finished, "files": {str(path.relative_to(run)): _checksum(path) for path in files}}
+    write_json(run / DONE, {**done, "checksum": digest(done)})
     final = run.with_suffix("") if run.suffix == PARTIAL else run
     try:
         return run.rename(final)
     except OSError as error:
         raise StorageError(f"Cannot rename {run} to {final}: {error.strerror}.") from error
+
+
+def verify_run(run: Location, skip: Collection[str] = ()) -> None:
+    """Compare the files of a finished run with their checksums in ``DONE``.
+
+    Files with a name in `skip` are not read, nor is one that is missing, which its reader reports. Earlier releases
+    wrote no checksums; their runs pass.
+
+    Raises
+    ------
+    StorageError
+        When a file, or ``DONE`` itself, is not as it was when the run was finished.
+    """
+    content = read_bytes(run / DONE)
+    if not content.strip() or re.fullmatch(rb"[0-9T:+-]+\s*", content):
+        return
+    try:
+        done = parse_json(content)
+        checksum, files = done.pop("checksum"), dict(done["files"])
+        is_whole = checksum == digest(done)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        is_whole, files = False, {}
+    if not is_whole:
+        raise StorageError(f"{run / DONE} is damaged: expected the checksums that were written with the run.")
+    for name, expected in files.items():
+        if PurePosixPath(name).name in skip or not is_file(run / name):
+            continue
+        if _checksum(run / name) != expected:
+            raise StorageError(
+                f"{run / name} was changed or damaged after the run was finished: it does not have the checksum in "
+                f"{DONE}. Restore the file, or delete the run folder and train again."
+            )
+
+
+def _checksum(path: Location) -> str:
+    """Return the BLAKE2b-128 of a file."""
+    if is_remote(path):
+        return hashlib.blake2b(read_bytes(path), digest_size=16).hexdigest()
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def environment() -> dict[str, Any]:

@@ -20,12 +20,12 @@ from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import Evaluation
-from cs_keras.run_files.names import CONFIG_FILE
+from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
 from cs_keras.run_files.queries import read_queries, write_queries
 from cs_keras.run_files.settings import CROSS_VALIDATION, ROTATIONS_FOLDER, digest_pooled
 from cs_keras.run_files.training import Training
-from cs_keras.runs import digest, finish_run, is_done, locked, open_run, read_json
+from cs_keras.runs import digest, finish_run, is_done, locked, open_run, read_json, verify_run
 from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
@@ -106,6 +106,7 @@ def cross_validate(
         )
         failed |= {key: f"{split.name}: {reason}" for key, reason in outcome.failed.items()}
         for folder in outcome.runs:
+            verify_run(folder, skip=[MODEL_FILE])
             finished[Evaluation.read(folder).model].append(folder)
     reference = None
     if not is_strict:

@@ -16,7 +16,7 @@ from cs_keras.errors import CsKerasError
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import ERROR_LOG, FAILURE_FILE
 from cs_keras.run_files.settings import Failure
-from cs_keras.runs import digest, finish_run, is_done, locked, open_run
+from cs_keras.runs import atomic_write, digest, finish_run, is_done, locked, open_run
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from pipelines.evaluation.all_candidates import require_cross_fitted
@@ -154,7 +154,8 @@ def _remembering_failure(key: str, folder: Path) -> Iterator[None]:
     except FAILURES as error:
         with contextlib.suppress(OSError):  # the disk itself may be what failed
             if not isinstance(error, CsKerasError):  # unforeseen: keep what a bug report needs
-                (folder / ERROR_LOG).write_text(traceback.format_exc(), encoding="utf-8")
+                with atomic_write(folder / ERROR_LOG, "w") as file:
+                    file.write(traceback.format_exc())
             Failure(key, _reason(error, folder)).write(folder)
         raise
 

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from cs_keras import runs
+from cs_keras.config import load_toml
 from cs_keras.errors import StorageError
+from cs_keras.storage.cache import Cache, CacheConfig
+from cs_keras.storage.location import read_bytes
 
 CONFIG = {"model": {"units": [1, 2]}, "seed": 0}
 
@@ -198,6 +201,27 @@ class TestRunFolder:
         assert not runs.is_done(folder)
         assert runs.is_done(runs.finish_run(folder))
 
+    def test_a_file_changed_after_the_run_was_finished_is_named(self, tmp_path):
+        folder = runs.open_run(tmp_path, "cnn", CONFIG, "data")
+        runs.write_json(folder / "branches" / "signature.json", {"offset": [0.5]})
+        final = runs.finish_run(folder)
+        runs.verify_run(final)
+        changed = final / "branches" / "signature.json"
+        changed.write_text(changed.read_text().replace("5", "6"))
+        runs.verify_run(final, skip=["signature.json"])
+        with pytest.raises(StorageError, match=r"branches/signature\.json was changed or damaged"):
+            runs.verify_run(final)
+
+    def test_changed_checksums_are_refused_and_runs_of_earlier_releases_pass(self, tmp_path):
+        final = runs.finish_run(runs.open_run(tmp_path, "cnn", CONFIG, "data"))
+        content = (final / "DONE").read_text()
+        for damaged in (content.replace("config", "konfig"), content[:40], "[" * 10**5, "{}"):
+            (final / "DONE").write_text(damaged)
+            with pytest.raises(StorageError, match="DONE is damaged"):
+                runs.verify_run(final)
+        (final / "DONE").write_text("2026-11-29T05:48:30+00:00\n")
+        runs.verify_run(final)
+
     def test_a_final_name_without_done_is_not_done(self, tmp_path):
         assert not runs.is_done(tmp_path)
 
@@ -257,3 +281,27 @@ def test_who_waits_for_a_lock_gets_it_alone_when_it_is_given_back(tmp_path):
         thread.join()
     assert (len(most), max(most)) == (80, 1) and waited
     assert list(tmp_path.iterdir()) == []
+
+
+def test_links_and_pipes_are_neither_followed_nor_emptied(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("content")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / ".lock").symlink_to(precious)
+    with pytest.raises(StorageError, match="symbolic link, which is not followed"), runs.locked(folder):
+        pass
+    with pytest.raises(StorageError, match="symbolic link"):
+        Cache(CacheConfig(folder))
+    (folder / ".lock").unlink()
+    os.mkfifo(folder / ".lock")
+    with pytest.raises(StorageError, match="not a regular file"), runs.locked(folder):
+        pass
+    (folder / "file.json").symlink_to(precious)
+    runs.write_json(folder / "file.json", {})
+    assert precious.read_text() == "content"
+    assert not (folder / "file.json").is_symlink()
+    os.mkfifo(folder / "pipe")
+    for read in (runs.read_json, runs.read_npz, load_toml, read_bytes):
+        with pytest.raises(StorageError, match="not a regular file"):
+            read(folder / "pipe")

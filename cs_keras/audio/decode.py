@@ -23,6 +23,8 @@ Samples = npt.NDArray[np.float32]
 
 AUDIO_SUFFIXES = (".mp3", ".ogg", ".oga", ".opus", ".flac", ".wav", ".aif", ".aiff", ".m4a", ".mp4", ".wma")
 SILENCE_PEAK = 10 ** (-80 / 20)  # -80 dBFS; recordings below it are silent
+_MAGIC = {b"fLaC": "FLAC", b"OggS": "Ogg", b"RIFF": "WAV", b"FORM": "AIFF"}  # first bytes of a file
+_LONGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes
 _BLOCK = 1 << 20  # samples read at a time where the length is unknown
 MIN_FRAMES = 16  # 0.4 s at the default settings; shorter recordings have too little temporal structure
 LOWEST_RATE_HZ = 4000  # lower rates lose fundamentals of high voices
@@ -40,6 +42,10 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
         raise AudioError(f"There is no audio file {path}.")
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty.")
+    with open(path, "rb") as file:
+        known = _MAGIC.get(file.read(4))
+    if known == "Ogg" and not _ends_like_ogg(path):
+        raise AudioError(f"{path} is cut short: its last Ogg page is not whole, or not marked as the end.")
     for name in _DECODERS if decoder == "auto" else (decoder,):
         if name == "tfio" and not tfio.available():
             continue
@@ -50,6 +56,8 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
         except AudioError:
             if decoder != "auto" or name != "tfio":
                 raise
+    if known:
+        raise AudioError(f"{path} begins like {known} and cannot be decoded: it is cut short or damaged.")
     raise AudioError(f"{path} cannot be decoded: expected mp3, ogg, flac, wav or another known audio format.")
 
 
@@ -87,9 +95,12 @@ class _UnknownFormat(Exception):
 def _decode_soundfile(path: Path) -> tuple[Samples, int]:
     try:
         with soundfile.SoundFile(path) as file:
-            if file.format == "MP3" and not _mp3_header_has_length(path):
-                return _decode_stream(path)
             expected, rate = _frames_in_header(path, file), file.samplerate
+            if file.format == "MP3":
+                seconds = _mp3_length_in_header(path)
+                if seconds is None:
+                    return _decode_stream(path)
+                expected = max(expected, round(seconds * rate))
             samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _UnknownFormat from error
@@ -101,12 +112,25 @@ def _decode_soundfile(path: Path) -> tuple[Samples, int]:
     return samples, rate
 
 
-def _mp3_header_has_length(path: Path) -> bool:
+def _mp3_length_in_header(path: Path) -> float | None:
+    """Return the seconds by the number of frames in an mp3 file's header, None where it has no such header."""
     try:
         info: Any = mutagen.mp3.MP3(path).info  # type: ignore[no-untyped-call]
     except mutagen.MutagenError:
-        return True
-    return bool(info.bitrate_mode != mutagen.mp3.BitrateMode.UNKNOWN)
+        return 0.0
+    return None if info.bitrate_mode == mutagen.mp3.BitrateMode.UNKNOWN else float(info.length)
+
+
+def _ends_like_ogg(path: Path) -> bool:
+    """Return whether the last page of an Ogg file is whole and has the flag of the end of a stream (RFC 3533)."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 2 * _LONGEST_OGG_PAGE))
+        tail = file.read()
+    page = tail[max(tail.rfind(b"OggS"), 0) :]
+    if len(page) < 27 or not page[5] & 4:
+        return False
+    lengths = page[27 : 27 + page[26]]
+    return len(lengths) == page[26] and len(page) >= 27 + page[26] + sum(lengths)
 
 
 def _decode_stream(path: Path) -> tuple[Samples, int]:

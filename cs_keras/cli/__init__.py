@@ -1,5 +1,6 @@
 """The command line: a click group that imports a command's module on use, since TensorFlow loads slowly."""
 
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -51,6 +52,14 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"cs_keras.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return a command by the first argument; the error for an unknown one suggests the most similar."""
+        if args and args[0] not in COMMANDS and (close := difflib.get_close_matches(args[0], COMMANDS, n=1)):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
 
 
 @click.group(

@@ -12,6 +12,7 @@ from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.audio.tags import Tags, read_tags
 from cs_keras.data.schema import is_valid_id
 from cs_keras.errors import DataError, StorageError
+from cs_keras.storage.location import require_regular
 
 DESCRIPTIONS = ("artist", "title", "album", "isrc", "release_date")  # columns of text
 COLUMNS = ("path", "track_id", *DESCRIPTIONS, "genres")
@@ -120,6 +121,7 @@ def split_genres(text: str) -> tuple[str, ...]:
 
 
 def _read_rows(path: Path, encoding: str | None) -> list[tuple[int, dict[str, str]]]:
+    require_regular(path)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from cs_keras.config import check_choice, check_name
 from cs_keras.data.folds import SPLITS
 from cs_keras.data.splits import Parts, Split, read_split, split_by_folds
 from cs_keras.errors import ConfigError, DataError, StorageError, UnreachableError
+from cs_keras.parsing import parse_json
 from cs_keras.runs import atomic_write, digest, write_json
 from cs_keras.storage.location import Location, list_files, read_bytes
 from cs_keras.storage.remote import BadResponseError
@@ -227,7 +227,7 @@ def read_document(folder: Location) -> Any:
     Raises StorageError when it does not exist, cannot be read, or was altered.
     """
     try:
-        return json.loads(read_bytes(folder / DATASET_FILE, _check_document))
+        return parse_json(read_bytes(folder / DATASET_FILE, _check_document))
     except FileNotFoundError as error:
         raise StorageError(
             f"{folder} is not a cs-keras dataset: expected a folder with {DATASET_FILE}, "
@@ -353,10 +353,10 @@ def _read_assignment(document: Mapping[str, Any]) -> str:
 
 def _check_document(content: bytes) -> None:
     try:
-        document = json.loads(content)
+        document = parse_json(content)
         current = isinstance(document, dict) and document.get("schema_version") == SCHEMA_VERSION
         as_written = not current or document == add_checksum(document)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadResponseError(f"it is not valid JSON: {error}") from error
     if not as_written:
         raise BadResponseError("it is not as it was written")

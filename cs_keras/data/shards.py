@@ -23,7 +23,7 @@ from cs_keras.errors import DataError, StorageError
 from cs_keras.runs import atomic_write
 from cs_keras.storage import remote
 from cs_keras.storage.file_views import PartialFile, read_incrementally
-from cs_keras.storage.location import Location, file_size, is_remote
+from cs_keras.storage.location import Location, file_size, is_remote, require_regular
 
 Frames = npt.NDArray[Any]
 SHARD_VERSION = 2
@@ -145,6 +145,7 @@ def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
     """
     try:
         if not is_remote(path):
+            require_regular(path)
             with open(path, "rb") as raw, h5py.File(raw, "r") as file:
                 return _header(path, file, raw, path.stat().st_size)
         length = file_size(path) if n_bytes is None else n_bytes
@@ -159,7 +160,9 @@ def read_shard(path: Location, n_bytes: int | None = None) -> Shard:
         raise StorageError(
             f"{path} is damaged or not an HDF5 file; make it again with `cs-keras ingest`."
         ) from error
-    except (KeyError, AttributeError, TypeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # h5py and NumPy raise whatever another layout provokes
         raise DataError(f"{path} is not a cs-keras shard: {error}.") from error
 
 
@@ -192,7 +195,7 @@ def _read_remote(path: UPath, n_bytes: int) -> Shard:
         return read_incrementally(path, n_bytes, HEAD_BYTES, read)
     except (DataError, StorageError, FileNotFoundError):
         raise
-    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:
         raise remote.BadResponseError("it is damaged or not an HDF5 file") from error
 
 
@@ -200,8 +203,12 @@ def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_byt
     version = file.attrs.get("schema_version")
     if version != SHARD_VERSION:
         raise DataError(f"{path} has shard version {version!r}; this release reads {SHARD_VERSION}.")
-    content = next((name for name in CONTENTS if name in file), CONTENTS[0])
+    content = next((name for name in CONTENTS if file.get(name, getlink=True)), CONTENTS[0])
+    for name in (content, *INDEX):
+        _require_own(file, name, path)
     block = file[content]
+    if block.external or block.is_virtual:
+        raise DataError(f"{path}: dataset {content!r} is stored in other files, which are not read.")
     if block.chunks is not None or block.compression is not None or block.ndim != 2:
         raise DataError(f"{path}: dataset {content!r} must be one contiguous block of two dimensions.")
     offset = block.id.get_offset()
@@ -213,6 +220,11 @@ def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_byt
     attributes = dict(file.attrs.items())
     if attributes["index_checksum"] != index_checksum(index) or attributes["block_frames"] != BLOCK_FRAMES:
         raise remote.BadResponseError("its index is not as it was written")
+    if not all(isinstance(attributes[name], str) for name in ("audio", "checksum")):
+        raise DataError(f"{path}: its audio settings and checksum must be text.")
+    n_blocks = blocks_of(0, block.shape[0])[1]
+    if index["block_crc32"].shape != (n_blocks,):
+        raise DataError(f"{path} must have {n_blocks} checksums. Received: {index['block_crc32'].shape}.")
     columns = (index[f"tracks/{name}"].tolist() for name in ("track_id", "first_frame", "n_frames", "crc32"))
     tracks = tuple(ShardTrack(i.decode(), a, n, crc) for i, a, n, crc in zip(*columns, strict=True))
     if any(track.first_frame < 0 or track.first_frame + track.n_frames > block.shape[0] for track in tracks):
@@ -222,6 +234,15 @@ def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_byt
     checksums = index["block_crc32"]
     rest = _rest_checksum(raw, offset or n_bytes, (offset or n_bytes) + block.nbytes)
     return Shard(path, offset, block.dtype, block.shape, tracks, checksums, rest, attributes, left_out)
+
+
+def _require_own(file: h5py.File, name: str, path: Location) -> None:
+    """Raise DataError when `name` is behind a link of HDF5, which may lead to another file or in a circle."""
+    parts = name.split("/")
+    for n in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:n]), getlink=True)
+        if link is not None and not isinstance(link, h5py.HardLink):
+            raise DataError(f"{path}: {name!r} is a link, which is not followed.")
 
 
 def index_checksum(index: Mapping[str, npt.NDArray[Any]]) -> str:

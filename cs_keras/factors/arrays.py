@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError, StorageError
+from cs_keras.parsing import parse_json
 from cs_keras.runs import NPZ_LOCK, atomic_write
 from cs_keras.storage.location import Location, read_bytes
 from cs_keras.storage.remote import BadResponseError
@@ -79,7 +79,7 @@ def read_arrays(path: Location) -> Arrays:
                 raise zipfile.BadZipFile("its checksum does not match")
         except DataError:
             raise
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError) as error:
+        except Exception as error:  # NumPy, zipfile, zlib and tokenize raise whatever a damaged file provokes
             raise BadResponseError(f"a damaged .npz file, perhaps truncated or altered: {error}") from error
 
     try:
@@ -146,7 +146,7 @@ def parse_settings(arrays: Arrays, schema_version: int, path: object) -> dict[st
         The settings are not a JSON object, or are of another schema version.
     """
     try:
-        settings = json.loads(str(arrays[SETTINGS]))
+        settings = parse_json(str(arrays[SETTINGS]))
     except (KeyError, ValueError) as error:
         raise DataError(f"{path}: expected 'settings' to hold JSON: {error}.") from error
     found = settings.get(SCHEMA_VERSION) if isinstance(settings, dict) else None

@@ -13,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.storage.location import require_regular
 
 PARQUET_MAGIC = b"PAR1"
 HEADER_BYTES = 1 << 16
@@ -48,6 +49,7 @@ def open_table(
     """
     if os.path.isdir(path):
         raise StorageError(f"{path}: this is a folder; expected a CSV, TSV or Parquet file.")
+    require_regular(Path(path))
     with _reading(path, encoding):
         with pa.input_stream(path) as stream:
             head = stream.read(HEADER_BYTES)
@@ -155,7 +157,9 @@ def _reading(path: str | os.PathLike[str], encoding: str | None) -> Iterator[Non
         raise ConfigError(f"encoding must be one that Python knows. Received: {encoding!r}.") from error
     except FileNotFoundError as error:
         raise StorageError(f"{path}: there is no such file; expected CSV, TSV or Parquet.") from error
-    except (UnicodeError, pa.ArrowInvalid) as error:
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as a table: {error}.") from error
+    except (UnicodeError, pa.ArrowException) as error:
         first_line = str(error).partition("\n")[0].rstrip(".")
         if isinstance(error, UnicodeError) or "UTF8" in first_line:
             raise DataError(

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.models.registry import REGISTRY, check_key, join_key, split_key
+from cs_keras.storage.location import require_regular
 
 if TYPE_CHECKING:
     import keras
@@ -81,8 +84,15 @@ def load_model(path: Path) -> "keras.Model":
         stochastic_pooling,
     )
 
+    require_regular(path)
     try:
         with front_end.narrow_bands():
-            return keras.saving.load_model(path, safe_mode=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise StorageError(f"Cannot load the model {path}: {str(error).splitlines()[0]}") from error
+            model = keras.saving.load_model(path, safe_mode=True)
+        is_finite = all(np.isfinite(weight).all() for weight in model.get_weights())
+        n_outputs = len(model.outputs)
+    except Exception as error:  # Keras, h5py and zipfile raise whatever a damaged file provokes
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StorageError(f"Cannot load the model {path}: {reason}") from error
+    if not is_finite or n_outputs != 1 or len(model.output_shape) != 2:
+        raise StorageError(f"{path} is damaged: expected finite weights and one vector as output.")
+    return model

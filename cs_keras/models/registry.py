@@ -1,6 +1,7 @@
 """The registry of baselines, one line each: module, family in tables of results, description; no TensorFlow."""
 
 import dataclasses
+import difflib
 import re
 
 from cs_keras.errors import ConfigError
@@ -103,7 +104,9 @@ def check_key(key: str) -> None:
     """Raise ConfigError unless `key` names a baseline, and a table after ``@`` if it has one."""
     baseline, table = split_key(key)
     if baseline not in REGISTRY:
-        raise ConfigError(f"There is no model {baseline!r}. Models: {', '.join(REGISTRY)}.")
+        close = difflib.get_close_matches(baseline, REGISTRY, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"There is no model {baseline!r}.{hint} Models: {', '.join(REGISTRY)}.")
     if TABLE_MARK in key and not is_table_name(table):
         raise ConfigError(
             f"Expected the name of a table after {TABLE_MARK}, of letters, digits, - and _. Received: {key!r}."

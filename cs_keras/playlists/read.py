@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from cs_keras.errors import DataError, StorageError
 from cs_keras.playlists.formats import restore
+from cs_keras.storage.location import require_regular
 
 M3U_SUFFIXES = (".m3u8", ".m3u")
 
@@ -42,10 +43,10 @@ def read_ids(path: Path) -> list[str]:
     text = _text(path)
     first_line = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first_line.count))
-    if "track_id" not in (reader.fieldnames or ()):
-        received = ", ".join(reader.fieldnames or ()) or "an empty file"
-        raise DataError(f"{path} has no column 'track_id'. Received: {received}.")
     try:
+        if "track_id" not in (reader.fieldnames or ()):
+            received = ", ".join(reader.fieldnames or ()) or "an empty file"
+            raise DataError(f"{path} has no column 'track_id'. Received: {received}.")
         ids = [restore((row["track_id"] or "").strip()) for row in reader]
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
@@ -55,6 +56,7 @@ def read_ids(path: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
+    require_regular(path)
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -66,7 +68,10 @@ def _text(path: Path) -> str:
 def _file(line: str, playlist: Path) -> Path:
     if not re.match(r"[a-z][a-z0-9+.-]+://", line, re.IGNORECASE):
         return playlist.parent / line
-    url = urlsplit(line)
+    try:
+        url = urlsplit(line)
+    except ValueError as error:
+        raise DataError(f"{playlist} names {line}, which is not a URL: {error}.") from error
     if url.scheme.lower() != "file" or url.netloc not in ("", "localhost"):
         raise DataError(f"{playlist} names {line}; recordings are read from this machine's paths only.")
     return Path(unquote(url.path))

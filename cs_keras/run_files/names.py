@@ -13,6 +13,8 @@ QUERIES_FILE = "queries.npz"  # results of each query
 FAILURE_FILE = "failure.json"  # of a run whose last attempt failed
 ERROR_LOG = "error.log"
 INSPECTION_FILE = "inspection.npz"
+RESULT_FILES = (METRICS_FILE, PREDICTIONS_FILE, EVALUATION_FILE, QUERIES_FILE, INSPECTION_FILE)
+"""Files that a model is not used with."""
 
 # Of runs whose training has more steps.
 WORK_FOLDER = "checkpoint"  # what a resumed run needs and a finished one does not

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range, update_n
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, SIGNATURE_FILE
 from cs_keras.run_files.records import StoredRecord, to_record
-from cs_keras.runs import DONE, digest, read_json
+from cs_keras.runs import DONE, digest, read_json, verify_run
 from cs_keras.storage.location import Location, is_file
 
 CANDIDATES = ("all", "new")  # of an evaluation, and of recommendations
@@ -126,9 +126,10 @@ def read_settings(run: Location) -> RunSettings:
     return dataclasses.replace(settings, others=tuple(sorted(others)))
 
 
-def require_finished(run: Location) -> None:
+def require_finished(run: Location, skip: Collection[str]) -> None:
     """Raise StorageError unless `run` is the folder of a finished run, ConfigError if it pools several models.
 
+    StorageError too if a file of it was changed since, except for those with a name in `skip`, which are not read.
     The rotations of a cross-validation have a model each. Those of an ensemble are not trained by it.
     """
     if not is_file(run / DONE):
@@ -136,11 +137,12 @@ def require_finished(run: Location) -> None:
             f"{run} is not a finished run: expected a run folder with a file {DONE}, as `cs-keras run-baselines` "
             "leaves it."
         )
+    verify_run(run, skip)
     settings = read_json(run / CONFIG_FILE) if is_file(run / CONFIG_FILE) else None
     if isinstance(settings, dict) and (n_rotations := settings.get(CROSS_VALIDATION)):
         raise ConfigError(
             f"{run} pools {n_rotations} rotations of a cross-validation, each with a model of its own; name one of "
-            f"their runs in {run.parent / ROTATIONS_FOLDER}: {', '.join(map(str, settings['members']))}."
+            f"their runs in {run.parent / ROTATIONS_FOLDER}: {', '.join(map(str, settings.get('members', ())))}."
         )
 
 

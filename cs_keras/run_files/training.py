@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cs_keras.errors import DataError, StorageError
+from cs_keras.parsing import parse_json
 from cs_keras.run_files.names import METRICS_FILE, TRAINING_FILE
 from cs_keras.run_files.records import StoredRecord, to_record
 from cs_keras.runs import atomic_write
+from cs_keras.storage.location import require_regular
 
 History = tuple[dict[str, Any], ...]  # metrics by name, of each epoch
 
@@ -107,6 +109,7 @@ def read_metrics(run: Path) -> tuple[EpochLosses, ...]:
         When a line is not the record of an epoch.
     """
     path = run / METRICS_FILE
+    require_regular(path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -114,7 +117,7 @@ def read_metrics(run: Path) -> tuple[EpochLosses, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise StorageError(f"Cannot read {path}: {error}.") from error
     try:
-        contents = [json.loads(line) for line in lines]
+        contents = [parse_json(line) for line in lines]
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON: {error}.") from error
     return tuple(to_record(EpochLosses, content, path) for content in contents)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from cs_keras.errors import ConfigError, StorageError
-from cs_keras.storage.open_files import OpenFile, OpenFiles
+from cs_keras.storage.open_files import OpenFile, OpenFiles, open_for_writing
 
 SUFFIX = ".frames"
 LOCK = ".lock"
@@ -75,7 +75,7 @@ class Cache:
 
     def _evict(self) -> None:
         """Remove the least recently used files until the limit holds."""
-        with open(self._config.folder / LOCK, "w", encoding="utf-8") as file:
+        with open(open_for_writing(self._config.folder / LOCK), "w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             cached = []
             for path in self._config.folder.glob(f"*{SUFFIX}"):

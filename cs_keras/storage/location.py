@@ -64,6 +64,16 @@ def is_folder(location: Location) -> bool:
     return _type_of(location) == "directory"
 
 
+def require_regular(path: Path) -> None:
+    """Raise StorageError for a pipe, a device or a socket: reading it may never end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # which opening it reports
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise StorageError(f"{path} is not a regular file: expected no pipe, device or socket.")
+
+
 def file_size(location: Location) -> int:
     """Return a file's length in bytes; FileNotFoundError if there is none."""
     return int(remote.call(location, "info")["size"]) if is_remote(location) else location.stat().st_size
@@ -78,6 +88,7 @@ def read_bytes(location: Location, check: Callable[[bytes], None] = lambda conte
     """
     if is_remote(location):
         return remote.retry(lambda: _checked(remote.call_once(location, "cat_file"), check), location)
+    require_regular(location)
     try:
         return _checked(location.read_bytes(), check)
     except FileNotFoundError:
@@ -140,9 +151,10 @@ def list_file_sizes(folder: Location) -> dict[str, int]:
 def _type_of(location: Location) -> str | None:
     try:
         if not is_remote(location):
-            return "directory" if stat.S_ISDIR(location.stat().st_mode) else "file"
+            mode = location.stat().st_mode
+            return "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "special"
         return str(remote.call(location, "info")["type"])
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a name with a null character
         return None
     except StorageError:
         raise

@@ -1,11 +1,31 @@
-"""Open files in a bounded number: the least recently used are closed."""
+"""Files of this machine: opened for writing without following links, and a bounded number of open ones."""
 
 import collections
+import errno
 import os
+import stat
 import threading
 from pathlib import Path
 
 MAX_OPEN = 256  # of the 1,024 that many systems allow a process
+
+
+def open_for_writing(path: Path, flags: int = os.O_RDWR) -> int:
+    """Open a file, created if necessary and never truncated, and return its descriptor.
+
+    Raises OSError when it cannot be opened, or is a link or a special file: a folder that somebody else made may
+    contain a link to any file of this user.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(error.errno, "it is a symbolic link, which is not followed", str(path)) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return descriptor
 
 
 class OpenFile:
@@ -13,7 +33,7 @@ class OpenFile:
 
     def __init__(self, path: Path, flags: int) -> None:
         self.descriptor = -1
-        self.descriptor = os.open(path, flags, 0o644)
+        self.descriptor = open_for_writing(path, flags) if flags & os.O_CREAT else os.open(path, flags)
 
     def __del__(self) -> None:
         if self.descriptor >= 0:

@@ -21,6 +21,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import StorageError
 from cs_keras.runs import require_space
+from cs_keras.storage.open_files import open_for_writing
 from cs_keras.training.batch_distribution import prefetch_to_gpu
 
 BLOCK_TRACKS = 64
@@ -126,7 +127,7 @@ def _append_blocks(
     """Write blocks whose bytes end at `ends`, starting with the first incomplete one."""
     partial = path.with_name(f"{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(partial, "ab") as file:
+    with open(open_for_writing(partial, os.O_RDWR | os.O_APPEND), "ab") as file:
         n_done = sum(end <= file.tell() for end in ends) - 1
         require_space(path.parent, ends[-1] - ends[n_done])
         file.truncate(ends[n_done])

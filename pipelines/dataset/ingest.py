@@ -70,13 +70,23 @@ def ingest(
     check_unique(recordings, "The recordings to ingest")
     make = functools.partial(_make_shards_by_beam, flags=beam) if beam else _make_shards
 
+    logged: dict[str, str] = {}
+
+    def log(left_out: Mapping[str, str]) -> None:
+        for track_id, reason in left_out.items():
+            if logged.get(track_id) != reason:
+                progress.log(f"left out {track_id}: {reason}")
+        logged.update(left_out)
+
     def make_shards(plans: Sequence[ShardPlan]) -> list[Shard]:
         shards = make(plans, out, settings, progress)
-        for track_id, reason in ((i, why) for shard in shards for i, why in shard.left_out.items()):
-            progress.log(f"left out {track_id}: {reason}")
+        for shard in shards:
+            log(shard.left_out)
         return shards
 
-    return fill_dataset(recordings, out, settings, make_shards)
+    result = fill_dataset(recordings, out, settings, make_shards)
+    log({entry.track_id: entry.reason for entry in result.left_out})  # of an earlier ingest too
+    return result
 
 
 def _make_shards(

@@ -16,6 +16,7 @@ from cs_keras.evaluation.reference_predictors import centre_playlists
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import Evaluation, Kind
+from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
 from cs_keras.run_files.settings import RunSettings, read_settings, require_finished
 from cs_keras.run_files.training import Training
@@ -64,7 +65,7 @@ def combine_runs(
     check_choice("by", by, WAYS)
     members = {run.resolve().name: run for run in runs}
     for run in runs:
-        require_finished(run)
+        require_finished(run, skip=[MODEL_FILE])
     settings = [read_settings(run) for run in members.values()]
     _require_alike(runs, members, settings)
     name, split_name = Evaluation.read(runs[0]).factors.name, settings[0].split_name

@@ -9,7 +9,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreFindings, evaluate_genres
 from cs_keras.progress import Progress
 from cs_keras.run_files.genres import read_genres
-from cs_keras.run_files.names import TRAINING_FILE
+from cs_keras.run_files.names import MODEL_FILE, TRAINING_FILE
 from cs_keras.run_files.settings import require_finished
 from cs_keras.run_files.training import Training
 from cs_keras.storage.location import Location
@@ -42,7 +42,7 @@ def describe_genres(
     DataError
         When there is no such track, or no track has a genre that the classifier knows.
     """
-    require_finished(run)
+    require_finished(run, skip=[MODEL_FILE])
     predicted = read_genres(run)
     if dataset is not None:
         from pipelines.evaluation.genre_transfer import predict_genres  # TensorFlow, which others do not need

@@ -12,13 +12,14 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from cs_keras import config
+from cs_keras.config import check_range
 from cs_keras.data.shards import Frames
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import load_model
 from cs_keras.models.declaration import PROCEDURES, Procedure
 from cs_keras.models.registry import split_key
-from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, SIGNATURE_FILE
+from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, RESULT_FILES, SIGNATURE_FILE
 from cs_keras.run_files.settings import require_finished
 from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location, is_remote, read_bytes
@@ -95,7 +96,7 @@ def read_run(folder: Location) -> TrainedRun:
     DataError
         When its settings are invalid, or an incompatible earlier release trained it.
     """
-    require_finished(folder)
+    require_finished(folder, skip=RESULT_FILES)
     path = folder / CONFIG_FILE
     settings = read_json(path)
     if isinstance(settings, dict) and "members" in settings:
@@ -107,16 +108,19 @@ def read_run(folder: Location) -> TrainedRun:
         procedure = PROCEDURES[settings["procedure"]]
         sequence = config.replace(SequenceConfig(), settings["sequence"], "sequence.")
         batch_size = int(settings["training"]["batch_size"])
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        check_range("training.batch_size", batch_size, 1)
+        run_digest = digest([hashlib.blake2b(_model_bytes(folder), digest_size=16).hexdigest(), settings])
+    except StorageError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
         raise DataError(f"{path} is not as `cs-keras run-baselines` writes it: {error}.") from error
-    model = hashlib.blake2b(_model_bytes(folder), digest_size=16).hexdigest()
     return TrainedRun(
         folder,
         procedure,
         sequence,
         batch_size,
         read_signature(folder),
-        digest([model, settings]),
+        run_digest,
         settings.get("split_name"),
         table=split_key(str(settings.get("key", "")))[1],
     )
@@ -152,11 +156,17 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
     frames = None if run.procedure.pools_over_time else run.sequence.frames
     frame_size = run.signature.audio.frame_size
     # One signature for all batch sizes: graphs for different sizes could round differently.
-    apply = tf.function(
-        lambda x: model(x, training=False),
-        input_signature=[tf.TensorSpec((None, frames, frame_size), tf.float32)],
-        autograph=False,
-    ).get_concrete_function()
+    try:
+        apply = tf.function(
+            lambda x: model(x, training=False),
+            input_signature=[tf.TensorSpec((None, frames, frame_size), tf.float32)],
+            autograph=False,
+        ).get_concrete_function()
+    except Exception as error:  # each layer has its own errors for input of another shape
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(
+            f"{MODEL_FILE} of {run.folder} cannot be applied to frames of size {frame_size}: {reason}"
+        ) from error
 
     def predict(track: Frames) -> Matrix:
         total, n = np.zeros(model.output_shape[1]), 0  # float64, as in training
@@ -165,7 +175,10 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
             total += outputs.sum(axis=0, dtype=np.float64)
             n += len(outputs)
         mean = (total / n).astype(np.float32)
-        return mean if head is None else np.asarray(head(mean[np.newaxis], training=False))[0]
+        predicted = mean if head is None else np.asarray(head(mean[np.newaxis], training=False))[0]
+        if not np.isfinite(predicted).all():
+            raise DataError(f"The model of {run.folder} predicts numbers that are not finite.")
+        return predicted
 
     return predict
 

@@ -15,7 +15,7 @@ from cs_keras.errors import DataError
 from cs_keras.factors.arrays import read_arrays, require_arrays
 from cs_keras.factors.store import Factors, adapt_to_split, load_factors
 from cs_keras.playlists.entries import Entry
-from cs_keras.run_files.names import CONFIG_FILE, PREDICTIONS_FILE
+from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, PREDICTIONS_FILE
 from cs_keras.run_files.settings import require_finished
 from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location
@@ -102,7 +102,7 @@ def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig 
     DataError
         The run was not trained on `dataset` and one of its sets of factors as they are now.
     """
-    require_finished(run)
+    require_finished(run, skip=[MODEL_FILE])
     path = run / PREDICTIONS_FILE
     arrays = read_arrays(path)
     require_arrays(arrays, ("track_ids", "factors"), path)

@@ -1,6 +1,7 @@
 """Outliers of a playlist by predicted factors."""
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -102,7 +103,9 @@ def _find_outliers(
         predicted = predict_files(run, playlist.recordings, decoder, progress)
     else:
         predicted = _predict_ids(run, catalogue, playlist, progress)
-    factors = np.array(list(predicted.values()), np.float32).reshape(len(predicted), -1)
+    if not predicted:
+        raise DataError(f"{playlist.name}: none of its tracks can be used.")
+    factors = np.stack(list(predicted.values())).astype(np.float32)
     coherence = measure_coherence(factors)
     if playlist.recordings:
         entries = describe_files([(playlist.recordings[track_id], track_id) for track_id in predicted])
@@ -121,9 +124,11 @@ def _predict_ids(
     unknown = [track_id for track_id in playlist.ids if track_id not in catalogue.row_of]
     if unknown:
         where = catalogue.dataset or f"those that {run.folder} predicted; name its dataset by --dataset"
+        close = difflib.get_close_matches(unknown[0], catalogue.row_of, n=1)
         raise DataError(
             f"{playlist.name}: {len(unknown)} of {len(playlist.ids)} tracks, the first of them {unknown[0]!r}, are "
             f"not among the {len(catalogue.ids)} tracks of {where}."
+            + (f" Did you mean {close[0]!r}?" if close else "")
         )
     rows = {track_id: catalogue.row_of[track_id] for track_id in playlist.ids}
     known = catalogue.predicted

@@ -62,11 +62,14 @@ def read_signature(folder: Location) -> Signature:
             "did adds it when repeated, and trains nothing again."
         )
     record = SignatureRecord.read(folder)
-    offset, scale = (np.array(values, np.float32) for values in (record.scaler.offset, record.scaler.scale))
     try:
+        with np.errstate(over="raise"):  # a number beyond float32 would become infinite
+            offset, scale = (
+                np.array(values, np.float32) for values in (record.scaler.offset, record.scaler.scale)
+            )
         audio = config.replace(AudioConfig(), record.audio, "audio.")
         return Signature(audio, np.dtype(record.dtype).name, Scaler(record.scaler.kind, offset, scale))
-    except (TypeError, ValueError, ConfigError) as error:
+    except (TypeError, ValueError, ArithmeticError, ConfigError) as error:
         raise DataError(f"{path} is not as `cs-keras run-baselines` writes it: {error}.") from error
 
 
@@ -82,6 +85,7 @@ def save_model(model: keras.Model, path: Path) -> None:
     temporary = path.with_name(f"partial-{path.name}")
     require_space(path.parent, 2 * stored_bytes(bare))  # Keras writes weights apart before it packs them
     try:
+        temporary.unlink(missing_ok=True)  # which may be a link
         bare.save(temporary)
         os.replace(temporary, path)
     except OSError as error:

@@ -8,11 +8,11 @@ from pathlib import Path
 from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.models.registry import split_key
 from cs_keras.run_files.evaluation import Evaluation
-from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE
+from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, MODEL_FILE
 from cs_keras.run_files.queries import Queries, read_queries
 from cs_keras.run_files.settings import EvaluationConfig, Failure, RunSettings, read_settings
 from cs_keras.run_files.study import is_study
-from cs_keras.runs import PARTIAL, is_done
+from cs_keras.runs import PARTIAL, is_done, verify_run
 from reports.runs.labels import label_variants
 
 
@@ -177,6 +177,8 @@ def _read(folders: Iterable[Path]) -> tuple[list[_RunFolder], list[CsKerasError]
     errors: list[CsKerasError] = []
     for folder in folders:
         try:
+            if is_done(folder):
+                verify_run(folder, skip=[MODEL_FILE])
             result = Evaluation.read(folder) if is_done(folder) else Failure.read(folder)
             queries = read_queries(folder, result) if isinstance(result, Evaluation) else None
             runs.append(_RunFolder(folder, read_settings(folder), result, queries))

@@ -137,23 +137,22 @@ class TestUnusable:
         (tmp_path / f"a.{suffix}").write_bytes(content)
         self.refuse(tmp_path / f"a.{suffix}", "cannot be decoded")
 
+    @pytest.mark.parametrize("share", [0.98, 0.5, 0.2])
+    @pytest.mark.parametrize(
+        ("suffix", "subtype"), [("ogg", "VORBIS"), ("ogg", "OPUS"), ("mp3", None), ("flac", None)]
+    )
+    def test_a_cut_compressed_file(self, tmp_path, suffix, subtype, share):
+        path = write(tmp_path / f"a.{suffix}", noise(48_000 * 6), 48_000, subtype=subtype)
+        assert decode(path)[0].shape == (48_000 * 6, 1)
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        self.refuse(path, "is cut short")
+
     @pytest.mark.parametrize("kind", ["wav 16 bit", "wav 24 bit", "wav extensible", "aiff 16 bit"])
     def test_a_cut_wav_or_aiff(self, tmp_path, kind):
         suffix, file_format, subtype, _ = LOSSLESS[kind]
         path = write(tmp_path / f"a.{suffix}", stereo(), format=file_format, subtype=subtype)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         self.refuse(path, "is cut short: 0.5 s of 1.0 s are there")
-
-    def test_a_cut_flac(self, tmp_path):
-        path = write(tmp_path / "a.flac", stereo())
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        self.refuse(path, "cut short|cannot be decoded")
-
-    def test_a_cut_mp3(self, tmp_path, capfd):
-        path = write(tmp_path / "a.mp3", stereo())
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        self.refuse(path, "is cut short")
-        capfd.readouterr()  # libmpg123 writes a warning of its own
 
     def test_a_wav_with_unknown_length_is_read_whole(self, tmp_path):
         path = write(tmp_path / "a.wav", stereo(), subtype="PCM_16")

@@ -146,7 +146,8 @@ def unfinished_runs(tmp: Path, dataset: Path) -> tuple[list[object], list[str]]:
 def broken_evaluation(tmp: Path, dataset: Path) -> tuple[list[object], list[str]]:
     folder = tmp / "runs" / "2026-01-01-bot-0123456789"
     folder.mkdir(parents=True)
-    for name in ("DONE", "config.json", "evaluation.json"):
+    (folder / "DONE").touch()
+    for name in ("config.json", "evaluation.json"):
         write(folder / name, "{")
     return ["report", tmp / "runs"], ["bot-0123456789", "JSON"]
 
@@ -161,8 +162,8 @@ def predict_case(*arguments: object, expected: tuple[str, ...]) -> Case:
     """A prediction by a run whose settings are cut short; invalid arguments are reported before that."""
 
     def case(tmp: Path, dataset: Path) -> tuple[list[object], list[str]]:
-        for name in ("DONE", "config.json"):
-            write(tmp / name, "{")
+        (tmp / "DONE").touch()
+        write(tmp / "config.json", "{")
         given = [dataset if argument == "DATASET" else argument for argument in arguments]
         return ["predict", tmp, *given, "--out", tmp / "out.npz"], list(expected)
 

@@ -196,3 +196,45 @@ def test_a_shard_without_a_part_is_reported(tmp_path, name):
         del file[name]
     with pytest.raises(DataError, match=r"a\.h5 is not a cs-keras shard"):
         read_shard(path)
+
+
+def attribute(name, value):
+    return lambda file: file.attrs.__setitem__(name, value)
+
+
+def relink(name, link):
+    def change(file):
+        del file[name]
+        file[name] = link
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        attribute("schema_version", [2, 2]),
+        attribute("checksum", np.zeros(3)),
+        attribute("audio", np.zeros(3)),
+        attribute("index_checksum", [1, 2]),
+        lambda file: file.attrs.__delitem__("checksum"),
+        relink("magnitude", h5py.SoftLink("/magnitude")),
+        relink("magnitude", h5py.ExternalLink("/etc/passwd", "/x")),
+        relink("tracks", h5py.SoftLink("/tracks")),
+    ],
+)
+def test_a_crafted_shard_is_one_sentence(tmp_path, change):
+    path = written(tmp_path, 40)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises((DataError, StorageError), match=r"a\.h5"):
+        read_shard(path)
+
+
+def test_frames_in_another_file_are_named(tmp_path):
+    path = written(tmp_path, 40)
+    with h5py.File(path, "r+") as file:
+        del file["magnitude"]
+        file.create_dataset("magnitude", (40, 9), "<f2", external=[(tmp_path / "x", 0, 720)])
+    with pytest.raises(DataError, match="stored in other files"):
+        read_shard(path)

@@ -1,6 +1,5 @@
 """Checks of a dataset: each takes what was read and returns findings, none if all is correct."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.folds import SPLITS, empty_splits, group_keys, hash_fold
 from cs_keras.data.schema import DatasetInfo, Tracks
 from cs_keras.data.shards import Frames, Shard, ShardTrack, verify_track
+from cs_keras.parsing import parse_json
 
 Severity = Literal["error", "notice"]
 Row = dict[str, Any]
@@ -199,7 +199,7 @@ def silent_level(audio: AudioConfig) -> float:
 def shard_audio(shard: Shard) -> dict[str, Any] | None:
     """Return the audio settings that a shard was made with; None if it has none."""
     try:
-        audio = json.loads(shard.attributes["audio"])
+        audio = parse_json(shard.attributes["audio"])
     except (KeyError, TypeError, ValueError):
         return None
     return audio if isinstance(audio, dict) else None

@@ -15,6 +15,7 @@ recording.
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 import fsspec
@@ -27,6 +28,7 @@ from cs_keras.config import check_choice
 from cs_keras.data.shards import Frames
 from cs_keras.errors import DataError, StorageError
 from cs_keras.storage.file_views import gc_paused
+from cs_keras.storage.location import require_regular
 
 BLOCK_BYTES = 1 << 25  # of rows read at a time
 CHUNK_CACHE_BYTES = 1 << 26  # so that a chunk of two tracks is decompressed once
@@ -93,6 +95,8 @@ class PatchFile:
 def open_url(url: str) -> Iterator[IO[bytes]]:
     """Open a local path or any fsspec URL for reading bytes; StorageError when it cannot be opened."""
     with contextlib.ExitStack() as stack:
+        if "://" not in url:
+            require_regular(Path(url))
         try:
             file = stack.enter_context(fsspec.open(url, "rb"))
         except FileNotFoundError as error:

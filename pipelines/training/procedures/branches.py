@@ -66,6 +66,7 @@ def train_branch(job: TrainingJob, key: str, has_input: Any, trainers: Trainers)
         own.mkdir(parents=True, exist_ok=True)
         for name in (MODEL_FILE, ATTRIBUTES_FILE, ENCODER_FILE, BRANCH_FILE):
             if (folder / name).exists():  # each is copied in one rename
+                (own / f"partial-{name}").unlink(missing_ok=True)  # which may be a link
                 shutil.copyfile(folder / name, own / f"partial-{name}")
                 (own / f"partial-{name}").replace(own / name)
     return TrackVectors(stored["values"], stored["rows"])

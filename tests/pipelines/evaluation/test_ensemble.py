@@ -9,7 +9,7 @@ import pytest
 from cs_keras.data.dataset import Dataset
 from cs_keras.runs import read_json, write_json, write_npz
 from pipelines.factors.open import open_factors
-from tests.command_line import run
+from tests.command_line import drop_checksums, run
 from tests.pipelines.planted_items import write_items
 
 QUICK = [
@@ -42,7 +42,7 @@ def members(dataset: Path) -> tuple[Path, Path]:
     truth = factors.scaler.transform(factors.item_factors[[row_of[one] for one in ids.tolist()]])
     made = []
     for seed in range(2):
-        folder = Path(shutil.copytree(first, runs / f"2026-01-01-noisy-000000000{seed}"))
+        folder = drop_checksums(Path(shutil.copytree(first, runs / f"2026-01-01-noisy-000000000{seed}")))
         rng = np.random.default_rng(seed)
         scaled = (truth + 1.5 * truth.std() * rng.normal(size=truth.shape)).astype(np.float32)
         factors_of = factors.scaler.inverse(scaled)

@@ -20,6 +20,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.schema import DatasetInfo
 from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.scaling import Scaler
+from cs_keras.models import load_model
 from cs_keras.run_files.names import SIGNATURE_FILE
 from cs_keras.storage.location import Location, list_files, locate, write_bytes
 from pipelines.factors.open import open_factors
@@ -28,7 +29,7 @@ from pipelines.inference.predict_recordings import predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import read_run
 from pipelines.training.run_artifacts import read_signature, write_signature
-from tests.command_line import SMALL, run
+from tests.command_line import SMALL, drop_checksums, run
 from tests.conftest import TrainDemo
 from tests.pipelines.beam.test_beam import BY_BEAM
 from tests.pipelines.test_kill import kill_when
@@ -360,7 +361,7 @@ def test_a_dataset_of_other_audio_settings_is_refused(
     runs: dict[str, Path], demo: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    shutil.copytree(runs["cnn-bn"], folder)
+    drop_checksums(Path(shutil.copytree(runs["cnn-bn"], folder)))
     path = folder / SIGNATURE_FILE
     audio = config.to_dict(AudioConfig(hop_length=256))
     path.write_text(json.dumps({**json.loads(path.read_text()), "audio": audio}))
@@ -370,7 +371,7 @@ def test_a_dataset_of_other_audio_settings_is_refused(
 
 def test_a_model_of_another_run_is_refused(runs: dict[str, Path], demo: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    shutil.copytree(runs["cnn-bn"], folder)
+    drop_checksums(Path(shutil.copytree(runs["cnn-bn"], folder)))
     path = folder / SIGNATURE_FILE
     scaler = {"kind": "none", "offset": [0.0], "scale": [1.0]}
     path.write_text(json.dumps({**json.loads(path.read_text()), "scaler": scaler}))
@@ -401,3 +402,39 @@ def test_audio_that_is_not_there_is_reported(
 def test_a_folder_is_no_file_to_write(runs: dict[str, Path], demo: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is a folder"):
         predict_dataset(read_run(runs["cnn-bn"]), DatasetTracks(demo), "all", tmp_path)
+
+
+def test_a_changed_digit_in_a_finished_run_is_refused(
+    runs: dict[str, Path], demo: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(runs["cnn-bn"], tmp_path / "run"))
+    path = folder / SIGNATURE_FILE
+    content = path.read_text()
+    position = content.rindex("1")
+    path.write_text(content[:position] + "2" + content[position + 1 :])
+    with pytest.raises(StorageError, match=r"signature\.json was changed or damaged"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e400", "1e300", "null"])
+def test_numbers_that_are_not_finite_are_refused(number: str, runs: dict[str, Path], tmp_path: Path) -> None:
+    folder = drop_checksums(Path(shutil.copytree(runs["cnn-bn"], tmp_path / "run")))
+    signature = json.loads((folder / SIGNATURE_FILE).read_text())
+    text = json.dumps({**signature, "scaler": {**signature["scaler"], "offset": ["X"] * 32}})
+    (folder / SIGNATURE_FILE).write_text(text.replace('"X"', number))
+    with pytest.raises(DataError, match=r"signature\.json"):
+        read_run(folder)
+
+
+def test_weights_and_batch_sizes_without_meaning_are_refused(runs: dict[str, Path], tmp_path: Path) -> None:
+    folder = drop_checksums(Path(shutil.copytree(runs["cnn-bn"], tmp_path / "run")))
+    model = load_model(folder / "model.keras")
+    model.weights[0].assign(model.weights[0] * np.nan)
+    model.save(folder / "model.keras")
+    with pytest.raises(StorageError, match="expected finite weights"):
+        load_model(folder / "model.keras")
+    settings = json.loads((folder / "config.json").read_text())
+    settings["training"]["batch_size"] = -1
+    (folder / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(DataError, match="batch_size must be at least 1"):
+        read_run(folder)
