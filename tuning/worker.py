@@ -24,6 +24,7 @@ from cs_keras.run_files.study import ExecutionOutcome, TrialPlan, TrialRecord
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location, is_file, is_remote, read_bytes, write_bytes
 from cs_keras.training.executions import Execution, Trainer
+from tuning.chief import SECRET_KEY, read_secret
 from tuning.processes import Child
 from tuning.records import make_record, note_start, settings_of
 from tuning.study import Study
@@ -215,6 +216,8 @@ class _PatientStub:
 
     def __init__(self, stub: Any, study: Study, patience_s: float) -> None:
         self._stub, self._study, self._patience_s = stub, study, patience_s
+        secret = read_secret()
+        self._metadata = [(SECRET_KEY, secret)] if secret else []
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call = getattr(self._stub, name)
@@ -223,10 +226,10 @@ class _PatientStub:
             since = time.monotonic()
             while True:
                 try:
-                    return call(request, wait_for_ready=True, timeout=ANSWER_S)
+                    return call(request, wait_for_ready=True, timeout=ANSWER_S, metadata=self._metadata)
                 except grpc.RpcError as error:
                     if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                        raise errors.FatalError(f"The chief has failed: {error.details()}") from error
+                        raise errors.FatalError(f"The chief refused a request: {error.details()}") from error
                     if self._study.is_done() or time.monotonic() - since > self._patience_s:
                         raise _ChiefGoneError from error
 

@@ -1,6 +1,7 @@
 """``cs-keras tune``: search the hyperparameters of a model."""
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -97,6 +98,11 @@ search_options = add_options(
 @click.option(
     "--worker-name", help="Name by which this worker resumes its trial.  [default: host and process]"
 )
+@click.option(
+    "--secret-file",
+    type=LOCAL_PATH,
+    help="File with the secret that chief and workers share.  [default: environment variable CS_KERAS_SECRET]",
+)
 @renamed(
     "--name", "--worker-name", "--name is a name of factors; for the name of a worker use --worker-name."
 )
@@ -124,6 +130,7 @@ def command(
     worker_name: str | None,
     lease: float,
     work: Path | None,
+    secret_file: Path | None,
     **options: Any,
 ) -> None:
     """Search the hyperparameters of a model.
@@ -140,6 +147,8 @@ def command(
         raise click.UsageError("--oracle and --role go together.")
     if oracle and not re.fullmatch(r".+:\d{1,5}", oracle):
         raise click.UsageError(f"--oracle takes HOST:PORT, such as 10.0.0.1:8000. Received: {oracle!r}.")
+    if secret_file:
+        os.environ["CS_KERAS_SECRET"] = _read_secret(secret_file)
     search = {name: value for name in SEARCH_FIELDS if (value := options.pop(name)) is not None}
     if max_time is not None:
         search["max_time_s"] = _seconds(max_time)
@@ -162,6 +171,16 @@ def command(
     with _live_view() as show:
         run_sweep(model, folder, trainer, wanted, pool, Console(), show)
     show_report(folder)
+
+
+def _read_secret(path: Path) -> str:
+    """Return the text of a file without blanks around it; ConfigError if there is none."""
+    if not path.is_file():
+        raise ConfigError(f"There is no secret file {path}.")
+    secret = path.read_text(encoding="utf-8", errors="surrogateescape").strip()
+    if not secret or "\0" in secret:
+        raise ConfigError(f"The secret file {path} must hold a line of text.")
+    return secret
 
 
 def _seconds(text: str) -> float:

@@ -58,8 +58,13 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_bad_input_is_reported_in_one_sentence(
-    name: str, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    name: str,
+    demo: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("CS_KERAS_SECRET", "0123456789abcdef")
     options, status, expected = WRONG[name]
     objective = () if "--objective" in options else OBJECTIVE
     assert run("tune", "bot", demo, "--study", tmp_path / "study", *objective, *options) == status

@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from keras_tuner.src.protos import get_service, get_service_grpc
 
-from cs_keras.errors import CsKerasError, StorageError
+from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.runs import write_json
 from tests.tuning import trainers
 from tests.tuning.studies import UPSTREAM, make_study, records
@@ -127,3 +129,52 @@ def test_a_chief_that_is_lost_in_the_middle_of_a_trial_is_reported_too(
         )
     assert "Traceback" not in capfd.readouterr().err
     assert epochs_trained(tmp_path) == {}
+
+
+def test_wrong_requests_are_answered_and_the_search_goes_on(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", max_trials=1)
+    open_study(study)
+    chief, messages = Chief(make_oracle(study, 2), 60.0), get_service()
+    address = chief.start("127.0.0.1:0")
+    with grpc.insecure_channel(address) as channel:
+        stub = get_service_grpc().OracleStub(channel)
+        wrong = [
+            (stub.GetTrial, messages.GetTrialRequest(trial_id="none"), "NOT_FOUND"),
+            (stub.UpdateTrial, messages.UpdateTrialRequest(trial_id=""), "NOT_FOUND"),
+            (stub.EndTrial, messages.EndTrialRequest(trial={"trial_id": "../../0000"}), "NOT_FOUND"),
+            (stub.CreateTrial, messages.CreateTrialRequest(tuner_id=""), "INVALID_ARGUMENT"),
+            (stub.UpdateSpace, messages.UpdateSpaceRequest(), "UNIMPLEMENTED"),
+            (stub.GetBestTrials, messages.GetBestTrialsRequest(num_trials=-1), "UNIMPLEMENTED"),
+        ]
+        for call, request, code in wrong:
+            with pytest.raises(grpc.RpcError) as error:
+                call(request, timeout=10)
+            assert error.value.code().name == code
+        assert not chief.is_over()
+    try:
+        work(study, Rehearsal(tmp_path), WorkerConfig("here", address))
+        assert chief.is_over()
+    finally:
+        chief.stop()
+
+
+def test_other_machines_need_the_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path / "study", max_trials=1)
+    open_study(study)
+    chief = Chief(make_oracle(study, 2), 60.0)
+    with pytest.raises(ConfigError, match="CS_KERAS_SECRET"):
+        chief.start("0.0.0.0:0")
+    monkeypatch.setenv("CS_KERAS_SECRET", "short")
+    with pytest.raises(ConfigError, match="at least 16 characters"):
+        chief.start("0.0.0.0:0")
+    monkeypatch.setenv("CS_KERAS_SECRET", "0123456789abcdef")
+    address = chief.start("0.0.0.0:0").replace("0.0.0.0", "127.0.0.1")
+    try:
+        monkeypatch.setenv("CS_KERAS_SECRET", "fedcba9876543210")
+        with pytest.raises(CsKerasError, match="different secrets"):
+            work(study, Rehearsal(tmp_path), WorkerConfig("stranger", address))
+        monkeypatch.setenv("CS_KERAS_SECRET", "0123456789abcdef")
+        work(study, Rehearsal(tmp_path), WorkerConfig("here", address))
+        assert chief.is_over()
+    finally:
+        chief.stop()
