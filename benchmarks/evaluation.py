@@ -6,9 +6,9 @@
 Without sizes it measures three, all with the default 999 permutations: 750 tracks and 8,800 playlists, the
 thesis's, and a million tracks with 10,000 queries of each kind. Factors and interactions are synthetic. The
 evaluation is complete: all kinds of lists with intervals and permutation tests, ranking metrics, metrics beyond
-accuracy, groups, the model's single ranking, and, unless only the model is evaluated, all reference predictors and
-the gap ladder. It runs in a process of its own; printed are the seconds of each part and the peak of resident
-memory.
+accuracy, lists with less hubness, groups, the model's single ranking, and, unless only the model is evaluated, all
+reference predictors and the gap ladder. It runs in a process of its own; printed are the seconds of each part and
+the peak of resident memory.
 """
 
 import argparse
@@ -42,6 +42,7 @@ FUNCTIONS = {  # by the module that calls them, and part
         "rank_metrics": "ranking metrics",
         "measure_group_ndcg": "groups",
         "sum_gains": "intervals",
+        "top_k_reduced": "lists with less hubness",
     },
     "pipelines.evaluation.evaluation_record": {"make_ladders": "ladder", "make_ranking": "ladder"},
 }
@@ -131,6 +132,7 @@ def measure(size: Size, only_model: bool) -> None:
     before = time.perf_counter(), time.process_time()
     predictor = predictions.pop()
     found = {MODEL: one.evaluate(predictor)}
+    one.reduce_hubness(predictor, found[MODEL])
     one.evaluate_single_ranking(predictor)
     one_model = time.perf_counter() - before[0], time.process_time() - before[1]
     del predictor
@@ -166,7 +168,7 @@ def time_one_model(size: Size) -> float:
     small.evaluate(predictions)  # so that what is compiled at its first use is compiled
     one, predictions = prepare(size)
     start = time.perf_counter()
-    one.evaluate(predictions)
+    one.reduce_hubness(predictions, one.evaluate(predictions))
     one.evaluate_single_ranking(predictions)
     return time.perf_counter() - start
 

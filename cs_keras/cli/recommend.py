@@ -77,6 +77,14 @@ RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
 @click.option(
     "--index-file", type=LOCAL_PATH, help="File that saves the index; approximate ones are slow to build."
 )
+@click.option(
+    "--hubness-reduction",
+    type=click.Choice(["none", "csls", "mutual-proximity"]),
+    default="none",
+    show_default=True,
+    help="Score that keeps tracks which are near all others out of lists, in place of the cosine: csls (Conneau et "
+    "al. 2018) or mutual-proximity (Schnitzer et al. 2012), a probability.",
+)
 @reading_options
 def command(
     run: Any,
@@ -94,6 +102,7 @@ def command(
     weights: tuple[tuple[str, Path], ...],
     index: Any,
     index_file: Path | None,
+    hubness_reduction: str,
     **options: Any,
 ) -> None:
     """List tracks similar to tracks or recordings.
@@ -119,7 +128,8 @@ def command(
     quiet_tensorflow()
     from pipelines.recommend.recommend import SearchConfig, recommend_from_run
 
-    search = SearchConfig(by or ("dot" if playlist else "similarity"), candidates, index, index_file)
+    by = by or ("dot" if playlist else "similarity")
+    search = SearchConfig(by, candidates, index, index_file, hubness_reduction)
     found = recommend_from_run(
         run,
         dataset,

@@ -226,6 +226,33 @@ class BeyondRecord:
 
 
 @dataclass(frozen=True)
+class HubnessReduction:
+    """Lists of tracks by a score that reduces hubness, compared with those by cosine.
+
+    Attributes
+    ----------
+    overlap, gain
+        Overlap with the reference's lists by cosine, and the same less that of the predicted lists by cosine.
+    hubness, never_reached
+        As of `BeyondRecord`.
+    """
+
+    overlap: MeanRecord
+    gain: MeanRecord
+    hubness: float | None
+    never_reached: float
+
+
+@dataclass(frozen=True)
+class HubnessRecord:
+    """The model's lists of length k by scores that reduce hubness, by score; `kind` is that of the lists."""
+
+    k: int
+    kind: Kind
+    scores: dict[str, HubnessReduction]
+
+
+@dataclass(frozen=True)
 class GroupSize:
     """Number of test tracks of a group."""
 
@@ -316,6 +343,7 @@ class Evaluation(StoredRecord):
     beyond_accuracy: BeyondRecord | None = None
     groups: GroupsRecord | None = None
     among_all: AmongAllRecord | None = None
+    hubness: HubnessRecord | None = None
 
     @classmethod
     def read(cls, folder: Location) -> Self:

@@ -67,6 +67,7 @@ def evaluate(
     del validation, test, items
     model = evaluator.evaluate(predictor, key)
     single = evaluator.evaluate_single_ranking(predictor)
+    hubness = evaluator.reduce_hubness(predictor, model)
     del predictor  # before the reference predictors, which may be as large
     references = evaluator.reference_predictors
     if single is not None:
@@ -105,6 +106,7 @@ def evaluate(
         beyond_accuracy=make_beyond(evaluator, evaluations),
         groups=make_groups(evaluator, evaluations),
         among_all=make_among_all(evaluator, evaluations),
+        hubness=hubness,
     )
     write_queries(folder, make_queries(evaluator, evaluations))
     result.write(folder)  # last: its presence says that the evaluation is complete

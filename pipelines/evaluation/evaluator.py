@@ -8,13 +8,14 @@ import numpy as np
 
 from cs_keras.evaluation.beyond_accuracy import artist_repetition, measure_exposure, popularity_ratio
 from cs_keras.evaluation.groups import measure_group_ndcg, measure_group_overlap
+from cs_keras.evaluation.hubness import SCORES, top_k_reduced
 from cs_keras.evaluation.labels.cohesion import measure_cohesion, same_artist_share
-from cs_keras.evaluation.overlap import ListOverlap, compare_lists, not_available
+from cs_keras.evaluation.overlap import ListOverlap, compare_lists, list_length, not_available
 from cs_keras.evaluation.rank_fusion import mean_scores, rank_held_out_by_score
 from cs_keras.evaluation.ranking import RANKED_GAINS, RankMetrics, measure_ranks, rank_metrics, sum_gains
 from cs_keras.evaluation.reference_predictors import score_by_mean_playlist
 from cs_keras.evaluation.search.topk import TopK, filter_artists
-from cs_keras.evaluation.statistics.jackknife import QuerySums
+from cs_keras.evaluation.statistics.jackknife import QuerySums, estimate
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import (
     HALF_DATA_CEILING,
@@ -23,7 +24,10 @@ from cs_keras.run_files.evaluation import (
     REFIT_CEILING,
     AmongAllAtK,
     GroupMeans,
+    HubnessRecord,
+    HubnessReduction,
     Kind,
+    MeanRecord,
     Overlaps,
 )
 from cs_keras.run_files.settings import EvaluationConfig
@@ -31,6 +35,7 @@ from pipelines.evaluation.all_candidates import AllCandidates
 from pipelines.evaluation.lists import Lists, ReferenceLists
 from pipelines.evaluation.reference import Predictor, Reference, make_reference_predictors
 
+MAX_REDUCED = 20_000  # tracks; the time of scores that reduce hubness grows with the square
 MAP_LENGTH = 500  # of mAP@500, the measure of the Million Song Dataset Challenge
 
 Beyond = dict[str, float | None]
@@ -157,6 +162,62 @@ class Evaluator:
             scores = mean_scores(functools.partial(predictor.scores, "dot"), self.lists.by_kind["dot"])
         return self.evaluate(Predictor(scores, predictor.playlists), "its single ranking", tested=False)
 
+    def reduce_hubness(self, predictor: Predictor, evaluation: PredictorEvaluation) -> HubnessRecord | None:
+        """Evaluate a predictor's lists by CSLS and mutual proximity, of the first length, against those by cosine.
+
+        `evaluation` is that of the same predictor. None where its similarity is not the cosine of factors, where
+        there are no lists of that length, and in catalogues of more than `MAX_REDUCED` tracks.
+        """
+        k, artists, by_cosine = self.settings.ks[0], self.reference.artists, predictor.items
+        compared = evaluation.compared.get(self.leading)
+        if (
+            self.settings.metric != "cosine"
+            or predictor.positions is not None
+            or predictor.scores is not None
+            or compared is None
+            or compared[0].sums is None
+            or len(by_cosine) > MAX_REDUCED
+        ):
+            return None
+        length = list_length(k, len(by_cosine), artists, by_similarity=True)
+        own = self.lists.by_kind["similarity"].prefix(length)
+        scores = dict[str, HubnessReduction]()
+        with self._progress.task("reduce hubness", len(SCORES)) as advance:
+            for name in SCORES:
+                found = top_k_reduced(by_cosine, length, name, queries=own.queries)
+                (row,) = compare_lists(
+                    own,
+                    found,
+                    (k,),
+                    artists=artists,
+                    filtered=self.leading == "filtered",
+                    n_permutations=0,
+                    seed=self.seed,
+                )
+                scores[name] = self._reduction(row, compared[0], found)
+                advance(1)
+        return HubnessRecord(k, self.leading, scores)
+
+    def _reduction(self, row: ListOverlap, by_cosine: ListOverlap, lists: TopK) -> HubnessReduction:
+        assert row.sums is not None and by_cosine.sums is not None  # of the same queries
+        assert row.at_k.overlap is not None
+        leading = self._leading_lists(lists)
+        exposure = measure_exposure(leading.indices, leading.n_items)
+        gain = estimate(row.sums, by_cosine.sums)
+        low, high = np.clip(gain.interval(), -1, 1).tolist()
+        return HubnessReduction(
+            MeanRecord(row.at_k.overlap, row.at_k.low, row.at_k.high),
+            MeanRecord(gain.mean, low, high),
+            exposure.hubness,
+            exposure.never_reached,
+        )
+
+    def _leading_lists(self, lists: TopK) -> TopK:
+        """Return the first of lists of tracks by similarity, without the query's own artist where that leads."""
+        k = self.settings.ks[0]
+        is_filtered = self.leading == "filtered"
+        return filter_artists(lists, self.reference.artists, k) if is_filtered else lists.prefix(k)
+
     @functools.cached_property
     def held_out(self) -> Any:
         """Test tracks in each query playlist: csr_matrix, shape (n_queries, n_test); None if unknown."""
@@ -239,8 +300,7 @@ class Evaluator:
             }
         if tracks is None or k > tracks.n_candidates:
             return metrics
-        similar = tracks.prefix(k)
-        leading = filter_artists(tracks, artists, k) if self.leading == "filtered" else similar
+        similar, leading = tracks.prefix(k), self._leading_lists(tracks)
         if len(leading.queries):
             rows, queries = leading.indices, leading.queries
             exposure = measure_exposure(rows, leading.n_items)

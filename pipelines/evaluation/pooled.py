@@ -25,6 +25,8 @@ from cs_keras.run_files.evaluation import (
     GroupMeans,
     GroupSize,
     GroupsRecord,
+    HubnessRecord,
+    HubnessReduction,
     Kind,
     MeanRecord,
     OverlapAtK,
@@ -88,6 +90,7 @@ def pool_rotations(rotations: Sequence[Rotation], n_permutations: int) -> tuple[
         ranking=_pool_ranking(evaluations),
         beyond_accuracy=_pool_beyond(evaluations),
         groups=_pool_groups(evaluations),
+        hubness=_pool_hubness(evaluations),
     )
     return pooled, _pool_queries(rotations, compared)
 
@@ -286,6 +289,27 @@ def _pool_beyond(evaluations: Sequence[Evaluation]) -> BeyondRecord | None:
         if all(name in one.predictors for one in records)
     }
     return BeyondRecord(records[0].k, predictors, records[0].kind)
+
+
+def _pool_hubness(evaluations: Sequence[Evaluation]) -> HubnessRecord | None:
+    """Return means over rotations, weighted by test tracks."""
+    records = [one.hubness for one in evaluations if one.hubness is not None]
+    if len(records) < len(evaluations) or len({(one.k, one.kind) for one in records}) > 1:
+        return None
+    weights = [one.n_tracks.test for one in evaluations]
+    scores = {}
+    for score in records[0].scores:
+        found = [one.scores[score] for one in records]
+        overlap = _pool_means([one.overlap for one in found], weights)
+        gain = _pool_means([one.gain for one in found], weights)
+        assert overlap is not None and gain is not None  # as each rotation has them
+        scores[score] = HubnessReduction(
+            overlap,
+            gain,
+            _mean([one.hubness for one in found], weights),
+            float(np.average([one.never_reached for one in found], weights=weights)),
+        )
+    return HubnessRecord(records[0].k, records[0].kind, scores)
 
 
 def _pool_groups(evaluations: Sequence[Evaluation]) -> GroupsRecord | None:

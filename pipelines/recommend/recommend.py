@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from cs_keras.config import check_choice
 from cs_keras.data.reader import ReadConfig
-from cs_keras.errors import DataError
+from cs_keras.errors import ConfigError, DataError
+from cs_keras.evaluation import hubness
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.index import KINDS, MANY, Index, Kind, build_index, measure_recall, open_index
 from cs_keras.playlists.rerank import Rules, filter_candidates, rerank_mmr, unit_rows
@@ -23,6 +24,8 @@ from pipelines.recommend.query import Query, query_playlist, query_tracks
 Matrix = npt.NDArray[np.float32]
 
 SCORES = ("similarity", "dot")
+HUBNESS_REDUCTIONS = ("none", *hubness.SCORES)
+MANY_NEIGHBOURHOODS = 200_000  # tracks; the time of CSLS grows with the square, here to minutes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +43,34 @@ class SearchConfig:
         tracks is stored.
     index_file
         File to store an index of the candidates by audio in; None not to store one.
+    hubness_reduction
+        ``none``; or one of `cs_keras.evaluation.hubness.SCORES`, to rank by in place of the similarity, without an
+        index.
     """
 
     by: str = "similarity"
     candidates: str = "all"
     index: Kind | None = None
     index_file: Path | None = None
+    hubness_reduction: str = "none"
 
     def __post_init__(self) -> None:
         check_choice("by", self.by, SCORES)
         check_choice("candidates", self.candidates, CANDIDATES)
         check_choice("index", self.index, (None, *KINDS))
+        check_choice("hubness_reduction", self.hubness_reduction, HUBNESS_REDUCTIONS)
+        if self.hubness_reduction == "none":
+            return
+        if self.by != "similarity":
+            raise ConfigError(
+                f"{self.hubness_reduction} is a score of tracks by similarity: expected by 'similarity'. "
+                f"Received: {self.by!r}."
+            )
+        if self.index not in (None, "exact") or self.index_file is not None:
+            raise ConfigError(
+                f"{self.hubness_reduction} compares a track with all others: expected no index but the exact one, "
+                f"and no index file. Received: {self.index_file or self.index!r}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,13 +170,24 @@ def recommend(
     held = set(query.held.tolist())
     vectors = factors.factors[rows] if search.by == "dot" else unit_rows(factors.factors[rows])
     vector = vector if search.by == "dot" else unit_rows(vector[np.newaxis])[0]
-    index = build_index(vectors, "exact") if by_interactions else _index(vectors, search)
-    lacking = (i for i in index.iterate_ranked(vector) if rows[i] not in held)
+    recall, reduced = None, None
+    if by_interactions or search.hubness_reduction == "none":
+        index = build_index(vectors, "exact") if by_interactions else _index(vectors, search)
+        order = index.iterate_ranked(vector)
+        recall = None if index.kind == "exact" else measure_recall(index, rules.k)
+    else:
+        is_seed = np.isin(catalogue.ids[rows], [seed.track_id for seed in query.seeds])
+        reduced = _reduce_hubness(vectors, vector, is_seed, search.hubness_reduction)
+        order = iter(np.argsort(-reduced, kind="stable").tolist())
+    lacking = (i for i in order if rows[i] not in held)
     ranked = filter_candidates(lacking, lambda i: catalogue.entry(int(rows[i])), query.seeds, rules)
     pool = np.array(list(itertools.islice(ranked, rules.pool)), np.int64)
-    scores = vectors[pool] @ vector
-    # Dot products have no fixed scale: the largest is weighed as a cosine of 1.
-    scale = np.abs(scores).max(initial=0) if search.by == "dot" else 1
+    if reduced is None:
+        scores = vectors[pool] @ vector
+    else:
+        scores = np.exp(reduced[pool]) if search.hubness_reduction == "mutual-proximity" else reduced[pool]
+    # Other scores than cosines have no fixed scale: the largest is weighed as a cosine of 1.
+    scale = 1 if search.by == "similarity" and reduced is None else np.abs(scores).max(initial=0)
     chosen = rerank_mmr(scores / (scale or 1), vectors[pool], rules.k, rules.diversity)
     is_predicted = catalogue.predicted.known[rows[pool]] & (not by_interactions)
     tracks = tuple(
@@ -167,7 +198,28 @@ def recommend(
         )
         for i in chosen.tolist()
     )
-    return tracks, None if index.kind == "exact" else measure_recall(index, rules.k)
+    return tracks, recall
+
+
+def _reduce_hubness(
+    vectors: Matrix, vector: Matrix, is_seed: npt.NDArray[np.bool_], score: str
+) -> npt.NDArray[np.float64]:
+    """Return the CSLS or log mutual proximity of a query with all candidates, unit rows: shape (n_candidates,).
+
+    Candidates that are seeds, of which the query is the mean, are none of its neighbours.
+    """
+    cosines = vectors.astype(np.float64) @ vector.astype(np.float64)
+    others = cosines if is_seed.all() else cosines[~is_seed]
+    if score == "csls":
+        if len(vectors) > MANY_NEIGHBOURHOODS:
+            raise ConfigError(
+                f"csls compares all candidates with each other: expected at most {MANY_NEIGHBOURHOODS:,} tracks, "
+                f"or mutual-proximity. Received: {len(vectors):,}."
+            )
+        nearest = np.sort(others)[-hubness.N_NEIGHBOURS :]
+        return np.asarray(2 * cosines - nearest.mean() - hubness.measure_neighbourhoods(vectors))
+    of_query = others.mean(), others.std()
+    return hubness.score_mutual_proximity(cosines, of_query, hubness.measure_cosines(vectors))
 
 
 def _index(vectors: Matrix, search: SearchConfig) -> Index:

@@ -6,6 +6,7 @@ from reports.tables.among_all import among_all_table
 from reports.tables.comparison import compare_models, comparison_table
 from reports.tables.embedding import embedding_table
 from reports.tables.groups import group_tables
+from reports.tables.hubness import hubness_table
 from reports.tables.ladder import ladder_table
 from reports.tables.leading import leading_table
 from reports.tables.overlap import overlap_table
@@ -41,6 +42,7 @@ def make_tables(group: Group) -> tuple[Table, ...]:
         among_all_table(group),
         ranking_table(group, comparisons),
         beyond_table(group),
+        hubness_table(group),
         cohesion_table(group),
         *group_tables(group),
         comparison_table(group, comparisons),

@@ -96,7 +96,8 @@ def make_evaluation(
     drawn = np.random.default_rng(seed).standard_normal(own.items.shape)
     predicted = (own.items + noise * drawn).astype(np.float32)
     references = evaluator.reference_predictors
-    evaluations = {MODEL: evaluator.evaluate(Predictor(predicted, own.playlists)), **references}
+    predictor = Predictor(predicted, own.playlists)
+    evaluations = {MODEL: evaluator.evaluate(predictor), **references}
     losses = measure_regression_losses(own.items, predicted)
     mean = measure_regression_losses(own.items, mean_predictor(own.items.mean(axis=0), n_tracks))
     config = {"factors": N_FACTORS, "alpha": 40.0, "regularization": 0.01, "iterations": 15, "seed": 0}
@@ -119,6 +120,7 @@ def make_evaluation(
         ranking=make_ranking(evaluator, evaluations),
         beyond_accuracy=make_beyond(evaluator, evaluations),
         groups=make_groups(evaluator, evaluations),
+        hubness=evaluator.reduce_hubness(predictor, evaluations[MODEL]),
     )
     return json.loads(msgspec.json.encode(evaluation)), make_queries(evaluator, evaluations)
 
@@ -129,7 +131,7 @@ def make_old(run: Path) -> None:
     evaluation = read_json(run / "evaluation.json")
     for name in ("n_known_artists", "n_unknown_artists", "n_test_artists"):
         del evaluation[name]
-    for name in ("ladder", "ranking", "beyond_accuracy", "groups"):
+    for name in ("ladder", "ranking", "beyond_accuracy", "groups", "hubness"):
         del evaluation[name]
     for name in ("artist-mean", "refit-ceiling"):
         del evaluation["references"][name]

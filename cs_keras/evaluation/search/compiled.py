@@ -70,6 +70,40 @@ def score_rows(
 
 
 @compiled()
+def measure_rows(
+    rows: Factors,
+    scale: Floats,
+    n_rows: int,
+    centre: Floats,
+    products: Floats,
+    means: Floats,
+    squares: Floats,
+) -> None:
+    """Write the mean and the mean square deviation of cosines of some rows with all others of `n_rows`.
+
+    `centre` is the mean of all rows divided by their scale, `products` the sum of the outer products of deviations
+    from it, symmetric. Equal rows have equal results.
+    """
+    n_factors = rows.shape[1]
+    unit = np.empty(n_factors)
+    for row in range(len(rows)):
+        length, mean, total = np.float64(0), np.float64(0), np.float64(0)
+        for j in range(n_factors):
+            unit[j] = rows[row, j] / scale[row]
+            length += unit[j] * unit[j]
+            mean += unit[j] * centre[j]
+        for i in range(n_factors):
+            product = np.float64(0)
+            for j in range(n_factors):
+                product += products[i, j] * unit[j]
+            total += product * unit[i]
+        own = length - mean  # deviation of the cosine with itself, to leave out
+        n_others = n_rows - 1
+        means[row] = mean - own / n_others
+        squares[row] = (total - own * own) / n_others - (own / n_others) ** 2
+
+
+@compiled()
 def scale_scores(scores: Factors, factors: Factors, offsets: Factors) -> None:
     """Scale scores, (n_queries, n_items), and subtract offsets, in place."""
     for query in range(len(scores)):

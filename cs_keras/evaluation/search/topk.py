@@ -131,7 +131,7 @@ def top_k_similar(
     if metric not in ("cosine", "euclidean"):
         raise ConfigError(f"unknown similarity: expected 'cosine' or 'euclidean'. Received: {metric!r}.")
     rows = _check_queries(queries, len(factors))
-    _check_k(k, len(factors) - 1)
+    check_k(k, len(factors) - 1)
     search = (cosine_search if metric == "cosine" else euclidean_search)(factors, rows)
     return TopK(*search.best(k), rows, len(factors), metric)
 
@@ -159,7 +159,7 @@ def top_k_dot(
     items = check_factors("item factors", item_factors)
     check_width(playlists, items)
     rows = _check_queries(queries, len(playlists))
-    _check_k(k, len(items))
+    check_k(k, len(items))
     return TopK(*dot_search(playlists, items, rows).best(k), rows, len(items), "dot")
 
 
@@ -171,7 +171,7 @@ def top_k_ranking(item_scores: npt.ArrayLike, k: int, queries: npt.ArrayLike) ->
     track, and k is at most n_tracks.
     """
     scores = check_scores(item_scores)
-    _check_k(k, len(scores))
+    check_k(k, len(scores))
     order = np.argsort(-scores, kind="stable")[: k + 1].astype(np.int32)
     rows = np.asarray(queries, dtype=np.int64)
     ties = np.empty(k, bool)
@@ -270,7 +270,8 @@ def check_artists(artists: npt.ArrayLike, lists: TopK) -> Int64Array:
     return own.astype(np.int64)
 
 
-def _check_k(k: int, n_candidates: int) -> None:
+def check_k(k: int, n_candidates: int) -> None:
+    """Raise `ConfigError` unless k is a positive whole number, `DataError` if there are fewer candidates."""
     if check_count("k", k) > n_candidates:
         raise DataError(
             f"k is longer than the lists can be: expected at most {n_candidates}, the number of candidates. "

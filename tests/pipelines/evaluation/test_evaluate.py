@@ -14,10 +14,13 @@ from scipy.stats import ortho_group
 
 from cs_keras.data.schema import Tracks, make_tracks
 from cs_keras.errors import DataError
+from cs_keras.evaluation.beyond_accuracy import measure_exposure
+from cs_keras.evaluation.hubness import top_k_reduced
 from cs_keras.evaluation.ladder import Verdict
 from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.evaluation.reference_predictors import mean_predictor
+from cs_keras.evaluation.search.topk import filter_artists, top_k_similar
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import HALF_ARRAYS, SECOND_ARRAYS, Factors
 from cs_keras.run_files.evaluation import INFORMATION, MODEL, GapShare, RankingRecord
@@ -239,6 +242,30 @@ def test_popularity_ranks_alike_for_all() -> None:
     assert found.beyond["coverage"] == 5 / N_TEST and "hubness" not in found.beyond
     listed = np.sort(scores)[::-1][:5]
     assert found.beyond["popularity"] == pytest.approx(listed.mean() / scores.mean())
+
+
+def test_lists_with_less_hubness_are_compared_with_the_references_own(evaluator: Evaluator) -> None:
+    own, artists = evaluator.reference.own, evaluator.reference.artists
+    items = noisy(own.items, 0.5)
+    predictor = Predictor(items, own.playlists)
+    evaluation = evaluator.evaluate(predictor)
+    found = evaluator.reduce_hubness(predictor, evaluation)
+    assert found is not None and (found.k, found.kind) == (5, "filtered")
+    queries = np.arange(N_TEST)
+    reference = filter_artists(top_k_similar(own.items, N_TEST - 1), artists, 5)
+    for score, row in found.scores.items():
+        lists = top_k_reduced(items, N_TEST - 1, score, queries=queries)  # type: ignore[arg-type]
+        lists = filter_artists(lists, artists, 5)
+        pairs = zip(reference.indices.tolist(), lists.indices.tolist(), strict=True)
+        overlap = np.mean([len(set(one) & set(other)) / 5 for one, other in pairs])
+        exposure = measure_exposure(lists.indices, N_TEST)
+        assert row.overlap.mean == pytest.approx(overlap)
+        assert row.gain.mean == pytest.approx(overlap - evaluation.overlap["filtered"][0].overlap)  # type: ignore[operator]
+        assert (row.hubness, row.never_reached) == (exposure.hubness, exposure.never_reached)
+        assert row.overlap.low < overlap < row.overlap.high and row.gain.low < row.gain.mean < row.gain.high  # type: ignore[operator]
+    # Lists by positions, or by scores, are none by cosine.
+    elsewhere = Predictor(items, own.playlists, positions=items)
+    assert evaluator.reduce_hubness(elsewhere, evaluator.evaluate(elsewhere, tested=False)) is None
 
 
 def test_cohesion_is_that_of_lists_among_test_tracks() -> None:

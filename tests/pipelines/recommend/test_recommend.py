@@ -8,6 +8,7 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.evaluation import hubness
 from cs_keras.factors.interactions import Interactions, RowCounts, save_interactions
 from cs_keras.factors.scaling import Scaler
 from cs_keras.factors.store import Factors, save_factors
@@ -89,7 +90,7 @@ def ids(recommended: list[RecommendedTrack]) -> list[str]:
 def like(
     catalogue: Catalogue, *seeds: str, k: int = 4, by_interactions: bool = False, **settings: object
 ) -> list[RecommendedTrack]:
-    names = ("by", "candidates", "index", "index_file")
+    names = ("by", "candidates", "index", "index_file", "hubness_reduction")
     search = SearchConfig(**{name: settings.pop(name) for name in names if name in settings})  # type: ignore[arg-type]
     question = query_tracks(catalogue, seeds, "auto", SilentProgress())
     tracks, recall = recommend(catalogue, question, search, Rules(k, **settings), by_interactions)  # type: ignore[arg-type]
@@ -151,6 +152,26 @@ def test_diversity_reaches_further(catalogue: Catalogue) -> None:
     assert ids(near)[0] == ids(varied)[0] == "t9"
     assert ids(near) != ids(varied)
     assert min(one.score for one in varied) < min(one.score for one in near)
+
+
+@pytest.mark.parametrize("score", hubness.SCORES)
+def test_less_hubness_ranks_as_the_evaluation_does(score: str, catalogue: Catalogue) -> None:
+    factors, rows = catalogue.by_audio.factors, np.flatnonzero(catalogue.by_audio.known)
+    expected = hubness.top_k_reduced(factors[rows], 8, score, queries=np.arange(9))
+    n_changed = 0
+    for row, listed in zip(rows, expected.indices, strict=True):
+        found = like(catalogue, f"t{row}", k=8, hubness_reduction=score)
+        assert ids(found) == [f"t{other}" for other in rows[listed]]
+        n_changed += ids(found) != ids(like(catalogue, f"t{row}", k=8))
+        scores = [one.score for one in found]
+        assert scores == sorted(scores, reverse=True)
+        assert score != "mutual-proximity" or 0 < scores[-1] < scores[0] < 1
+    assert n_changed >= 4
+    found, varied = (like(catalogue, "t0", k=3, hubness_reduction=score, diversity=one) for one in (0.0, 0.9))
+    assert ids(varied)[0] == ids(found)[0] and ids(varied) != ids(found)
+    # The list by reference factors stays that by cosine.
+    plain = like(catalogue, "t0", by_interactions=True)
+    assert ids(like(catalogue, "t0", by_interactions=True, hubness_reduction=score)) == ids(plain)
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
@@ -217,9 +238,13 @@ def test_a_run_of_other_data_is_refused(run: Path, dataset: Path) -> None:
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    for wrong in ({"by": "luck"}, {"candidates": "some"}, {"index": "magic"}):
+    for wrong in ({"by": "luck"}, {"candidates": "some"}, {"index": "magic"}, {"hubness_reduction": "some"}):
         with pytest.raises(ConfigError, match="must be one of"):
             SearchConfig(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="expected by 'similarity'. Received: 'dot'"):
+        SearchConfig(by="dot", hubness_reduction="csls")
+    with pytest.raises(ConfigError, match="no index but the exact one.*Received: 'hnsw'"):
+        SearchConfig(index="hnsw", hubness_reduction="csls")
 
 
 def test_audio_files_are_found_by_folder_or_table(catalogue: Catalogue, tmp_path: Path) -> None:

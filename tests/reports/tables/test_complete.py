@@ -100,6 +100,32 @@ def test_beyond_accuracy_is_compared_with_the_reference(make_run: MakeRun) -> No
     assert cell_of(table, "popularity ranking (oracle)", "hubness") is None
 
 
+def test_lists_with_less_hubness_are_compared_with_those_by_cosine(make_run: MakeRun) -> None:
+    folder = make_run(noise=0.5)
+    table = table_of(folder, "Lists with less hubness, k = 5")
+    values = {column.key: cell_of(table, "cnn", column.key) for column in table.columns}
+    assert list(values)[:4] == ["cosine_overlap", "cosine_hubness", "cosine_never_reached", "csls_gain"]
+    numbers = {key: cell.value for key, cell in values.items() if cell and cell.value is not None}
+    assert numbers.keys() == values.keys()
+    assert numbers["cosine_overlap"] == pytest.approx(shares(folder, "filtered@5").mean())
+    for score in ("csls", "mutual-proximity"):
+        gain = read_json(folder / "evaluation.json")["hubness"]["scores"][score]["gain"]
+        cell = values[f"{score}_gain"]
+        assert cell and [cell.value, cell.low, cell.high] == [gain["mean"], gain["low"], gain["high"]]
+        assert numbers[f"{score}_hubness"] < numbers["cosine_hubness"]
+        assert cell_of(table, "reference", f"{score}_gain") is None
+    assert cell_of(table, "reference", "cosine_hubness") is not None
+
+
+def test_runs_without_lists_with_less_hubness_are_read(make_run: MakeRun) -> None:
+    path = make_run() / "evaluation.json"
+    evaluation = read_json(path)
+    del evaluation["hubness"]
+    write_json(path, evaluation)
+    titles = [table.title for table in only_section(path.parents[1]).tables]
+    assert "Beyond accuracy, k = 5" in titles and "Lists with less hubness, k = 5" not in titles
+
+
 def test_cohesion_is_compared_with_the_reference(make_run: MakeRun) -> None:
     table = table_of(make_run(noise=0), "Cohesion and diversity, k = 5")
     assert [column.key for column in table.columns] == [

@@ -40,6 +40,7 @@ def test_each_section_holds_these_tables(runs: Path, make_run: MakeRun) -> None:
         "Overlap by dot product, popularity-centred",
         "Ranking metrics on held-out interactions",
         "Beyond accuracy, k = 5",
+        "Lists with less hubness, k = 5",
         "Cohesion and diversity, k = 5",
         "Overlap by similarity per track group, artist-filtered, k = 5",
         "nDCG per track group, k = 5",
@@ -58,6 +59,7 @@ def test_without_playlists_there_is_nothing_of_theirs(make_run: MakeRun) -> None
         "Overlap by similarity, artist-filtered",
         "Overlap by similarity",
         "Beyond accuracy, k = 5",
+        "Lists with less hubness, k = 5",
         "Cohesion and diversity, k = 5",
         "Overlap by similarity per track group, artist-filtered, k = 5",
     ]
