@@ -96,7 +96,7 @@ def cross_fit(
         is_out = groups == group
         rest = is_fitted & ~is_out
         _, playlist_factors = fit_wmf(user_items[:, rest], config, initial_item_factors=initial[rest])
-        rotation, residual = _align(playlist_factors, fit.playlist_factors)
+        rotation, residual = align_playlists(playlist_factors, fit.playlist_factors)
         folded = fold_in_items(user_items[:, is_out], playlist_factors, config)
         item_factors[is_out] = folded @ rotation
         residuals.append(residual)
@@ -104,7 +104,7 @@ def cross_fit(
     return CrossFit(replace(fit, item_factors=item_factors, has_factors=has_factors), tuple(residuals))
 
 
-def _align(
+def align_playlists(
     playlist_factors: npt.NDArray[np.float32], main: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float32], float]:
     """Return the rotation of playlist factors onto those of the main fit, and what remains of their difference."""

@@ -6,8 +6,12 @@ with Keras's default settings, dropout 0.5, batches of 256, early stopping. The 
 without numbers; two of 1,024 are ours, as are ELU and the other choices common to all baselines here. Its network
 took 37 epochs; ours may take 200 and stops after 10 without a lower validation loss.
 
-``attributes-linear`` is a ridge regression from the same vectors. ``genre-label`` and ``genre-label-linear`` take
-only the genres of the dataset's own track table: a reference for models with more attributes or with audio.
+``attributes-infonce``, ``-histories``, ``-bpr``, ``-softmax`` and ``-drlim`` are the same network trained by a loss
+that compares the tracks of a batch (`cs_keras.training.contrastive_losses`, `cs_keras.training.playlist_losses`).
+
+``attributes-linear`` is a ridge regression from the same vectors, ``attributes-ials`` a linear map that is learnt
+in a factorisation of the interactions (`cs_keras.factors.feature_als`). ``genre-label`` and ``genre-label-linear``
+take only the genres of the dataset's own track table: a reference for models with more attributes or with audio.
 """
 
 import dataclasses
@@ -53,12 +57,26 @@ TRAINING = TrainingConfig(  # of Nieto's networks
     patience=10,
 )
 _DENSE = Baseline("attributes", Config(), TRAINING, procedure=ATTRIBUTES)
+_OBJECTIVES: dict[str, dict[str, Any]] = {
+    "infonce": {"loss": "infonce"},
+    "histories": {"loss": "infonce_histories"},
+    "bpr": {"loss": "bpr"},
+    "softmax": {"loss": "sampled_softmax", "popularity_correction": 1.0},
+    "drlim": {"loss": "drlim"},
+}
 _LINEAR = Baseline(
     "attributes-linear", Config(regressor="ridge"), TrainingConfig(batch_size=256), procedure=ATTRIBUTES
 )
 VARIANTS = {
     "attributes": _DENSE,
     "attributes-linear": _LINEAR,
+    **{
+        f"attributes-{name}": dataclasses.replace(
+            _DENSE, key=f"attributes-{name}", training=dataclasses.replace(TRAINING, **changes)
+        )
+        for name, changes in _OBJECTIVES.items()
+    },
+    "attributes-ials": dataclasses.replace(_LINEAR, key="attributes-ials", model=Config(regressor="ials")),
     "genre-label": dataclasses.replace(_DENSE, key="genre-label", procedure=GENRES),
     "genre-label-linear": dataclasses.replace(_LINEAR, key="genre-label-linear", procedure=GENRES),
 }

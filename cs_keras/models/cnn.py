@@ -67,6 +67,12 @@ _POOLS = (  # searched: frames x mels of each block; none has more inputs to the
     ((2, 2), (4, 2), (2, 2), (3, 2), (1, 2)),
 )
 
+_BEST = Baseline(  # see docs/what-works.md
+    "cnn-best",
+    Config(batch_norm=True, time_pooling="mean_max"),
+    TrainingConfig(learning_rate=3e-4, schedule="cosine"),
+    SequenceConfig(frames=128),
+)
 VARIANTS = {
     baseline.key: baseline
     for baseline in (
@@ -83,11 +89,11 @@ VARIANTS = {
             TrainingConfig(batch_size=8),
             SequenceConfig(frames=2560, **_SKIP),
         ),
-        Baseline(  # see docs/what-works.md
-            "cnn-best",
-            Config(batch_norm=True, time_pooling="mean_max"),
-            TrainingConfig(learning_rate=3e-4, schedule="cosine"),
-            SequenceConfig(frames=128),
+        _BEST,
+        dataclasses.replace(
+            _BEST,
+            key="cnn-infonce",
+            training=dataclasses.replace(_BEST.training, loss="infonce", batch_size=128),
         ),
     )
 }

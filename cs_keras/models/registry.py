@@ -37,6 +37,7 @@ REGISTRY = {
     "cnn-time": Entry("cnn1d", _CONVOLUTIONAL, "1-D convolutions over frames, along frequency"),
     "cnn-18s": Entry("cnn", _CONVOLUTIONAL, "five convolutions on 768 frames"),
     "cnn-60s": Entry("cnn", _CONVOLUTIONAL, "five convolutions on 2,560 frames, dense 1024 x 3"),
+    "cnn-infonce": Entry("cnn", _CONVOLUTIONAL, "cnn-best trained by InfoNCE with factors"),
     "cnn-best": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with temporal pooling and a cosine schedule"),
     "dieleman": Entry("dieleman", _CONVOLUTIONAL, "temporal convolutions, global pooling, 599 frames"),
     "dieleman-3s": Entry("dieleman", _CONVOLUTIONAL, "dieleman on 128 frames"),
@@ -64,6 +65,16 @@ REGISTRY = {
     "triplet-best": Entry("triplet", "Triplets", "triplet with SpecAugment"),
     "attributes": Entry("attributes", "Attributes", "attributes of a table, dense 1024 x 2"),
     "attributes-linear": Entry("attributes", "Attributes", "attributes of a table, ridge regression"),
+    "attributes-infonce": Entry("attributes", "Attributes", "attributes, InfoNCE with factors"),
+    "attributes-histories": Entry(
+        "attributes", "Attributes", "attributes, InfoNCE with listeners' histories"
+    ),
+    "attributes-bpr": Entry("attributes", "Attributes", "attributes, Bayesian personalised ranking"),
+    "attributes-softmax": Entry(
+        "attributes", "Attributes", "attributes, sampled softmax over a playlist's tracks"
+    ),
+    "attributes-drlim": Entry("attributes", "Attributes", "attributes, contrastive loss of pairs of tracks"),
+    "attributes-ials": Entry("attributes", "Attributes", "attributes, factorisation with a prior from them"),
     "estimated-attributes": Entry("estimated_attributes", "Attributes", "attributes estimated from audio"),
     "genre-space": Entry("genre_space", "Genres", "genre classifier's probabilities, ridge regression"),
     "genre-space-30s": Entry("genre_space", "Genres", "genre-space on 1,292 frames"),

@@ -1,11 +1,11 @@
-"""Regressors from precomputed features to factors: dense layers, ridge or support vector regression."""
+"""Regressors from precomputed features to factors: dense layers, and others that are solved."""
 
 import dataclasses
 from typing import Any
 
 import keras
 
-from cs_keras.config import check_choice, check_range
+from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
 from cs_keras.errors import ConfigError
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.models.blocks import dense_head
@@ -13,7 +13,7 @@ from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, choose, draw, draw_logarithmic, training_space
 from cs_keras.models.spec import Baseline
 
-REGRESSORS = ("dense", "ridge", "svm")
+REGRESSORS = ("dense", "ridge", "svm", "ials")
 OUTPUT = "factors"  # name of the last layer of every regressor
 
 
@@ -28,12 +28,13 @@ class RegressorConfig(ModelConfig):
     ----------
     regressor
         ``dense``: dense layers; ``ridge``: ridge regression; ``svm``: for each factor a support vector regression
-        with Gaussian kernels.
+        with Gaussian kernels; ``ials``: a linear map that is learnt in a factorisation of the interactions
+        (`cs_keras.factors.feature_als`), not from factors.
     dense, dropout
         Units of each hidden layer of ``dense``, and the dropout rate after it.
     penalty
-        Penalty of ``ridge``: ``penalty * sum(w**2)`` is added to the squared error summed over examples, as
-        scikit-learn's `alpha`.
+        Penalty of ``ridge`` and ``ials``: ``penalty * sum(w**2)`` is added to the squared error summed over
+        examples, as scikit-learn's `alpha`.
     C, epsilon
         Regularization parameter of ``svm``, and the width of its epsilon-tube in scaled factors.
     gamma
@@ -41,6 +42,9 @@ class RegressorConfig(ModelConfig):
         all features; 1 is scikit-learn's ``scale``.
     max_examples
         Maximum number of examples of ``svm``, drawn at random from more: memory grows quadratically with them.
+    prior
+        Weight of features in ``ials``: precision of a track's factors around the map of its features, in units of
+        the mean over factors of what all playlists say about a track that none holds (the diagonal of ``XᵀX``).
     """
 
     regressor: str = "dense"
@@ -51,6 +55,7 @@ class RegressorConfig(ModelConfig):
     epsilon: float = 0.1
     gamma: float = 1.0
     max_examples: int = 2000
+    prior: float = dataclasses.field(default=0.1, metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         check_choice("model.regressor", self.regressor, REGRESSORS)
@@ -59,7 +64,7 @@ class RegressorConfig(ModelConfig):
         check_range("model.dropout", self.dropout, 0, 0.95)
         check_range("model.epsilon", self.epsilon, 0)
         check_range("model.max_examples", self.max_examples, 2)
-        for name in ("penalty", "C", "gamma"):
+        for name in ("penalty", "C", "gamma", "prior"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"model.{name} must be above 0. Received: {getattr(self, name)}.")
 
@@ -92,15 +97,20 @@ def join_stages(name: str, *stages: keras.Model) -> keras.Model:
 
 
 def regressor_space(hp: Any, baseline: Baseline) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draw settings of the regressor, and of the training of dense layers; others are fitted to squared error."""
+    """Draw settings of the regressor, and of the training of dense layers; others are fitted to squared error.
+
+    Interactions, which ``ials`` needs, are not part of every dataset: it is searched only if it is the start.
+    """
     start = baseline.model
-    model = {"regressor": choose(hp, "model.regressor", REGRESSORS, start.regressor)}
+    model = {"regressor": choose(hp, "model.regressor", ("dense", "ridge", "svm"), start.regressor)}
     with hp.conditional_scope("model.regressor", ["dense"]):
         model |= draw(hp, "model", {"dense": DENSE, "dropout": DROPOUT}, start)
         training = training_space(hp, baseline)
     if model["regressor"] != "dense":
         training = {"loss": "mse"}
-    with hp.conditional_scope("model.regressor", ["ridge"]):
+    with hp.conditional_scope("model.regressor", ["ials"]):
+        model |= draw_logarithmic(hp, "model", {"prior": (1e-3, 10.0)}, start)
+    with hp.conditional_scope("model.regressor", ["ridge", "ials"]):
         model |= draw_logarithmic(hp, "model", {"penalty": (1.0, 1e7)}, start)
     with hp.conditional_scope("model.regressor", ["svm"]):
         model |= draw(hp, "model", {"epsilon": (0.03, 0.1, 0.3)}, start)

@@ -72,7 +72,7 @@ def _make_weighted_prediction_error(
             f"{factors.name!r} are imported: use another loss, or factors made by `cs-keras factors`."
         )
     wmf = read_wmf_config(factors.config)
-    user_items = weigh_counts(_seen_interactions(data, factors, "loss = wpe"), wmf.weight)
+    user_items = weigh_counts(open_seen_interactions(data, factors, "training.loss = wpe"), wmf.weight)
     return weighted_prediction_error(user_items, factors.playlist_factors, factors.scaler, wmf.alpha)
 
 
@@ -84,7 +84,7 @@ def _make_info_nce(data: TrainingData, factors: Factors, training: TrainingConfi
 def _make_history_info_nce(
     data: TrainingData, factors: Factors, training: TrainingConfig
 ) -> keras.losses.Loss:
-    user_items = _seen_interactions(data, factors, "loss = infonce_histories")
+    user_items = open_seen_interactions(data, factors, "training.loss = infonce_histories")
     is_train = np.isin(np.arange(len(data.targets)), data.train)
     return history_info_nce(
         factors.item_factors,
@@ -97,14 +97,14 @@ def _make_history_info_nce(
 
 
 def _make_bpr(data: TrainingData, factors: Factors, training: TrainingConfig) -> keras.losses.Loss:
-    user_items = _seen_interactions(data, factors, "loss = bpr")
+    user_items = open_seen_interactions(data, factors, "training.loss = bpr")
     return bpr(factors.playlist_factors, factors.scaler, user_items, training.temperature)
 
 
 def _make_sampled_softmax(
     data: TrainingData, factors: Factors, training: TrainingConfig
 ) -> keras.losses.Loss:
-    user_items = _seen_interactions(data, factors, "loss = sampled_softmax")
+    user_items = open_seen_interactions(data, factors, "training.loss = sampled_softmax")
     prior = _log_prior(data, factors, training)
     return sampled_softmax(factors.playlist_factors, factors.scaler, user_items, training.temperature, prior)
 
@@ -154,18 +154,18 @@ def _log_prior(data: TrainingData, factors: Factors, training: TrainingConfig) -
     """Return the logarithm of the popularity of tracks with its weight, shape (n_tracks,); None without one."""
     if not training.popularity_correction:
         return None
-    user_items = _seen_interactions(data, factors, "popularity_correction")
+    user_items = open_seen_interactions(data, factors, "training.popularity_correction")
     n_playlists = np.maximum(user_items.getnnz(axis=0), 1)
     return np.asarray(training.popularity_correction * np.log(n_playlists), np.float32)
 
 
-def _seen_interactions(data: TrainingData, factors: Factors, setting: str) -> scipy.sparse.csr_matrix:
-    """Open the interactions of train and validation tracks, in the order of `factors`, for a setting of training.
+def open_seen_interactions(data: TrainingData, factors: Factors, setting: str) -> scipy.sparse.csr_matrix:
+    """Open the interactions of train and validation tracks, in the order of `factors`, for `setting`.
 
     Counts, shape (n_playlists, n_tracks); columns of other tracks are empty.
     """
     path = data.dataset.folder / INTERACTIONS_FILE
-    needed = f"training.{setting} needs the interactions that factors were fitted on"
+    needed = f"{setting} needs the interactions that factors were fitted on"
     if not is_file(path):
         raise ConfigError(f"{needed}, and there is no {path}; `cs-keras factors` makes it.")
     interactions = align(load_interactions(path), factors.track_ids)

@@ -15,6 +15,13 @@ from cs_keras.models.spec import Baseline, required_audio
 from cs_keras.runs import digest
 
 DEFAULT_MODELS = ("bot", "cnn-bn", "lstm")
+DEFAULT_WITHOUT_AUDIO = (
+    "attributes",
+    "attributes-linear",
+    "genre-label",
+    "genre-label-linear",
+    "artist-mean",
+)
 ATTRIBUTE_MODEL = "attributes"  # runs by default where a table is given
 ALL = "all"
 
@@ -29,8 +36,8 @@ def choose_models(
     Parameters
     ----------
     models
-        ``all``; or None for three audio models, and `attributes` on each table. Without audio, all models that can
-        run are chosen.
+        ``all``; or None for three audio models, and `attributes` on each table, or without audio for those of
+        `DEFAULT_WITHOUT_AUDIO` that can run.
     tracks
         Track table of the dataset.
     tables
@@ -63,7 +70,8 @@ def choose_models(
             f"No model can run: {_missing_audio(tracks)}, no train track has genres, and no table of attributes "
             "was given (--features)."
         )
-    return list(expand_tables(able, names)), [key for key in REGISTRY if key not in able]
+    chosen = able if models == ALL else [key for key in able if key in DEFAULT_WITHOUT_AUDIO]
+    return list(expand_tables(chosen, names)), [key for key in REGISTRY if key not in able]
 
 
 def require_inputs(runs: Sequence[Baseline], tracks: Tracks, tables: Tables) -> None:

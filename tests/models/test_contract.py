@@ -52,6 +52,7 @@ TRAINABLE_PARAMETERS = {
     "cnn-18s": 4_549_320,
     "cnn-60s": 16_609_992,
     "cnn-best": 640 + 2 * 36_928 + 3 * 128 + (2 * 16 * 64 + 1) * 512 + 513 * 200,
+    "cnn-infonce": 640 + 2 * 36_928 + 3 * 128 + (2 * 16 * 64 + 1) * 512 + 513 * 200,
     "lstm": 18_571_850 - 768,
     "lstm-18s": 52_126_282 - 768,
     "lstm-60s": 169_566_794 - 768,
@@ -78,6 +79,11 @@ TRAINABLE_PARAMETERS = {
     **dict.fromkeys(("genre-space", "genre-space-30s"), GENRE_SPACE),
     "attributes": (N_ATTRIBUTES + 1) * 1024 + 1025 * 1024 + 1025 * 200,
     "attributes-linear": (N_ATTRIBUTES + 1) * 200,
+    "attributes-ials": (N_ATTRIBUTES + 1) * 200,
+    **{
+        f"attributes-{name}": DENSE_OF_ATTRIBUTES
+        for name in ("infonce", "histories", "bpr", "softmax", "drlim")
+    },
     "estimated-attributes": 8_566_600 - 513 * 200 + 513 * N_ATTRIBUTES + DENSE_OF_ATTRIBUTES,
     "genre-label": (N_ATTRIBUTES + 1) * 1024 + 1025 * 1024 + 1025 * 200,
     "genre-label-linear": (N_ATTRIBUTES + 1) * 200,

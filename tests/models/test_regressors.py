@@ -20,7 +20,10 @@ def changed(key, **settings):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"regressor": "forest"}, "model.regressor must be one of dense, ridge, svm. Received: 'forest'"),
+        (
+            {"regressor": "forest"},
+            "model.regressor must be one of dense, ridge, svm, ials. Received: 'forest'",
+        ),
         ({"penalty": 0.0}, r"model.penalty must be above 0. Received: 0.0"),
         ({"C": -1.0}, r"model.C must be above 0. Received: -1.0"),
         ({"gamma": 0.0}, r"model.gamma must be above 0. Received: 0.0"),
@@ -72,7 +75,7 @@ def test_a_solved_regressor_predicts_the_mean_before_it_is_solved(key, regressor
 
 
 def test_the_head_has_all_settings_of_the_regressor_and_no_others():
-    assert {"regressor", "dense", "dropout", "penalty", "C", "epsilon", "gamma", "max_examples"} == {
+    assert {"regressor", "dense", "dropout", "penalty", "C", "epsilon", "gamma", "max_examples", "prior"} == {
         *HEAD_SETTINGS
     }
 

@@ -18,6 +18,7 @@ from cs_keras.training.fit import FitResult
 BATCH_EXAMPLES = 1024
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
@@ -41,6 +42,7 @@ def fit_output_layer(
     validation: RegressionData,
     config: RegressorConfig,
     on_factor: Callable[[int], None] = lambda n_factors: None,
+    solve: Callable[[Doubles], tuple[Doubles, Doubles]] | None = None,
 ) -> tuple[keras.Model, FitResult]:
     """Return `head` with an output layer fitted on `train`, and its losses.
 
@@ -50,7 +52,10 @@ def fit_output_layer(
         Maps (batch, n_features) to (batch, n_factors); its output layer is not fitted, the layers before it are
         adapted.
     config
-        Settings of a ``ridge`` or an ``svm``.
+        Settings of a regressor that is solved.
+    solve
+        Solution of ``ials``, which needs more than targets: from inputs of the output layer, shape (n, n_inputs),
+        to its kernel and bias. Other regressors are solved here.
 
     Returns
     -------
@@ -62,7 +67,11 @@ def fit_output_layer(
     features = head.get_layer(OUTPUT).input
     x = apply_head(keras.Model(head.input, features), train.inputs).astype(np.float64)
     y = train.targets.astype(np.float64)
-    if config.regressor == "ridge":
+    if solve:
+        layer = head.get_layer(OUTPUT)
+        layer.set_weights(solve(x))
+        on_factor(y.shape[1])
+    elif config.regressor == "ridge":
         layer = head.get_layer(OUTPUT)
         ridge = Ridge(alpha=config.penalty).fit(x, y)
         layer.set_weights([ridge.coef_.T, ridge.intercept_])

@@ -1,6 +1,7 @@
 """Input and output of training procedures, and the fits that they end with."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from cs_keras.training.batch_distribution import Batches
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.feature_learning.regressors import RegressionData, choose_examples, fit_output_layer
 from cs_keras.training.fit import FitResult, fit
+from pipelines.training.feature_als import solve_feature_als
 from pipelines.training.objectives import TrainingTargets
 from pipelines.training.run_config import RunConfig
 from pipelines.training.targets import Matrix, Rows, TrainingData
@@ -204,7 +206,10 @@ def solve_for_factors(
     examples = RegressionData(train[0][chosen], targets[train[1][chosen]])
     held_out = RegressionData(validation[0], targets[validation[1]])
     with job.progress.task(f"{run.key}: {run.model.regressor}", targets.shape[1]) as advance:
-        solved, fitted = fit_output_layer(head, examples, held_out, run.model, advance)
+        rows = train[1][chosen]
+        solve = functools.partial(solve_feature_als, job.data, job.factors, run.model, rows)
+        by_features = solve if run.model.regressor == "ials" else None
+        solved, fitted = fit_output_layer(head, examples, held_out, run.model, advance, by_features)
     (epoch,) = fitted.history
     write_metrics(job.folder, fitted.history)
     job.log(
