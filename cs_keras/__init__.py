@@ -1,3 +1,3 @@
-"""Predict a track's collaborative-filtering factors from its sound, and measure how well."""
+"""Predict collaborative-filtering factors of tracks from audio, and evaluate the predictions."""
 
 __version__ = "0.1.0"

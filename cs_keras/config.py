@@ -87,7 +87,9 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
         for key in keys[:-1]:
             group = group.setdefault(key, {})
             if not isinstance(group, dict):
-                raise ConfigError(f"{assignment!r} sets a group of settings that has one value already.")
+                raise ConfigError(
+                    f"{assignment!r} sets a group of settings that another assignment sets to one value."
+                )
         group[keys[-1]] = _parse_value(text.strip())
     return changes
 
@@ -140,7 +142,7 @@ def check_name(what: str, name: str) -> None:
     """Raise ConfigError unless `name` can be the name of a file; `what` it names begins the message."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
         raise ConfigError(
-            f"{what} is made of letters, digits, '-', '_' and '.', up to 64. Received: {name!r}."
+            f"{what} must consist of at most 64 letters, digits, '-', '_' and '.'. Received: {name!r}."
         )
 
 

@@ -44,8 +44,8 @@ _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 def atomic_write(path: Location, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file next to `path`; on leaving without an error it takes the name `path`.
 
-    What goes to a bucket is collected in memory and sent whole. The disk is not waited for: a rename outlives any
-    kill, and after a power failure checksums detect lost data.
+    A file for a bucket is collected in memory and sent in one request. The file is not flushed to disk (fsync):
+    the rename is safe if the process is killed, and after a power failure checksums detect lost data.
 
     Raises
     ------

@@ -34,7 +34,9 @@ def decode_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
             audio = tensorflow_io.audio.AudioIOTensor(str(path))
             samples = audio.to_tensor()
             if samples.dtype.is_floating and _is_wav_of_int32(path):
-                raise AudioError(f"{path}: tensorflow-io reads its 32-bit integers as floats.")
+                raise AudioError(
+                    f"{path} has 32-bit integer samples, which tensorflow-io cannot decode correctly."
+                )
             return _to_float(samples).numpy(), int(audio.rate)
     except (tf.errors.OpError, ValueError, NotImplementedError) as error:
         raise AudioError(f"{path} cannot be decoded by tensorflow-io.") from error

@@ -72,11 +72,11 @@ def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples
         raise AudioError(f"{path} has samples that are not finite.")
     if sample_rate < LOWEST_RATE_HZ:
         raise AudioError(
-            f"{path} is sampled at {sample_rate} Hz; at least {LOWEST_RATE_HZ} Hz are needed for music."
+            f"{path} has a sample rate of {sample_rate} Hz; expected at least {LOWEST_RATE_HZ} Hz."
         )
     mono = samples.sum(axis=1) if config.mixdown == "sum" else samples.mean(axis=1)
     if len(mono) and np.abs(mono).max() < SILENCE_PEAK:
-        raise AudioError(f"{path} is silent: no sample lies above -80 dBFS once the channels are mixed.")
+        raise AudioError(f"{path} is silent: after mixing the channels, no sample exceeds -80 dBFS.")
     if sample_rate != config.sample_rate:
         mono = soxr.resample(mono, sample_rate, config.sample_rate, quality="HQ")
     needed = config.n_fft + (MIN_FRAMES - 1) * config.hop_length  # for windows and hops alike
@@ -107,7 +107,7 @@ def _decode_soundfile(path: Path) -> tuple[Samples, int]:
     # A lossy stream's length is an estimate from its header; allow it a tenth of a second.
     if len(samples) < expected - rate // 10:
         raise AudioError(
-            f"{path} is cut short: {len(samples) / rate:.1f} s of {expected / rate:.1f} s are there."
+            f"{path} is truncated: it has {len(samples) / rate:.1f} s of {expected / rate:.1f} s."
         )
     return samples, rate
 

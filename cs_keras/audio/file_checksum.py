@@ -1,4 +1,4 @@
-"""Checksums of files by size and both ends: cheap enough to compute at every run, independent of dates."""
+"""Checksums of files from their size and both ends: fast enough for every run, independent of dates."""
 
 import os
 import zlib

@@ -13,7 +13,7 @@ BLOCK_FRAMES = 16_384  # a few minutes of audio: bounds memory for recordings of
 
 
 class MagnitudeSpectrogram:
-    """Samples to magnitude frames, in blocks, so that memory is bounded.
+    """Compute magnitude frames of samples, in blocks, so that memory is bounded.
 
     Equals ``abs(librosa.stft(y, n_fft, hop_length, center=False)).T`` for a Hann window. At n_fft = 1024
     magnitudes stay below 1,024 for samples in [-1, 1], and float16 rounds each to within 0.004 dB down to 6e-5,

@@ -1,4 +1,4 @@
-"""Frames of samples, a hop each; and magnitudes by SciPy."""
+"""Frames of samples, one hop each; and their magnitudes by SciPy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ def frame_extractor(audio: AudioConfig, dtype: str) -> Callable[[Samples], Frame
 
 
 class WaveformFrames:
-    """Samples to frames of a hop each; an incomplete last frame is dropped.
+    """Cut samples into frames of one hop each; an incomplete last frame is dropped.
 
     float16 keeps eleven bits of each sample down to 6e-5 of full scale: rounding is noise some 73 dB below the
     signal at any level (``python -m benchmarks.waveform``).

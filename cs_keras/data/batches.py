@@ -1,4 +1,4 @@
-"""tf.data over a dataset: batches of windows, pure functions of seed and step, so that training can resume."""
+"""tf.data pipelines: batches of windows of a dataset, determined by seed and step, so that training can resume."""
 
 import contextlib
 import functools
@@ -33,7 +33,7 @@ class TrainingBatches:
     """Endless shuffled batches of random crops of the tracks `rows` with their targets.
 
     `targets` have shape (n_tracks of the dataset, n_factors), float32; only `rows`, shape (n,), are read. Epoch
-    e's crops and their order come from ``default_rng([seed, e])``: the order mixes all shards, takes 16 bytes a
+    e's crops and their order come from ``default_rng([seed, e])``: the order mixes all shards, takes 16 bytes per
     window, and does not depend on threads. The last, smaller batch of an epoch is used.
     """
 
@@ -122,7 +122,7 @@ def _loader(
 ) -> Callable[[tf.Tensor], Any]:
     """Return a graph function from a number to the frames of ``choose(number)``, with `targets` if given.
 
-    It calls Python once a batch: two calls take a quarter longer.
+    It calls Python once per batch; two calls would take a quarter longer.
     """
     dtype, audio = dataset.info.dtype, dataset.info.audio
 

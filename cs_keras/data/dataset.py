@@ -52,7 +52,7 @@ class Dataset:
         for name in filter(None, self._names.tolist()):  # tracks without audio are in none
             if name.removeprefix(f"{SHARDS_FOLDER}/") not in self._sizes:
                 raise StorageError(
-                    f"Dataset {folder} lacks its shard {name}; `cs-keras ingest` makes it again."
+                    f"Dataset {folder} lacks its shard {name}; repeat `cs-keras ingest` to write it again."
                 )
         self.reading = reading or ReadConfig()
         if self.reading.reader == "tfio":
@@ -95,7 +95,7 @@ class Dataset:
         return out
 
     def prefetch(self, windows: Windows, frames: int) -> None:
-        """Let the disk read ahead windows that will be read soon; does nothing for a bucket."""
+        """Start reading windows that are needed soon ahead from the disk; does nothing for a bucket."""
         if self.is_remote or self._is_in_memory:
             return
         n_frames = np.minimum(frames, self.n_frames[windows.row] - windows.start)
@@ -161,7 +161,9 @@ class Dataset:
                 "take the default reader."
             )
         if not tfio.available():
-            raise ConfigError("The reader tfio needs tensorflow-io, which does not load here.")
+            raise ConfigError(
+                "The reader tfio needs tensorflow-io, which cannot be loaded with the installed TensorFlow."
+            )
 
     def _read(self, ranges: list[FrameRange]) -> None:
         try:
@@ -188,7 +190,7 @@ class Dataset:
     def _open(self, number: int) -> OpenShard:
         name = str(self._names[number])
         if not name:
-            raise AudioError(f"Dataset {self.folder} has no audio of a track to be read.")
+            raise AudioError(f"Dataset {self.folder} has no audio for one of the tracks to read.")
         shard = read_shard(self.folder / name, self._sizes[name.removeprefix(f"{SHARDS_FOLDER}/")])
         self._check(number, name, shard)
         return self._reader.open(shard)
@@ -206,7 +208,7 @@ class Dataset:
             getattr(self.info, kind).get(name) not in (None, checksum) for kind, checksum in found.items()
         ):
             raise StorageError(
-                f"Shard {name} of {self.folder} is not the one that was ingested; delete it and repeat "
+                f"Shard {name} of {self.folder} has another checksum than at ingest; delete it and repeat "
                 "`cs-keras ingest`."
             )
         inside = {(track.track_id, track.first_frame, track.n_frames) for track in shard.tracks}

@@ -1,4 +1,4 @@
-"""Folds: which tracks train, validate and test, decided by a hash so that appending moves nothing.
+"""Folds: tracks for training, validation and testing, by a hash, so that appending tracks changes no fold.
 
 The reference thesis (Pohl 2019) trains on folds 0-6, validates on 7 and tests on 8-9, whole tracks to a fold. Here
 all tracks of an artist share a fold by default, so that a test track is new in the strict sense.
@@ -48,7 +48,8 @@ def assign_folds(
         return folds, "hash"
     if len(track_ids) < len(SPLITS):
         raise DataError(
-            f"A dataset needs at least {len(SPLITS)} usable tracks, one each to train, validate and test on. "
+            f"A dataset needs at least {len(SPLITS)} usable tracks, one each for training, validation "
+            f"and testing. "
             f"Received: {len(track_ids)}."
         )
     if len(set(keys)) < len(SPLITS):

@@ -126,7 +126,7 @@ class FrameReader:
             self._read_remote([wanted for wanted in ranges if wanted.shard.is_remote])
 
     def prefetch(self, shard: OpenShard, first: int, n_frames: int) -> None:
-        """Let the system begin to read frames of a local shard, while others are being copied.
+        """Start reading frames of a local shard ahead, while others are being copied.
 
         Raises StorageError when the shard cannot be opened.
         """

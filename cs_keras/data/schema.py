@@ -218,11 +218,11 @@ def read_info(folder: Location) -> DatasetInfo:
             },
         )
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise DataError(f"{path} is not as `cs-keras ingest` writes it: {error}.") from error
+        raise DataError(f"{path} is not a file of `cs-keras ingest`, or damaged: {error}.") from error
 
 
 def read_document(folder: Location) -> Any:
-    """Return the content of ``dataset.json``; its checksum is compared for this schema version.
+    """Return the content of ``dataset.json``, after verifying its checksum if it is of this schema version.
 
     Raises StorageError when it does not exist, cannot be read, or was altered.
     """
@@ -231,7 +231,7 @@ def read_document(folder: Location) -> Any:
     except FileNotFoundError as error:
         raise StorageError(
             f"{folder} is not a cs-keras dataset: expected a folder with {DATASET_FILE}, "
-            "as `cs-keras ingest` or `cs-keras demo-data` make it."
+            "as `cs-keras ingest` or `cs-keras demo-data` creates."
         ) from error
 
 
@@ -246,7 +246,7 @@ def read_tracks(folder: Location, split_name: str | None = None) -> Tracks:
     def check(content: bytes) -> None:
         if expected is not None and _checksum(content) != expected:
             raise BadResponseError(
-                f"it is not the table that {DATASET_FILE} was written for; if it is right, "
+                f"its checksum is not the one in {DATASET_FILE}; if the table is correct, "
                 "`cs-keras check --repair` accepts it"
             )
 
@@ -324,12 +324,14 @@ def _check_positions(tracks: Tracks, path: Location) -> None:
     n_frames, first = tracks.numbers("n_frames"), tracks.numbers("first_frame")
     shards = tracks.strings("shard")
     if len(tracks) and (n_frames.min() < 0 or first.min() < 0):
-        raise DataError(f"{path} holds a track without frames or with a negative position.")
+        raise DataError(f"{path} contains a track without frames or with a negative position.")
     for row in np.flatnonzero((n_frames == 0) | (np.array(shards, np.str_) == "")).tolist():
         if n_frames[row]:
             raise DataError(f"{path}: track {tracks.ids[row]!r} has {n_frames[row]} frames and no shard.")
         if shards[row] or first[row]:
-            raise DataError(f"{path} holds a track without frames that has a position: {tracks.ids[row]!r}.")
+            raise DataError(
+                f"{path} contains a track without frames that has a position: {tracks.ids[row]!r}."
+            )
 
 
 def _tracks_checksum(folder: Location) -> str | None:
@@ -359,7 +361,7 @@ def _check_document(content: bytes) -> None:
     except ValueError as error:
         raise BadResponseError(f"it is not valid JSON: {error}") from error
     if not as_written:
-        raise BadResponseError("it is not as it was written")
+        raise BadResponseError("its checksum does not match")
 
 
 def _checksum(content: bytes) -> str:

@@ -214,12 +214,12 @@ def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_byt
     offset = block.id.get_offset()
     if offset is not None and n_bytes < offset + block.nbytes:
         raise StorageError(
-            f"{path} is cut short: {offset + block.nbytes} bytes expected, {n_bytes} are there."
+            f"{path} is truncated: expected {offset + block.nbytes} bytes. Received: {n_bytes}."
         )
     index = {name: file[name][()] for name in INDEX}
     attributes = dict(file.attrs.items())
     if attributes["index_checksum"] != index_checksum(index) or attributes["block_frames"] != BLOCK_FRAMES:
-        raise remote.BadResponseError("its index is not as it was written")
+        raise remote.BadResponseError("the checksum of its index does not match")
     if not all(isinstance(attributes[name], str) for name in ("audio", "checksum")):
         raise DataError(f"{path}: its audio settings and checksum must be text.")
     n_blocks = blocks_of(0, block.shape[0])[1]
@@ -228,7 +228,7 @@ def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_byt
     columns = (index[f"tracks/{name}"].tolist() for name in ("track_id", "first_frame", "n_frames", "crc32"))
     tracks = tuple(ShardTrack(i.decode(), a, n, crc) for i, a, n, crc in zip(*columns, strict=True))
     if any(track.first_frame < 0 or track.first_frame + track.n_frames > block.shape[0] for track in tracks):
-        raise DataError(f"{path}: its track table points outside its {block.shape[0]} frames.")
+        raise DataError(f"{path}: its track table refers to frames beyond its {block.shape[0]}.")
     absent = (index[f"left_out/{name}"].tolist() for name in ("track_id", "reason"))
     left_out = {track_id.decode(): reason.decode() for track_id, reason in zip(*absent, strict=True)}
     checksums = index["block_crc32"]

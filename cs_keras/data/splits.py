@@ -1,7 +1,7 @@
-"""Named splits: which tracks train, validate and test, in ``splits/NAME.parquet`` of a dataset.
+"""Named splits into train, validation and test tracks, in ``splits/NAME.parquet`` of a dataset.
 
 Folds are stored with the tracks and never change. A named split assigns the same tracks differently: by other
-folds, by time, or as a table says. A track that it does not name belongs to no part.
+folds, by time, or by a table. A track may be in none of the three parts.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ def split_names(dataset: Location) -> list[str]:
 
 
 def write_split(dataset: Location, split: Split, track_ids: Sequence[str]) -> None:
-    """Write a split atomically, unless it is there; one that lacks tracks appended to the dataset gains them.
+    """Write a split atomically, unless it exists; an existing one gains tracks that were appended to the dataset.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def read_split(dataset: Location, name: str, track_ids: Sequence[str]) -> Split:
     Raises
     ------
     DataError
-        When there is no split of that name, or its table is not as `write_split` writes it.
+        When there is no split of that name, or its table is not one of `write_split`.
     """
     path = split_path(dataset, name)
     try:
@@ -128,7 +128,9 @@ def split_by_folds(
             check_choice(name, fold, range(N_FOLDS))
     both = set(validation) & set(test)
     if both:
-        raise ConfigError(f"A fold cannot validate and test. Received: fold {min(both)} for both.")
+        raise ConfigError(
+            f"A fold cannot be in both the validation and the test split. Received: fold {min(both)} in both."
+        )
     return np.select(
         [np.isin(folds, list(test)), np.isin(folds, list(validation))], ["test", "validation"], "train"
     )
@@ -153,14 +155,14 @@ def split_by_time(
     Parameters
     ----------
     times
-        Shape (n_tracks,), in any unit; NaN for tracks of unknown time, which get no part.
+        Shape (n_tracks,), in any unit; NaN for tracks of unknown time, which are in no part.
     validation_share, test_share
-        Of the tracks of known time. Tracks of one time stay together, so that parts may be larger or smaller.
+        Shares of the tracks of known time. Tracks of the same time are in the same part, so shares are approximate.
 
     Raises
     ------
     ConfigError
-        When a share is not above 0, or both leave nothing to train on.
+        When a share is not above 0, or their sum is not below 1.
     DataError
         When there are fewer than three different times.
     """

@@ -1,9 +1,9 @@
 """Overlap between several fits of the same tracks: the ceiling of any model's overlap.
 
-A factorisation is not unique: another seed, or another half of the playlists, gives other factors and other lists,
-so a model of one fit cannot be expected to overlap with it more than a refit does. Overlap of two fits is
-symmetric. Similarity lists need item factors alone; lists by dot product need each fit's own playlist factors, of
-the same playlists, since each fit has its own rotation.
+A factorisation is not unique: another seed, or another half of the playlists, gives other factors and other
+lists. A model that predicts one fit cannot be expected to overlap with it more than another fit does. Overlap of
+two fits is symmetric. Similarity lists need item factors alone; lists by dot product need each fit's own playlist
+factors, of the same playlists, since each fit has its own rotation.
 """
 
 from collections.abc import Sequence
@@ -94,7 +94,7 @@ def measure_agreement(
     ConfigError
         `ks` are not positive whole numbers, or the metric is unknown.
     DataError
-        There are fewer than two fits, fits of different tracks or playlists, queries that are no rows of them, or
+        There are fewer than two fits, fits of different tracks or playlists, queries that are not rows of them, or
         no query with a defined order under all.
     """
     ks, fits = check_ks(ks), check_fits(fits, at_least=2, with_playlists=metric == "dot")

@@ -1,8 +1,8 @@
 """Lists by dot product over one random track per artist.
 
-A dot product has no query artist whose tracks could be filtered out, so recognising artists helps wherever an
-artist has several tracks among the candidates. With one track per artist it does not. Each draw takes one random
-track of every artist; the overlap is the mean over draws.
+Lists of playlists have no query artist whose tracks could be filtered out, so recognising artists increases the
+overlap where an artist has several tracks among the candidates. With one track per artist it does not. Each draw
+takes one random track of every artist; the overlap is the mean over draws.
 """
 
 from collections.abc import Sequence

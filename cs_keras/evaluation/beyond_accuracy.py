@@ -103,7 +103,7 @@ def popularity_ratio(lists: npt.ArrayLike, item_popularity: npt.ArrayLike) -> fl
 
 
 def artist_repetition(lists: npt.ArrayLike, item_artists: npt.ArrayLike) -> Float64Array:
-    """Return the share of each list whose artist already occurs higher in it; that of an unknown artist does not.
+    """Return the share of each list whose artist already occurs at a higher rank; unknown artists do not count.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def artist_repetition(lists: npt.ArrayLike, item_artists: npt.ArrayLike) -> Floa
     Raises
     ------
     DataError
-        Not one whole number an item, or lists are not distinct rows of them.
+        Not one whole number per item, or lists are not distinct rows of them.
     """
     artists = np.asarray(item_artists)
     if artists.ndim != 1 or not artists.size or artists.dtype.kind not in "iu":

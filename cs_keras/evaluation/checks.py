@@ -53,7 +53,7 @@ def check_same_shape(reference: FloatArray, predicted: FloatArray) -> None:
     """Raise `DataError` unless both matrices, of shape (n_tracks, n_factors), have the same shape."""
     if reference.shape != predicted.shape:
         raise DataError(
-            "reference and predicted factors do not match: expected one row a track and one column a factor in "
+            "reference and predicted factors do not match: expected one row per track and one column per factor in "
             f"both. Received: {reference.shape} and {predicted.shape}."
         )
 

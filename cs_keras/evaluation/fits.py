@@ -1,6 +1,6 @@
 """Alignment of several fits of the same tracks by rotation, and their average.
 
-Factors are defined up to a rotation: item and playlist factors turned alike give the same dot products. The
+Factors are defined up to a rotation: the same rotation of item and playlist factors preserves dot products. The
 rotation that best aligns one fit with another is the orthogonal Procrustes problem (Schönemann, Psychometrika
 31, 1966): with A^T B = U S V^T, the Q that minimises |A Q - B| is U V^T. Averaging aligns every fit with their
 mean, repeatedly (Gower, "Generalized Procrustes analysis", Psychometrika 40, 1975), and then takes the mean.

@@ -100,7 +100,7 @@ def measure_group_ndcg(
 ) -> list[GroupMean]:
     """Return the mean nDCG@k for each group of tracks, with only its held-out tracks as relevant.
 
-    All tracks stay candidates: tracks of other groups take up ranks but gain nothing.
+    All tracks are candidates: tracks of other groups occupy ranks without any gain.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Predicted factors combined with fold-ins of a track's first interactions.
 
-A track's first few playlists give it factors by folding in, noisy ones. Weighting and switching are two of the ways
-to combine recommenders that Burke lists ("Hybrid Recommender Systems: Survey and Experiments", 2002).
+Folding in a track's first few playlists gives noisy factors. Weighting and switching are two of the ways to
+combine recommenders that Burke lists ("Hybrid Recommender Systems: Survey and Experiments", 2002).
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ HALF_TRUSTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # playlists at 
 
 @dataclass(frozen=True)
 class HybridResults:
-    """Overlap of hybrid lists with the lists of held-back interactions.
+    """Overlap of hybrid lists with the lists of held-out interactions.
 
     Attributes
     ----------
@@ -34,11 +34,13 @@ class HybridResults:
         By kind of list, predictor and number of playlists a track was folded in with; ``listening`` has none for 0.
         Artist-filtered lists where artists are known.
     half_trust : float
-        Of ``weighting``, chosen on validation tracks: the number of playlists at which both weigh the same.
+        Parameter of ``weighting``, chosen on validation tracks: the number of playlists at which both weights are
+        equal.
     threshold : int or None
-        Of ``switching``, chosen likewise: fold-ins replace predictions from this many playlists; None for never.
+        Parameter of ``switching``, chosen likewise: from this number of playlists on, fold-ins replace
+        predictions; None for never.
     n_validation, n_test : int
-        Tracks with enough playlists for a fold-in and a held-back rest.
+        Tracks with enough playlists for both fold-in and evaluation.
     n_test_in_all : int
         Test tracks with any interactions.
     """
@@ -54,14 +56,14 @@ class HybridResults:
 
 @dataclass(frozen=True, eq=False)
 class SplitInteractions:
-    """Interactions of some tracks, split into a part for fold-ins and a held-back rest.
+    """Interactions of some tracks, split into a part for fold-ins and a held-out part for evaluation.
 
     Attributes
     ----------
     tracks : ndarray of int64, shape (n_chosen,)
         Columns with enough playlists.
     rest : csr_matrix, shape (n_playlists, n_chosen)
-        Held-back interactions, which the evaluation uses.
+        Held-out interactions, which the evaluation uses.
     order : csr_matrix of int, shape (n_playlists, n_chosen)
         Position, from 1, of each pair available for fold-ins.
     counts : csr_matrix, shape (n_playlists, n_chosen)
@@ -132,7 +134,7 @@ def blend_factors(
     """Return predicted factors turned towards folded-in ones, further with more playlists.
 
     With n playlists the direction is ``(h û + n f̂) / (h + n)``, of û, f̂ of length 1; the length stays that of the
-    prediction, because a fold-in from few playlists is short whatever the track.
+    prediction, because fold-in from few playlists gives small norms for any track.
 
     Parameters
     ----------

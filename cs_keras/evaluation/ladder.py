@@ -1,4 +1,4 @@
-"""Position of a model between chance and ceiling, and the verdict that follows.
+"""The gap ladder: position of each model between chance and ceiling, and its verdict.
 
 The share of a gap closed is (value - chance) / (top - chance): 0 at chance, 1 at the top, which is the ceiling
 (the overlap of a refit, see `agreement`) or the reference itself, whose overlap is 1. Value and top are means
@@ -20,7 +20,7 @@ REFERENCE = 1.0
 
 
 class Verdict(StrEnum):
-    """Conclusion about one model, in words for a table."""
+    """Verdict on one model."""
 
     TIED = "tied lists"
     TOO_FEW_PERMUTATIONS = "too few permutations to say"
@@ -101,7 +101,7 @@ def build_ladder(
     level : float
         Of the intervals.
     best_from_sound : QuerySums, or array_like, shape (n_queries,), float, optional
-        Overlaps of the best prediction from sound, where it is known.
+        Overlaps of the regression from true style (demo data), where it is known.
 
     Returns
     -------
@@ -116,7 +116,9 @@ def build_ladder(
         `chance` is not a number below 1.
     """
     if _check_chance(chance) >= REFERENCE:
-        raise ConfigError(f"chance leaves no gap: expected a number below {REFERENCE}. Received: {chance!r}.")
+        raise ConfigError(
+            f"chance is out of range: expected a number below {REFERENCE}. Received: {chance!r}."
+        )
     rungs = [
         _rung(name, model, chance, ceiling, best_from_sound, level)
         for name, model in sum_models(values).items()
@@ -133,10 +135,10 @@ def decide_verdict(
     flagged: bool = False,
     alpha: float = 0.05,
 ) -> Verdict:
-    """Return the verdict about a model.
+    """Return the verdict on a model.
 
-    Where artists are known, `p_value` is of lists with all candidates, the other arguments are of artist-filtered
-    ones. A null hypothesis that no p-value could have rejected is not taken as true.
+    Where artists are known, `p_value` is for unfiltered lists, the other arguments for artist-filtered ones. If
+    no p-value could have been below `alpha`, the verdict is that there were too few permutations.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Overlap of lists that hold new and known tracks, for both apart."""
+"""Overlap of lists of new and known tracks, separately for each."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ def measure_part(reference: TopK, predicted: TopK, is_part: npt.ArrayLike) -> Pa
     check_comparable(reference, predicted)
     if reference.k != predicted.k:
         raise DataError(
-            f"lists of parts need one length: expected {reference.k} entries. Received: {predicted.k}."
+            f"the lists differ in length: expected {reference.k} entries. Received: {predicted.k}."
         )
     part, k, n_items = np.asarray(is_part, dtype=bool), reference.k, reference.n_items
     own, other = part[reference.indices], part[predicted.indices]

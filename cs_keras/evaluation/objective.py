@@ -1,4 +1,4 @@
-"""Metrics of validation tracks: objectives of a hyperparameter search, and what early stopping monitors."""
+"""Metrics on validation tracks: objectives of a hyperparameter search, and the monitors of early stopping."""
 
 import re
 from dataclasses import dataclass
@@ -165,5 +165,5 @@ def require_measurable(objective: SearchObjective, validation: ValidationData) -
         )
     if not validation.user_items.nnz:
         raise DataError(
-            f"The objective {objective.name} needs playlists that hold validation tracks; none does."
+            f"The objective {objective.name} needs playlists with validation tracks; there are none."
         )

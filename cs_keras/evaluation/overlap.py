@@ -59,7 +59,7 @@ class ListOverlap:
     shares : numpy.ndarray, shape (n_queries,), float64
         Share of common tracks of each query.
     sums : QuerySums or None
-        What intervals and paired tests are computed from; None if there are no k candidates.
+        Sums from which intervals and paired tests are computed; None if there are no k candidates.
     """
 
     at_k: OverlapAtK
@@ -81,9 +81,9 @@ def rank_reference(
 ) -> TopK:
     """Return the reference's lists, computed once for all models evaluated against it.
 
-    Queries without a defined reference order are left out (and not counted in `n_queries`): playlists of zeros, and
-    by cosine tracks whose reference row is zero. Such tracks stay candidates. A prediction of zeros does not
-    exclude a query; its list is tied.
+    Queries without a defined reference order are left out (and not counted in `n_queries`): playlists of zeros,
+    and by cosine tracks whose reference row is zero. Such tracks remain candidates. A prediction of zeros does
+    not exclude a query; its list is tied.
 
     Parameters
     ----------
@@ -149,8 +149,8 @@ def evaluate_overlap(
     ----------
     reference : array_like, shape (n_tracks, n_factors), float32
     predicted : array_like, shape (n_tracks, n_factors), float32, or (n_tracks,)
-        Row i belongs to the track of reference row i. With playlists also one score a track: one ranking for all
-        playlists.
+        Row i belongs to the track of reference row i. With playlists, one score per track is also valid: the same
+        ranking for all playlists.
     ks : tuple of int
         List lengths. One that exceeds the candidates is reported as not available, never clipped.
     metric : {"cosine", "euclidean"}
@@ -200,7 +200,7 @@ def evaluate_overlap(
     expected = (len(reference), metric if playlist_factors is None else "dot")
     if (lists.n_items, lists.metric) != expected:
         raise DataError(
-            f"the reference lists are not of this reference: expected {expected[0]} tracks by {expected[1]}. "
+            f"the reference lists are of another reference: expected {expected[0]} tracks by {expected[1]}. "
             f"Received: {lists.n_items} by {lists.metric}."
         )
     if np.ndim(predicted) == 2:
@@ -231,7 +231,7 @@ def rank_predicted(
     lists : TopK
         Result of `rank_reference`.
     predicted : array_like, shape (n_tracks, n_factors), float32, or (n_tracks,)
-        Any number of factors; with playlists also one score a track.
+        Any number of factors; with playlists also one score per track.
     playlist_factors : array_like, shape (n_playlists, n_factors), float32, optional
         If the queries of `lists` are playlists.
     metric : {"cosine", "euclidean"}, optional

@@ -111,8 +111,8 @@ def rank_metrics(
 ) -> RankMetrics:
     """Rank all tracks for every playlist and measure the ranks of the held-out ones.
 
-    One score a track, the same for all playlists, is a ranking too: pass the scores as a single factor, and ones as
-    playlist factors.
+    To evaluate one ranking for all playlists, pass its scores as a single item factor, and ones as playlist
+    factors.
 
     Parameters
     ----------

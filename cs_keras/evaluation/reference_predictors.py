@@ -1,4 +1,4 @@
-"""Reference predictors: random factors, the mean, one ranking, the artist mean, and the best from true features."""
+"""Reference predictors: random factors, mean, single ranking, artist mean, regression from true features."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ ROWS_PER_BLOCK = 2**14  # in float64 at a time: 26 MB of 200 factors
 
 
 def random_predictor(reference: npt.ArrayLike, seed: int | Sequence[int]) -> FloatArray:
-    """Return factors drawn at random, each from a normal of the reference's mean and deviation in that column.
+    """Return normal random factors with the mean and standard deviation of each factor of the reference.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ def mean_predictor(train_mean: npt.ArrayLike, n_tracks: int) -> FloatArray:
 def score_by_mean_playlist(
     factors: npt.ArrayLike, playlist_factors: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
-    """Return one score a track: its dot product with the playlists' factors, averaged over playlists.
+    """Return one score per track: its dot product with the playlists' factors, averaged over playlists.
 
-    It shows how much of the dot-product overlap one and the same ranking reaches. Of reference factors it is a
-    popularity oracle, of a model's its own single ranking. It is not the best single ranking for every k. Pass the
-    scores to `evaluate_overlap` as the prediction; collinear factors would reverse the ranking for playlists at an
-    obtuse angle to the mean.
+    As a prediction, it gives the overlap of a single ranking for all playlists. From reference factors it is the
+    popularity oracle, from a model's factors the model's own single ranking. It is not the best single ranking
+    for every k. Pass the scores to `evaluate_overlap` as the prediction; collinear factors would reverse the
+    ranking for playlists at an obtuse angle to the mean.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def score_by_mean_playlist(
 def centre_playlists(playlist_factors: npt.ArrayLike) -> FloatArray:
     """Return playlist factors less their mean, which ranks tracks by popularity; rows of zeros stay zero.
 
-    Lists by these show what playlists have of their own. Shapes are (n_playlists, n_factors), float32; the mean is
+    Lists by these do not reward popularity. Shapes are (n_playlists, n_factors), float32; the mean is
     over playlists that are not zero. `DataError` is raised for no finite factor matrix.
     """
     playlists = check_factors("playlist factors", playlist_factors)
@@ -165,9 +165,9 @@ def predict_from_features(
 ) -> FloatArray:
     """Predict test tracks' factors by the ridge or kernel ridge regression that is best on validation tracks.
 
-    Of the true style that audio was generated from, it is the best from sound: a model cannot infer more than the
-    style from the audio. Features are standardised on train tracks; the kernel is Gaussian,
-    exp(-d² / (2 n_features)).
+    With the true style that the audio was generated from as features, it is the predictor best-from-sound: a
+    model cannot infer more than the style from audio. Features are standardised on train tracks; the kernel is
+    Gaussian, exp(-d² / (2 n_features)).
 
     Parameters
     ----------

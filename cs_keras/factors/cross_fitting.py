@@ -1,11 +1,12 @@
 """Cross-fitted factors: those of a train track from a fit that did not use its interactions.
 
-A fitted track's factors and those of its playlists fit each other, its noise included; a test track is folded in
-against playlists that do not know it. So train and test tracks have two distributions, and a regression that
-learns the first is evaluated on the second. Here each group of train tracks is held out of a fit of its own and
-folded in, as test tracks are. A fit has its own rotation: it is aligned with the main fit by the orthogonal
-Procrustes problem (Schönemann, Psychometrika 31, 1966) on the playlists, which all fits share. The term is that of
-Chernozhukov et al., "Double/debiased machine learning for treatment and structural parameters", 2018.
+A fitted track's factors and those of its playlists are fitted to each other, noise included; a test track is
+folded in with playlist factors that were fitted without it. So factors of train and test tracks have different
+distributions, and a regression that is trained on the first is evaluated on the second. Here each group of train
+tracks is held out of a fit of its own and folded in, as test tracks are. A fit has its own rotation: it is
+aligned with the main fit by the orthogonal Procrustes problem (Schönemann, Psychometrika 31, 1966) on the
+playlists, which all fits share. The term is that of Chernozhukov et al., "Double/debiased machine learning for
+treatment and structural parameters", 2018.
 """
 
 from dataclasses import dataclass, replace

@@ -133,7 +133,7 @@ def measure_quality(
     counts = scipy.sparse.csr_matrix(user_items, dtype=np.float64, copy=True)
     counts.eliminate_zeros()
     if counts.nnz == 0:
-        raise DataError("expected at least one count above 0 to measure the factors against; there is none.")
+        raise DataError("expected at least one count above 0. Received: none.")
     n_playlists = np.bincount(counts.indices, minlength=len(item_factors))
     rank, effective_rank = _ranks(item_factors)
     return FactorQuality(

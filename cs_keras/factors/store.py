@@ -58,8 +58,8 @@ class Factors:
     half_playlist_factors : ndarray of float32, shape (2, n_playlists, n_factors), optional
         All playlists in the space of each half.
     split_name : str or None
-        Named split of the dataset that scaling and, under the strict protocol, the fit were made for; None for the
-        split of the folds.
+        Named split of the dataset that scaling and, under the strict protocol, the fit were made for; None for
+        the split by folds.
     """
 
     name: str
@@ -313,7 +313,7 @@ def _check(factors: Factors, path: Location) -> None:
 def _matrix(array: npt.NDArray[Any], what: str, path: Location) -> FloatArray:
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind != "f":
         raise DataError(
-            f"{path}: {what} must be a matrix of floats, one row an id. "
+            f"{path}: {what} must be a matrix of floats with one row per id. "
             f"Received: {array.dtype} of shape {array.shape}."
         )
     with np.errstate(over="ignore"):  # what overflows float32 is refused as not finite

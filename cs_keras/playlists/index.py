@@ -121,7 +121,9 @@ def open_index(vectors: npt.ArrayLike, kind: Kind, path: Path) -> Index:
     try:
         stored = faiss.deserialize_index(np.frombuffer(path.read_bytes(), np.uint8))
     except (OSError, RuntimeError, ValueError) as error:
-        raise StorageError(f"{path} is not an index that can be read; delete it to make it anew.") from error
+        raise StorageError(
+            f"{path} is not a readable index; delete it, and it will be built again."
+        ) from error
     if (
         type(stored) is not _CLASSES[kind]
         or (stored.ntotal, stored.d) != rows.shape

@@ -1,1 +1,1 @@
-"""Every file that a run, a study or an ensemble leaves: its name, its record, reading and writing."""
+"""The files of a run, a study or an ensemble: names, records, reading and writing."""

@@ -36,7 +36,7 @@ INFORMATION = {
     REFIT_CEILING: "interactions of the test tracks",
     REFERENCE: "interactions of the test tracks",
 }
-"""What each of them knows of a test track."""
+"""Information about a test track that each predictor uses."""
 
 EARLIER_NAMES = {  # and those of today, by the last schema version that had them
     2: {
@@ -355,13 +355,13 @@ class Evaluation(StoredRecord):
 
 
 def stored_name(predictor: str, schema_version: int) -> str:
-    """Return what ``queries.npz`` of a run of that schema version calls a predictor."""
+    """Return the name of a predictor in ``queries.npz`` of a run of that schema version."""
     earlier = EARLIER_NAMES.get(schema_version, {})
     return next((old for old, new in earlier.items() if new == predictor), predictor)
 
 
 def _rename(content: Any) -> Any:
-    """Return what an earlier release wrote with the names of today."""
+    """Return the content of a file of an earlier release with the present names."""
     renamed = {old: new for names in EARLIER_NAMES.values() for old, new in names.items()}
 
     def rename(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""``queries.npz``: results of each query, so that models can be compared pair by pair."""
+"""``queries.npz``: results of each query, for paired comparisons of models."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def read_queries(run: Path, evaluation: Evaluation) -> Queries | None:
     Raises
     ------
     StorageError
-        When the file is damaged, or lacks what `evaluation` speaks of.
+        When the file is damaged, or lacks an array that `evaluation` requires.
     DataError
         When its arrays do not fit together.
     """

@@ -56,14 +56,14 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """A run's settings: data and evaluation decide which runs can be compared, `others` distinguish them.
+    """A run's settings: runs with the same data and evaluation can be compared; `others` distinguish them.
 
     Attributes
     ----------
     seed
         None where the file names none.
     split_name
-        Named split of the dataset; None for that of the folds.
+        Named split of the dataset; None for the split by folds.
     cross_validation
         Number of rotations that are pooled; None for a single training.
     others
@@ -134,14 +134,14 @@ def require_finished(run: Location, skip: Collection[str]) -> None:
     """
     if not is_file(run / DONE):
         raise StorageError(
-            f"{run} is not a finished run: expected a run folder with a file {DONE}, as `cs-keras run-baselines` "
-            "leaves it."
+            f"{run} is not a finished run: expected a run folder of `cs-keras run-baselines` with a file "
+            f"{DONE}."
         )
     verify_run(run, skip)
     settings = read_json(run / CONFIG_FILE) if is_file(run / CONFIG_FILE) else None
     if isinstance(settings, dict) and (n_rotations := settings.get(CROSS_VALIDATION)):
         raise ConfigError(
-            f"{run} pools {n_rotations} rotations of a cross-validation, each with a model of its own; name one of "
+            f"{run} pools {n_rotations} rotations of a cross-validation, each with its own model; name one of "
             f"their runs in {run.parent / ROTATIONS_FOLDER}: {', '.join(map(str, settings.get('members', ())))}."
         )
 

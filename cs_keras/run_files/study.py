@@ -62,13 +62,13 @@ class Search:
         check_range("factor", self.factor, 2)
         if self.tuner in ("random", "bayesian") and not any(getattr(self, name) for name in BUDGET):
             raise ConfigError(
-                f"A {self.tuner} search never ends by itself: limit trials, epochs or time. Received: no limit."
+                f"A {self.tuner} search needs a limit of trials, epochs or time. Received: no limit."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord(Search, StoredRecord):
-    """The settings of a search, and the data and settings that it is on.
+    """The settings of a search, its data, and the settings that all trials share.
 
     Attributes
     ----------

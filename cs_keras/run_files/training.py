@@ -68,7 +68,7 @@ class Training(StoredRecord):
     seconds
         Time spent in all epochs.
     notes
-        What a reader of the results must know, a sentence each without its full stop.
+        Notes for readers of the results, one sentence each, without full stop.
     embedding, classifier
         Training of a triplet embedding or of a genre classifier, where there was one.
     branches

@@ -1,8 +1,9 @@
 """Cache of blocks of remote files on a local disk: sparse files whose blocks are verified by their checksums.
 
 A cached file has the layout of the remote block of frames, with holes where nothing was fetched yet. There is no
-index of cached blocks: a block with the right checksum is there. So killed writers, torn pages and concurrent
-processes cannot corrupt it. Whole files are evicted, the least recently used first; open ones stay readable.
+index of cached blocks: a block with a correct checksum is cached. So killed writers, torn pages and concurrent
+processes cannot corrupt the cache. Whole files are evicted, the least recently used first; open ones stay
+readable.
 """
 
 import contextlib

@@ -35,7 +35,7 @@ def locate(text: str) -> Location:
     protocol, rest = scheme[1].lower(), text[scheme.end() :]
     if not rest.strip("/"):
         raise ConfigError(
-            f"Expected a bucket and a folder in it, such as gs://bucket/dataset. Received: {text}."
+            f"A URL must name a bucket and a folder in it, such as gs://bucket/dataset. Received: {text}."
         )
     if protocol in ("file", "local"):
         return Path(unquote(rest))

@@ -145,14 +145,14 @@ class TestUnusable:
         path = write(tmp_path / f"a.{suffix}", noise(48_000 * 6), 48_000, subtype=subtype)
         assert decode(path)[0].shape == (48_000 * 6, 1)
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-        self.refuse(path, "is cut short")
+        self.refuse(path, "is truncated")
 
     @pytest.mark.parametrize("kind", ["wav 16 bit", "wav 24 bit", "wav extensible", "aiff 16 bit"])
     def test_a_cut_wav_or_aiff(self, tmp_path, kind):
         suffix, file_format, subtype, _ = LOSSLESS[kind]
         path = write(tmp_path / f"a.{suffix}", stereo(), format=file_format, subtype=subtype)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        self.refuse(path, "is cut short: 0.5 s of 1.0 s are there")
+        self.refuse(path, "is truncated: it has 0.5 s of 1.0 s")
 
     def test_a_wav_with_unknown_length_is_read_whole(self, tmp_path):
         path = write(tmp_path / "a.wav", stereo(), subtype="PCM_16")
@@ -166,13 +166,13 @@ class TestUnusable:
 
     def test_noise_below_80_db(self, tmp_path):
         path = write(tmp_path / "a.wav", tone(1000, amplitude=0.9e-4), subtype="FLOAT")
-        self.refuse(path, "is silent: no sample lies above -80 dBFS")
+        self.refuse(path, "is silent: after mixing the channels, no sample exceeds -80 dBFS")
         assert len(load_mono(write(path, tone(1000, amplitude=1.1e-4), subtype="FLOAT"), AudioConfig()))
 
     @pytest.mark.parametrize("mixdown", ["mean", "sum"])
     def test_channels_that_cancel(self, tmp_path, mixdown):
         path = write(tmp_path / "a.wav", np.stack([tone(440), -tone(440)], axis=1), subtype="FLOAT")
-        self.refuse(path, "is silent: .* once the channels are mixed", mixdown=mixdown)
+        self.refuse(path, "is silent: after mixing the channels", mixdown=mixdown)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     def test_samples_that_are_not_finite(self, tmp_path, value):
@@ -182,7 +182,7 @@ class TestUnusable:
 
     def test_a_rate_too_low_for_music(self, tmp_path):
         path = write(tmp_path / "a.wav", tone(100, 2.0, 1000), 1000)
-        self.refuse(path, "is sampled at 1000 Hz; at least 4000 Hz are needed")
+        self.refuse(path, "has a sample rate of 1000 Hz; expected at least 4000 Hz")
 
     def test_no_samples_at_all(self, tmp_path):
         self.refuse(write(tmp_path / "a.wav", np.zeros((0, 2))), "is too short: 0.00 s")

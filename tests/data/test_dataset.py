@@ -57,7 +57,9 @@ def test_a_folder_that_is_not_a_dataset_is_reported(tmp_path):
 
 def test_a_missing_shard_is_reported_when_the_dataset_is_opened(tmp_path):
     (write_small(tmp_path, LENGTHS) / SHARD).unlink()
-    with pytest.raises(StorageError, match=f"lacks its shard {SHARD}; `cs-keras ingest` makes it again"):
+    with pytest.raises(
+        StorageError, match=f"lacks its shard {SHARD}; repeat `cs-keras ingest` to write it again"
+    ):
         Dataset(tmp_path)
 
 
@@ -92,5 +94,5 @@ def test_tensorflow_io_is_refused_unsupported_datasets(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="would load remote shards whole"):
         Dataset(remote, ReadConfig(reader="tfio"))
     monkeypatch.setattr("cs_keras.tfio.available", lambda: False)
-    with pytest.raises(ConfigError, match="does not load here"):
+    with pytest.raises(ConfigError, match="cannot be loaded"):
         Dataset(write_small(tmp_path / "b", LENGTHS, dtype="float32"), ReadConfig(reader="tfio"))

@@ -176,7 +176,7 @@ class TestAlteredInfo:
         ],
     )
     def test_settings_that_are_not_valid(self, tmp_path, changes):
-        with pytest.raises(DataError, match=r"dataset\.json is not as `cs-keras ingest` writes it"):
+        with pytest.raises(DataError, match=r"dataset\.json is not a file of `cs-keras ingest`, or damaged"):
             read_info(self.altered(tmp_path, **changes))
 
     @pytest.mark.parametrize("content", ["[]", "3", "null"])

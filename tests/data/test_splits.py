@@ -83,7 +83,7 @@ def test_a_split_gains_the_tracks_that_were_appended_to_the_dataset(folder):
 def test_bad_splits_are_refused(folder):
     with pytest.raises(DataError, match="has no validation tracks"):
         write_split(folder, Split("mine", np.where(PARTS == "validation", "", PARTS)), IDS)
-    with pytest.raises(ConfigError, match=r"A split's name is made of letters.*Received: '\.\./x'"):
+    with pytest.raises(ConfigError, match=r"A split's name must consist of .*letters.*Received: '\.\./x'"):
         write_split(folder, Split("../x", PARTS), IDS)
     write_split(folder, Split("mine", PARTS), IDS)
     with pytest.raises(DataError, match="has no split 'yours'; `cs-keras split` makes it. Splits: mine"):
@@ -118,7 +118,10 @@ def test_parts_by_folds():
     folds = np.array([0, 3, 7, 9], np.int32)
     assert split_by_folds(folds).tolist() == ["train", "train", "validation", "test"]
     assert split_by_folds(folds, [0], [3]).tolist() == ["validation", "test", "train", "train"]
-    with pytest.raises(ConfigError, match="A fold cannot validate and test. Received: fold 3 for both"):
+    with pytest.raises(
+        ConfigError,
+        match="A fold cannot be in both the validation and the test split. Received: fold 3 in both",
+    ):
         split_by_folds(folds, [3, 4], [3])
     with pytest.raises(ConfigError, match="test folds must be one of"):
         split_by_folds(folds, [3], [10])

@@ -153,7 +153,7 @@ def test_ndcg_needs_interactions(validation: ValidationData) -> None:
         with pytest.raises(ConfigError, match="val_ndcg@5 needs playlist factors and the interactions"):
             require_measurable(ndcg, dataclasses.replace(validation, **changes))
     empty = dataclasses.replace(validation, user_items=scipy.sparse.csr_matrix((N_PLAYLISTS, N_TRACKS)))
-    with pytest.raises(DataError, match="needs playlists that hold validation tracks; none does"):
+    with pytest.raises(DataError, match="needs playlists with validation tracks; there are none"):
         require_measurable(ndcg, empty)
     require_measurable(SearchObjective("overlap", 5), empty)
 

@@ -130,7 +130,7 @@ def test_bad_input_is_named(reference, playlists):
         evaluate_overlap(reference, np.full_like(reference, np.inf), ks=(5,), **FEW)
     with pytest.raises(DataError, match="n_items. Received: 150 and 149"):
         evaluate_overlap(reference, np.arange(149.0), ks=(5,), playlist_factors=playlists, **FEW)
-    with pytest.raises(DataError, match="not of this reference"):
+    with pytest.raises(DataError, match="are of another reference"):
         evaluate_overlap(reference, reference, reference_lists=rank_reference(reference[:100]), **FEW)
     with pytest.raises(DataError, match="expected k from 1 to 7"):
         evaluate_overlap(

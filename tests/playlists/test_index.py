@@ -72,7 +72,7 @@ def test_an_index_of_other_tracks_is_refused(vectors: np.ndarray, tmp_path: Path
         with pytest.raises(StorageError, match="is not the .* index of these"):
             open_index(others, kind, path)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(StorageError, match="not an index that can be read"):
+    with pytest.raises(StorageError, match="not a readable index"):
         open_index(vectors[:600], "exact", path)
 
 

@@ -32,7 +32,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "unknown grid": (("--grid", "nonsense"), 1, "There is no grid file nonsense"),
     "grid of another model": (("--grid", "thesis-cnn"), 1, "Unknown setting 'model.batch_norm'"),
     "unknown tuner": (("--tuner", "genetic"), 2, "'genetic' is not one of"),
-    "no end": (("--max-trials", "0"), 1, "A random search never ends by itself"),
+    "no end": (("--max-trials", "0"), 1, "A random search needs a limit"),
     "no number": (("--max-trials", "many"), 2, "'many' is not a valid integer"),
     "no time": (("--max-time", "soon"), 1, "--max-time takes a number with s, m, h or d, such as 90m"),
     "unknown objective": (

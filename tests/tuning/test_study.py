@@ -129,8 +129,8 @@ def test_a_folder_that_is_no_study_is_reported_in_one_sentence(
     ("wish", "expected"),
     [
         ({"tuner": "genetic"}, "tuner must be one of random, hyperband, bayesian, grid"),
-        ({"max_trials": 0}, "A random search never ends by itself: limit trials, epochs or time"),
-        ({"tuner": "bayesian", "max_trials": 0}, "A bayesian search never ends by itself"),
+        ({"max_trials": 0}, "A random search needs a limit of trials, epochs or time"),
+        ({"tuner": "bayesian", "max_trials": 0}, "A bayesian search needs a limit"),
         ({"max_trials": -1}, "max_trials must be at least 0"),
         ({"executions": 0}, "executions must be at least 1"),
         ({"factor": 1}, "factor must be at least 2"),

@@ -59,7 +59,7 @@ class NumericColumn:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelColumn:
-    """Distinct labels of each item, none where missing; a ``categorical`` column has at most one label an item."""
+    """Distinct labels of each item, none where missing; a ``categorical`` column has at most one label per item."""
 
     values: tuple[tuple[str, ...], ...]
     kind: str = "labels"
@@ -174,7 +174,7 @@ def _floats(data: Any) -> npt.NDArray[Any]:
 
 
 def check_finite(values: npt.NDArray[Any], name: str, where: str) -> npt.NDArray[Any]:
-    """Return numbers, a row an item, unchanged; raise DataError for infinite or huge ones."""
+    """Return numbers, one row per item, unchanged; raise DataError for infinite or huge ones."""
     rows = np.flatnonzero((np.abs(values.reshape(len(values), -1)) > LARGEST).any(axis=1))
     if len(rows):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Attributes as one vector an item: an encoding fitted on train tracks, saved as JSON, applied to any item.
+"""Attributes as one vector per item: an encoding fitted on train tracks, saved as JSON, applied to any item.
 
 Numbers are standardised; a missing one is 0, the train tracks' mean, with an indicator if any train track misses
 it. Categories and labels are one-hot or multi-hot; those unknown to the train tracks are ignored.
@@ -140,7 +140,8 @@ def fit_encoding(train: AttributeTable, max_categories: int) -> Encoding:
     encoding = Encoding(columns)
     if not np.ptp(encoding.encode(train), axis=0).any():
         raise DataError(
-            f"{train.where} has the same values for all {len(train)} train tracks: there is nothing to learn."
+            f"{train.where}: no attribute varies among the {len(train)} train tracks; expected at least one that "
+            "does."
         )
     return encoding
 
@@ -156,7 +157,7 @@ def read_encoding(document: Any, where: str) -> Encoding:
     try:
         return Encoding(tuple(_from_description(column) for column in document["columns"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{where} is not as `cs-keras run-baselines` writes it: {error}.") from error
+        raise DataError(f"{where} is not a file of `cs-keras run-baselines`, or damaged: {error}.") from error
 
 
 def _fit_column(name: str, column: Column, max_categories: int) -> ColumnEncoding:

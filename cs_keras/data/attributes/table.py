@@ -111,8 +111,8 @@ def align(table: AttributeTable, track_ids: Ids, dataset: str) -> Attributes:
     n_known = int((rows >= 0).sum())
     if not n_known:
         raise DataError(
-            f"None of the {len(table)} ids of {table.where} is a track of {dataset}: expected ids such as "
-            f"{str(track_ids[0])!r}. Received: such as {str(table.ids[0])!r}."
+            f"None of the {len(table)} ids of {table.where} is the id of a track of {dataset}: expected ids such "
+            f"as {str(track_ids[0])!r}. Received: such as {str(table.ids[0])!r}."
         )
     aligned = dataclasses.replace(table.take(rows), ids=track_ids)
     return Attributes(aligned, ~aligned.is_empty, len(table) - n_known)

@@ -34,9 +34,9 @@ ENSEMBLES = "Committee Department Ensemble Society".split()
 class DemoCatalogue:
     """The tracks of a demo with their latent variables, a row for each track.
 
-    The ISRCs have the country code ZZ, which is not assigned. `styles` are audible; the inaudible `social` side,
-    shape (n_tracks, n_social), has artists at a standard deviation of 1 and tracks around them; `popularity`,
-    shape (n_tracks,), is log-normal of median 1. The three are independent of each other.
+    The ISRCs have the country code ZZ, which is not assigned. `styles` are audible. `social`, shape (n_tracks,
+    n_social), are inaudible factors: artists have a standard deviation of 1, and tracks scatter around their
+    artist. `popularity`, shape (n_tracks,), is log-normal of median 1. The three are independent of each other.
     """
 
     track_ids: tuple[str, ...]

@@ -29,7 +29,7 @@ class DemoConfig:
     mean_playlist_length
         Mean number of tracks in a playlist; lengths have a shifted negative binomial distribution.
     audible_share
-        Weight of the audible style in a taste, 0 to 1; the rest is that of the social side.
+        Weight of the audible style in a taste, 0 to 1; the rest is the weight of the social factors.
     chance_share
         Probability, 0 to 1, that an entry is a uniformly random track.
     popularity_exponent
@@ -78,6 +78,6 @@ class DemoConfig:
 
     @classmethod
     def of_size(cls, n_tracks: int, **changes: Any) -> "DemoConfig":
-        """Return settings for `n_tracks`: by default five tracks an artist and two playlists a track."""
+        """Return settings for `n_tracks`: by default five tracks per artist and two playlists per track."""
         sizes = {"n_artists": max(n_tracks // 5, 1), "n_playlists": max(2 * n_tracks, 1)}
         return cls(n_tracks=n_tracks, **{**sizes, **changes})

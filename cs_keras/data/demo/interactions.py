@@ -1,4 +1,4 @@
-"""Playlists sampled from tastes for styles and social sides, from popularity and at random."""
+"""Playlists sampled from tastes for styles and social factors, from popularity and at random."""
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> tuple[Int
     Returns the number of the playlist, the row of the track in the catalogue, and the plays (at least 1) of each
     entry, shape (n_entries,) each.
 
-    A playlist has a taste: the style of one track and the social side of another, both with noise. With d² the
+    A playlist has a taste: the style of one track and the social factors of another, both with noise. With d² the
     squared distance per dimension between taste and track, w the audible share, s the sharpness, β the popularity
     exponent and c the chance share, its tracks are drawn without replacement with probability
 

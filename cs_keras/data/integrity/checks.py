@@ -1,4 +1,4 @@
-"""Checks of a dataset: each takes what was read and returns findings, none if all is correct."""
+"""Checks of a dataset: each takes loaded data and returns findings, none if all is correct."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -37,16 +37,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Leakage:
-    """Artists, albums (by artist) and pairs of near-duplicate recordings that two parts of a split share.
+    """Artists, albums (by artist) and pairs of near-duplicate recordings that two splits share.
 
     Attributes
     ----------
     n_tracks, n_known_artists, n_known_albums
-        Tracks of both parts, those whose artist is known, and those whose album is known as well.
+        Tracks of both splits, those whose artist is known, and those whose album is known as well.
     duplicates
-        None where nobody looked for them.
+        None if they were not searched.
     split_name
-        None for the split of the folds.
+        None for the split by folds.
     """
 
     splits: tuple[str, str]
@@ -169,7 +169,7 @@ def check_frames(track: ShardTrack, frames: Frames, audio: AudioConfig, where: s
         sentences.append(f"has {n_bad} values that are not finite and {n_negative} that are negative.")
     elif frames.max() <= silence and frames.min() >= -silence:
         sentences.append(
-            f"is silent: no {what} lies above {silence:.3g} ({SILENCE_DB:g} dB re a full-scale sine)."
+            f"is silent: no {what} exceeds {silence:.3g} ({SILENCE_DB:g} dB re a full-scale sine)."
         )
     return errors(where, (f"track {track.track_id!r} {sentence}" for sentence in sentences))
 

@@ -69,7 +69,7 @@ def word_bits(audio: AudioConfig) -> int:
 def extract_words(magnitudes: npt.NDArray[Any], audio: AudioConfig) -> Words:
     """Turn linear magnitudes, shape (n_frames, n_bins), any float, into words, shape (n_words,), uint32.
 
-    One word a frame, about 0.37 s fewer than frames, none for a track shorter than that. Windows more than 60 dB
+    One word per frame, except for the last 0.37 s; none for a shorter track. Windows more than 60 dB
     below the loudest are `SILENT_WORD`.
     """
     edges = band_edges(audio)

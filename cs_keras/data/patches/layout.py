@@ -55,8 +55,8 @@ def _find_patches(url: str, file: h5py.File, n_bins: int, expected: PatchFormat)
         return found[0]
     if len({dataset.name for dataset, _ in found}) == 1:
         raise DataError(
-            f"{url}: either axis of a patch, shape {found[0][0].shape[1:]}, can be that of {n_bins} bins; say "
-            "which with --layout."
+            f"{url}: either axis of a patch, shape {found[0][0].shape[1:]}, can be that of {n_bins} bins; "
+            "specify the layout with --layout."
         )
     raise DataError(
         f"{url} holds several arrays that can be the patches: {_list([d for d, _ in found])}; name one with "

@@ -147,7 +147,7 @@ def read_track(
     if not frames.any():
         raise DataError("It is silent: all its magnitudes are 0.")
     if len(frames) < MIN_FRAMES:
-        raise DataError(f"It is too short: {len(frames)} frames, where {MIN_FRAMES} are needed.")
+        raise DataError(f"It is too short: {len(frames)} frames; expected at least {MIN_FRAMES}.")
     return frames
 
 
@@ -179,9 +179,9 @@ def _is_damage(error: Exception) -> bool:
 
 def _check_magnitudes(frames: Frames, stored: np.dtype[Any]) -> None:
     if not np.isfinite(frames).all():
-        raise DataError("It holds magnitudes that are not finite.")
+        raise DataError("It contains magnitudes that are not finite.")
     if frames.min() < 0:
-        raise DataError("It holds negative magnitudes; expected linear ones, not decibels.")
+        raise DataError("It contains negative magnitudes; expected linear magnitudes, not decibels.")
     if frames.max() > np.finfo(stored).max:
         raise DataError(
             f"Its magnitudes reach {frames.max():g}, more than {stored.name} can hold; store them as float32."

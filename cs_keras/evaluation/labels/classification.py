@@ -1,7 +1,7 @@
 """Cross-validated support vector machines on features: how well they separate labelled tracks.
 
 The usual evaluation of features learnt for another task (van den Oord, Dieleman & Schrauwen 2014; Choi et al.
-2017). Scaling, the choice of settings and the classifier see the training folds alone. Folds have similar shares of
+2017). Scaling, the choice of settings and the classifier use the training folds only. Folds have similar shares of
 each label, and tracks of one group (an artist) stay in one fold.
 """
 
@@ -171,8 +171,8 @@ def bootstrap_accuracy(
 ) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of the mean accuracy over tracks.
 
-    Tracks are drawn one by one although those of one artist are alike, and the variation between folds is not
-    covered.
+    Tracks are resampled individually although those of one artist are similar, and the variation between folds is
+    not included.
     """
     is_correct = np.mean(result.predicted == examples.labels, axis=0, dtype=np.float64)
     return bootstrap_interval(is_correct, seed=seed)
@@ -234,7 +234,10 @@ def _fit(examples: LabelledTracks, train: Integers, head: str, seed: int) -> tup
     n_folds = min(INNER_FOLDS, *_count_groups(inner, np.arange(len(train))).values())
     splits = list(_split(inner, n_folds, seed))
     if any(len(np.unique(labels[rows])) < 2 for rows, _ in splits):
-        raise DataError("too few artists to choose settings: without some of them a single label is left.")
+        raise DataError(
+            "there are too few artists to choose settings: without the artists of a fold, a single label "
+            "remains."
+        )
     n_features = features.shape[1]
     grid = {"svm__C": [C / n_features if head == "linear" else C for C in PENALTIES]}
     if head == "rbf":

@@ -1,8 +1,8 @@
 """The k best tracks for every query, exactly: by similarity of tracks, by dot product, or by one score a track.
 
-Conventions. Factors have one row a track (or a playlist) and one column a factor. Better comes first; equal scores
-are in row order. A list depends on its query and on the tracks alone, never on block size or number of threads.
-A row of zeros has no direction: its cosine with anything is taken as 0.
+Conventions. Factors have one row per track (or playlist) and one column per factor. Better comes first; equal
+scores are in row order. A list depends on its query and on the tracks alone, never on block size or number of
+threads. A row of zeros has no direction: its cosine with anything is taken as 0.
 """
 
 from dataclasses import dataclass, replace

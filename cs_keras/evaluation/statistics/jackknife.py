@@ -365,7 +365,7 @@ def _check_values(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
     is_numeric = array.dtype.kind in "iufb" and array.ndim in (1, 2) and array.size > 0
     if not is_numeric or not np.isfinite(array).all():
         raise DataError(
-            f"the values of {name} cannot be compared: expected one finite number a query, shape (n_queries,) "
+            f"the values of {name} cannot be compared: expected one finite number per query, shape (n_queries,) "
             f"or (n_seeds, n_queries). Received: shape {array.shape}, dtype {array.dtype}."
         )
     return array

@@ -143,9 +143,7 @@ class TestTable:
         assert found.table.columns["y"].values == (("p", "q"), (), ("q",), ())
 
     def test_no_common_id_is_reported(self):
-        message = (
-            "None of the 1 ids of f.csv is a track of data: expected ids such as 'a'. Received: such as 't0'."
-        )
+        message = "None of the 1 ids of f.csv is the id of a track of data: expected ids such as 'a'. Received: such as 't0'."
         with pytest.raises(DataError, match=message):
             align(table({"x": numbers(1)}), np.array(["a"]), "data")
 
@@ -246,7 +244,7 @@ class TestEncoding:
         assert found.tolist() == [[-1, 1, 0, -1, 0], [1, 0, 1, 1, 0]] and found.dtype == np.float32
 
     def test_constant_attributes_are_an_error(self):
-        with pytest.raises(DataError, match="f.csv has the same values for all 2 train tracks"):
+        with pytest.raises(DataError, match="f.csv: no attribute varies among the 2 train tracks"):
             fit_encoding(table({"x": numbers(1, 1), "y": labels("", "")}), 10)
 
     def test_it_survives_json_to_the_last_bit(self):
@@ -292,8 +290,8 @@ class TestEncoding:
         [
             ([], "schema version None; this release reads 1"),
             ({"schema_version": 2}, "schema version 2"),
-            ({"schema_version": 1}, "is not as `cs-keras run-baselines` writes it"),
-            ({"schema_version": 1, "columns": [{"name": "x", "kind": "numeric"}]}, "is not as"),
+            ({"schema_version": 1}, "is not a file of `cs-keras run-baselines`, or damaged"),
+            ({"schema_version": 1, "columns": [{"name": "x", "kind": "numeric"}]}, "is not a file of"),
             (
                 {
                     "schema_version": 1,

@@ -179,7 +179,9 @@ def test_a_square_patch_needs_a_layout(tmp_path):
         file["features"] = square
         file["index"] = ["a"] * 3
     url = str(tmp_path / "a.h5")
-    with pytest.raises(DataError, match=r"either axis of a patch, shape \(9, 9\), .*say which with --layout"):
+    with pytest.raises(
+        DataError, match=r"either axis of a patch, shape \(9, 9\), .*specify the layout with --layout"
+    ):
         survey(url, AUDIO)
     same(read_all(url, expected=PatchFormat("index-features")), {"a": square.reshape(27, 9)})
     transposed = square.transpose(0, 2, 1).reshape(27, 9)
@@ -255,7 +257,7 @@ def test_names_that_do_not_fit_are_reported(tmp_path, expected, message):
     [
         (np.nan, "not finite"),
         (np.inf, "not finite"),
-        (-0.5, "negative magnitudes; expected linear ones, not decibels"),
+        (-0.5, "negative magnitudes; expected linear magnitudes, not decibels"),
         (70_000, "reach 70000, more than float16 can hold; store them as float32"),
     ],
 )
@@ -270,7 +272,7 @@ def test_a_track_with_impossible_magnitudes_is_reported(tmp_path, value, message
     ("frames", "message"),
     [
         (np.zeros((40, BINS), np.float32), "It is silent"),
-        (known(0, 15), "It is too short: 15 frames, where 16 are needed"),
+        (known(0, 15), "It is too short: 15 frames; expected at least 16"),
     ],
 )
 def test_a_silent_or_short_track_is_reported(tmp_path, frames, message):

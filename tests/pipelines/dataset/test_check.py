@@ -383,7 +383,7 @@ def test_repair_of_an_invalid_table_keeps_descriptions(folder: Path) -> None:
     rows = before.to_pylist()
     broken = [{**rows[0], "fold": 77}, *rows[1:], rows[3]]
     pq.write_table(pa.Table.from_pylist(broken, schema=before.schema), folder / TRACKS_FILE)
-    assert any("not the table that dataset.json was written for" in e for e in errors(check_dataset(folder)))
+    assert any("its checksum is not the one in dataset.json" in e for e in errors(check_dataset(folder)))
     repair_dataset(folder)
     assert read_tracks(folder).table.equals(before)
     assert check_dataset(folder).findings == ()

@@ -244,7 +244,7 @@ def test_unusable_tracks_are_left_out_with_the_reason_and_stay_so(tmp_path):
         done = import_patches(urls, tmp_path / "out", SETTINGS)
         reasons = {entry.track_id: entry.reason for entry in done.dataset.left_out}
         assert sorted(reasons) == sorted(bad)
-        assert reasons["nan"] == f"{urls[-1]}: It holds magnitudes that are not finite."
+        assert reasons["nan"] == f"{urls[-1]}: It contains magnitudes that are not finite."
         assert "more than float16 can hold" in reasons["loud"]
         assert (done.n_tracks, done.dataset.n_tracks, done.dataset.n_new) == (35, 30, n_new)
     holds(tmp_path / "out", frames)

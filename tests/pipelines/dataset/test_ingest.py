@@ -127,7 +127,7 @@ def test_another_shard_under_the_same_name_is_reported(tmp_path: Path) -> None:
     ingest(made, out, BY_TRACK)
     first, second = sorted(out.glob("shards/*/*.h5"))[:2]
     shutil.copyfile(second, first)
-    with pytest.raises(StorageError, match="is not the one that was ingested"):
+    with pytest.raises(StorageError, match="has another checksum than at ingest"):
         Dataset(out).verify()
 
 

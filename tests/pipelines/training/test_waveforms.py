@@ -112,7 +112,7 @@ def test_check_finds_copies_silence_and_what_is_not_a_number(tmp_path: Path) -> 
     wrong = np.full((16, 512), 1e-7, np.float16)
     write_shard(out / name, [(track_id, wrong) for track_id in inside], AUDIO)
     silent = [str(finding) for finding in check_dataset(out).errors if "silent" in str(finding)]
-    assert len(silent) == len(inside) and "no sample lies above 1e-06" in silent[0]
+    assert len(silent) == len(inside) and "no sample exceeds 1e-06" in silent[0]
     with pytest.raises(DataError, match="Samples of track 'x' must be finite"):
         write_shard(out / "x.h5", [("x", wrong * np.nan)], AUDIO)
 
