@@ -45,7 +45,7 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
     with open(path, "rb") as file:
         known = _MAGIC.get(file.read(4))
     if known == "Ogg" and not _ends_like_ogg(path):
-        raise AudioError(f"{path} is cut short: its last Ogg page is not whole, or not marked as the end.")
+        raise AudioError(f"{path} is truncated: its last Ogg page is incomplete, or not marked as the end.")
     for name in _DECODERS if decoder == "auto" else (decoder,):
         if name == "tfio" and not tfio.available():
             continue
@@ -57,7 +57,7 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
             if decoder != "auto" or name != "tfio":
                 raise
     if known:
-        raise AudioError(f"{path} begins like {known} and cannot be decoded: it is cut short or damaged.")
+        raise AudioError(f"{path} begins like {known} but cannot be decoded: it is truncated or damaged.")
     raise AudioError(f"{path} cannot be decoded: expected mp3, ogg, flac, wav or another known audio format.")
 
 
