@@ -51,7 +51,8 @@ class PlaylistIndex:
         )
         position = tf.range(1, tf.shape(row)[0] + 1, dtype=tf.int64)
         seed = tf.stack([tf.reduce_sum(row * position), tf.reduce_sum(row)])
-        share = tf.random.stateless_uniform((tf.shape(row)[0], N_DRAWN), seed)
+        # The same numbers on CPUs and GPUs.
+        share = tf.random.stateless_uniform((tf.shape(row)[0], N_DRAWN), seed, alg="philox")
         chosen = tf.cast(share * tf.cast(count, tf.float32)[:, tf.newaxis], tf.int64)
         chosen = first[:, tf.newaxis] + tf.minimum(chosen, count[:, tf.newaxis] - 1)  # a product may round up
         return tf.gather(self._playlists, tf.maximum(chosen, 0)), count > 0
