@@ -136,6 +136,11 @@ class TrainingConfig:
     monitor: str = dataclasses.field(default="val_loss", metadata=OMIT_IF_DEFAULT)
     extra_factors: tuple[str, ...] = dataclasses.field(default=(), metadata=OMIT_IF_DEFAULT)
 
+    @property
+    def compares_tracks(self) -> bool:
+        """Whether the loss compares the tracks of a batch, so that devices cannot share it."""
+        return self.loss in (*LOSSES_WITH_TEMPERATURE, "drlim")
+
     def __post_init__(self) -> None:
         check_choice("training.loss", self.loss, LOSSES)
         check_choice("training.optimizer", self.optimizer, OPTIMIZERS)

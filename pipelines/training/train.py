@@ -47,8 +47,12 @@ def train(run: RunConfig, data: TrainingData, factors: Factors, folder: Path, pr
     targets = make_training_targets(data, factors, run.training)
     job = TrainingJob(run, data, targets, factors, folder, folder.parent, progress)
     job.log(*notes)
-    if (run.execution.devices or 1) > 1 and not run.procedure.is_end_to_end:
-        job.log(f"trained on one device, as the procedure {run.procedure.name} does not share batches")
+    shares_batches = run.procedure.is_end_to_end and not run.training.compares_tracks
+    if (run.execution.devices or 1) > 1 and not shares_batches:
+        job.log(
+            f"trained on one device, as the procedure {run.procedure.name} with the loss {run.training.loss} does "
+            "not share batches"
+        )
     trained = run_procedure(job)
     save_model(trained.model, folder / MODEL_FILE)
     training = Training(

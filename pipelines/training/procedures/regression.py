@@ -20,14 +20,18 @@ from pipelines.training.targets import Matrix, Rows
 def train_regression(
     job: TrainingJob, build: Callable[[AudioConfig], keras.Model] | None = None
 ) -> TrainedModel:
-    """Train the model of the run, or the one that `build` returns, on random crops and all devices."""
+    """Train the model of the run, or the one that `build` returns, on random crops.
+
+    On all devices, or on one where the loss compares the tracks of a batch: shares of it would be other batches.
+    """
     run, data, examples = job.run, job.data, job.targets.examples
     batch_size = run.training.batch_size
-    strategy = make_strategy(choose_devices(run.execution, batch_size))
+    devices = choose_devices(run.execution, batch_size)
+    strategy = make_strategy(devices[:1] if run.training.compares_tracks else devices)
     with strategy.scope(), dtype_policy(run.execution.dtype_policy):
         audio = data.dataset.info.audio
         n_factors = data.targets.shape[1]
-        # With loss wpe, examples are track numbers, not factors.
+        # Examples of some losses are track numbers, not factors.
         n_outputs = examples.shape[1] if data.extra else n_factors
         model = build(audio) if build else model_module(run.key).build(run, n_outputs, audio)
     fit_normalization(job, model, data.train)
