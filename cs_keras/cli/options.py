@@ -252,6 +252,13 @@ weights_option = click.option(
     help="Weights of the encoder that computed table NAME, where they have moved since `cs-keras embed`.",
 )
 
+artist_option = click.option(
+    "--artist",
+    metavar="NAME",
+    help="Artist of recordings, for a model of artists.  [default: by tags or folders]",
+)
+
+
 reading_options = add_options(
     click.option(
         "--reader",

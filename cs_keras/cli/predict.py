@@ -10,6 +10,7 @@ from cs_keras.cli.console import Console, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
     TableFile,
+    artist_option,
     decoder_option,
     find_sources,
     name_tables,
@@ -30,12 +31,13 @@ from cs_keras.cli.options import (
     "--features",
     multiple=True,
     type=TableFile(),
-    help="Attributes of the tracks, for a fusion; NAME as in training.",
+    help="Attributes of the tracks, for a fusion or a model of artists; NAME as in training.",
 )
 @click.option(
     "--id-column", help="Id column of FEATURES or --features.  [default: track_id, or the first column]"
 )
 @weights_option
+@artist_option
 @runner_option
 @reading_options
 def command(
@@ -47,6 +49,7 @@ def command(
     features: tuple[tuple[str, Path], ...],
     id_column: str | None,
     weights: tuple[tuple[str, Path], ...],
+    artist: str | None,
     runner: str | None,
     **reading: Any,
 ) -> None:
@@ -59,7 +62,8 @@ def command(
 
     A model that takes attributes needs FEATURES: a table or npz with the attributes it was trained on; its items
     need not be in a dataset. Where `cs-keras embed` made the table, it also takes AUDIO, by the same encoder. A
-    fusion takes DATASET or AUDIO, and with --features attributes of the tracks.
+    fusion takes DATASET or AUDIO, and with --features attributes of the tracks. A model of artists takes what its
+    content model takes; artists are those of DATASET, or --artist.
 
     With --runner, Apache Beam workers write the same bytes. Each worker needs access to RUN, DATASET and --out
     (which may be URLs), and to AUDIO at the same paths.
@@ -81,6 +85,7 @@ def command(
         reading=read_config(**reading),
         progress=Console(),
         beam=flags,
+        artist=artist,
     )
     click.echo(
         f"{out}: factors of {count(result.n_tracks, 'track')} in {result.n_factors} dimensions, "

@@ -13,6 +13,7 @@ from cs_keras.cli.options import (
     CANDIDATES,
     DATASET,
     LOCAL_PATH,
+    artist_option,
     decoder_option,
     name_tables,
     read_config,
@@ -69,6 +70,7 @@ RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
 @click.option("--tracks", type=LOCAL_PATH, help="tracks.csv that was ingested, for the paths of an m3u8.")
 @decoder_option
 @weights_option
+@artist_option
 @click.option(
     "--index",
     type=click.Choice(["exact", "hnsw", "ivf"]),
@@ -100,6 +102,7 @@ def command(
     tracks: Path | None,
     decoder: str,
     weights: tuple[tuple[str, Path], ...],
+    artist: str | None,
     index: Any,
     index_file: Path | None,
     hubness_reduction: str,
@@ -140,6 +143,7 @@ def command(
         compare=show_true,
         decoder=decoder,
         weights=name_tables(weights, "--weights"),
+        artist=artist,
         reading=reading,
         progress=Console(),
     )

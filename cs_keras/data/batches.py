@@ -95,7 +95,7 @@ def prediction_batches(
 class ArrayBatches:
     """Endless shuffled batches of rows of arrays: `TrainingBatches` for precomputed inputs.
 
-    `inputs` and `targets` have shapes (n, n_features) and (n, n_factors), float32. Epoch e's order comes from
+    `inputs` and `targets` have shapes (n, ..., n_features) and (n, n_factors), float32. Epoch e's order comes from
     ``default_rng([seed, e])`` alone.
     """
 
@@ -106,7 +106,7 @@ class ArrayBatches:
 
     def from_epoch(self, epoch: int) -> tf.data.Dataset:
         """Return batches (inputs, targets) from the first step of `epoch` on, without end."""
-        signature = tuple(tf.TensorSpec((None, a.shape[1]), a.dtype) for a in (self._inputs, self._targets))
+        signature = tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in (self._inputs, self._targets))
         return tf.data.Dataset.from_generator(lambda: self._batches(epoch), output_signature=signature)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Targets, Targets]]:

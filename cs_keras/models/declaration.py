@@ -90,12 +90,15 @@ ESTIMATED_ATTRIBUTES = Procedure(
     "estimated_attributes", learns_from=Input.ATTRIBUTES, pools_between_stages=True
 )
 ARTIST_MEAN = Procedure("artist_mean", takes=Input.ARTISTS, is_precomputed=True)
+ARTIST_RESIDUAL = Procedure("artist_residual", takes=Input.ARTISTS, is_precomputed=True)
+ARTIST_ATTENTION = Procedure("artist_attention", takes=Input.ARTISTS, is_precomputed=True)
 FUSION = Procedure("fusion", takes=None, is_precomputed=True)
 PROCEDURES = {
     procedure.name: procedure
     for procedure in (
         *(REGRESSION, CODEBOOK, RANKING, FEATURES, KERNELS, TRIPLET, ATTRIBUTES, GENRES),
-        *(GENRE_SPACE, ESTIMATED_ATTRIBUTES, FUSION, ARTIST_MEAN),
+        *(GENRE_SPACE, ESTIMATED_ATTRIBUTES, FUSION),
+        *(ARTIST_MEAN, ARTIST_RESIDUAL, ARTIST_ATTENTION),
     )
 }
 

@@ -17,7 +17,12 @@ class Entry:
 
 
 _BAG_OF_TONES, _CONVOLUTIONAL, _TRANSFER = "Bag of Tones", "Convolutional networks", "Transferred networks"
-_UNSUPERVISED, _RAW, _RECURRENT = "Unsupervised features", "Raw audio", "Recurrent networks"
+_ARTISTS, _UNSUPERVISED, _RAW, _RECURRENT = (
+    "Artists",
+    "Unsupervised features",
+    "Raw audio",
+    "Recurrent networks",
+)
 
 REGISTRY = {
     "bot": Entry("bot", _BAG_OF_TONES, "MFCC codebook histograms, dense 1024 x 3"),
@@ -81,8 +86,12 @@ REGISTRY = {
     "genre-label": Entry("attributes", "Genres", "genres of the track table, dense 1024 x 2"),
     "genre-label-linear": Entry("attributes", "Genres", "genres of the track table, ridge regression"),
     "artist-mean": Entry(
-        "artist_mean", "Artists", "mean of the artist's train tracks, shrunk by their number"
+        "artist_mean", _ARTISTS, "mean of the artist's train tracks, shrunk by their number"
     ),
+    "artist-residual": Entry(
+        "artist_residual", _ARTISTS, "artist mean of what another model leaves, and that model"
+    ),
+    "artist-attention": Entry("artist_attention", _ARTISTS, "attention over the artist's train tracks"),
     "fusion": Entry("fusion", "Fusion", "late fusion of cnn-bn and attributes"),
     "fusion-genres": Entry("fusion", "Fusion", "late fusion of cnn-bn, attributes and genre-label"),
     "fusion-estimated": Entry("fusion", "Fusion", "late fusion of cnn-bn, estimated attributes and genres"),

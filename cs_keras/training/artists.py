@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float32]
 Names = npt.NDArray[np.str_]
+Rows = npt.NDArray[np.int64]
 
 
 def sum_by_artist(values: Matrix, artists: Names, wanted: Names, leave_out: Matrix | None = None) -> Matrix:
@@ -77,3 +78,57 @@ def estimate_variance_ratio(values: Matrix, artists: Names) -> float:
     typical_size = (n - np.square(sizes).sum() / n) / (n_artists - 1)
     of_artists = max(between - within, 0) / typical_size
     return float(of_artists / max(within, 1e-6 * of_artists)) if of_artists > 0 else 0.0
+
+
+def gather_by_artist(
+    vectors: Matrix, artists: Names, wanted: Names, max_tracks: int, seed: int, own: Rows | None = None
+) -> Matrix:
+    """Return the vectors of the train tracks of each artist of `wanted`, each followed by 1, and zeros after them.
+
+    Parameters
+    ----------
+    vectors, artists, wanted
+        As in `sum_by_artist`.
+    max_tracks
+        Maximum number of tracks; of more, the first by an order that `seed` draws.
+    own
+        The row of each of `wanted` among the train tracks, shape (n,), which is left out; None for new tracks.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n, n_tracks, n_numbers + 1), float32
+        With the most tracks that any artist has, at least one and at most `max_tracks`.
+    """
+    order = np.random.default_rng(seed).permutation(len(artists))
+    rows_of = {name: order[artists[order] == name] for name in np.unique(wanted) if name}
+    rows = [rows_of.get(name, order[:0]) for name in wanted.tolist()]
+    if own is not None:
+        rows = [found[found != row] for found, row in zip(rows, own.tolist(), strict=True)]
+    n_tracks = max(1, min(max(map(len, rows), default=0), max_tracks))
+    gathered = np.zeros((len(wanted), n_tracks, vectors.shape[1] + 1), np.float32)
+    for track, found in enumerate(rows):
+        n = min(len(found), n_tracks)
+        gathered[track, :n, :-1], gathered[track, :n, -1] = vectors[found[:n]], 1
+    return gathered
+
+
+def fit_combination(content: Matrix, means: Matrix, factors: Matrix) -> npt.NDArray[np.float64]:
+    """Fit the weights of `cs_keras.layers.artists.ContentAndArtist` by least squares over all tracks and factors.
+
+    Parameters
+    ----------
+    content, means
+        Inputs of the layer, shapes (n, n_factors) and (n, 2 * n_factors).
+    factors
+        Targets, shape (n, n_factors).
+
+    Returns
+    -------
+    numpy.ndarray, shape (3,)
+        ``own``, ``artist`` and ``others``; all 1 without tracks.
+    """
+    if not len(factors):
+        return np.ones(3)
+    artist, others = np.hsplit(means.astype(np.float64), 2)
+    inputs = np.stack([content.ravel(), artist.ravel(), -others.ravel()], axis=1)
+    return np.asarray(np.linalg.lstsq(inputs, factors.ravel().astype(np.float64), rcond=None)[0])

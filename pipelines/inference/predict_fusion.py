@@ -187,7 +187,7 @@ def apply_fusion(run: TrainedRun, inputs: FusionInputs, parts: Location, progres
     reasons: dict[str, str] = {}
     for branch in open_branches(run):
         if branch.procedure.takes_audio:
-            hidden = at_layer(_as_run(branch, run), branch.summary["layer"])
+            hidden = at_layer(as_run(branch, run), branch.summary["layer"])
             source, items = inputs.audio(hidden)
             if items:
                 known, values, left_out = apply_in_blocks(hidden, source, items, parts, progress)
@@ -227,8 +227,8 @@ def open_branches(run: TrainedRun) -> list[Branch]:
     ]
 
 
-def _as_run(branch: Branch, run: TrainedRun) -> TrainedRun:
-    """Return an audio branch of `run` as a run of its own."""
+def as_run(branch: Branch, run: TrainedRun) -> TrainedRun:
+    """Return a branch of `run` as a run of its own."""
     return dataclasses.replace(
         run,
         folder=branch.folder,
@@ -236,6 +236,7 @@ def _as_run(branch: Branch, run: TrainedRun) -> TrainedRun:
         sequence=config.replace(SequenceConfig(), branch.summary["sequence"], "sequence."),
         batch_size=branch.summary["batch_size"],
         digest=digest([run.digest, branch.summary]),
+        table=branch.table,
     )
 
 

@@ -11,7 +11,8 @@ from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location
 from pipelines.inference.embedded import embed_recordings, is_embedded
 from pipelines.inference.predict import Outputs, Predicted, apply_in_blocks, list_recordings, write_predicted
-from pipelines.inference.predict_fusion import RecordingInputs, apply_fusion, open_branches
+from pipelines.inference.predict_artists import apply_with_artists, name_artists, open_content
+from pipelines.inference.predict_fusion import RecordingInputs, apply_fusion, as_run, open_branches
 from pipelines.inference.predict_items import TableFiles, apply_to_items
 from pipelines.inference.prediction_blocks import Recordings
 from pipelines.inference.trained_run import TrainedRun, source_error
@@ -25,6 +26,7 @@ def predict_recordings(
     progress: Progress | None = None,
     beam: Sequence[str] = (),
     tables: TableFiles | None = None,
+    artist: str | None = None,
 ) -> Predicted:
     """Predict the factors of recordings, in their order; except unusable ones.
 
@@ -36,6 +38,8 @@ def predict_recordings(
         See `cs_keras.audio.decode.decode`.
     tables
         Attributes of recordings, for a fusion; and weights of encoders.
+    artist
+        Artist of the recordings, for a model of artists; None for those that their tags or folders name.
 
     See `pipelines.inference.predict.predict_dataset` for the others.
 
@@ -52,15 +56,13 @@ def predict_recordings(
     return write_predicted(
         run,
         out,
-        lambda parts: apply_to_recordings(run, files, decoder, parts, progress, beam, tables),
+        lambda parts: apply_to_recordings(run, files, decoder, parts, progress, beam, tables, artist),
     )
 
 
 def check_tables(run: TrainedRun, tables: TableFiles) -> None:
     """Raise ConfigError where files are given for a table that the model of `run` does not take."""
-    folders = {run.table: run.folder} if run.procedure.takes is Input.ATTRIBUTES else {}
-    if run.procedure.is_fusion:
-        folders = {branch.table: branch.folder for branch in open_branches(run) if branch.takes_table}
+    folders = _list_tables(run)
     encoded = [name for name, folder in folders.items() if is_embedded(folder)]
     for option, given, known, kind in (
         ("--features", tables.features, list(folders), "attributes"),
@@ -76,6 +78,16 @@ def check_tables(run: TrainedRun, tables: TableFiles) -> None:
             )
 
 
+def _list_tables(run: TrainedRun) -> dict[str, Location]:
+    """Return the folders of models on tables of attributes, by the name of the table."""
+    if run.procedure.takes is Input.ATTRIBUTES:
+        return {run.table: run.folder}
+    if run.procedure.is_fusion:
+        return {branch.table: branch.folder for branch in open_branches(run) if branch.takes_table}
+    content = open_content(run) if run.procedure.takes_artists else None
+    return {} if content is None else _list_tables(as_run(content, run))
+
+
 def apply_to_recordings(
     run: TrainedRun,
     files: Mapping[str, Path],
@@ -84,10 +96,12 @@ def apply_to_recordings(
     progress: Progress,
     beam: Sequence[str] = (),
     tables: TableFiles | None = None,
+    artist: str | None = None,
 ) -> Outputs:
     """Apply a model to recordings by id: audio models, fusions, and models on a table that an encoder computed.
 
-    See `predict_recordings` for `tables`, and `pipelines.inference.predict.apply_in_blocks` for `parts` and `beam`.
+    See `predict_recordings` for `tables` and `artist`, and `pipelines.inference.predict.apply_in_blocks` for
+    `parts` and `beam`.
 
     Raises
     ------
@@ -98,6 +112,9 @@ def apply_to_recordings(
     if run.procedure.takes_audio:
         source = Recordings(run.signature.audio, run.signature.dtype, decoder)
         return apply_in_blocks(run, source, files, parts, progress, beam)
+    if run.procedure.takes_artists:
+        inputs = RecordingInputs(files, decoder, tables, progress)
+        return apply_with_artists(run, inputs, name_artists(files, artist), parts, progress)
     if run.procedure.is_fusion:
         return apply_fusion(run, RecordingInputs(files, decoder, tables, progress), parts, progress)
     if not is_embedded(run.folder):

@@ -10,6 +10,7 @@ from cs_keras.storage.location import Location
 from pipelines.inference.embedded import is_embedded
 from pipelines.inference.features import at_layer
 from pipelines.inference.predict import Predicted, predict_dataset
+from pipelines.inference.predict_artists import predict_artists, predict_artists_of_items
 from pipelines.inference.predict_fusion import predict_fused
 from pipelines.inference.predict_items import TableFiles, choose_table, is_audio, predict_items
 from pipelines.inference.predict_recordings import check_tables, predict_recordings
@@ -30,6 +31,7 @@ def predict_sources(
     reading: ReadConfig | None = None,
     progress: Progress | None = None,
     beam: Sequence[str] = (),
+    artist: str | None = None,
 ) -> Predicted:
     """Predict factors from a dataset or else from files: recordings, or the one table that the model takes.
 
@@ -49,6 +51,8 @@ def predict_sources(
         Attributes of the tracks, for a fusion; weights of encoders; and the id column of either kind of table.
     reading
         Settings for a dataset behind a URL.
+    artist
+        Artist of recordings or items, for a model of artists; a dataset names its own.
 
     Raises
     ------
@@ -60,18 +64,32 @@ def predict_sources(
     check_suffix(out)
     trained = read_run(run)
     takes_audio, is_fusion = trained.procedure.takes_audio, trained.procedure.is_fusion
+    takes_artists = trained.procedure.takes_artists
     tables = tables or TableFiles()
-    if tables.features and not is_fusion:
-        raise ConfigError(f"--features is for a fusion, and the model of {run} is not a fusion.")
+    if artist is not None and (dataset is not None or not takes_artists):
+        reason = "a dataset names its own" if takes_artists else f"the model of {run} is not one"
+        raise ConfigError(f"--artist is for recordings and tables and a model of artists, and {reason}.")
+    if tables.features and not (is_fusion or takes_artists):
+        raise ConfigError(
+            f"--features is for a fusion or a model of artists, and the model of {run} is neither."
+        )
     if tables.id_column and is_fusion and not tables.features:
         raise ConfigError("--id-column describes the table of --features, which is missing.")
     if tables.id_column and takes_audio:
         raise ConfigError(f"--id-column is for a model that takes attributes, and that of {run} takes audio.")
     if beam and not takes_audio:
-        raise ConfigError(f"--runner is for a model that takes audio, and that of {run} takes attributes.")
+        raise ConfigError(f"--runner is for a model that takes audio, and that of {run} takes other input.")
     check_tables(trained, tables)
-    if dataset is None and (takes_audio or is_fusion or (is_embedded(run) and any(map(is_audio, files)))):
-        return predict_recordings(trained, files, decoder, out, progress, beam, tables)
+    may_take_audio = takes_artists or is_embedded(run)
+    if dataset is None and (takes_audio or is_fusion or (may_take_audio and any(map(is_audio, files)))):
+        return predict_recordings(trained, files, decoder, out, progress, beam, tables, artist)
+    if takes_artists:
+        if dataset is None:
+            path = choose_table(trained, dataset, files)
+            return predict_artists_of_items(trained, path, out, tables.id_column, artist, progress)
+        return predict_artists(
+            trained, DatasetTracks(dataset, reading), split or "all", out, tables, progress
+        )
     if not (takes_audio or is_fusion):
         return predict_items(trained, choose_table(trained, dataset, files), out, tables.id_column, progress)
     assert dataset is not None

@@ -78,6 +78,11 @@ def source_error(run: TrainedRun, received: str) -> ConfigError:
             f"The model of {run.folder} joins several models: expected a dataset or recordings, as in `cs-keras "
             f"predict RUN DATASET --features FILE`. Received: {received}."
         )
+    if run.procedure.takes_artists:
+        return ConfigError(
+            f"The model of {run.folder} takes artists, and what its content model takes: expected a dataset, or "
+            f"recordings as in `cs-keras predict RUN AUDIO --artist NAME`. Received: {received}."
+        )
     return ConfigError(
         f"The model of {run.folder} takes {takes.value}, not audio: expected a table or npz of these, as in "
         f"`cs-keras predict RUN FEATURES`. Received: {received}."

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from cs_keras.data.catalogue import find_audio
 from cs_keras.data.schema import INTERACTIONS_FILE
-from cs_keras.errors import AudioError, DataError
+from cs_keras.errors import AudioError, ConfigError, DataError
 from cs_keras.factors.interactions import align, load_interactions
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.rerank import compute_mean_direction
@@ -48,10 +48,11 @@ def query_tracks(
     decoder: str,
     progress: Progress,
     weights: Mapping[str, Path] | None = None,
+    artist: str | None = None,
 ) -> Query:
     """Return the query for tracks like all of `seeds`: ids of the catalogue, or audio files and folders.
 
-    See `predict_files` for `weights`.
+    See `predict_files` for `weights` and `artist`.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def query_tracks(
         from pipelines.inference.trained_run import read_run
 
         recordings = {str(path): path for path, _ in found}
-        predicted = predict_files(read_run(catalogue.run), recordings, decoder, progress, weights)
+        predicted = predict_files(read_run(catalogue.run), recordings, decoder, progress, weights, artist)
     files = [(path, track_id) for path, track_id in found if str(path) in predicted]
     if not rows and not files:
         raise AudioError("No seed is left: none of the recordings can be decoded.")
@@ -133,11 +134,13 @@ def predict_files(
     decoder: str,
     progress: Progress,
     weights: Mapping[str, Path] | None = None,
+    artist: str | None = None,
 ) -> dict[str, Matrix]:
     """Predict factors of recordings by a run's model, by the ids of `files`; unreadable ones are reported.
 
-    `weights` are those of encoders, see `pipelines.inference.predict_items.TableFiles`. Factors have shape
-    (n_factors,), float32.
+    `weights` are those of encoders, see `pipelines.inference.predict_items.TableFiles`; `artist` is that of the
+    recordings, see `pipelines.inference.predict_recordings.predict_recordings`. Factors have shape (n_factors,),
+    float32.
     """
     # Imported here, with TensorFlow, which queries for tracks of the catalogue do not need.
     from pipelines.inference.predict_items import TableFiles
@@ -145,6 +148,8 @@ def predict_files(
 
     tables = TableFiles(weights=weights or {})
     check_tables(run, tables)
+    if artist is not None and not run.procedure.takes_artists:
+        raise ConfigError(f"--artist is for a model of artists, and the model of {run.folder} is not one.")
     with tempfile.TemporaryDirectory() as parts:
-        ids, scaled, _ = apply_to_recordings(run, files, decoder, Path(parts), progress, tables=tables)
+        ids, scaled, _ = apply_to_recordings(run, files, decoder, Path(parts), progress, (), tables, artist)
     return dict(zip(ids.tolist(), run.signature.scaler.inverse(scaled), strict=True)) if len(ids) else {}

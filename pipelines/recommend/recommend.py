@@ -106,18 +106,19 @@ def recommend_from_run(
     compare: bool = False,
     decoder: str = "auto",
     weights: Mapping[str, Path] | None = None,
+    artist: str | None = None,
     reading: ReadConfig | None = None,
     progress: Progress | None = None,
 ) -> Recommendations:
     """Recommend tracks for seeds, or else for a playlist, by the model of a finished run.
 
     `compare` adds the list by reference factors; `weights` are those of encoders, see
-    `pipelines.inference.predict_items.TableFiles`. See `open_catalogue`, `query_tracks`, `query_playlist` and
-    `recommend` for the other parameters, and for errors.
+    `pipelines.inference.predict_items.TableFiles`; `artist` is that of recordings. See `open_catalogue`,
+    `query_tracks`, `query_playlist` and `recommend` for the other parameters, and for errors.
     """
     catalogue = open_catalogue(run, dataset, reading)
     if playlist is None:
-        query = query_tracks(catalogue, seeds, decoder, progress or SilentProgress(), weights)
+        query = query_tracks(catalogue, seeds, decoder, progress or SilentProgress(), weights, artist)
     else:
         query = query_playlist(catalogue, playlist)
     tracks, recall = recommend(catalogue, query, search, rules)

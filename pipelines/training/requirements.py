@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.attributes.table import Attributes, genre_attributes
 from cs_keras.data.schema import Tracks
@@ -108,9 +109,10 @@ def require_input(run: Baseline, tracks: Tracks, tables: Tables) -> None:
             f"{run.key} needs test tracks by artists who have train tracks too, and there are none: ingest with "
             "--folds track, or split by time (`cs-keras split --by time`)."
         )
-    if procedure.is_fusion and not any(
-        has_input(get_baseline(key), tracks, tables).any() for key in run.model.branches
-    ):
+    if procedure.takes_artists:
+        for branch in _branches(run):
+            require_input(branch, tracks, tables)
+    if procedure.is_fusion and not any(has_input(branch, tracks, tables).any() for branch in _branches(run)):
         raise ConfigError(
             f"{run.key} needs the input of one of {', '.join(run.model.branches)}: {_missing_audio(tracks)}, and "
             f"{'its tables do not help' if tables else 'no table of attributes was given (--features)'}."
@@ -134,11 +136,11 @@ def choose_attributes(run: Baseline, tracks: Tracks, tables: Tables) -> Attribut
 
 def attributes_digest(run: Baseline, tracks: Tracks, tables: Tables) -> str | None:
     """Return the digest of the attributes that `run` and its branches use; None where they use none."""
-    if not run.procedure.is_fusion:
-        own = _own_attributes(run, tracks, tables)
+    own = _own_attributes(run, tracks, tables)
+    if own is not None or not run.model.branches:
         return None if own is None else own.digest
-    found = {key: _own_attributes(get_baseline(key), tracks, tables) for key in run.model.branches}
-    return digest({key: own.digest for key, own in found.items() if own is not None})
+    found = {branch.key: attributes_digest(branch, tracks, tables) for branch in _branches(run)}
+    return digest({key: one for key, one in found.items() if one is not None})
 
 
 def warn_of_few_test_tracks(artists: Sequence[str], ks: Sequence[int]) -> str | None:
@@ -166,6 +168,9 @@ def warn_of_few_test_tracks(artists: Sequence[str], ks: Sequence[int]) -> str | 
 def has_input(run: Baseline, tracks: Tracks, tables: Tables) -> npt.NDArray[np.bool_]:
     """Return which tracks have the input of `run`, a branch, shape (n_tracks,); none if it cannot be trained."""
     nothing = np.zeros(len(tracks), np.bool_)
+    if run.procedure.is_fusion:
+        branches = (has_input(branch, tracks, tables) for branch in _branches(run))
+        return np.asarray(np.any(list(branches), axis=0))
     learns_from = run.procedure.learns_from
     if (learns_from is Input.GENRES and not _train_genres(tracks)) or (
         learns_from is Input.ATTRIBUTES and run.table not in tables
@@ -179,14 +184,21 @@ def has_input(run: Baseline, tracks: Tracks, tables: Tables) -> npt.NDArray[np.b
 
 def required_inputs(run: Baseline) -> set[Input]:
     """Return the inputs and labels that train tracks must have, those of all branches included."""
-    if run.procedure.is_fusion:
-        return set().union(*(required_inputs(get_baseline(key)) for key in run.model.branches))
-    return set(run.procedure.requires)
+    return set(run.procedure.requires).union(*map(required_inputs, _branches(run)))
 
 
 def _with_branches(run: Baseline) -> Iterator[Baseline]:
     yield run
-    yield from map(get_baseline, run.model.branches)
+    for branch in _branches(run):
+        yield from _with_branches(branch)
+
+
+def _branches(run: Baseline) -> list[Baseline]:
+    """Return the models that `run` trains first, which may have branches of their own."""
+    return [
+        config.replace(get_baseline(key), run.model.branch_settings.get(key, {}))
+        for key in run.model.branches
+    ]
 
 
 def _own_attributes(run: Baseline, tracks: Tracks, tables: Tables) -> Attributes | None:

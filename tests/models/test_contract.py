@@ -10,7 +10,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.models import REGISTRY, get_baseline, model_module
 from cs_keras.models.attributes import N_ATTRIBUTES
-from cs_keras.models.declaration import ARTIST_MEAN, RANKING
+from cs_keras.models.declaration import ARTIST_ATTENTION, ARTIST_MEAN, ARTIST_RESIDUAL, RANKING
 from cs_keras.models.fusion import N_NUMBERS
 from cs_keras.models.spec import architecture, required_audio, trainable_parameters
 from tuning.space import settings_at
@@ -88,6 +88,9 @@ TRAINABLE_PARAMETERS = {
     "genre-label": (N_ATTRIBUTES + 1) * 1024 + 1025 * 1024 + 1025 * 200,
     "genre-label-linear": (N_ATTRIBUTES + 1) * 200,
     "artist-mean": 200 + 1,  # the mean of all and the shrinkage
+    "artist-residual": 201 + 401 + 3,  # two shrunk means and the weights of the combination
+    # Projections, prior and mean of the attention; weights of the combination; the correction.
+    "artist-attention": 2 * 200 * 32 + 401 + 3 + 601 * 200,
     "fusion": (2 * (N_NUMBERS + 1) + 1) * 512 + 513 * 200,
     "fusion-genres": (3 * (N_NUMBERS + 1) + 1) * 512 + 513 * 200,
     "fusion-estimated": (3 * (N_NUMBERS + 1) + 1) * 512 + 513 * 200,
@@ -112,6 +115,8 @@ SMALL = {
     "attributes": {"model": {"dense": [16], "dropout": 0.0}},
     "estimated_attributes": {"model": {"dense": [16], "dropout": 0.0}},
     "artist_mean": {},
+    "artist_residual": {},
+    "artist_attention": {"model": {"n_dimensions": 4}},
     "fusion": {"model": {"dense": [16], "dropout": 0.0, "branch_dropout": 0.0}},
 }
 ONE_OF_EACH_FILE = {entry.module: key for key, entry in REGISTRY.items()}
@@ -178,13 +183,21 @@ def inputs(key, n=6):
         return waveforms(n)
     if get_baseline(key).procedure.takes_audio:
         return magnitudes(n)
-    return np.random.default_rng(0).normal(size=(n, n_numbers(key, N_FACTORS))).astype(np.float32)
+    values = np.random.default_rng(0).normal(size=(n, 4, n_numbers(key, N_FACTORS))).astype(np.float32)
+    if get_baseline(key).procedure.takes_artists:
+        values = np.abs(values)  # numbers of tracks and flags are not negative
+    return values if get_baseline(key).procedure is ARTIST_ATTENTION else values[:, 0]
 
 
 def n_numbers(key, n_factors):
     """Inputs of a model that takes no audio."""
-    if get_baseline(key).procedure is ARTIST_MEAN:
-        return n_factors + 1  # a sum of factors and a number of tracks
+    numbers = {
+        ARTIST_MEAN: n_factors + 1,
+        ARTIST_RESIDUAL: 3 * n_factors + 2,
+        ARTIST_ATTENTION: 2 * n_factors + 1,
+    }
+    if (procedure := get_baseline(key).procedure) in numbers:
+        return numbers[procedure]
     n_branches = len(get_baseline(key).model.branches)
     return n_branches * (N_NUMBERS + 1) if n_branches else N_ATTRIBUTES
 
@@ -196,9 +209,10 @@ def is_linear(key):
 
 
 def stir(model, seed=0):
-    """Move the output layer off its zeros, so that predictions differ."""
+    """Move the output layer off its zeros, or all weights where there is no kernel, so that predictions differ."""
     kernel = model.trainable_weights[-2]
-    kernel.assign(np.random.default_rng(seed).normal(size=kernel.shape))
+    for weight in [kernel] if len(kernel.shape) > 1 else model.trainable_weights:
+        weight.assign(np.random.default_rng(seed).normal(size=weight.shape))
     return model
 
 
@@ -282,7 +296,7 @@ def test_it_works_in_mixed_precision(key):
 )
 def test_the_loss_falls_on_a_tiny_problem(key):
     baseline = small(key)
-    if baseline.procedure is ARTIST_MEAN:
+    if baseline.procedure in (ARTIST_MEAN, ARTIST_RESIDUAL):
         pytest.skip("nothing of it is trained by gradients")
     model, x = build(baseline), inputs(key, 8)
     x[:4] *= 1e-3  # two kinds of track, quiet and loud, with opposite factors
@@ -304,7 +318,7 @@ def test_a_search_has_all_that_decides_a_model(key):
     settings_at(key, space)
     groups = {parameter.name.partition(".")[0] for parameter in space.space}
     procedure = get_baseline(key).procedure
-    if procedure is ARTIST_MEAN:  # nothing of it is trained by gradients
+    if procedure in (ARTIST_MEAN, ARTIST_RESIDUAL):  # nothing of it is trained by gradients
         assert groups == {"model"}
     elif not procedure.takes_audio:
         assert groups == {"model", "training"}
@@ -334,7 +348,7 @@ def test_points_of_a_search_are_valid_or_refused_with_a_reason(key):
 def test_points_of_a_search_build(key):
     space = keras_tuner.HyperParameters()
     settings_at(key, space)
-    narrow = {"bot": {"dense": [8], "n_centroids": 16}, "artist_mean": {}}.get(
+    narrow = {"bot": {"dense": [8], "n_centroids": 16}, "artist_mean": {}, "artist_residual": {}}.get(
         REGISTRY[key].module, {"dense": [8]}
     )
     for seed in range(3):

@@ -32,11 +32,11 @@ class PlantedArtists:
     by_attributes: np.ndarray
     by_genre: np.ndarray
 
-    @property
-    def table(self) -> AttributeTable:
-        """The attributes of all tracks."""
-        columns = {f"number {n}": NumericColumn(self.attributes[:, n : n + 1]) for n in range(N_FACTORS)}
-        return make_table(self.ids.tolist(), columns, "the table")
+    def table(self, has: np.ndarray | None = None) -> AttributeTable:
+        """Return the attributes of all tracks, or of some."""
+        rows = np.arange(len(self.ids)) if has is None else np.flatnonzero(has)
+        columns = {f"number {n}": NumericColumn(self.attributes[rows, n : n + 1]) for n in range(N_FACTORS)}
+        return make_table(self.ids[rows].tolist(), columns, "the table")
 
     @property
     def is_new(self) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from cs_keras.models import declaration
 from cs_keras.models.declaration import Procedure
-from pipelines.training.procedures.artists import train_artist_mean
+from pipelines.training.procedures.artists import train_artist_mean, train_with_content
 from pipelines.training.procedures.attributes import train_attributes
 from pipelines.training.procedures.codebook import train_codebook
 from pipelines.training.procedures.estimated_attributes import train_estimated_attributes
@@ -30,9 +30,16 @@ BRANCH_TRAINERS: dict[Procedure, Callable[[TrainingJob], TrainedModel]] = {
     declaration.GENRE_SPACE: train_genre_space,
     declaration.ESTIMATED_ATTRIBUTES: train_estimated_attributes,
 }
-TRAINERS: dict[Procedure, Callable[[TrainingJob], TrainedModel]] = {
+CONTENT_TRAINERS: dict[Procedure, Callable[[TrainingJob], TrainedModel]] = {
     **BRANCH_TRAINERS,
-    declaration.ARTIST_MEAN: train_artist_mean,
     declaration.FUSION: functools.partial(train_fusion, trainers=BRANCH_TRAINERS),
+}
+TRAINERS: dict[Procedure, Callable[[TrainingJob], TrainedModel]] = {
+    **CONTENT_TRAINERS,
+    declaration.ARTIST_MEAN: train_artist_mean,
+    **dict.fromkeys(
+        (declaration.ARTIST_RESIDUAL, declaration.ARTIST_ATTENTION),
+        functools.partial(train_with_content, trainers=CONTENT_TRAINERS),
+    ),
 }
 __all__ = ["TRAINERS", "TrainingJob", "TrainedModel"]

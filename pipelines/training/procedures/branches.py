@@ -57,7 +57,7 @@ def train_branch(job: TrainingJob, key: str, has_input: Any, trainers: Trainers)
         if not (folder / VECTORS_FILE).exists():
             branch = dataclasses.replace(job, run=run, data=data, folder=folder)
             if not (folder / BRANCH_FILE).exists():
-                _train(branch, trainers)
+                write_branch(branch, train_model(branch, trainers))
             _write_vectors(branch)
             for work in list(folder.rglob(WORK_FOLDER)):
                 shutil.rmtree(work, ignore_errors=True)
@@ -98,23 +98,25 @@ def apply_to_vectors(network: keras.Model, values: Matrix) -> Matrix:
     return np.concatenate([np.asarray(network(batch, training=False)) for batch in batches])
 
 
-def _train(job: TrainingJob, trainers: Trainers) -> None:
-    """Train the model of `job` as a run of its own, write it, and then its ``branch.json``."""
+def train_model(job: TrainingJob, trainers: Trainers) -> TrainedModel:
+    """Train the model of `job` as a run of its own does."""
     run, data = job.run, job.data
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
     targets = make_training_targets(data, job.factors, run.training)
-    trained = trainers[run.procedure](
+    return trainers[run.procedure](
         TrainingJob(run, data, targets, job.factors, job.folder, job.shared, job.progress)
     )
-    layers = list_hidden_layers(trained.model)
-    if not layers:
-        raise ConfigError(f"{run.key} cannot be a branch: it has no hidden layer to take track vectors from.")
+
+
+def write_branch(job: TrainingJob, trained: TrainedModel) -> None:
+    """Write the model of `job`, and then its ``branch.json``."""
+    run, layers = job.run, list_hidden_layers(trained.model)
     save_model(trained.model, job.folder / MODEL_FILE)
     summary = {
         "key": run.key,
         "procedure": run.procedure.name,
-        "layer": choose_default_layer(layers),
+        "layer": choose_default_layer(layers) if layers else None,
         "sequence": dataclasses.asdict(run.sequence),
         "batch_size": run.training.batch_size,
         "parameters": trainable_parameters(trained.model),
@@ -127,7 +129,10 @@ def _train(job: TrainingJob, trainers: Trainers) -> None:
 def _write_vectors(job: TrainingJob) -> None:
     """Write the outputs of the branch's last hidden layer for all tracks of its data."""
     run, data, folder = job.run, job.data, job.folder
-    network = build_hidden_model(load_model(folder / MODEL_FILE), read_json(folder / BRANCH_FILE)["layer"])
+    layer = read_json(folder / BRANCH_FILE)["layer"]
+    if layer is None:
+        raise ConfigError(f"{run.key} cannot be a branch: it has no hidden layer to take track vectors from.")
+    network = build_hidden_model(load_model(folder / MODEL_FILE), layer)
     rows = np.concatenate([data.train, data.unseen])
     title = f"{network.name} of tracks"
     if not run.procedure.takes_audio:
