@@ -20,8 +20,8 @@ QUICK = {
         "fusion": config.merge(
             HEAD, {"model": {"branches": ["attributes", "genre-label"], "branch_dropout": 0.0}}
         ),
-        "artist-residual": {"model": {"folds": 3}},
-        "artist-attention": {"model": {"folds": 3}, "training": {"epochs": 8}},
+        "artist-residual": {"model": {"folds": 2}},
+        "artist-attention": {"model": {"folds": 2}, "training": {"epochs": 8}},
     },
 }
 
