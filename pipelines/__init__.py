@@ -1,1 +1,1 @@
-"""Steps of a job, one per file: settings to library calls to files."""
+"""Steps of a job, one per file: each takes settings, calls the library and writes files."""

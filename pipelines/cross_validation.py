@@ -79,7 +79,9 @@ def cross_validate(
     _require_rotatable(dataset.tracks, factors, n_rotations)
     configs = [resolve(key, changes, tables or ()) for key in models]
     if any(run.evaluation.candidates == "all" for run in configs):
-        raise ConfigError("Cross-validation lists new tracks only: expected candidates new. Received: all.")
+        raise ConfigError(
+            "Cross-validation has lists of new tracks only: expected candidates new. Received: all."
+        )
     is_strict = factors.protocol == "strict"
     finished: dict[str, list[Path]] = {key: [] for key in models}
     failed: dict[str, str] = {}
@@ -128,9 +130,9 @@ def _require_rotatable(tracks: Tracks, factors: Factors, n_rotations: int) -> No
     several = _artists_in_several(tracks.artist_numbers, tracks.numbers("fold") * n_rotations // N_FOLDS)
     if factors.protocol == "strict" and len(several):
         raise ConfigError(
-            f"{len(several)} artists have test tracks in several rotations, so no interval of the pooled queries "
-            "would respect artists: expected folds by artist (`cs-keras ingest --folds artist`), or factors of the "
-            "thesis protocol, whose tracks are all evaluated at once."
+            f"{len(several)} artists have test tracks in several rotations, so intervals of the pooled "
+            "queries would be too narrow: expected folds by artist (`cs-keras ingest --folds artist`), or factors "
+            "of the thesis protocol, whose tracks are all evaluated at once."
         )
 
 

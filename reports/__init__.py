@@ -1,1 +1,1 @@
-"""Saved runs and studies in, tables, plots and pages out: compares what they left behind; no TensorFlow."""
+"""Tables, plots and pages from the files of saved runs and studies, without TensorFlow."""

@@ -1,1 +1,1 @@
-"""Keras Tuner over the baselines: their search spaces, front end included."""
+"""Hyperparameter search over the baselines with Keras Tuner, front end included."""

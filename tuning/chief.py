@@ -71,7 +71,9 @@ class Chief:
         try:
             port = server.add_insecure_port(address)
         except RuntimeError as error:
-            raise StorageError(f"The chief cannot listen on {address}: is the port in use?") from error
+            raise StorageError(
+                f"The chief cannot listen on {address}; expected a free port of this machine."
+            ) from error
         server.start()
         self._server = server
         return f"{address.rpartition(':')[0]}:{port}"
@@ -113,9 +115,9 @@ class Chief:
 
 
 class _Servicer(OracleServicer):  # type: ignore[misc]
-    """Keras Tuner's service, each request to which is a heartbeat.
+    """Keras Tuner's service; each request counts as a heartbeat.
 
-    Messages name a trial without its parameters, of which they would keep seven digits.
+    Messages contain a trial without its parameters, which they would round to seven digits.
     """
 
     def __init__(self, chief: Chief) -> None:

@@ -1,4 +1,4 @@
-"""Keras Tuner's oracles with a state on disk that survives kills of any process.
+"""Keras Tuner's oracles with a state on disk that is consistent after any process is killed.
 
 Keras Tuner writes its state to many files, one after another and not atomically, and a kill can leave them
 inconsistent: a trial that is in no bracket, or half a file. Here the state is one file, replaced atomically after
@@ -33,7 +33,7 @@ MAX_REPEATS = 200  # points drawn in a row that were tried before, after which a
 
 
 class DurableOracle(Oracle):  # type: ignore[misc]
-    """The base of a study's oracles; see the module.
+    """Base class of a study's oracles; see the module's documentation.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         self.end_trial(ended)
 
     def reassign(self, trial_id: str) -> None:
-        """Give the trial of a lost worker to the next one; a trial that loses too many workers has failed."""
+        """Give the trial of a lost worker to the next one; a trial that lost too many workers fails."""
         self._losses[trial_id] = self._losses.get(trial_id, 0) + 1
         trial = self.trials[trial_id]
         if self.study.read_trial(trial_id) is None and self._losses[trial_id] > MAX_LOSSES:
@@ -125,7 +125,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
         Raises
         ------
         DataError
-            When the file is not as `save` writes it.
+            When the file is not one that `save` wrote.
         """
         path = self.study.folder / ORACLE_FILE
         if not is_file(path):
@@ -136,7 +136,7 @@ class DurableOracle(Oracle):  # type: ignore[misc]
             self.set_state(saved["state"])
             self._earlier_s, self._losses = float(saved["seconds"]), dict(saved["losses"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path} is not as `cs-keras tune` writes it: {error!r}.") from error
+            raise DataError(f"{path} is not a file of `cs-keras tune`, or damaged: {error!r}.") from error
         for trial in list(self.ongoing_trials.values()):
             self.end_by_record(trial.trial_id)
 
@@ -250,7 +250,7 @@ def make_oracle(study: Study, epochs: int) -> DurableOracle:
     Parameters
     ----------
     study
-        What is searched.
+        The study.
     epochs
         Epochs of a whole training: those of the last round of hyperband.
 

@@ -12,7 +12,7 @@ RANGE = ("min", "max", "log", "step")
 
 
 def make_parameter(name: str, spec: Any, default: Any, conditions: list[Any]) -> Any:
-    """Return a hyperparameter for the values that a user gives.
+    """Return a hyperparameter with the values that a user gives.
 
     Parameters
     ----------
@@ -42,7 +42,9 @@ def make_parameter(name: str, spec: Any, default: Any, conditions: list[Any]) ->
         return kinds.Choice(name, values, default=start, conditions=conditions)
     except (TypeError, ValueError) as error:
         reason = str(error).rstrip(".")
-        raise ConfigError(f"{name} cannot be searched like that: {reason}. Received: {spec!r}.") from error
+        raise ConfigError(
+            f"{name} cannot be searched with these values: {reason}. Received: {spec!r}."
+        ) from error
 
 
 def trial_values(parameter: Any) -> list[Any]:

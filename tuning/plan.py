@@ -1,4 +1,4 @@
-"""From a user's options to a search: the settings that all trials share, and those that vary."""
+"""The plan of a search from a user's options: settings that all trials share, and settings that vary."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from tuning.space import changes_at, flatten, make_space, nest, split_overrides
 
 @dataclasses.dataclass(frozen=True)
 class SearchPlan:
-    """The settings that trials share, and the space that they vary in; see `tuning.study.Study`."""
+    """The settings that trials share, and their search space; see `tuning.study.Study`."""
 
     base: dict[str, Any]
     space: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Plan, starts and record of a trial."""
+"""The files of a trial: its plan, its starts and its record."""
 
 import dataclasses
 import statistics

@@ -1,4 +1,4 @@
-"""A study: the record of a search in a folder that many processes may share, on disk or in a bucket."""
+"""A study: the files of a search in a folder that several processes share, on disk or in a bucket."""
 
 import dataclasses
 from pathlib import Path
@@ -78,8 +78,8 @@ def open_study(study: Study) -> None:
             old, value = getattr(begun, name), getattr(study.record, name)
             if name not in (*BUDGET, *LOCATIONS) and old != value:
                 raise ConfigError(
-                    f"{study.folder} holds another study, whose {name} is {_short(old)}: give this one a "
-                    f"folder of its own (--study). Received: {_short(value)}."
+                    f"{study.folder} contains another study, whose {name} is {_short(old)}; name another "
+                    f"folder (--study). Received: {_short(value)}."
                 )
     if isinstance(study.folder, Path):
         try:
@@ -97,12 +97,12 @@ def read_study(folder: Location) -> Study:
     StorageError
         When there is none or it cannot be read.
     DataError
-        When it is of another version or not as `open_study` writes it.
+        When it is of another version, or not one that `open_study` wrote.
     """
     path = folder / STUDY_FILE
     if not is_file(path):
         raise StorageError(
-            f"{folder} is not a study: expected a folder with {STUDY_FILE}, as `cs-keras tune` makes it."
+            f"{folder} is not a study: expected a folder of `cs-keras tune` with a file {STUDY_FILE}."
         )
     return Study(folder, StudyRecord.read(folder))
 

@@ -1,4 +1,4 @@
-"""A sweep from its options to its end: the study they describe, the search, and workers on other machines."""
+"""A whole sweep: the study that its options describe, the search, and workers on other machines."""
 
 import dataclasses
 import os
@@ -29,7 +29,7 @@ WAIT_S = 600.0  # for which a worker waits for the chief to begin the study
 
 
 class DataTrainer(Protocol):
-    """A trainer that knows its data; see `pipelines.training.trial_trainer.TrialTrainer`."""
+    """A trainer with its data; see `pipelines.training.trial_trainer.TrialTrainer`."""
 
     @property
     def dataset(self) -> str: ...  # noqa: D102
@@ -51,7 +51,7 @@ class SweepConfig:
     Attributes
     ----------
     search
-        Fields of `cs_keras.run_files.study.Search` by name, those that are given.
+        Fields of `cs_keras.run_files.study.Search` by name, without those at their defaults.
     sets, fixes
         ``NAME=VALUES`` to search, and ``NAME=VALUE`` that all trials share.
     only

@@ -141,15 +141,17 @@ def _read_rows(path: Path, encoding: str | None) -> list[tuple[int, dict[str, st
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
     if not table:
-        raise DataError(f"{path} is empty: expected a header naming at least 'path'.")
+        raise DataError(f"{path} is empty: expected a header with at least the column 'path'.")
     header = [name.strip().casefold() for name in table[0][1]]
     if "path" not in header:
         raise DataError(
-            f"{path} has no column 'path'. Columns understood: {', '.join(COLUMNS)}. Received: {', '.join(header)}."
+            f"{path} has no column 'path'. Known columns: {', '.join(COLUMNS)}. Received: {', '.join(header)}."
         )
     for line, row in table[1:]:
         if len(row) != len(header):
-            raise DataError(f"{path}, line {line}: {len(row)} values where the header names {len(header)}.")
+            raise DataError(
+                f"{path}, line {line}: {len(row)} values; expected {len(header)}, as in the header."
+            )
     return [(line, dict(zip(header, map(str.strip, row), strict=True))) for line, row in table[1:]]
 
 

@@ -1,4 +1,4 @@
-"""Fill a dataset folder with shards: plan them, have them made, write the tables."""
+"""Fill a dataset folder: plan the shards, write them, write the tables."""
 
 import contextlib
 import dataclasses
@@ -134,7 +134,7 @@ def lock(out: Location) -> contextlib.AbstractContextManager[Any]:
 
 
 def open_existing(out: Location, wanted: DatasetInfo, with_audio: bool) -> tuple[DatasetInfo, Tracks]:
-    """Return the dataset that `out` holds, or `wanted` and no tracks where there is none.
+    """Return the dataset in `out`; `wanted` and no tracks if there is none.
 
     Raises ConfigError when it has other settings, or has recordings where items without audio are to be added,
     or vice versa.
@@ -144,10 +144,10 @@ def open_existing(out: Location, wanted: DatasetInfo, with_audio: bool) -> tuple
     info, tracks = read_info(out), read_tracks(out)
     n_with_audio = int(tracks.has_audio.sum())
     if with_audio and n_with_audio < len(tracks):
-        raise ConfigError(f"{out} holds items without audio; recordings need a dataset of their own.")
+        raise ConfigError(f"{out} contains items without audio; ingest recordings into another dataset.")
     if not with_audio and n_with_audio:
         raise ConfigError(
-            f"{out} holds {n_with_audio} recordings; items without audio need a dataset of their own."
+            f"{out} contains {n_with_audio} recordings; ingest items without audio into another dataset."
         )
     for name in ("audio", "dtype", "fold_by"):
         found, expected = getattr(info, name), getattr(wanted, name)

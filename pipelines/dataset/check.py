@@ -111,7 +111,7 @@ def check_tables(dataset: Location) -> tuple[DatasetInfo | None, Tracks | None, 
 
 
 def temporaries(dataset: Location) -> list[str]:
-    """Return the names, in the dataset, of temporary files that killed writers left."""
+    """Return the names, in the dataset, of temporary files of killed processes."""
     return [name for name in list_files(dataset) if is_temporary(name.rpartition("/")[2])]
 
 

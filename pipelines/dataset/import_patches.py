@@ -1,4 +1,4 @@
-"""Import patch files of others into a dataset folder: survey, plan, copy track by track, verify."""
+"""Import patch files of other tools into a dataset folder: survey, plan, copy track by track, verify."""
 
 import dataclasses
 import itertools
@@ -42,7 +42,7 @@ class ImportConfig(FillConfig):
         super().__post_init__()
         check_choice("folds", self.fold_by, ("artist", "track", "file"))
         if self.append and self.fold_by == "file":
-            raise ConfigError("Folds by file are those of ten files; nothing can be appended to them.")
+            raise ConfigError("With folds by file, nothing can be appended to a dataset.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ def import_patches(
     descriptions: Sequence[Recording] = (),
     progress: Progress | None = None,
 ) -> ImportResult:
-    """Bring the tracks of patch files, local paths or fsspec URLs of HDF5 files, into the dataset `out`.
+    """Add the tracks of patch files, local paths or fsspec URLs of HDF5 files, to the dataset `out`.
 
     Memory holds one track and the shard being made. Shards are written atomically; called again after a kill,
     the import verifies existing ones and makes the others, with the same bytes. `descriptions` have artist,
@@ -78,7 +78,7 @@ def import_patches(
     """
     by_file = settings.fold_by == "file"
     if by_file and len(urls) != N_FOLDS:
-        raise ConfigError(f"Folds by file need {N_FOLDS} files, one a fold. Received: {len(urls)}.")
+        raise ConfigError(f"Folds by file need {N_FOLDS} files, one per fold. Received: {len(urls)}.")
     files = [survey(url, settings.audio, settings.format) for url in urls]
     sources = _by_track(files)
     described = {recording.track_id: recording for recording in descriptions}
@@ -141,8 +141,8 @@ def _make_shards(
                 shard = read_shard(path)
                 if not _is_intact(shard, inside):
                     raise StorageError(
-                        f"{path} does not hold what was written to it: frames or checksums differ; the disk may be "
-                        "failing."
+                        f"{path} does not contain the data that were written: frames or checksums differ; the "
+                        "disk may be failing."
                     )
             for track_id, reason in shard.left_out.items():
                 progress.log(f"left out {track_id}: {reason}")

@@ -54,7 +54,7 @@ def ingest(
     progress: Progress | None = None,
     beam: Sequence[str] = (),
 ) -> IngestResult:
-    """Bring `recordings`, with distinct ids and files, into the dataset `out`.
+    """Add `recordings`, with distinct ids and files, to the dataset `out`.
 
     Shards are made in parallel and written atomically; ``dataset.json`` comes last. Called again after a kill,
     the ingest keeps complete shards and makes the others: the files end up with the same bytes.
@@ -136,8 +136,8 @@ class ShardMaker:
         def make(plan: ShardPlan) -> None:
             if _plan_digest(plan, self.settings) != self.digests[plan.name]:
                 raise StorageError(
-                    f"The worker {socket.gethostname()} does not see the recordings of {plan.name} that this "
-                    "command saw: expected the same files at the same paths, as on a shared file system."
+                    f"The worker {socket.gethostname()} does not find the recordings of {plan.name} that this "
+                    "command found: expected the same files at the same paths, as on a shared file system."
                 )
             _make_shard(plan, self.out, self.settings, extract, lambda n: None, threading.Event())
 

@@ -1,4 +1,4 @@
-"""Items without recordings (tracks, or artists) to a dataset folder: described by their attributes alone."""
+"""Write a dataset folder of items without recordings (tracks or artists), which are described by attributes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ COLUMNS = ("track_id", *DESCRIPTIONS, "genres")
 
 
 def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
-    """Read a table of items, one a row, as recordings with `path` as their path.
+    """Read a table of items, one per row, as recordings with `path` as their path.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
     names = {name.strip().casefold(): name for name in table.column_names}
     if "track_id" not in names:
         raise DataError(
-            f"{path} has no column 'track_id'. Columns understood: {', '.join(COLUMNS)}. "
+            f"{path} has no column 'track_id'. Known columns: {', '.join(COLUMNS)}. "
             f"Received: {', '.join(table.column_names)}."
         )
     known = [name for name in COLUMNS if name in names]
@@ -55,7 +55,7 @@ def read_items(path: Path, encoding: str | None = None) -> list[Recording]:
 def ingest_items(
     items: Sequence[Recording], out: Location, fold_by: str, append: bool = False
 ) -> IngestResult:
-    """Bring `items` with distinct ids into the dataset `out` without shards; existing items stay as they are.
+    """Add `items` with distinct ids to the dataset `out`, without shards; existing items are not changed.
 
     Raises ConfigError when `out` holds a dataset of recordings or of other folds, or is complete and `append` is
     not set; DataError when there are fewer than three items; StorageError when files cannot be read or written.

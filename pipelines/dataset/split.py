@@ -1,4 +1,4 @@
-"""Named splits of a dataset's tracks: by folds, by time, or as a table says."""
+"""Make named splits of a dataset's tracks: by folds, by time, or by a table."""
 
 import dataclasses
 from collections import Counter
@@ -33,7 +33,7 @@ Times = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class SplitConfig:
-    """How tracks are split.
+    """Settings of a split.
 
     Attributes
     ----------
@@ -145,6 +145,6 @@ def _read_parts(path: Path, tracks: Tracks) -> Parts:
     parts = align_parts(part_of, tracks.ids.tolist())
     if not (parts != "").any():
         raise ConfigError(
-            f"{path} names no track of the dataset, which holds {', '.join(tracks.ids[:3].tolist())} and others."
+            f"{path} names no track of the dataset, which contains {', '.join(tracks.ids[:3].tolist())} and others."
         )
     return parts

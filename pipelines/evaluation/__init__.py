@@ -1,1 +1,1 @@
-"""Steps that evaluate predictions: a run in, ``evaluation.json`` and its companions out."""
+"""Steps that evaluate the predictions of a run and write ``evaluation.json`` and ``queries.npz``."""

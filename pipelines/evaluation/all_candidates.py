@@ -24,8 +24,8 @@ def require_cross_fitted(factors: Factors) -> None:
     targets = (factors.config or {}).get("targets", "in-sample")
     if targets != "cross-fitted":
         raise ConfigError(
-            "Candidates all need cross-fitted factors, since known tracks fitted in-sample have larger norms than "
-            f"new ones: expected `cs-keras factors --protocol strict`. Received: {factors.name!r}, protocol "
+            "--candidates all needs cross-fitted factors, because known tracks fitted in-sample have larger norms "
+            f"than new ones: expected `cs-keras factors --protocol strict`. Received: {factors.name!r}, protocol "
             f"{factors.protocol}, targets {targets}."
         )
 

@@ -70,7 +70,7 @@ def _read_features(path: Location) -> tuple[list[str], npt.NDArray[np.float64], 
         )
     if not np.isfinite(matrix).all():
         raise DataError(
-            f"{path}: track {str(ids[~np.isfinite(matrix).all(axis=1)][0])!r} has features not finite."
+            f"{path}: track {str(ids[~np.isfinite(matrix).all(axis=1)][0])!r} has features that are not finite."
         )
     about = {key: str(arrays[key]) for key in ABOUT if key in arrays}
     return ids.tolist(), matrix.astype(np.float64), about

@@ -1,4 +1,4 @@
-"""Ensembles: several finished runs as one predictor, in a run folder of its own."""
+"""Ensembles: evaluate several finished runs as one predictor, in a new run folder."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence

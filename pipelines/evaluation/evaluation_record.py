@@ -119,7 +119,7 @@ def _ladders(compared: Mapping[str, Compared], kind: Kind, least_p: float) -> It
 
 
 def _decide(row: OverlapAtK, p_value: float, to_ceiling: GapShare | None, least_p: float) -> Verdict:
-    """Return the verdict about one overlap; the p-value for any information is that of unfiltered lists."""
+    """Return the verdict on one overlap; the p-value for any information is that of unfiltered lists."""
     least_beyond = max(least_p, 1 / row.n_arrangements) if row.n_arrangements else least_p
     return decide_verdict(
         p_value,

@@ -83,7 +83,7 @@ class Evaluator:
 
     @property
     def leading(self) -> Kind:
-        """The kind of tracks' lists that leads: artist-filtered where artists are known."""
+        """The kind of tracks' lists that is reported first: artist-filtered where artists are known."""
         return "filtered" if "filtered" in self.lists.kinds else "similarity"
 
     @functools.cached_property

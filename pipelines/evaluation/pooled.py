@@ -1,4 +1,4 @@
-"""Pooled results of the rotations of a cross-validation: from their files, the means over the queries of all.
+"""Pooled results of the rotations of a cross-validation: means over the queries of all, from their files.
 
 Under the strict protocol each rotation has a space of its own, so lists hold only tracks that were tested together.
 Queries are pooled: a track is one in its own rotation, a playlist in each.
@@ -42,7 +42,7 @@ from pipelines.evaluation.evaluator import Compared
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rotation:
-    """What ``evaluation.json`` and ``queries.npz`` of a rotation's run hold."""
+    """The contents of ``evaluation.json`` and ``queries.npz`` of a rotation's run."""
 
     evaluation: Evaluation
     queries: Queries

@@ -101,7 +101,7 @@ class Reference:
 
     @functools.cached_property
     def artist_trained(self) -> npt.NDArray[np.bool_]:
-        """Whether the artist of each test track made a train track, shape (n_test,)."""
+        """Whether the artist of each test track has train tracks, shape (n_test,)."""
         return np.isin(self.artists, self.train_artists) & (self.artists >= 0)
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""The tables of audio, fold-in and hybrids: a row for each predictor, a column for each number of playlists."""
+"""The tables of audio, fold-in and hybrids: one row per predictor, one column per number of playlists."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The inside of a network on a page: its first filters, their feature maps, and the tracks that activate units."""
+"""Filters and units of a network on a page: first-layer filters, feature maps, tracks that activate units most."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -109,7 +109,7 @@ def read_models(group: Group) -> dict[str, Predictions]:
 
 
 def _describe_best_inspection(group: Group, source: Source, name: str) -> dict[str, Any]:
-    """Return the inspection of the best network that has one, and why better ones have none."""
+    """Return the inspection of the best network that has one, and the reasons why better ones have none."""
     reasons: list[str] = []
     for run in rank_runs(group):
         folder = run.folders[0]

@@ -28,7 +28,9 @@ class Space:
         try:
             return np.array([row_of[track_id] for track_id in track_ids.tolist()], dtype=np.int64)
         except KeyError as error:
-            raise DataError(f"Predictions hold a track that the dataset lacks: {error.args[0]!r}.") from error
+            raise DataError(
+                f"The predictions contain a track that is not in the dataset: {error.args[0]!r}."
+            ) from error
 
 
 Spaces = Mapping[str, Space]  # by the digest of the data that runs name

@@ -67,7 +67,7 @@ class Group:
 
     @property
     def first(self) -> Evaluation:
-        """The run that has most: results of each query, and the newest schema; the first of equal ones."""
+        """The most complete run: with results of each query and the newest schema; the first of equal ones."""
         return self._first[0]
 
     @property
@@ -127,7 +127,7 @@ def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
     if not done:
         failures = f", of which failed: {'; '.join(one.failure for one in failed)}" if failed else ""
         raise DataError(
-            f"{runs} holds no finished run: expected run folders with a file DONE. "
+            f"{runs} contains no finished run: expected run folders with a file DONE. "
             f"Received: {len(unfinished)} unfinished{failures}."
         )
     finished, errors = _read(done)
@@ -155,7 +155,7 @@ def find_runs(runs: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
         study = next(filter(is_study, inside), None)
         if study:
             raise StorageError(
-                f"{runs} holds studies, each with a report of its own; name one, such as {study}."
+                f"{runs} contains studies, each of which has its own report; name one, such as {study}."
             )
     except StorageError:
         raise

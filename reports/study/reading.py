@@ -27,7 +27,7 @@ Float64Array = npt.NDArray[np.float64]
 
 
 def read_study(folder: Path) -> Study:
-    """Read a study and its ended trials; of those that cannot be read, why.
+    """Read a study and its ended trials; return the reasons for trials that cannot be read, too.
 
     Raises the error of ``study.json``, or of the first trial if none can be read; DataError if none has ended.
     """
@@ -37,8 +37,8 @@ def read_study(folder: Path) -> Study:
     ended = [one for one in folders if (one / TRIAL_FILE).exists()]
     if not ended:
         raise DataError(
-            f"{folder} holds no trial that has ended: expected trials/NUMBER/{TRIAL_FILE}. "
-            f"Received: {len(folders)} trials that have not."
+            f"{folder} contains no finished trial: expected trials/NUMBER/{TRIAL_FILE}.  "
+            f"Received: {len(folders)} unfinished trials."
         )
     trials, errors = _read_trials(ended, {parameter.name: parameter for parameter in parameters})
     if not trials:
@@ -60,7 +60,7 @@ def read_queries(folder: Path, trial: TrialRecord) -> Float64Array:
         values = read_npz(path, "per_query")["per_query"]
         if values.ndim != 1 or not values.size or values.dtype.kind != "f" or np.isinf(values).any():
             raise DataError(
-                f"{path}: per_query must be one number or NaN a query, shape (n_queries,). "
+                f"{path}: per_query must have one number or NaN per query, shape (n_queries,). "
                 f"Received: shape {values.shape}, dtype {values.dtype}."
             )
         if executions and len(values) != len(executions[0]):

@@ -46,7 +46,7 @@ class Study:
 
     @property
     def varied(self) -> tuple[Parameter, ...]:
-        """The parameters that are not alike in all trials: in their value, or in being active."""
+        """The parameters that differ between trials, in their value or in being active."""
         return tuple(
             parameter
             for parameter in self.parameters

@@ -23,7 +23,7 @@ FULL_FORMAT = "csv"  # has all trials, other formats the best
 def report_study(
     folder: Location, out: Path, formats: Sequence[str]
 ) -> tuple[tuple[Section, ...], tuple[str, ...], list[Path], str | None]:
-    """Write the report of a study, and for a study behind a URL a local copy of the winner's settings.
+    """Write the report of a study and, if the study is behind a URL, a local copy of the best settings.
 
     Returns the fields of `reports.report.Report`, in order.
     """

@@ -1,1 +1,1 @@
-"""Tables of a report of runs: one module a table, and what they share."""
+"""Tables of a report of runs, one module per table, and shared functions."""

@@ -1,4 +1,4 @@
-"""The table of triplet embeddings, the other half of the thesis's table 6.5, with the loss of a collapsed one."""
+"""The table of triplet embeddings (from the thesis's table 6.5), with the loss of a collapsed embedding."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -67,7 +67,7 @@ def available_kinds(group: Group) -> list[Kind]:
 
 
 def _artist_notes(group: Group) -> Iterator[str]:
-    """Yield how many artists of test tracks are known, and what follows where they are not."""
+    """Yield the number of known artists of test tracks, and the consequences where artists are unknown."""
     first, n_test = group.first, group.first.n_tracks.test
     n_unknown = first.n_unknown_artists
     if n_unknown is None:

@@ -246,7 +246,7 @@ def marked_by(kind: Kind, row: OverlapAtK) -> str:
 
 
 def interval_note(group: Group, *kinds: Kind) -> str:
-    """Return what the intervals of some kinds of lists mean."""
+    """Return a note that explains the intervals of some kinds of lists."""
     if group.first.n_unknown_artists is None:
         n_bootstrap = group.evaluation_config.n_bootstrap
         queries = " or ".join(
@@ -258,7 +258,7 @@ def interval_note(group: Group, *kinds: Kind) -> str:
 
 
 def beyond_artist_notes(row: OverlapAtK) -> Iterator[str]:
-    """Yield what the test beyond artist recognition is, if there was one."""
+    """Yield a note that explains the test beyond artist recognition, if there was one."""
     if row.p_beyond_artist is None or row.n_arrangements is None:
         return
     yield (
@@ -286,7 +286,7 @@ def same_artist_notes(evaluation: Evaluation) -> Iterator[str]:
 
 
 def bold_note(group: Group) -> str:
-    """Return what bold numbers of models are, or why there are none."""
+    """Return a note that explains bold numbers, or why there are none."""
     unpaired = unpaired_labels(group)
     if unpaired:
         return f"Nothing is bold: {UNPAIRED}: {unpaired}."

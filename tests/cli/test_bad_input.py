@@ -339,7 +339,7 @@ CASES: dict[str, Case] = {
     "broken evaluation": broken_evaluation,
     "a folder of studies": lambda tmp, d: (
         ["report", write(made(tmp / "studies/bot") / "study.json", "{}").parents[1]],
-        ["holds studies", "name one, such as", "studies/bot"],
+        ["contains studies", "name one, such as", "studies/bot"],
     ),
     "outliers as a playlist": lambda tmp, d: (
         ["outliers", tmp, d, "--out", tmp / "o.txt"],

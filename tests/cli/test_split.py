@@ -137,7 +137,7 @@ def test_a_table_splits_tracks(items: Path, tmp_path: Path, capfd: pytest.Captur
         ("track_id,part\na,test\n", "expected the columns track_id and split. Received: track_id, part."),
         ("track_id,split\nitem-0001,dev\n", "split must be one of train, validation, test. Received: 'dev'."),
         ("track_id,split\nitem-0001,test\nitem-0001,test\n", "track_id 'item-0001' occurs twice"),
-        ("track_id,split\nx,test\n", "names no track of the dataset, which holds item-0000"),
+        ("track_id,split\nx,test\n", "names no track of the dataset, which contains item-0000"),
         ("track_id,split\nitem-0001,test\n", "has no train tracks"),
     ],
 )

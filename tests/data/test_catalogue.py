@@ -88,12 +88,12 @@ class TestCatalogue:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", "is empty: expected a header naming at least 'path'"),
+            ("", "is empty: expected a header with at least the column 'path'"),
             ("\n \n", "is empty"),
             ("path,artist\n", "lists no recordings: it has a header but no rows"),
-            ("file,artist\na.mp3,A\n", "no column 'path'. Columns understood: path.* Received: file, artist"),
-            ("path,artist\na.mp3,A\nb.mp3\n", "line 3: 1 values where the header names 2"),
-            ("path,artist\na.mp3,A,x\n", "line 2: 3 values where the header names 2"),
+            ("file,artist\na.mp3,A\n", "no column 'path'. Known columns: path.* Received: file, artist"),
+            ("path,artist\na.mp3,A\nb.mp3\n", "line 3: 1 values; expected 2"),
+            ("path,artist\na.mp3,A,x\n", "line 2: 3 values; expected 2"),
             ("path,artist\n,A\n", "line 2: the column 'path' is empty"),
             ("path,track_id\na.mp3,1\nb.mp3,1\n", "track_id '1' occurs twice"),
             ("path,track_id\na.mp3,1\na.mp3,2\n", "path '.*a.mp3' occurs twice"),

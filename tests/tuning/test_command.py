@@ -130,7 +130,7 @@ def test_a_small_study_from_the_command_line_to_the_report(
     assert (folder / "report").is_dir() and "0001" in capfd.readouterr().out
 
     assert run(*command, "--seed", 1) == 1
-    assert "holds another study, whose seed is 0" in capfd.readouterr().err.splitlines()[-1]
+    assert "contains another study, whose seed is 0" in capfd.readouterr().err.splitlines()[-1]
 
     config = ("--config", folder / "best.toml", "--set", "evaluation.n_permutations=9")
     assert run("run-baselines", demo, "--models", "bot", "--out", tmp_path / "runs", *config) == 0
@@ -165,7 +165,7 @@ def test_a_study_of_a_model_that_learns_from_attributes(
     assert "done before" in capfd.readouterr().err
     np.savez(features, track_ids=ids, features=np.zeros((len(ids), 6)))
     assert run(*command, *table) == 1
-    assert "holds another study, whose data_digest is" in capfd.readouterr().err.splitlines()[-1]
+    assert "contains another study, whose data_digest is" in capfd.readouterr().err.splitlines()[-1]
     worker = ("tune", "attributes", demo, "--study", folder, "--role", "worker", "--oracle", "127.0.0.1:1")
     assert run(*worker) == 1
     assert "is on a table of attributes: name it by --features" in capfd.readouterr().err.splitlines()[-1]

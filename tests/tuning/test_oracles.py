@@ -308,5 +308,5 @@ def test_a_damaged_state_is_reported_in_one_sentence(
     state = read_json(tmp_path / "oracle.json")
     spoil(state)
     write_json(tmp_path / "oracle.json", state)
-    with pytest.raises(DataError, match=r"oracle\.json is not as `cs-keras tune` writes it: .*\.$"):
+    with pytest.raises(DataError, match=r"oracle\.json is not a file of `cs-keras tune`, or damaged: .*\.$"):
         make_oracle(study, EPOCHS)

@@ -71,7 +71,7 @@ def test_another_study_in_the_folder_is_refused_by_what_differs(name: str, tmp_p
     open_study(make_study(tmp_path))
     before = read_json(tmp_path / "study.json")
     with pytest.raises(
-        ConfigError, match=f"holds another study, whose {name} is .* \\(--study\\). Received: "
+        ConfigError, match=f"contains another study, whose {name} is .* \\(--study\\). Received: "
     ):
         open_study(make_study(tmp_path, **{"max_trials": 6, **OTHERS[name]}))
     assert read_json(tmp_path / "study.json") == before
@@ -118,7 +118,7 @@ def test_a_study_of_an_earlier_version_has_its_settings_by_their_current_names(t
 def test_a_folder_that_is_no_study_is_reported_in_one_sentence(
     content: Any, expected: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(StorageError, match="is not a study: expected a folder with study.json"):
+    with pytest.raises(StorageError, match="is not a study: expected a folder of .* with a file study.json"):
         read_study(tmp_path)
     write_json(tmp_path / "study.json", content)
     with pytest.raises(DataError, match=expected):

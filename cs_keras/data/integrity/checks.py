@@ -117,7 +117,7 @@ def check_parameters(info: DatasetInfo, shard: Shard, where: str) -> list[Findin
     recorded, written = info.shards.get(where), shard.attributes.get("checksum")
     if recorded not in (None, written):
         sentences.append(
-            f"it is not the one that was ingested: checksum {recorded} expected, {written} found."
+            f"it is not the one that was ingested: expected checksum {recorded}. Received: {written}."
         )
     if info.headers.get(where) not in (None, shard.rest_checksum):
         sentences.append("its header was altered.")

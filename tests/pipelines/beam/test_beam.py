@@ -133,7 +133,7 @@ def test_a_worker_that_sees_other_recordings_makes_nothing(tmp_path: Path) -> No
     part = ShardPlan("shards/fold-00/part-00000.h5", 0, (Recording(tmp_path / "not-mounted.wav", "x"),))
     settings = IngestConfig(AudioConfig())
     maker = ShardMaker(tmp_path, settings, {part.name: "the digest of what the command saw"})
-    with pytest.raises(StorageError, match="does not see the recordings of shards/fold-00/part-00000.h5"):
+    with pytest.raises(StorageError, match="does not find the recordings of shards/fold-00/part-00000.h5"):
         maker.open()(part)
     assert not list(tmp_path.iterdir())
 

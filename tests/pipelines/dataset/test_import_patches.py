@@ -112,9 +112,9 @@ def test_ten_files_can_be_the_ten_folds(tmp_path):
     tracks = read_tracks(tmp_path / "out")
     folds = dict(zip(tracks.strings("track_id"), tracks.numbers("fold").tolist(), strict=True))
     assert folds == {track_id: int(track_id[1]) for track_id in frames}
-    with pytest.raises(ConfigError, match="Folds by file need 10 files, one a fold. Received: 9."):
+    with pytest.raises(ConfigError, match="Folds by file need 10 files, one per fold. Received: 9."):
         import_patches(urls[1:], tmp_path / "nine", ImportConfig(AUDIO, fold_by="file"))
-    with pytest.raises(ConfigError, match="nothing can be appended to them"):
+    with pytest.raises(ConfigError, match="nothing can be appended to a dataset"):
         ImportConfig(AUDIO, fold_by="file", append=True)
 
 
@@ -189,7 +189,7 @@ def test_a_shard_that_was_altered_before_the_end_is_rewritten(tmp_path, monkeypa
     write_shard = step.write_shard
     monkeypatch.setattr(step, "write_shard", forgetful)
     with pytest.raises(
-        StorageError, match="does not hold what was written to it: frames or checksums differ"
+        StorageError, match="does not contain the data that were written: frames or checksums differ"
     ):
         import_patches(urls, tmp_path / "other", SETTINGS)
 
@@ -275,7 +275,7 @@ def test_more_files_can_be_appended(tmp_path):
     [
         (
             "path,artist\na,b\n",
-            r"no column 'track_id'. Columns understood: track_id, .* Received: path, artist",
+            r"no column 'track_id'. Known columns: track_id, .* Received: path, artist",
         ),
         ("track_id,artist\na,b\na,c\n", "track_id 'a' occurs twice"),
         ("track_id,artist\na\n", "row 1 has 1 fields; expected 2"),

@@ -98,7 +98,7 @@ def test_a_typed_table_may_have_lists_and_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("title\nx\n", "no column 'track_id'. Columns understood: track_id, artist"),
+        ("title\nx\n", "no column 'track_id'. Known columns: track_id, artist"),
         ("track_id\na\na\n", "track_id 'a' occurs twice"),
         ("track_id,artist\n,x\n", "track_id '' is empty or has control characters"),
         ("track_id\n", "lists no items|no rows"),
@@ -139,7 +139,7 @@ def test_a_dataset_of_recordings_is_left_alone(tmp_path: Path) -> None:
     out = write_small(tmp_path / "out", [3, 5, 2], folds=[0, 7, 9])
     before = digest_of(out)
     with pytest.raises(
-        ConfigError, match="holds 3 recordings; items without audio need a dataset of their own"
+        ConfigError, match="contains 3 recordings; ingest items without audio into another dataset"
     ):
         ingest_items(read_items(write(tmp_path, many())), out, "artist", append=True)
     assert digest_of(out) == before
@@ -161,7 +161,7 @@ def test_tracks_with_audio_of_a_mixed_dataset_are_used(tmp_path: Path) -> None:
     dataset.verify()
     with pytest.raises(AudioError, match="Track 'silent' of .*mixed has no audio"):
         dataset.read_track(1)
-    with pytest.raises(AudioError, match="no audio of a track"):
+    with pytest.raises(AudioError, match="no audio for one of the tracks"):
         dataset.read_windows(Windows(np.array([0, 1]), np.array([0, 0])), 2)
 
 

@@ -90,7 +90,7 @@ def test_lists_of_all_tracks_as_sorted(tmp_path: Path, capfd: pytest.CaptureFixt
     assert "expected candidates new" in capfd.readouterr().err
     assert run("factors", planted.interactions, items, *FIT, "--protocol", "thesis") == 0
     assert run("run-baselines", items, *data, "--out", tmp_path / "none") == 1
-    assert "Candidates all need cross-fitted factors" in capfd.readouterr().err
+    assert "--candidates all needs cross-fitted factors" in capfd.readouterr().err
     assert run("recommend", folder, "item-0000", "--candidates", "test") == 2
     assert "'test' is called 'new' now." in capfd.readouterr().err
 

@@ -169,7 +169,7 @@ def test_bad_input_gets_one_sentence(
         ({"ids": np.array(["a", "b"]), "features": np.zeros((3, 1))}, "features of shape (2, n_features)"),
         (
             {"ids": np.array(["a", "b"]), "features": np.array([[1.0], [np.nan]])},
-            "'b' has features not finite",
+            "'b' has features that are not finite",
         ),
     ],
 )

@@ -117,7 +117,7 @@ def test_bad_trials_are_left_out_and_named(study: Path, changes: dict[str, Any],
 def test_no_ended_trial_is_one_sentence(tmp_path: Path) -> None:
     write_settings(tmp_path)
     (tmp_path / "trials" / "0000").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds no trial that has ended: .* Received: 1 trials that have not"):
+    with pytest.raises(DataError, match="contains no finished trial: .* Received: 1 unfinished trials"):
         read_study(tmp_path)
 
 
@@ -125,7 +125,7 @@ def test_no_ended_trial_is_one_sentence(tmp_path: Path) -> None:
 def test_bad_objectives_are_named(study: Path, values: Any) -> None:
     path = study / "trials" / "0007" / "execution-0" / "validation.npz"
     write_npz(path, per_query=values)
-    with pytest.raises(DataError, match="per_query must be one number or NaN a query"):
+    with pytest.raises(DataError, match="per_query must have one number or NaN per query"):
         read_queries(study, read_study(study).trials[0])
 
 
