@@ -20,6 +20,7 @@ COMMANDS = (
     "predict",
     "features",
     "classify",
+    "retrieval",
     "recommend",
     "outliers",
     "hybrid",

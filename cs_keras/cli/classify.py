@@ -14,7 +14,7 @@ MAX_FOLD_ROWS = 20  # with more folds, the table has their mean only; the file o
 
 
 @click.command("classify")
-@click.argument("features", type=DATASET, metavar="FEATURES.npz")
+@click.argument("features", type=DATASET, metavar="FEATURES.npz|RUN")
 @click.argument("labels", type=LOCAL_PATH, required=False, metavar="[LABELS.csv]")
 @click.option("--dataset", type=DATASET, help="Use its tracks' first genres and artists instead of LABELS.")
 @click.option(
@@ -57,10 +57,12 @@ def command(
 ) -> None:
     """Cross-validate classifiers on features of labelled tracks.
 
-    FEATURES is written by `cs-keras features`. LABELS is a table track_id,label with optional columns fold and
-    artist. Scaling, C, gamma (by an inner cross-validation) and the support vector machine are fitted on all
-    folds but one. Generated folds are stratified by label, and all tracks of an artist are in one fold. Baseline:
-    the most frequent label of the other folds.
+    FEATURES is written by `cs-keras features` or `cs-keras embed`; of a RUN the factors that it predicted. LABELS
+    is a table track_id,label with optional columns fold, artist and album. Scaling, C, gamma (by an inner
+    cross-validation) and the support vector machine are fitted on all folds but one. Generated folds are stratified
+    by label, and all tracks of an artist, or of an album where LABELS has no artists, are in one fold; where a
+    single artist (album) of a label is left for fitting, settings are chosen on single tracks. Baseline: the
+    commonest label of the other folds.
 
     Accuracy is the share of correct tracks. 95 % intervals are over tracks, by bootstrap; with --repeats also
     over folds, corrected for overlapping training sets (Nadeau & Bengio 2003).

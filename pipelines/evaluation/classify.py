@@ -1,12 +1,11 @@
 """Cross-validation of classifiers on features of labelled tracks: accuracy by fold, and confusion."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.labels.classification import (
@@ -20,13 +19,10 @@ from cs_keras.evaluation.labels.classification import (
     cross_validate,
     make_folds,
 )
-from cs_keras.factors.arrays import check_ids, read_arrays, require_arrays
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location
-from pipelines.evaluation.labels import Labelled, read_folds
+from pipelines.evaluation.labels import Labelled, match_features, read_folds
 
-ID_ARRAYS = ("track_ids", "ids")
-ABOUT = ("layer", "run_digest")
 DEFAULT_FOLDS = 10
 
 
@@ -56,26 +52,6 @@ class FoldsConfig:
             raise ConfigError(f"repeats must be at least 1. Received: {self.repeats}.")
 
 
-def _read_features(path: Location) -> tuple[list[str], npt.NDArray[np.float64], dict[str, str]]:
-    """Return track ids, features of shape (n, n_features), and the model layer and run that they were made with."""
-    arrays = read_arrays(path)
-    name = next((name for name in ID_ARRAYS if name in arrays), ID_ARRAYS[0])
-    require_arrays(arrays, (name, "features"), path)
-    ids, matrix = arrays[name], arrays["features"]
-    check_ids(ids, name, path)
-    if matrix.ndim != 2 or len(matrix) != len(ids) or matrix.dtype.kind not in "fiu":
-        raise DataError(
-            f"{path}: expected features of shape ({len(ids)}, n_features), numbers. Received: {matrix.dtype} "
-            f"{matrix.shape}."
-        )
-    if not np.isfinite(matrix).all():
-        raise DataError(
-            f"{path}: track {str(ids[~np.isfinite(matrix).all(axis=1)][0])!r} has features that are not finite."
-        )
-    about = {key: str(arrays[key]) for key in ABOUT if key in arrays}
-    return ids.tolist(), matrix.astype(np.float64), about
-
-
 def classify_features(
     features: Location,
     labelled: Labelled,
@@ -88,7 +64,7 @@ def classify_features(
     Parameters
     ----------
     features
-        File of `cs-keras features`, with all labelled tracks; tracks of a dataset without features are left out.
+        See `pipelines.evaluation.labels.match_features`.
     labelled
         Labels of `pipelines.evaluation.labels`.
     heads
@@ -107,23 +83,8 @@ def classify_features(
         tracks.
     """
     progress = progress or SilentProgress()
-    all_ids, matrix, about = _read_features(features)
-    row_of = {track_id: row for row, track_id in enumerate(all_ids)}
-    ids = [track_id for track_id in labelled.labels if track_id in row_of]
-    n_missing = len(labelled.labels) - len(ids)
-    if n_missing and not labelled.is_catalogue:
-        first = next(track_id for track_id in labelled.labels if track_id not in row_of)
-        raise DataError(
-            f"{labelled.source}: {n_missing} of {len(labelled.labels)} tracks, the first of them {first!r}, have "
-            f"no features in {features}."
-        )
-    if not ids:
-        raise DataError(f"None of the tracks of {features} has a label in {labelled.source}.")
-    examples = LabelledTracks(
-        matrix[[row_of[track_id] for track_id in ids]],
-        np.array([labelled.labels[track_id] for track_id in ids], np.str_),
-        _groups(ids, labelled.artists or {}),
-    )
+    tracks = match_features(features, labelled)
+    ids, examples = tracks.ids, tracks.examples
     folds, kind = _folds(ids, examples, labelled, config)
     n_fits = len(folds) * (int(folds.max()) + 1)
     results = {}
@@ -135,23 +96,14 @@ def classify_features(
     names, counts = np.unique(examples.labels, return_counts=True)
     return {
         "features": str(features),
-        **about,
+        **tracks.about,
         "labels": str(labelled.source),
         "n_tracks": len(ids),
-        "n_features": matrix.shape[1],
+        "n_features": examples.features.shape[1],
         "classes": dict(zip(names.tolist(), counts.tolist(), strict=True)),
         "folds": {"kind": kind, "n_folds": n_fits // len(folds), "repeats": len(folds), "seed": config.seed},
         "heads": results,
     }
-
-
-def _groups(ids: Sequence[str], artists: Mapping[str, str]) -> Integers:
-    """Return the number of the artist of each track; an unknown artist counts as one with a single track."""
-    number_of: dict[tuple[str, str], int] = {}
-    keys = [
-        (artist, "" if artist else track_id) for track_id in ids for artist in [artists.get(track_id, "")]
-    ]
-    return np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
 
 
 def _folds(
@@ -164,7 +116,7 @@ def _folds(
     if given is None:
         n_folds = config.folds if isinstance(config.folds, int) else DEFAULT_FOLDS
         is_grouped = len(np.unique(examples.groups)) < len(ids)
-        kind = "stratified, grouped by artist" if is_grouped else "stratified"
+        kind = f"stratified, grouped by {labelled.grouped_by}" if is_grouped else "stratified"
         return make_folds(examples, n_folds, config.repeats, config.seed), kind
     if config.repeats > 1:
         raise ConfigError(

@@ -7,7 +7,7 @@ each label, and tracks of one group (an artist) stay in one fold.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,8 @@ def cross_validate(
         From `make_folds` or elsewhere; each row holds all numbers from 0 to its largest.
     head : {"linear", "rbf", "majority"}
         A support vector machine (scikit-learn's SVC, one against one) on features of mean 0 and variance 1, whose
-        C, and gamma for ``rbf``, have the best accuracy in a cross-validation inside the training folds; or the
+        C, and gamma for ``rbf``, have the best accuracy in a cross-validation inside the training folds (of whole
+        groups, or of tracks where a label has a single group there); or the
         most frequent label of the training folds.
     seed : int
         Seed of the inner folds.
@@ -139,8 +140,7 @@ def cross_validate(
     ConfigError
         The head is unknown.
     DataError
-        A row has one fold only, or an empty one; or outside some fold a label has fewer than two tracks, or
-        artists.
+        A row has one fold only, or an empty one; or outside some fold a label has fewer than two tracks.
     """
     check_choice("head", head, (*HEADS, MAJORITY))
     _check_folds(examples, folds)
@@ -200,11 +200,11 @@ def _check_folds(examples: LabelledTracks, folds: Integers) -> None:
         for number in range(row.max() + 1):
             if number not in row:
                 raise DataError(f"fold {number + 1} of {row.max() + 1} is empty: there are too few artists.")
-            counts = _count_groups(examples, np.flatnonzero(row != number))
+            counts = Counter(examples.labels[row != number].tolist())
             for label in examples.classes:
                 if counts[label] < 2:
                     raise DataError(
-                        f"too few examples of {label!r}: expected two tracks (or artists, where known) outside "
+                        f"too few examples of {label!r}: expected two tracks outside "
                         f"fold {number + 1}. Received: {counts[label]}."
                     )
 
@@ -231,6 +231,8 @@ def _fit(examples: LabelledTracks, train: Integers, head: str, seed: int) -> tup
     if head == MAJORITY:
         return DummyClassifier(strategy="most_frequent").fit(features, labels), {}
     inner = LabelledTracks(features, labels, examples.groups[train])
+    if min(_count_groups(inner, np.arange(len(train))).values()) < 2:
+        inner = replace(inner, groups=np.arange(len(train)))
     n_folds = min(INNER_FOLDS, *_count_groups(inner, np.arange(len(train))).values())
     splits = list(_split(inner, n_folds, seed))
     if any(len(np.unique(labels[rows])) < 2 for rows, _ in splits):

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from cs_keras.data.dataset import Dataset
+from cs_keras.evaluation.labels.retrieval import measure_retrieval
 from pipelines.inference.track_vectors import write_vectors
 from tests.command_line import run
 
@@ -88,6 +89,53 @@ def test_artists_stay_in_one_fold(features: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     assert run("classify", features, labels, "--n-folds", 3, "--head", "linear", "--out", out) == 0
     assert json.loads(out.read_text())["folds"]["kind"] == "stratified, grouped by artist"
+
+
+def test_albums_stay_in_one_fold_and_are_no_candidates(features: Path, tmp_path: Path) -> None:
+    # Titles of albums are those of one label each: 3 labels with 2 albums, so one is left to choose settings on.
+    albums = [f"album {i % 2}" for i in range(N)]
+    labels = write_labels(tmp_path / "labels.csv", album=albums)
+    out = tmp_path / "out.json"
+    assert run("classify", features, labels, "--n-folds", 2, "--head", "linear", "--out", out) == 0
+    document = json.loads(out.read_text())
+    assert document["folds"]["kind"] == "stratified, grouped by album"
+    assert document["heads"]["linear"]["accuracy"] > 0.6
+    found = tmp_path / "retrieval.json"
+    assert run("retrieval", features, "--labels", labels, "-k", 5, "--out", found) == 0
+    (result,) = json.loads(found.read_text())
+    assert (result["grouped_by"], result["n_groups"], result["n_features"]) == ("album", 6, 8)
+    assert result["queries"] == dict.fromkeys(sorted(LABELS), 20)
+    assert result["chance_precision"] == pytest.approx(10 / 50)  # of the others, the label's other album
+    with np.load(features) as arrays:
+        matrix = arrays["features"].astype(np.float64)
+    matrix = (matrix - matrix.mean(axis=0)) / matrix.std(axis=0)
+    expected = measure_retrieval(matrix, [LABELS[i % 3] for i in range(N)], np.arange(N) % 6, (5,))
+    assert result["mean_average_precision"]["mean"] == expected.mean_average_precision.mean
+    assert result["precision"]["5"]["mean"] == expected.precision[5].mean > 0.5
+
+
+def test_retrieval_by_predicted_factors_and_for_artists_of_a_dataset(
+    demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ids = Dataset(demo).tracks.ids
+    folder = tmp_path / "run"
+    folder.mkdir()
+    drawn = np.random.default_rng(0).standard_normal((len(ids), 4)).astype(np.float32)
+    np.savez(folder / "predictions.npz", track_ids=ids, factors=drawn)
+    assert run("retrieval", folder, "--dataset", demo) == 1
+    assert "is not a finished run" in capfd.readouterr().err
+    (folder / "DONE").touch()
+    assert run("retrieval", folder, "--dataset", demo, "--out", tmp_path / "out.json") == 0
+    (result,) = json.loads((tmp_path / "out.json").read_text())
+    assert result["grouped_by"] == "artist"
+    assert result["mean_average_precision"]["mean"] == pytest.approx(result["chance"], abs=0.1)
+    shown = capfd.readouterr().out
+    assert "of other artists" in shown and "precision@10" in shown
+    # Each artist of the demo has a single album.
+    assert run("retrieval", folder, "--dataset", demo, "--label", "artist") == 1
+    assert "nothing to retrieve: expected a label with tracks in two groups" in capfd.readouterr().err
+    assert run("retrieval", folder) == 2
+    assert "either a table by --labels or a dataset" in capfd.readouterr().err
 
 
 def test_genres_of_a_dataset(demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
