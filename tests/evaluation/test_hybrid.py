@@ -1,4 +1,4 @@
-"""Interactions split into fold-ins and held-back rest, and two ways to combine fold-ins with predictions."""
+"""Interactions split into fold-ins and held-out rest, and two ways to combine fold-ins with predictions."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ SOCIAL_NAMES = ("scene", "era", "city", "label")  # shared by listeners, indepen
 GENRE_CONTRAST = 0.75  # moves genres towards the middle of each range, so that they overlap
 ARTIST_SPREAD = 0.9  # standard deviation of an artist's style around the genre's, in standardised units
 TRACK_SPREAD = 0.4  # the same for a track around its artist
-SOCIAL_TRACK_SPREAD = 1.2  # the same on the social side, where artists have a standard deviation of 1
+SOCIAL_TRACK_SPREAD = 1.2  # the same for the social factors, in which artists have a standard deviation of 1
 POPULARITY_SPREAD = 1.0  # of the natural logarithm of a track's popularity
 TRACKS_PER_ALBUM = 4
 
