@@ -191,9 +191,7 @@ def test_strict_rotations_have_own_factors_and_their_queries_are_pooled(
     ):
         capfd.readouterr()
         assert run(*reader) == 1
-        assert (
-            "pools 5 rotations of a cross-validation, each with its own model" in capfd.readouterr().err
-        )
+        assert "pools 5 rotations of a cross-validation, each with its own model" in capfd.readouterr().err
 
     # Factors of rotations are not what other commands take by default, and follow those of the dataset.
     assert open_factors(items, read_tracks(items), "fitted").name == "fitted"
