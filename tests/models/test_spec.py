@@ -125,7 +125,7 @@ def test_an_architecture_is_the_baseline_without_weights_from_elsewhere():
     assert architecture(get_baseline("xception")).model.weights is None
     assert architecture(get_baseline("xception")).model.frozen
     for key in ("cnn", "choi"):
-        assert architecture(get_baseline(key)) is get_baseline(key)
+        assert architecture(get_baseline(key)) == get_baseline(key)
 
 
 def test_weights_can_be_set_to_none_and_to_a_path():
