@@ -32,6 +32,7 @@ from cs_keras.storage.location import locate
 
 K = 10
 WHOLE = ("sequence.frames=344",)  # 8 s: no padding in any track of the demo
+BATCHES = (*WHOLE, "training.batch_size=256")  # for losses that compare the tracks of a batch
 Step = tuple[str, tuple[str, ...]]  # model key, and settings that differ from its own
 # Tables by name, and their rows: as in the thesis or paper first, the best variant last.
 TABLES: Mapping[str, Mapping[str, Step]] = {
@@ -50,6 +51,35 @@ TABLES: Mapping[str, Mapping[str, Step]] = {
         "windows of 8 s, SVM": ("choi-features", (*WHOLE, "model.regressor=svm")),
         "windows of 8 s, ridge": ("choi-features", (*WHOLE, "model.regressor=ridge")),
         "windows of 8 s, ridge with a larger penalty": ("choi-best", ()),
+    },
+    "objectives": {
+        "squared error": ("choi-features", BATCHES),
+        "cosine": ("choi-features", (*BATCHES, "training.loss=cosine")),
+        "InfoNCE with factors": (
+            "choi-features",
+            (*BATCHES, "training.loss=infonce", "training.temperature=0.3"),
+        ),
+        "InfoNCE with factors, popularity": (
+            "choi-features",
+            (
+                *BATCHES,
+                "training.loss=infonce",
+                "training.temperature=0.3",
+                "training.popularity_correction=1.0",
+            ),
+        ),
+        "InfoNCE with histories": (
+            "choi-features",
+            (*BATCHES, "training.loss=infonce_histories", "training.temperature=0.3"),
+        ),
+        "BPR": ("choi-features", (*BATCHES, "training.loss=bpr")),
+        "sampled softmax, popularity": (
+            "choi-features",
+            (*BATCHES, "training.loss=sampled_softmax", "training.popularity_correction=1.0"),
+        ),
+        "DrLIM": ("choi-features", (*BATCHES, "training.loss=drlim")),
+        "ridge": ("choi-features", (*WHOLE, "model.regressor=ridge")),
+        "feature-aware iALS": ("choi-features", (*WHOLE, "model.regressor=ials")),
     },
     "triplet": {
         "as the thesis": ("triplet", ()),
@@ -80,7 +110,8 @@ def main() -> None:
     )
     bot = score.of_seeds((BOT, ()), arguments)
     for table, steps in TABLES.items():
-        if table not in arguments.only.split(",") or (table == "choi-features" and arguments.weights is None):
+        needs_weights = any(key.startswith("choi") for key, _ in steps.values())
+        if table not in arguments.only.split(",") or (needs_weights and arguments.weights is None):
             continue
         _print(table, {name: score.of_seeds(step, arguments) for name, step in steps.items()}, bot)
 

@@ -58,8 +58,8 @@ TRAINING = TrainingConfig(  # of Nieto's networks
 )
 _DENSE = Baseline("attributes", Config(), TRAINING, procedure=ATTRIBUTES)
 _OBJECTIVES: dict[str, dict[str, Any]] = {
-    "infonce": {"loss": "infonce"},
-    "histories": {"loss": "infonce_histories"},
+    "infonce": {"loss": "infonce", "temperature": 0.3},  # see docs/what-works.md
+    "histories": {"loss": "infonce_histories", "temperature": 0.3},
     "bpr": {"loss": "bpr"},
     "softmax": {"loss": "sampled_softmax", "popularity_correction": 1.0},
     "drlim": {"loss": "drlim"},

@@ -93,7 +93,7 @@ VARIANTS = {
         dataclasses.replace(
             _BEST,
             key="cnn-infonce",
-            training=dataclasses.replace(_BEST.training, loss="infonce", batch_size=128),
+            training=dataclasses.replace(_BEST.training, loss="infonce", temperature=0.3, batch_size=128),
         ),
     )
 }
