@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -39,6 +40,10 @@ class KnownTracks:
     artists: Names
     vectors: Matrix
 
+    def write(self, folder: Path) -> None:
+        """Write both into a run folder, for predictions of new tracks."""
+        write_npz(folder / ARTISTS_FILE, artists=self.artists, vectors=self.vectors)
+
     def sums(self, wanted: Names, content: Matrix, own: Rows | None = None) -> Matrix:
         """Return the input of a model that takes sums, for tracks by artists `wanted`.
 
@@ -63,6 +68,7 @@ def train_artist_mean(job: TrainingJob) -> TrainedModel:
     run, data, began = job.run, job.data, time.perf_counter()
     artists, factors = data.dataset.tracks.artist_names, data.targets[data.train]
     known = KnownTracks(artists[data.train], factors)
+    known.write(job.folder)
     with dtype_policy(run.execution.dtype_policy):
         model = artist_mean.build(run, factors.shape[1], data.dataset.info.audio)
     ratio = _set_artist_mean(job, model.get_layer(OUTPUT), known)
@@ -80,6 +86,7 @@ def train_with_content(job: TrainingJob, trainers: Trainers) -> TrainedModel:
     content = _as_content(predicted, len(data.targets), data.train)
     artists, factors = data.dataset.tracks.artist_names, data.targets[data.train]
     known = KnownTracks(artists[data.train], np.hstack([factors, content[data.train, :-1]]))
+    known.write(job.folder)
     with dtype_policy(run.execution.dtype_policy):
         model = model_module(run.key).build(run, factors.shape[1], data.dataset.info.audio)
     _set_artist_mean(job, model.get_layer(ARTIST_MEAN), known)
@@ -94,7 +101,6 @@ def train_with_content(job: TrainingJob, trainers: Trainers) -> TrainedModel:
         own = np.arange(len(data.train))
         train = known.sets(known.artists, content[data.train], *limits, own)
         unseen = known.sets(artists[data.unseen], content[data.unseen], *limits)
-        write_npz(job.folder / ARTISTS_FILE, artists=known.artists, vectors=known.vectors)
         trained = regress(
             job, model, TrackVectors(train, data.train), TrackVectors(unseen, data.unseen), notes=notes
         )
@@ -156,7 +162,7 @@ def _finish(
     began: float,
     notes: tuple[str, ...],
 ) -> TrainedModel:
-    """Write what a solved model needs of the train tracks, measure its losses and predict the unseen tracks."""
+    """Measure the losses of a solved model, and predict the unseen tracks."""
     data, artists = job.data, job.data.dataset.tracks.artist_names
     inputs = {
         "loss": (known.sums(known.artists, content[data.train], np.arange(len(data.train))), data.train),
@@ -169,7 +175,6 @@ def _finish(
         for name, (values, rows) in inputs.items()
     }
     predicted = apply_to_vectors(model, known.sums(artists[data.unseen], content[data.unseen]))
-    write_npz(job.folder / ARTISTS_FILE, artists=known.artists, vectors=known.vectors)
     epoch = {**losses, "seconds": time.perf_counter() - began}
     write_metrics(job.folder, [epoch])
     n = int(np.isin(artists[data.unseen], known.artists[known.artists != ""]).sum())
