@@ -73,7 +73,8 @@ def train_artist_mean(job: TrainingJob) -> TrainedModel:
         model = artist_mean.build(run, factors.shape[1], data.dataset.info.audio)
     ratio = _set_artist_mean(job, model.get_layer(OUTPUT), known)
     nothing = np.zeros((len(artists), 0), np.float32)
-    return _finish(job, model, known, nothing, began, (_describe_shrinkage(ratio),))
+    notes = _describe_known(job, known), _describe_shrinkage(ratio)
+    return _finish(job, model, known, nothing, began, notes)
 
 
 def train_with_content(job: TrainingJob, trainers: Trainers) -> TrainedModel:
@@ -148,6 +149,7 @@ def _set_combination(
     for weight, value in ((combined.own, own), (combined.artist, artist), (combined.others, others)):
         weight.assign(value)
     return (
+        _describe_known(job, known),
         f"its content model is {job.run.model.content}, for {int(has.sum())} of {len(has)} train tracks",
         f"{own:.2f} of a track's own content, {artist:.2f} of the artist's factors and {others:.2f} of the content "
         f"of the artist's tracks; {_describe_shrinkage(ratio)}",
@@ -177,11 +179,15 @@ def _finish(
     predicted = apply_to_vectors(model, known.sums(artists[data.unseen], content[data.unseen]))
     epoch = {**losses, "seconds": time.perf_counter() - began}
     write_metrics(job.folder, [epoch])
-    n = int(np.isin(artists[data.unseen], known.artists[known.artists != ""]).sum())
-    notes = (f"{n} of {len(data.unseen)} validation and test tracks are by artists of train tracks", *notes)
     job.log(*notes)
     job.watch(1, epoch)
     return TrainedModel(model, FitResult([epoch], 1), predicted, len(data.train), notes)
+
+
+def _describe_known(job: TrainingJob, known: KnownTracks) -> str:
+    unseen = job.data.dataset.tracks.artist_names[job.data.unseen]
+    n = int(np.isin(unseen, known.artists[known.artists != ""]).sum())
+    return f"{n} of {len(unseen)} validation and test tracks are by artists of train tracks"
 
 
 def _describe_shrinkage(ratio: float) -> str:
