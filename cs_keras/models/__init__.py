@@ -37,6 +37,8 @@ def model_module(key: str) -> "ModelFile":
 def get_baseline(key: str) -> "Baseline":
     """Return a baseline with its default settings, on the table of attributes that `key` names, if any.
 
+    The content model of a model of artists is then on that table.
+
     Raises
     ------
     ConfigError
@@ -44,9 +46,18 @@ def get_baseline(key: str) -> "Baseline":
     """
     name, table = split_key(key)
     baseline = model_module(key).VARIANTS[name]
-    if table and not baseline.takes_table:
+    if table and not _takes_table(baseline):
         raise ConfigError(f"{name} takes no table of attributes of its own. Received: {key!r}.")
-    return dataclasses.replace(baseline, key=key)
+    model = baseline.model
+    if table and baseline.procedure.takes_artists:
+        model = dataclasses.replace(model, content=join_key(model.content, table))
+    return dataclasses.replace(baseline, key=key, model=model)
+
+
+def _takes_table(baseline: "Baseline") -> bool:
+    """Return whether a baseline, or its content model, takes a table of attributes."""
+    content = baseline.model.branches if baseline.procedure.takes_artists else ()
+    return baseline.takes_table or any(get_baseline(key).takes_table for key in content)
 
 
 def expand_tables(keys: Iterable[str], tables: Iterable[str]) -> tuple[str, ...]:
@@ -57,7 +68,7 @@ def expand_tables(keys: Iterable[str], tables: Iterable[str]) -> tuple[str, ...]
     names = tuple(tables) or ("",)
     expanded = []
     for key in keys:
-        is_open = get_baseline(key).takes_table and not split_key(key)[1]
+        is_open = _takes_table(get_baseline(key)) and not split_key(key)[1]
         expanded += [join_key(key, name) for name in names] if is_open else [key]
     return tuple(expanded)
 

@@ -93,6 +93,9 @@ def test_keys_stand_for_tables() -> None:
     }.items():
         with pytest.raises(ConfigError, match=message):
             get_baseline(key)
+    residual = get_baseline("artist-residual@musicnn")
+    assert residual.model.branches == ("attributes-linear@musicnn",)
+    assert expand_tables(["artist-mean", "artist-residual"], ["a"]) == ("artist-mean", "artist-residual@a")
     keys = ["cnn-bn", "attributes", "attributes@c"]
     assert expand_tables(keys, ["a", "b"]) == ("cnn-bn", "attributes@a", "attributes@b", "attributes@c")
     assert expand_tables(keys, ["", "b"]) == ("cnn-bn", "attributes", "attributes@b", "attributes@c")
