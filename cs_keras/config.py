@@ -42,6 +42,10 @@ def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
     `prefix` is the dotted path of `config` itself, for messages. Raises ConfigError for an unknown name (the
     message lists the valid ones), or an invalid type or value.
     """
+    if not isinstance(changes, Mapping):
+        raise ConfigError(
+            f"{prefix.rstrip('.') or 'Settings'} must be a group of settings. Received: {changes!r:.80}."
+        )
     fields = {f.name: f for f in dataclasses.fields(config)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(type(config))
     values: dict[str, Any] = {}

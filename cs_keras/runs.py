@@ -37,6 +37,8 @@ TEMPORARY = ".tmp"
 # NumPy parses array headers as Python; on CPython 3.11, threads that parse at once raise SystemError, "AST
 # constructor recursion depth mismatch".
 NPZ_LOCK = threading.RLock()
+# Names of files that nothing else of a run depends on.
+_NOT_VERIFIED = re.compile(rf"\.|{DONE}$|events\.out\.tfevents\.")
 _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
@@ -261,9 +263,7 @@ def is_done(run: Path) -> bool:
 
 def finish_run(run: Path) -> Path:
     """Write ``DONE``, with a checksum of every file, rename the folder to its final name and return it."""
-    files = sorted(
-        path for path in run.rglob("*") if path.is_file() and path.name[0] != "." and path.name != DONE
-    )
+    files = sorted(path for path in run.rglob("*") if path.is_file() and not _NOT_VERIFIED.match(path.name))
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     done = {"finished": finished, "files": {str(path.relative_to(run)): _checksum(path) for path in files}}
     write_json(run / DONE, {**done, "checksum": digest(done)})
@@ -277,13 +277,12 @@ def finish_run(run: Path) -> Path:
 def verify_run(run: Location, skip: Collection[str] = ()) -> None:
     """Compare the files of a finished run with their checksums in ``DONE``.
 
-    Files with a name in `skip` are not read, nor is one that is missing, which its reader reports. Earlier releases
-    wrote no checksums; their runs pass.
+    Files with a name in `skip` are not read. Earlier releases wrote no checksums; their runs pass.
 
     Raises
     ------
     StorageError
-        When a file, or ``DONE`` itself, is not as it was when the run was finished.
+        When a file is missing, or is, as ``DONE`` itself, not as it was when the run was finished.
     """
     content = read_bytes(run / DONE)
     if not content.strip() or re.fullmatch(rb"[0-9T:+-]+\s*", content):
@@ -297,8 +296,10 @@ def verify_run(run: Location, skip: Collection[str] = ()) -> None:
     if not is_whole:
         raise StorageError(f"{run / DONE} is damaged: expected the checksums that were written with the run.")
     for name, expected in files.items():
-        if PurePosixPath(name).name in skip or not is_file(run / name):
+        if PurePosixPath(name).name in skip:
             continue
+        if not is_file(run / name):
+            raise StorageError(f"{run} has no {name}, which it had when it was finished.")
         if _checksum(run / name) != expected:
             raise StorageError(
                 f"{run / name} was changed or damaged after the run was finished: it does not have the checksum in "

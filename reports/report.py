@@ -33,6 +33,7 @@ class Report:
     left_out: tuple[str, ...]
     written: list[Path]
     training_command: str | None = None
+    stale: tuple[Path, ...] = ()
 
 
 def build_report(
@@ -86,4 +87,9 @@ def build_report(
         from reports.html.build import build_pages
 
         written += build_pages(collected, sections, target / PAGE, dataset, inspect)
-    return Report(sections, collected.left_out, written)
+    files = {
+        **{name: target / file for name, (file, _) in FORMATS.items()},
+        PAGE: target / PAGE / "index.html",
+    }
+    stale = tuple(path for name, path in files.items() if name not in formats and path.is_file())
+    return Report(sections, collected.left_out, written, stale=stale)

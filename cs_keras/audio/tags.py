@@ -25,9 +25,11 @@ class Tags:
 
 def read_tags(path: Path) -> Tags:
     """Return the tags of an audio file, empty ones if they are unreadable."""
+    if not path.is_file():  # opening a pipe would wait for a writer
+        return Tags()
     try:
         file = mutagen.File(path, easy=True)
-    except (mutagen.MutagenError, OSError, ValueError):
+    except Exception:  # mutagen raises whatever a damaged file provokes
         file = None
     if file is None:
         return Tags()

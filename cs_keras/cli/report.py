@@ -60,6 +60,8 @@ def show_report(
     for reason in report.left_out:
         click.echo(f"Left out of the report: {reason}", err=True)
     print_written(report.written)
+    for path in report.stale:
+        click.echo(f"{path} is of an earlier report; --format writes it anew.", err=True)
     if report.training_command:
         click.echo(f"To train the best:\n{report.training_command}")
 

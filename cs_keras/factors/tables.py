@@ -170,4 +170,5 @@ def _reading(path: str | os.PathLike[str], encoding: str | None) -> Iterator[Non
             raise DataError(f"{path}: the file holds no rows, only a header.") from error
         raise DataError(f"{path}: cannot be read as a table: {first_line}.") from error
     except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror or error}.") from error
+        reason = (error.strerror or str(error)).partition("\n")[0].rstrip(".")
+        raise StorageError(f"{path}: cannot be read: {reason}.") from error

@@ -91,6 +91,11 @@ def read_tag_layer(path: str | Path) -> tuple[Array, Array]:
     Errors are those of `read_tagger`.
     """
     with _opened(path) as file:
+        if "model_weights" not in file and "ConvBNEluDr" in file:
+            raise DataError(
+                f"{path} holds the first generation of the tagger's weights, without the layer of tags: expected "
+                "the second, keras2_model_best.hdf5."
+            )
         layer = file["model_weights/dense_1/dense_1"]
         return np.asarray(layer["kernel:0"], np.float32), np.asarray(layer["bias:0"], np.float32)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cs_keras.config import check_choice
 from cs_keras.errors import StorageError
 from cs_keras.runs import atomic_write
+from cs_keras.storage.location import read_bytes
 
 FloatArray = npt.NDArray[np.float32]
 Kind = Literal["exact", "hnsw", "ivf"]
@@ -119,11 +120,11 @@ def open_index(vectors: npt.ArrayLike, kind: Kind, path: Path) -> Index:
     check_choice("index", kind, KINDS)
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     try:
-        stored = faiss.deserialize_index(np.frombuffer(path.read_bytes(), np.uint8))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StorageError(
-            f"{path} is not a readable index; delete it, and it will be built again."
-        ) from error
+        stored = faiss.deserialize_index(np.frombuffer(read_bytes(path), np.uint8))
+    except StorageError:
+        raise
+    except Exception as error:  # faiss raises whatever damaged sizes provoke
+        raise StorageError(f"{path} is not a readable index; delete it, and it will be built again.") from error
     if (
         type(stored) is not _CLASSES[kind]
         or (stored.ntotal, stored.d) != rows.shape

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from cs_keras.errors import DataError, StorageError
 from cs_keras.run_files.names import PREDICTIONS_FILE
 from cs_keras.runs import read_npz, write_npz
+from cs_keras.storage.location import Location
 
 Matrix = npt.NDArray[np.float32]
 
@@ -62,6 +64,20 @@ def write_predictions(run: Path, predictions: Predictions) -> None:
     )
 
 
+def check_predictions(arrays: Mapping[str, npt.NDArray[Any]], path: Location) -> None:
+    """Raise DataError unless ``track_ids`` is text, and the other arrays have a row of finite numbers for each."""
+    ids = arrays["track_ids"]
+    n_rows = len(ids) if ids.ndim == 1 and ids.dtype.kind == "U" else -1
+    for name, array in arrays.items():
+        if name != "track_ids" and not (
+            array.ndim == 2 and len(array) == n_rows and array.dtype.kind == "f" and np.isfinite(array).all()
+        ):
+            shapes = ", ".join(f"{one} {array.dtype} {array.shape}" for one, array in arrays.items())
+            raise DataError(
+                f"{path}: expected ids of tracks, and a row of finite numbers for each. Received: {shapes}."
+            )
+
+
 def read_predictions(run: Path) -> Predictions:
     """Read ``predictions.npz`` of a run.
 
@@ -70,12 +86,10 @@ def read_predictions(run: Path) -> Predictions:
     StorageError
         When the file cannot be read, or lacks an array.
     DataError
-        When its arrays differ in length.
+        When its arrays are not as `check_predictions` expects them.
     """
     path = run / PREDICTIONS_FILE
     arrays = read_npz(path, "track_ids", "factors", "scaled_factors", optional=("places",))
-    if len({len(array) for array in arrays.values()}) != 1:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise DataError(f"{path}: expected arrays of one length. Received: {shapes}.")
+    check_predictions(arrays, path)
     factors, scaled = arrays["factors"], arrays["scaled_factors"]
     return Predictions(arrays["track_ids"], factors, scaled, arrays.get("places"), path)

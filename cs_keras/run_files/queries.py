@@ -1,8 +1,10 @@
 """``queries.npz``: results of each query, for paired comparisons of models."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +115,7 @@ def read_queries(run: Path, evaluation: Evaluation) -> Queries | None:
             *(member for measure, _ in stored for member in _cluster_members(measure)),
         ),
     )
+    _check(arrays, path)
     rows: dict[str, npt.NDArray[np.int64]] = {}
     values: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
     artists: dict[str, npt.NDArray[np.int64]] = {}
@@ -120,12 +123,7 @@ def read_queries(run: Path, evaluation: Evaluation) -> Queries | None:
     clusters: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
     for (measure, name), member in stored.items():
         kind = _kind_of(measure)
-        found, expected = arrays[member], arrays[f"{kind}/queries"].shape
-        if found.shape != expected or not np.isfinite(found).all():
-            raise DataError(
-                f"{path}: {member} must hold a finite number for each query, shape {expected}. "
-                f"Received: shape {found.shape}."
-            )
+        found = arrays[member]
         is_query = found >= 0
         rows[measure] = arrays[f"{kind}/queries"][is_query]
         if f"{kind}/artists" in arrays:
@@ -137,6 +135,26 @@ def read_queries(run: Path, evaluation: Evaluation) -> Queries | None:
             sums.setdefault(measure, {})[name] = arrays[f"sums/{member}"] / k
             clusters[measure] = n_queries, n_tracks
     return Queries(rows, values, artists or None, sums or None, clusters or None)
+
+
+def _check(arrays: dict[str, npt.NDArray[Any]], path: Path) -> None:
+    """Raise DataError unless all arrays are finite numbers, one for each query or cluster."""
+    for member, found in arrays.items():
+        kind, is_sum = re.split("[@/]", member)[0], member.startswith("sums/")
+        if not is_sum:
+            expected: tuple[int, ...] = (arrays[f"{kind}/queries"].size,)
+        elif member.endswith(("/n_queries", "/n_tracks")):
+            expected = (found.size,)
+        else:
+            sizes = _cluster_members(member.split("/")[1])
+            n_queries, n_tracks = (arrays[size].size if size in arrays else 0 for size in sizes)
+            expected = (n_queries, 1 + n_tracks) if n_queries else found.shape
+        wanted = "iu" if member.endswith(("/queries", "/artists", "/n_queries", "/n_tracks")) else "iuf"
+        if found.shape != expected or found.dtype.kind not in wanted or not np.isfinite(found).all():
+            raise DataError(
+                f"{path}: {member} must hold a finite number for each query, shape {expected}. "
+                f"Received: shape {found.shape}, {found.dtype}."
+            )
 
 
 def _cluster_members(measure: str) -> tuple[str, str]:

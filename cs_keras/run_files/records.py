@@ -1,6 +1,5 @@
 """JSON files as records: dataclasses whose types are checked when a file is read."""
 
-import itertools
 import math
 import re
 import reprlib
@@ -115,9 +114,9 @@ def _numbers(value: Any, where: Where) -> Iterator[tuple[Where, float]]:
 def _explain(error: msgspec.ValidationError, content: Any, path: Location) -> DataError:
     """Turn msgspec's message, such as "Expected `int`, got `str` - at `$.a[...][0].b`", into one sentence."""
     text, _, place = str(error).partition(" - at `$")
-    found = list(_find(content, list(_STEP.finditer(place)), ()))
+    found = list(_find(content, list(_STEP.finditer(place)), ())) or [((), content)]
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", text):
-        where = next((own for own, value in found if missing[1] not in value), ())
+        where = next((own for own, value in found if isinstance(value, dict) and missing[1] not in value), ())
         return DataError(f"{path} lacks {_dotted((*where, missing[1]))}.")
     if types := re.fullmatch(r"Expected `(.*)`, got `(.*)`", text):
         expected = " or ".join(_TYPES.get(name, name) for name in types[1].split(" | "))
@@ -134,8 +133,10 @@ def _find(value: Any, steps: list[re.Match[str]], where: Where) -> Iterator[tupl
     if not steps:
         yield where, value
         return
-    keys: list[Any] = list(value) if steps[0]["key"] else [steps[0]["field"] or int(steps[0]["index"])]
-    yield from itertools.chain.from_iterable(_find(value[key], steps[1:], (*where, key)) for key in keys)
+    items = dict(enumerate(value)) if isinstance(value, list) else value if isinstance(value, dict) else {}
+    keys: list[Any] = list(items) if steps[0]["key"] else [steps[0]["field"] or int(steps[0]["index"])]
+    for key in filter(items.__contains__, keys):
+        yield from _find(items[key], steps[1:], (*where, key))
 
 
 def _dotted(where: Where) -> str:

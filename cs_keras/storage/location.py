@@ -135,7 +135,7 @@ def list_file_sizes(folder: Location) -> dict[str, int]:
         root = folder
         sizes = {}
         for path in root.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # a temporary file that was renamed
+            with contextlib.suppress(OSError):  # a temporary file that was renamed, or a link to nowhere
                 status = path.stat()
                 if stat.S_ISREG(status.st_mode):
                     sizes[path.relative_to(root).as_posix()] = status.st_size

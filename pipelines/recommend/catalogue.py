@@ -16,6 +16,7 @@ from cs_keras.factors.arrays import read_arrays, require_arrays
 from cs_keras.factors.store import Factors, adapt_to_split, load_factors
 from cs_keras.playlists.entries import Entry
 from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, PREDICTIONS_FILE
+from cs_keras.run_files.predictions import check_predictions
 from cs_keras.run_files.settings import require_finished
 from cs_keras.runs import digest, read_json
 from cs_keras.storage.location import Location
@@ -107,6 +108,7 @@ def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig 
     arrays = read_arrays(path)
     require_arrays(arrays, ("track_ids", "factors"), path)
     ids, factors = arrays["track_ids"], arrays["factors"]
+    check_predictions({"track_ids": ids, "factors": factors}, path)
     if dataset is None:
         return Catalogue(run, ids, TrackFactors(factors, np.ones(len(ids), np.bool_)))
     settings = read_json(run / CONFIG_FILE)

@@ -60,6 +60,9 @@ def write_page(sections: tuple[Section, ...], source: Source, out: Path) -> list
     )
     assets = (*ASSETS, MAP_ASSET, PLOTLY) if maps else ASSETS
     files = {PAGE_FILE: page, **{name: read_asset(name) for name in assets}, **scripts}
+    for stale in out.glob("map-*.js"):  # of an earlier page with more groups
+        if stale.name not in files:
+            stale.unlink()
     for name, text in files.items():
         with atomic_write(out / name, "w") as file:
             file.write(text)

@@ -29,7 +29,7 @@ def test_a_recording_of_any_length_has_tags():
 
 
 def test_the_first_generation_gives_no_tags():
-    with pytest.raises(DataError, match="does not hold the weights"):
+    with pytest.raises(DataError, match="holds the first generation"):
         build_tagger(choi_numpy.weights_file("keras1"))
 
 
