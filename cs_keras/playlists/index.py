@@ -124,7 +124,9 @@ def open_index(vectors: npt.ArrayLike, kind: Kind, path: Path) -> Index:
     except StorageError:
         raise
     except Exception as error:  # faiss raises whatever damaged sizes provoke
-        raise StorageError(f"{path} is not a readable index; delete it, and it will be built again.") from error
+        raise StorageError(
+            f"{path} is not a readable index; delete it, and it will be built again."
+        ) from error
     if (
         type(stored) is not _CLASSES[kind]
         or (stored.ntotal, stored.d) != rows.shape
