@@ -37,7 +37,8 @@ class Config(artist_residual.Config):
     dense, dropout
         Units of each hidden layer of the correction, and the dropout rate after it.
     max_tracks
-        Maximum number of an artist's tracks; of more, a random choice is used.
+        Maximum number of an artist's tracks; of more, a random choice is used. Each track of the dataset takes
+        memory for that many vectors of twice the number of factors.
     """
 
     n_dimensions: int = 32

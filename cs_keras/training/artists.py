@@ -100,7 +100,9 @@ def gather_by_artist(
         With the most tracks that any artist has, at least one and at most `max_tracks`.
     """
     order = np.random.default_rng(seed).permutation(len(artists))
-    rows_of = {name: order[artists[order] == name] for name in np.unique(wanted) if name}
+    names, codes = np.unique(artists[order], return_inverse=True)
+    by_artist = np.split(order[np.argsort(codes, kind="stable")], np.cumsum(np.bincount(codes))[:-1])
+    rows_of = dict(zip(names.tolist(), by_artist, strict=True)) | {"": order[:0]}
     rows = [rows_of.get(name, order[:0]) for name in wanted.tolist()]
     if own is not None:
         rows = [found[found != row] for found, row in zip(rows, own.tolist(), strict=True)]
