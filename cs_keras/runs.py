@@ -130,8 +130,10 @@ def write_npz(path: Location, **arrays: Array) -> None:
     """Write arrays as an uncompressed npz, atomically; object arrays, which would be pickled, raise TypeError."""
     if any(a.dtype.hasobject for a in arrays.values()):
         raise TypeError("object arrays would be pickled")
+    buffer = io.BytesIO()  # zipfile cannot close an archive, and prints a traceback, where a write failed
+    np.savez(buffer, **arrays)
     with atomic_write(path) as file:
-        np.savez(file, **arrays)
+        file.write(buffer.getbuffer())
 
 
 def read_npz(path: Location, *names: str, optional: Sequence[str] = ()) -> dict[str, Array]:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import resource
 import threading
 import time
 
@@ -305,3 +306,14 @@ def test_links_and_pipes_are_neither_followed_nor_emptied(tmp_path):
     for read in (runs.read_json, runs.read_npz, load_toml, read_bytes):
         with pytest.raises(StorageError, match="not a regular file"):
             read(folder / "pipe")
+
+
+def test_a_disk_that_fills_while_arrays_are_written_is_one_sentence(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"Cannot write .*a\.npz"):
+            runs.write_npz(tmp_path / "a.npz", a=np.ones(10_000), b=np.ones(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []

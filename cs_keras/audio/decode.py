@@ -38,7 +38,7 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
     the file does not exist or no decoder can read it.
     """
     check_choice("decoder", decoder, ("auto", *_DECODERS))
-    if not path.is_file():
+    if not os.path.isfile(path):  # no error for any name
         raise AudioError(f"There is no audio file {path}.")
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty.")

@@ -1,6 +1,7 @@
 """Tags and duration in the header of an audio file."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class Tags:
 
 def read_tags(path: Path) -> Tags:
     """Return the tags of an audio file, empty ones if they are unreadable."""
-    if not path.is_file():  # opening a pipe would wait for a writer
+    if not os.path.isfile(path):  # no error for any name; opening a pipe would wait for a writer
         return Tags()
     try:
         file = mutagen.File(path, easy=True)

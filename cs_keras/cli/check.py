@@ -38,6 +38,8 @@ def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
         click.echo(f"{finding.severity}: {finding}")
     for shared in result.leakage:
         click.echo(describe_leakage(shared))
+    for sentence in result.not_checked:
+        click.echo(f"not checked: {sentence}.")
     if result.damaged:
         click.echo(
             f"To rebuild damaged shards, delete them ({', '.join(result.damaged)}) and repeat the command that "

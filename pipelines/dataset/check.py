@@ -1,6 +1,7 @@
 """Verify a whole dataset: read every file, compare every checksum, find near-duplicate recordings."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 from cs_keras.data.integrity import checks as integrity
 from cs_keras.data.integrity import fingerprint
@@ -25,14 +26,15 @@ from cs_keras.factors.store import load_factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import is_temporary
 from cs_keras.storage.location import Location, is_file, is_folder, list_files
-from pipelines.dataset.shard_check import check_shards, find_duplicates, shards_on_disk, try_read
+from pipelines.dataset.shard_check import ShardReport, check_shards, find_duplicates, shards_on_disk, try_read
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
     """Result of a check: findings in the order of the checks, and sizes and names of what could be read.
 
-    `leakage` is empty without a readable track table; `damaged` shards must be ingested again.
+    `leakage` is empty without a readable track table; `damaged` shards must be ingested again; `not_checked` says
+    what was not looked at, and why.
     """
 
     findings: tuple[Finding, ...]
@@ -42,6 +44,7 @@ class CheckResult:
     n_shards: int
     n_frames: int
     factors: tuple[str, ...]
+    not_checked: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -89,7 +92,22 @@ def check_dataset(
         len(reports),
         sum(report.shard.shape[0] for report in reports if report.shard),
         tuple(factors),
+        tuple(_not_checked(info, tracks, reports)),
     )
+
+
+def _not_checked(
+    info: DatasetInfo | None, tracks: Tracks | None, reports: Sequence[ShardReport]
+) -> Iterator[str]:
+    """Yield what could not be checked, with the reason."""
+    unreadable = [name for name, read in ((DATASET_FILE, info), (TRACKS_FILE, tracks)) if read is None]
+    if unreadable:
+        reason = f"{' and '.join(unreadable)} cannot be read"
+        yield f"leakage, factors, interactions and near-duplicates: {reason}"
+    if tracks is None:
+        yield f"positions of tracks: {TRACKS_FILE} cannot be read"
+    if unread := [report.name for report in reports if report.shard is None]:
+        yield f"frames of {', '.join(unread)}: unreadable"
 
 
 def check_tables(dataset: Location) -> tuple[DatasetInfo | None, Tracks | None, list[Finding]]:
@@ -123,7 +141,12 @@ def _check_files(dataset: Location, tracks: Tracks | None) -> list[Finding]:
         return findings
     for name in sorted(set(shards_on_disk(dataset)) - set(tracks.strings("shard"))):
         shard = try_read(dataset / name)
-        if shard is None or shard.tracks:  # ingest writes empty ones where all recordings were unusable
+        if shard is not None and shard.tracks and not len(tracks):
+            message = (
+                f"it holds {len(shard.tracks)} tracks, and the track table has no rows; --repair adds them."
+            )
+            findings.append(Finding("error", name, message))
+        elif shard is None or shard.tracks:  # ingest writes empty ones where all recordings were unusable
             message = "the track table does not name it: left by an interrupted append or by earlier folds."
             findings.append(Finding("notice", name, message))
     return findings

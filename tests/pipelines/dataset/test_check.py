@@ -487,3 +487,21 @@ def test_any_flipped_byte_of_a_recorded_dataset_names_its_file(folder: Path) -> 
             flip(folder / name, position)
             assert any(name in e for e in errors(check_dataset(folder, audio_duplicates=False))), position
             (folder / name).write_bytes(content)
+
+
+def test_a_table_without_rows_beside_full_shards_is_not_whole(folder: Path) -> None:
+    write_dataset(folder, read_info(folder), make_tracks([]))
+    assert any(
+        "the track table has no rows; --repair adds" in error for error in errors(check_dataset(folder))
+    )
+
+
+def test_what_was_not_checked_is_said(folder: Path, clean: Path) -> None:
+    assert check_dataset(clean).not_checked == ()
+    (folder / "tracks.parquet").write_bytes(b"nonsense")
+    (folder / FIRST).write_bytes(b"nonsense")
+    leakage, positions, frames = check_dataset(folder).not_checked
+    assert leakage.startswith(
+        "leakage, factors, interactions and near-duplicates: tracks.parquet cannot be read"
+    )
+    assert positions.startswith("positions of tracks") and frames == f"frames of {FIRST}: unreadable"
