@@ -58,7 +58,7 @@ def test_tracks_and_map_are_the_solution_of_one_dense_system(precision):
 
 
 def test_the_objective_falls_and_no_other_tracks_or_map_lower_it():
-    settings = [config(iterations=n) for n in (1, 2, 5, 15)]
+    settings = [config(iterations=n) for n in (1, 2, 4)]
     fits = [
         fit_feature_als(scipy.sparse.csr_matrix(COUNTS), FEATURES, START, one, 5.0, 0.7) for one in settings
     ]
@@ -67,9 +67,9 @@ def test_the_objective_falls_and_no_other_tracks_or_map_lower_it():
     random = np.random.default_rng(1)
     for name in ("weights", "intercept", "item_factors"):
         for _ in range(5):
-            moved = dict(vars(fits[3]))
+            moved = dict(vars(fits[2]))
             moved[name] = moved[name] + 0.01 * random.normal(size=moved[name].shape)
-            assert objective(FeatureAls(**moved), settings[0], 5.0, 0.7) > values[3]
+            assert objective(FeatureAls(**moved), settings[0], 5.0, 0.7) > values[2]
 
 
 def test_the_map_that_made_the_tracks_is_found_and_places_tracks_without_interactions():
@@ -82,7 +82,7 @@ def test_the_map_that_made_the_tracks_is_found_and_places_tracks_without_interac
     chance = 1 / (1 + np.exp(3 - 1.5 * playlists @ truth[:n_tracks].T))
     counts = scipy.sparse.csr_matrix((random.random(chance.shape) < chance).astype(float))
     start = 0.1 * random.normal(size=(n_playlists, N_FACTORS + 1))  # one for what all playlists prefer
-    settings = config(factors=N_FACTORS + 1, iterations=15, regularization=5.0)
+    settings = config(factors=N_FACTORS + 1, iterations=8, regularization=5.0)
     fit = fit_feature_als(counts, features[:n_tracks], start, settings, 10.0, 1.0)
     predicted = features @ fit.weights + fit.intercept
     known, new = np.split(np.hstack([predicted, np.ones((len(predicted), 1))]), [n_tracks])

@@ -39,7 +39,7 @@ def numeric_slope(by_hand, factors, step=1e-5):
     return slope
 
 
-def minimise(loss, outputs, gather=None, n_steps=300, learning_rate=0.05):
+def minimise(loss, outputs, gather=None, n_steps=150, learning_rate=0.1):
     """Minimise a loss by free outputs, from `outputs`; those of example n are row ``gather[n]``, by default n."""
     gather = np.arange(len(outputs)) if gather is None else gather
     outputs = tf.Variable(outputs)
