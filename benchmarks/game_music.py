@@ -28,8 +28,6 @@ from typing import Any
 
 import numpy as np
 
-from cs_keras.audio.decode import load_mono
-from cs_keras.audio.settings import AudioConfig
 from cs_keras.audio.tags import read_tags
 from cs_keras.cli.console import Console
 from cs_keras.data.catalogue import find_audio
@@ -50,7 +48,7 @@ PACKAGES = (
 )
 LEAST_S = 30.0  # shorter ones are sound effects and jingles
 EXCERPT_S = 60
-N_MFCC = 20
+SAMPLE_RATE, N_MFCC = 22_050, 20
 LEAST_TRACKS = 5  # of a composer, to be classified with tracks held out
 COMPOSERS = {  # as tagged: one name
     'Christian "Crystan" Hoffmann': "Crystan",
@@ -144,18 +142,20 @@ def write_features(file: Path, recordings: list[dict[str, Any]], compute: Comput
     write_npz(file, track_ids=ids, features=np.asarray(rows, np.float32))
 
 
-def load_excerpt(path: Path, audio: AudioConfig) -> np.ndarray:
-    samples = load_mono(path, audio)
-    start = max(0, (len(samples) - EXCERPT_S * audio.sample_rate) // 2)
-    return samples[start : start + EXCERPT_S * audio.sample_rate]
+def load_excerpt(path: Path, sample_rate: int) -> np.ndarray:
+    """Return the middle minute, or all of a shorter recording, as mono at `sample_rate`: shape (n_samples,)."""
+    import librosa
+
+    offset = max(0.0, (read_tags(path).duration_s - EXCERPT_S) / 2)
+    samples, _ = librosa.load(path, sr=sample_rate, offset=offset, duration=EXCERPT_S)
+    return samples
 
 
 def measure_mfcc(path: Path) -> np.ndarray:
     """Return mean and standard deviation of the MFCCs of an excerpt, shape (40,)."""
     import librosa
 
-    audio = AudioConfig()
-    mfcc = librosa.feature.mfcc(y=load_excerpt(path, audio), sr=audio.sample_rate, n_mfcc=N_MFCC)
+    mfcc = librosa.feature.mfcc(y=load_excerpt(path, SAMPLE_RATE), sr=SAMPLE_RATE, n_mfcc=N_MFCC)
     return np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
 
 
@@ -173,7 +173,7 @@ def make_choi(weights: Path) -> Compute:
     spectrogram = MagnitudeSpectrogram(AUDIO, "float32")
 
     def compute(path: Path) -> np.ndarray:
-        magnitude = spectrogram(load_excerpt(path, AUDIO))
+        magnitude = spectrogram(load_excerpt(path, AUDIO.sample_rate))
         starts = range(0, max(1, len(magnitude) - FRAMES + 1), FRAMES)
         clips = np.zeros((len(starts), FRAMES, AUDIO.n_bins), np.float32)
         for clip, start in zip(clips, starts, strict=True):

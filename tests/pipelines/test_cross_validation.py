@@ -173,6 +173,16 @@ def test_strict_rotations_have_own_factors_and_their_queries_are_pooled(
     assert evaluation.overlap["dot"][0].chance == pytest.approx(np.average(chance, weights=n_queries))
     assert evaluation.n_tracks.test == 300 and evaluation.n_test_artists == 100
     assert evaluation.factors.name == "fitted"
+    rotations = [Evaluation.read(one.parent) for one in (runs / "rotations").glob("*/DONE")]
+    weights = [one.n_tracks.test for one in rotations]
+    assert evaluation.hubness is not None
+    for score, own in evaluation.hubness.scores.items():
+        parts = [one.hubness.scores[score] for one in rotations if one.hubness is not None]
+        gains = [one.gain.mean for one in parts]
+        assert own.gain.mean == pytest.approx(np.average(gains, weights=weights))
+        assert own.overlap.mean == pytest.approx(evaluation.overlap["filtered"][0].overlap + own.gain.mean)
+        hubness = [one.hubness for one in parts]
+        assert own.hubness == pytest.approx(np.average(hubness, weights=weights))
     queries = read_queries(pooled, evaluation)
     assert queries is not None and len(np.unique(queries.rows["filtered@10"])) == 300
     assert evaluation.ladder is not None and evaluation.ladder["filtered"][0].rungs
