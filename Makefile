@@ -4,6 +4,7 @@
 # make test-slow   the slow tests: kills, networks that fail, whole runs of all models
 # make check       lint, types and import rules
 # make bench       measure speed, as ratios
+# make musicnn     install the weights of musicnn's taggers, for cs-keras embed
 # make lock        resolve the versions in requirements.lock anew
 
 VENV ?= .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help baselines test quick test-slow check bench lock format clean
+.PHONY: help baselines test quick test-slow check bench musicnn lock format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -41,6 +42,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
+
+# The package pins NumPy below 1.17; only its checkpoints are used.
+musicnn: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps musicnn==0.1.0
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -19,6 +19,7 @@ COMMANDS = (
     "size-study",
     "predict",
     "features",
+    "embed",
     "classify",
     "retrieval",
     "recommend",

@@ -132,7 +132,7 @@ class BlockMaker:
                 )
             scaled: dict[str, Matrix] = {}
             left_out: dict[str, str] = {}
-            outcomes = _read_ahead(source, block.items, self.threads)
+            outcomes = read_ahead(source, block.items, self.threads)
             for track_id, outcome in zip(block.track_ids, outcomes, strict=True):
                 if isinstance(outcome, AudioError):
                     left_out[track_id] = str(outcome)
@@ -171,7 +171,7 @@ def remove_parts(folder: Location) -> None:
             folder.rmdir()
 
 
-def _read_ahead(source: OpenSource, items: Sequence[Any], threads: int) -> Iterator[Frames | AudioError]:
+def read_ahead(source: OpenSource, items: Sequence[Any], threads: int) -> Iterator[Frames | AudioError]:
     """Yield the frames of each item in order, reading ahead with `threads` threads."""
 
     def read(item: Any) -> Frames | AudioError:

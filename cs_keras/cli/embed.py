@@ -1,0 +1,60 @@
+"""``cs-keras embed``: features of tracks by a pretrained encoder."""
+
+from typing import Any
+
+import click
+
+from cs_keras.cli.console import Console, count, quiet_tensorflow
+from cs_keras.cli.options import (
+    DATASET,
+    decoder_option,
+    find_sources,
+    read_config,
+    reading_options,
+    split_option,
+)
+
+ENCODERS = ("musicnn", "musicnn-mtt", "musicnn-vgg-mtt", "choi")
+
+
+@click.command("embed")
+@click.argument("sources", nargs=-1, required=True, metavar="DATASET|AUDIO...")
+@click.option("--encoder", required=True, type=click.Choice(ENCODERS), help="Pretrained network.")
+@click.option("--weights", help="Folder or file of its weights.  [default: the installed package musicnn]")
+@click.option("--out", required=True, metavar="FILE", type=DATASET, help="The .npz or .parquet to write.")
+@click.option(
+    "--pooling", default="mean,std", show_default=True, help="Statistics over time: some of mean, std, max."
+)
+@split_option
+@decoder_option
+@reading_options
+def command(
+    sources: tuple[str, ...],
+    encoder: str,
+    weights: str | None,
+    out: Any,
+    pooling: str,
+    split: str | None,
+    decoder: str,
+    **reading: Any,
+) -> None:
+    """Write features of tracks by a pretrained encoder.
+
+    FILE is a table for --features of other commands: track_ids, features and the encoder. DATASET must hold
+    waveforms. Ids and
+    skipped recordings are as in `cs-keras predict`. After an interruption, the same command resumes and writes
+    the same bytes.
+    """
+    dataset, files = find_sources(sources, split)
+    quiet_tensorflow()
+    from pipelines.inference.embed import EncoderChoice, embed_dataset, embed_recordings
+
+    choice = EncoderChoice(encoder, weights, tuple(name.strip() for name in pooling.split(",")))
+    if dataset is not None:
+        result = embed_dataset(choice, dataset, split or "all", out, read_config(**reading), Console())
+    else:
+        result = embed_recordings(choice, files, decoder, out, Console())
+    click.echo(
+        f"{out}: {result.n_factors} features of {count(result.n_tracks, 'track')} by {encoder}, "
+        f"{count(len(result.left_out), 'recording')} left out."
+    )

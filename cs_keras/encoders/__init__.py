@@ -1,0 +1,87 @@
+"""Pretrained encoders: mono waveforms to frames of features."""
+
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cs_keras.config import check_choice
+from cs_keras.errors import ConfigError
+
+Vectors = npt.NDArray[np.float32]
+
+CHECKPOINTS = {
+    "musicnn": "MSD_musicnn",
+    "musicnn-mtt": "MTT_musicnn",
+    "musicnn-vgg-mtt": "MTT_vgg",
+}
+ENCODERS = (*CHECKPOINTS, "choi")
+
+
+class Encoder(Protocol):
+    """An encoder of mono waveforms at `sample_rate` Hz; `digest` is the SHA-256 of its weights."""
+
+    sample_rate: int
+    digest: str
+    n_features: int
+
+    def encode(self, waveform: Vectors) -> Vectors:
+        """Return features, shape (n_frames, n_features), of a `waveform`, shape (n_samples,), float32."""
+
+
+def open_encoder(name: str, weights: str | None = None) -> Encoder:
+    """Open an encoder.
+
+    Parameters
+    ----------
+    name
+        One of `ENCODERS`.
+    weights
+        Of the musicnn family, the package's folder or a checkpoint's; None for the installed package. Of
+        ``choi``, its file.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such encoder, or ``choi`` has no weights.
+    StorageError, DataError
+        When weights are missing or of another network.
+    """
+    check_choice("--encoder", name, ENCODERS)
+    if name == "choi":
+        return _open_choi(weights)
+    return _open_musicnn(CHECKPOINTS[name], weights)
+
+
+def _open_musicnn(name: str, weights: str | None) -> Encoder:
+    import keras
+
+    from cs_keras.encoders.network import NetworkEncoder
+    from cs_keras.models.musicnn_network import AUDIO, FRAMES, build_network, find_checkpoint, log_mel
+
+    folder = find_checkpoint(name, Path(weights) if weights else None)
+    magnitude = keras.Input((FRAMES, AUDIO.n_bins), name="magnitude")
+    network = keras.Model(magnitude, build_network(name, folder)(log_mel(magnitude))["features"])
+    return NetworkEncoder(network, AUDIO, _sha256(folder / ".data-00000-of-00001"), batch_size=8, pads=True)
+
+
+def _open_choi(weights: str | None) -> Encoder:
+    import dataclasses
+
+    from cs_keras.encoders.network import NetworkEncoder
+    from cs_keras.models.choi_features import VARIANTS, build_features
+    from cs_keras.models.choi_weights import AUDIO
+
+    if weights is None:
+        raise ConfigError("The encoder choi needs a file of the tagger's weights: name it by --weights.")
+    baseline = VARIANTS["choi-features"]
+    model = dataclasses.replace(baseline.model, weights=weights, own_audio=True)
+    network = build_features(dataclasses.replace(baseline, model=model), AUDIO)
+    return NetworkEncoder(network, AUDIO, _sha256(Path(weights)), batch_size=2)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

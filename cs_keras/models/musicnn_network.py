@@ -1,0 +1,268 @@
+"""The music taggers of the PyPI package ``musicnn`` 0.1.0 (Pons & Serra 2019, arXiv 1909.06654), in Keras.
+
+Input are patches of 187 frames (3 s) of a log-mel spectrogram: 16 kHz, Hann window 512, hop 256, 96 mel bands
+(Slaney's) of
+power, ``log10(10000 x + 1)``. Two networks were trained on tags of the Million Song Dataset (MSD) or
+MagnaTagATune (MTT):
+
+``musicnn``: convolutions as high as 40 and 70 % of the spectrogram (timbre) and as long as 128, 64 and 32
+frames (rhythm),
+each followed by its maximum over frequency; three residual convolutions over time; their outputs together,
+pooled by maximum
+and mean over time; a dense layer of 200 (``penultimate``); 50 tags.
+
+``vgg``: five convolutions 3 x 3 of 128, each followed by batch norm and max-pooling (``pool5``, flattened:
+256); 50 tags.
+
+The package pins NumPy below 1.17, so only its checkpoints (TensorFlow 1) are used: ``make musicnn`` installs it
+without its
+dependencies. A checkpoint's prefix is its folder with a trailing slash.
+"""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers, ops
+
+from cs_keras.audio.settings import AudioConfig
+from cs_keras.errors import DataError, StorageError
+
+Array = npt.NDArray[np.float32]
+
+AUDIO = AudioConfig(sample_rate=16_000, n_fft=512, hop_length=256)
+N_MELS = 96
+FRAMES = 187  # 3 s
+EPSILON = 1e-3  # of batch norm
+TAGS = {
+    "MSD": (
+        *("rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s"),
+        *(
+            "alternative rock",
+            "jazz",
+            "beautiful",
+            "metal",
+            "chillout",
+            "male vocalists",
+            "classic rock",
+            "soul",
+        ),
+        *(
+            "indie rock",
+            "Mellow",
+            "electronica",
+            "80s",
+            "folk",
+            "90s",
+            "chill",
+            "instrumental",
+            "punk",
+            "oldies",
+        ),
+        *(
+            "blues",
+            "hard rock",
+            "ambient",
+            "acoustic",
+            "experimental",
+            "female vocalist",
+            "guitar",
+            "Hip-Hop",
+        ),
+        *("70s", "party", "country", "easy listening", "sexy", "catchy", "funk", "electro", "heavy metal"),
+        *("Progressive rock", "60s", "rnb", "indie pop", "sad", "House", "happy"),
+    ),
+    "MTT": (
+        *("guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano"),
+        *(
+            "ambient",
+            "beat",
+            "violin",
+            "vocal",
+            "synth",
+            "female",
+            "indian",
+            "opera",
+            "male",
+            "singing",
+            "vocals",
+        ),
+        *(
+            "no vocals",
+            "harpsichord",
+            "loud",
+            "quiet",
+            "flute",
+            "woman",
+            "male vocal",
+            "no vocal",
+            "pop",
+            "soft",
+        ),
+        *(
+            "sitar",
+            "solo",
+            "man",
+            "classic",
+            "choir",
+            "voice",
+            "new age",
+            "dance",
+            "male voice",
+            "female vocal",
+        ),
+        *("beats", "harp", "cello", "no voice", "weird", "country", "metal", "female voice", "choral"),
+    ),
+}
+
+
+def find_checkpoint(name: str, folder: Path | None = None) -> Path:
+    """Return the folder of the checkpoint `name`, such as ``MSD_musicnn``.
+
+    It is looked for in `folder`, which is the checkpoint's own or holds it; without `folder`, in the installed
+    package, which is
+    not imported. Raises StorageError when it is not there.
+    """
+    if folder is None:
+        spec = importlib.util.find_spec("musicnn")
+        if spec is None or spec.origin is None:
+            raise StorageError(
+                "The weights of musicnn are not installed: `make musicnn`, or `pip install --no-deps "
+                "musicnn==0.1.0`, or name "
+                f"the folder of {name} by --weights."
+            )
+        folder = Path(spec.origin).parent
+    for found in (folder / name, folder / "musicnn" / name, folder):
+        if (found / ".index").is_file():
+            return found
+    raise StorageError(f"{folder} holds no weights of {name}: expected {folder / name / '.index'}.")
+
+
+class Checkpoint:
+    """The variables of a checkpoint, taken in the order in which the package's code creates its layers."""
+
+    def __init__(self, folder: Path) -> None:
+        import tensorflow as tf
+
+        self._folder = folder
+        self._counts: dict[str, int] = {}
+        try:
+            self._reader = tf.compat.v1.train.NewCheckpointReader(f"{folder}/")
+        except (tf.errors.OpError, ValueError, RuntimeError) as error:
+            raise StorageError(
+                f"Cannot read the checkpoint {folder}: {str(error).splitlines()[0]}"
+            ) from error
+
+    def next_weights(self, layer: keras.layers.Layer, name: str = "") -> None:
+        """Give `layer` the variables of the next layer of its kind, or of the layer `name`.
+
+        DataError is raised when they do not fit.
+        """
+        kind, variables = _VARIABLES[type(layer)]
+        number = self._counts.get(kind, 0)
+        if not name:
+            self._counts[kind] = number + 1
+            name = f"{kind}_{number}" if number else kind
+        try:
+            layer.set_weights([self._reader.get_tensor(f"{name}/{variable}") for variable in variables])
+        except Exception as error:  # TensorFlow's NotFoundError, or Keras's ValueError about shapes
+            raise DataError(
+                f"{self._folder} does not hold the weights of this network: {name} differs."
+            ) from error
+
+
+_VARIABLES: dict[type, tuple[str, tuple[str, ...]]] = {
+    layers.Conv2D: ("conv2d", ("kernel", "bias")),
+    layers.Dense: ("dense", ("kernel", "bias")),
+    layers.BatchNormalization: ("batch_normalization", ("gamma", "beta", "moving_mean", "moving_variance")),
+}
+
+
+def log_mel(magnitude: Any) -> Any:
+    """Compute the log-mel spectrogram, shape (batch, frames, 96, 1), of magnitudes at `AUDIO`."""
+    import kapre
+
+    mel = kapre.ApplyFilterbank(
+        type="mel",
+        filterbank_kwargs={
+            "sample_rate": AUDIO.sample_rate,
+            "n_freq": AUDIO.n_bins,
+            "n_mels": N_MELS,
+            "f_min": 0.0,
+            "f_max": AUDIO.sample_rate / 2,
+        },
+        data_format="channels_last",
+        dtype="float32",
+        name="mel",
+    )
+    power = layers.Reshape((-1, AUDIO.n_bins, 1), dtype="float32", name="channel")(ops.square(magnitude))
+    return ops.log10(10_000.0 * mel(power) + 1.0)
+
+
+def build_network(name: str, checkpoint: Path | None = None) -> keras.Model:
+    """Build the network `name`, such as ``MSD_musicnn`` or ``MTT_vgg``, from patches, (batch, 187, 96, 1).
+
+    Its outputs by name: ``features``, shape (batch, 200) or for vgg (batch, 256), and ``tags``, (batch, 50),
+    probabilities in the
+    order of `TAGS`. Without `checkpoint`, weights are random. Raises StorageError or DataError when weights
+    cannot be read.
+    """
+    is_vgg = name.endswith("vgg")
+    inputs = keras.Input((FRAMES, N_MELS, 1), name="log_mel")
+    features, tags, order = (_vgg if is_vgg else _musicnn)(inputs)
+    network = keras.Model(inputs, {"features": features, "tags": tags}, name=name)
+    if checkpoint is not None:
+        reader = Checkpoint(checkpoint)
+        for layer in order:
+            is_named = is_vgg and isinstance(layer, layers.Conv2D)
+            reader.next_weights(layer, layer.name.removeprefix("conv_") + "CNN" if is_named else "")
+    return network
+
+
+def _musicnn(x: Any) -> tuple[Any, Any, list[keras.layers.Layer]]:
+    order: list[keras.layers.Layer] = []
+
+    def add(layer: keras.layers.Layer, x: Any) -> Any:
+        order.append(layer)
+        return layer(x)
+
+    def convolve(x: Any, filters: int, size: tuple[int, int], padding: str = "valid") -> Any:
+        x = add(layers.Conv2D(filters, size, padding=padding, activation="relu"), x)
+        return add(layers.BatchNormalization(epsilon=EPSILON), x)
+
+    x = add(layers.BatchNormalization(epsilon=EPSILON), x)
+    padded = layers.ZeroPadding2D((3, 0))(x)  # "same" in time only
+    fronts = [convolve(padded, 204, (7, height)) for height in (38, 67)]
+    fronts += [convolve(x, 51, (length, 1), "same") for length in (128, 64, 32)]
+    front = ops.concatenate([ops.max(maps, axis=2) for maps in fronts], axis=2)  # (batch, frames, 561)
+    ends, total = [front], front
+    for number in range(3):
+        maps = layers.ZeroPadding2D((3, 0))(ops.expand_dims(total, 3))
+        maps = ops.squeeze(convolve(maps, 64, (7, total.shape[2])), 2)
+        total = maps if number == 0 else maps + total
+        ends.append(total)
+    x = ops.concatenate(ends, axis=2)  # (batch, frames, 753)
+    pooled = ops.reshape(ops.stack([ops.max(x, axis=1), ops.mean(x, axis=1)], axis=2), (-1, 2 * x.shape[2]))
+    x = add(layers.BatchNormalization(epsilon=EPSILON), pooled)
+    x = add(layers.Dense(200, "relu"), layers.Dropout(0.5)(x))
+    features = add(layers.BatchNormalization(epsilon=EPSILON), x)
+    return features, add(layers.Dense(50, "sigmoid"), layers.Dropout(0.5)(features)), order
+
+
+def _vgg(x: Any) -> tuple[Any, Any, list[keras.layers.Layer]]:
+    norm = layers.BatchNormalization(epsilon=EPSILON)
+    x, order = norm(x), [norm]
+    pools = (((4, 1), 2), ((2, 2), 2), ((2, 2), 2), ((2, 2), 2), ((4, 4), 4))
+    for number, (size, stride) in enumerate(pools, 1):
+        convolution = layers.Conv2D(128, 3, padding="same", activation="relu", name=f"conv_{number}")
+        norm = layers.BatchNormalization(epsilon=EPSILON)
+        x = layers.MaxPooling2D(size, stride)(norm(convolution(x)))
+        order += [convolution, norm]
+        if number < len(pools):
+            x = layers.Dropout(0.25)(x)
+    features = layers.Flatten()(x)
+    tags = layers.Dense(50, "sigmoid")
+    return features, tags(layers.Dropout(0.5)(features)), [*order, tags]
