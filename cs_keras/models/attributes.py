@@ -9,9 +9,10 @@ took 37 epochs; ours may take 200 and stops after 10 without a lower validation 
 ``attributes-infonce``, ``-histories``, ``-bpr``, ``-softmax`` and ``-drlim`` are the same network trained by a loss
 that compares the tracks of a batch (`cs_keras.training.contrastive_losses`, `cs_keras.training.playlist_losses`).
 
-``attributes-linear`` is a ridge regression from the same vectors, ``attributes-ials`` a linear map that is learnt
-in a factorisation of the interactions (`cs_keras.factors.feature_als`). ``genre-label`` and ``genre-label-linear``
-take only the genres of the dataset's own track table: a reference for models with more attributes or with audio.
+``attributes-linear`` is a ridge regression from the same vectors, ``attributes-gcv`` one with a penalty for each
+factor, ``attributes-kernel`` one with Gaussian kernels, ``attributes-ials`` a linear map that is learnt in a
+factorisation of the interactions (`cs_keras.factors.feature_als`). ``genre-label`` and ``genre-label-linear`` take
+only the genres of the dataset's own track table: a reference for models with more attributes or with audio.
 """
 
 import dataclasses
@@ -76,6 +77,10 @@ VARIANTS = {
         )
         for name, changes in _OBJECTIVES.items()
     },
+    "attributes-gcv": dataclasses.replace(_LINEAR, key="attributes-gcv", model=Config(regressor="ridge_gcv")),
+    "attributes-kernel": dataclasses.replace(
+        _LINEAR, key="attributes-kernel", model=Config(regressor="kernel_ridge")
+    ),
     "attributes-ials": dataclasses.replace(_LINEAR, key="attributes-ials", model=Config(regressor="ials")),
     "genre-label": dataclasses.replace(_DENSE, key="genre-label", procedure=GENRES),
     "genre-label-linear": dataclasses.replace(_LINEAR, key="genre-label-linear", procedure=GENRES),

@@ -70,6 +70,8 @@ REGISTRY = {
     "triplet-best": Entry("triplet", "Triplets", "triplet with SpecAugment"),
     "attributes": Entry("attributes", "Attributes", "attributes of a table, dense 1024 x 2"),
     "attributes-linear": Entry("attributes", "Attributes", "attributes of a table, ridge regression"),
+    "attributes-gcv": Entry("attributes", "Attributes", "attributes, ridge with a penalty for each factor"),
+    "attributes-kernel": Entry("attributes", "Attributes", "attributes, kernel ridge regression"),
     "attributes-infonce": Entry("attributes", "Attributes", "attributes, InfoNCE with factors"),
     "attributes-histories": Entry(
         "attributes", "Attributes", "attributes, InfoNCE with listeners' histories"

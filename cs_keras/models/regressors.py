@@ -13,7 +13,9 @@ from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, choose, draw, draw_logarithmic, training_space
 from cs_keras.models.spec import Baseline
 
-REGRESSORS = ("dense", "ridge", "svm", "ials")
+REGRESSORS = ("dense", "ridge", "ridge_gcv", "kernel_ridge", "svm", "ials")
+SEARCHED = tuple(name for name in REGRESSORS if name != "ials")
+KERNEL_REGRESSORS = ("kernel_ridge", "svm")
 OUTPUT = "factors"  # name of the last layer of every regressor
 
 
@@ -27,8 +29,12 @@ class RegressorConfig(ModelConfig):
     Attributes
     ----------
     regressor
-        ``dense``: dense layers; ``ridge``: ridge regression; ``svm``: for each factor a support vector regression
-        with Gaussian kernels; ``ials``: a linear map that is learnt in a factorisation of the interactions
+        ``dense``: dense layers; ``ridge``: ridge regression; ``ridge_gcv``: the same on standardised features, with
+        a penalty for each factor by generalised cross-validation; ``kernel_ridge``: ridge regression with Gaussian
+        kernels, whose width and penalty are chosen by cross-validation within the train tracks, with the tracks of
+        an artist in one fold (`cs_keras.training.feature_learning.kernel_ridge`), for the lowest squared error or
+        the best ``training.monitor``; ``svm``: for each factor a support vector regression with Gaussian kernels;
+        ``ials``: a linear map that is learnt in a factorisation of the interactions
         (`cs_keras.factors.feature_als`), not from factors.
     dense, dropout
         Units of each hidden layer of ``dense``, and the dropout rate after it.
@@ -41,7 +47,8 @@ class RegressorConfig(ModelConfig):
         Kernel coefficient of ``svm``: ``exp(-gamma * |x - y|² / (n_features * variance))``, with the variance over
         all features; 1 is scikit-learn's ``scale``.
     max_examples
-        Maximum number of examples of ``svm``, drawn at random from more: memory grows quadratically with them.
+        Maximum number of examples of ``svm`` and ``kernel_ridge``, drawn at random from more: memory grows
+        quadratically with them.
     prior
         Weight of features in ``ials``: precision of a track's factors around the map of its features, in units of
         the mean over factors of what all playlists say about a track that none holds (the diagonal of ``XᵀX``).
@@ -83,7 +90,7 @@ def regressor_head(x: Any, config: RegressorConfig, n_factors: int) -> Any:
 
     From shape (batch, n) to (batch, n_factors), float32.
     """
-    if config.regressor == "svm":
+    if config.regressor in KERNEL_REGRESSORS:
         return KernelRegression(0, x.shape[1], n_factors, 1.0, name=OUTPUT)(x)
     return dense_head(x, () if config.is_solved else config.dense, n_factors, config.dropout)
 
@@ -102,7 +109,7 @@ def regressor_space(hp: Any, baseline: Baseline) -> tuple[dict[str, Any], dict[s
     Interactions, which ``ials`` needs, are not part of every dataset: it is searched only if it is the start.
     """
     start = baseline.model
-    model = {"regressor": choose(hp, "model.regressor", ("dense", "ridge", "svm"), start.regressor)}
+    model = {"regressor": choose(hp, "model.regressor", SEARCHED, start.regressor)}
     with hp.conditional_scope("model.regressor", ["dense"]):
         model |= draw(hp, "model", {"dense": DENSE, "dropout": DROPOUT}, start)
         training = training_space(hp, baseline)

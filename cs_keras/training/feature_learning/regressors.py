@@ -7,15 +7,18 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVR
 
 from cs_keras.layers.kernel_regression import KernelRegression
-from cs_keras.models.regressors import OUTPUT, RegressorConfig
+from cs_keras.models.regressors import KERNEL_REGRESSORS, OUTPUT, RegressorConfig
+from cs_keras.training.feature_learning.kernel_ridge import KernelRidge
 from cs_keras.training.fit import FitResult
 
 BATCH_EXAMPLES = 1024
+PENALTIES = np.geomspace(1e-1, 1e6, 29)
+"""Penalties from which ``ridge_gcv`` chooses, for features of variance 1."""
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -30,8 +33,8 @@ class RegressionData(NamedTuple):
 
 
 def choose_examples(n: int, config: RegressorConfig, seed: int) -> Integers:
-    """Return the rows of `n` train examples to use, in order: all, or for support vectors a sample by `seed`."""
-    if config.regressor != "svm" or n <= config.max_examples:
+    """Return the rows of `n` train examples to use, in order: all, or with kernels a sample by `seed`."""
+    if config.regressor not in KERNEL_REGRESSORS or n <= config.max_examples:
         return np.arange(n)
     return np.sort(np.random.default_rng(seed).choice(n, config.max_examples, replace=False))
 
@@ -42,7 +45,7 @@ def fit_output_layer(
     validation: RegressionData,
     config: RegressorConfig,
     on_factor: Callable[[int], None] = lambda n_factors: None,
-    solve: Callable[[Doubles], tuple[Doubles, Doubles]] | None = None,
+    solve: Callable[[Doubles], tuple[Doubles, Doubles] | KernelRidge] | None = None,
 ) -> tuple[keras.Model, FitResult]:
     """Return `head` with an output layer fitted on `train`, and its losses.
 
@@ -54,8 +57,8 @@ def fit_output_layer(
     config
         Settings of a regressor that is solved.
     solve
-        Solution of ``ials``, which needs more than targets: from inputs of the output layer, shape (n, n_inputs),
-        to its kernel and bias. Other regressors are solved here.
+        Solution of ``ials`` or ``kernel_ridge``, which need more than targets: from inputs of the output layer,
+        shape (n, n_inputs), to its kernel and bias, or to the solution with kernels. Others are solved here.
 
     Returns
     -------
@@ -68,8 +71,17 @@ def fit_output_layer(
     x = apply_head(keras.Model(head.input, features), train.inputs).astype(np.float64)
     y = train.targets.astype(np.float64)
     if solve:
+        solution = solve(x)
+        if isinstance(solution, KernelRidge):
+            layer = KernelRegression(len(x), x.shape[1], y.shape[1], solution.gamma, name=OUTPUT)
+            layer.set_solution(x, solution.dual, solution.intercept)
+        else:
+            layer = head.get_layer(OUTPUT)
+            layer.set_weights(solution)
+        on_factor(y.shape[1])
+    elif config.regressor == "ridge_gcv":
         layer = head.get_layer(OUTPUT)
-        layer.set_weights(solve(x))
+        layer.set_weights(solve_ridge_gcv(x, y))
         on_factor(y.shape[1])
     elif config.regressor == "ridge":
         layer = head.get_layer(OUTPUT)
@@ -98,6 +110,20 @@ def apply_head(model: keras.Model, inputs: Floats) -> Floats:
         for first in range(0, len(inputs), BATCH_EXAMPLES)
     ]
     return np.concatenate(outputs)
+
+
+def solve_ridge_gcv(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Return kernel and bias of ridge regressions on standardised features, each output with a penalty of its own.
+
+    The penalty has the lowest generalised cross-validation error among `PENALTIES` (Golub, Heath and Wahba 1979;
+    scikit-learn's `RidgeCV`). Kernel and bias are those of features as they are.
+    """
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    varies = deviation > 1e-6 * (np.abs(mean) + deviation)  # not rounding alone
+    factor = np.divide(1, deviation, out=np.zeros_like(deviation), where=varies)
+    ridge = RidgeCV(alphas=PENALTIES, alpha_per_target=True).fit((x - mean) * factor, y)
+    kernel = ridge.coef_.T * factor[:, None]
+    return kernel, ridge.intercept_ - mean @ kernel
 
 
 def _solve_svm(x: Any, y: Any, config: RegressorConfig, on_factor: Callable[[int], None]) -> KernelRegression:

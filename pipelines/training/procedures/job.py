@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cs_keras.errors import DataError
 from cs_keras.evaluation.objective import (
     ValidationData,
     measure_objective,
@@ -23,7 +24,19 @@ from cs_keras.run_files.training import ClassifierTraining, EmbeddingTraining, w
 from cs_keras.runs import read_npz, write_npz
 from cs_keras.training.batch_distribution import Batches
 from cs_keras.training.checkpoints import Epoch
-from cs_keras.training.feature_learning.regressors import RegressionData, choose_examples, fit_output_layer
+from cs_keras.training.feature_learning.kernel_ridge import (
+    PENALTIES,
+    WIDTHS,
+    KernelRidge,
+    group_folds,
+    solve_kernel_ridge,
+)
+from cs_keras.training.feature_learning.regressors import (
+    Doubles,
+    RegressionData,
+    choose_examples,
+    fit_output_layer,
+)
 from cs_keras.training.fit import FitResult, fit
 from pipelines.training.feature_als import solve_feature_als
 from pipelines.training.objectives import TrainingTargets
@@ -207,9 +220,14 @@ def solve_for_factors(
     held_out = RegressionData(validation[0], targets[validation[1]])
     with job.progress.task(f"{run.key}: {run.model.regressor}", targets.shape[1]) as advance:
         rows = train[1][chosen]
-        solve = functools.partial(solve_feature_als, job.data, job.factors, run.model, rows)
-        by_features = solve if run.model.regressor == "ials" else None
-        solved, fitted = fit_output_layer(head, examples, held_out, run.model, advance, by_features)
+        chosen_by: list[str] = []
+        solve: Callable[[Doubles], tuple[Doubles, Doubles] | KernelRidge] | None = None
+        if run.model.regressor == "ials":
+            solve = functools.partial(solve_feature_als, job.data, job.factors, run.model, rows)
+        elif run.model.regressor == "kernel_ridge":
+            solve = functools.partial(_solve_kernel_ridge, job, rows, examples.targets, chosen_by)
+        solved, fitted = fit_output_layer(head, examples, held_out, run.model, advance, solve)
+    job.log(*chosen_by)
     (epoch,) = fitted.history
     write_metrics(job.folder, fitted.history)
     job.log(
@@ -217,7 +235,44 @@ def solve_for_factors(
         f"{speed(epoch, unit)}"
     )
     job.watch(1, epoch)
-    return solved, fitted, notes
+    return solved, fitted, (*notes, *chosen_by)
+
+
+def _solve_kernel_ridge(
+    job: TrainingJob, rows: Rows, targets: Matrix, notes: list[str], x: Doubles
+) -> KernelRidge:
+    """Choose and solve a kernel ridge regression of examples `x` by ``training.monitor`` of cross-validated tracks.
+
+    `rows` and `targets` are the track table row of each example and its targets; `notes` receives the choice.
+    """
+    artists, tracks = job.data.dataset.tracks.artist_numbers, np.unique(rows)
+    groups = np.where(artists[rows] >= 0, artists[rows], artists.max() + 1 + rows)
+    folds = group_folds(groups, job.run.seed)
+    if len(np.unique(folds)) < 2:
+        raise DataError(
+            f"model.regressor = kernel_ridge needs train tracks of at least two artists. Received: {len(tracks)} "
+            "train tracks of one."
+        )
+    predicted = np.zeros_like(targets)
+
+    def mean_over_examples() -> Matrix:
+        sums = np.zeros((len(tracks), targets.shape[1]), np.float32)
+        number = np.searchsorted(tracks, rows)
+        np.add.at(sums, number, predicted)
+        return sums / np.bincount(number)[:, None].astype(np.float32)
+
+    monitored = _make_measure(job, tracks, mean_over_examples)
+
+    def measure(values: Doubles) -> float:
+        predicted[:] = values
+        return -monitored() if monitored else float(np.mean(np.square(values - targets)))
+
+    solution = solve_kernel_ridge(x, targets.astype(np.float64), folds, measure)
+    notes.append(
+        f"penalty {solution.penalty:.3g}, gamma {solution.gamma:.3g}, chosen from {len(WIDTHS)} x {len(PENALTIES)} "
+        f"by {job.run.training.monitor} in cross-validation of {len(tracks)} train tracks"
+    )
+    return solution
 
 
 def speed(epoch: Epoch, unit: str = "sequences") -> str:

@@ -1,12 +1,20 @@
+import functools
+import itertools
+
 import keras
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.preprocessing import KernelCenterer, StandardScaler
 from sklearn.svm import SVR
 
 from cs_keras import config
 from cs_keras.models import bot, choi_features, get_baseline
+from cs_keras.training.feature_learning import kernel_ridge
 from cs_keras.training.feature_learning.regressors import (
+    PENALTIES,
     RegressionData,
     apply_head,
     choose_examples,
@@ -49,6 +57,64 @@ def test_ridge_is_that_of_scikit_learn(scaling):
     ridge = Ridge(alpha=3.0).fit(scaled(train.inputs, scaling, train.inputs), train.targets)
     expected = ridge.predict(scaled(validation.inputs, scaling, train.inputs))
     np.testing.assert_allclose(head(validation.inputs), expected, atol=1e-5)  # float32 against float64
+
+
+def test_each_factor_has_the_penalty_of_generalised_cross_validation():
+    train, validation = problem(60), problem(20, seed=1)
+    train.targets[:, 2] = np.random.default_rng(3).normal(size=60)  # noise: the highest penalties
+    sizes = np.geomspace(0.1, 100, N_CENTROIDS, dtype=np.float32)
+    sizes[5] = 0.0  # never varies
+    train, validation = (RegressionData(part.inputs * sizes, part.targets) for part in (train, validation))
+    head, _ = solved(bot_baseline(regressor="ridge_gcv"), train, validation)
+    scaler = StandardScaler().fit(train.inputs.astype(float))
+    chosen = []
+    for factor, targets in enumerate(train.targets.T):
+        ridge = RidgeCV(alphas=PENALTIES).fit(scaler.transform(train.inputs.astype(float)), targets)
+        expected = ridge.predict(scaler.transform(validation.inputs.astype(float)))
+        np.testing.assert_allclose(head(validation.inputs)[:, factor], expected, atol=1e-4)  # float32
+        chosen.append(ridge.alpha_)
+    assert chosen[2] > max(chosen[:2])
+
+
+def fit_with_kernels(x, y, new, gamma, penalty):
+    """Kernel ridge regression by scikit-learn: the intercept is that of a centred kernel."""
+    centerer = KernelCenterer().fit(rbf_kernel(x, gamma=gamma))
+    machine = KernelRidge(kernel="precomputed", alpha=penalty)
+    machine.fit(centerer.transform(rbf_kernel(x, gamma=gamma)), y - y.mean(axis=0))
+    return machine.predict(centerer.transform(rbf_kernel(new, x, gamma=gamma))) + y.mean(axis=0)
+
+
+def test_kernel_ridge_is_the_best_of_refits_without_each_fold():
+    train, validation = problem(50), problem(20, seed=1)
+    x, y = train.inputs.astype(float), train.targets.astype(float)
+    folds, errors = kernel_ridge.group_folds(np.arange(50) // 2, 0), {}
+    assert np.array_equal(folds[::2], folds[1::2]) and np.bincount(folds).tolist() == [10] * 5
+    for width, penalty in itertools.product(kernel_ridge.WIDTHS, kernel_ridge.PENALTIES):
+        gamma, predicted = width / (N_CENTROIDS * x.var()), np.zeros_like(y)
+        for fold in range(5):
+            is_own = folds == fold
+            predicted[is_own] = fit_with_kernels(x[~is_own], y[~is_own], x[is_own], gamma, penalty)
+        errors[gamma, penalty] = np.mean((predicted - y) ** 2)
+    solve = functools.partial(kernel_ridge.solve_kernel_ridge, y=y, folds=folds)
+    solution = solve(x)
+    best = min(errors, key=errors.get)
+    assert (solution.gamma, solution.penalty) == pytest.approx(best)
+    assert solution.loss == pytest.approx(errors[best], rel=1e-8)
+    head = bot.build_regressor(baseline := bot_baseline(regressor="kernel_ridge", scaling="none"), 3)
+    fitted, _ = fit_output_layer(head, train, validation, baseline.model, solve=solve)
+    expected = fit_with_kernels(x, y, validation.inputs.astype(float), *best)
+    np.testing.assert_allclose(fitted(validation.inputs), expected, atol=1e-4)  # float32 against float64
+
+
+def test_kernel_ridge_takes_the_loss_that_it_is_given():
+    data, folds = problem(50), np.arange(50) % 5
+    x, y = data.inputs.astype(float), data.targets.astype(float)
+    pairs = list(itertools.product(kernel_ridge.WIDTHS, kernel_ridge.PENALTIES))
+    width, penalty = pairs[13]
+    losses = (float(number != 13) for number in range(len(pairs)))
+    solution = kernel_ridge.solve_kernel_ridge(x, y, folds, lambda predicted: next(losses))
+    assert (solution.loss, solution.penalty) == (0, penalty)
+    assert solution.gamma == pytest.approx(width / (N_CENTROIDS * x.var()))
 
 
 @pytest.mark.parametrize("scaling", bot.SCALINGS)
