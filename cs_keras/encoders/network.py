@@ -34,7 +34,7 @@ class NetworkEncoder:
         # One signature for all batch sizes: graphs for different sizes could round differently.
         self._apply = tf.function(
             lambda x: network(x, training=False),
-            input_signature=[tf.TensorSpec((batch_size, self._frames, audio.n_bins), tf.float32)],
+            input_signature=[tf.TensorSpec((None, self._frames, audio.n_bins), tf.float32)],
             autograph=False,
         ).get_concrete_function()
 
@@ -43,18 +43,18 @@ class NetworkEncoder:
         half = self.audio.n_fft // 2 if self._pads else 0
         samples = np.pad(waveform.astype(np.float32), half)
         magnitude = self._spectrogram(np.pad(samples, (0, max(0, self.audio.n_fft - len(samples)))))
-        outputs = [self._apply(tf.constant(batch)).numpy()[:n] for batch, n in self._batches(magnitude)]
+        outputs = [self._apply(tf.constant(batch)).numpy() for batch in self._batches(magnitude)]
         return np.concatenate(outputs)
 
-    def _batches(self, magnitude: npt.NDArray[Any]) -> Iterator[tuple[Vectors, int]]:
+    def _batches(self, magnitude: npt.NDArray[Any]) -> Iterator[Vectors]:
         length = np.array([len(magnitude)])
         starts = prediction_windows(
             np.zeros(1, np.int64), length, SequenceConfig(self._frames), self.audio
         ).start
         for first in range(0, len(starts), self._batch_size):
             chosen = starts[first : first + self._batch_size].tolist()
-            batch = np.zeros((self._batch_size, self._frames, magnitude.shape[1]), np.float32)
-            for window, start in zip(batch, chosen, strict=False):
+            batch = np.zeros((len(chosen), self._frames, magnitude.shape[1]), np.float32)
+            for window, start in zip(batch, chosen, strict=True):
                 part = magnitude[start : start + self._frames]
                 window[: len(part)] = part
-            yield batch, len(chosen)
+            yield batch
