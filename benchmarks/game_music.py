@@ -60,7 +60,7 @@ COMPOSERS = {  # as tagged: one name
 }
 PREFIXES = {"Crystan": "Crystan", "David": "David", "Psymong": "Psymong", "van_": "Vanethian"}  # of UFO: AI
 OWN_ALBUM = re.compile(
-    r"^$|^ufo: alien invasion|^hyperrogue|^nexuiz|wesnoth ost|elysis|loopnet|earattic", re.I
+    r"^$|^ufo: alien invasion|^hyperrogue|^nexuiz|wesnoth ost|elysis|raudenbusch|loopnet|earattic", re.I
 )
 
 Compute = Callable[[Path], np.ndarray]
