@@ -15,6 +15,7 @@ Vectors = npt.NDArray[np.float32]
 CHECKPOINTS = {
     "musicnn": "MSD_musicnn",
     "musicnn-mtt": "MTT_musicnn",
+    "musicnn-vgg": "MSD_vgg",
     "musicnn-vgg-mtt": "MTT_vgg",
 }
 ENCODERS = (*CHECKPOINTS, "choi")

@@ -37,6 +37,14 @@ AUDIO = AudioConfig(sample_rate=16_000, n_fft=512, hop_length=256)
 N_MELS = 96
 FRAMES = 187  # 3 s
 EPSILON = 1e-3  # of batch norm
+
+Pools = tuple[tuple[tuple[int, int], tuple[int, int]], ...]  # sizes and strides over frames and mel bands
+
+POOLS: dict[str, Pools] = {
+    # As in its .meta file, the graph that was trained; the package's code builds that of MTT_vgg for both.
+    "MSD_vgg": (((4, 1), (4, 1)), ((1, 4), (1, 4)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4))),
+    "MTT_vgg": (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4))),
+}
 TAGS = {
     "MSD": (
         *("rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s"),
@@ -206,13 +214,12 @@ def build_network(name: str, checkpoint: Path | None = None) -> keras.Model:
     """Build the network `name`, such as ``MSD_musicnn`` or ``MTT_vgg``, from patches, (batch, 187, 96, 1).
 
     Its outputs by name: ``features``, shape (batch, 200) or for vgg (batch, 256), and ``tags``, (batch, 50),
-    probabilities in the
-    order of `TAGS`. Without `checkpoint`, weights are random. Raises StorageError or DataError when weights
-    cannot be read.
+    probabilities in the order of `TAGS`. Without `checkpoint`, weights are random. Raises StorageError or
+    DataError when weights cannot be read.
     """
     is_vgg = name.endswith("vgg")
     inputs = keras.Input((FRAMES, N_MELS, 1), name="log_mel")
-    features, tags, order = (_vgg if is_vgg else _musicnn)(inputs)
+    features, tags, order = _vgg(inputs, POOLS[name]) if is_vgg else _musicnn(inputs)
     network = keras.Model(inputs, {"features": features, "tags": tags}, name=name)
     if checkpoint is not None:
         reader = Checkpoint(checkpoint)
@@ -252,14 +259,13 @@ def _musicnn(x: Any) -> tuple[Any, Any, list[keras.layers.Layer]]:
     return features, add(layers.Dense(50, "sigmoid"), layers.Dropout(0.5)(features)), order
 
 
-def _vgg(x: Any) -> tuple[Any, Any, list[keras.layers.Layer]]:
+def _vgg(x: Any, pools: Pools) -> tuple[Any, Any, list[keras.layers.Layer]]:
     norm = layers.BatchNormalization(epsilon=EPSILON)
     x, order = norm(x), [norm]
-    pools = (((4, 1), 2), ((2, 2), 2), ((2, 2), 2), ((2, 2), 2), ((4, 4), 4))
-    for number, (size, stride) in enumerate(pools, 1):
+    for number, (size, strides) in enumerate(pools, 1):
         convolution = layers.Conv2D(128, 3, padding="same", activation="relu", name=f"conv_{number}")
         norm = layers.BatchNormalization(epsilon=EPSILON)
-        x = layers.MaxPooling2D(size, stride)(norm(convolution(x)))
+        x = layers.MaxPooling2D(size, strides)(norm(convolution(x)))
         order += [convolution, norm]
         if number < len(pools):
             x = layers.Dropout(0.25)(x)

@@ -32,7 +32,7 @@ def test_pooling():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["MSD_musicnn", "MTT_musicnn", "MTT_vgg"])
+@pytest.mark.parametrize("name", ["MSD_musicnn", "MTT_musicnn", "MSD_vgg", "MTT_vgg"])
 def test_tags_equal_those_of_the_original_graph(name):
     """The package's own graph, from its .meta file, with its variables fed by name, on the same patches."""
     import tensorflow as tf
