@@ -45,6 +45,7 @@ INSTALL_REQUIRES = [
 
 EXTRAS_REQUIRE = {
     "gpu": ["tensorflow[and-cuda]==2.17.1"],
+    "embed": ["onnxruntime>=1.20,<2"],
     "beam": ["apache-beam>=2.77,<3"],
     "spotify": ["spotipy>=2.26,<3"],
     "dev": [
@@ -53,6 +54,7 @@ EXTRAS_REQUIRE = {
         "hypothesis>=6.130",
         "import-linter>=2.3",
         "mypy>=1.15",
+        "onnxruntime>=1.20,<2",
         "pytest>=8.3",
         "pytest-timeout>=2.4",
         "pytest-xdist>=3.6",

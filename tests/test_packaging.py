@@ -57,7 +57,7 @@ def test_only_the_library_is_installed(package: dict[str, Any]) -> None:
 
 
 def test_extras_and_version(package: dict[str, Any]) -> None:
-    assert set(package["extras_require"]) == {"gpu", "beam", "spotify", "dev"}
+    assert set(package["extras_require"]) == {"gpu", "embed", "beam", "spotify", "dev"}
     assert package["version"] == cs_keras.__version__
     tensorflow = next(Requirement(r) for r in package["install_requires"] if r.startswith("tensorflow="))
     gpu = Requirement(package["extras_require"]["gpu"][0])

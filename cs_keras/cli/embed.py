@@ -1,5 +1,6 @@
 """``cs-keras embed``: features of tracks by a pretrained encoder."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,12 +15,15 @@ from cs_keras.cli.options import (
     split_option,
 )
 
-ENCODERS = ("musicnn", "musicnn-mtt", "musicnn-vgg-mtt", "choi")
-
 
 @click.command("embed")
 @click.argument("sources", nargs=-1, required=True, metavar="DATASET|AUDIO...")
-@click.option("--encoder", required=True, type=click.Choice(ENCODERS), help="Pretrained network.")
+@click.option(
+    "--encoder",
+    required=True,
+    metavar="NAME|FILE.onnx",
+    help="musicnn, musicnn-mtt, musicnn-vgg, musicnn-vgg-mtt, choi; or an ONNX file with a .toml beside it.",
+)
 @click.option("--weights", help="Folder or file of its weights.  [default: the installed package musicnn]")
 @click.option("--out", required=True, metavar="FILE", type=DATASET, help="The .npz or .parquet to write.")
 @click.option(
@@ -49,6 +53,8 @@ def command(
     quiet_tensorflow()
     from pipelines.inference.embed import EncoderChoice, embed_dataset, embed_recordings
 
+    if encoder.lower().endswith(".onnx"):
+        encoder, weights = Path(encoder).name, weights or encoder
     choice = EncoderChoice(encoder, weights, tuple(name.strip() for name in pooling.split(",")))
     if dataset is not None:
         result = embed_dataset(choice, dataset, split or "all", out, read_config(**reading), Console())

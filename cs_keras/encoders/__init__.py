@@ -38,10 +38,10 @@ def open_encoder(name: str, weights: str | None = None) -> Encoder:
     Parameters
     ----------
     name
-        One of `ENCODERS`.
+        One of `ENCODERS`, or of a file that ends in ``.onnx``; see `cs_keras.encoders.onnx_file`.
     weights
         Of the musicnn family, the package's folder or a checkpoint's; None for the installed package. Of
-        ``choi``, its file.
+        ``choi``, its file. Of ONNX, the file where it is not at the path `name`.
 
     Raises
     ------
@@ -50,7 +50,11 @@ def open_encoder(name: str, weights: str | None = None) -> Encoder:
     StorageError, DataError
         When weights are missing or of another network.
     """
-    check_choice("--encoder", name, ENCODERS)
+    if name.lower().endswith(".onnx"):
+        from cs_keras.encoders.onnx_file import OnnxEncoder
+
+        return OnnxEncoder(Path(weights or name))
+    check_choice("--encoder (unless it is a file ending in .onnx)", name, ENCODERS)
     if name == "choi":
         return _open_choi(weights)
     return _open_musicnn(CHECKPOINTS[name], weights)
@@ -65,7 +69,7 @@ def _open_musicnn(name: str, weights: str | None) -> Encoder:
     folder = find_checkpoint(name, Path(weights) if weights else None)
     magnitude = keras.Input((FRAMES, AUDIO.n_bins), name="magnitude")
     network = keras.Model(magnitude, build_network(name, folder)(log_mel(magnitude))["features"])
-    return NetworkEncoder(network, AUDIO, _sha256(folder / ".data-00000-of-00001"), batch_size=8, pads=True)
+    return NetworkEncoder(network, AUDIO, sha256(folder / ".data-00000-of-00001"), batch_size=8, pads=True)
 
 
 def _open_choi(weights: str | None) -> Encoder:
@@ -80,9 +84,10 @@ def _open_choi(weights: str | None) -> Encoder:
     baseline = VARIANTS["choi-features"]
     model = dataclasses.replace(baseline.model, weights=weights, own_audio=True)
     network = build_features(dataclasses.replace(baseline, model=model), AUDIO)
-    return NetworkEncoder(network, AUDIO, _sha256(Path(weights)), batch_size=2)
+    return NetworkEncoder(network, AUDIO, sha256(Path(weights)), batch_size=2)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
