@@ -104,8 +104,8 @@ def _decode_soundfile(path: Path) -> tuple[Samples, int]:
             samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _UnknownFormat from error
-    # A lossy stream's length is an estimate from its header; allow it a tenth of a second.
-    if len(samples) < expected - rate // 10:
+    # A lossy stream's length is an estimate from its header: whole files lack up to a fifth of a second.
+    if len(samples) < expected - rate // 2:
         raise AudioError(
             f"{path} is truncated: it has {len(samples) / rate:.1f} s of {expected / rate:.1f} s."
         )

@@ -274,7 +274,10 @@ NOT_FED = {
     "raw",
     "attributes",
     "estimated_attributes",
-}  # waveforms and tables of attributes; all keys but some
+    "artist_mean",
+    "artist_residual",
+    "artist_attention",
+}  # waveforms, tables of attributes, artists of train tracks; all keys but some
 
 
 @pytest.mark.slow
