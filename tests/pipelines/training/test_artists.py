@@ -12,7 +12,10 @@ from tests.command_line import run
 from tests.pipelines.planted_artists import PlantedArtists, write_artists
 from tests.pipelines.planted_evidence import write_evidence
 
-HEAD = {"model": {"dense": [64], "dropout": 0.0}, "training": {"epochs": 40, "loss": "mse", "l2": 1e-3}}
+HEAD = {
+    "model": {"dense": [64], "dropout": 0.0},
+    "training": {"epochs": 15, "loss": "mse", "l2": 1e-3, "learning_rate": 3e-3},
+}
 QUICK = {
     "evaluation": {"n_permutations": 9, "n_bootstrap": 10, "ks": [10]},
     "models": {
