@@ -57,10 +57,29 @@ def open_encoder(name: str, weights: str | None = None) -> Encoder:
     check_choice("--encoder (unless it is a file ending in .onnx)", name, ENCODERS)
     if name == "choi":
         return _open_choi(weights)
-    return _open_musicnn(CHECKPOINTS[name], weights)
+    return _open_musicnn(CHECKPOINTS[name], weights, "features")
 
 
-def _open_musicnn(name: str, weights: str | None) -> Encoder:
+def open_tagger(name: str, weights: str | None = None) -> tuple[Encoder, tuple[str, ...]]:
+    """Open a tagger: an encoder whose features are probabilities of tags, and the names of these.
+
+    Parameters and errors are those of `open_encoder`, without ONNX files.
+    """
+    from cs_keras.models.choi_tagger import TAGS, build_tagger
+    from cs_keras.models.choi_weights import AUDIO
+    from cs_keras.models.musicnn_network import MTT_TAGS
+
+    check_choice("--tagger", name, ENCODERS)
+    if name == "choi":
+        from cs_keras.encoders.network import NetworkEncoder
+
+        path = _choi_file(weights)
+        return NetworkEncoder(build_tagger(path), AUDIO, sha256(path), batch_size=4), TAGS
+    checkpoint = CHECKPOINTS[name]
+    return _open_musicnn(checkpoint, weights, "tags"), MTT_TAGS if checkpoint.startswith("MTT") else TAGS
+
+
+def _open_musicnn(name: str, weights: str | None, output: str) -> Encoder:
     import keras
 
     from cs_keras.encoders.network import NetworkEncoder
@@ -68,7 +87,7 @@ def _open_musicnn(name: str, weights: str | None) -> Encoder:
 
     folder = find_checkpoint(name, Path(weights) if weights else None)
     magnitude = keras.Input((FRAMES, AUDIO.n_bins), name="magnitude")
-    network = keras.Model(magnitude, build_network(name, folder)(log_mel(magnitude))["features"])
+    network = keras.Model(magnitude, build_network(name, folder)(log_mel(magnitude))[output])
     return NetworkEncoder(network, AUDIO, sha256(folder / ".data-00000-of-00001"), batch_size=8, pads=True)
 
 
@@ -79,12 +98,17 @@ def _open_choi(weights: str | None) -> Encoder:
     from cs_keras.models.choi_features import VARIANTS, build_features
     from cs_keras.models.choi_weights import AUDIO
 
-    if weights is None:
-        raise ConfigError("The encoder choi needs a file of the tagger's weights: name it by --weights.")
+    path = _choi_file(weights)
     baseline = VARIANTS["choi-features"]
-    model = dataclasses.replace(baseline.model, weights=weights, own_audio=True)
+    model = dataclasses.replace(baseline.model, weights=str(path), own_audio=True)
     network = build_features(dataclasses.replace(baseline, model=model), AUDIO)
-    return NetworkEncoder(network, AUDIO, sha256(Path(weights)), batch_size=2)
+    return NetworkEncoder(network, AUDIO, sha256(path), batch_size=2)
+
+
+def _choi_file(weights: str | None) -> Path:
+    if weights is None:
+        raise ConfigError("choi needs a file of the tagger's weights: name it by --weights.")
+    return Path(weights)
 
 
 def sha256(path: Path) -> str:

@@ -7,13 +7,10 @@ import dataclasses
 from pathlib import Path
 
 import keras
-import numpy as np
-import numpy.typing as npt
 
-from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import DataError
 from cs_keras.models.choi_features import VARIANTS, build_features
-from cs_keras.models.choi_weights import AUDIO, FILTERS, FRAMES, POOL_FRAMES, POOL_MELS, read_tag_layer
+from cs_keras.models.choi_weights import AUDIO, FILTERS, POOL_FRAMES, POOL_MELS, read_tag_layer
 
 # The fifty most frequent tags of the Million Song Dataset's Last.fm subset, in the order of the tagger's outputs.
 TAGS = (
@@ -51,24 +48,3 @@ def build_tagger(weights: Path) -> keras.Model:
     tagger = keras.Model(features.input, layer(x), name="choi_tagger")
     layer.set_weights([kernel, bias])
     return tagger
-
-
-def tag(tagger: keras.Model, magnitude: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Predict the probability of each tag, shape (50,), as the mean over consecutive clips of 29 s.
-
-    Parameters
-    ----------
-    tagger
-        Model that `build_tagger` returned.
-    magnitude
-        Magnitudes of one recording at `choi_weights.AUDIO`, shape (n_frames, 257); if shorter than a clip, it is
-        padded with silence.
-    """
-    n_frames = np.array([len(magnitude)])
-    windows = prediction_windows(np.zeros(1, np.int64), n_frames, SequenceConfig(FRAMES), AUDIO)
-    clips = np.zeros((len(windows), FRAMES, AUDIO.n_bins), np.float32)
-    for clip, start in zip(clips, windows.start, strict=True):
-        part = magnitude[start : start + FRAMES]
-        clip[: len(part)] = part
-    probabilities: npt.NDArray[np.float32] = tagger.predict(clips, batch_size=4, verbose=0).mean(axis=0)
-    return probabilities

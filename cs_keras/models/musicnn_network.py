@@ -1,22 +1,17 @@
 """The music taggers of the PyPI package ``musicnn`` 0.1.0 (Pons & Serra 2019, arXiv 1909.06654), in Keras.
 
-Input are patches of 187 frames (3 s) of a log-mel spectrogram: 16 kHz, Hann window 512, hop 256, 96 mel bands
-(Slaney's) of
-power, ``log10(10000 x + 1)``. Two networks were trained on tags of the Million Song Dataset (MSD) or
-MagnaTagATune (MTT):
+Their input are patches of 187 frames (3 s) of a log-mel spectrogram: 16 kHz, Hann window 512, hop 256, 96 mel bands
+(Slaney's) of power, ``log10(10000 x + 1)``. Two networks were each trained on tags of the Million Song Dataset (MSD)
+and of MagnaTagATune (MTT):
 
-``musicnn``: convolutions as high as 40 and 70 % of the spectrogram (timbre) and as long as 128, 64 and 32
-frames (rhythm),
-each followed by its maximum over frequency; three residual convolutions over time; their outputs together,
-pooled by maximum
-and mean over time; a dense layer of 200 (``penultimate``); 50 tags.
+``musicnn``: convolutions as high as 40 and 70 % of the spectrogram (timbre) and as long as 128, 64 and 32 frames
+(rhythm), each followed by its maximum over frequency; three convolutions over time with residual connections; maxima
+and means over time of all of these; a dense layer of 200, the features; 50 tags.
 
-``vgg``: five convolutions 3 x 3 of 128, each followed by batch norm and max-pooling (``pool5``, flattened:
-256); 50 tags.
+``vgg``: five convolutions 3 x 3 of 128, each followed by batch norm and max-pooling; 256 features; 50 tags.
 
 The package pins NumPy below 1.17, so only its checkpoints (TensorFlow 1) are used: ``make musicnn`` installs it
-without its
-dependencies. A checkpoint's prefix is its folder with a trailing slash.
+without its dependencies. The prefix of a checkpoint is its folder with a trailing slash.
 """
 
 import importlib.util
@@ -45,86 +40,35 @@ POOLS: dict[str, Pools] = {
     "MSD_vgg": (((4, 1), (4, 1)), ((1, 4), (1, 4)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4))),
     "MTT_vgg": (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4))),
 }
-TAGS = {
-    "MSD": (
-        *("rock", "pop", "alternative", "indie", "electronic", "female vocalists", "dance", "00s"),
-        *(
-            "alternative rock",
-            "jazz",
-            "beautiful",
-            "metal",
-            "chillout",
-            "male vocalists",
-            "classic rock",
-            "soul",
-        ),
-        *(
-            "indie rock",
-            "Mellow",
-            "electronica",
-            "80s",
-            "folk",
-            "90s",
-            "chill",
-            "instrumental",
-            "punk",
-            "oldies",
-        ),
-        *(
-            "blues",
-            "hard rock",
-            "ambient",
-            "acoustic",
-            "experimental",
-            "female vocalist",
-            "guitar",
-            "Hip-Hop",
-        ),
-        *("70s", "party", "country", "easy listening", "sexy", "catchy", "funk", "electro", "heavy metal"),
-        *("Progressive rock", "60s", "rnb", "indie pop", "sad", "House", "happy"),
+MTT_TAGS = (  # of MagnaTagATune, in the order of the outputs; those of the other dataset are Choi's tagger's
+    *("guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano"),
+    *("ambient", "beat", "violin", "vocal", "synth", "female", "indian", "opera", "male", "singing"),
+    *(
+        "vocals",
+        "no vocals",
+        "harpsichord",
+        "loud",
+        "quiet",
+        "flute",
+        "woman",
+        "male vocal",
+        "no vocal",
+        "pop",
     ),
-    "MTT": (
-        *("guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano"),
-        *(
-            "ambient",
-            "beat",
-            "violin",
-            "vocal",
-            "synth",
-            "female",
-            "indian",
-            "opera",
-            "male",
-            "singing",
-            "vocals",
-        ),
-        *(
-            "no vocals",
-            "harpsichord",
-            "loud",
-            "quiet",
-            "flute",
-            "woman",
-            "male vocal",
-            "no vocal",
-            "pop",
-            "soft",
-        ),
-        *(
-            "sitar",
-            "solo",
-            "man",
-            "classic",
-            "choir",
-            "voice",
-            "new age",
-            "dance",
-            "male voice",
-            "female vocal",
-        ),
-        *("beats", "harp", "cello", "no voice", "weird", "country", "metal", "female voice", "choral"),
+    *("soft", "sitar", "solo", "man", "classic", "choir", "voice", "new age", "dance", "male voice"),
+    *(
+        "female vocal",
+        "beats",
+        "harp",
+        "cello",
+        "no voice",
+        "weird",
+        "country",
+        "metal",
+        "female voice",
+        "choral",
     ),
-}
+)
 
 
 def find_checkpoint(name: str, folder: Path | None = None) -> Path:
@@ -214,8 +158,8 @@ def build_network(name: str, checkpoint: Path | None = None) -> keras.Model:
     """Build the network `name`, such as ``MSD_musicnn`` or ``MTT_vgg``, from patches, (batch, 187, 96, 1).
 
     Its outputs by name: ``features``, shape (batch, 200) or for vgg (batch, 256), and ``tags``, (batch, 50),
-    probabilities in the order of `TAGS`. Without `checkpoint`, weights are random. Raises StorageError or
-    DataError when weights cannot be read.
+    probabilities in the order of `cs_keras.models.choi_tagger.TAGS`, or of `MTT_TAGS`. Without `checkpoint`,
+    weights are random. Raises StorageError or DataError when weights cannot be read.
     """
     is_vgg = name.endswith("vgg")
     inputs = keras.Input((FRAMES, N_MELS, 1), name="log_mel")

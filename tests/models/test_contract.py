@@ -341,13 +341,12 @@ def test_a_search_has_all_that_decides_a_model(key):
 def test_points_of_a_search_are_valid_or_refused_with_a_reason(key):
     space = keras_tuner.HyperParameters()
     settings_at(key, space)
-    found, refused = [], []
+    refused = []
     for seed in range(30):
         try:
-            found.append(settings_at(key, random_point(space, seed)))
+            settings_at(key, random_point(space, seed))
         except ConfigError as error:
             refused.append(str(error))
-    assert len(found) + len(refused) == 30
     assert len(refused) <= 3 and all(reason.endswith(".") for reason in refused)
 
 
