@@ -1,12 +1,12 @@
 """The music taggers of the PyPI package ``musicnn`` 0.1.0 (Pons & Serra 2019, arXiv 1909.06654), in Keras.
 
-Their input are patches of 187 frames (3 s) of a log-mel spectrogram: 16 kHz, Hann window 512, hop 256, 96 mel bands
-(Slaney's) of power, ``log10(10000 x + 1)``. Two networks were each trained on tags of the Million Song Dataset (MSD)
-and of MagnaTagATune (MTT):
+Their input are patches of 187 frames (3 s) of a log-mel spectrogram: 16 kHz, Hann window 512, hop 256, 96 mel
+bands (Slaney's) of power, ``log10(10000 x + 1)``. Two networks were each trained on tags of the Million Song
+Dataset (MSD) and of MagnaTagATune (MTT):
 
 ``musicnn``: convolutions as high as 40 and 70 % of the spectrogram (timbre) and as long as 128, 64 and 32 frames
-(rhythm), each followed by its maximum over frequency; three convolutions over time with residual connections; maxima
-and means over time of all of these; a dense layer of 200, the features; 50 tags.
+(rhythm), each followed by its maximum over frequency; three convolutions over time with residual connections;
+maxima and means over time of all of these; a dense layer of 200, the features; 50 tags.
 
 ``vgg``: five convolutions 3 x 3 of 128, each followed by batch norm and max-pooling; 256 features; 50 tags.
 
