@@ -45,9 +45,8 @@ def command(
     """Write features of tracks by a pretrained encoder.
 
     FILE is a table for --features of other commands: track_ids, features and the encoder. DATASET must hold
-    waveforms. Ids and
-    skipped recordings are as in `cs-keras predict`. After an interruption, the same command resumes and writes
-    the same bytes.
+    waveforms. Ids and skipped recordings are as in `cs-keras predict`. After an interruption, the same command
+    resumes and writes the same bytes.
     """
     dataset, files = find_sources(sources, split)
     quiet_tensorflow()

@@ -19,8 +19,8 @@ class NetworkEncoder:
     """A network from windows of magnitudes, shape (batch, frames, n_bins), to features, (batch, n_features).
 
     Windows cover a track as `cs_keras.data.windows.prediction_windows` has it; a track shorter than one is
-    followed by silence.
-    With `pads`, half a window of silence precedes and follows the samples, as librosa centres windows.
+    followed by silence. With `pads`, half a window of silence precedes and follows the samples, as librosa centres
+    windows.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from cs_keras.encoders import open_encoder
+from cs_keras.encoders.onnx_file import OnnxEncoder
 from cs_keras.runs import read_npz
 from tests.command_line import run
 
@@ -77,6 +78,35 @@ def test_embed_writes_a_table_and_leaves_out_what_cannot_be_used(
     np.testing.assert_allclose(found["features"][1], expected, rtol=1e-5)
     about = json.loads(str(found["encoder"]))
     assert about["encoder"] == "matrix.onnx" and about["weights"] == str(network)
+
+
+def test_an_interrupted_embed_resumes_and_writes_the_same_bytes(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    for number in range(10):  # two blocks
+        samples = np.random.default_rng(number).normal(0, 0.1, 2 * RATE).astype(np.float32)
+        soundfile.write(audio / f"{number}.wav", samples, RATE, subtype="FLOAT")
+    whole, resumed = tmp_path / "whole.npz", tmp_path / "resumed.npz"
+    assert run("embed", audio, "--encoder", network, "--out", whole) == 0
+    encoded: list[int] = []
+    encode = OnnxEncoder.encode
+
+    def stop_at_the_tenth(self: OnnxEncoder, waveform: np.ndarray) -> np.ndarray:
+        encoded.append(len(waveform))
+        if len(encoded) == 10:  # the first is silence, for the number of features
+            raise KeyboardInterrupt
+        return encode(self, waveform)
+
+    monkeypatch.setattr(OnnxEncoder, "encode", stop_at_the_tenth)
+    assert run("embed", audio, "--encoder", network, "--out", resumed) != 0
+    assert not resumed.exists()
+    encoded[:] = [0] * 10
+    assert run("embed", audio, "--encoder", network, "--out", resumed) == 0
+    assert len(encoded) == 10 + 1 + 2  # the second block alone
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob("*parts*"))
 
 
 @pytest.mark.parametrize(
