@@ -1,9 +1,7 @@
 """New recordings as rows of a table that `cs-keras embed` made: their encoder is run as it was for the table."""
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +9,9 @@ from cs_keras.audio.decode import load_mono
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.attributes.columns import NumericColumn
 from cs_keras.data.attributes.table import AttributeTable, make_table
-from cs_keras.errors import AudioError, DataError
+from cs_keras.encoders import Encoder, open_encoder
+from cs_keras.encoders.pooling import pool
+from cs_keras.errors import AudioError, ConfigError, DataError, StorageError
 from cs_keras.progress import Progress
 from cs_keras.run_files.encoder import EncoderRecord
 from cs_keras.run_files.names import ENCODER_FILE
@@ -46,18 +46,11 @@ def embed_recordings(
     ------
     DataError
         When the encoder is not the one of the table.
-    StorageError, ConfigError
+    StorageError
         When the encoder cannot be opened.
     """
-    encoders: Any = importlib.import_module("cs_keras.encoders")
-    pool = importlib.import_module("cs_keras.encoders.pooling").pool
     record = EncoderRecord.read(folder)
-    encoder = encoders.open_encoder(record.encoder, str(weights) if weights else record.weights)
-    if encoder.digest != record.digest:
-        raise DataError(
-            f"The encoder {record.encoder} is not the one that computed the table that {folder} was trained on: "
-            f"expected weights of SHA-256 {record.digest}. Received: {encoder.digest}."
-        )
+    encoder = _open(record, folder, weights)
     audio = AudioConfig(sample_rate=encoder.sample_rate)
     width = len(record.pooling) * encoder.n_features
     vectors, left_out = np.full((len(files), width), np.nan, np.float32), {}
@@ -70,3 +63,18 @@ def embed_recordings(
                 progress.log(f"left out {track_id}: {error}")
             advance(1)
     return make_table(list(files), {FEATURES: NumericColumn(vectors)}, "the recordings"), left_out
+
+
+def _open(record: EncoderRecord, folder: Location, weights: Path | None) -> Encoder:
+    try:
+        encoder = open_encoder(record.encoder, str(weights) if weights else record.weights)
+    except (ConfigError, StorageError) as error:
+        raise StorageError(
+            f"The encoder {record.encoder} of {folder} cannot be opened; name its weights by --weights: {error}"
+        ) from error
+    if encoder.digest != record.digest:
+        raise DataError(
+            f"The encoder {record.encoder} is not the one that computed the table that {folder} was trained on: "
+            f"expected weights of SHA-256 {record.digest}. Received: {encoder.digest}."
+        )
+    return encoder

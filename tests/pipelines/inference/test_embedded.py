@@ -1,14 +1,14 @@
 """New recordings for models on a table of an encoder: the same numbers as from the vectors of the recordings."""
 
 import json
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from cs_keras.encoders.pooling import pool
+from cs_keras.errors import StorageError
 from cs_keras.runs import read_json, read_npz
 from tests.command_line import run
 from tests.pipelines.planted_evidence import AUDIO, write_evidence
@@ -49,10 +49,6 @@ class Levels:
         return np.log(bands.mean(axis=2) + 1e-9).astype(np.float32)
 
 
-def pool(frames: np.ndarray, statistics: tuple[str, ...]) -> np.ndarray:
-    return np.concatenate([getattr(np, name)(frames, axis=0) for name in statistics])
-
-
 @pytest.fixture(autouse=True)
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
     """Names and weights of the encoders that were opened."""
@@ -60,14 +56,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
 
     def open_encoder(name: str, weights: str | None = None) -> Levels:
         found.append((name, weights))
+        if weights == "missing.h5":
+            raise StorageError("There is no missing.h5.")
         return Levels("other" if weights == "other.h5" else "abc")
 
-    package = types.ModuleType("cs_keras.encoders")
-    package.open_encoder = open_encoder
-    package.pooling = types.ModuleType("cs_keras.encoders.pooling")
-    package.pooling.pool = pool
-    monkeypatch.setitem(sys.modules, "cs_keras.encoders", package)
-    monkeypatch.setitem(sys.modules, "cs_keras.encoders.pooling", package.pooling)
+    monkeypatch.setattr("pipelines.inference.embedded.open_encoder", open_encoder)
     return found
 
 
@@ -175,6 +168,10 @@ def test_what_does_not_fit_is_refused(work: Path, capfd: pytest.CaptureFixture[s
     for arguments, message in (
         ((expert, recording), "takes attributes, not audio"),
         ((levels, recording, "--weights", "other.h5"), "expected weights of SHA-256 abc. Received: other."),
+        (
+            (levels, recording, "--weights", "missing.h5"),
+            "name its weights by --weights: There is no missing.h5.",
+        ),
         ((levels, recording, "--weights", "expert=x.h5"), "takes: levels. Received: expert."),
         ((expert, recording, "--weights", "x.h5"), "takes: none. Received: one without a name."),
     ):
