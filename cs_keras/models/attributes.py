@@ -7,7 +7,7 @@ without numbers; two of 1,024 are ours, as are ELU and the other choices common 
 took 37 epochs; ours may take 200 and stops after 10 without a lower validation loss.
 
 ``attributes-infonce``, ``-histories``, ``-bpr``, ``-softmax`` and ``-drlim`` are the same network trained by a loss
-that compares the tracks of a batch (`cs_keras.training.contrastive_losses`, `cs_keras.training.playlist_losses`).
+that compares the tracks of a batch (`cs_keras.training.losses.contrastive`, `cs_keras.training.losses.playlists`).
 
 ``attributes-linear`` is a ridge regression from the same vectors, ``attributes-gcv`` one with a penalty for each
 factor, ``attributes-kernel`` one with Gaussian kernels, ``attributes-ials`` a linear map that is learnt in a

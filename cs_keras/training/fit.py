@@ -17,7 +17,7 @@ from cs_keras.run_files.training import write_metrics
 from cs_keras.training.batch_distribution import Batches, TimedFunction, distribute_batches
 from cs_keras.training.batch_norm import RecalibrateBatchNorm
 from cs_keras.training.checkpoints import Checkpoints, Epoch, best_epoch
-from cs_keras.training.losses import MEAN_LOSS, Objective, make_loss, penalize_kernels
+from cs_keras.training.losses.objective import MEAN_LOSS, Objective, make_loss, penalize_kernels
 from cs_keras.training.optimizer import AverageWhileValidating, make_optimizer
 
 

@@ -15,10 +15,14 @@ from cs_keras.factors.store import Factors
 from cs_keras.factors.wmf import read_wmf_config, weigh_counts
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.storage.location import is_file
-from cs_keras.training.contrastive_losses import drlim, info_nce
-from cs_keras.training.losses import Objective
-from cs_keras.training.playlist_losses import bpr, history_info_nce, sampled_softmax
-from cs_keras.training.prediction_error import MAX_TRACKS, make_track_numbers, weighted_prediction_error
+from cs_keras.training.losses.contrastive import drlim, info_nce
+from cs_keras.training.losses.objective import Objective
+from cs_keras.training.losses.playlists import bpr, history_info_nce, sampled_softmax
+from cs_keras.training.losses.prediction_error import (
+    MAX_TRACKS,
+    make_track_numbers,
+    weighted_prediction_error,
+)
 from pipelines.training.targets import Matrix, TrainingData, scaled_factors
 
 

@@ -41,7 +41,7 @@ from cs_keras.storage.remote import configure
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.executions import Execution
 from cs_keras.training.fit import DivergenceError, MemoryExhaustedError
-from cs_keras.training.losses import make_loss
+from cs_keras.training.losses.objective import make_loss
 from pipelines.factors.open import open_dataset
 from pipelines.training.attribute_files import AttributeFiles
 from pipelines.training.objectives import TrainingTargets, make_training_targets

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cs_keras.training.losses import is_correct, make_genre_objective
+from cs_keras.training.losses.objective import is_correct, make_genre_objective
 
 SHARES = np.array([[1, 0, 0], [0, 0.5, 0.5], [0, 1, 0], [0, 0.5, 0.5]], np.float32)
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.7, 0.2, 0.1], [0.8, 0.1, 0.1]], np.float32)

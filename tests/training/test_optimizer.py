@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cs_keras.models.spec import TrainingConfig
-from cs_keras.training.losses import penalize_kernels
+from cs_keras.training.losses.objective import penalize_kernels
 from cs_keras.training.optimizer import make_optimizer
 
 

@@ -8,7 +8,7 @@ import pytest
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
 from cs_keras.models.spec import TrainingConfig
-from cs_keras.training.losses import make_loss
+from cs_keras.training.losses.objective import make_loss
 from pipelines.training.objectives import make_training_targets
 from pipelines.training.targets import TrainingData
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from cs_keras.data.batches import TrainingBatches
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, Windows, usable_range
-from cs_keras.training.losses import MEAN_LOSS, FunctionLoss, Objective
+from cs_keras.training.losses.objective import MEAN_LOSS, FunctionLoss, Objective
 from cs_keras.training.triplets.mining import (
     Candidates,
     active_share,

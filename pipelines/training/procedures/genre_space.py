@@ -18,7 +18,7 @@ from cs_keras.run_files.training import ClassifierTraining
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.fit import FitResult, fit
-from cs_keras.training.losses import make_genre_objective
+from cs_keras.training.losses.objective import make_genre_objective
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, cached_array, speed
 from pipelines.training.procedures.regression import fit_normalization, make_batches, predict_audio
 from pipelines.training.procedures.track_vectors import TrackVectors, regress, split_vectors

@@ -46,7 +46,7 @@ class FunctionLoss(keras.losses.Loss):  # type: ignore[misc]
 def make_loss(config: TrainingConfig) -> keras.losses.Loss:
     """Return the loss that `config` names: mean squared error, or negative cosine similarity.
 
-    For the weighted prediction error, which needs interactions, see `cs_keras.training.prediction_error`.
+    For the weighted prediction error, which needs interactions, see `cs_keras.training.losses.prediction_error`.
     """
     if config.loss == "cosine":
         return keras.losses.CosineSimilarity(reduction=REDUCTION, name="cosine")

@@ -1,8 +1,8 @@
 """Contrastive losses of predicted factors, which compare each track with the others of its batch.
 
-Examples are track numbers (`cs_keras.training.prediction_error.make_track_numbers`), so that sequences of one track
-are never compared with each other. Predictions are scaled back first: losses are of the space in which lists of
-similar tracks are made.
+Examples are track numbers (`cs_keras.training.losses.prediction_error.make_track_numbers`), so that sequences of
+one track are never compared with each other. Predictions are scaled back first: losses are of the space in which
+lists of similar tracks are made.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from cs_keras.factors.scaling import Scaler
-from cs_keras.training.losses import FunctionLoss
+from cs_keras.training.losses.objective import FunctionLoss
 
 Floats = npt.NDArray[np.float32]
 

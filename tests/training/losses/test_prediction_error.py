@@ -4,7 +4,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from cs_keras.factors.scaling import Scaler, fit_scaler
-from cs_keras.training.prediction_error import make_track_numbers, weighted_prediction_error
+from cs_keras.training.losses.prediction_error import make_track_numbers, weighted_prediction_error
 
 N_PLAYLISTS, N_TRACKS, N_FACTORS, ALPHA = 12, 7, 3, 10.0
 

@@ -4,9 +4,9 @@ import scipy.sparse
 import tensorflow as tf
 
 from cs_keras.factors.scaling import fit_scaler
-from cs_keras.training import playlist_losses
-from cs_keras.training.playlist_losses import PlaylistIndex, bpr, history_info_nce, sampled_softmax
-from tests.training.gradients import SCALER, draw, minimise, numeric_slope, unit, value_and_slope
+from cs_keras.training.losses import playlists as playlist_losses
+from cs_keras.training.losses.playlists import PlaylistIndex, bpr, history_info_nce, sampled_softmax
+from tests.training.losses.gradients import SCALER, draw, minimise, numeric_slope, unit, value_and_slope
 
 N_PLAYLISTS, N_TRACKS, N_FACTORS = 12, 7, 3
 ORDER = [5, 0, 2, 2, 6, 1]  # two sequences of one track

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cs_keras.models.spec import TrainingConfig
-from cs_keras.training.losses import make_loss
+from cs_keras.training.losses.objective import make_loss
 
 Y = np.array([[1.0, 0.0], [0.0, 2.0]], np.float32)
 PREDICTED = np.array([[1.0, 1.0], [0.0, 0.5]], np.float32)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from cs_keras.factors.scaling import fit_scaler
-from cs_keras.training.contrastive_losses import drlim, info_nce
-from tests.training.gradients import SCALER, draw, minimise, numeric_slope, unit, value_and_slope
+from cs_keras.training.losses.contrastive import drlim, info_nce
+from tests.training.losses.gradients import SCALER, draw, minimise, numeric_slope, unit, value_and_slope
 
 N_TRACKS, N_FACTORS = 7, 3
 ORDER = [5, 0, 2, 2, 6]  # two sequences of one track

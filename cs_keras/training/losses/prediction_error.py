@@ -18,7 +18,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from cs_keras.factors.scaling import Scaler
-from cs_keras.training.losses import FunctionLoss
+from cs_keras.training.losses.objective import FunctionLoss
 
 MAX_TRACKS = 1 << 24  # rows are passed to the loss as float32, which is exact up to here
 

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from cs_keras.factors.scaling import fit_scaler
-from cs_keras.training.prediction_error import make_track_numbers
+from cs_keras.training.losses.prediction_error import make_track_numbers
 
 SCALER = fit_scaler("standardize", 5 + 2 * np.random.default_rng(2).normal(size=(20, 3)).astype(np.float32))
 """Of three factors."""

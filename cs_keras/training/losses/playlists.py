@@ -1,6 +1,6 @@
 """Losses of predicted factors on playlists: listeners' histories, and rankings of the tracks of a batch.
 
-Examples are track numbers, and predictions are scaled back first, as in `cs_keras.training.contrastive_losses`.
+Examples are track numbers, and predictions are scaled back first, as in `cs_keras.training.losses.contrastive`.
 Of each track `N_DRAWN` of its playlists are drawn, evenly and with replacement. What is drawn follows from the
 tracks of the batch alone: a resumed training continues with the same playlists, and validation losses of all epochs
 are of the same ones. A track without playlists adds nothing.
@@ -16,8 +16,8 @@ import scipy.sparse
 import tensorflow as tf
 
 from cs_keras.factors.scaling import Scaler
-from cs_keras.training.contrastive_losses import cross_entropy, masked_mean, unscale
-from cs_keras.training.losses import FunctionLoss
+from cs_keras.training.losses.contrastive import cross_entropy, masked_mean, unscale
+from cs_keras.training.losses.objective import FunctionLoss
 
 N_DRAWN = 8  # playlists of each track in a batch
 
