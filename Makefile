@@ -5,6 +5,7 @@
 # make check       lint, types and import rules
 # make bench       measure speed, as ratios
 # make musicnn     install the weights of musicnn's taggers, for cs-keras embed
+# make basic-pitch install the network of basic-pitch, for cs-keras embed --encoder notes
 # make lock        resolve the versions in requirements.lock anew
 
 VENV ?= .venv
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help baselines test quick test-slow check bench musicnn lock format clean
+.PHONY: help baselines test quick test-slow check bench musicnn basic-pitch lock format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -46,6 +47,10 @@ bench: $(READY)
 # The package pins NumPy below 1.17; only its checkpoints are used.
 musicnn: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps musicnn==0.1.0
+
+# Only its network is used, by onnxruntime.
+basic-pitch: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps basic-pitch==0.4.0
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -22,12 +22,12 @@ from cs_keras.cli.options import (
     "--encoder",
     required=True,
     metavar="NAME|FILE.onnx",
-    help="musicnn, musicnn-mtt, musicnn-vgg, musicnn-vgg-mtt, choi; or an ONNX file with a .toml beside it.",
+    help="musicnn, musicnn-mtt, musicnn-vgg, musicnn-vgg-mtt, choi, notes; or an ONNX file with a .toml beside it.",
 )
 @click.option("--weights", help="Folder or file of its weights.  [default: the installed package musicnn]")
 @click.option("--out", required=True, metavar="FILE", type=DATASET, help="The .npz or .parquet to write.")
 @click.option(
-    "--pooling", default="mean,std", show_default=True, help="Statistics over time: some of mean, std, max."
+    "--pooling", help="Statistics over time: some of mean, std, max.  [default: mean,std; of notes mean]"
 )
 @split_option
 @decoder_option
@@ -37,7 +37,7 @@ def command(
     encoder: str,
     weights: str | None,
     out: Any,
-    pooling: str,
+    pooling: str | None,
     split: str | None,
     decoder: str,
     **reading: Any,
@@ -54,7 +54,8 @@ def command(
 
     if encoder.lower().endswith(".onnx"):
         encoder, weights = Path(encoder).name, weights or encoder
-    choice = EncoderChoice(encoder, weights, tuple(name.strip() for name in pooling.split(",")))
+    statistics = tuple(name.strip() for name in pooling.split(",")) if pooling else None
+    choice = EncoderChoice(encoder, weights, statistics)
     if dataset is not None:
         result = embed_dataset(choice, dataset, split or "all", out, read_config(**reading), Console())
     else:

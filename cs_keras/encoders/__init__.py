@@ -18,15 +18,19 @@ CHECKPOINTS = {
     "musicnn-vgg": "MSD_vgg",
     "musicnn-vgg-mtt": "MTT_vgg",
 }
-ENCODERS = (*CHECKPOINTS, "choi")
+ENCODERS = (*CHECKPOINTS, "choi", "notes")
 
 
 class Encoder(Protocol):
-    """An encoder of mono waveforms at `sample_rate` Hz; `digest` is the SHA-256 of its weights."""
+    """An encoder of mono waveforms at `sample_rate` Hz.
+
+    `digest` is the SHA-256 of its weights, `pooling` the statistics over its frames that suit it.
+    """
 
     sample_rate: int
     digest: str
     n_features: int
+    pooling: tuple[str, ...]
 
     def encode(self, waveform: Vectors) -> Vectors:
         """Return features, shape (n_frames, n_features), of a `waveform`, shape (n_samples,), float32."""
@@ -41,7 +45,8 @@ def open_encoder(name: str, weights: str | None = None) -> Encoder:
         One of `ENCODERS`, or of a file that ends in ``.onnx``; see `cs_keras.encoders.onnx_file`.
     weights
         Of the musicnn family, the package's folder or a checkpoint's; None for the installed package. Of
-        ``choi``, its file. Of ONNX, the file where it is not at the path `name`.
+        ``choi``, its file. Of ``notes``, basic-pitch's network; None for the installed package. Of ONNX, the file
+        where it is not at the path `name`.
 
     Raises
     ------
@@ -57,6 +62,10 @@ def open_encoder(name: str, weights: str | None = None) -> Encoder:
     check_choice("--encoder (unless it is a file ending in .onnx)", name, ENCODERS)
     if name == "choi":
         return _open_choi(weights)
+    if name == "notes":
+        from cs_keras.encoders.notes import NotesEncoder
+
+        return NotesEncoder(weights)
     return _open_musicnn(CHECKPOINTS[name], weights, "features")
 
 
@@ -69,7 +78,7 @@ def open_tagger(name: str, weights: str | None = None) -> tuple[Encoder, tuple[s
     from cs_keras.models.choi_weights import AUDIO
     from cs_keras.models.musicnn_network import MTT_TAGS
 
-    check_choice("--tagger", name, ENCODERS)
+    check_choice("--tagger", name, (*CHECKPOINTS, "choi"))
     if name == "choi":
         from cs_keras.encoders.network import NetworkEncoder
 

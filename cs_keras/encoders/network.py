@@ -23,6 +23,8 @@ class NetworkEncoder:
     windows.
     """
 
+    pooling: tuple[str, ...] = ("mean", "std")
+
     def __init__(
         self, network: keras.Model, audio: AudioConfig, digest: str, batch_size: int, pads: bool = False
     ) -> None:

@@ -77,6 +77,8 @@ def open_session(path: Path) -> Any:
 class OnnxEncoder:
     """A network of the user's; see `cs_keras.encoders.Encoder`. Its `digest` is of the file and the settings."""
 
+    pooling: tuple[str, ...] = ("mean", "std")
+
     def __init__(self, path: Path) -> None:
         settings = path.with_suffix(".toml")
         if not settings.is_file():

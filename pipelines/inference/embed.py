@@ -37,17 +37,18 @@ BLOCK_TRACKS = 8  # an interruption costs half a minute or less
 
 @dataclasses.dataclass(frozen=True)
 class EncoderChoice:
-    """An encoder by name, its weights, and the statistics over its frames.
+    """An encoder by name, its weights, and the statistics over its frames, None for those that suit it.
 
     See `cs_keras.encoders.open_encoder`.
     """
 
     name: str
     weights: str | None = None
-    pooling: tuple[str, ...] = ("mean", "std")
+    pooling: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        check_pooling(self.pooling)
+        if self.pooling is not None:
+            check_pooling(self.pooling)
 
 
 def embed_dataset(
@@ -119,14 +120,15 @@ def _embed(
     progress: Progress,
 ) -> Predicted:
     weights = os.path.abspath(choice.weights) if choice.weights else None
-    record = EncoderRecord(choice.name, encoder.digest, choice.pooling, weights)
+    pooling = choice.pooling or encoder.pooling
+    record = EncoderRecord(choice.name, encoder.digest, pooling, weights)
     folder, ids = out.with_name(f"{out.name}{PARTS_SUFFIX}"), list(items)
     parts: list[Any] = []
     with progress.task(f"embed by {choice.name}", len(ids)) as advance:
         for first in range(0, len(ids), BLOCK_TRACKS):
             inside = ids[first : first + BLOCK_TRACKS]
             where = [items[track_id] for track_id in inside]
-            plan = digest([choice.name, encoder.digest, choice.pooling, inside, source.identify(where)])
+            plan = digest([choice.name, encoder.digest, pooling, inside, source.identify(where)])
             path = folder / f"part-{first // BLOCK_TRACKS:06d}-{plan[:16]}.npz"
             with contextlib.suppress(CsKerasError):
                 parts.append(read_arrays(path))
@@ -138,9 +140,9 @@ def _embed(
                 if isinstance(outcome, AudioError):
                     left_out[track_id] = str(outcome)
                 else:
-                    vectors[track_id] = pool(encoder.encode(outcome), choice.pooling)
+                    vectors[track_id] = pool(encoder.encode(outcome), pooling)
                 advance(1)
-            width = encoder.n_features * len(choice.pooling)
+            width = encoder.n_features * len(pooling)
             arrays = {
                 "track_ids": np.array(list(vectors), np.str_),
                 "features": np.array(list(vectors.values()), np.float32).reshape(-1, width),
