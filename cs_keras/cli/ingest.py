@@ -107,7 +107,7 @@ def command(
     say_assigned(console.log, result.fold_assignment)
     say_artists(console.log, out)
     click.echo(
-        f"{out}: {count(result.n_tracks, 'track')}, {result.n_new} of them new, "
+        f"{out}: {count(result.n_tracks, 'track')}, {result.n_new:,} of them new, "
         f"{count(len(result.left_out), 'recording')} left out."
     )
 
@@ -128,4 +128,4 @@ def _ingest_items(
     result = ingest_items(read_items(table, encoding), out, fold_by, append)
     say_assigned(click.echo, result.fold_assignment, "items")
     say_artists(click.echo, out)
-    click.echo(f"{out}: {count(result.n_tracks, 'item')} without audio, {result.n_new} of them new.")
+    click.echo(f"{out}: {count(result.n_tracks, 'item')} without audio, {result.n_new:,} of them new.")

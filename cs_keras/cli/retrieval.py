@@ -33,7 +33,7 @@ def command(
     ks: tuple[int, ...],
     out: Any,
 ) -> None:
-    """Evaluate the retrieval of tracks of the same label by features.
+    """Evaluate how features retrieve tracks of the same label.
 
     FEATURES are written by `cs-keras features` or `cs-keras embed`; of a RUN the factors that it predicted. LABELS
     is a table track_id,label with an optional column artist or album: a query's own artist (or album) is removed

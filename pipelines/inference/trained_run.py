@@ -213,12 +213,16 @@ def load_run_model(folder: Location) -> keras.Model:
         When it does not exist, or cannot be loaded.
     """
     path = folder / MODEL_FILE
-    if not is_remote(path):
-        return load_model(path)
-    with tempfile.TemporaryDirectory() as temporary:
-        local = Path(temporary) / MODEL_FILE
-        local.write_bytes(_model_bytes(folder))
-        return load_model(local)
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as temporary:
+            local = Path(temporary) / MODEL_FILE
+            local.write_bytes(_model_bytes(folder))
+            model = load_model(local)
+    else:
+        model = load_model(path)
+    if len(model.outputs) != 1 or len(model.output_shape) != 2:
+        raise StorageError(f"{path} is damaged: expected one vector as output.")
+    return model
 
 
 def _model_bytes(folder: Location) -> bytes:

@@ -78,7 +78,7 @@ def test_bad_searches_get_a_sentence(
 
 def test_ready_made_factors_cannot_be_searched(planted: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("factors", planted, "--from-npz", planted / "x.npz", "--select") == 2
-    assert "cannot be searched" in capfd.readouterr().err
+    assert "it cannot be combined with --from-npz" in capfd.readouterr().err
 
 
 def test_one_fit_as_before(planted: Path) -> None:

@@ -251,7 +251,7 @@ def test_bad_searches_are_refused(tmp_path, dataset, interactions):
         SelectionConfig(n_seeds=1)
     with pytest.raises(ConfigError, match="at least 1 seed. Received: 0"):
         SelectionConfig(n_averaged=0)
-    with pytest.raises(ConfigError, match="name is made of"):
+    with pytest.raises(ConfigError, match="name must consist of"):
         select_factors(interactions, dataset, QUICK, "../wmf")
     (tmp_path / "short").mkdir()
     short = write_planted(tmp_path / "short" / "dataset", draw_interactions(FEW, length=3))
