@@ -196,7 +196,7 @@ def _with_branches(run: Baseline) -> Iterator[Baseline]:
 def _branches(run: Baseline) -> list[Baseline]:
     """Return the models that `run` trains first, which may have branches of their own."""
     return [
-        config.replace(get_baseline(key), run.model.branch_settings.get(key, {}))
+        config.replace(get_baseline(key), {"model": run.model.branch_settings.get(key, {}).get("model", {})})
         for key in run.model.branches
     ]
 

@@ -1,6 +1,8 @@
 import pytest
 
-from pipelines.training.requirements import warn_of_few_test_tracks
+from cs_keras.models.declaration import Input
+from pipelines.training.requirements import required_inputs, warn_of_few_test_tracks
+from pipelines.training.run_config import resolve
 
 
 @pytest.mark.parametrize(
@@ -15,3 +17,9 @@ from pipelines.training.requirements import warn_of_few_test_tracks
 def test_too_few_test_tracks_are_reported_in_one_sentence_that_names_what_to_add(artists, warning):
     found = warn_of_few_test_tracks(artists, (10, 50))
     assert found is None if warning is None else warning in str(found)
+
+
+def test_inputs_of_branches_whose_runs_have_settings_of_their_own():
+    given = {"train_fraction": 0.2, "execution": {"jit": True}}
+    run = resolve("fusion", {"models": {"fusion": given, "cnn-bn": given}})
+    assert required_inputs(run) == {Input.AUDIO, Input.ATTRIBUTES}
