@@ -227,7 +227,7 @@ def test_blocks_predicted_before_a_kill_are_not_predicted_again(
         raise StorageError("killed at the end")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.inference.predict_fusion.write_vectors", fail)
+        patch.setattr("pipelines.inference.predict.write_vectors", fail)
         assert run(*arguments, "--out", out) == 1
     assert list(parts.glob("part-*.npz")) and not out.exists()
     with monkeypatch.context() as patch:
