@@ -1,9 +1,12 @@
-"""JSON and TOML from files, refused where parsing or walking through the values would end in a crash."""
+"""JSON, TOML and Parquet from files, so that neither parsing nor the values can end in a crash."""
 
 import json
 import re
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_DEPTH = 64  # of nested values; files of this project have less than 10
 MAX_TOML_BYTES = 1 << 20
@@ -50,3 +53,15 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def parse_parquet(content: bytes) -> "pa.Table":
+    """Return the table of a Parquet file; raise pyarrow.ArrowException or OSError where it is none.
+
+    It is read in the calling thread. A thread of Arrow's pools that still refers to `content` when Python ends
+    aborts the process (https://github.com/apache/arrow/issues/34314), after all work is done.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(content), use_threads=False, pre_buffer=False)

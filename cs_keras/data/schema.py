@@ -19,7 +19,7 @@ from cs_keras.config import check_choice, check_name
 from cs_keras.data.folds import SPLITS
 from cs_keras.data.splits import Parts, Split, read_split, split_by_folds
 from cs_keras.errors import ConfigError, DataError, StorageError, UnreachableError
-from cs_keras.parsing import parse_json
+from cs_keras.parsing import parse_json, parse_parquet
 from cs_keras.runs import atomic_write, digest, write_json
 from cs_keras.storage.location import Location, list_files, read_bytes
 from cs_keras.storage.remote import BadResponseError
@@ -251,7 +251,7 @@ def read_tracks(folder: Location, split_name: str | None = None) -> Tracks:
             )
 
     try:
-        table = pq.read_table(pa.BufferReader(read_bytes(path, check)))
+        table = parse_parquet(read_bytes(path, check))
     except FileNotFoundError as error:
         raise StorageError(f"There is no track table {path}.") from error
     except StorageError:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from cs_keras.config import check_choice, check_name
 from cs_keras.data.folds import N_FOLDS, SPLITS
 from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.parsing import parse_parquet
 from cs_keras.runs import atomic_write
 from cs_keras.storage.location import Location, is_file, list_files, read_bytes
 
@@ -88,7 +89,7 @@ def read_split(dataset: Location, name: str, track_ids: Sequence[str]) -> Split:
     """
     path = split_path(dataset, name)
     try:
-        table = pq.read_table(pa.BufferReader(read_bytes(path)))
+        table = parse_parquet(read_bytes(path))
     except FileNotFoundError as error:
         known = ", ".join(split_names(dataset)) or "none"
         raise DataError(

@@ -12,7 +12,6 @@ The output has shape (batch, n_features), or (batch, n_frames, n_features), whos
 own.
 """
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from cs_keras import config
 from cs_keras.config import check_choice, check_range
 from cs_keras.encoders import Vectors, sha256
 from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.parsing import parse_toml
 from cs_keras.runs import digest
 
 AXES = {
@@ -84,8 +84,8 @@ class OnnxEncoder:
         if not settings.is_file():
             raise ConfigError(f"{path} needs {settings.name} beside it: expected at least sample_rate = HZ.")
         try:
-            given = tomllib.loads(settings.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            given = parse_toml(settings.read_text(encoding="utf-8"))
+        except ValueError as error:
             raise ConfigError(f"{settings} is not TOML: {error}.") from error
         self._config = config.replace(OnnxConfig(), given, f"{settings}: ")
         self._session = open_session(path)

@@ -72,7 +72,7 @@ class ParquetTable:
     def read(self, names: Sequence[str]) -> pa.Table:
         """Read the named columns in their own types; `DataError` if the file is not whole."""
         with _reading(self.path, None), pyarrow.parquet.ParquetFile(self.path) as file:
-            return file.read(columns=list(names))
+            return file.read(columns=list(names), use_threads=False)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.folds import N_FOLDS
@@ -27,6 +26,7 @@ from cs_keras.data.schema import (
 from cs_keras.errors import CsKerasError, StorageError, UnreachableError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import load_factors
+from cs_keras.parsing import parse_parquet
 from cs_keras.runs import atomic_write, remove_temporaries
 from cs_keras.storage.location import Location, is_file, is_folder, read_bytes
 from pipelines.dataset.check import check_tables, temporaries
@@ -87,7 +87,7 @@ def ingest_command(dataset: Location) -> str:
 def _salvage(dataset: Location) -> list[Row]:
     """Return the rows of a track table that is readable but invalid, the first of each id."""
     try:
-        table = as_track_table(pq.read_table(pa.BufferReader(read_bytes(dataset / TRACKS_FILE))))
+        table = as_track_table(parse_parquet(read_bytes(dataset / TRACKS_FILE)))
     except UnreachableError:
         raise
     except (OSError, KeyError, pa.ArrowException):

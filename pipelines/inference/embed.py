@@ -61,18 +61,16 @@ def embed_dataset(
 ) -> Predicted:
     """Write the features of a dataset's tracks, which must be waveforms.
 
-    `out` is an npz or Parquet file of ``track_ids``, ``features``, shape (n, n_features), float32, and
-    ``encoder``, a JSON
-    `EncoderRecord`. See `embed_recordings` for errors; ConfigError also when the dataset holds magnitudes.
+    `out` is an npz or Parquet file of ``track_ids``, ``features``, shape (n, n_features), float32, and ``encoder``,
+    a JSON `EncoderRecord`. See `embed_recordings` for errors; ConfigError also when the dataset holds magnitudes.
     """
     check_output(out)
     dataset = Dataset(folder, reading)
     audio = dataset.info.audio
     if not audio.holds_waveforms:
         raise ConfigError(
-            f"Encoders take waveforms, and {folder} holds magnitudes: name its recordings instead, or "
-            "a dataset made by "
-            "cs-keras ingest --waveforms."
+            f"Encoders take waveforms, and {folder} holds magnitudes: name its recordings instead, or a dataset "
+            "made by cs-keras ingest --waveforms."
         )
     encoder = open_encoder(choice.name, choice.weights)
     rows = choose_rows(dataset, split)
