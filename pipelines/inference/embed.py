@@ -133,13 +133,13 @@ def _embed(
                 advance(len(inside))
                 continue
             vectors, left_out = {}, {}
-            outcomes = read_ahead(source, where, len(os.sched_getaffinity(0)))
-            for track_id, outcome in zip(inside, outcomes, strict=True):
-                if isinstance(outcome, AudioError):
-                    left_out[track_id] = str(outcome)
-                else:
-                    vectors[track_id] = pool(encoder.encode(outcome), pooling)
-                advance(1)
+            with read_ahead(source, where, len(os.sched_getaffinity(0))) as outcomes:
+                for track_id, outcome in zip(inside, outcomes, strict=True):
+                    if isinstance(outcome, AudioError):
+                        left_out[track_id] = str(outcome)
+                    else:
+                        vectors[track_id] = pool(encoder.encode(outcome), pooling)
+                    advance(1)
             width = encoder.n_features * len(pooling)
             arrays = {
                 "track_ids": np.array(list(vectors), np.str_),

@@ -7,7 +7,7 @@ import itertools
 import re
 import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -132,13 +132,13 @@ class BlockMaker:
                 )
             scaled: dict[str, Matrix] = {}
             left_out: dict[str, str] = {}
-            outcomes = read_ahead(source, block.items, self.threads)
-            for track_id, outcome in zip(block.track_ids, outcomes, strict=True):
-                if isinstance(outcome, AudioError):
-                    left_out[track_id] = str(outcome)
-                else:
-                    scaled[track_id] = predict(outcome)
-                advance(1)
+            with read_ahead(source, block.items, self.threads) as outcomes:
+                for track_id, outcome in zip(block.track_ids, outcomes, strict=True):
+                    if isinstance(outcome, AudioError):
+                        left_out[track_id] = str(outcome)
+                    else:
+                        scaled[track_id] = predict(outcome)
+                    advance(1)
             arrays = {
                 "track_ids": np.array(list(scaled), np.str_),
                 "scaled_factors": np.array(list(scaled.values()), np.float32).reshape(-1, n_factors),
@@ -171,8 +171,16 @@ def remove_parts(folder: Location) -> None:
             folder.rmdir()
 
 
-def read_ahead(source: OpenSource, items: Sequence[Any], threads: int) -> Iterator[Frames | AudioError]:
-    """Yield the frames of each item in order, reading ahead with `threads` threads."""
+@contextlib.contextmanager
+def read_ahead(
+    source: OpenSource, items: Sequence[Any], threads: int
+) -> Iterator[Iterator[Frames | AudioError]]:
+    """Open an iterator over the frames of each item in order, which reads ahead with `threads` threads.
+
+    The threads end with the ``with`` statement, in the caller's thread: joining them from the garbage collector,
+    which may run in a thread that is just being started, can block for ever.
+    """
+    pool = ThreadPoolExecutor(threads)
 
     def read(item: Any) -> Frames | AudioError:
         try:
@@ -180,14 +188,15 @@ def read_ahead(source: OpenSource, items: Sequence[Any], threads: int) -> Iterat
         except AudioError as error:
             return error
 
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: collections.deque[Future[Frames | AudioError]] = collections.deque()
+    def outcomes() -> Iterator[Frames | AudioError]:
         rest = iter(items)
-        try:
-            waiting.extend(pool.submit(read, item) for item in itertools.islice(rest, threads))
-            while waiting:
-                outcome = waiting.popleft().result()
-                waiting.extend(pool.submit(read, item) for item in itertools.islice(rest, 1))
-                yield outcome
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        waiting = collections.deque(pool.submit(read, item) for item in itertools.islice(rest, threads))
+        while waiting:
+            outcome = waiting.popleft().result()
+            waiting.extend(pool.submit(read, item) for item in itertools.islice(rest, 1))
+            yield outcome
+
+    try:
+        yield outcomes()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

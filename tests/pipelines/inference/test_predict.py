@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from cs_keras.storage.location import Location, list_files, locate, write_bytes
 from pipelines.factors.open import open_factors
 from pipelines.inference.predict import Predicted, predict_dataset
 from pipelines.inference.predict_recordings import predict_recordings
-from pipelines.inference.prediction_blocks import DatasetTracks
+from pipelines.inference.prediction_blocks import DatasetTracks, OpenSource, read_ahead
 from pipelines.inference.trained_run import read_run
 from pipelines.training.run_artifacts import read_signature, write_signature
 from tests.command_line import SMALL, drop_checksums, run
@@ -438,3 +439,13 @@ def test_weights_and_batch_sizes_without_meaning_are_refused(runs: dict[str, Pat
     (folder / "config.json").write_text(json.dumps(settings))
     with pytest.raises(DataError, match="batch_size must be at least 1"):
         read_run(folder)
+
+
+def test_an_interruption_ends_the_threads_that_read_ahead() -> None:
+    source = OpenSource(lambda items: [], lambda item: np.full((1, 1), item, np.float32))
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt), read_ahead(source, range(100), 2) as outcomes:
+        assert [next(outcomes).item() for _ in range(3)] == [0, 1, 2]
+        assert threading.active_count() == before + 2
+        raise KeyboardInterrupt
+    assert threading.active_count() == before
