@@ -2,6 +2,7 @@
 # make test        set up and run the tests, but for the slow ones
 # make quick       tests that train nothing, in about a minute: for every save
 # make test-slow   the slow tests: kills, networks that fail, whole runs of all models
+# make test-newest all tests with the newest versions that setup.py allows, of Python too
 # make check       lint, types and import rules
 # make bench       measure speed, as ratios
 # make musicnn     install the weights of musicnn's taggers, for cs-keras embed
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help baselines test quick test-slow check bench musicnn basic-pitch lock format clean
+.PHONY: help baselines test quick test-slow test-newest check bench musicnn basic-pitch lock format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -24,7 +25,7 @@ baselines: $(READY)
 # A test process for each core; the tests of one file stay together, since they share what they have made. Files run in
 # the order of the tree: by default those of few tests, which are the longest ones, would come last.
 # `make test ARGS=--durations=10` prints the ten slowest.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test: $(READY)
 	$(PYTEST) -m "not slow"
@@ -34,6 +35,11 @@ quick: $(READY)
 
 test-slow: $(READY)
 	$(PYTEST) -m slow
+
+test-newest: BIN := .venv-newest/bin
+test-newest:
+	@sh .ci/install-newest .venv-newest
+	$(PYTEST)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -57,15 +63,15 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra beam --no-header --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra beam --extra tfio --no-header --no-annotate \
 	    --upgrade --output-file requirements.lock setup.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-newest build dist *.egg-info
 
 # The versions come from the lock file, so that every machine runs what was tested; the project itself is linked.
 $(READY): setup.py requirements.lock
-	@python=$$(PYTHON="$(PYTHON)" sh .ci/find-python) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
+	@python=$$(PYTHON="$(PYTHON)" sh .ci/find-python 3.11 3.12) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $(READY)

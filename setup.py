@@ -11,13 +11,13 @@ VERSION = next(
     if line.startswith("__version__")
 )
 
-# tensorflow-io's native operations load on TensorFlow 2.16 and 2.17 only; kapre needs Keras below 3.14.
+TENSORFLOW = ">=2.17.1,<2.21"  # as kapre needs it, and Keras below 3.14
+
 INSTALL_REQUIRES = [
-    "tensorflow==2.17.1",
+    f"tensorflow{TENSORFLOW}",
     "keras>=3.13,<3.14",
     "kapre==0.4.1",
     "keras-tuner>=1.4.8,<1.5",
-    "tensorflow-io==0.37.1",
     "fsspec==2025.9.0",
     "gcsfs==2025.9.0",
     "universal-pathlib>=0.3.7,<0.4",
@@ -40,11 +40,12 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.9",
     "plotly>=6.0,<7",
     "msgspec>=0.19,<1",
-    "numpy>=1.26.4,<2",
+    "numpy>=1.26.4,<3",
 ]
 
 EXTRAS_REQUIRE = {
-    "gpu": ["tensorflow[and-cuda]==2.17.1"],
+    "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+    "tfio": ["tensorflow-io==0.37.1", "tensorflow<2.18"],  # its native operations load on no later TensorFlow
     "embed": ["onnxruntime>=1.20,<2"],
     "beam": ["apache-beam>=2.77,<3"],
     "spotify": ["spotipy>=2.26,<3"],
@@ -71,7 +72,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["cs_keras*", "pipelines*", "tuning*", "reports*"]),
     package_data={"reports": ["assets/*", "templates/*"], "tuning": ["grids/*.toml"]},
     install_requires=INSTALL_REQUIRES,
@@ -81,6 +82,7 @@ setup(
         "Intended Audience :: Science/Research",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Multimedia :: Sound/Audio :: Analysis",
     ],
 )

@@ -1,5 +1,6 @@
 """Audio decoding and HDF5 reading in the TensorFlow graph: the only module that imports tensorflow-io."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from cs_keras.errors import AudioError
+from cs_keras.errors import AudioError, ConfigError
 
 
+@cache
 def available() -> bool:
     """Return whether tensorflow-io's native operations load with the TensorFlow installed here."""
     try:
@@ -19,6 +21,15 @@ def available() -> bool:
     except (ImportError, AttributeError, NotImplementedError):
         return False
     return True
+
+
+def check_available(user: str) -> None:
+    """Raise ConfigError, which names the `user` and how to install tensorflow-io, where it does not load."""
+    if not available():
+        raise ConfigError(
+            f"{user} needs tensorflow-io, which is not installed or does not load with the installed TensorFlow: "
+            "pip install 'cs-keras[tfio]', on Python 3.11 or 3.12."
+        )
 
 
 def decode_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:

@@ -67,11 +67,3 @@ def test_it_takes_over_where_libsndfile_cannot_read(tmp_path, monkeypatch):
     monkeypatch.setitem(decoding._DECODERS, "soundfile", refuse)
     monkeypatch.setitem(decoding._DECODERS, "librosa", refuse)
     assert np.array_equal(decoding.decode(tmp_path / "a.flac")[0], expected)
-
-
-def test_without_tensorflow_io_it_is_skipped(tmp_path, monkeypatch):
-    (tmp_path / "a.flac").write_bytes(b"not audio")
-    monkeypatch.setattr(tfio, "available", lambda: False)
-    for decoder in ("auto", "tfio"):
-        with pytest.raises(AudioError, match="cannot be decoded"):
-            decoding.decode(tmp_path / "a.flac", decoder)

@@ -35,9 +35,12 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
 
     `decoder` is ``soundfile`` (libsndfile), ``tfio`` (tensorflow-io, in the graph), ``librosa`` (audioread, with
     the formats of ffmpeg), or ``auto``: the first of the three that can read the file. Raises AudioError when
-    the file does not exist or no decoder can read it.
+    the file does not exist or no decoder can read it, and ConfigError where tensorflow-io is needed and does not
+    load.
     """
     check_choice("decoder", decoder, ("auto", *_DECODERS))
+    if decoder == "tfio":
+        tfio.check_available("The decoder tfio")
     if not os.path.isfile(path):  # no error for any name
         raise AudioError(f"There is no audio file {path}.")
     if path.stat().st_size == 0:

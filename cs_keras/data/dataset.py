@@ -160,10 +160,7 @@ class Dataset:
                 f"tensorflow-io cannot read float16, which {self.folder} holds; ingest with --dtype float32, or "
                 "take the default reader."
             )
-        if not tfio.available():
-            raise ConfigError(
-                "The reader tfio needs tensorflow-io, which cannot be loaded with the installed TensorFlow."
-            )
+        tfio.check_available("The reader tfio")
 
     def _read(self, ranges: list[FrameRange]) -> None:
         try:

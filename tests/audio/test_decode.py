@@ -1,7 +1,10 @@
+import sys
+
 import numpy as np
 import pytest
 import soundfile
 
+from cs_keras import tfio
 from cs_keras.audio.decode import decode, load_mono
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import AudioError, ConfigError
@@ -204,6 +207,20 @@ class TestUnusable:
     def test_an_unknown_decoder_lists_the_known_ones(self, tmp_path):
         with pytest.raises(ConfigError, match="one of auto, soundfile, tfio, librosa. Received: 'ffmpeg'"):
             load_mono(tmp_path / "a.mp3", AudioConfig(), "ffmpeg")
+
+
+def test_without_tensorflow_io_its_decoder_says_how_to_install_it_and_others_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_io", None)  # its import fails
+    monkeypatch.setattr(tfio, "available", tfio.available.__wrapped__)  # uncached
+    path = write(tmp_path / "a.wav", tone(440))
+    with pytest.raises(
+        ConfigError, match=r"decoder tfio needs tensorflow-io.*pip install 'cs-keras\[tfio\]'"
+    ):
+        decode(path, "tfio")
+    assert decode(path)[0].shape == (22050, 1)
+    (tmp_path / "b.flac").write_bytes(b"not audio")
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        decode(tmp_path / "b.flac")
 
 
 def test_librosa_decodes_as_soundfile_does(tmp_path):
