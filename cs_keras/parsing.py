@@ -58,10 +58,12 @@ def parse_toml(text: str) -> dict[str, Any]:
 def parse_parquet(content: bytes) -> "pa.Table":
     """Return the table of a Parquet file; raise pyarrow.ArrowException or OSError where it is none.
 
-    It is read in the calling thread. A thread of Arrow's pools that still refers to `content` when Python ends
-    aborts the process (https://github.com/apache/arrow/issues/34314), after all work is done.
+    It is read in the calling thread alone, as `pyarrow.parquet.read_table` would not do: a thread of Arrow's pools
+    that lets go of `content` while Python ends aborts the process, after all work is done
+    (https://github.com/apache/arrow/issues/34314).
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(content), use_threads=False, pre_buffer=False)
+    with pq.ParquetFile(pa.BufferReader(content), pre_buffer=False) as file:
+        return file.read(use_threads=False)

@@ -1,5 +1,11 @@
 """Documents that would crash a parser, or whoever walks through its values, are refused."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cs_keras.config import load_toml
@@ -36,3 +42,17 @@ def test_toml_that_takes_seconds_or_gigabytes_is_refused(text: str, expected: st
 
 def test_toml_with_many_fractions_is_no_long_key() -> None:
     assert parse_toml("a = [" + "1.5, " * 1000 + "]\nb.c = 1  # see a.b.c\n")["b"] == {"c": 1}
+
+
+def test_parquet_is_read_without_threads_of_arrow(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"track_id": [f"track-{i}" for i in range(1000)]}), tmp_path / "tracks.parquet")
+    code = f"""
+import os, pathlib
+import pyarrow.parquet
+from cs_keras.parsing import parse_parquet
+content = pathlib.Path({str(tmp_path / "tracks.parquet")!r}).read_bytes()
+threads = len(os.listdir("/proc/self/task"))
+assert parse_parquet(content).num_rows == 1000
+assert len(os.listdir("/proc/self/task")) == threads
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

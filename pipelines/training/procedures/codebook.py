@@ -5,6 +5,7 @@ share codebook and histograms; runs with other assignments still share the codeb
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
@@ -21,6 +22,8 @@ from pipelines.training.procedures.job import TrainedModel, TrainingJob, cached_
 from pipelines.training.procedures.track_vectors import TrackVectors, regress, split_vectors
 from pipelines.training.shared_cache import shared_work
 from pipelines.training.targets import Matrix
+
+KEPT_BYTES = 1 << 30  # frame features of all train tracks are kept for the next pass where they fit
 
 
 def train_codebook(job: TrainingJob) -> TrainedModel:
@@ -71,11 +74,17 @@ def _settings(job: TrainingJob) -> dict[str, Any]:
 def _fit_codebook(job: TrainingJob, features: keras.Model) -> Matrix:
     run, data = job.run, job.data
     frames_of = whole_track_function(features)
+
+    def compute(row: int) -> Matrix:
+        return frames_of(data.dataset.read_track(row))
+
+    if data.dataset.n_frames[data.train].sum() * run.model.n_features * 4 <= KEPT_BYTES:
+        compute = functools.cache(compute)
     with job.progress.task(f"{run.key}: codebook", run.model.max_passes * len(data.train)) as advance:
 
         def read(row: int) -> Matrix:
             advance(1)
-            return frames_of(data.dataset.read_track(row))
+            return compute(row)
 
         return fit_codebook(read, data.train, run.model, run.seed)
 
