@@ -29,6 +29,17 @@ from cs_keras.cli.options import (
 @click.option(
     "--pooling", help="Statistics over time: some of mean, std, max.  [default: mean,std; of notes mean]"
 )
+@click.option(
+    "--sequences",
+    is_flag=True,
+    help="Keep the frames, for models that pool them themselves, in place of statistics.",
+)
+@click.option(
+    "--reuse",
+    metavar="FILE.npz",
+    type=DATASET,
+    help="Take features of the same audio from a table that the same encoder wrote; it may be that of --out.",
+)
 @split_option
 @decoder_option
 @reading_options
@@ -38,6 +49,8 @@ def command(
     weights: str | None,
     out: Any,
     pooling: str | None,
+    sequences: bool,
+    reuse: Any,
     split: str | None,
     decoder: str,
     **reading: Any,
@@ -48,6 +61,8 @@ def command(
     waveforms. Ids and skipped recordings are as in `cs-keras predict`. After an interruption, the same command
     resumes and writes the same bytes.
     """
+    if sequences and pooling:
+        raise click.UsageError("--pooling names statistics over frames, and --sequences keeps the frames.")
     dataset, files = find_sources(sources, split)
     quiet_tensorflow()
     from pipelines.inference.embed import EncoderChoice, embed_dataset, embed_recordings
@@ -55,12 +70,13 @@ def command(
     if encoder.lower().endswith(".onnx"):
         encoder, weights = Path(encoder).name, weights or encoder
     statistics = tuple(name.strip() for name in pooling.split(",")) if pooling else None
-    choice = EncoderChoice(encoder, weights, statistics)
+    choice = EncoderChoice(encoder, weights, () if sequences else statistics, reuse)
     if dataset is not None:
         result = embed_dataset(choice, dataset, split or "all", out, read_config(**reading), Console())
     else:
         result = embed_recordings(choice, files, decoder, out, Console())
+    where = "each frame of " if sequences else ""
     click.echo(
-        f"{out}: {result.n_factors} features of {count(result.n_tracks, 'track')} by {encoder}, "
+        f"{out}: {result.n_factors} features of {where}{count(result.n_tracks, 'track')} by {encoder}, "
         f"{count(len(result.left_out), 'recording')} left out."
     )

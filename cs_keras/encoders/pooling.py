@@ -22,6 +22,11 @@ def check_pooling(names: Sequence[str]) -> None:
         raise ConfigError(f"--pooling must name statistics, each once. Received: {', '.join(names)}.")
 
 
+def pool_rows(frames: Vectors, names: Sequence[str]) -> Vectors:
+    """Return the statistics of `frames` as one row, or the frames themselves where no statistic is named."""
+    return pool(frames, names)[np.newaxis] if names else frames
+
+
 def pool(frames: Vectors, names: Sequence[str]) -> Vectors:
     """Return statistics of `frames`, shape (n_frames, n_features), as (len(names) * n_features,), float32.
 

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,12 @@ def open_table(
         if not head.strip():
             raise DataError(f"{path}: the file is empty; expected a header line and rows.")
         if head.startswith(PARQUET_MAGIC):
-            return ParquetTable(path, tuple(pyarrow.parquet.read_schema(path).names))
+            schema = pyarrow.parquet.read_schema(path)
+            texts = {
+                name.decode(errors="replace"): text.decode(errors="replace")
+                for name, text in (schema.metadata or {}).items()
+            }
+            return ParquetTable(path, tuple(schema.names), texts)
         if Path(path).suffix.lower() in (".parquet", ".pq"):
             raise DataError(f"{path}: not a Parquet file, though its name says so.")
         return _detect_text(path, head, encoding, delimiter)
@@ -64,10 +69,11 @@ def open_table(
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """A Parquet file."""
+    """A Parquet file, with the metadata of its schema."""
 
     path: str | os.PathLike[str]
     column_names: tuple[str, ...]
+    metadata: Mapping[str, str]
 
     def read(self, names: Sequence[str]) -> pa.Table:
         """Read the named columns in their own types; `DataError` if the file is not whole."""

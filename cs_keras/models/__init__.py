@@ -86,6 +86,7 @@ def load_model(path: Path) -> "keras.Model":
 
     from cs_keras.layers import (  # noqa: F401  (registers ours)
         artists,
+        attention_pooling,
         augmentation,
         bag_of_tones,
         batch_norm,

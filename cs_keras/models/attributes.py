@@ -9,6 +9,10 @@ took 37 epochs; ours may take 200 and stops after 10 without a lower validation 
 ``attributes-infonce``, ``-histories``, ``-bpr``, ``-softmax`` and ``-drlim`` are the same network trained by a loss
 that compares the tracks of a batch (`cs_keras.training.losses.contrastive`, `cs_keras.training.losses.playlists`).
 
+``attributes-attention`` takes the frames of a table of `cs-keras embed --sequences`, which attention, mean and
+maximum pool into one vector (`cs_keras.layers.attention_pooling`). The other models take statistics over these
+frames.
+
 ``attributes-linear`` is a ridge regression from the same vectors, ``attributes-gcv`` one with a penalty for each
 factor, ``attributes-kernel`` one with Gaussian kernels, ``attributes-ials`` a linear map that is learnt in a
 factorisation of the interactions (`cs_keras.factors.feature_als`). ``genre-label`` and ``genre-label-linear`` take
@@ -21,9 +25,12 @@ from typing import Any
 import keras
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_range
+from cs_keras.config import OMIT_IF_DEFAULT, check_range
+from cs_keras.errors import ConfigError
+from cs_keras.layers.attention_pooling import AttentionPooling
 from cs_keras.models.declaration import ATTRIBUTES, GENRES
 from cs_keras.models.regressors import RegressorConfig, regressor_head, regressor_space
+from cs_keras.models.spaces import DENSE, DROPOUT, draw, training_space
 from cs_keras.models.spec import Baseline, TrainingConfig
 
 N_ATTRIBUTES = 400  # of the source: `build` assumes as many, before the table is known
@@ -37,15 +44,29 @@ class Config(RegressorConfig):
     ----------
     max_categories
         Maximum number of labels of a column; of more, the most frequent in train tracks are used.
+    max_frames
+        Maximum number of frames of a track that the network pools; of more, evenly spaced ones are used. 0 for the
+        mean, standard deviation and maximum over all.
+    units
+        Outputs of the pooling, each by attention, mean and maximum.
     """
 
     dense: tuple[int, ...] = (1024, 1024)
     dropout: float = 0.5
     max_categories: int = 1000
+    max_frames: int = dataclasses.field(default=0, metadata=OMIT_IF_DEFAULT)
+    units: int = dataclasses.field(default=64, metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("model.max_categories", self.max_categories, 1)
+        check_range("model.max_frames", self.max_frames, 0)
+        check_range("model.units", self.units, 1)
+        if self.max_frames and self.is_solved:
+            raise ConfigError(
+                f"model.max_frames needs a network that pools frames: expected model.regressor dense. Received: "
+                f"{self.regressor}."
+            )
 
 
 TRAINING = TrainingConfig(  # of Nieto's networks
@@ -70,6 +91,9 @@ _LINEAR = Baseline(
 )
 VARIANTS = {
     "attributes": _DENSE,
+    "attributes-attention": dataclasses.replace(
+        _DENSE, key="attributes-attention", model=Config(max_frames=80, dense=(512,))
+    ),
     "attributes-linear": _LINEAR,
     **{
         f"attributes-{name}": dataclasses.replace(
@@ -87,20 +111,28 @@ VARIANTS = {
 }
 
 
-def build_regressor(baseline: Baseline, n_factors: int, n_features: int) -> keras.Model:
-    """Build the regressor from encoded attributes, (batch, n_features), to scaled factors, (batch, n_factors)."""
-    attributes = keras.Input((n_features,), name="attributes")
-    return keras.Model(
-        attributes, regressor_head(attributes, baseline.model, n_factors), name=baseline.network_name
-    )
+def build_regressor(baseline: Baseline, n_factors: int, n_features: int, n_frames: int = 0) -> keras.Model:
+    """Build the regressor from encoded attributes, (batch, n_features), to scaled factors, (batch, n_factors).
+
+    With `n_frames` they are frames with flags; see `cs_keras.data.attributes.encoding.SequenceEncoding`.
+    """
+    x = attributes = keras.Input((n_features,), name="attributes")
+    if n_frames:
+        x = keras.layers.Reshape((n_frames, n_features // n_frames), name="frames")(x)
+        x = AttentionPooling(baseline.model.units, name="pooled_frames")(x)
+    return keras.Model(attributes, regressor_head(x, baseline.model, n_factors), name=baseline.network_name)
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
     """Build the model for `N_ATTRIBUTES` encoded attributes; `audio` is not used."""
-    return build_regressor(baseline, n_factors, N_ATTRIBUTES)
+    return build_regressor(baseline, n_factors, N_ATTRIBUTES, baseline.model.max_frames)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     """Draw settings of network, training and input from `hp`."""
+    start = baseline.model
+    if start.max_frames:
+        options = {"max_frames": (20, 40, 80), "units": (32, 64, 128), "dense": DENSE, "dropout": DROPOUT}
+        return {"model": draw(hp, "model", options, start), "training": training_space(hp, baseline)}
     model, training = regressor_space(hp, baseline)
     return {"model": model, "training": training}

@@ -18,11 +18,15 @@ def input_spectrogram(magnitude: Any, baseline: Baseline, audio: AudioConfig) ->
     From shape (batch, frames, n_bins) to (batch, frames, n_mels, 1), float32; see
     `cs_keras.layers.front_end.mel_spectrogram`, also for errors, and `normalize_bands`.
     """
-    augment = baseline.augment
-    x = RandomGain(augment.gain_db, name="gain")(magnitude) if augment.gain_db else magnitude
-    x = TimeStretch(augment.time_stretch, name="time_stretch")(x) if augment.time_stretch else x
+    x = augment_magnitude(magnitude, baseline.augment)
     x = normalize_bands(mel_spectrogram(x, baseline.front_end, audio), baseline.front_end)
-    return mask_spectrogram(x, augment)
+    return mask_spectrogram(x, baseline.augment)
+
+
+def augment_magnitude(x: Any, augment: AugmentConfig) -> Any:
+    """Apply the gain and the time stretching of `augment` to magnitudes `x`, shape (batch, frames, n_bins)."""
+    x = RandomGain(augment.gain_db, name="gain")(x) if augment.gain_db else x
+    return TimeStretch(augment.time_stretch, name="time_stretch")(x) if augment.time_stretch else x
 
 
 def mask_spectrogram(x: Any, augment: AugmentConfig) -> Any:

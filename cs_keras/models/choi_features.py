@@ -15,7 +15,6 @@ import dataclasses
 from typing import Any
 
 import keras
-import numpy as np
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.windows import SequenceConfig
@@ -25,11 +24,18 @@ from cs_keras.layers.waveform import audio_input
 from cs_keras.models import choi_weights
 from cs_keras.models.choi_weights import EPSILON, FILTERS, POOL_FRAMES, POOL_MELS, Block, read_tagger
 from cs_keras.models.declaration import FEATURES
-from cs_keras.models.regressors import RegressorConfig, join_stages, regressor_head, regressor_space
+from cs_keras.models.regressors import (
+    RegressorConfig,
+    adapt,
+    join_stages,
+    regressor_space,
+    standardised_regressor,
+)
 from cs_keras.models.spec import Baseline, TrainingConfig
 
 N_FEATURES = 5 * FILTERS
-MIN_VARIANCE = 1e-6  # added to each variance, so that features that hardly vary are not amplified
+
+__all__ = ["VARIANTS", "Config", "adapt", "build", "build_stages", "search_space"]  # a `StagedModelFile`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,21 +133,8 @@ def tagger_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfi
 
 
 def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
-    """Build the regressor from features, (batch, 160), to scaled factors, (batch, n_factors).
-
-    It first standardises each feature, since the scales of the tagger's five layers differ.
-    """
-    config: Config = baseline.model
-    features = keras.Input((N_FEATURES,), name="features")
-    if config.is_solved:
-        norm = keras.layers.BatchNormalization(
-            epsilon=MIN_VARIANCE, center=False, scale=False, dtype="float32", name="norm_features"
-        )
-    else:
-        norm = keras.layers.BatchNormalization(name="norm_features")
-    return keras.Model(
-        features, regressor_head(norm(features), config, n_factors), name=f"{baseline.key}_regressor"
-    )
+    """Build the regressor from standardised features, (batch, 160), to scaled factors, (batch, n_factors)."""
+    return standardised_regressor(baseline, N_FEATURES, n_factors)
 
 
 def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tuple[keras.Model, ...]:
@@ -152,17 +145,6 @@ def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tupl
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
     """Build the whole model."""
     return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
-
-
-def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
-    """Fit the standardisation of a solved `regressor` to the `features` of train sequences, shape (n, 160).
-
-    With dense layers, batch norm learns means and variances during training.
-    """
-    if baseline.model.is_solved:
-        norm = regressor.get_layer("norm_features")
-        norm.moving_mean.assign(np.mean(features, axis=0, dtype=np.float64))
-        norm.moving_variance.assign(np.var(features, axis=0, dtype=np.float64))
 
 
 def check_audio(audio: AudioConfig, key: str) -> None:

@@ -24,13 +24,20 @@ from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import FrontEndConfig
 from cs_keras.models.declaration import KERNELS
-from cs_keras.models.regressors import RegressorConfig, join_stages, regressor_head, regressor_space
+from cs_keras.models.regressors import (
+    MIN_VARIANCE,
+    NORM,
+    RegressorConfig,
+    adapt,
+    join_stages,
+    regressor_head,
+    regressor_space,
+)
 from cs_keras.models.spaces import draw, front_end_space, sequence_space
 from cs_keras.models.spec import Baseline, TrainingConfig
 from cs_keras.models.timescales import REPRESENTATIONS, timescales
 
-BLOCK = 1024  # sequences
-MIN_VARIANCE = 1e-6  # added to each variance, so that features that hardly vary are not amplified
+__all__ = ["VARIANTS", "Config", "adapt", "build", "build_stages", "search_space"]  # a `StagedModelFile`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +178,7 @@ def build_regressor(baseline: Baseline, n_factors: int) -> keras.Model:
     config: Config = baseline.model
     features = keras.Input((2 * config.n_scales * config.n_centroids,), name="features")
     norm = keras.layers.BatchNormalization(
-        epsilon=MIN_VARIANCE, center=False, scale=False, dtype="float32", name="norm_features"
+        epsilon=MIN_VARIANCE, center=False, scale=False, dtype="float32", name=NORM
     )
     norm.trainable = False  # `adapt` sets it
     return keras.Model(
@@ -187,16 +194,6 @@ def build_stages(baseline: Baseline, n_factors: int, audio: AudioConfig) -> tupl
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
     """Build the whole model."""
     return join_stages(baseline.key, *build_stages(baseline, n_factors, audio))
-
-
-def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
-    """Fit the standardisation of `regressor` to the `features` of train sequences, shape (n, n_features)."""
-    norm, n = regressor.get_layer("norm_features"), len(features)
-    mean = np.mean(features, axis=0, dtype=np.float64)
-    # Features may be larger than memory.
-    blocks = (features[first : first + BLOCK] for first in range(0, n, BLOCK))
-    norm.moving_mean.assign(mean)
-    norm.moving_variance.assign(sum(np.square(block - mean).sum(axis=0) for block in blocks) / n)
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:

@@ -14,6 +14,7 @@ The package pins NumPy below 1.17, so only its checkpoints (TensorFlow 1) are us
 without its dependencies. The prefix of a checkpoint is its folder with a trailing slash.
 """
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from keras import layers, ops
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import DataError, StorageError
+from cs_keras.layers.batch_norm import FixedStatisticsNormalization
+from cs_keras.layers.front_end import narrow_bands
 
 Array = npt.NDArray[np.float32]
 
@@ -75,8 +78,8 @@ def find_checkpoint(name: str, folder: Path | None = None) -> Path:
     """Return the folder of the checkpoint `name`, such as ``MSD_musicnn``.
 
     It is looked for in `folder`, which is the checkpoint's own or holds it; without `folder`, in the installed
-    package, which is
-    not imported. Raises StorageError when it is not there.
+    package, which is not
+    imported. Raises StorageError when it is not there.
     """
     if folder is None:
         spec = importlib.util.find_spec("musicnn")
@@ -129,41 +132,59 @@ class Checkpoint:
 _VARIABLES: dict[type, tuple[str, tuple[str, ...]]] = {
     layers.Conv2D: ("conv2d", ("kernel", "bias")),
     layers.Dense: ("dense", ("kernel", "bias")),
-    layers.BatchNormalization: ("batch_normalization", ("gamma", "beta", "moving_mean", "moving_variance")),
+    FixedStatisticsNormalization: (
+        "batch_normalization",
+        ("gamma", "beta", "moving_mean", "moving_variance"),
+    ),
 }
 
 
-def log_mel(magnitude: Any) -> Any:
-    """Compute the log-mel spectrogram, shape (batch, frames, 96, 1), of magnitudes at `AUDIO`."""
+def log_mel(magnitude: Any, audio: AudioConfig = AUDIO) -> Any:
+    """Compute the log-mel spectrogram, shape (batch, frames, 96, 1), of magnitudes with the settings `audio`.
+
+    Magnitudes grow with the length of the window and the logarithm depends on level, so they are scaled to those of
+    the package's windows. Bands above half the sample rate are 0, as after resampling.
+    """
     import kapre
 
-    mel = kapre.ApplyFilterbank(
-        type="mel",
-        filterbank_kwargs={
-            "sample_rate": AUDIO.sample_rate,
-            "n_freq": AUDIO.n_bins,
-            "n_mels": N_MELS,
-            "f_min": 0.0,
-            "f_max": AUDIO.sample_rate / 2,
-        },
-        data_format="channels_last",
-        dtype="float32",
-        name="mel",
-    )
-    power = layers.Reshape((-1, AUDIO.n_bins, 1), dtype="float32", name="channel")(ops.square(magnitude))
-    return ops.log10(10_000.0 * mel(power) + 1.0)
+    with narrow_bands():
+        mel = kapre.ApplyFilterbank(
+            type="mel",
+            filterbank_kwargs={
+                "sample_rate": audio.sample_rate,
+                "n_freq": audio.n_bins,
+                "n_mels": N_MELS,
+                "f_min": 0.0,
+                "f_max": AUDIO.sample_rate / 2,
+            },
+            data_format="channels_last",
+            dtype="float32",
+            name="mel",
+        )
+    power = layers.Reshape((-1, audio.n_bins, 1), dtype="float32", name="channel")(ops.square(magnitude))
+    return ops.log10(10_000.0 * (AUDIO.n_fft / audio.n_fft) ** 2 * mel(power) + 1.0)
 
 
-def build_network(name: str, checkpoint: Path | None = None) -> keras.Model:
-    """Build the network `name`, such as ``MSD_musicnn`` or ``MTT_vgg``, from patches, (batch, 187, 96, 1).
+def own_windows(audio: AudioConfig) -> AudioConfig:
+    """Return `audio`, waveforms at any sample rate, with windows as long as the package's: 32 ms, every 16 ms."""
+    hop = round(audio.sample_rate * AUDIO.hop_length / AUDIO.sample_rate)
+    return dataclasses.replace(audio, n_fft=2 * hop, hop_length=hop)
+
+
+def build_network(name: str, checkpoint: Path | None = None, frames: int = FRAMES) -> keras.Model:
+    """Build the network `name`, such as ``MSD_musicnn`` or ``MTT_vgg``, from patches, (batch, frames, 96, 1).
+
+    ``vgg`` takes patches of `FRAMES`, ``musicnn`` of any number. Batch norms of a checkpoint keep their statistics,
+    also where the network is trained.
 
     Its outputs by name: ``features``, shape (batch, 200) or for vgg (batch, 256), and ``tags``, (batch, 50),
     probabilities in the order of `cs_keras.models.choi_tagger.TAGS`, or of `MTT_TAGS`. Without `checkpoint`,
     weights are random. Raises StorageError or DataError when weights cannot be read.
     """
     is_vgg = name.endswith("vgg")
-    inputs = keras.Input((FRAMES, N_MELS, 1), name="log_mel")
-    features, tags, order = _vgg(inputs, POOLS[name]) if is_vgg else _musicnn(inputs)
+    inputs = keras.Input((frames, N_MELS, 1), name="log_mel")
+    norm = FixedStatisticsNormalization if checkpoint else layers.BatchNormalization
+    features, tags, order = _vgg(inputs, POOLS[name], norm) if is_vgg else _musicnn(inputs, norm)
     network = keras.Model(inputs, {"features": features, "tags": tags}, name=name)
     if checkpoint is not None:
         reader = Checkpoint(checkpoint)
@@ -173,7 +194,7 @@ def build_network(name: str, checkpoint: Path | None = None) -> keras.Model:
     return network
 
 
-def _musicnn(x: Any) -> tuple[Any, Any, list[keras.layers.Layer]]:
+def _musicnn(x: Any, norm: type[keras.layers.Layer]) -> tuple[Any, Any, list[keras.layers.Layer]]:
     order: list[keras.layers.Layer] = []
 
     def add(layer: keras.layers.Layer, x: Any) -> Any:
@@ -182,9 +203,9 @@ def _musicnn(x: Any) -> tuple[Any, Any, list[keras.layers.Layer]]:
 
     def convolve(x: Any, filters: int, size: tuple[int, int], padding: str = "valid") -> Any:
         x = add(layers.Conv2D(filters, size, padding=padding, activation="relu"), x)
-        return add(layers.BatchNormalization(epsilon=EPSILON), x)
+        return add(norm(epsilon=EPSILON), x)
 
-    x = add(layers.BatchNormalization(epsilon=EPSILON), x)
+    x = add(norm(epsilon=EPSILON), x)
     padded = layers.ZeroPadding2D((3, 0))(x)  # "same" in time only
     fronts = [convolve(padded, 204, (7, height)) for height in (38, 67)]
     fronts += [convolve(x, 51, (length, 1), "same") for length in (128, 64, 32)]
@@ -197,20 +218,20 @@ def _musicnn(x: Any) -> tuple[Any, Any, list[keras.layers.Layer]]:
         ends.append(total)
     x = ops.concatenate(ends, axis=2)  # (batch, frames, 753)
     pooled = ops.reshape(ops.stack([ops.max(x, axis=1), ops.mean(x, axis=1)], axis=2), (-1, 2 * x.shape[2]))
-    x = add(layers.BatchNormalization(epsilon=EPSILON), pooled)
+    x = add(norm(epsilon=EPSILON), pooled)
     x = add(layers.Dense(200, "relu"), layers.Dropout(0.5)(x))
-    features = add(layers.BatchNormalization(epsilon=EPSILON), x)
+    features = add(norm(epsilon=EPSILON), x)
     return features, add(layers.Dense(50, "sigmoid"), layers.Dropout(0.5)(features)), order
 
 
-def _vgg(x: Any, pools: Pools) -> tuple[Any, Any, list[keras.layers.Layer]]:
-    norm = layers.BatchNormalization(epsilon=EPSILON)
-    x, order = norm(x), [norm]
+def _vgg(x: Any, pools: Pools, norm: type[keras.layers.Layer]) -> tuple[Any, Any, list[keras.layers.Layer]]:
+    first = norm(epsilon=EPSILON)
+    x, order = first(x), [first]
     for number, (size, strides) in enumerate(pools, 1):
         convolution = layers.Conv2D(128, 3, padding="same", activation="relu", name=f"conv_{number}")
-        norm = layers.BatchNormalization(epsilon=EPSILON)
-        x = layers.MaxPooling2D(size, strides)(norm(convolution(x)))
-        order += [convolution, norm]
+        after = norm(epsilon=EPSILON)
+        x = layers.MaxPooling2D(size, strides)(after(convolution(x)))
+        order += [convolution, after]
         if number < len(pools):
             x = layers.Dropout(0.25)(x)
     features = layers.Flatten()(x)

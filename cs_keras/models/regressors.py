@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 
 from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
 from cs_keras.errors import ConfigError
@@ -17,6 +18,9 @@ REGRESSORS = ("dense", "ridge", "ridge_gcv", "kernel_ridge", "svm", "ials")
 SEARCHED = tuple(name for name in REGRESSORS if name != "ials")
 KERNEL_REGRESSORS = ("kernel_ridge", "svm")
 OUTPUT = "factors"  # name of the last layer of every regressor
+NORM = "norm_features"
+MIN_VARIANCE = 1e-6  # added to each variance, so that features that hardly vary are not amplified
+BLOCK = 1024  # examples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,40 @@ def regressor_head(x: Any, config: RegressorConfig, n_factors: int) -> Any:
     if config.regressor in KERNEL_REGRESSORS:
         return KernelRegression(0, x.shape[1], n_factors, 1.0, name=OUTPUT)(x)
     return dense_head(x, () if config.is_solved else config.dense, n_factors, config.dropout)
+
+
+def standardised_regressor(baseline: Baseline, n_features: int, n_factors: int) -> keras.Model:
+    """Build the regressor from features, (batch, n_features), to scaled factors, (batch, n_factors).
+
+    It first standardises each feature, since their scales differ: by batch norm before dense layers, and by
+    statistics that `adapt` fits for a regressor that is solved.
+    """
+    config: RegressorConfig = baseline.model
+    features = keras.Input((n_features,), name="features")
+    if config.is_solved:
+        norm = keras.layers.BatchNormalization(
+            epsilon=MIN_VARIANCE, center=False, scale=False, dtype="float32", name=NORM
+        )
+    else:
+        norm = keras.layers.BatchNormalization(name=NORM)
+    return keras.Model(
+        features, regressor_head(norm(features), config, n_factors), name=f"{baseline.key}_regressor"
+    )
+
+
+def adapt(regressor: keras.Model, baseline: Baseline, features: Any) -> None:
+    """Fit the standardisation of `regressor` to the `features` of train sequences, shape (n, n_features).
+
+    A batch norm with weights of its own learns means and variances during training.
+    """
+    norm, n = regressor.get_layer(NORM), len(features)
+    if norm.trainable_weights:
+        return
+    mean = np.mean(features, axis=0, dtype=np.float64)
+    # Features may be larger than memory.
+    blocks = (features[first : first + BLOCK] for first in range(0, n, BLOCK))
+    norm.moving_mean.assign(mean)
+    norm.moving_variance.assign(sum(np.square(block - mean).sum(axis=0) for block in blocks) / n)
 
 
 def join_stages(name: str, *stages: keras.Model) -> keras.Model:

@@ -1,10 +1,12 @@
 """Tables of tracks' features by a pretrained encoder.
 
-They are computed in blocks, so that an interruption costs at most one.
+They are computed in blocks, so that an interruption costs at most one. A table holds the checksum of each track's
+audio, so that another can take over what was computed already.
 """
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,39 +18,56 @@ import numpy as np
 import soxr
 
 from cs_keras.audio.decode import load_mono
-from cs_keras.audio.file_checksum import file_checksum
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
-from cs_keras.encoders import Encoder, open_encoder
-from cs_keras.encoders.pooling import check_pooling, pool
-from cs_keras.errors import AudioError, ConfigError, CsKerasError, DataError
+from cs_keras.encoders import Encoder, open_encoder, sha256
+from cs_keras.encoders.pooling import check_pooling, pool_rows
+from cs_keras.errors import ConfigError, CsKerasError, DataError
 from cs_keras.factors.arrays import read_arrays, write_arrays
+from cs_keras.parsing import parse_json
 from cs_keras.progress import Progress
-from cs_keras.run_files.encoder import EncoderRecord
+from cs_keras.run_files.encoder import EncoderRecord, parse_encoder
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location
 from pipelines.inference.predict import PARTS_SUFFIX, Predicted, choose_rows, list_recordings
-from pipelines.inference.prediction_blocks import OpenSource, read_ahead, remove_parts
+from pipelines.inference.prediction_blocks import Block, OpenSource, apply_to_tracks, remove_parts
 from pipelines.inference.track_vectors import check_output, write_vectors
+from pipelines.inference.trained_run import Matrix
+from pipelines.training.attribute_files import ENCODER, FEATURES, FRAMES, OFFSETS
 
+CHECKSUMS = "checksums"
 BLOCK_TRACKS = 8  # an interruption costs half a minute or less
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderChoice:
-    """An encoder by name, its weights, and the statistics over its frames, None for those that suit it.
+    """An encoder, and what to make of its frames.
 
-    See `cs_keras.encoders.open_encoder`.
+    Attributes
+    ----------
+    name, weights
+        See `cs_keras.encoders.open_encoder`.
+    pooling
+        Statistics over frames; none to keep the frames; None for the statistics that suit the encoder.
+    reuse
+        An npz that the same encoder wrote: features of the same audio are taken from it.
     """
 
     name: str
     weights: str | None = None
     pooling: tuple[str, ...] | None = None
+    reuse: Location | None = None
 
     def __post_init__(self) -> None:
-        if self.pooling is not None:
+        if self.pooling:
             check_pooling(self.pooling)
+
+    def check_output(self, out: Location) -> None:
+        """Raise ConfigError or StorageError unless `out` can be the file to write."""
+        check_output(out)
+        if self.pooling == () and out.suffix.lower() != ".npz":
+            raise ConfigError(f"Sequences of frames are written into .npz files. Received: {out}.")
 
 
 def embed_dataset(
@@ -61,10 +80,12 @@ def embed_dataset(
 ) -> Predicted:
     """Write the features of a dataset's tracks, which must be waveforms.
 
-    `out` is an npz or Parquet file of ``track_ids``, ``features``, shape (n, n_features), float32, and ``encoder``,
-    a JSON `EncoderRecord`. See `embed_recordings` for errors; ConfigError also when the dataset holds magnitudes.
+    `out` is an npz or Parquet file of ``track_ids``, ``features``, shape (n, n_features), float32, and two texts,
+    ``encoder``, a JSON `EncoderRecord`, and ``checksums`` of the audio, a JSON list. Without pooling it is an npz
+    with ``frames`` and ``offsets`` in place of features; see `cs_keras.data.attributes.columns.SequenceColumn`. See
+    `embed_recordings` for errors; ConfigError also when the dataset holds magnitudes.
     """
-    check_output(out)
+    choice.check_output(out)
     dataset = Dataset(folder, reading)
     audio = dataset.info.audio
     if not audio.holds_waveforms:
@@ -100,11 +121,11 @@ def embed_recordings(
     StorageError
         When weights or recordings are missing, or files cannot be written.
     """
-    check_output(out)
+    choice.check_output(out)
     encoder = open_encoder(choice.name, choice.weights)
     audio = AudioConfig(sample_rate=encoder.sample_rate)
     source = OpenSource(
-        lambda paths: [decoder, *map(file_checksum, paths)], lambda path: load_mono(path, audio, decoder)
+        lambda paths: [decoder, *map(_checksum, paths)], lambda path: load_mono(path, audio, decoder)
     )
     return _embed(choice, encoder, source, list_recordings(files), out, progress)
 
@@ -118,46 +139,91 @@ def _embed(
     progress: Progress,
 ) -> Predicted:
     weights = os.path.abspath(choice.weights) if choice.weights else None
-    pooling = choice.pooling or encoder.pooling
+    pooling = encoder.pooling if choice.pooling is None else choice.pooling
     record = EncoderRecord(choice.name, encoder.digest, pooling, weights)
-    folder, ids = out.with_name(f"{out.name}{PARTS_SUFFIX}"), list(items)
+    known = _read_known(choice.reuse, record) if choice.reuse else {}
+    folder, ids, n_reused = out.with_name(f"{out.name}{PARTS_SUFFIX}"), list(items), 0
     parts: list[Any] = []
     with progress.task(f"embed by {choice.name}", len(ids)) as advance:
-        for first in range(0, len(ids), BLOCK_TRACKS):
-            inside = ids[first : first + BLOCK_TRACKS]
-            where = [items[track_id] for track_id in inside]
-            plan = digest([choice.name, encoder.digest, pooling, inside, source.identify(where)])
-            path = folder / f"part-{first // BLOCK_TRACKS:06d}-{plan[:16]}.npz"
+        for number, first in enumerate(range(0, len(ids), BLOCK_TRACKS)):
+            inside = {track_id: items[track_id] for track_id in ids[first : first + BLOCK_TRACKS]}
+            checksums = {track_id: digest(source.identify([item])) for track_id, item in inside.items()}
+            plan = digest([choice.name, encoder.digest, pooling, list(checksums.items())])
+            block = folder / Block(number, plan, tuple(inside), tuple(inside.values())).name
             with contextlib.suppress(CsKerasError):
-                parts.append(read_arrays(path))
+                parts.append(read_arrays(block))
                 advance(len(inside))
                 continue
-            vectors, left_out = {}, {}
-            with read_ahead(source, where, len(os.sched_getaffinity(0))) as outcomes:
-                for track_id, outcome in zip(inside, outcomes, strict=True):
-                    if isinstance(outcome, AudioError):
-                        left_out[track_id] = str(outcome)
-                    else:
-                        vectors[track_id] = pool(encoder.encode(outcome), pooling)
-                    advance(1)
-            width = encoder.n_features * len(pooling)
+            rows = {one: known[checksum] for one, checksum in checksums.items() if checksum in known}
+            n_reused += len(rows)
+            advance(len(rows))
+            new, left_out = apply_to_tracks(
+                lambda waveform: pool_rows(encoder.encode(waveform), pooling),
+                source,
+                {track_id: item for track_id, item in inside.items() if track_id not in rows},
+                len(os.sched_getaffinity(0)),
+                advance,
+            )
+            rows |= new
+            found = {one: rows[one] for one in inside if one in rows}
+            width = encoder.n_features * (len(pooling) or 1)
             arrays = {
-                "track_ids": np.array(list(vectors), np.str_),
-                "features": np.array(list(vectors.values()), np.float32).reshape(-1, width),
+                "track_ids": np.array(list(found), np.str_),
+                "checksums": np.array([checksums[one] for one in found], np.str_),
+                "n_rows": np.array([len(one) for one in found.values()], np.int64),
+                "rows": np.concatenate([np.zeros((0, width), np.float32), *found.values()]),
                 "left_out": np.array(list(left_out), np.str_),
                 "reasons": np.array(list(left_out.values()), np.str_),
             }
-            write_arrays(path, arrays, {})
+            write_arrays(block, arrays, {})
             parts.append(arrays)
-    names = ("track_ids", "features", "left_out", "reasons")
-    track_ids, features, refused, reasons = (np.concatenate([part[name] for part in parts]) for name in names)
+    names = ("track_ids", "checksums", "n_rows", "rows", "left_out", "reasons")
+    track_ids, contents, n_rows, values, refused, reasons = (
+        np.concatenate([part[name] for part in parts]) for name in names
+    )
     left = dict(zip(refused.tolist(), reasons.tolist(), strict=True))
     for track_id, reason in left.items():
         progress.log(f"left out {track_id}: {reason}")
+    if choice.reuse:
+        progress.log(f"features of {n_reused} of {len(ids)} tracks were taken from {choice.reuse}")
     if len(track_ids):
-        about = {"encoder": json.dumps(msgspec.to_builtins(record))}
-        write_vectors(out, track_ids, {"features": features}, about)
+        about = {ENCODER: json.dumps(msgspec.to_builtins(record)), CHECKSUMS: json.dumps(contents.tolist())}
+        vectors = (
+            {FEATURES: values}
+            if pooling
+            else {FRAMES: values, OFFSETS: np.concatenate([[0], np.cumsum(n_rows)])}
+        )
+        write_vectors(out, track_ids, vectors, about)
     remove_parts(folder)
     if not len(track_ids):
         raise DataError(f"None of the {len(left)} recordings can be used: nothing was written.")
-    return Predicted(len(track_ids), features.shape[1], left)
+    return Predicted(len(track_ids), values.shape[1], left)
+
+
+def _read_known(path: Location, record: EncoderRecord) -> dict[str, Matrix]:
+    """Return the rows of each track of a table by the checksum of its audio; shape (1 or n_frames, n_features)."""
+    arrays = read_arrays(path)
+    values = arrays.get(FRAMES, arrays.get(FEATURES))
+    if values is None or ENCODER not in arrays or CHECKSUMS not in arrays:
+        raise DataError(
+            f"{path} has no checksums of recordings: expected an npz that this release of `cs-keras embed` wrote."
+        )
+    made_by = parse_encoder(str(arrays[ENCODER])) or {}
+    expected = (record.encoder, record.digest, list(record.pooling))
+    received = (made_by.get("encoder"), made_by.get("digest"), made_by.get("pooling"))
+    if received != expected:
+        raise DataError(f"{path} was made by another encoder: expected {expected}. Received: {received}.")
+    checksums = parse_json(str(arrays[CHECKSUMS]))
+    offsets = arrays.get(OFFSETS, np.arange(len(values) + 1))
+    if not isinstance(checksums, list) or len(checksums) != len(offsets) - 1 or offsets[-1] != len(values):
+        raise DataError(f"{path} is damaged: expected a checksum for each track.")
+    ends = itertools.pairwise(offsets.tolist())
+    return {key: values[first:last] for key, (first, last) in zip(checksums, ends, strict=True)}
+
+
+def _checksum(path: Path) -> str:
+    """Return the SHA-256 of a recording; empty where it cannot be read, so that it is left out."""
+    try:
+        return sha256(path)
+    except OSError:
+        return ""

@@ -7,16 +7,16 @@ import numpy as np
 
 from cs_keras.audio.decode import load_mono
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.data.attributes.columns import NumericColumn
+from cs_keras.data.attributes.columns import NumericColumn, SequenceColumn
 from cs_keras.data.attributes.table import AttributeTable, make_table
 from cs_keras.encoders import Encoder, open_encoder
-from cs_keras.encoders.pooling import pool
+from cs_keras.encoders.pooling import pool_rows
 from cs_keras.errors import AudioError, ConfigError, DataError, StorageError
 from cs_keras.progress import Progress
 from cs_keras.run_files.encoder import EncoderRecord
 from cs_keras.run_files.names import ENCODER_FILE
 from cs_keras.storage.location import Location, is_file
-from pipelines.training.attribute_files import FEATURES
+from pipelines.training.attribute_files import FEATURES, FRAMES
 
 Embedded = tuple[AttributeTable, dict[str, str]]  # with reasons for recordings that cannot be used, by id
 
@@ -52,17 +52,23 @@ def embed_recordings(
     record = EncoderRecord.read(folder)
     encoder = _open(record, folder, weights)
     audio = AudioConfig(sample_rate=encoder.sample_rate)
-    width = len(record.pooling) * encoder.n_features
-    vectors, left_out = np.full((len(files), width), np.nan, np.float32), {}
+    n_missing = 1 if record.pooling else 0  # rows of a recording that cannot be used
+    missing = np.full((n_missing, encoder.n_features * (len(record.pooling) or 1)), np.nan, np.float32)
+    rows, left_out = [], {}
     with progress.task(f"{record.encoder} of recordings", len(files)) as advance:
-        for row, (track_id, path) in enumerate(files.items()):
+        for track_id, path in files.items():
             try:
-                vectors[row] = pool(encoder.encode(load_mono(path, audio, decoder)), record.pooling)
+                rows.append(pool_rows(encoder.encode(load_mono(path, audio, decoder)), record.pooling))
             except AudioError as error:
+                rows.append(missing)
                 left_out[track_id] = str(error)
                 progress.log(f"left out {track_id}: {error}")
             advance(1)
-    return make_table(list(files), {FEATURES: NumericColumn(vectors)}, "the recordings"), left_out
+    values = np.concatenate(rows)
+    if not record.pooling:
+        ends = np.cumsum([0, *map(len, rows)])
+        return make_table(list(files), {FRAMES: SequenceColumn(values, ends)}, "the recordings"), left_out
+    return make_table(list(files), {FEATURES: NumericColumn(values)}, "the recordings"), left_out
 
 
 def _open(record: EncoderRecord, folder: Location, weights: Path | None) -> Encoder:

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import re
 import socket
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -130,15 +130,8 @@ class BlockMaker:
                     f"The worker {socket.gethostname()} found other tracks of {block.name} than this command: "
                     "expected the same files at the same paths, as on a shared file system."
                 )
-            scaled: dict[str, Matrix] = {}
-            left_out: dict[str, str] = {}
-            with read_ahead(source, block.items, self.threads) as outcomes:
-                for track_id, outcome in zip(block.track_ids, outcomes, strict=True):
-                    if isinstance(outcome, AudioError):
-                        left_out[track_id] = str(outcome)
-                    else:
-                        scaled[track_id] = predict(outcome)
-                    advance(1)
+            items = dict(zip(block.track_ids, block.items, strict=True))
+            scaled, left_out = apply_to_tracks(predict, source, items, self.threads, advance)
             arrays = {
                 "track_ids": np.array(list(scaled), np.str_),
                 "scaled_factors": np.array(list(scaled.values()), np.float32).reshape(-1, n_factors),
@@ -169,6 +162,26 @@ def remove_parts(folder: Location) -> None:
         remove_temporaries(folder)
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def apply_to_tracks(
+    apply: Callable[[Frames], Matrix],
+    source: OpenSource,
+    items: Mapping[str, Any],
+    threads: int,
+    advance: Advance,
+) -> tuple[dict[str, Matrix], dict[str, str]]:
+    """Apply a function to the frames of tracks, reading ahead; return results, and reasons for others, by id."""
+    results: dict[str, Matrix] = {}
+    left_out: dict[str, str] = {}
+    with read_ahead(source, list(items.values()), threads) as outcomes:
+        for track_id, outcome in zip(items, outcomes, strict=True):
+            if isinstance(outcome, AudioError):
+                left_out[track_id] = str(outcome)
+            else:
+                results[track_id] = apply(outcome)
+            advance(1)
+    return results, left_out
 
 
 @contextlib.contextmanager

@@ -87,7 +87,12 @@ def query_tracks(
     files = [(path, track_id) for path, track_id in found if str(path) in predicted]
     if not rows and not files:
         raise AudioError("No seed is left: none of the recordings can be decoded.")
-    entries = [catalogue.entry(row) for row in rows] + describe_files(files)
+    entries = [catalogue.entry(row) for row in rows]
+    for entry in describe_files(files):
+        own = find_recording(catalogue, entry)
+        if own is not None:
+            progress.log(f"{entry.path} is the track {catalogue.ids[own]} of the catalogue and is left out")
+        entries.append(entry if own is None else catalogue.entry(own))
     title = f"Tracks like {entries[0].label}" + (f" and {len(entries) - 1} more" if entries[1:] else "")
     by_interactions, reference = None, catalogue.reference
     if reference is not None and not files and reference.has_factors[rows].all():
@@ -96,6 +101,22 @@ def query_tracks(
         np.stack([*known.factors[rows], *(predicted[str(path)] for path, _ in files)])
     )
     return Query(title, tuple(entries), by_audio, by_interactions, np.zeros(0, np.int64))
+
+
+def find_recording(catalogue: Catalogue, recording: Entry) -> int | None:
+    """Return the row of the track that was made from a recording; None where there is none.
+
+    It is the one whose id ends the recording's path, as ids that `cs-keras ingest` gives do, unless its duration is
+    known to differ by a second or more. Of several ids, the longest is meant.
+    """
+    assert recording.path is not None
+    parts = recording.path.absolute().with_suffix("").parts
+    rows = (catalogue.row_of.get("/".join(parts[first:])) for first in range(len(parts)))
+    row = next((row for row in rows if row is not None), None)
+    if row is None:
+        return None
+    known = (catalogue.entry(row).duration_s, recording.duration_s)
+    return None if all(known) and abs(known[0] - known[1]) >= 1 else row
 
 
 def query_playlist(catalogue: Catalogue, playlist: str) -> Query:

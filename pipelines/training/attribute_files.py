@@ -3,22 +3,32 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cs_keras.config import check_choice
-from cs_keras.data.attributes.columns import KINDS, Column, NumericColumn, check_finite, read_column
+from cs_keras.data.attributes.columns import (
+    KINDS,
+    Column,
+    NumericColumn,
+    SequenceColumn,
+    check_finite,
+    read_column,
+)
 from cs_keras.data.attributes.table import DESCRIPTIONS, AttributeTable, make_table
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.arrays import read_arrays
-from cs_keras.factors.tables import TextTable, open_table
+from cs_keras.factors.tables import ParquetTable, TextTable, open_table
 from cs_keras.run_files.encoder import parse_encoder
 
 ID_COLUMN = "track_id"
 ID_ARRAYS = ("track_ids", "ids")
 FEATURES = "features"
+FRAMES, OFFSETS = "frames", "offsets"
 ENCODER = "encoder"
 IGNORE = "ignore"
 
@@ -76,7 +86,7 @@ class AttributeFiles:
 def list_columns(path: Path) -> list[str]:
     """Return the names of the columns of a file of attributes, those of an npz as if it were a table of one."""
     if _is_npz(path):
-        return [FEATURES]
+        return [FRAMES if FRAMES in read_arrays(path) else FEATURES]
     return [name.strip() for name in open_table(path).column_names]
 
 
@@ -109,9 +119,10 @@ def read_attributes(
     Parameters
     ----------
     path
-        CSV, TSV or Parquet, by content; or ``.npz`` with ``track_ids`` or ``ids``, shape (n,), and ``features``,
-        shape (n, d), numbers, which become one attribute of that name; with ``encoder``, a text, where `cs-keras
-        embed` made it.
+        CSV, TSV or Parquet, by content; or ``.npz`` with ``track_ids`` or ``ids``, shape (n,), and either
+        ``features``, shape (n, d), numbers, or ``frames``, shape (n_frames, d), and ``offsets``, shape (n + 1,),
+        see `cs_keras.data.attributes.columns.SequenceColumn`: one attribute of that name. With ``encoder``, a
+        text, or metadata of Parquet, where `cs-keras embed` made it.
     kinds
         Of columns for which the rule of `cs_keras.data.attributes.columns` is not right, or ``ignore``. Columns
         that describe a track (`cs_keras.data.attributes.table.DESCRIPTIONS`) are left out unless named here.
@@ -146,7 +157,10 @@ def read_attributes(
     data = file.read([in_file[name] for name in (own, *wanted)]).rename_columns([own, *wanted])
     is_text = isinstance(file, TextTable)
     columns = {name: read_column(name, data[name], kinds.get(name), is_text, str(path)) for name in wanted}
-    return make_table(_ids(data[own], own, path), columns, str(path))
+    encoder = None
+    if isinstance(file, ParquetTable) and list(columns) == [FEATURES]:
+        encoder = parse_encoder(file.metadata.get(ENCODER, ""))
+    return make_table(_ids(data[own], own, path), columns, str(path), encoder)
 
 
 def _is_npz(path: Path) -> bool:
@@ -189,22 +203,38 @@ def _ids(data: pa.ChunkedArray, name: str, path: Path) -> list[str]:
 def _read_npz(path: Path, kinds: Mapping[str, str], only: bool) -> AttributeTable:
     arrays = read_arrays(path)
     ids = next((arrays[name] for name in ID_ARRAYS if name in arrays), None)
-    features = arrays.get(FEATURES)
-    if ids is None or features is None:
+    name = FRAMES if FRAMES in arrays else FEATURES
+    values = arrays.get(name)
+    if ids is None or values is None or (name == FRAMES and OFFSETS not in arrays):
         raise DataError(
-            f"{path}: expected arrays {' or '.join(ID_ARRAYS)} and {FEATURES}. Received: "
-            f"{', '.join(arrays) or 'none'}."
+            f"{path}: expected arrays {' or '.join(ID_ARRAYS)} and {FEATURES}, or {FRAMES} and {OFFSETS}. "
+            f"Received: {', '.join(arrays) or 'none'}."
         )
-    if features.ndim != 2 or features.dtype.kind not in "fiub" or ids.shape != features.shape[:1]:
+    ends = arrays[OFFSETS] if name == FRAMES else np.arange(len(np.atleast_1d(ids)) + 1)
+    if values.ndim != 2 or values.dtype.kind not in "fiub" or not _are_offsets(ends, ids, len(values)):
+        rows = f"({len(np.atleast_1d(ids))}, d)" if name == FEATURES else "(n_frames, d)"
         raise DataError(
-            f"{path}: expected {FEATURES} of shape ({len(np.atleast_1d(ids))}, d), numbers, a row for each id. "
-            f"Received: {features.dtype} of shape {features.shape}."
+            f"{path}: expected {name} of shape {rows}, numbers, rows for each id. Received: {values.dtype} "
+            f"of shape {values.shape}."
         )
     if ids.dtype.kind not in "Uiu":
         raise DataError(f"{path}: ids must be text or integers. Received: {ids.dtype}.")
-    _check_named(kinds, [FEATURES], path, only)
-    values = features.astype(np.float32 if features.dtype == np.float32 else np.float64)
-    checked = NumericColumn(check_finite(values, FEATURES, str(path)))
-    columns: dict[str, Column] = {FEATURES: checked} if values.shape[1] else {}
+    _check_named(kinds, [name], path, only)
+    column: Column
+    if name == FRAMES:
+        column = SequenceColumn(
+            check_finite(values.astype(np.float32), name, str(path)), ends.astype(np.int64)
+        )
+    else:
+        numbers = values.astype(np.float32 if values.dtype == np.float32 else np.float64)
+        column = NumericColumn(check_finite(numbers, name, str(path)))
+    columns = {name: column} if values.shape[1] else {}
     encoder = parse_encoder(str(arrays[ENCODER])) if ENCODER in arrays else None
     return make_table([str(item_id).strip() for item_id in ids.tolist()], columns, str(path), encoder)
+
+
+def _are_offsets(ends: npt.NDArray[Any], ids: npt.NDArray[Any], n: int) -> bool:
+    """Return whether `ends` divide n rows among `ids`."""
+    if ids.ndim != 1 or ends.shape != (len(ids) + 1,) or ends.dtype.kind not in "iu":
+        return False
+    return bool(ends[0] == 0 and ends[-1] == n and (np.diff(ends.astype(np.int64)) >= 0).all())

@@ -19,7 +19,7 @@ PREDICTORS = {
     RANDOM: "random factors",
     POPULARITY_ORACLE: "popularity ranking (oracle)",
     SINGLE_RANKING: "single ranking",
-    ARTIST_MEAN: "artist mean",
+    ARTIST_MEAN: "artist mean (unshrunk)",
     BEST_FROM_SOUND: "best from sound",
     HALF_DATA_CEILING: "half-data ceiling",
     REFIT_CEILING: "refit ceiling",

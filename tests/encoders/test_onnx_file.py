@@ -1,15 +1,18 @@
 """ONNX encoders on a network that the test writes: a product with a matrix, whose features NumPy gives too."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from cs_keras.data.attributes.columns import SequenceColumn
 from cs_keras.encoders import open_encoder
 from cs_keras.encoders.onnx_file import OnnxEncoder
 from cs_keras.runs import read_npz
+from pipelines.training.attribute_files import read_attributes
 from tests.command_line import run
 
 RATE, WINDOW, N_FEATURES = 8000, 800, 3
@@ -107,6 +110,75 @@ def test_an_interrupted_embed_resumes_and_writes_the_same_bytes(
     assert len(encoded) == 10 + 1 + 2  # the second block alone
     assert resumed.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob("*parts*"))
+
+
+def write_noise(folder: Path, seeds: Sequence[int]) -> None:
+    folder.mkdir(exist_ok=True)
+    for seed in seeds:
+        n = (3 + seed) * RATE // 2
+        samples = np.random.default_rng(seed).normal(0, 0.1, n).astype(np.float32)
+        soundfile.write(folder / f"{seed}.wav", samples, RATE, subtype="FLOAT")
+
+
+@pytest.mark.parametrize("kind", ["statistics", "sequences"])
+def test_features_of_the_same_audio_are_reused(
+    network: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    kind: str,
+) -> None:
+    audio, grown, new = tmp_path / "audio", tmp_path / "grown.npz", tmp_path / "new.npz"
+    command = ["embed", audio, "--encoder", network, *(["--sequences"] if kind == "sequences" else [])]
+    write_noise(audio, (0, 1))
+    assert run(*command, "--out", grown) == 0
+    write_noise(audio, (2,))
+    (audio / "1.wav").rename(audio / "renamed.wav")
+    assert run(*command, "--out", new) == 0
+    encoded: list[int] = []
+    encode = OnnxEncoder.encode
+
+    def count(self: OnnxEncoder, waveform: np.ndarray) -> np.ndarray:
+        encoded.append(len(waveform))
+        return encode(self, waveform)
+
+    monkeypatch.setattr(OnnxEncoder, "encode", count)
+    assert run(*command, "--out", grown, "--reuse", grown) == 0
+    assert encoded == [WINDOW, 5 * RATE // 2]  # silence, for the number of features, and the new recording
+    assert grown.read_bytes() == new.read_bytes()
+    capfd.readouterr()
+    assert run(*command[:4], "--pooling", "max", "--out", tmp_path / "max.npz", "--reuse", grown) == 1
+    assert "was made by another encoder: expected" in capfd.readouterr().err
+
+
+def test_sequences_are_the_frames_of_each_recording(
+    network: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    audio, out = tmp_path / "audio", tmp_path / "frames.npz"
+    write_noise(audio, (0, 3))
+    command = ["embed", audio, "--encoder", network, "--sequences"]
+    assert run(*command, "--out", out) == 0
+    assert "3 features of each frame of 2 tracks" in capfd.readouterr().out
+    column = read_attributes(out).columns["frames"]
+    assert isinstance(column, SequenceColumn)
+    for name, frames in zip("03", column, strict=True):
+        samples = soundfile.read(audio / f"{name}.wav", dtype="float32")[0]
+        np.testing.assert_array_equal(frames, open_encoder(str(network)).encode(samples))
+    assert run(*command, "--out", tmp_path / "frames.parquet") == 1
+    assert "written into .npz files" in capfd.readouterr().err
+    assert run(*command, "--pooling", "max", "--out", out) == 2
+
+
+def test_a_parquet_table_names_its_encoder(network: Path, tmp_path: Path) -> None:
+    audio = tmp_path / "audio"
+    write_noise(audio, (0, 1))
+    tables = []
+    for name in ("table.parquet", "table.npz"):
+        assert run("embed", audio, "--encoder", network, "--out", tmp_path / name) == 0
+        tables.append(read_attributes(tmp_path / name))
+    assert tables[0].encoder == tables[1].encoder is not None
+    values = [table.columns["features"].values for table in tables]  # type: ignore[union-attr]
+    np.testing.assert_array_equal(*values)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.kernel_regression import KernelRegression
-from cs_keras.models import REGISTRY, get_baseline, model_module
+from cs_keras.models import REGISTRY, get_baseline, load_model, model_module
 from cs_keras.models.attributes import N_ATTRIBUTES
 from cs_keras.models.declaration import ARTIST_ATTENTION, ARTIST_MEAN, ARTIST_RESIDUAL, RANKING
 from cs_keras.models.fusion import N_NUMBERS
@@ -37,6 +37,14 @@ RAW_DENSE = {1024: (4 * 32 + 1) * 100, 512: (8 * 32 + 1) * 100, 256: (16 * 32 + 
 GENRE_SPACE = 320 + 2 * 9_248 + (2 * 4 * 32 + 1) * 512 + 513 * 10 + 11 * 200  # by hand, of ten genres
 MULTISCALE = (2 * 4 * 500 + 1) * 1000 + 1001 * 200
 DENSE_OF_ATTRIBUTES = (N_ATTRIBUTES + 1) * 1024 + 1025 * 1024 + 1025 * 200
+MUSICNN = (  # by hand, from the package's code: kernels, biases, and scales and offsets of batch norms
+    2  # of the spectrogram
+    + sum((7 * height + 3) * 204 for height in (38, 67))
+    + sum((length + 3) * 51 for length in (128, 64, 32))
+    + sum((7 * width + 3) * 64 for width in (561, 64, 64))
+    + 2 * 2 * 753
+    + (2 * 753 + 3) * 200
+)
 TRAINABLE_PARAMETERS = {
     "bot": 6_401_224,
     "bot-wide": 16_996_552,
@@ -66,6 +74,8 @@ TRAINABLE_PARAMETERS = {
     "choi-60s": 22_687_114,
     "choi-features": 2 * 160 + 161 * 1024 + 1025 * 1024 + 1025 * 512 + 513 * 200,
     "choi-best": 161 * 200,
+    "musicnn": 201 * 200,
+    "musicnn-finetune": MUSICNN + 201 * 512 + 513 * 200,
     "triplet": 8_408_320 - 6 * 128 + 2_071_240 - 2 * 128 * 1024,
     "triplet-best": 8_408_320 - 6 * 128 + 2_071_240 - 2 * 128 * 1024,
     **dict.fromkeys(("dieleman", "dieleman-3s", "dieleman-30s"), DIELEMAN),
@@ -79,6 +89,7 @@ TRAINABLE_PARAMETERS = {
     **dict.fromkeys(("multiscale", "multiscale-gaussian", "multiscale-laplacian"), MULTISCALE),
     **dict.fromkeys(("genre-space", "genre-space-30s"), GENRE_SPACE),
     "attributes": (N_ATTRIBUTES + 1) * 1024 + 1025 * 1024 + 1025 * 200,
+    "attributes-attention": 2 * 4 * 64 + 64 + 64 + (3 * 64 + 1) * 512 + 513 * 200,
     "attributes-linear": (N_ATTRIBUTES + 1) * 200,
     "attributes-gcv": (N_ATTRIBUTES + 1) * 200,
     "attributes-kernel": 200,  # the intercept: no example is a support vector before the fit
@@ -110,6 +121,7 @@ SMALL = {
     "xception": {"model": {"weights": "none", "filters": [4], "dense": [16]}},
     "choi": {"model": {"dense": [16]}},
     "choi_features": {"model": {"dense": [16]}, "front_end": {"f_max": 4000.0}},
+    "musicnn": {"model": {"dense": [16]}},
     "triplet": {"model": {"filters": 4, "n_dimensions": 8, "dense": [16]}},
     "dieleman": {"model": {"filters": [4, 4, 8, 8], "dense": [16], "dropout": 0.0}},
     "raw": {"model": {"length": 128, "stride": 64, "filters": 8, "convolutions": [4, 4], "dense": [16]}},
@@ -134,6 +146,8 @@ SLOW_KEYS = (
     "cnn-freq",
     "cnn-18s",
     "cnn-deep-conv",
+    "musicnn",
+    "musicnn-finetune",
 )
 """Models of families of which a faster one is trained in every run of the tests."""
 
@@ -261,7 +275,7 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(key):
 def test_it_survives_saving_and_loading(key, tmp_path):
     model = stir(build(small(key)))
     model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    loaded = load_model(tmp_path / "model.keras")
     expected = predict(model, inputs(key))
     assert expected.std(axis=0).all()
     assert np.array_equal(predict(loaded, inputs(key)), expected)
@@ -333,6 +347,8 @@ def test_a_search_has_all_that_decides_a_model(key):
         assert groups == {"model", "front_end"}
     elif procedure.is_precomputed:  # the tagger's are as it was trained
         assert {"model", "training"} <= groups <= GROUPS - {"augment"}
+    elif key == "musicnn-finetune":  # its front end is as it was trained
+        assert groups == GROUPS - {"front_end"}
     else:
         assert groups == GROUPS
 

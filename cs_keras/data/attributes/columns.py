@@ -3,12 +3,14 @@
 Numbers and booleans are ``numeric``; so is a column of a text file all of whose values are numbers. Other text is
 ``labels`` where any value has a ``|``, which separates labels, and else ``categorical``. Lists of text are
 ``labels``. Lists of numbers, all of one length, are ``numeric``, a number for each list element. Empty values and
-NA, N/A, NaN and null, in any case, are missing.
+NA, N/A, NaN and null, in any case, are missing. Frames of `cs-keras embed --sequences` are a ``sequence``.
 """
 
 # pyarrow says it is typed, but its compiled modules carry no types.
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -78,7 +80,54 @@ class LabelColumn:
         return repr((self.kind, self.values)).encode()
 
 
-Column: TypeAlias = NumericColumn | LabelColumn
+@dataclasses.dataclass(frozen=True, eq=False)
+class SequenceColumn:
+    """Frames of items, as many as each has; an item without frames is missing.
+
+    Those of item i are ``frames[offsets[i]:offsets[i + 1]]``: `frames` has shape (n_frames, n_numbers), float32,
+    `offsets` (n_items + 1,), int64.
+    """
+
+    frames: npt.NDArray[np.float32]
+    offsets: Integers
+
+    @property
+    def kind(self) -> str:
+        """Kind of the column."""
+        return "sequence"
+
+    @property
+    def is_missing(self) -> Flags:
+        """Flags of items without frames, shape (n_items,)."""
+        missing: Flags = np.diff(self.offsets) == 0
+        return missing
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the frames of each item."""
+        return (self.frames[first:last] for first, last in itertools.pairwise(self.offsets.tolist()))
+
+    def take(self, rows: Integers) -> "SequenceColumn":
+        """Return the rows of some items; -1 gives no frames."""
+        first, last = (np.where(rows < 0, 0, ends[rows]) for ends in (self.offsets[:-1], self.offsets[1:]))
+        offsets = np.concatenate([[0], np.cumsum(last - first)]).astype(np.int64)
+        source = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], last - first)
+        return SequenceColumn(self.frames[source], offsets)
+
+    def pool(self) -> NumericColumn:
+        """Return mean, standard deviation and maximum over the frames of each item, 3 * n_numbers, float32."""
+        pooled = np.full((len(self.offsets) - 1, 3 * self.frames.shape[1]), np.nan, np.float32)
+        for row, frames in zip(pooled, self, strict=True):
+            if len(frames):
+                wide = frames.astype(np.float64)
+                row[:] = np.concatenate([wide.mean(axis=0), wide.std(axis=0), wide.max(axis=0)])
+        return NumericColumn(pooled)
+
+    def content(self) -> bytes:
+        """Return bytes that identify the frames."""
+        return f"{self.frames.shape}".encode() + self.offsets.tobytes() + self.frames.tobytes()
+
+
+Column: TypeAlias = NumericColumn | LabelColumn | SequenceColumn
 
 
 def read_column(name: str, data: pa.ChunkedArray, kind: str | None, is_text_file: bool, where: str) -> Column:

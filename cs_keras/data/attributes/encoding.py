@@ -1,7 +1,8 @@
 """Attributes as one vector per item: an encoding fitted on train tracks, saved as JSON, applied to any item.
 
 Numbers are standardised; a missing one is 0, the train tracks' mean, with an indicator if any train track misses
-it. Categories and labels are one-hot or multi-hot; those unknown to the train tracks are ignored.
+it. Categories and labels are one-hot or multi-hot; those unknown to the train tracks are ignored. Of sequences, the
+statistics over frames are numbers; or frames are kept, for models that pool them.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.data.attributes.columns import Column, LabelColumn, NumericColumn
+from cs_keras.data.attributes.columns import Column, LabelColumn, NumericColumn, SequenceColumn
 from cs_keras.data.attributes.table import AttributeTable
 from cs_keras.errors import DataError
 
@@ -46,6 +47,7 @@ class NumericEncoding:
 
     def encode(self, column: Column, where: str) -> Matrix:
         """Return shape (n_items, n_features), float32; DataError for a column of another kind or length."""
+        column = column.pool() if isinstance(column, SequenceColumn) else column
         if not isinstance(column, NumericColumn) or column.values.shape[1] != len(self.mean):
             found = f"{column.values.shape[1]} numbers" if isinstance(column, NumericColumn) else column.kind
             raise DataError(
@@ -82,7 +84,46 @@ class LabelEncoding:
         return encoded
 
 
-ColumnEncoding: TypeAlias = NumericEncoding | LabelEncoding
+@dataclasses.dataclass(frozen=True, eq=False)
+class SequenceEncoding:
+    """Encoding of a column of frames: `n_frames` of each item, each with a flag, 1 where there is one.
+
+    `mean` and `scale` are those of `NumericEncoding`, over the frames of train tracks. Items with more frames are
+    represented by evenly spaced ones.
+    """
+
+    name: str
+    mean: Numbers
+    scale: Numbers
+    n_frames: int
+
+    kind = "sequence"
+
+    @property
+    def n_features(self) -> int:
+        """Size of an encoded item: n_frames * (n_numbers + 1)."""
+        return self.n_frames * (len(self.mean) + 1)
+
+    def encode(self, column: Column, where: str) -> Matrix:
+        """Return shape (n_items, n_features), float32; DataError for a column of another kind or length."""
+        if not isinstance(column, SequenceColumn) or column.frames.shape[1] != len(self.mean):
+            found = f"{column.frames.shape[1]} numbers" if isinstance(column, SequenceColumn) else column.kind
+            raise DataError(
+                f"{where}: {self.name!r} must hold frames of {len(self.mean)} numbers, as in training. Received: "
+                f"{found}."
+            )
+        numbers = NumericEncoding(self.name, self.mean, self.scale, ())
+        frames = numbers.encode(NumericColumn(column.frames), where)
+        encoded = np.zeros((len(column.offsets) - 1, self.n_frames, len(self.mean) + 1), np.float32)
+        for row, own in zip(encoded, SequenceColumn(frames, column.offsets), strict=True):
+            n = min(len(own), self.n_frames)
+            if n:
+                row[:n, :-1] = own[np.linspace(0, len(own) - 1, n).round().astype(int)]
+                row[:n, -1] = 1
+        return encoded.reshape(len(encoded), -1)
+
+
+ColumnEncoding: TypeAlias = NumericEncoding | LabelEncoding | SequenceEncoding
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,6 +136,11 @@ class Encoding:
     def n_features(self) -> int:
         """Size of a vector."""
         return sum(column.n_features for column in self.columns)
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames of which a vector consists; 0 for one that does not."""
+        return sum(column.n_frames for column in self.columns if isinstance(column, SequenceEncoding))
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -130,13 +176,15 @@ class Encoding:
         return {"schema_version": ENCODING_VERSION, "columns": [_describe(column) for column in self.columns]}
 
 
-def fit_encoding(train: AttributeTable, max_categories: int) -> Encoding:
+def fit_encoding(train: AttributeTable, max_categories: int, max_frames: int = 0) -> Encoding:
     """Fit an encoding to the attributes of train tracks only.
 
-    A column encodes at most `max_categories` labels: the most frequent, ties in alphabetical order. Raises
-    DataError when no attribute varies among the train tracks.
+    A column encodes at most `max_categories` labels: the most frequent, ties in alphabetical order. Of a sequence,
+    `max_frames` are kept, or, if 0, statistics. Raises DataError when no attribute varies among the train tracks.
     """
-    columns = tuple(_fit_column(name, column, max_categories) for name, column in train.columns.items())
+    columns = tuple(
+        _fit_column(name, column, max_categories, max_frames) for name, column in train.columns.items()
+    )
     encoding = Encoding(columns)
     if not np.ptp(encoding.encode(train), axis=0).any():
         raise DataError(
@@ -160,7 +208,12 @@ def read_encoding(document: Any, where: str) -> Encoding:
         raise DataError(f"{where} is not a file of `cs-keras run-baselines`, or damaged: {error}.") from error
 
 
-def _fit_column(name: str, column: Column, max_categories: int) -> ColumnEncoding:
+def _fit_column(name: str, column: Column, max_categories: int, max_frames: int) -> ColumnEncoding:
+    if isinstance(column, SequenceColumn):
+        if not max_frames:
+            return _fit_numbers(name, column.pool().values)
+        numbers = _fit_numbers(name, column.frames)
+        return SequenceEncoding(name, numbers.mean, numbers.scale, max_frames)
     if isinstance(column, NumericColumn):
         return _fit_numbers(name, column.values)
     counts = Counter(label for labels in column.values for label in labels)
@@ -185,16 +238,20 @@ def _describe(column: ColumnEncoding) -> dict[str, Any]:
     if isinstance(column, LabelEncoding):
         return {**described, "n_rare": column.n_rare, "labels": list(column.labels)}
     numbers = {"mean": column.mean.tolist(), "scale": column.scale.tolist()}
+    if isinstance(column, SequenceEncoding):
+        return {**described, **numbers, "n_frames": column.n_frames}
     return {**described, **numbers, "indicators": list(column.indicators)}
 
 
 def _from_description(column: Mapping[str, Any]) -> ColumnEncoding:
     name = str(column["name"])
-    if column["kind"] != "numeric":
+    if column["kind"] not in ("numeric", "sequence"):
         labels = tuple(map(str, column["labels"]))
         return LabelEncoding(name, labels, str(column["kind"]), int(column["n_rare"]))
     mean, scale = (np.array(column[part], np.float64) for part in ("mean", "scale"))
-    indicators = tuple(map(int, column["indicators"]))
+    indicators = tuple(map(int, column.get("indicators", ())))
     if mean.ndim != 1 or mean.shape != scale.shape or any(not 0 <= i < len(mean) for i in indicators):
         raise ValueError(f"mean and scale of {name!r} have shapes {mean.shape} and {scale.shape}")
+    if column["kind"] == "sequence":
+        return SequenceEncoding(name, mean, scale, int(column["n_frames"]))
     return NumericEncoding(name, mean, scale, indicators)

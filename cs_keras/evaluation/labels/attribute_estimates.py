@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from cs_keras.data.attributes.columns import NumericColumn
+from cs_keras.data.attributes.columns import NumericColumn, SequenceColumn
 from cs_keras.data.attributes.encoding import Encoding, NumericEncoding
 from cs_keras.data.attributes.table import AttributeTable
 from cs_keras.evaluation.losses import measure_regression_losses
@@ -56,6 +56,7 @@ def measure_estimates(encoding: Encoding, table: AttributeTable, estimates: Matr
         first = own.stop
         if isinstance(column, NumericEncoding):
             known = table.columns[column.name]
+            known = known.pool() if isinstance(known, SequenceColumn) else known
             missing = np.isnan(known.values) if isinstance(known, NumericColumn) else None
             for number in range(len(column.mean)):
                 feature = own.start + number

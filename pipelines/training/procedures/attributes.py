@@ -22,10 +22,10 @@ def train_attributes(job: TrainingJob) -> TrainedModel:
     assert attributes is not None  # the procedure takes them
     require_attributes(data, attributes)
     rows = [own[attributes.has[own]] for own in (data.train, data.unseen)]
-    encoding = fit_encoding(attributes.table.take(rows[0]), run.model.max_categories)
+    encoding = fit_encoding(attributes.table.take(rows[0]), run.model.max_categories, run.model.max_frames)
     train, unseen = (TrackVectors(encoding.encode(attributes.table.take(own)), own) for own in rows)
     with dtype_policy(run.execution.dtype_policy):
-        head = build_regressor(run, data.targets.shape[1], encoding.n_features)
+        head = build_regressor(run, data.targets.shape[1], encoding.n_features, encoding.n_frames)
     notes = _describe_input(job.data, attributes, encoding)
     job.log(*notes)
     trained = regress(job, head, train, unseen, notes=notes)

@@ -102,10 +102,6 @@ def _settings(job: TrainingJob) -> dict[str, Any]:
     """Return all settings that decide the features."""
     run = job.run
     model, weights = config.to_dict(run.model), run.model.weights
-    try:
-        content = None if weights is None else Path(weights).read_bytes()
-    except OSError as error:
-        raise StorageError(f"Cannot read {weights}: {error.strerror}.") from error
     return {
         "procedure": run.procedure.name,
         "data_digest": job.data.data_digest,
@@ -116,5 +112,17 @@ def _settings(job: TrainingJob) -> dict[str, Any]:
         "batch_size": run.training.batch_size,
         "execution": {"dtype_policy": run.execution.dtype_policy, "jit": run.execution.jit},
         "model": {name: value for name, value in model.items() if name not in HEAD_SETTINGS},
-        "weights": None if content is None else hashlib.blake2b(content, digest_size=16).hexdigest(),
+        "weights": None if weights is None else _hash_weights(Path(weights)),
     }
+
+
+def _hash_weights(path: Path) -> str:
+    """Return a digest of the content of a file, or of all files in a folder."""
+    state = hashlib.blake2b(digest_size=16)
+    try:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if not file.is_dir():
+                state.update(file.read_bytes())
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+    return state.hexdigest()

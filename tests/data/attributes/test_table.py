@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from sklearn.impute import MissingIndicator
 from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, StandardScaler
 
-from cs_keras.data.attributes.columns import LabelColumn, NumericColumn, read_column
+from cs_keras.data.attributes.columns import (
+    LabelColumn,
+    NumericColumn,
+    SequenceColumn,
+    read_column,
+)
 from cs_keras.data.attributes.encoding import MAX_DEVIATION, fit_encoding, read_encoding
 from cs_keras.data.attributes.table import align, genre_attributes, make_table
 from cs_keras.data.schema import make_tracks
@@ -33,7 +38,7 @@ def labels(*values, kind="labels"):
 
 
 def table(columns, n=None):
-    n = n or len(next(iter(columns.values())).values)
+    n = n or len(next(iter(columns.values())).is_missing)
     return make_table([f"t{i}" for i in range(n)], columns, "f.csv")
 
 
@@ -242,6 +247,32 @@ class TestEncoding:
         columns = {"x": numbers(0, 2), "y": labels("a", "b"), "z": numbers((1, 5), (3, 5))}
         found = fit_encoding(table(columns), 10).encode(table(columns))
         assert found.tolist() == [[-1, 1, 0, -1, 0], [1, 0, 1, 1, 0]] and found.dtype == np.float32
+
+    def test_frames_are_kept_or_pooled(self):
+        rng = np.random.default_rng(0)
+        own = [rng.normal(3, 2, (n, 2)).astype(np.float32) for n in (3, 0, 7, 1)]
+        column = SequenceColumn(np.concatenate(own), np.cumsum([0, 3, 0, 7, 1]))
+        assert column.is_missing.tolist() == [False, True, False, False]
+        taken = column.take(np.array([2, -1, 0]))
+        assert [len(one) for one in taken] == [7, 0, 3] and np.array_equal(next(iter(taken)), own[2])
+        scaled = StandardScaler().fit(np.concatenate(own))
+        encoding = fit_encoding(table({"x": column}), 10, 4)
+        read = read_encoding(json.loads(json.dumps(encoding.document())), "attributes.json")
+        assert (read.n_frames, read.n_features, read.kinds) == (4, 12, {"x": "sequence"})
+        found = read.encode(table({"x": column})).reshape(4, 4, 3)
+        np.testing.assert_allclose(found[0, :3, :2], scaled.transform(own[0]), atol=1e-5)
+        np.testing.assert_allclose(found[2, :, :2], scaled.transform(own[2][[0, 2, 4, 6]]), atol=1e-5)
+        assert found[:, :, 2].tolist() == [[1, 1, 1, 0], [0] * 4, [1] * 4, [1, 0, 0, 0]]
+        assert not found[1].any()
+        pooled = fit_encoding(table({"x": column}), 10)
+        assert (pooled.n_frames, pooled.kinds) == (0, {"x": "numeric"})
+        statistics = np.array([[*one.mean(0), *one.std(0), *one.max(0)] for one in own if len(one)])
+        found = pooled.encode(table({"x": column}))[[0, 2, 3], :6]
+        np.testing.assert_allclose(found, StandardScaler().fit_transform(statistics), atol=1e-4)
+        with pytest.raises(
+            DataError, match="must hold frames of 2 numbers, as in training. Received: numeric"
+        ):
+            read.encode(table({"x": numbers(1)}))
 
     def test_constant_attributes_are_an_error(self):
         with pytest.raises(DataError, match="f.csv: no attribute varies among the 2 train tracks"):

@@ -11,7 +11,7 @@ from sklearn.preprocessing import KernelCenterer, StandardScaler
 from sklearn.svm import SVR
 
 from cs_keras import config
-from cs_keras.models import bot, choi_features, get_baseline
+from cs_keras.models import bot, choi_features, get_baseline, regressors
 from cs_keras.training.feature_learning import kernel_ridge
 from cs_keras.training.feature_learning.regressors import (
     PENALTIES,
@@ -138,7 +138,7 @@ def test_features_of_any_size_are_standardised_by_train_tracks(regressor):
     train, validation = (RegressionData(part.inputs * sizes, part.targets) for part in (train, validation))
     head, _ = solved(baseline, train, validation, choi_features)
     mean = train.inputs.mean(axis=0, dtype=float)
-    deviation = np.sqrt(train.inputs.var(axis=0, dtype=float) + choi_features.MIN_VARIANCE)
+    deviation = np.sqrt(train.inputs.var(axis=0, dtype=float) + regressors.MIN_VARIANCE)
     x, new = ((part.inputs - mean) / deviation for part in (train, validation))
     for factor, targets in enumerate(train.targets.T):
         machine = Ridge(alpha=3.0) if regressor == "ridge" else SVR()
