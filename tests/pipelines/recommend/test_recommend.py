@@ -7,19 +7,21 @@ import numpy as np
 import pytest
 
 from cs_keras.data.dataset import Dataset
+from cs_keras.data.schema import make_tracks
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.evaluation import hubness
 from cs_keras.factors.interactions import Interactions, RowCounts, save_interactions
 from cs_keras.factors.scaling import Scaler
 from cs_keras.factors.store import Factors, save_factors
+from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.rerank import Rules
 from cs_keras.progress import SilentProgress
 from cs_keras.runs import digest, write_npz
 from pipelines.recommend.audio_files import add_audio_paths
-from pipelines.recommend.catalogue import Catalogue, open_catalogue
-from pipelines.recommend.query import query_playlist, query_tracks
+from pipelines.recommend.catalogue import Catalogue, TrackFactors, open_catalogue
+from pipelines.recommend.query import find_recording, query_playlist, query_tracks
 from pipelines.recommend.recommend import RecommendedTrack, SearchConfig, recommend
-from tests.data.small import change_table, write_small
+from tests.data.small import change_table, track_row, write_small
 
 #          t0 t1  t2  t3  t4 t5  t6  t7   t8  t9
 FOLDS = [0, 1, 2, 3, 0, 7, 8, 8, 9, 9]
@@ -263,3 +265,22 @@ def test_audio_files_are_found_by_folder_or_table(catalogue: Catalogue, tmp_path
             add_audio_paths([*entries, catalogue.entry(3)], root, given)
     with pytest.raises(DataError, match="--audio-root DIR"):
         add_audio_paths(entries, None, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "duration_s", "row"),
+    [
+        ("/music/Ann/First/01 one.ogg", 0.0, 0),  # the longest id
+        ("/elsewhere/First/01 one.ogg", 0.0, 1),
+        ("/elsewhere/01 one.ogg", 0.0, None),
+        ("/elsewhere/02 two.ogg", 60.4, 2),
+        ("/elsewhere/02 two.ogg", 61.5, None),  # another recording of this name
+        ("/elsewhere/02 two.ogg", 0.0, 2),
+    ],
+)
+def test_a_recording_of_the_catalogue_is_recognised(path: str, duration_s: float, row: int | None) -> None:
+    ids = np.array(["Ann/First/01 one", "First/01 one", "02 two"])
+    tracks = make_tracks([track_row(name, duration_s=60.0) for name in ids.tolist()])
+    factors = TrackFactors(at([0, 1, 2]), np.ones(3, np.bool_))
+    recording = Entry("01 one", duration_s=duration_s, path=Path(path))
+    assert find_recording(Catalogue(Path("run"), ids, factors, tracks), recording) == row

@@ -123,12 +123,14 @@ IDS = np.array(["a", "b"])
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"track_ids": IDS}, "expected arrays track_ids or ids and features. Received: track_ids"),
+        ({"track_ids": IDS}, "expected arrays track_ids or ids and features, .*. Received: track_ids"),
         ({"features": np.ones((2, 3))}, "Received: features"),
         ({"ids": IDS, "features": np.ones(2)}, r"expected features of shape \(2, d\), numbers.*shape \(2,\)"),
         ({"ids": IDS, "features": np.ones((3, 2))}, r"float64 of shape \(3, 2\)"),
         ({"ids": IDS, "features": np.full((2, 2), "x")}, "Received: <U1"),
         ({"ids": IDS, "features": np.array([[1], [np.inf]])}, "row 2: 'features' must be finite"),
+        ({"ids": IDS, "frames": np.ones((3, 2))}, "or frames and offsets. Received: ids, frames"),
+        ({"ids": IDS, "frames": np.ones((3, 2)), "offsets": np.array([0, 4, 3])}, "expected frames of shape"),
         ({"ids": IDS, "features": np.ones((2, 0))}, "holds no attributes"),
         ({"ids": np.array([0.5, 1.5]), "features": np.ones((2, 1))}, "ids must be text or integers"),
         ({"ids": np.array(["a", "a"]), "features": np.ones((2, 1))}, "id 'a' occurs twice"),
