@@ -74,7 +74,7 @@ def test_a_rare_frame_is_found_by_attention_and_not_by_statistics(
     assert explained["attributes-attention"] > 0.8 * SHARE  # of the optimum
     assert explained["attributes"] < 0.3 * SHARE
 
-    samples = np.tile(sequences[0][:8].ravel(), 2)
+    samples = np.resize(sequences[0], 3 * AUDIO.sample_rate)
     soundfile.write(tmp_path / "new.wav", samples, AUDIO.sample_rate, subtype="FLOAT")
     frames = samples[:50].reshape(10, -1)
     np.savez(tmp_path / "new.npz", track_ids=["new"], frames=frames, offsets=[0, 10])
