@@ -1,6 +1,6 @@
-"""Convolutional networks on 3x3 kernels: section 5.2 of the reference thesis (Pohl 2019) and its variants.
+"""Convolutional networks on small square kernels: section 5.2 of the reference thesis (Pohl 2019) and its variants.
 
-Decibel mel spectrogram, then blocks of [convolution 3x3, batch norm, ELU, max-pool], flattened into dense
+Decibel mel spectrogram, then blocks of [convolution, batch norm, ELU, max-pool], flattened into dense
 layers. The thesis gives pools as mel x time; here time comes first.
 """
 
@@ -10,8 +10,9 @@ from typing import Any
 import keras
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import check_choice, check_range
+from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
 from cs_keras.data.windows import SequenceConfig
+from cs_keras.errors import ConfigError
 from cs_keras.layers.batch_norm import FusedBatchNormalization
 from cs_keras.layers.waveform import audio_input
 from cs_keras.models.blocks import TIME_POOLING, dense_head, input_spectrogram, pool_over_time
@@ -28,6 +29,8 @@ class Config(ModelConfig):
     ----------
     filters
         Filters of every convolution.
+    kernel_size
+        Frames and mel bands of each convolution's kernels, 3 in the thesis: one number per block, or one for all.
     pool_frames, pool_mels
         Max-pooling of each block, over time and over mel bands: one number per block.
     batch_norm
@@ -39,6 +42,7 @@ class Config(ModelConfig):
     """
 
     filters: int = 64
+    kernel_size: tuple[int, ...] = dataclasses.field(default=(3,), metadata=OMIT_IF_DEFAULT)
     pool_frames: tuple[int, ...] = (2, 4, 2)
     pool_mels: tuple[int, ...] = (2, 2, 2)
     batch_norm: bool = False
@@ -51,6 +55,19 @@ class Config(ModelConfig):
         check_range("model.filters", self.filters, 1)
         check_range("model.dropout", self.dropout, 0, 0.95)
         check_pools(self)
+        n_blocks = len(self.pool_frames)
+        if len(self.kernel_size) not in (1, n_blocks) or min(self.kernel_size, default=0) < 1:
+            raise ConfigError(
+                f"model.kernel_size must be one number of at least 1, or {n_blocks} of them, one per block. "
+                f"Received: {list(self.kernel_size)}."
+            )
+
+    @property
+    def blocks(self) -> list[tuple[int, tuple[int, int]]]:
+        """Kernel size and pool, over time and over mel bands, of each block."""
+        n_blocks = len(self.pool_frames)
+        sizes = self.kernel_size * n_blocks if len(self.kernel_size) == 1 else self.kernel_size
+        return list(zip(sizes, zip(self.pool_frames, self.pool_mels, strict=True), strict=True))
 
 
 # 5 blocks to 16 x 4 (18 s) and 54 x 4 (60 s) positions: the counts of the thesis fix their number, not each pool.
@@ -104,9 +121,9 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     config: Config = baseline.model
     inputs, magnitude = audio_input(baseline.sequence.frames, audio)
     x = input_spectrogram(magnitude, baseline, audio)
-    for number, pool in enumerate(zip(config.pool_frames, config.pool_mels, strict=True), 1):
+    for number, (size, pool) in enumerate(config.blocks, 1):
         x = keras.layers.Conv2D(
-            config.filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"
+            config.filters, size, padding="same", kernel_initializer="he_normal", name=f"conv_{number}"
         )(x)
         if config.batch_norm:
             x = FusedBatchNormalization(name=f"norm_{number}")(x)
@@ -121,6 +138,7 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     """Draw settings of network, training and input from `hp`."""
     options = {
         "filters": (32, 64, 96, 128),
+        "kernel_size": ((3,), (5,), (7,)),
         "batch_norm": (False, True),
         "dense": DENSE,
         "time_pooling": TIME_POOLING,

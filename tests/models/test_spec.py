@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cs_keras import config
+from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.models import REGISTRY, get_baseline, model_module
 from cs_keras.models.blocks import TIME_POOLING, dense_head, pool_over_time
@@ -74,6 +75,8 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
         (CnnConfig, {"filters": 0}, "model.filters must be at least 1"),
         (CnnConfig, {"pool_frames": (2, 2)}, "must name one pool for each block"),
         (CnnConfig, {"pool_frames": (), "pool_mels": ()}, "must name one pool for each block"),
+        (CnnConfig, {"kernel_size": (5, 3)}, "one number of at least 1, or 3 of them, one per block"),
+        (CnnConfig, {"kernel_size": (0,)}, "one number of at least 1, or 3 of them, one per block"),
         (CnnConfig, {"dense": (0,)}, "must be at least 1"),
         (CnnConfig, {"dropout": 1.0}, "model.dropout must be 0 to 0.95"),
         (Cnn1dConfig, {"span": "both"}, "model.span must be one of mels, frames"),
@@ -105,6 +108,16 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
 def test_settings_out_of_range_are_refused(settings, changes, message):
     with pytest.raises(ConfigError, match=message):
         settings(**changes)
+
+
+@pytest.mark.parametrize(("given", "sizes"), [([5], [5, 5, 5]), ([7, 5, 3], [7, 5, 3])])
+def test_kernels_of_a_cnn_have_the_size_of_their_block(given, sizes):
+    baseline = config.replace(get_baseline("cnn-bn"), {"model": {"kernel_size": given, "filters": 2}})
+    model = model_module("cnn-bn").build(baseline, 4, AudioConfig())
+    assert [model.get_layer(f"conv_{number}").kernel.shape[:2] for number in (1, 2, 3)] == [
+        (size, size) for size in sizes
+    ]
+    assert model.output_shape == (None, 4)
 
 
 def test_the_head_starts_at_the_mean_of_scaled_factors_and_is_counted_by_hand():
