@@ -275,7 +275,7 @@ def read_tracks(folder: Location, split_name: str | None = None) -> Tracks:
     outside = np.flatnonzero(~np.isin(folds, sum(SPLITS.values(), ())))
     if len(outside):
         raise DataError(
-            f"{path}: track {tracks.ids[outside[0]]!r} is in fold {folds[outside[0]]}; folds are 0 to 9."
+            f"{path}: track {str(tracks.ids[outside[0]])!r} is in fold {folds[outside[0]]}; folds are 0 to 9."
         )
     _check_positions(tracks, path)
     return assign_split(folder, tracks, split_name)
@@ -327,10 +327,12 @@ def _check_positions(tracks: Tracks, path: Location) -> None:
         raise DataError(f"{path} contains a track without frames or with a negative position.")
     for row in np.flatnonzero((n_frames == 0) | (np.array(shards, np.str_) == "")).tolist():
         if n_frames[row]:
-            raise DataError(f"{path}: track {tracks.ids[row]!r} has {n_frames[row]} frames and no shard.")
+            raise DataError(
+                f"{path}: track {str(tracks.ids[row])!r} has {n_frames[row]} frames and no shard."
+            )
         if shards[row] or first[row]:
             raise DataError(
-                f"{path} contains a track without frames that has a position: {tracks.ids[row]!r}."
+                f"{path} contains a track without frames that has a position: {str(tracks.ids[row])!r}."
             )
 
 

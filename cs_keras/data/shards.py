@@ -202,7 +202,7 @@ def _read_remote(path: UPath, n_bytes: int) -> Shard:
 def _header(path: Location, file: h5py.File, raw: IO[bytes] | PartialFile, n_bytes: int) -> Shard:
     version = file.attrs.get("schema_version")
     if version != SHARD_VERSION:
-        raise DataError(f"{path} has shard version {version!r}; this release reads {SHARD_VERSION}.")
+        raise DataError(f"{path} has shard version {version}; this release reads {SHARD_VERSION}.")
     content = next((name for name in CONTENTS if file.get(name, getlink=True)), CONTENTS[0])
     for name in (content, *INDEX):
         _require_own(file, name, path)

@@ -24,7 +24,7 @@ from cs_keras.errors import DataError
 KINDS = ("numeric", "categorical", "labels")
 MISSING = ("", "na", "n/a", "nan", "null")
 SEPARATOR = "|"
-LARGEST = 1e100  # whose square is finite too
+LARGEST = np.float64(1e100)  # whose square is finite too; no float32 overflows when compared with it
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

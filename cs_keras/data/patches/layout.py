@@ -122,7 +122,9 @@ def _as_text(url: str, value: Any, row: int) -> str:
     try:
         text = value.decode() if isinstance(value, bytes) else str(value)
     except UnicodeDecodeError as error:
-        raise DataError(f"{url}: the id of row {row} is not UTF-8 text. Received: {value!r}.") from error
+        raise DataError(
+            f"{url}: the id of row {row} is not UTF-8 text. Received: {bytes(value)!r}."
+        ) from error
     if not is_valid_id(text):
         raise DataError(f"{url}: the id of row {row}, {text!r}, is empty or has control characters.")
     return text
