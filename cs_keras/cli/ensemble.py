@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.console import Console, quiet_tensorflow
-from cs_keras.cli.options import DATASET, LOCAL_PATH, read_config, reading_options, renamed
+from cs_keras.cli.options import COMBINE, DATASET, LOCAL_PATH, read_config, reading_options, renamed
 
 
 @click.command("ensemble")
@@ -14,10 +14,10 @@ from cs_keras.cli.options import DATASET, LOCAL_PATH, read_config, reading_optio
 @click.option("--dataset", required=True, type=DATASET, help="Dataset that the runs were trained on.")
 @click.option(
     "--combine",
-    type=click.Choice(["mean", "ranks"]),
+    type=COMBINE,
     default="mean",
     show_default=True,
-    help="Mean of scaled predicted factors, or reciprocal rank fusion of lists.",
+    help="How to combine the runs; see above.",
 )
 @renamed("--by", "--combine", "--by takes similarity or dot; for how to combine runs use --combine.")
 @click.option("--out", type=LOCAL_PATH, help="Parent of the run folder.  [default: that of the first RUN]")
@@ -26,9 +26,10 @@ def command(runs: tuple[Path, ...], dataset: Any, combine: str, out: Path | None
     """Evaluate several finished runs as one predictor.
 
     The result is a run folder, which `report` compares with the RUNs. They must have the same data and evaluation
-    settings. With mean, the ensemble predicts the mean of their predictions. With ranks, every list is the
-    reciprocal rank fusion of their lists: a track's score is the sum of 1 / (60 + rank); losses are those of the
-    mean.
+    settings. With mean, the ensemble predicts the mean of their predictions; with stack, their weighted sum, with
+    weights fitted to validation tracks; with best, it is the run with the highest cosine on validation tracks. With
+    ranks, every list is the reciprocal rank fusion of their lists: a track's score is the sum of 1 / (60 + rank);
+    losses are those of the mean.
     """
     quiet_tensorflow()
     from pipelines.evaluation.ensemble import combine_runs

@@ -90,6 +90,7 @@ class TableFile(click.ParamType):  # type: ignore[type-arg]
 
 
 LOCAL_PATH, DATASET, CANDIDATES = LocalPath(), DatasetLocation(), Candidates(["all", "new"])
+COMBINE = click.Choice(["mean", "stack", "best", "ranks"])
 INTEGERS, FLOATS = Numbers(int), Numbers(float)
 
 

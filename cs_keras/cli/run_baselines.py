@@ -8,6 +8,7 @@ import click
 from cs_keras.cli.console import Console, quiet_tensorflow
 from cs_keras.cli.options import (
     CANDIDATES,
+    COMBINE,
     DATASET,
     LOCAL_PATH,
     attribute_files,
@@ -28,8 +29,13 @@ DEMO_FOLDER = Path("demo")
 @click.argument("dataset", required=False, type=DATASET)
 @click.option(
     "--models",
-    help="Model keys separated by commas, or all that can run on the data.  [default: bot,cnn-bn,lstm, and "
-    "attributes on each table of --features; without audio all that can run]",
+    help="Model keys separated by commas; all that can run on the data; or best, of a few, by validation tracks.  "
+    "[default: bot,cnn-bn,lstm, and attributes on each table of --features; without audio all that can run]",
+)
+@click.option(
+    "--combine",
+    type=COMBINE,
+    help="Evaluate the models as an ensemble too, as `cs-keras ensemble` does.  [default: best for --models best]",
 )
 @attribute_options
 @click.option(
@@ -64,6 +70,7 @@ DEMO_FOLDER = Path("demo")
 def command(
     dataset: Any,
     models: str | None,
+    combine: str | None,
     runs: Path,
     factors_name: str | None,
     split_name: str | None,
@@ -89,6 +96,9 @@ def command(
 
     if rotations and not cross_validate:
         raise click.UsageError("--rotations needs --cross-validate.")
+    combine = combine or ("best" if models == "best" else None)
+    if combine and cross_validate:
+        raise click.UsageError("--cross-validate has no ensembles: give it or --combine, or --models best.")
     if split_name and cross_validate:
         raise click.UsageError("--cross-validate rotates the folds: give it or --split-name.")
     keys = _split_keys(models)
@@ -107,6 +117,7 @@ def command(
     quiet_tensorflow()
     from pipelines.cross_validation import cross_validate as validate
     from pipelines.demo import make_demo
+    from pipelines.evaluation.ensemble import combine_runs
     from pipelines.run_baselines import run_baselines
 
     console = Console()
@@ -119,6 +130,8 @@ def command(
     changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
     data = (dataset, keys, runs, changes, factors_name, console, reading_settings, tables)
     outcome = validate(*data, rotations or 5) if cross_validate else run_baselines(*data, split_name)
+    if combine and len(outcome.runs) > 1:
+        combine_runs(outcome.runs, dataset, runs, combine, console, reading_settings)
     if outcome.runs:
         show_report(runs)
     if outcome.failed:
@@ -135,7 +148,7 @@ def _split_keys(models: str | None) -> list[str]:
     """Return the models named one by one; none where the dataset decides."""
     from cs_keras.models import check_key
 
-    if models is None or models == "all":
+    if models in (None, "all", "best"):
         return []
     keys = [key.strip() for key in models.split(",") if key.strip()]
     for key in keys:

@@ -20,6 +20,7 @@ from cs_keras.layers.batch_norm import FixedStatisticsNormalization, FusedBatchN
 from cs_keras.layers.front_end import Decibel
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.layers.stochastic_pooling import StochasticPooling1D
+from cs_keras.layers.tree_ensemble import TreeEnsemble
 
 
 def plain_model(model: keras.Model) -> keras.Model:
@@ -113,6 +114,27 @@ def _kernel_regression(layer: KernelRegression, features: Any) -> Any:
     return _with_weights(sums, kernels, *map(ops.convert_to_numpy, (layer.dual, layer.intercept)))
 
 
+def _tree_ensemble(layer: TreeEnsemble, features: Any) -> Any:
+    """Look nodes up in an Embedding, whose float32 numbers are exact up to 2^24 nodes."""
+    table = np.stack([ops.convert_to_numpy(values).astype(np.float32) for values in layer.nodes], axis=1)
+    lookup = keras.layers.Embedding(
+        layer.n_nodes, table.shape[1], dtype="float32", name=f"{layer.name}_nodes"
+    )
+    node = ops.cumsum(ops.ones_like(ops.repeat(features[:, :1], layer.n_trees, axis=1)), axis=1) - 1.0
+    for step in range(layer.depth):
+        found = lookup(ops.cast(node, "int32"))
+        if not step:
+            lookup.set_weights([table])
+        own = ops.take_along_axis(features, ops.cast(found[..., 0], "int32"), axis=1)
+        node = ops.where(own <= found[..., 1], found[..., 2], found[..., 3])
+    values = ops.reshape(
+        lookup(ops.cast(node, "int32"))[..., 4], (-1, layer.n_sums, layer.n_trees // layer.n_sums)
+    )
+    outputs = keras.layers.Dense(layer.n_outputs, dtype="float32", name=layer.name)
+    weights = map(ops.convert_to_numpy, (layer.kernel, layer.intercept))
+    return _with_weights(outputs, ops.sum(values, axis=2), *weights)
+
+
 def _batch_norm(layer: keras.layers.BatchNormalization, x: Any) -> Any:
     norm = keras.layers.BatchNormalization.from_config(layer.get_config())
     return _with_weights(norm, x, *layer.get_weights())
@@ -134,6 +156,7 @@ _PLAIN: dict[type, Callable[..., Any]] = {
     SoftBagOfTones: _soft_bag_of_tones,
     InverseDocumentFrequency: _inverse_document_frequency,
     KernelRegression: _kernel_regression,
+    TreeEnsemble: _tree_ensemble,
     FixedStatisticsNormalization: _batch_norm,
     FusedBatchNormalization: _batch_norm,
 }

@@ -94,6 +94,7 @@ def load_model(path: Path) -> "keras.Model":
         front_end,
         kernel_regression,
         stochastic_pooling,
+        tree_ensemble,
     )
 
     require_regular(path)

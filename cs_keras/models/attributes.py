@@ -14,8 +14,9 @@ maximum pool into one vector (`cs_keras.layers.attention_pooling`). The other mo
 frames.
 
 ``attributes-linear`` is a ridge regression from the same vectors, ``attributes-gcv`` one with a penalty for each
-factor, ``attributes-kernel`` one with Gaussian kernels, ``attributes-ials`` a linear map that is learnt in a
-factorisation of the interactions (`cs_keras.factors.feature_als`). ``genre-label`` and ``genre-label-linear`` take
+factor, ``attributes-kernel`` one with Gaussian kernels, ``attributes-trees`` gradient-boosted trees,
+``attributes-ials`` a linear map that is learnt in a factorisation of the interactions
+(`cs_keras.factors.feature_als`). ``genre-label`` and ``genre-label-linear`` take
 only the genres of the dataset's own track table: a reference for models with more attributes or with audio.
 """
 
@@ -105,6 +106,8 @@ VARIANTS = {
     "attributes-kernel": dataclasses.replace(
         _LINEAR, key="attributes-kernel", model=Config(regressor="kernel_ridge")
     ),
+    "attributes-trees": dataclasses.replace(_LINEAR, key="attributes-trees", model=Config(regressor="trees")),
+    "attributes-mlp": dataclasses.replace(_DENSE, key="attributes-mlp", model=Config(regressor="mlp")),
     "attributes-ials": dataclasses.replace(_LINEAR, key="attributes-ials", model=Config(regressor="ials")),
     "genre-label": dataclasses.replace(_DENSE, key="genre-label", procedure=GENRES),
     "genre-label-linear": dataclasses.replace(_LINEAR, key="genre-label-linear", procedure=GENRES),

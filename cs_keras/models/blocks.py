@@ -6,6 +6,7 @@ import keras
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.layers.augmentation import RandomGain, SpectrogramMasks, TimeStretch
+from cs_keras.layers.batch_norm import FusedBatchNormalization
 from cs_keras.layers.front_end import mel_spectrogram, normalize_bands
 from cs_keras.models.spec import AugmentConfig, Baseline
 
@@ -51,13 +52,20 @@ def pool_over_time(x: Any, kind: str) -> Any:
     return keras.layers.Concatenate(name="pooled_over_time")([mean, maximum])
 
 
-def dense_head(x: Any, units: tuple[int, ...], n_factors: int, dropout: float = 0.0) -> Any:
+def dense_head(
+    x: Any, units: tuple[int, ...], n_factors: int, dropout: float = 0.0, batch_norm: bool = False
+) -> Any:
     """Add hidden dense layers (ELU, he_normal) and an output layer of zeros, the mean of scaled factors.
 
-    From shape (batch, n) to (batch, n_factors), float32; dropout follows each hidden layer.
+    From shape (batch, n) to (batch, n_factors), float32; dropout follows each hidden layer, batch norm precedes its
+    activation.
     """
     for number, n in enumerate(units, 1):
-        x = keras.layers.Dense(n, "elu", kernel_initializer="he_normal", name=f"dense_{number}")(x)
+        activation = None if batch_norm else "elu"
+        x = keras.layers.Dense(n, activation, kernel_initializer="he_normal", name=f"dense_{number}")(x)
+        if batch_norm:
+            x = FusedBatchNormalization(name=f"norm_{number}")(x)
+            x = keras.layers.Activation("elu", name=f"elu_{number}")(x)
         if dropout:
             x = keras.layers.Dropout(dropout, name=f"dropout_{number}")(x)
     return keras.layers.Dense(n_factors, kernel_initializer="zeros", dtype="float32", name="factors")(x)

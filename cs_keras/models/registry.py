@@ -74,6 +74,8 @@ REGISTRY = {
     "attributes-linear": Entry("attributes", "Attributes", "attributes of a table, ridge regression"),
     "attributes-gcv": Entry("attributes", "Attributes", "attributes, ridge with a penalty for each factor"),
     "attributes-kernel": Entry("attributes", "Attributes", "attributes, kernel ridge regression"),
+    "attributes-trees": Entry("attributes", "Attributes", "attributes, gradient-boosted trees"),
+    "attributes-mlp": Entry("attributes", "Attributes", "attributes, dense layers with batch norm"),
     "attributes-infonce": Entry("attributes", "Attributes", "attributes, InfoNCE with factors"),
     "attributes-histories": Entry(
         "attributes", "Attributes", "attributes, InfoNCE with listeners' histories"

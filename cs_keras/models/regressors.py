@@ -9,12 +9,14 @@ import numpy as np
 from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
 from cs_keras.errors import ConfigError
 from cs_keras.layers.kernel_regression import KernelRegression
+from cs_keras.layers.tree_ensemble import TreeEnsemble
 from cs_keras.models.blocks import dense_head
 from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.spaces import DENSE, DROPOUT, choose, draw, draw_logarithmic, training_space
 from cs_keras.models.spec import Baseline
 
-REGRESSORS = ("dense", "ridge", "ridge_gcv", "kernel_ridge", "svm", "ials")
+TRAINED = ("dense", "mlp")  # by gradients; others are solved
+REGRESSORS = (*TRAINED, "ridge", "ridge_gcv", "kernel_ridge", "svm", "trees", "ials")
 SEARCHED = tuple(name for name in REGRESSORS if name != "ials")
 KERNEL_REGRESSORS = ("kernel_ridge", "svm")
 OUTPUT = "factors"  # name of the last layer of every regressor
@@ -33,15 +35,17 @@ class RegressorConfig(ModelConfig):
     Attributes
     ----------
     regressor
-        ``dense``: dense layers; ``ridge``: ridge regression; ``ridge_gcv``: the same on standardised features, with
-        a penalty for each factor by generalised cross-validation; ``kernel_ridge``: ridge regression with Gaussian
-        kernels, whose width and penalty are chosen by cross-validation within the train tracks, with the tracks of
-        an artist in one fold (`cs_keras.training.feature_learning.kernel_ridge`), for the lowest squared error or
-        the best ``training.monitor``; ``svm``: for each factor a support vector regression with Gaussian kernels;
-        ``ials``: a linear map that is learnt in a factorisation of the interactions
-        (`cs_keras.factors.feature_als`), not from factors.
+        ``dense``: dense layers; ``mlp``: the same with batch norm before each activation; ``ridge``: ridge
+        regression; ``ridge_gcv``: the same on standardised features, with a penalty for each factor by generalised
+        cross-validation; ``kernel_ridge``: ridge regression with Gaussian kernels, whose width and penalty are
+        chosen by cross-validation within the train tracks, with the tracks of an artist in one fold
+        (`cs_keras.training.feature_learning.kernel_ridge`), for the lowest squared error or the best
+        ``training.monitor``; ``svm``: for each factor a support vector regression with Gaussian kernels; ``trees``:
+        gradient-boosted trees, whose size and number are chosen on validation tracks by ``training.monitor``
+        (`cs_keras.training.feature_learning.boosted_trees`); ``ials``: a linear map that is learnt in a
+        factorisation of the interactions (`cs_keras.factors.feature_als`), not from factors.
     dense, dropout
-        Units of each hidden layer of ``dense``, and the dropout rate after it.
+        Units of each hidden layer of ``dense`` and ``mlp``, and the dropout rate after it.
     penalty
         Penalty of ``ridge`` and ``ials``: ``penalty * sum(w**2)`` is added to the squared error summed over
         examples, as scikit-learn's `alpha`.
@@ -81,8 +85,8 @@ class RegressorConfig(ModelConfig):
 
     @property
     def is_solved(self) -> bool:
-        """Whether the regressor is solved in closed form."""
-        return self.regressor != "dense"
+        """Whether the regressor is solved, instead of trained by gradients."""
+        return self.regressor not in TRAINED
 
 
 HEAD_SETTINGS = tuple(field.name for field in dataclasses.fields(RegressorConfig))
@@ -96,7 +100,10 @@ def regressor_head(x: Any, config: RegressorConfig, n_factors: int) -> Any:
     """
     if config.regressor in KERNEL_REGRESSORS:
         return KernelRegression(0, x.shape[1], n_factors, 1.0, name=OUTPUT)(x)
-    return dense_head(x, () if config.is_solved else config.dense, n_factors, config.dropout)
+    if config.regressor == "trees":
+        return TreeEnsemble(0, 0, n_factors, n_factors, 0, name=OUTPUT)(x)
+    units = () if config.is_solved else config.dense
+    return dense_head(x, units, n_factors, config.dropout, config.regressor == "mlp")
 
 
 def standardised_regressor(baseline: Baseline, n_features: int, n_factors: int) -> keras.Model:
@@ -148,10 +155,10 @@ def regressor_space(hp: Any, baseline: Baseline) -> tuple[dict[str, Any], dict[s
     """
     start = baseline.model
     model = {"regressor": choose(hp, "model.regressor", SEARCHED, start.regressor)}
-    with hp.conditional_scope("model.regressor", ["dense"]):
+    with hp.conditional_scope("model.regressor", [*TRAINED]):
         model |= draw(hp, "model", {"dense": DENSE, "dropout": DROPOUT}, start)
         training = training_space(hp, baseline)
-    if model["regressor"] != "dense":
+    if model["regressor"] not in TRAINED:
         training = {"loss": "mse"}
     with hp.conditional_scope("model.regressor", ["ials"]):
         model |= draw_logarithmic(hp, "model", {"prior": (1e-3, 10.0)}, start)

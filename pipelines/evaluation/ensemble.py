@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import scipy.optimize
 
 from cs_keras import config
 from cs_keras.config import check_choice
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError
+from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
 from cs_keras.evaluation.reference_predictors import centre_playlists
 from cs_keras.factors.store import Factors
@@ -28,7 +31,9 @@ from pipelines.evaluation.reference import Scores, make_reference, open_true_sty
 from pipelines.factors.open import open_dataset, open_interactions
 from pipelines.training.run_artifacts import write_signature
 
-WAYS = ("mean", "ranks")
+WAYS = ("mean", "ranks", "stack", "best")
+
+Matrix = npt.NDArray[np.float32]
 
 
 def combine_runs(
@@ -50,7 +55,9 @@ def combine_runs(
     out
         Folder for the run folder.
     by
-        ``mean`` of scaled predicted factors, or ``ranks``: reciprocal rank fusion of the members' lists.
+        ``mean`` of scaled predicted factors; ``ranks``: reciprocal rank fusion of the members' lists; ``stack``:
+        sum of scaled predicted factors with weights of `fit_weights`; or ``best``: the member with the highest
+        mean cosine of predicted and reference factors of validation tracks.
     reading
         Settings for a dataset behind a URL.
 
@@ -59,7 +66,8 @@ def combine_runs(
     ConfigError
         When `by` is unknown, or the runs are fewer than two, the same, or differ in data or evaluation settings.
     DataError, StorageError
-        When runs or dataset cannot be read or do not fit.
+        When runs or dataset cannot be read or do not fit, or no member predicts validation tracks better than
+        their mean.
     """
     progress = progress or SilentProgress()
     check_choice("by", by, WAYS)
@@ -94,11 +102,14 @@ def combine_runs(
     )
     with locked(folder):
         write_signature(folder, dataset.info, factors.scaler)
-        _sum_training(by, members).write(folder)
         predictions, ids = [read_predictions(run) for run in members.values()], dataset.tracks.ids
         unseen = ids[~dataset.tracks.in_split("train")]
-        each = [one.select(unseen).scaled_factors for one in predictions]
-        scaled = np.mean(each, axis=0, dtype=np.float64).astype(np.float32)
+        each = np.stack([one.select(unseen).scaled_factors for one in predictions])
+        is_known = dataset.tracks.in_split("validation") & factors.has_factors
+        held_out = np.isin(unseen, ids[is_known]), factors.item_factors[is_known]
+        weights, how = _weigh(by, each, held_out, factors, list(members))
+        scaled = np.tensordot(weights, each.astype(np.float64), 1).astype(np.float32)
+        _sum_training(how, members).write(folder)
         write_predictions(folder, Predictions(unseen, factors.scaler.inverse(scaled), scaled))
         scores = None
         if by == "ranks":
@@ -149,14 +160,59 @@ def _fuse(members: Sequence[Predictions], factors: Factors, metric: Any) -> Scor
     return lambda kind, rows: np.asarray(score_of(kind)(rows))
 
 
-def _sum_training(by: str, members: Mapping[str, Path]) -> Training:
+def fit_weights(predicted: Matrix, targets: Matrix) -> npt.NDArray[np.float64]:
+    """Return weights of members, none negative, with the least squared error of their weighted sum.
+
+    Stacked regressions (Breiman 1996), with one weight for each member, shape (n_members,), in place of one for
+    each member and factor: validation tracks are few. Arguments have shapes (n_members, n_tracks, n_factors) and
+    (n_tracks, n_factors).
+    """
+    columns = predicted.reshape(len(predicted), -1).T.astype(np.float64)
+    weights, _ = scipy.optimize.nnls(columns, targets.ravel().astype(np.float64))
+    return np.asarray(weights)
+
+
+def _weigh(
+    by: str,
+    each: Matrix,
+    held_out: tuple[npt.NDArray[np.bool_], Matrix],
+    factors: Factors,
+    names: Sequence[str],
+) -> tuple[npt.NDArray[np.float64], str]:
+    """Return weights of the members' scaled predictions `each`, and what the ensemble is, for readers.
+
+    `held_out` are flags of the tracks that are validation tracks, and the factors of these. No test track is used.
+    """
+    is_known, reference = held_out
+    if by == "best":
+        cosines = [
+            1 - measure_cosine_distances(reference, factors.scaler.inverse(one[is_known])).mean()
+            for one in each
+        ]
+        best = int(np.argmax(cosines))
+        listed = ", ".join(f"{name} {cosine:.4f}" for name, cosine in zip(names, cosines, strict=True))
+        return np.eye(len(each))[best], (
+            f"{names[best]} alone, with the highest mean cosine of {len(reference)} validation tracks: {listed}"
+        )
+    if by == "stack":
+        weights = fit_weights(each[:, is_known], factors.scaler.transform(reference))
+        if not weights.any():
+            raise DataError(
+                f"No member predicts the {len(reference)} validation tracks better than their mean: expected one "
+                "that does, to stack."
+            )
+        listed = ", ".join(f"{weight:.2f} {name}" for weight, name in zip(weights, names, strict=True))
+        return weights, (
+            f"a weighted sum of scaled predicted factors, with the least squared error of {len(reference)} "
+            f"validation tracks among weights that are not negative: {listed}"
+        )
+    lists = "reciprocal rank fusion of lists; its losses are those of "
+    return np.full(len(each), 1 / len(each)), lists * (by == "ranks") + "the mean of scaled predicted factors"
+
+
+def _sum_training(how: str, members: Mapping[str, Path]) -> Training:
     """Return the sum of the members' training: the ensemble itself is not trained."""
     trained = [Training.read(run) for run in members.values()]
-    how = (
-        "the mean of scaled predicted factors"
-        if by == "mean"
-        else "reciprocal rank fusion of lists; its losses are those of the mean of scaled predicted factors"
-    )
     return Training(
         parameters=sum(one.parameters for one in trained),
         n_train_tracks=max(one.n_train_tracks for one in trained),

@@ -24,7 +24,9 @@ DEFAULT_WITHOUT_AUDIO = (
     "artist-mean",
 )
 ATTRIBUTE_MODEL = "attributes"  # runs by default where a table is given
-ALL = "all"
+ALL, BEST = "all", "best"
+CANDIDATES = ("attributes-kernel", "attributes-trees", "genre-label-linear", "artist-mean", "cnn-best")
+"""Of `BEST`: the strongest for each kind of input, in docs/what-works.md, that needs no file of weights."""
 
 Tables = Mapping[str, Attributes]  # by name; "" for the one without a name
 
@@ -37,8 +39,8 @@ def choose_models(
     Parameters
     ----------
     models
-        ``all``; or None for three audio models, and `attributes` on each table, or without audio for those of
-        `DEFAULT_WITHOUT_AUDIO` that can run.
+        ``all``; ``best`` for those of `CANDIDATES` that can run; or None for three audio models, and `attributes`
+        on each table, or without audio for those of `DEFAULT_WITHOUT_AUDIO` that can run.
     tracks
         Track table of the dataset.
     tables
@@ -58,7 +60,7 @@ def choose_models(
         Input.GENRES: _train_genres(tracks),
         Input.ARTISTS: _has_known_artists(tracks),
     }
-    if models != ALL and present[Input.AUDIO]:
+    if models is None and present[Input.AUDIO]:
         return [*DEFAULT_MODELS, *(expand_tables([ATTRIBUTE_MODEL], names) if names else ())], []
     audio = audio or AudioConfig()
     able = [
@@ -71,7 +73,8 @@ def choose_models(
             f"No model can run: {_missing_audio(tracks)}, no train track has genres, and no table of attributes "
             "was given (--features)."
         )
-    chosen = able if models == ALL else [key for key in able if key in DEFAULT_WITHOUT_AUDIO]
+    wanted = {ALL: able, BEST: CANDIDATES}.get(models or "", DEFAULT_WITHOUT_AUDIO)
+    chosen = [key for key in able if key in wanted]
     return list(expand_tables(chosen, names)), [key for key in REGISTRY if key not in able]
 
 

@@ -9,6 +9,7 @@ from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.kernel_regression import KernelRegression
+from cs_keras.layers.tree_ensemble import TreeEnsemble, Trees
 from cs_keras.models import REGISTRY, get_baseline, load_model, model_module
 from cs_keras.models.attributes import N_ATTRIBUTES
 from cs_keras.models.declaration import ARTIST_ATTENTION, ARTIST_MEAN, ARTIST_RESIDUAL, RANKING
@@ -93,6 +94,8 @@ TRAINABLE_PARAMETERS = {
     "attributes-linear": (N_ATTRIBUTES + 1) * 200,
     "attributes-gcv": (N_ATTRIBUTES + 1) * 200,
     "attributes-kernel": 200,  # the intercept: no example is a support vector before the fit
+    "attributes-trees": 200 * 200 + 200,  # from sums of trees to factors; trees are not trained by gradients
+    "attributes-mlp": DENSE_OF_ATTRIBUTES + 2 * 2 * 1024,
     "attributes-ials": (N_ATTRIBUTES + 1) * 200,
     **{
         f"attributes-{name}": DENSE_OF_ATTRIBUTES
@@ -179,6 +182,18 @@ def build(baseline, seed=0, audio=AUDIO, n_factors=N_FACTORS):
         random = np.random.default_rng(seed)
         layer = model.get_layer(f"{baseline.key}_codebook").get_layer("bag_of_tones")
         layer.set_codebook(random.normal(size=layer.centroids.shape) * 10)
+    if baseline.key == "attributes-trees":  # as after a fit: a tree for each factor, split in its own feature
+        layer = TreeEnsemble(3 * n_factors, n_factors, n_factors, n_factors, 1, name="factors")
+        leaves = np.arange(3 * n_factors)
+        left, right = leaves.copy(), leaves.copy()
+        left[:n_factors], right[:n_factors] = leaves[n_factors:].reshape(2, -1)
+        value = np.repeat([0.0, -10.0, 10.0], n_factors)
+        layer.set_solution(
+            Trees(leaves % n_factors, np.zeros(3 * n_factors), left, right, value),
+            np.zeros((n_factors, n_factors)),
+            np.zeros(n_factors),
+        )
+        model = keras.Model(model.input, layer(model.input))
     if baseline.key == "attributes-kernel":  # as after a fit, with vectors
         layer = KernelRegression(12, N_ATTRIBUTES, n_factors, 2 / N_ATTRIBUTES, name="factors")
         layer.set_solution(0.1 * inputs(baseline.key, 12), np.zeros((12, n_factors)), np.zeros(n_factors))

@@ -22,7 +22,8 @@ def changed(key, **settings):
     [
         (
             {"regressor": "forest"},
-            "model.regressor must be one of dense, ridge, ridge_gcv, kernel_ridge, svm, ials. Received: 'forest'",
+            "model.regressor must be one of dense, mlp, ridge, ridge_gcv, kernel_ridge, svm, trees, ials. "
+            "Received: 'forest'",
         ),
         ({"penalty": 0.0}, r"model.penalty must be above 0. Received: 0.0"),
         ({"C": -1.0}, r"model.C must be above 0. Received: -1.0"),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ from sklearn.svm import SVR
 
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.models.regressors import KERNEL_REGRESSORS, OUTPUT, RegressorConfig
+from cs_keras.training.feature_learning.boosted_trees import BoostedTrees
 from cs_keras.training.feature_learning.kernel_ridge import KernelRidge
 from cs_keras.training.fit import FitResult
 
@@ -23,6 +24,7 @@ PENALTIES = np.geomspace(1e-1, 1e6, 29)
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Solution: TypeAlias = tuple[Doubles, Doubles] | KernelRidge | BoostedTrees
 
 
 class RegressionData(NamedTuple):
@@ -45,7 +47,7 @@ def fit_output_layer(
     validation: RegressionData,
     config: RegressorConfig,
     on_factor: Callable[[int], None] = lambda n_factors: None,
-    solve: Callable[[Doubles], tuple[Doubles, Doubles] | KernelRidge] | None = None,
+    solve: Callable[[Doubles], Solution] | None = None,
 ) -> tuple[keras.Model, FitResult]:
     """Return `head` with an output layer fitted on `train`, and its losses.
 
@@ -57,8 +59,9 @@ def fit_output_layer(
     config
         Settings of a regressor that is solved.
     solve
-        Solution of ``ials`` or ``kernel_ridge``, which need more than targets: from inputs of the output layer,
-        shape (n, n_inputs), to its kernel and bias, or to the solution with kernels. Others are solved here.
+        Solution of ``ials``, ``kernel_ridge`` or ``trees``, which need more than targets: from inputs of the output
+        layer, shape (n, n_inputs), to its kernel and bias, or to the solution with kernels or trees. Others are
+        solved here.
 
     Returns
     -------
@@ -75,6 +78,8 @@ def fit_output_layer(
         if isinstance(solution, KernelRidge):
             layer = KernelRegression(len(x), x.shape[1], y.shape[1], solution.gamma, name=OUTPUT)
             layer.set_solution(x, solution.dual, solution.intercept)
+        elif isinstance(solution, BoostedTrees):
+            layer = solution.layer(OUTPUT)
         else:
             layer = head.get_layer(OUTPUT)
             layer.set_weights(solution)

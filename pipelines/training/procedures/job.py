@@ -18,12 +18,14 @@ from cs_keras.evaluation.objective import (
     require_measurable,
 )
 from cs_keras.factors.store import Factors
+from cs_keras.models.regressors import OUTPUT
 from cs_keras.progress import Progress
 from cs_keras.run_files.names import WORK_FOLDER
 from cs_keras.run_files.training import ClassifierTraining, EmbeddingTraining, write_metrics
 from cs_keras.runs import read_npz, write_npz
 from cs_keras.training.batch_distribution import Batches
 from cs_keras.training.checkpoints import Epoch
+from cs_keras.training.feature_learning.boosted_trees import BoostedTrees, boost_trees
 from cs_keras.training.feature_learning.kernel_ridge import (
     PENALTIES,
     WIDTHS,
@@ -34,6 +36,8 @@ from cs_keras.training.feature_learning.kernel_ridge import (
 from cs_keras.training.feature_learning.regressors import (
     Doubles,
     RegressionData,
+    Solution,
+    apply_head,
     choose_examples,
     fit_output_layer,
 )
@@ -221,11 +225,15 @@ def solve_for_factors(
     with job.progress.task(f"{run.key}: {run.model.regressor}", targets.shape[1]) as advance:
         rows = train[1][chosen]
         chosen_by: list[str] = []
-        solve: Callable[[Doubles], tuple[Doubles, Doubles] | KernelRidge] | None = None
+        solve: Callable[[Doubles], Solution] | None = None
         if run.model.regressor == "ials":
             solve = functools.partial(solve_feature_als, job.data, job.factors, run.model, rows)
         elif run.model.regressor == "kernel_ridge":
             solve = functools.partial(_solve_kernel_ridge, job, rows, examples.targets, chosen_by)
+        elif run.model.regressor == "trees":
+            inputs = apply_head(keras.Model(head.input, head.get_layer(OUTPUT).input), validation[0])
+            own = examples.targets, (inputs, validation[1]), chosen_by
+            solve = functools.partial(_solve_trees, job, *own, advance)
         solved, fitted = fit_output_layer(head, examples, held_out, run.model, advance, solve)
     job.log(*chosen_by)
     (epoch,) = fitted.history
@@ -253,11 +261,49 @@ def _solve_kernel_ridge(
             f"model.regressor = kernel_ridge needs train tracks of at least two artists. Received: {len(tracks)} "
             "train tracks of one."
         )
+    measure = _make_example_measure(job, rows, targets)
+    solution = solve_kernel_ridge(x, targets.astype(np.float64), folds, measure)
+    notes.append(
+        f"penalty {solution.penalty:.3g}, gamma {solution.gamma:.3g}, chosen from {len(WIDTHS)} x {len(PENALTIES)} "
+        f"by {job.run.training.monitor} in cross-validation of {len(tracks)} train tracks"
+    )
+    return solution
+
+
+def _solve_trees(
+    job: TrainingJob,
+    targets: Matrix,
+    held_out: tuple[Matrix, Rows],
+    notes: list[str],
+    advance: Callable[[int], None],
+    x: Doubles,
+) -> BoostedTrees:
+    """Boost trees on examples `x`, chosen by ``training.monitor`` of validation tracks.
+
+    `held_out` are inputs of the trees for validation examples, and their track table rows; `notes` receives the
+    choice.
+    """
+    inputs, rows = held_out
+    measure = _make_example_measure(job, rows, job.targets.examples[rows])
+    solution = boost_trees(x, targets.astype(np.float64), inputs, measure, advance)
+    notes.append(
+        f"{solution.n_iterations} trees of at most {solution.n_leaves} leaves for each of {len(solution.kernel)} "
+        f"directions of factors, chosen by {job.run.training.monitor} of {len(np.unique(rows))} validation tracks"
+    )
+    return solution
+
+
+def _make_example_measure(job: TrainingJob, rows: Rows, targets: Matrix) -> Callable[[Doubles], float]:
+    """Return the loss of predictions of examples by ``training.monitor``: lower is better.
+
+    `rows` and `targets` are the track table row of each example and its targets. The squared error is that of
+    examples; other metrics are of tracks, each predicted by the mean over its examples.
+    """
+    tracks, number = np.unique(rows, return_inverse=True)
     predicted = np.zeros_like(targets)
 
     def mean_over_examples() -> Matrix:
         sums = np.zeros((len(tracks), targets.shape[1]), np.float32)
-        number = np.searchsorted(tracks, rows)
         np.add.at(sums, number, predicted)
         return sums / np.bincount(number)[:, None].astype(np.float32)
 
@@ -267,12 +313,7 @@ def _solve_kernel_ridge(
         predicted[:] = values
         return -monitored() if monitored else float(np.mean(np.square(values - targets)))
 
-    solution = solve_kernel_ridge(x, targets.astype(np.float64), folds, measure)
-    notes.append(
-        f"penalty {solution.penalty:.3g}, gamma {solution.gamma:.3g}, chosen from {len(WIDTHS)} x {len(PENALTIES)} "
-        f"by {job.run.training.monitor} in cross-validation of {len(tracks)} train tracks"
-    )
-    return solution
+    return measure
 
 
 def speed(epoch: Epoch, unit: str = "sequences") -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.runs import read_json, write_json, write_npz
+from pipelines.evaluation.ensemble import fit_weights
 from pipelines.factors.open import open_factors
 from tests.command_line import drop_checksums, run
 from tests.pipelines.planted_items import write_items
@@ -173,3 +174,48 @@ def test_what_cannot_be_combined_is_refused(
     (other / "DONE").unlink()
     assert "is not a finished run" in error(members[0], other)
     assert not (tmp_path / "out").exists()
+
+
+def read_scaled(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(folder / "predictions.npz") as stored:
+        return stored["track_ids"], stored["scaled_factors"].astype(float)
+
+
+@pytest.mark.parametrize("by", ["stack", "best"])
+def test_weights_are_those_of_validation_tracks(
+    by: str, members: tuple[Path, Path], dataset: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ids, scaled = read_scaled(ensemble(members, dataset, by))
+    tracks = Dataset(dataset).tracks
+    factors = open_factors(dataset, tracks)
+    rows = np.flatnonzero(tracks.in_split("validation") & factors.has_factors)
+    position = {track_id: number for number, track_id in enumerate(ids.tolist())}
+    own = [position[track_id] for track_id in tracks.ids[rows].tolist()]
+    each = [read_scaled(member)[1] for member in members]
+    targets = factors.scaler.transform(factors.item_factors[rows])
+    if by == "stack":  # both weights are positive, so that no bound is active
+        columns = np.stack([one[own].ravel() for one in each], axis=1)
+        weights = np.linalg.lstsq(columns, targets.ravel(), rcond=None)[0]
+        assert (weights > 0).all()
+    else:
+        predicted = [factors.scaler.inverse(one[own].astype(np.float32)) for one in each]
+        reference = factors.item_factors[rows]
+        cosines = [
+            np.mean(
+                np.sum(one * reference, axis=1)
+                / np.linalg.norm(one, axis=1)
+                / np.linalg.norm(reference, axis=1)
+            )
+            for one in predicted
+        ]
+        weights = np.eye(2)[int(np.argmax(cosines))]
+    np.testing.assert_allclose(scaled, weights[0] * each[0] + weights[1] * each[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_member_without_information_has_no_weight() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(400, 8)).astype(np.float32)
+    noise = rng.normal(size=(3, 400, 8))
+    predicted = np.stack([targets + noise[0], targets + 2 * noise[1], -targets + noise[2]]).astype(np.float32)
+    # By the normal equations: with noise of variance v_m, weights are (1 / v_m) / (1 + sum of 1 / v_m).
+    np.testing.assert_allclose(fit_weights(predicted, targets), [1 / 2.25, 0.25 / 2.25, 0], atol=0.03)

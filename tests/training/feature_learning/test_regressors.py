@@ -4,6 +4,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.metrics.pairwise import rbf_kernel
@@ -12,7 +13,7 @@ from sklearn.svm import SVR
 
 from cs_keras import config
 from cs_keras.models import bot, choi_features, get_baseline, regressors
-from cs_keras.training.feature_learning import kernel_ridge
+from cs_keras.training.feature_learning import boosted_trees, kernel_ridge
 from cs_keras.training.feature_learning.regressors import (
     PENALTIES,
     RegressionData,
@@ -198,3 +199,28 @@ def test_a_model_is_applied_to_more_than_one_batch():
     head.get_layer("factors").kernel.assign(np.random.default_rng(0).normal(size=(N_CENTROIDS, 3)))
     x = problem(2500).inputs
     np.testing.assert_allclose(apply_head(head, x), head(x), rtol=1e-5, atol=1e-5)
+
+
+def test_trees_are_the_best_of_all_sizes_and_numbers(monkeypatch):
+    monkeypatch.setattr(boosted_trees, "MAX_TREES", 30)
+    train, validation = problem(80), problem(30, seed=1)
+    x, y = train.inputs.astype(float), train.targets.astype(float)
+    new, directions = validation.inputs, boosted_trees.find_directions(x, y)
+    np.testing.assert_allclose(directions @ directions.T, np.eye(3), atol=1e-12)
+    predicted = {}
+    for n_leaves, n_iterations in itertools.product(boosted_trees.LEAVES, (10, 20, 30)):
+        machine = HistGradientBoostingRegressor(
+            learning_rate=boosted_trees.LEARNING_RATE, max_iter=n_iterations, max_leaf_nodes=n_leaves
+        )
+        sums = [machine.fit(x, (y - y.mean(axis=0)) @ direction).predict(new) for direction in directions]
+        predicted[n_leaves, n_iterations] = np.stack(sums, axis=1) @ directions + y.mean(axis=0)
+    errors = {choice: np.mean((values - validation.targets) ** 2) for choice, values in predicted.items()}
+    best = min(errors, key=errors.get)
+    solution = boosted_trees.boost_trees(
+        x, y, new, lambda values: np.mean((values - validation.targets) ** 2)
+    )
+    assert (solution.n_leaves, solution.n_iterations) == best
+    assert solution.loss == pytest.approx(errors[best])
+    head = bot.build_regressor(baseline := bot_baseline(regressor="trees", scaling="none"), 3)
+    fitted, _ = fit_output_layer(head, train, validation, baseline.model, solve=lambda inputs: solution)
+    np.testing.assert_allclose(fitted(new), predicted[best], atol=1e-5)  # float32 against float64
