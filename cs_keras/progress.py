@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 Advance = Callable[[int], None]
+Description = str | Callable[[], str]
 
 
 class Progress(Protocol):
@@ -14,8 +15,11 @@ class Progress(Protocol):
     def log(self, line: str) -> None:
         """Report one line about finished work."""
 
-    def task(self, description: str, total: int) -> AbstractContextManager[Advance]:
-        """Begin work of `total` units; call the returned function with the number of units done since."""
+    def task(self, description: Description, total: int) -> AbstractContextManager[Advance]:
+        """Begin work of `total` units; call the returned function with the number of units done since.
+
+        A description that changes, such as one with a loss, is a function, called after each advance.
+        """
 
 
 class SilentProgress:
@@ -25,6 +29,6 @@ class SilentProgress:
         """Do nothing."""
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int) -> Iterator[Advance]:
+    def task(self, description: Description, total: int) -> Iterator[Advance]:
         """Return a function that does nothing."""
         yield lambda n: None

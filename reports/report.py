@@ -1,5 +1,6 @@
 """Reports of a folder of runs, or of a study: read what is saved, tabulate it and write files."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from cs_keras.errors import ConfigError
 from cs_keras.run_files.study import is_study
 from cs_keras.storage.location import Location, is_remote
+from reports.commands.best_model import rank_runs
+from reports.commands.conclusion import conclude
 from reports.formats.files import FORMATS, write_report
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
@@ -23,16 +26,20 @@ class Report:
 
     Attributes
     ----------
+    conclusions
+        What the tables show, in one table and a few sentences for each section.
     left_out
         Why runs, trials or parts of the report are missing, a sentence each.
-    training_command
-        Trains the best trial's settings; None for runs, and for a study without a completed trial.
+    next_command
+        Arguments of ``cs-keras``. For runs they write the page or, if it was written, recommend tracks by the best
+        run; for a study they train the best trial's settings, None without a completed trial.
     """
 
     sections: tuple[Section, ...]
+    conclusions: tuple[Section, ...]
     left_out: tuple[str, ...]
     written: list[Path]
-    training_command: str | None = None
+    next_command: str | None
     stale: tuple[Path, ...] = ()
 
 
@@ -92,4 +99,9 @@ def build_report(
         PAGE: target / PAGE / "index.html",
     }
     stale = tuple(path for name, path in files.items() if name not in formats and path.is_file())
-    return Report(sections, collected.left_out, written, stale=stale)
+    best = rank_runs(collected.groups[0])[0].folders[0]
+    words = (
+        ["recommend", str(best), "TRACK"] if PAGE in formats else ["report", str(folder), "--format", PAGE]
+    )
+    next_command = shlex.join(words)
+    return Report(sections, conclude(collected, sections), collected.left_out, written, next_command, stale)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, count
+from cs_keras.cli.console import Console, conclude, count
 from cs_keras.cli.options import DATASET
 from cs_keras.errors import CsKerasError
 
@@ -47,7 +47,8 @@ def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:
         )
     if result.errors:
         raise CsKerasError(f"{dataset} has {count(len(result.errors), 'problem')}.")
-    click.echo(_summary(dataset, result))
+    next_words = ("run-baselines", dataset) if result.factors else ("factors", "INTERACTIONS.csv", dataset)
+    conclude(_summary(dataset, result), *next_words)
 
 
 def describe_leakage(shared: "Leakage") -> str:

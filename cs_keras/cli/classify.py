@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, print_table, print_written
+from cs_keras.cli.console import Console, conclude, print_table, print_written
 from cs_keras.cli.options import DATASET, LOCAL_PATH, renamed
 from cs_keras.errors import ConfigError
 
@@ -86,6 +86,15 @@ def command(
     _show(result)
     if out is not None:
         print_written([out])
+    accuracy = {name: head["accuracy"] for name, head in result["heads"].items()}
+    best = max(heads, key=lambda name: accuracy[name])
+    (baseline,) = (share for name, share in accuracy.items() if name not in HEADS)
+    source = ("--dataset", dataset) if labels is None else ("--labels", labels)
+    conclude(
+        f"{features}: head {best} predicts the label of {accuracy[best]:.1%} of the tracks; the commonest label is "
+        f"right for {baseline:.1%}.",
+        *("retrieval", features, *source),
+    )
 
 
 def _show(result: dict[str, Any]) -> None:

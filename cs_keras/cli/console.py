@@ -3,15 +3,16 @@
 import contextlib
 import logging
 import os
+import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cs_keras.progress import Advance
+from cs_keras.progress import Advance, Description
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from reports.tables.table import Section
 
 LOG_INTERVAL_S = 30.0
-PAGE_WIDTH = 110  # characters of a line where output is not a terminal
+PAGE_WIDTH = 110  # characters of a line of tables where output is not a terminal
+CONCLUSION_WIDTH = 80
 
 
 class Console:
@@ -36,20 +38,21 @@ class Console:
         print(f"[{time.monotonic() - self._began:6.1f} s] {line}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int) -> Iterator[Advance]:
+    def task(self, description: Description, total: int) -> Iterator[Advance]:
         """Show the progress of `total` units: a bar on a terminal, else a line every half a minute."""
+        describe = description if callable(description) else lambda: description
         if not sys.stderr.isatty():
-            yield self._log_lines(description, total)
+            yield self._log_lines(describe, total)
             return
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bars:
-            task = bars.add_task(description, total=total)
-            yield lambda n: bars.advance(task, n)
+            task = bars.add_task(describe(), total=total)
+            yield lambda n: bars.update(task, advance=n, description=describe())
 
-    def _log_lines(self, description: str, total: int) -> Advance:
+    def _log_lines(self, describe: Callable[[], str], total: int) -> Advance:
         done, last = 0, time.monotonic()
 
         def advance(n: int) -> None:
@@ -57,7 +60,7 @@ class Console:
             done += n
             if time.monotonic() - last > LOG_INTERVAL_S:
                 last = time.monotonic()
-                self.log(f"{description}: {done} of {total}")
+                self.log(f"{describe()}: {done} of {total}")
 
         return advance
 
@@ -73,21 +76,21 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def open_page() -> "RichConsole":
-    """Return a rich console on standard output, which is `PAGE_WIDTH` wide for files and pipes."""
+def open_page(width: int = PAGE_WIDTH) -> "RichConsole":
+    """Return a rich console on standard output, which is at least `width` wide for files and pipes."""
     from rich.console import Console as RichConsole
 
     page = RichConsole()
     if not page.is_terminal:
-        page.width = max(page.width, PAGE_WIDTH)
+        page.width = max(page.width, width)
     return page
 
 
-def print_sections(sections: "Sequence[Section]") -> None:
-    """Print tables of reports with their headings and notes."""
+def print_sections(sections: "Sequence[Section]", width: int = PAGE_WIDTH) -> None:
+    """Print tables of reports with their headings and notes; `width` as for `open_page`."""
     from reports.formats.terminal import to_rich
 
-    open_page().print(to_rich(sections))
+    open_page(width).print(to_rich(sections))
 
 
 def print_table(
@@ -118,10 +121,25 @@ def print_written(paths: Sequence[object]) -> None:
     click.echo(f"Written: {', '.join(map(str, paths))}", err=True)
 
 
-def show_sections(sections: "Sequence[Section]", out: Path | None) -> None:
-    """Print tables, and write them to the folder `out` as Markdown, CSV and LaTeX if there is one."""
+def conclude(sentence: str, *command: object) -> None:
+    """Print what came out, and on standard error the words of the next command to run."""
+    click.echo(sentence)
+    print_next(shlex.join(map(str, command)))
+
+
+def print_next(command: str) -> None:
+    """Print the next command to run, on standard error."""
+    click.echo(f"Next: cs-keras {command}", err=True)
+
+
+def show_sections(sections: "Sequence[Section]", out: Path | None, *command: object) -> None:
+    """Print tables, write them to the folder `out` as Markdown, CSV and LaTeX if there is one, and print `command`.
+
+    `command` are the words of the next command to run.
+    """
     print_sections(sections)
     if out is not None:
         from reports.formats.files import write_report
 
         print_written(write_report(sections, out))
+    print_next(shlex.join(map(str, command)))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cs_keras.cli.console import Console, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, quiet_tensorflow
 from cs_keras.cli.options import LOCAL_PATH, renamed
 
 
@@ -36,6 +36,8 @@ def command(folder: Path, waveforms: bool, **changes: int | None) -> None:
     given = {name: value for name, value in changes.items() if value is not None}
     settings = DemoConfig.of_size(**{"n_tracks": DemoConfig.n_tracks, **given})
     make_demo(folder, settings, Console(), AudioConfig(content="waveform" if waveforms else "magnitude"))
-    click.echo(
-        f"{folder}: {settings.n_tracks} tracks by {settings.n_artists} artists; its sources are in {folder}/source."
+    conclude(
+        f"{folder}: {settings.n_tracks} tracks by {settings.n_artists} artists; its sources are in "
+        f"{folder}/source.",
+        *("run-baselines", folder),
     )

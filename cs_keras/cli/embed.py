@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, count, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
     decoder_option,
@@ -76,7 +76,8 @@ def command(
     else:
         result = embed_recordings(choice, files, decoder, out, Console())
     where = "each frame of " if sequences else ""
-    click.echo(
+    conclude(
         f"{out}: {result.n_factors} features of {where}{count(result.n_tracks, 'track')} by {encoder}, "
-        f"{count(len(result.left_out), 'recording')} left out."
+        f"{count(len(result.left_out), 'recording')} left out.",
+        *("run-baselines", "DATASET" if dataset is None else dataset, "--features", out),
     )

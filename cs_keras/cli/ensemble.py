@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, quiet_tensorflow
 from cs_keras.cli.options import COMBINE, DATASET, LOCAL_PATH, read_config, reading_options, renamed
 
 
@@ -36,4 +36,4 @@ def command(runs: tuple[Path, ...], dataset: Any, combine: str, out: Path | None
 
     parent = out or runs[0].resolve().parent
     folder = combine_runs(runs, dataset, parent, combine, Console(), read_config(**reading))
-    click.echo(f"{folder}: an ensemble of {len(runs)} runs; `cs-keras report {folder.parent}` shows it.")
+    conclude(f"{folder}: an ensemble of {len(runs)} runs.", "report", folder.parent)

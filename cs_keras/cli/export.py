@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import quiet_tensorflow
+from cs_keras.cli.console import conclude, quiet_tensorflow
 from cs_keras.cli.options import DATASET, LOCAL_PATH
 
 
@@ -27,4 +27,7 @@ def command(run: Any, out: Path) -> None:
     from pipelines.inference.trained_run import read_run
 
     export(read_run(run), out)
-    click.echo(f"{out}: {SAVED_MODEL}, {MODEL_FILE} and {EXPORT_FILE}; both models return the run's factors.")
+    conclude(
+        f"{out}: {SAVED_MODEL}, {MODEL_FILE} and {EXPORT_FILE}; both models return the run's factors.",
+        *("predict", run, "AUDIO", "--out", "factors.npz"),
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from cs_keras.cli.console import Console, print_sections, print_written
+from cs_keras.cli.console import Console, conclude, print_sections, print_written
 from cs_keras.cli.options import FLOATS, INTEGERS, LOCAL_PATH, add_options, factors_renamed
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cs_keras.storage.location import Location
     from pipelines.factors.fit import FactorsConfig
 
+DEFAULT_NAME = "wmf"  # of the factors that other commands use
 SCALINGS = ["standardize", "unit_norm", "none", "minmax"]
 GRID_OPTIONS = {"ranks": "factors", "alphas": "alpha", "regularizations": "regularization"}  # fields of Grid
 SEARCH_OPTIONS = {
@@ -61,7 +62,7 @@ selection_options = add_options(
     type=LOCAL_PATH,
     help="Import existing factors: arrays ids, item_factors and optionally playlist_factors.",
 )
-@click.option("--name", default="wmf", show_default=True, help="Name of the factors in the dataset.")
+@click.option("--name", default=DEFAULT_NAME, show_default=True, help="Name of the factors in the dataset.")
 @click.option("--n-factors", type=int, default=200, show_default=True, help="Number of dimensions.")
 @factors_renamed
 @click.option(
@@ -168,8 +169,8 @@ def command(
     if given:
         with _warnings_as_lines():
             factors, unknown = import_factors(given, dataset, scaling, name, split_name)
-        click.echo(f"{dataset}: factors {name!r} read from {given}: {_size(factors)}.")
         _print_unknown(len(unknown), unknown)
+        _conclude(f"{dataset}: factors {name!r} read from {given}: {_size(factors)}.", dataset, name)
         return
     search = {"iterations": iterations, **{option: options.pop(option) for option in SEARCH_OPTIONS}}
     (n_iterations,) = iterations if iterations and not select else (WmfConfig.iterations,)
@@ -181,10 +182,17 @@ def command(
             factors, tally = _select(listening, dataset, settings, name, search, options)
         else:
             factors, tally = make_factors(listening, dataset, settings, name, **options)
-    click.echo(f"{dataset}: factors {name!r} fitted by the {protocol} protocol: {_size(factors)}.")
     click.echo(f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}.")
     _print_items(factors, tally)
     _print_quality(factors)
+    _conclude(
+        f"{dataset}: factors {name!r} fitted by the {protocol} protocol: {_size(factors)}.", dataset, name
+    )
+
+
+def _conclude(sentence: str, dataset: "Location", name: str) -> None:
+    option = () if name == DEFAULT_NAME else ("--factors", name)
+    conclude(sentence, "run-baselines", dataset, *option)
 
 
 def _check_usage(select: bool, given: Path | None) -> None:

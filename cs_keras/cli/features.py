@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, count, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
     decoder_option,
@@ -75,9 +75,10 @@ def command(
         reading=read_config(**reading),
         progress=Console(),
     )
-    click.echo(
+    conclude(
         f"{out}: {result.n_factors} features of {count(result.n_tracks, 'track')} from layer {layer}, "
-        f"{count(len(result.left_out), 'recording')} left out."
+        f"{count(len(result.left_out), 'recording')} left out.",
+        *("classify", out, *(("--dataset", dataset) if dataset else ("LABELS.csv",))),
     )
 
 

@@ -35,7 +35,7 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
     from reports.commands.genres import composition_bars, make_genres_section
 
     findings = describe_genres(run, track_ids, dataset, read_config(**reading), Console())
-    show_sections((make_genres_section(findings),), out)
+    show_sections((make_genres_section(findings),), out, "recommend", run, "TRACK")
     for composition in findings.compositions:
         click.echo("")
         for line in composition_bars(findings.accuracy, composition):  # ids and genres may hold control codes

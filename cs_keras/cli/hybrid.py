@@ -44,4 +44,5 @@ def command(
     from reports.commands.hybrids import make_hybrids_section
 
     config = HybridConfig(tuple(sorted(set(n_interactions))), k=k, seed=seed)
-    show_sections((make_hybrids_section(compare_hybrids(run, dataset, config, read_config(**reading))),), out)
+    hybrids = compare_hybrids(run, dataset, config, read_config(**reading))
+    show_sections((make_hybrids_section(hybrids),), out, "recommend", run, "TRACK", "--dataset", dataset)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console
+from cs_keras.cli.console import Console, conclude
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
@@ -83,7 +83,8 @@ def command(
             f"{len(descriptions) - done.n_described} that are not in them."
         )
     click.echo(f"The files hold {done.n_tracks} tracks in {done.n_rows} rows.")
-    click.echo(
+    conclude(
         f"{out}: {dataset.n_tracks} tracks of {done.n_frames} frames, {dataset.n_new} of them new and "
-        f"verified, {len(dataset.left_out)} left out."
+        f"verified, {len(dataset.left_out)} left out.",
+        *("factors", "INTERACTIONS.csv", out),
     )

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.beam import BeamCommand, beam_flags, runner_option
-from cs_keras.cli.console import Console, count, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
@@ -106,9 +106,10 @@ def command(
     result = ingest([*listed, *describe_recordings(others)], out, settings, console, flags)
     say_assigned(console.log, result.fold_assignment)
     say_artists(console.log, out)
-    click.echo(
+    conclude(
         f"{out}: {count(result.n_tracks, 'track')}, {result.n_new:,} of them new, "
-        f"{count(len(result.left_out), 'recording')} left out."
+        f"{count(len(result.left_out), 'recording')} left out.",
+        *("factors", "INTERACTIONS.csv", out),
     )
 
 
@@ -128,4 +129,7 @@ def _ingest_items(
     result = ingest_items(read_items(table, encoding), out, fold_by, append)
     say_assigned(click.echo, result.fold_assignment, "items")
     say_artists(click.echo, out)
-    click.echo(f"{out}: {count(result.n_tracks, 'item')} without audio, {result.n_new:,} of them new.")
+    conclude(
+        f"{out}: {count(result.n_tracks, 'item')} without audio, {result.n_new:,} of them new.",
+        *("factors", "INTERACTIONS.csv", out),
+    )

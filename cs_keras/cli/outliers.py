@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, print_table, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, print_table, quiet_tensorflow
 from cs_keras.cli.listing import ListWriter
 from cs_keras.cli.options import DATASET, LOCAL_PATH, decoder_option, read_config, reading_options
 from cs_keras.errors import ConfigError
@@ -63,3 +63,6 @@ def command(
         entries = [one.entry for _, ranked in found for one in ranked]
         writer = ListWriter(out.suffix.lower().removeprefix("."), out)
         writer.write(entries, measures, {"title": "Outliers", "run": str(run)})
+    n_outliers = sum(one.is_outlier for _, ranked in found for one in ranked)
+    n_tracks = sum(len(ranked) for _, ranked in found)
+    conclude(f"Outliers: {n_outliers:,} of {count(n_tracks, 'track')}.", "recommend", run, "TRACK")

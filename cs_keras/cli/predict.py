@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.beam import BeamCommand, beam_flags, runner_option
-from cs_keras.cli.console import Console, count, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
     TableFile,
@@ -87,7 +87,8 @@ def command(
         beam=flags,
         artist=artist,
     )
-    click.echo(
+    conclude(
         f"{out}: factors of {count(result.n_tracks, 'track')} in {result.n_factors} dimensions, "
-        f"{len(result.left_out):,} left out."
+        f"{len(result.left_out):,} left out.",
+        *("recommend", run, "TRACK", *(("--dataset", dataset) if dataset else ())),
     )

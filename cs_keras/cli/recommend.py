@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, print_table, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, print_table, quiet_tensorflow
 from cs_keras.cli.listing import choose_writer
 from cs_keras.cli.options import (
     CANDIDATES,
@@ -161,6 +161,12 @@ def command(
     if out is not None or not writer:
         header, rows = _columns(listed, found.by_interactions)
         print_table(f"{found.title}, by {search.by}", header, rows, right=("", "score"))
+        words = [
+            *(("--playlist", playlist) if playlist else seeds),
+            *(("--dataset", dataset) if dataset else ()),
+        ]
+        words = ["recommend", run, *words, "--out", "playlist.csv"] if out is None else ["outliers", run, out]
+        conclude(f"{count(len(listed), 'track')} recommended, by {search.by}.", *words)
 
 
 def _columns(

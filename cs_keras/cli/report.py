@@ -1,28 +1,45 @@
 """``cs-keras report``: tables, plots and pages of saved runs and studies."""
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, print_sections, print_written, quiet_tensorflow
-from cs_keras.cli.options import DATASET, LOCAL_PATH
+from cs_keras.cli.console import (
+    CONCLUSION_WIDTH,
+    Console,
+    print_next,
+    print_sections,
+    print_written,
+    quiet_tensorflow,
+)
+from cs_keras.cli.options import DATASET, LOCAL_PATH, add_options
 
 if TYPE_CHECKING:
     from cs_keras.storage.location import Location
+    from reports.report import Report
 
-FORMATS = ("md", "csv", "latex")
+FILE_FORMATS, PRINTED_FORMAT = ("md", "csv", "latex"), "json"
+
+print_options = add_options(
+    click.option(
+        "--format",
+        "formats",
+        multiple=True,
+        type=click.Choice((*FILE_FORMATS, "html", PRINTED_FORMAT)),
+        help="Format to write; may be repeated. json is printed, in place of the conclusion.  "
+        "[default: md, csv, latex]",
+    ),
+    click.option("--full", is_flag=True, help="Print all tables in place of the conclusion."),
+    click.option("--table", metavar="TITLE", help="Print the tables with TITLE in their title instead."),
+    click.option("--quiet", is_flag=True, help="Print no table and no conclusion."),
+)
 
 
 @click.command("report")
 @click.argument("folder", metavar="RUNS|STUDY", type=DATASET)
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice((*FORMATS, "html")),
-    help="Format to write; may be repeated.  [default: md, csv, latex]",
-)
+@print_options
 @click.option(
     "--out",
     type=LOCAL_PATH,
@@ -33,37 +50,79 @@ FORMATS = ("md", "csv", "latex")
     type=DATASET,
     help="Dataset of the runs: adds track names, and filters and units of the best network, to html.",
 )
-def command(
-    folder: "Location", formats: tuple[str, ...], out: Path | None, dataset: "Location | None"
-) -> None:
-    """Print and write the tables of runs, or of a study.
+def command(folder: "Location", out: Path | None, dataset: "Location | None", **printing: Any) -> None:
+    """Compare runs, or the trials of a study, and write tables.
 
     For runs, html is a folder of pages with figures and a map of the tracks, which any browser opens from disk.
     For a study, which may be behind a URL, the report has trials, hyperparameter importance, plots (PNG and SVG),
     and the command that trains the winner.
     """
-    show_report(folder, out, formats or FORMATS, dataset)
+    show_report(folder, Printing(**printing), out, dataset)
+
+
+@dataclasses.dataclass(frozen=True)
+class Printing:
+    """Values of `print_options`: formats, and what is printed; one of the latter at most."""
+
+    formats: tuple[str, ...] = ()
+    full: bool = False
+    table: str | None = None
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        chosen = {
+            "--full": self.full,
+            "--table": self.table is not None,
+            "--quiet": self.quiet,
+            "--format json": PRINTED_FORMAT in self.formats,
+        }
+        given = [option for option, is_given in chosen.items() if is_given]
+        if len(given) > 1:
+            raise click.UsageError(f"Give one of {', '.join(chosen)}. Received: {' and '.join(given)}.")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Formats of files."""
+        return tuple(name for name in self.formats if name != PRINTED_FORMAT) or FILE_FORMATS
+
+    def show(self, report: "Report") -> None:
+        """Print the conclusion of a report, or what was chosen in its place."""
+        if self.quiet:
+            return
+        if PRINTED_FORMAT in self.formats:
+            from reports.formats.markdown_csv import to_json
+
+            pairs = zip(report.sections, report.conclusions, strict=True)
+            click.echo(to_json([dataclasses.replace(one, conclusion=own.conclusion) for one, own in pairs]))
+        elif self.full:
+            print_sections(report.sections)
+        elif self.table is not None:
+            from reports.tables.table import select_tables
+
+            print_sections(select_tables(report.sections, self.table))
+        else:
+            print_sections(report.conclusions, CONCLUSION_WIDTH)
 
 
 def show_report(
     folder: "Location",
+    printing: Printing = Printing(),
     out: Path | None = None,
-    formats: tuple[str, ...] = FORMATS,
     dataset: "Location | None" = None,
 ) -> None:
-    """Build a report, print its tables, and list what was written; see `reports.report.build_report`."""
+    """Build a report, print what it concludes, and list what was written; see `reports.report.build_report`."""
     from cs_keras.models import REGISTRY
     from reports.report import build_report
 
-    report = build_report(folder, tuple(REGISTRY), out, formats, dataset, _inspect)
-    print_sections(report.sections)
+    report = build_report(folder, tuple(REGISTRY), out, printing.files, dataset, _inspect)
+    printing.show(report)
     for reason in report.left_out:
         click.echo(f"Left out of the report: {reason}", err=True)
     print_written(report.written)
     for path in report.stale:
         click.echo(f"{path} is of an earlier report; --format writes it anew.", err=True)
-    if report.training_command:
-        click.echo(f"To train the best:\n{report.training_command}")
+    if report.next_command:
+        print_next(report.next_command)
 
 
 def _inspect(folder: Path, dataset: "Location") -> str | None:

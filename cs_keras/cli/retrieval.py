@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import print_table, print_written
+from cs_keras.cli.console import conclude, print_table, print_written
 from cs_keras.cli.options import DATASET, LOCAL_PATH
 from cs_keras.errors import ConfigError
 
@@ -80,6 +80,14 @@ def command(
     print_table("Retrieval in %, with 95 % intervals", header, rows, right=header[1:])
     if out is not None:
         print_written([out])
+    best = max(results, key=lambda result: float(result["mean_average_precision"]["mean"]))
+    source = ("--dataset", dataset) if labels is None else (labels,)
+    among = f"the best of {len(results)}, " if len(results) > 1 else ""
+    conclude(
+        f"{best['features']}: {among}mAP {best['mean_average_precision']['mean']:.1%}, by chance "
+        f"{best['chance']:.1%}.",
+        *("classify", best["features"], *source),
+    )
 
 
 def _show(mean: dict[str, Any] | None) -> str:

@@ -1,5 +1,6 @@
 """``cs-keras run-baselines``: train and evaluate baselines."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cs_keras.cli.options import (
     settings_options,
     split_name_option,
 )
+from cs_keras.cli.report import Printing, print_options, show_report
 from cs_keras.errors import CsKerasError
 
 DEMO_FOLDER = Path("demo")
@@ -59,6 +61,7 @@ DEMO_FOLDER = Path("demo")
     type=CANDIDATES,
     help="Candidates of lists. new: test tracks; all: additionally, lists of all tracks.  [default: new]",
 )
+@print_options
 @settings_options
 @click.option("--train-fraction", type=float, help="Share of the train tracks to use.  [default: 1.0]")
 @click.option("--epochs", type=int, help="Epochs of every model.  [default: each model's own]")
@@ -92,7 +95,6 @@ def command(
     Tables are written to OUT/report as Markdown, CSV and LaTeX.
     """
     from cs_keras import config
-    from cs_keras.cli.report import show_report
 
     if rotations and not cross_validate:
         raise click.UsageError("--rotations needs --cross-validate.")
@@ -101,6 +103,7 @@ def command(
         raise click.UsageError("--cross-validate has no ensembles: give it or --combine, or --models best.")
     if split_name and cross_validate:
         raise click.UsageError("--cross-validate rotates the folds: give it or --split-name.")
+    printing = Printing(*(options.pop(field.name) for field in dataclasses.fields(Printing)))
     keys = _split_keys(models)
     attributes = attribute_files(options)
     changes = read_settings(options)
@@ -133,7 +136,7 @@ def command(
     if combine and len(outcome.runs) > 1:
         combine_runs(outcome.runs, dataset, runs, combine, console, reading_settings)
     if outcome.runs:
-        show_report(runs)
+        show_report(runs, printing)
     if outcome.failed:
         raise CsKerasError(
             f"{len(outcome.failed)} of {len(keys)} models failed: {', '.join(outcome.failed)}."

@@ -87,4 +87,4 @@ def command(
         read_config(**options),
         attributes.read(),
     )
-    show_sections((make_size_section(study),), folder)
+    show_sections((make_size_section(study),), folder, "tune", model, dataset)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.check import describe_leakage
+from cs_keras.cli.console import conclude
 from cs_keras.cli.options import DATASET, INTEGERS, LOCAL_PATH
 from cs_keras.errors import ConfigError
 
@@ -65,6 +66,9 @@ def command(dataset: Any, by: str, name: str, **options: Any) -> None:
     result = make_split(dataset, name, config)
     sizes = ", ".join(f"{result.n_tracks[part]} {part}" for part in ("train", "validation", "test"))
     n_none = result.n_tracks.get("", 0)
-    click.echo(f"{dataset}: split {name!r} of {sizes} tracks{f'; {n_none} in none' if n_none else ''}.")
     for shared in result.leakage:
         click.echo(describe_leakage(shared))
+    conclude(
+        f"{dataset}: split {name!r} of {sizes} tracks{f'; {n_none} in none' if n_none else ''}.",
+        *("factors", "INTERACTIONS.csv", dataset, "--split-name", name),
+    )

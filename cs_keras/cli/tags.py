@@ -1,10 +1,11 @@
 """``cs-keras tags``: tags of recordings by a published tagger."""
 
+import shlex
 from pathlib import Path
 
 import click
 
-from cs_keras.cli.console import quiet_tensorflow
+from cs_keras.cli.console import print_next, quiet_tensorflow
 from cs_keras.cli.options import LOCAL_PATH
 from cs_keras.errors import AudioError, CsKerasError
 
@@ -52,3 +53,5 @@ def command(audio: tuple[Path, ...], tagger: str, weights: Path | None, n_tags: 
         n_tagged += 1
     if not n_tagged:
         raise CsKerasError(f"None of the {len(files)} recordings could be used.")
+    words = ["embed", *map(str, audio), "--encoder", tagger, "--out", "features.npz"]
+    print_next(shlex.join(words))

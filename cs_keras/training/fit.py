@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cs_keras.errors import ConfigError, CsKerasError
 from cs_keras.models.spec import TrainingConfig
+from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.training import write_metrics
 from cs_keras.training.batch_distribution import Batches, TimedFunction, distribute_batches
 from cs_keras.training.batch_norm import RecalibrateBatchNorm
@@ -54,6 +55,8 @@ def fit(
     until: int | None = None,
     measure: Callable[[], float] | None = None,
     pretrained: Sequence[str] = (),
+    progress: Progress | None = None,
+    label: str = "training",
 ) -> FitResult:
     """Train `model` from the last complete epoch in `folder`, and load the weights of its best epoch.
 
@@ -87,6 +90,8 @@ def fit(
         validation and decides which epoch is the best; None for the validation loss.
     pretrained
         Names of the layers of `model` to freeze for ``config.frozen_epochs``, and then to train at their own rate.
+    progress, label
+        Receives the steps of each epoch, with the mean loss so far, under this label.
 
     Returns
     -------
@@ -107,7 +112,7 @@ def fit(
         A checkpoint cannot be written or read.
     """
     strategy = model.distribute_strategy
-    with strategy.scope(), _clear_errors(model, config):
+    with strategy.scope(), _clear_errors(model, config), contextlib.ExitStack() as shown:
         objective = objective or Objective(make_loss(config))
         weights = [weight for name in pretrained for weight in model.get_layer(name).trainable_weights]
         optimizer = make_optimizer(config, train.steps_per_epoch, weights)
@@ -120,6 +125,7 @@ def fit(
         end = dataclasses.replace(config, epochs=min(config.epochs, until or config.epochs))
         log = _EpochLog(checkpoints, history, end, folder, on_epoch, steps, names, monitor)
         averages = [AverageWhileValidating()] if config.ema else []
+        bar = _EpochBar(progress or SilentProgress(), label, end.epochs, train.steps_per_epoch, shown)
         board = keras.callbacks.TensorBoard(str(folder / "tensorboard"), profile_batch=0)
         if not _finished(history, end, monitor.name):
             model.fit(
@@ -132,7 +138,7 @@ def fit(
                 steps_per_epoch=train.steps_per_epoch,
                 # Before a validation, averages precede statistics, which are of the weights that are validated;
                 # after it, the metric is measured before the weights are restored.
-                callbacks=[monitor, *averages, RecalibrateBatchNorm(train), log, board],
+                callbacks=[monitor, *averages, RecalibrateBatchNorm(train), log, board, bar],
                 verbose=0,
             )
         checkpoints.load_best(model)
@@ -195,6 +201,30 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         if self._measure:
             self.metrics = {self.name: self._measure()}
+
+
+class _EpochBar(keras.callbacks.Callback):  # type: ignore[misc]
+    """Shows the steps of each epoch and the mean loss so far; `shown` holds what is on the screen."""
+
+    def __init__(
+        self, progress: Progress, label: str, n_epochs: int, n_steps: int, shown: contextlib.ExitStack
+    ) -> None:
+        super().__init__()
+        self._progress, self._label, self._n_epochs = progress, label, n_epochs
+        self._n_steps, self._shown = n_steps, shown
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._description = f"{self._label}: epoch {epoch + 1} of {self._n_epochs}"
+        self._loss = ""
+        task = self._progress.task(lambda: self._description + self._loss, self._n_steps)
+        self._advance = self._shown.enter_context(task)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._loss = f", loss {(logs or {})[MEAN_LOSS]:.4f}"
+        self._advance(1)
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._shown.close()
 
 
 class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]

@@ -28,7 +28,21 @@ LABELS = {SOUND: "audio", LISTENING: "fold-in", SWITCHING: "switching", WEIGHTIN
 def make_hybrids_section(hybrids: HybridResults) -> Section:
     """Return overlaps by the number of playlists that a track was folded in with."""
     tables = tuple(_table(hybrids, kind) for kind in KINDS if kind in hybrids.overlap)
-    return Section("Audio, fold-in and hybrids as interactions accrue", tuple(_notes(hybrids)), tables)
+    heading = "Audio, fold-in and hybrids as interactions accrue"
+    return Section(heading, tuple(_notes(hybrids)), tables, (_conclude(hybrids),))
+
+
+def _conclude(hybrids: HybridResults) -> str:
+    """Return the first number of playlists from which fold-in has a higher overlap than audio, in a sentence."""
+    found = next(iter(hybrids.overlap.values()))
+    for n, folded_in in found[LISTENING].items():
+        audio = found[SOUND][n].overlap
+        if folded_in.overlap is not None and audio is not None and folded_in.overlap > audio:
+            return (
+                f"From {n} playlist{'s' * (n != 1)} on, fold-in finds more than audio: {folded_in.overlap:.1%} "
+                f"against {audio:.1%}."
+            )
+    return f"Audio finds at least as much as fold-in of {max(found[SOUND])} playlists."
 
 
 def _table(hybrids: HybridResults, kind: str) -> Table:

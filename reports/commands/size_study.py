@@ -33,7 +33,18 @@ def make_size_section(study: SizeStudy) -> Section:
     table = Table(
         f"{study.model} by catalogue size", columns, tuple(rows), tuple(_notes(study)), stub="trained on"
     )
-    return Section("Size of the catalogue", (), (table,))
+    return Section("Size of the catalogue", (), (table,), (_conclude(study),))
+
+
+def _conclude(study: SizeStudy) -> str:
+    gain = study.gains[LARGE]
+    better = "more" if gain.difference > 0 else "fewer"
+    significant = f"with {better} train tracks {study.model} predicts significantly better"
+    finding = significant if gain.p_holm < PAIRED_P else "no significant difference"
+    return (
+        f"{study.n_train[LARGE]:,} train tracks against {study.n_train['small']:,}, on the large test set: "
+        f"{finding} (p = {gain.p_value:.3f})."
+    )
 
 
 def _distance_cell(study: SizeStudy, trained: str, tested: str) -> Cell:

@@ -1,7 +1,8 @@
-"""Tables as Markdown and CSV, with names escaped for each format."""
+"""Tables as Markdown, CSV and JSON, with names escaped for each format."""
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -49,6 +50,42 @@ def to_csv(sections: Sequence[Section]) -> str:
     return file.getvalue()
 
 
+def to_json(sections: Sequence[Section]) -> str:
+    """Return the values of `to_csv`, nested by section, table and row, with notes and conclusions.
+
+    A row has its values by key of the column, each with what it has of `value`, `sd`, `low`, `high`, `p` and
+    `remark`; null where there is no value.
+    """
+    content = [
+        {
+            "heading": section.heading,
+            "conclusion": section.conclusion,
+            "notes": section.notes,
+            "tables": [
+                {
+                    "title": table.title,
+                    "rows": [
+                        {
+                            "row": row.name,
+                            "family": row.family,
+                            "seeds": row.seeds,
+                            **{
+                                column.key: cell and _json_values(cell)
+                                for column, cell in zip(table.columns, row.cells, strict=True)
+                            },
+                        }
+                        for row in table.rows
+                    ],
+                    "notes": table.notes,
+                }
+                for table in section.tables
+            ],
+        }
+        for section in sections
+    ]
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+
+
 def escape_markdown(text: str) -> str:
     """Escape text for Markdown, including HTML."""
     escaped = re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", printable(text))
@@ -59,6 +96,13 @@ def _csv_values(cell: Cell | None) -> tuple[float | str | None, ...]:
     if cell is None:
         return (None,) * 6
     return cell.value, cell.sd, cell.low, cell.high, cell.p, neutralise(cell.remark)
+
+
+def _json_values(cell: Cell) -> dict[str, float | str]:
+    values = {name: getattr(cell, name) for name in ("value", "sd", "low", "high", "p")}
+    return {
+        name: value for name, value in {**values, "remark": cell.remark or None}.items() if value is not None
+    }
 
 
 def _markdown_notes(notes: Iterable[str]) -> str:

@@ -25,6 +25,8 @@ def to_rich(sections: Sequence[Section]) -> RenderableType:
             notes = [note for note in table.notes if note not in shown]
             parts += [Text(), _Fitting(table), Text(), *_rich_notes(notes)]
             shown.update(notes)
+        if section.conclusion:
+            parts += [Text(), *map(Text, map(printable, section.conclusion))]
         parts.append(Text())
     return Group(*parts)
 

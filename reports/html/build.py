@@ -20,9 +20,9 @@ from cs_keras.factors.store import adapt_to_split, load_factors
 from cs_keras.run_files.settings import digest_pooled, read_settings
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location
+from reports.commands.best_model import rank_runs
 from reports.html.page import Source, write_page
 from reports.html.spaces import Space, Spaces
-from reports.html.summary import rank_runs
 from reports.runs.collect import Collected
 from reports.tables.table import Section
 

@@ -11,10 +11,10 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, Scal
 
 from cs_keras.run_files.predictions import Predictions
 from cs_keras.run_files.training import EpochLosses, read_metrics
+from reports.commands.best_model import Point, find_best_model, list_lengths, read_points
 from reports.html.factors import UNSCALABLE, Matrix, evaluated_factors, factor_r2
 from reports.html.figures import COLOURS, INK, MARKERS, Picture, draw_picture, label
 from reports.html.spaces import Space
-from reports.html.summary import Point, find_best_model, list_lengths, read_points
 from reports.runs.collect import Group
 from reports.tables.notes import available_kinds
 from reports.tables.overlap import TITLES, overlap_table

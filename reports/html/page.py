@@ -10,13 +10,13 @@ from cs_keras.run_files.inspection import read_inspection
 from cs_keras.run_files.names import PREDICTIONS_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions
 from cs_keras.runs import atomic_write
+from reports.commands.best_model import best_models, rank_runs
 from reports.html.charts import factor_pictures, losses_pictures, overlap_pictures
 from reports.html.factors import factors_table, failures_table
 from reports.html.figures import draw_picture, page_style
 from reports.html.filters import describe_inspection
 from reports.html.map import make_map, map_figure, map_script
 from reports.html.spaces import Spaces
-from reports.html.summary import best_models, rank_runs
 from reports.html.templates import ENVIRONMENT
 from reports.runs.collect import Collected, Group
 from reports.tables.table import Section

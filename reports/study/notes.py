@@ -8,7 +8,7 @@ from reports.study.differences import N_RESAMPLES, Difference
 from reports.study.importance import FENCE, MIN_TRIALS, Importance, count_settings
 from reports.study.importance import N_RESAMPLES as N_FORESTS
 from reports.study.reading import HYPERBAND_EPOCHS
-from reports.study.records import Study
+from reports.study.records import Study, score_of
 
 ALIKE = "†"
 N_NAMED = 5  # trials listed for one reason of failure
@@ -40,6 +40,24 @@ def section_notes(study: Study, importance: Importance | None) -> Iterator[str]:
         )
     elif importance is None:
         yield "Hyperparameter importance: not defined, because all scores or all parameters are equal."
+
+
+def conclude(
+    study: Study, differences: Mapping[str, Difference], importance: Importance | None
+) -> Iterator[str]:
+    """Yield which trial is the best, which ones are alike, and which parameter matters most."""
+    n, settings = len(study.ranked), study.settings
+    if not n:
+        yield f"None of {len(study.trials)} trials completed."
+        yield from failure_notes(study.failed)
+        return
+    best = study.ranked[0]
+    yield f"Trial {best.trial} is the best of {n:,} completed trials: {settings.objective} {score_of(best):.4f}."
+    alike = [name for name, one in differences.items() if name != best.trial and not one.is_significant]
+    if alike:
+        yield f"Not significantly different from it: {len(alike):,} of the others."
+    if importance and importance.explained[1] > 0:
+        yield f"Most important parameter: {next(iter(importance.by_parameter))}."
 
 
 def trials_notes(study: Study, differences: Mapping[str, Difference], n_shown: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ from reports.formats.plot_style import save_figures
 from reports.study.plots import study_figures
 from reports.study.reading import STUDY_FILES, read_study
 from reports.study.records import Study
-from reports.study.tables import N_SHOWN, Analysis, analyse_study, make_study_sections
+from reports.study.tables import N_SHOWN, Analysis, analyse_study, conclude_study, make_study_sections
 from reports.tables.table import Section
 
 DEFAULT_FACTORS = "wmf"  # default of run-baselines
@@ -22,7 +22,7 @@ FULL_FORMAT = "csv"  # has all trials, other formats the best
 
 def report_study(
     folder: Location, out: Path, formats: Sequence[str]
-) -> tuple[tuple[Section, ...], tuple[str, ...], list[Path], str | None]:
+) -> tuple[tuple[Section, ...], tuple[Section, ...], tuple[str, ...], list[Path], str | None]:
     """Write the report of a study and, if the study is behind a URL, a local copy of the best settings.
 
     Returns the fields of `reports.report.Report`, in order.
@@ -38,13 +38,13 @@ def report_study(
             written.append(best)
     left_out = (*study.left_out, *analysis.left_out)
     command = training_command(study, best) if study.ranked else None
-    return make_study_sections(analysis), left_out, written, command
+    return make_study_sections(analysis), (conclude_study(analysis),), left_out, written, command
 
 
 def training_command(study: Study, best: Path) -> str:
-    """Return the command that trains and tests the best trial's settings, which are in the file `best`."""
+    """Return the arguments of ``cs-keras`` that train the best trial's settings, which are in the file `best`."""
     settings = study.settings
-    words = ["cs-keras", "run-baselines", settings.dataset, "--models", settings.model]
+    words = ["run-baselines", settings.dataset, "--models", settings.model]
     if settings.factors != DEFAULT_FACTORS:
         words += ["--factors", settings.factors]
     for name, values in (settings.attributes or {}).items():

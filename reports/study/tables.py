@@ -15,6 +15,7 @@ from reports.tables.numbers import count_cell, format_loss, mean_cell, seconds_c
 from reports.tables.table import Cell, Column, Row, Section, Table
 
 N_SHOWN = 20  # trials in tables for people
+N_CONCLUDED = 5  # trials in a conclusion
 MAX_WIDTH = 96  # characters of a table of parameters, which continues in another
 INACTIVE = "inactive"
 
@@ -45,6 +46,15 @@ def make_study_sections(analysis: Analysis, n_shown: int | None = N_SHOWN) -> tu
         tables.append(_failures_table(study.failed))
     section_notes = tuple(notes.section_notes(study, analysis.importance))
     return (Section(notes.heading(study), section_notes, tuple(tables)),)
+
+
+def conclude_study(analysis: Analysis) -> Section:
+    """Return the best trials, and what they and the importance of parameters show."""
+    study = analysis.study
+    shown = study.ranked[:N_CONCLUDED]
+    tables = [dataclasses.replace(table, notes=()) for table in (_trials_table(analysis, shown),) if shown]
+    conclusion = tuple(notes.conclude(study, analysis.differences, analysis.importance))
+    return Section(notes.heading(study), (), tuple(tables), conclusion)
 
 
 def _trials_table(analysis: Analysis, shown: Sequence[TrialRecord]) -> Table:

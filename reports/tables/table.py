@@ -1,10 +1,11 @@
 """Tables independent of their format: columns, cells, rows and notes."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from cs_keras.errors import ConfigError
 from reports.runs.labels import name_seeds
 
 NOT_AVAILABLE = "n/a"
@@ -125,8 +126,28 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """Tables of runs that can be compared with each other."""
+    """Tables of runs that can be compared with each other; `conclusion` says what they show, a sentence each."""
 
     heading: str
     notes: tuple[str, ...]
     tables: tuple[Table, ...]
+    conclusion: tuple[str, ...] = ()
+
+
+def select_tables(sections: Sequence[Section], title: str) -> tuple[Section, ...]:
+    """Return sections with the tables whose titles contain `title`, whatever its case.
+
+    Raises
+    ------
+    ConfigError
+        When there is none; the message lists all titles.
+    """
+    found = tuple(
+        replace(section, notes=(), tables=tables)
+        for section in sections
+        if (tables := tuple(one for one in section.tables if title.lower() in one.title.lower()))
+    )
+    if not found:
+        titles = dict.fromkeys(table.title for section in sections for table in section.tables)
+        raise ConfigError(f"There is no table {title!r}. Tables: {'; '.join(titles)}.")
+    return found

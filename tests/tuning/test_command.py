@@ -155,11 +155,13 @@ def test_a_study_of_a_model_that_learns_from_attributes(
     assert "attributes needs a table of attributes: name one by --features" in capfd.readouterr().err
     assert run(*command, *table) == 0
     (line,) = (
-        line for line in capfd.readouterr().out.splitlines() if line.startswith("cs-keras run-baselines")
+        line
+        for line in capfd.readouterr().err.splitlines()
+        if line.startswith("Next: cs-keras run-baselines")
     )
     assert [record["status"] for record in records(folder).values()] == ["completed"] * 2
     quick = ["--set", "evaluation.n_permutations=9", "--out", str(tmp_path / "runs")]
-    assert run(*shlex.split(line)[1:], *quick) == 0  # as it was printed
+    assert run(*shlex.split(line)[2:], *quick) == 0  # as it was printed
 
     assert run(*command, *table) == 0
     assert "done before" in capfd.readouterr().err

@@ -19,7 +19,13 @@ from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.execution import dtype_policy
 from cs_keras.training.fit import FitResult, fit
 from cs_keras.training.losses.objective import make_genre_objective
-from pipelines.training.procedures.job import TrainedModel, TrainingJob, cached_array, speed
+from pipelines.training.procedures.job import (
+    TrainedModel,
+    TrainingJob,
+    cached_array,
+    describe_losses,
+    describe_waiting,
+)
 from pipelines.training.procedures.regression import fit_normalization, make_batches, predict_audio
 from pipelines.training.procedures.track_vectors import TrackVectors, regress, split_vectors
 
@@ -96,9 +102,9 @@ def _fit_classifier(job: TrainingJob, classifier: keras.Model, targets: GenreTar
 
     def report_epoch(number: int, epoch: Epoch) -> None:
         job.log(
-            f"classifier epoch {number} of {training.epochs}, cross-entropy {epoch['loss']:.4f}, "
-            f"validation {epoch['val_loss']:.4f}, accuracy {epoch['val_accuracy']:.1%} of validation sequences, "
-            f"{speed(epoch)}"
+            f"classifier epoch {number} of {training.epochs}, {describe_losses(epoch)}",
+            f"accuracy {epoch['val_accuracy']:.1%} of validation sequences",
+            *describe_waiting(epoch),
         )
 
     return fit(
@@ -110,6 +116,8 @@ def _fit_classifier(job: TrainingJob, classifier: keras.Model, targets: GenreTar
         run.execution.jit,
         make_genre_objective(),
         job.until,
+        progress=job.progress,
+        label=f"{run.key}: classifier",
     )
 
 

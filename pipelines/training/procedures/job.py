@@ -47,6 +47,8 @@ from pipelines.training.objectives import TrainingTargets
 from pipelines.training.run_config import RunConfig
 from pipelines.training.targets import Matrix, Rows, TrainingData
 
+MUCH_WAITING = 0.3  # share of the time of an epoch
+
 Watch = Callable[[int, Epoch], None]
 
 
@@ -152,10 +154,8 @@ def fit_to_factors(
 
     def report_epoch(number: int, epoch: Epoch) -> None:
         monitored = f", {run.training.monitor} {epoch[run.training.monitor]:.4f}" if measure else ""
-        job.log(
-            f"epoch {number} of {run.training.epochs}, loss {epoch['loss']:.4f}, "
-            f"validation loss {epoch['val_loss']:.4f}{monitored}, {speed(epoch, unit)}"
-        )
+        job.log(f"epoch {number} of {run.training.epochs}, {describe_losses(epoch)}{monitored}")
+        job.log(*describe_waiting(epoch, unit))
         job.watch(number, epoch)
 
     return fit(
@@ -170,6 +170,8 @@ def fit_to_factors(
         job.until,
         measure,
         run.model.pretrained_layers,
+        job.progress,
+        run.key,
     )
 
 
@@ -238,10 +240,7 @@ def solve_for_factors(
     job.log(*chosen_by)
     (epoch,) = fitted.history
     write_metrics(job.folder, fitted.history)
-    job.log(
-        f"{run.model.regressor} solved, loss {epoch['loss']:.4f}, validation loss {epoch['val_loss']:.4f}, "
-        f"{speed(epoch, unit)}"
-    )
+    job.log(f"{run.model.regressor} solved, {describe_losses(epoch)}")
     job.watch(1, epoch)
     return solved, fitted, (*notes, *chosen_by)
 
@@ -316,12 +315,19 @@ def _make_example_measure(job: TrainingJob, rows: Rows, targets: Matrix) -> Call
     return measure
 
 
-def speed(epoch: Epoch, unit: str = "sequences") -> str:
-    """Format an epoch's time and speed."""
-    return (
-        f"{epoch['seconds']:.1f} s, {epoch['sequences_per_s']:.0f} {unit}/s, {epoch['mb_per_s']:.1f} MB/s, "
-        f"{epoch['input_wait_share']:.0%} of training waiting for input"
-    )
+def describe_losses(epoch: Epoch) -> str:
+    """Format an epoch's losses and time, so that a line of a log fits 80 columns."""
+    return f"loss {epoch['loss']:.4f}, validation {epoch['val_loss']:.4f}, {epoch['seconds']:.1f} s"
+
+
+def describe_waiting(epoch: Epoch, unit: str = "sequences") -> list[str]:
+    """Return a line on the speed of an epoch that waited for its input; none if it hardly did."""
+    if epoch["input_wait_share"] < MUCH_WAITING:
+        return []
+    return [
+        f"{epoch['input_wait_share']:.0%} of the epoch waited for input, read at {epoch['mb_per_s']:.0f} MB/s, "
+        f"{epoch['sequences_per_s']:.0f} {unit}/s"
+    ]
 
 
 def cached_array(path: Path, make: Callable[[], Matrix]) -> Matrix:

@@ -19,7 +19,7 @@ from cs_keras.training.triplets.fit import TripletBatches, triplet_objective
 from cs_keras.training.triplets.gradient_caching import GradientCachingModel
 from cs_keras.training.triplets.mining import find_candidates
 from pipelines.training.procedures.features import compute_split_sequences, train_on_sequences
-from pipelines.training.procedures.job import TrainedModel, TrainingJob, speed
+from pipelines.training.procedures.job import TrainedModel, TrainingJob, describe_losses, describe_waiting
 from pipelines.training.procedures.regression import fit_normalization
 from pipelines.training.targets import Rows
 
@@ -62,9 +62,10 @@ def _fit_embedding(job: TrainingJob, embedding: keras.Model) -> FitResult:
 
     def report_epoch(number: int, epoch: Epoch) -> None:
         job.log(
-            f"embedding epoch {number} of {config.embedding_epochs}, triplet loss {epoch['loss']:.4f}, "
-            f"validation {epoch['val_loss']:.4f} (collapsed: {config.margin}), {epoch['active_share']:.0%} of "
-            f"triplets active, spread {epoch['val_embedding_spread']:.3f} (collapsed: 0), {speed(epoch)}"
+            f"embedding epoch {number} of {config.embedding_epochs}, {describe_losses(epoch)}",
+            f"{epoch['active_share']:.0%} of triplets active, spread {epoch['val_embedding_spread']:.3f} "
+            f"(collapsed: 0, at loss {config.margin})",
+            *describe_waiting(epoch),
         )
 
     train = _batches(job, job.data.train, "train")
@@ -78,6 +79,8 @@ def _fit_embedding(job: TrainingJob, embedding: keras.Model) -> FitResult:
         report_epoch,
         run.execution.jit and not is_cached,  # XLA needs static sizes, unlike micro-batches
         triplet_objective(config.mining, config.margin, config.n_dimensions),
+        progress=job.progress,
+        label=f"{run.key}: embedding",
     )
 
 

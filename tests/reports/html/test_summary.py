@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reports.html.summary import find_best_model
+from reports.commands.best_model import find_best_model
 from reports.runs.collect import Group, collect_runs
 from tests.reports.conftest import MakeRun
 

@@ -213,16 +213,17 @@ def test_ticks_are_round_numbers_of_the_scale(tmp_path: Path) -> None:
     assert scales["model.dropout"].ticks[0] == (-0.15, "inactive")
 
 
-def test_the_command_prints_the_tables_and_how_to_train_the_best(
+def test_the_command_concludes_and_prints_how_to_train_the_best(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = write_study(tmp_path / "a study", 14, dataset="gs://bucket/demo", factors="halves")
     (study / "trials" / "0001" / "trial.json").write_text("{")
     assert run("report", study, "--format", "md") == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Study of cnn-bn on gs://bucket/demo") and "Hyperparameter importance" in out
+    assert out.startswith("Study of cnn-bn on gs://bucket/demo") and "is the best of 11 completed" in out
+    assert "Hyperparameter importance" not in out
     command = "cs-keras run-baselines gs://bucket/demo --models cnn-bn --factors halves --config"
-    assert out.rstrip().endswith(f"{command} '{study}/best.toml'")
+    assert err.rstrip().endswith(f"Next: {command} '{study}/best.toml'")
     assert "Left out of the report:" in err and "0001" in err
     assert (study / "report" / "tables.md").exists() and not (study / "report" / "tables.csv").exists()
 
@@ -239,7 +240,8 @@ def test_a_study_behind_a_url_is_reported_here(
     assert run("report", study, "--format", "md") == 0
     local = capsys.readouterr().out
     assert run("report", "memory://studies/one", "--format", "md") == 0
-    assert capsys.readouterr().out == local.replace(f"{study}/best.toml", "report/best.toml")
+    out, err = capsys.readouterr()
+    assert out == local and err.rstrip().endswith("--config report/best.toml")
     assert (tmp_path / "report" / "tables.md").read_bytes() == (study / "report" / "tables.md").read_bytes()
     assert (tmp_path / "report" / "best.toml").read_text() == "seed = 0\n"
     assert run("report", "memory://studies/none") == 1
@@ -252,8 +254,8 @@ def test_a_study_without_a_winner_names_no_command(
     write_settings(tmp_path)
     write_failed(tmp_path, 0, "memory", "8 GB are needed", {})
     assert run("report", tmp_path) == 0
-    out = capsys.readouterr().out
-    assert "memory: 8 GB are needed (0000)." in out and "run-baselines" not in out
+    out, err = capsys.readouterr()
+    assert "memory: 8 GB are needed (0000)." in out and "Next: " not in err
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
