@@ -6,12 +6,13 @@ valid ones.
 
 import dataclasses
 import difflib
+import inspect
 import json
 import math
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,6 +64,29 @@ def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
         else:
             values[name] = _coerce(value, hints[name], path)
     return dataclasses.replace(config, **values)  # type: ignore[type-var]
+
+
+def list_settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Yield dotted path, value and meaning of each setting of a dataclass, or of an instance of one.
+
+    Meanings are those of the section Attributes of docstrings. Fields without a value are left out.
+    """
+    meanings = _documented_fields(config if isinstance(config, type) else type(config))
+    for field in dataclasses.fields(config):
+        if "by_name" in field.metadata or not hasattr(config, field.name):
+            continue
+        value, path = getattr(config, field.name), f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from list_settings(value, f"{path}.")
+        else:
+            yield path, value, meanings.get(field.name, "")
+
+
+def format_value(value: Any) -> str:
+    """Return a value as ``--set`` takes it."""
+    if value is None or isinstance(value, str):
+        return value or "none"
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
 
 
 def update_names(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
@@ -148,6 +172,18 @@ def check_name(what: str, name: str) -> None:
         raise ConfigError(
             f"{what} must consist of at most 64 letters, digits, '-', '_' and '.'. Received: {name!r}."
         )
+
+
+def _documented_fields(kind: type) -> dict[str, str]:
+    """Return the descriptions in the sections Attributes of a class and its bases, by name."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        section = inspect.cleandoc(base.__doc__ or "").partition("Attributes\n----------\n")[2]
+        for names, text in re.findall(
+            r"^(\w[\w, ]*?)(?: : .*)?\n((?:(?:    .*)?\n?)+)", section, re.MULTILINE
+        ):
+            found |= dict.fromkeys(names.split(", "), " ".join(text.replace("`", "").split()))
+    return found
 
 
 def _written_fields(config: Any) -> dict[str, Any]:

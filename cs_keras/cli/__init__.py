@@ -13,38 +13,20 @@ from cs_keras import __version__
 from cs_keras.errors import CsKerasError
 
 UPPER_PACKAGES = ("pipelines", "tuning", "reports")  # common names, which another distribution may use too
-COMMANDS = (
-    "run-baselines",
-    "tune",
-    "size-study",
-    "predict",
-    "features",
-    "embed",
-    "classify",
-    "retrieval",
-    "recommend",
-    "outliers",
-    "hybrid",
-    "ensemble",
-    "genres",
-    "export",
-    "ingest",
-    "import-patches",
-    "split",
-    "factors",
-    "check",
-    "report",
-    "models",
-    "tags",
-    "demo-data",
-)
+GROUPS = {
+    "Data": ("ingest", "import-patches", "demo-data", "split", "factors", "check"),
+    "Train and search": ("run-baselines", "tune", "size-study", "ensemble", "models", "settings"),
+    "Evaluate and report": ("report", "classify", "retrieval", "hybrid", "genres"),
+    "Use a model": ("predict", "recommend", "outliers", "features", "embed", "tags", "export"),
+}
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 
 
 class LazyGroup(click.Group):
     """A group that imports a command's module on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands, the most important first."""
+        """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -54,6 +36,20 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"cs_keras.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in groups, each with the first sentence of its help."""
+        width = max(map(len, COMMANDS))
+        for heading, names in GROUPS.items():
+            with formatter.section(heading):
+                commands = {name: self.get_command(ctx, name) for name in names}
+                formatter.write_dl(
+                    [
+                        (f"{name:<{width}}", command.get_short_help_str(formatter.width))
+                        for name, command in commands.items()
+                        if command
+                    ]
+                )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -65,7 +61,12 @@ class LazyGroup(click.Group):
 
 
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=LazyGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+        "show_default": True,
+    },
 )
 @click.version_option(__version__, prog_name="cs-keras")
 def group() -> None:

@@ -4,12 +4,13 @@ from typing import Any
 
 import click
 
+from cs_keras.cli.options import Command, shared_option
 from cs_keras.errors import ConfigError
 
 RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
 
 
-class BeamCommand(click.Command):
+class BeamCommand(Command):
     """A command with ``--runner``, which passes the options after ``--`` to Beam unchanged."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -27,7 +28,7 @@ class BeamCommand(click.Command):
         return [*super().collect_usage_pieces(ctx), "[-- BEAM OPTIONS]"]
 
 
-runner_option = click.option(
+runner_option = shared_option(
     "--runner",
     type=click.Choice(RUNNERS),
     help="Run on Apache Beam; its own options follow --, as in: -- --direct_num_workers=4 "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cs_keras.cli.console import Console, conclude, count
-from cs_keras.cli.options import DATASET
+from cs_keras.cli.options import DATASET, Command
 from cs_keras.errors import CsKerasError
 
 if TYPE_CHECKING:
@@ -13,13 +13,12 @@ if TYPE_CHECKING:
     from pipelines.dataset.check import CheckResult
 
 
-@click.command("check")
+@click.command("check", cls=Command)
 @click.argument("dataset", type=DATASET)
 @click.option("--repair", is_flag=True, help="First rebuild tables from the shards; shards are not changed.")
 @click.option(
     "--audio-duplicates/--no-audio-duplicates",
     default=True,
-    show_default=True,
     help="Search for near-duplicate recordings.",
 )
 def command(dataset: Any, repair: bool, audio_duplicates: bool) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import click
 
 from cs_keras.cli.console import Console, conclude, print_table, print_written
-from cs_keras.cli.options import DATASET, LOCAL_PATH, renamed
+from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, renamed
 from cs_keras.errors import ConfigError
 
 HEADS = ("linear", "rbf")
 MAX_FOLD_ROWS = 20  # with more folds, the table has their mean only; the file of --out has all
 
 
-@click.command("classify")
+@click.command("classify", cls=Command)
 @click.argument("features", type=DATASET, metavar="FEATURES.npz|RUN")
 @click.argument("labels", type=LOCAL_PATH, required=False, metavar="[LABELS.csv]")
 @click.option("--dataset", type=DATASET, help="Use its tracks' first genres and artists instead of LABELS.")
@@ -39,10 +39,9 @@ MAX_FOLD_ROWS = 20  # with more folds, the table has their mean only; the file o
     "--repeats",
     type=int,
     default=1,
-    show_default=True,
     help="Number of cross-validations with different folds.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of folds and intervals.")
+@click.option("--seed", type=int, default=0, help="Seed of folds and intervals.")
 @click.option("--out", type=DATASET, metavar="FILE.json", help="JSON file for all values; may be a URL.")
 def command(
     features: Any,

@@ -6,9 +6,9 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LOG_INTERVAL_S = 30.0
 PAGE_WIDTH = 110  # characters of a line of tables where output is not a terminal
 CONCLUSION_WIDTH = 80
+MIDDLE_WIDTH = 13  # characters of a column between names and texts
 
 
 class Console:
@@ -96,24 +97,56 @@ def print_sections(sections: "Sequence[Section]", width: int = PAGE_WIDTH) -> No
 def print_table(
     title: str, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
 ) -> None:
-    """Print rows below a header; cells are text, never control codes or markup.
+    """Print rows below a header and a title; cells are text, never control codes or markup.
 
     Columns named in `right` are aligned to the right.
     """
+    from rich.text import Text
+
+    from cs_keras.playlists.entries import printable
+
+    open_page().print(
+        Text(printable(title), style="italic")
+    )  # of the table, it would wrap at the table's width
+    print_rows(header, [(row, "") for row in rows], right)
+
+
+def print_rows(
+    header: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], right: Sequence[str] = ()
+) -> None:
+    """Print rows, each with the heading that it stands below, or ""; see `print_table`."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from cs_keras.playlists.entries import printable
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    is_sectioned = any(heading for _, heading in rows)  # by short names, which stay whole
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=not is_sectioned)
     for name in header:
-        table.add_column(Text(name), overflow="fold", justify="right" if name in right else "left")
-    for row in rows:
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(Text(name), overflow="fold", justify=justify)
+    if is_sectioned:
+        table.columns[0].no_wrap = True
+        for column in table.columns[1:-1]:  # the last has the longest texts
+            column.max_width = MIDDLE_WIDTH
+    last = ""
+    for row, heading in rows:
+        if heading != last:
+            table.add_row(Text(heading, style="italic"))
+            last = heading
         table.add_row(*(Text(printable(cell)) for cell in row))
-    page = open_page()
-    page.print(Text(printable(title), style="italic"))  # a title of the table would wrap at the table's width
-    page.print(table)
+    open_page().print(table)
+
+
+def print_settings(settings: Iterable[tuple[str, Any, str]]) -> None:
+    """Print path, value and meaning of settings, as `cs_keras.config.list_settings` yields them."""
+    from cs_keras.config import format_value
+
+    width = min(open_page().width, PAGE_WIDTH)
+    for path, value, meaning in settings:
+        click.echo(f"{path} = {format_value(value)}")
+        click.echo(click.wrap_text(meaning, width, "    ", "    "))
 
 
 def print_written(paths: Sequence[object]) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from cs_keras.cli.console import Console, conclude, quiet_tensorflow
-from cs_keras.cli.options import LOCAL_PATH, renamed
+from cs_keras.cli.options import LOCAL_PATH, Command, renamed
 
 
-@click.command("demo-data")
+@click.command("demo-data", cls=Command)
 @click.argument("folder", metavar="DIR", type=LOCAL_PATH)
 @click.option("--n-tracks", type=int, help="Number of tracks to synthesise.  [default: 1400]")
 @renamed(

@@ -8,6 +8,7 @@ import click
 from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
+    Command,
     decoder_option,
     find_sources,
     read_config,
@@ -16,7 +17,7 @@ from cs_keras.cli.options import (
 )
 
 
-@click.command("embed")
+@click.command("embed", cls=Command)
 @click.argument("sources", nargs=-1, required=True, metavar="DATASET|AUDIO...")
 @click.option(
     "--encoder",

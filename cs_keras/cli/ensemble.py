@@ -6,17 +6,16 @@ from typing import Any
 import click
 
 from cs_keras.cli.console import Console, conclude, quiet_tensorflow
-from cs_keras.cli.options import COMBINE, DATASET, LOCAL_PATH, read_config, reading_options, renamed
+from cs_keras.cli.options import COMBINE, DATASET, LOCAL_PATH, Command, read_config, reading_options, renamed
 
 
-@click.command("ensemble")
+@click.command("ensemble", cls=Command)
 @click.argument("runs", nargs=-1, required=True, type=LOCAL_PATH, metavar="RUN RUN...")
 @click.option("--dataset", required=True, type=DATASET, help="Dataset that the runs were trained on.")
 @click.option(
     "--combine",
     type=COMBINE,
     default="mean",
-    show_default=True,
     help="How to combine the runs; see above.",
 )
 @renamed("--by", "--combine", "--by takes similarity or dot; for how to combine runs use --combine.")

@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from cs_keras.cli.console import conclude, quiet_tensorflow
-from cs_keras.cli.options import DATASET, LOCAL_PATH
+from cs_keras.cli.options import DATASET, LOCAL_PATH, Command
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @click.argument("run", type=DATASET)
 @click.argument("out", type=LOCAL_PATH)
 def command(run: Any, out: Path) -> None:

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cs_keras.cli.console import Console, conclude, print_sections, print_written
-from cs_keras.cli.options import FLOATS, INTEGERS, LOCAL_PATH, add_options, factors_renamed
+from cs_keras.cli.options import FLOATS, INTEGERS, LOCAL_PATH, Command, add_options, factors_renamed
 
 if TYPE_CHECKING:
     from cs_keras.factors.interactions import RowCounts
@@ -54,7 +54,7 @@ selection_options = add_options(
 )
 
 
-@click.command("factors")
+@click.command("factors", cls=Command)
 @click.argument("sources", nargs=-1, metavar="[INTERACTIONS] DATASET")
 @click.option(
     "--from-npz",
@@ -62,24 +62,20 @@ selection_options = add_options(
     type=LOCAL_PATH,
     help="Import existing factors: arrays ids, item_factors and optionally playlist_factors.",
 )
-@click.option("--name", default=DEFAULT_NAME, show_default=True, help="Name of the factors in the dataset.")
-@click.option("--n-factors", type=int, default=200, show_default=True, help="Number of dimensions.")
+@click.option("--name", default=DEFAULT_NAME, help="Name of the factors in the dataset.")
+@click.option("--n-factors", type=int, default=200, help="Number of dimensions.")
 @factors_renamed
-@click.option(
-    "--alpha", type=float, default=40.0, show_default=True, help="Confidence is 1 + alpha * weight."
-)
+@click.option("--alpha", type=float, default=40.0, help="Confidence is 1 + alpha * weight.")
 @click.option(
     "--weight",
     type=click.Choice(["count", "log", "binary"]),
     default="count",
-    show_default=True,
     help="Weight of a count r: r, log(1 + r) or 1.",
 )
 @click.option(
     "--regularization",
     type=float,
     default=0.01,
-    show_default=True,
     help="Weight of the L2 penalty on factors.",
 )
 @click.option(
@@ -87,12 +83,11 @@ selection_options = add_options(
     type=INTEGERS,
     help="Iterations of alternating least squares.  [default: 15; with --select 15,50]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial factors.")
+@click.option("--seed", type=int, default=0, help="Seed of the initial factors.")
 @click.option(
     "--protocol",
     type=click.Choice(["strict", "thesis"]),
     default="strict",
-    show_default=True,
     help="strict: interactions of validation and test tracks do not enter the fit.",
 )
 @click.option(
@@ -115,13 +110,11 @@ selection_options = add_options(
     "--scaling",
     type=click.Choice(SCALINGS),
     default="standardize",
-    show_default=True,
     help="Scaling of the targets, fitted on train tracks.",
 )
 @click.option(
     "--ceiling/--no-ceiling",
     default=True,
-    show_default=True,
     help="Refit with another seed and on two halves of the playlists, to measure the agreement of fits; the "
     "command then takes three to four times as long.",
 )

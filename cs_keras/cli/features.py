@@ -7,6 +7,7 @@ import click
 from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
+    Command,
     decoder_option,
     find_sources,
     read_config,
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from cs_keras.training.hidden_layers import HiddenLayer
 
 
-@click.command("features")
+@click.command("features", cls=Command)
 @click.argument("run", type=DATASET)
 @click.argument("sources", nargs=-1, metavar="DATASET|AUDIO...")
 @click.option("--out", metavar="FILE", type=DATASET, help="The .npz or .parquet to write; may be a URL.")

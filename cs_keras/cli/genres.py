@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from cs_keras.cli.console import Console, print_written, quiet_tensorflow, show_sections
-from cs_keras.cli.options import DATASET, LOCAL_PATH, read_config, reading_options
+from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, read_config, reading_options
 
 
-@click.command("genres")
+@click.command("genres", cls=Command)
 @click.argument("run", type=DATASET)
 @click.argument("dataset", type=DATASET, required=False)
 @click.option(

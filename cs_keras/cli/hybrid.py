@@ -6,22 +6,21 @@ from typing import Any
 import click
 
 from cs_keras.cli.console import show_sections
-from cs_keras.cli.options import DATASET, INTEGERS, LOCAL_PATH, read_config, reading_options, renamed
+from cs_keras.cli.options import DATASET, INTEGERS, LOCAL_PATH, Command, read_config, reading_options, renamed
 
 
-@click.command("hybrid")
+@click.command("hybrid", cls=Command)
 @click.argument("run", type=DATASET)
 @click.argument("dataset", type=DATASET)
 @click.option(
     "--n-interactions",
     type=INTEGERS,
     default="0,1,2,5,10",
-    show_default=True,
     help="Playlist entries revealed per track; tracks with fewer than twice the largest are left out.",
 )
 @renamed("--listens", "--n-interactions")
-@click.option("-k", "k", type=int, default=10, show_default=True, help="List length.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of which entries are revealed.")
+@click.option("-k", "k", type=int, default=10, help="List length.")
+@click.option("--seed", type=int, default=0, help="Seed of which entries are revealed.")
 @click.option("--out", type=LOCAL_PATH, help="Folder for the tables as Markdown, CSV and LaTeX.")
 @reading_options
 def command(

@@ -9,6 +9,7 @@ from cs_keras.cli.console import Console, conclude
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
+    Command,
     audio_config,
     dataset_options,
     folds_help,
@@ -17,7 +18,7 @@ from cs_keras.cli.options import (
 )
 
 
-@click.command("import-patches")
+@click.command("import-patches", cls=Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", required=True, type=DATASET, help="Dataset folder or URL to make or add to.")
 @click.option(
@@ -30,7 +31,6 @@ from cs_keras.cli.options import (
     "--layout",
     type=click.Choice(["auto", "thesis", "index-features"]),
     default="auto",
-    show_default=True,
     help="thesis: (patches, bins, frames); index-features: (rows, frames, bins) or (frames, bins).",
 )
 @click.option("--patches-name", help="HDF5 path of the patches.  [default: found by shape]")
@@ -40,7 +40,6 @@ from cs_keras.cli.options import (
     "fold_by",
     type=click.Choice(["artist", "track", "file"]),
     default="artist",
-    show_default=True,
     help=f"{folds_help}; file: ten files are folds 0 to 9 in the order named.",
 )
 @dataset_options

@@ -38,7 +38,6 @@ ITEM_OPTIONS = ("audio", "table", "no_audio", "out", "fold_by", "append", "encod
     "fold_by",
     type=click.Choice(["artist", "track"]),
     default="artist",
-    show_default=True,
     help=f"{folds_help}.",
 )
 @decoder_option
@@ -48,7 +47,11 @@ ITEM_OPTIONS = ("audio", "table", "no_audio", "out", "fold_by", "append", "encod
     help="Store waveforms, for models that compute magnitudes themselves or take samples.",
 )
 @click.option(
-    "--workers", type=int, default=0, help="Shards written in parallel.  [default: processor cores]"
+    "--workers",
+    type=int,
+    default=0,
+    show_default=False,
+    help="Shards written in parallel.  [default: processor cores]",
 )
 @runner_option
 @dataset_options

@@ -1,15 +1,18 @@
-"""``cs-keras models``: the baselines and their numbers of parameters."""
+"""``cs-keras models``: the baselines, and the settings of one."""
+
+import inspect
 
 import click
 
-from cs_keras.cli.console import quiet_tensorflow
-from cs_keras.cli.options import factors_renamed
+from cs_keras.cli.console import conclude, open_page, print_rows, print_settings, quiet_tensorflow
+from cs_keras.cli.options import Command, factors_renamed
 
 DEFAULT_N_FACTORS = 200  # of the reference thesis's parameter counts
 _WIDTH = 22  # of the longest key
 
 
-@click.command("models")
+@click.command("models", cls=Command)
+@click.argument("key", required=False, metavar="[KEY]")
 @click.option(
     "--params",
     is_flag=True,
@@ -19,19 +22,69 @@ _WIDTH = 22  # of the longest key
     "--n-factors",
     type=click.IntRange(1),
     default=DEFAULT_N_FACTORS,
-    show_default=True,
     help="Number of outputs for --params.",
 )
 @factors_renamed
-def command(params: bool, n_factors: int) -> None:
-    """List the models with their family and description."""
+def command(key: str | None, params: bool, n_factors: int) -> None:
+    """List the models, or the settings and source of one.
+
+    KEY is a model; its settings are listed with their defaults and meanings.
+    """
+    if params:
+        if key:
+            raise click.UsageError("--params counts the parameters of all models; give it or KEY.")
+        _count_parameters(n_factors)
+    elif key:
+        _show_model(key)
+    else:
+        _list_models()
+
+
+def _list_models() -> None:
+    """Print a table of all models by family."""
+    from cs_keras.models import REGISTRY
+
+    print_rows(
+        ("model", "parameters", "needs", "what it is"),
+        [
+            ((key, f"{entry.parameters:,}", entry.needs, entry.summary), entry.family)
+            for key, entry in REGISTRY.items()
+        ],
+        right=("parameters",),
+    )
+    conclude(
+        f"{len(REGISTRY)} models. Parameters: trainable ones, for {DEFAULT_N_FACTORS} factors.",
+        "models",
+        "KEY",
+    )
+
+
+def _show_model(key: str) -> None:
+    """Print description, source and settings of a model."""
+    from cs_keras.models import REGISTRY, check_key, model_module
+    from cs_keras.models.registry import split_key
+
+    check_key(key)
+    quiet_tensorflow()
+    from cs_keras.config import list_settings
+    from cs_keras.models.spec import IDENTITY
+    from pipelines.training.run_config import resolve
+
+    entry = REGISTRY[split_key(key)[0]]
+    click.echo(f"{key} ({entry.family}): {entry.summary}. Needs {entry.needs}.\n")
+    source = inspect.cleandoc(str(model_module(key).__doc__))
+    click.echo(f"{click.wrap_text(source, open_page().width, preserve_paragraphs=True)}\n")
+    print_settings(one for one in list_settings(resolve(key, {})) if one[0] not in IDENTITY)
+    conclude(
+        f"{entry.parameters:,} trainable parameters for {DEFAULT_N_FACTORS} factors.",
+        *("run-baselines", "DATASET", "--models", key, "--set", f"models.{key}.training.epochs=10"),
+    )
+
+
+def _count_parameters(n_factors: int) -> None:
+    """Build each model, and print its number of parameters and the thesis's."""
     from cs_keras.models import REGISTRY, get_baseline, model_module
 
-    if not params:
-        keys, families = max(map(len, REGISTRY)), max(len(entry.family) for entry in REGISTRY.values())
-        for key, entry in REGISTRY.items():
-            click.echo(f"{key:<{keys}}  {entry.family:<{families}}  {entry.summary}")
-        return
     quiet_tensorflow()
     import keras
 

@@ -1,5 +1,6 @@
 """Types of option values, and options that several commands share."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from cs_keras.storage.location import Location
     from pipelines.training.attribute_files import AttributeFiles
 
-Command = Callable[..., Any]
-Decorator = Callable[[Command], Command]
+Function = Callable[..., Any]
+Decorator = Callable[[Function], Function]
 
 
 class LocalPath(click.ParamType):  # type: ignore[type-arg]
@@ -89,6 +90,26 @@ class TableFile(click.ParamType):  # type: ignore[type-arg]
         return name, LocalPath().convert(path, param, ctx)
 
 
+class SharedOption(click.Option):
+    """An option of several commands; their help lists such options in a section of their own."""
+
+
+class Command(click.Command):
+    """A command whose help lists its own options first, and those that it shares with others below."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write both sections."""
+        for heading, is_shared in (("Options", False), ("Shared options", True)):
+            options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+            own = [one for one in options if isinstance(one, SharedOption) == is_shared]
+            records = [record for one in own if (record := one.get_help_record(ctx))]
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+shared_option = functools.partial(click.option, cls=SharedOption)
+
 LOCAL_PATH, DATASET, CANDIDATES = LocalPath(), DatasetLocation(), Candidates(["all", "new"])
 COMBINE = click.Choice(["mean", "stack", "best", "ranks"])
 INTEGERS, FLOATS = Numbers(int), Numbers(float)
@@ -97,7 +118,7 @@ INTEGERS, FLOATS = Numbers(int), Numbers(float)
 def add_options(*options: Decorator) -> Decorator:
     """Return a decorator that adds several options to a command, listed in this order by its help."""
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Function) -> Function:
         for option in reversed(options):
             command = option(command)
         return command
@@ -123,15 +144,15 @@ factors_renamed = renamed(
     "--n-factors",
     "--factors takes a name of factors; for the number of dimensions use --n-factors.",
 )
-factors_option = click.option(
+factors_option = shared_option(
     "--factors", "factors_name", help="Name of the dataset's factors to predict.  [default: wmf]"
 )
-split_name_option = click.option(
+split_name_option = shared_option(
     "--split-name", help="Split made by `cs-keras split`.  [default: that of the factors; else of the folds]"
 )
 settings_options = add_options(
-    click.option("--config", "config_file", type=LOCAL_PATH, help="TOML file of settings."),
-    click.option(
+    shared_option("--config", "config_file", type=LOCAL_PATH, help="TOML file of settings."),
+    shared_option(
         "--set",
         "assignments",
         multiple=True,
@@ -139,42 +160,41 @@ settings_options = add_options(
         help="A setting, such as training.epochs=10 or models.bot.seed=1; may be repeated.",
     ),
 )
-split_option = click.option(
+split_option = shared_option(
     "--split",
     type=click.Choice(["all", "train", "validation", "test"]),
     help="Split of a dataset's tracks.  [default: all]",
 )
-decoder_option = click.option(
+decoder_option = shared_option(
     "--decoder",
     type=click.Choice(["auto", "soundfile", "tfio", "librosa"]),
     default="auto",
-    show_default=True,
     help="Decoder of recordings; auto: the fastest that reads the file.",
 )
 folds_help = "Tracks that stay in one fold: all of an artist, or single tracks"
 
 dataset_options = add_options(
-    click.option("--append", is_flag=True, help="Add new tracks to a finished dataset."),
-    click.option("--sample-rate", type=int, default=22050, show_default=True, help="Sample rate in Hz."),
-    click.option("--n-fft", type=int, default=1024, show_default=True, help="Samples per window."),
-    click.option("--hop-length", type=int, default=512, show_default=True, help="Samples between windows."),
-    click.option("--window", type=click.Choice(["hann", "hamming"]), default="hann", show_default=True),
-    click.option(
+    shared_option("--append", is_flag=True, help="Add new tracks to a finished dataset."),
+    shared_option("--sample-rate", type=int, default=22050, help="Sample rate in Hz."),
+    shared_option("--n-fft", type=int, default=1024, help="Window length and FFT size, in samples."),
+    shared_option("--hop-length", type=int, default=512, help="Samples between the starts of windows."),
+    shared_option(
+        "--window", type=click.Choice(["hann", "hamming"]), default="hann", help="Window function."
+    ),
+    shared_option(
         "--mixdown",
         type=click.Choice(["mean", "sum"]),
         default="mean",
-        show_default=True,
         help="Mono is the mean or the sum of channels; the thesis summed them.",
     ),
-    click.option(
+    shared_option(
         "--dtype",
         type=click.Choice(["float16", "float32"]),
         default="float16",
-        show_default=True,
         help="Number format on disk.",
     ),
-    click.option("--shard-mb", type=int, default=128, show_default=True, help="Megabytes per shard."),
-    click.option(
+    shared_option("--shard-mb", type=int, default=128, help="Megabytes per shard."),
+    shared_option(
         "--encoding", help="Encoding of tracks.csv.  [default: UTF-8, or UTF-16 by its byte-order mark]"
     ),
 )
@@ -197,15 +217,15 @@ def read_settings(options: dict[str, Any]) -> dict[str, Any]:
 
 
 attribute_options = add_options(
-    click.option(
+    shared_option(
         "--features",
         multiple=True,
         type=TableFile(),
         help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features. May be repeated: "
         "attributes@NAME is the model on table NAME.",
     ),
-    click.option("--id-column", help="Id column of --features.  [default: track_id, or the first column]"),
-    click.option(
+    shared_option("--id-column", help="Id column of --features.  [default: track_id, or the first column]"),
+    shared_option(
         "--attribute",
         "kinds",
         multiple=True,
@@ -246,14 +266,14 @@ def name_tables(files: Sequence[tuple[str, Path]], option: str = "--features") -
     return tables
 
 
-weights_option = click.option(
+weights_option = shared_option(
     "--weights",
     multiple=True,
     type=TableFile(),
     help="Weights of the encoder that computed table NAME, where they have moved since `cs-keras embed`.",
 )
 
-artist_option = click.option(
+artist_option = shared_option(
     "--artist",
     metavar="NAME",
     help="Artist of recordings, for a model of artists.  [default: by tags or folders]",
@@ -261,17 +281,16 @@ artist_option = click.option(
 
 
 reading_options = add_options(
-    click.option(
+    shared_option(
         "--reader",
         type=click.Choice(["ranges", "tfio"]),
         default="ranges",
-        show_default=True,
         help="tfio: tensorflow-io, for local float32 shards.",
     ),
-    click.option("--cache", type=LOCAL_PATH, help="Folder that caches what is read from a bucket."),
-    click.option("--cache-size", default="200GB", show_default=True, help="Limit of --cache."),
-    click.option("--in-flight", type=int, help="Concurrent requests to a bucket.  [default: 32]"),
-    click.option("--timeout", type=float, help="Seconds until a request counts as stalled.  [default: 30]"),
+    shared_option("--cache", type=LOCAL_PATH, help="Folder that caches what is read from a bucket."),
+    shared_option("--cache-size", default="200GB", help="Limit of --cache."),
+    shared_option("--in-flight", type=int, help="Concurrent requests to a bucket.  [default: 32]"),
+    shared_option("--timeout", type=float, help="Seconds until a request counts as stalled.  [default: 30]"),
 )
 
 

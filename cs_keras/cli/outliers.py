@@ -8,11 +8,11 @@ import click
 
 from cs_keras.cli.console import Console, conclude, count, print_table, quiet_tensorflow
 from cs_keras.cli.listing import ListWriter
-from cs_keras.cli.options import DATASET, LOCAL_PATH, decoder_option, read_config, reading_options
+from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, decoder_option, read_config, reading_options
 from cs_keras.errors import ConfigError
 
 
-@click.command("outliers")
+@click.command("outliers", cls=Command)
 @click.argument("run", type=DATASET)
 @click.argument("playlists", nargs=-1, required=True, type=LOCAL_PATH, metavar="PLAYLIST|AUDIO...")
 @click.option("--dataset", type=DATASET, help="Dataset that RUN was trained on: adds names and train tracks.")

@@ -13,6 +13,7 @@ from cs_keras.cli.options import (
     CANDIDATES,
     DATASET,
     LOCAL_PATH,
+    Command,
     artist_option,
     decoder_option,
     name_tables,
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
 
 
-@click.command("recommend")
+@click.command("recommend", cls=Command)
 @click.argument("run", type=DATASET)
 @click.argument("seeds", nargs=-1, metavar="[TRACK|AUDIO...]")
-@click.option("-k", "k", type=int, default=10, show_default=True, help="Tracks in the list.")
+@click.option("-k", "k", type=int, default=10, help="Tracks in the list.")
 @click.option("--dataset", type=DATASET, help="Dataset of RUN: adds names, train tracks and true factors.")
 @click.option("--playlist", metavar="ID", help="Continue this playlist, in place of TRACK or AUDIO.")
 @click.option(
@@ -44,7 +45,6 @@ RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
     "--candidates",
     type=CANDIDATES,
     default="all",
-    show_default=True,
     help="all: validation and test tracks by predicted factors, train tracks by their true ones; "
     "new: the test split alone.",
 )
@@ -55,7 +55,6 @@ RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
     "--diversity",
     type=float,
     default=0.0,
-    show_default=True,
     help="0 to 1: trade relevance for diversity, by maximal marginal relevance (Carbonell & Goldstein 1998, "
     "lambda = 1 - diversity) among the best 10 k, at least 100.",
 )
@@ -83,7 +82,6 @@ RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
     "--hubness-reduction",
     type=click.Choice(["none", "csls", "mutual-proximity"]),
     default="none",
-    show_default=True,
     help="Score that keeps tracks which are near all others out of lists, in place of the cosine: csls (Conneau et "
     "al. 2018) or mutual-proximity (Schnitzer et al. 2012), a probability.",
 )

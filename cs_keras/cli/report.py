@@ -14,7 +14,7 @@ from cs_keras.cli.console import (
     print_written,
     quiet_tensorflow,
 )
-from cs_keras.cli.options import DATASET, LOCAL_PATH, add_options
+from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, add_options, shared_option
 
 if TYPE_CHECKING:
     from cs_keras.storage.location import Location
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FILE_FORMATS, PRINTED_FORMAT = ("md", "csv", "latex"), "json"
 
 print_options = add_options(
-    click.option(
+    shared_option(
         "--format",
         "formats",
         multiple=True,
@@ -31,13 +31,13 @@ print_options = add_options(
         help="Format to write; may be repeated. json is printed, in place of the conclusion.  "
         "[default: md, csv, latex]",
     ),
-    click.option("--full", is_flag=True, help="Print all tables in place of the conclusion."),
-    click.option("--table", metavar="TITLE", help="Print the tables with TITLE in their title instead."),
-    click.option("--quiet", is_flag=True, help="Print no table and no conclusion."),
+    shared_option("--full", is_flag=True, help="Print all tables in place of the conclusion."),
+    shared_option("--table", metavar="TITLE", help="Print the tables with TITLE in their title instead."),
+    shared_option("--quiet", is_flag=True, help="Print no table and no conclusion."),
 )
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @click.argument("folder", metavar="RUNS|STUDY", type=DATASET)
 @print_options
 @click.option(

@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from cs_keras.cli.console import conclude, print_table, print_written
-from cs_keras.cli.options import DATASET, LOCAL_PATH
+from cs_keras.cli.options import DATASET, LOCAL_PATH, Command
 from cs_keras.errors import ConfigError
 
 
-@click.command("retrieval")
+@click.command("retrieval", cls=Command)
 @click.argument("features", nargs=-1, required=True, type=DATASET, metavar="FEATURES.npz|RUN...")
 @click.option("--labels", type=LOCAL_PATH, metavar="LABELS.csv", help="Table track_id,label.")
 @click.option("--dataset", type=DATASET, help="Take labels from its tracks in place of a table.")
@@ -18,12 +18,9 @@ from cs_keras.errors import ConfigError
     "--label",
     type=click.Choice(["genre", "artist"]),
     default="genre",
-    show_default=True,
     help="With --dataset: first genres, without tracks of the query's artist; or artists, without its album.",
 )
-@click.option(
-    "-k", "ks", type=int, multiple=True, default=(1, 10), show_default=True, help="Lists of precision@k."
-)
+@click.option("-k", "ks", type=int, multiple=True, default=(1, 10), help="Lists of precision@k.")
 @click.option("--out", type=DATASET, metavar="FILE.json", help="JSON file for all values; may be a URL.")
 def command(
     features: tuple[Any, ...],

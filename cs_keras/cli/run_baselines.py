@@ -12,6 +12,7 @@ from cs_keras.cli.options import (
     COMBINE,
     DATASET,
     LOCAL_PATH,
+    Command,
     attribute_files,
     attribute_options,
     factors_option,
@@ -27,7 +28,7 @@ from cs_keras.errors import CsKerasError
 DEMO_FOLDER = Path("demo")
 
 
-@click.command("run-baselines")
+@click.command("run-baselines", cls=Command)
 @click.argument("dataset", required=False, type=DATASET)
 @click.option(
     "--models",
@@ -44,7 +45,6 @@ DEMO_FOLDER = Path("demo")
     "--out",
     "runs",
     default="runs",
-    show_default=True,
     type=LOCAL_PATH,
     help="Folder for run folders and tables.",
 )
@@ -65,7 +65,7 @@ DEMO_FOLDER = Path("demo")
 @settings_options
 @click.option("--train-fraction", type=float, help="Share of the train tracks to use.  [default: 1.0]")
 @click.option("--epochs", type=int, help="Epochs of every model.  [default: each model's own]")
-@click.option("--seed", type=int, help="[default: 0]")
+@click.option("--seed", type=int, help="Seed of weights, crops, order and tests.  [default: 0]")
 @click.option("--mixed-precision", is_flag=True, help="Compute in float16 on float32 variables.")
 @click.option("--jit", is_flag=True, help="Compile training and prediction with XLA; on one device.")
 @click.option("--devices", type=int, help="GPUs that share each batch.  [default: all]")

@@ -9,6 +9,7 @@ from cs_keras.cli.console import Console, quiet_tensorflow, show_sections
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
+    Command,
     attribute_files,
     attribute_options,
     factors_option,
@@ -20,17 +21,14 @@ from cs_keras.cli.options import (
 )
 
 
-@click.command("size-study")
+@click.command("size-study", cls=Command)
 @click.argument("model")
 @click.argument("dataset", type=DATASET)
-@click.option(
-    "--small", "share", type=float, default=0.1, show_default=True, help="Share of each split's tracks."
-)
+@click.option("--small", "share", type=float, default=0.1, help="Share of each split's tracks.")
 @click.option(
     "--small-by",
     type=click.Choice(["random", "popularity"]),
     default="random",
-    show_default=True,
     help="Selection of the small set.",
 )
 @renamed(
@@ -41,7 +39,7 @@ from cs_keras.cli.options import (
     type=LOCAL_PATH,
     help="CSV with the track_id of each track of the small set, instead of a share.",
 )
-@click.option("-k", "k", type=int, default=10, show_default=True, help="List length of overlaps.")
+@click.option("-k", "k", type=int, default=10, help="List length of overlaps.")
 @click.option("--out", type=LOCAL_PATH, help="Folder of the study.  [default: size-studies/MODEL]")
 @factors_option
 @settings_options

@@ -7,7 +7,7 @@ import click
 
 from cs_keras.cli.check import describe_leakage
 from cs_keras.cli.console import conclude
-from cs_keras.cli.options import DATASET, INTEGERS, LOCAL_PATH
+from cs_keras.cli.options import DATASET, INTEGERS, LOCAL_PATH, Command
 from cs_keras.errors import ConfigError
 
 OPTIONS = {  # of which way to split
@@ -20,7 +20,7 @@ OPTIONS = {  # of which way to split
 }
 
 
-@click.command("split")
+@click.command("split", cls=Command)
 @click.argument("dataset", type=DATASET)
 @click.option(
     "--by",

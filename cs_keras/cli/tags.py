@@ -6,16 +6,15 @@ from pathlib import Path
 import click
 
 from cs_keras.cli.console import print_next, quiet_tensorflow
-from cs_keras.cli.options import LOCAL_PATH
+from cs_keras.cli.options import LOCAL_PATH, Command
 from cs_keras.errors import AudioError, CsKerasError
 
 
-@click.command("tags")
+@click.command("tags", cls=Command)
 @click.argument("audio", nargs=-1, required=True, type=LOCAL_PATH)
 @click.option(
     "--tagger",
     default="choi",
-    show_default=True,
     metavar="NAME",
     help="choi, of 2017; musicnn, musicnn-mtt, musicnn-vgg or musicnn-vgg-mtt, of 2019.",
 )
@@ -24,7 +23,7 @@ from cs_keras.errors import AudioError, CsKerasError
     type=LOCAL_PATH,
     help="Its weights: of choi the second generation (model_best.hdf5).  [default: the installed package musicnn]",
 )
-@click.option("-n", "n_tags", type=click.IntRange(1, 50), default=5, show_default=True, help="Tags to print.")
+@click.option("-n", "n_tags", type=click.IntRange(1, 50), default=5, help="Tags to print.")
 def command(audio: tuple[Path, ...], tagger: str, weights: Path | None, n_tags: int) -> None:
     """Print the most probable tags of recordings.
 

@@ -14,6 +14,7 @@ from cs_keras.cli.console import Console, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
+    Command,
     add_options,
     attribute_files,
     attribute_options,
@@ -86,7 +87,7 @@ search_options = add_options(
 )
 
 
-@click.command("tune")
+@click.command("tune", cls=Command)
 @click.argument("model")
 @click.argument("dataset", type=DATASET)
 @click.option("--study", type=DATASET, help=f"Folder or URL of the study.  [default: {STUDIES}/MODEL]")
@@ -106,9 +107,7 @@ search_options = add_options(
 @renamed(
     "--name", "--worker-name", "--name is a name of factors; for the name of a worker use --worker-name."
 )
-@click.option(
-    "--lease", type=float, default=60.0, show_default=True, help="Seconds until a worker counts as lost."
-)
+@click.option("--lease", type=float, default=60.0, help="Seconds until a worker counts as lost.")
 @click.option("--work", type=LOCAL_PATH, help="Local folder for run folders, if the study is behind a URL.")
 @attribute_options
 @reading_options

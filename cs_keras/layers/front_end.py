@@ -27,7 +27,7 @@ class FrontEndConfig:
     n_mels
         Mel bands (Slaney's scale and normalisation, as librosa's default).
     f_min, f_max
-        Hz; f_max of None is half the sample rate.
+        Lowest and highest frequency of the mel bands, in Hz; an f_max of None is half the sample rate.
     order
         ``db_mel``: decibels of the magnitudes, then the filterbank, as the thesis; ``mel_db``: the usual order.
     amin

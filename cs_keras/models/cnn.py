@@ -38,7 +38,7 @@ class Config(ModelConfig):
     dense, dropout
         Units of each hidden dense layer, and the dropout rate after it.
     time_pooling
-        See `cs_keras.models.blocks.pool_over_time`.
+        ``flatten``: dense layers take all steps; ``mean_max``: they take mean and maximum over the steps.
     """
 
     filters: int = 64

@@ -39,7 +39,7 @@ class Config(cnn.Config):
     min_tracks
         Minimum number of train tracks of a genre; rarer genres are left out.
     penalty
-        Penalty of the ridge regression from probabilities to factors; see `RegressorConfig`.
+        Penalty of the ridge regression from probabilities to factors, as alpha of scikit-learn.
     """
 
     filters: int = 32

@@ -62,7 +62,7 @@ class Config(ModelConfig):
     kernel, pool
         Kernel length and pool size of each convolution, in steps.
     time_pooling
-        See `cs_keras.models.blocks.pool_over_time`.
+        ``flatten``: dense layers take all steps; ``mean_max``: they take mean and maximum over the steps.
     dense, dropout
         Units of each hidden dense layer, and the dropout rate after it.
     """

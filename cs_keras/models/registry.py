@@ -1,4 +1,4 @@
-"""The registry of baselines, one line each: module, family in tables of results, description; no TensorFlow."""
+"""The registry of baselines, one line each: module, family, description, size and needs; without TensorFlow."""
 
 import dataclasses
 import difflib
@@ -9,11 +9,27 @@ from cs_keras.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A line of the registry: module in `cs_keras.models`, family in tables of results, and a short description."""
+    """A line of the registry.
+
+    Attributes
+    ----------
+    module
+        Module in `cs_keras.models`.
+    family
+        Heading in tables of results.
+    summary
+        Short description.
+    parameters
+        Trainable parameters for 200 factors; of models of attributes, with a usual number of inputs.
+    needs
+        Data about train tracks that it needs by default, in words.
+    """
 
     module: str
     family: str
     summary: str
+    parameters: int
+    needs: str = "audio"
 
 
 _BAG_OF_TONES, _CONVOLUTIONAL, _TRANSFER = "Bag of Tones", "Convolutional networks", "Transferred networks"
@@ -25,83 +41,159 @@ _ARTISTS, _UNSUPERVISED, _RAW, _RECURRENT = (
 )
 
 REGISTRY = {
-    "bot": Entry("bot", _BAG_OF_TONES, "MFCC codebook histograms, dense 1024 x 3"),
-    "bot-wide": Entry("bot", _BAG_OF_TONES, "MFCC codebook histograms, dense 2048 x 3"),
-    "bot-linear": Entry("bot", _BAG_OF_TONES, "MFCC codebook histograms, ridge regression"),
-    "mlr": Entry("mlr", _BAG_OF_TONES, "MFCC codebook histograms, metric learning to rank"),
-    "multiscale": Entry("multiscale", _UNSUPERVISED, "k-means kernels on spectrograms of four windows"),
-    "multiscale-gaussian": Entry("multiscale", _UNSUPERVISED, "k-means kernels on a Gaussian pyramid"),
-    "multiscale-laplacian": Entry("multiscale", _UNSUPERVISED, "k-means kernels on a Laplacian pyramid"),
-    "cnn": Entry("cnn", _CONVOLUTIONAL, "three convolutions 3x3 of 64, dense 512"),
-    "cnn-bn": Entry("cnn", _CONVOLUTIONAL, "cnn with batch norm"),
-    "cnn-bn-10": Entry("cnn", _CONVOLUTIONAL, "cnn-bn trained for 10 epochs"),
-    "cnn-deep-dense": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with dense 512 x 3"),
-    "cnn-wide-dense": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with dense 2048 x 3"),
-    "cnn-deep-conv": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with five convolutions"),
-    "cnn-freq": Entry("cnn1d", _CONVOLUTIONAL, "1-D convolutions over mel bands, along time"),
-    "cnn-time": Entry("cnn1d", _CONVOLUTIONAL, "1-D convolutions over frames, along frequency"),
-    "cnn-18s": Entry("cnn", _CONVOLUTIONAL, "five convolutions on 768 frames"),
-    "cnn-60s": Entry("cnn", _CONVOLUTIONAL, "five convolutions on 2,560 frames, dense 1024 x 3"),
-    "cnn-infonce": Entry("cnn", _CONVOLUTIONAL, "cnn-best trained by InfoNCE with factors"),
-    "cnn-best": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with temporal pooling and a cosine schedule"),
-    "dieleman": Entry("dieleman", _CONVOLUTIONAL, "temporal convolutions, global pooling, 599 frames"),
-    "dieleman-3s": Entry("dieleman", _CONVOLUTIONAL, "dieleman on 128 frames"),
-    "dieleman-30s": Entry("dieleman", _CONVOLUTIONAL, "dieleman on 1,292 frames"),
-    "raw": Entry("raw", _RAW, "strided convolution on waveforms, length 1024, stride 1024"),
-    "raw-1024-512": Entry("raw", _RAW, "raw with length 1024, stride 512"),
-    "raw-512-512": Entry("raw", _RAW, "raw with length 512, stride 512"),
-    "raw-512-256": Entry("raw", _RAW, "raw with length 512, stride 256"),
-    "raw-256-256": Entry("raw", _RAW, "raw with length 256, stride 256"),
-    "raw-l2": Entry("raw", _RAW, "raw with L2 pooling over filters"),
-    "raw-mel": Entry("raw", _RAW, "the network of raw on mel spectrograms"),
-    "lstm": Entry("lstm", _RECURRENT, "LSTM 64 x 3, dense 1024, 1024, 512"),
-    "lstm-18s": Entry("lstm", _RECURRENT, "lstm on 768 frames"),
-    "lstm-60s": Entry("lstm", _RECURRENT, "lstm on 2,560 frames"),
-    "lstm-best": Entry("lstm", _RECURRENT, "lstm with temporal pooling on 128 frames"),
-    "xception": Entry("xception", _TRANSFER, "frozen Xception trained on ImageNet"),
-    "xception-finetune": Entry("xception", _TRANSFER, "Xception fine-tuned"),
-    "xception-random": Entry("xception", _TRANSFER, "Xception from random weights"),
-    "choi": Entry("choi", _TRANSFER, "frozen music tagger of Choi et al. 2017"),
-    "choi-finetune": Entry("choi", _TRANSFER, "the tagger fine-tuned"),
-    "choi-60s": Entry("choi", _TRANSFER, "the tagger fine-tuned on 2,560 frames"),
-    "choi-features": Entry("choi_features", _TRANSFER, "160 features of the tagger, dense layers"),
-    "choi-best": Entry("choi_features", _TRANSFER, "160 features of the tagger, ridge regression"),
-    "musicnn": Entry("musicnn", _TRANSFER, "200 features of musicnn (2019), ridge regression"),
-    "musicnn-finetune": Entry("musicnn", _TRANSFER, "musicnn fine-tuned, dense 512"),
-    "triplet": Entry("triplet", "Triplets", "embedding trained with triplet loss, dense layers"),
-    "triplet-best": Entry("triplet", "Triplets", "triplet with SpecAugment"),
-    "attributes": Entry("attributes", "Attributes", "attributes of a table, dense 1024 x 2"),
-    "attributes-linear": Entry("attributes", "Attributes", "attributes of a table, ridge regression"),
-    "attributes-gcv": Entry("attributes", "Attributes", "attributes, ridge with a penalty for each factor"),
-    "attributes-kernel": Entry("attributes", "Attributes", "attributes, kernel ridge regression"),
-    "attributes-trees": Entry("attributes", "Attributes", "attributes, gradient-boosted trees"),
-    "attributes-mlp": Entry("attributes", "Attributes", "attributes, dense layers with batch norm"),
-    "attributes-infonce": Entry("attributes", "Attributes", "attributes, InfoNCE with factors"),
+    "bot": Entry("bot", _BAG_OF_TONES, "MFCC codebook histograms, dense 1024 x 3", 6_401_224),
+    "bot-wide": Entry("bot", _BAG_OF_TONES, "MFCC codebook histograms, dense 2048 x 3", 16_996_552),
+    "bot-linear": Entry("bot", _BAG_OF_TONES, "MFCC codebook histograms, ridge regression", 800_200),
+    "mlr": Entry("mlr", _BAG_OF_TONES, "MFCC codebook histograms, metric learning to rank", 13_000),
+    "multiscale": Entry(
+        "multiscale", _UNSUPERVISED, "k-means kernels on spectrograms of four windows", 4_201_200, "waveforms"
+    ),
+    "multiscale-gaussian": Entry(
+        "multiscale", _UNSUPERVISED, "k-means kernels on a Gaussian pyramid", 4_201_200
+    ),
+    "multiscale-laplacian": Entry(
+        "multiscale", _UNSUPERVISED, "k-means kernels on a Laplacian pyramid", 4_201_200
+    ),
+    "cnn": Entry("cnn", _CONVOLUTIONAL, "three convolutions 3x3 of 64, dense 512", 8_566_216),
+    "cnn-bn": Entry("cnn", _CONVOLUTIONAL, "cnn with batch norm", 8_566_600),
+    "cnn-bn-10": Entry("cnn", _CONVOLUTIONAL, "cnn-bn trained for 10 epochs", 8_566_600),
+    "cnn-deep-dense": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with dense 512 x 3", 9_091_912),
+    "cnn-wide-dense": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with dense 2048 x 3", 42_433_864),
+    "cnn-deep-conv": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with five convolutions", 33_806_536),
+    "cnn-freq": Entry("cnn1d", _CONVOLUTIONAL, "1-D convolutions over mel bands, along time", 2_751_464),
+    "cnn-time": Entry("cnn1d", _CONVOLUTIONAL, "1-D convolutions over frames, along frequency", 2_243_560),
+    "cnn-18s": Entry("cnn", _CONVOLUTIONAL, "five convolutions on 768 frames", 4_549_320),
+    "cnn-60s": Entry("cnn", _CONVOLUTIONAL, "five convolutions on 2,560 frames, dense 1024 x 3", 16_609_992),
+    "cnn-infonce": Entry("cnn", _CONVOLUTIONAL, "cnn-best trained by InfoNCE with factors", 1_226_568),
+    "cnn-best": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with temporal pooling and a cosine schedule", 1_226_568),
+    "dieleman": Entry(
+        "dieleman", _CONVOLUTIONAL, "temporal convolutions, global pooling, 599 frames", 9_721_544
+    ),
+    "dieleman-3s": Entry("dieleman", _CONVOLUTIONAL, "dieleman on 128 frames", 9_721_544),
+    "dieleman-30s": Entry("dieleman", _CONVOLUTIONAL, "dieleman on 1,292 frames", 9_721_544),
+    "raw": Entry(
+        "raw", _RAW, "strided convolution on waveforms, length 1024, stride 1024", 205_580, "waveforms"
+    ),
+    "raw-1024-512": Entry("raw", _RAW, "raw with length 1024, stride 512", 218_380, "waveforms"),
+    "raw-512-512": Entry("raw", _RAW, "raw with length 512, stride 512", 152_844, "waveforms"),
+    "raw-512-256": Entry("raw", _RAW, "raw with length 512, stride 256", 178_444, "waveforms"),
+    "raw-256-256": Entry("raw", _RAW, "raw with length 256, stride 256", 145_676, "waveforms"),
+    "raw-l2": Entry("raw", _RAW, "raw with L2 pooling over filters", 599_180, "waveforms"),
+    "raw-mel": Entry("raw", _RAW, "the network of raw on mel spectrograms", 74_380, "waveforms"),
+    "lstm": Entry("lstm", _RECURRENT, "LSTM 64 x 3, dense 1024, 1024, 512", 18_571_082),
+    "lstm-18s": Entry("lstm", _RECURRENT, "lstm on 768 frames", 52_125_514),
+    "lstm-60s": Entry("lstm", _RECURRENT, "lstm on 2,560 frames", 169_566_026),
+    "lstm-best": Entry("lstm", _RECURRENT, "lstm with temporal pooling on 128 frames", 1_924_938),
+    "xception": Entry("xception", _TRANSFER, "frozen Xception trained on ImageNet", 6_082_088),
+    "xception-finetune": Entry("xception", _TRANSFER, "Xception fine-tuned", 18_486_680),
+    "xception-random": Entry("xception", _TRANSFER, "Xception from random weights", 18_486_680),
+    "choi": Entry("choi", _TRANSFER, "frozen music tagger of Choi et al. 2017", 3_775_434),
+    "choi-finetune": Entry("choi", _TRANSFER, "the tagger fine-tuned", 3_812_746),
+    "choi-60s": Entry("choi", _TRANSFER, "the tagger fine-tuned on 2,560 frames", 22_687_114),
+    "choi-features": Entry("choi_features", _TRANSFER, "160 features of the tagger, dense layers", 1_842_184),
+    "choi-best": Entry("choi_features", _TRANSFER, "160 features of the tagger, ridge regression", 32_200),
+    "musicnn": Entry("musicnn", _TRANSFER, "200 features of musicnn (2019), ridge regression", 40_200),
+    "musicnn-finetune": Entry("musicnn", _TRANSFER, "musicnn fine-tuned, dense 512", 982_621),
+    "triplet": Entry("triplet", "Triplets", "embedding trained with triplet loss, dense layers", 10_216_648),
+    "triplet-best": Entry("triplet", "Triplets", "triplet with SpecAugment", 10_216_648),
+    "attributes": Entry(
+        "attributes", "Attributes", "attributes of a table, dense 1024 x 2", 1_665_224, "attributes"
+    ),
+    "attributes-linear": Entry(
+        "attributes", "Attributes", "attributes of a table, ridge regression", 80_200, "attributes"
+    ),
+    "attributes-gcv": Entry(
+        "attributes", "Attributes", "attributes, ridge with a penalty for each factor", 80_200, "attributes"
+    ),
+    "attributes-kernel": Entry(
+        "attributes", "Attributes", "attributes, kernel ridge regression", 200, "attributes"
+    ),
+    "attributes-trees": Entry(
+        "attributes", "Attributes", "attributes, gradient-boosted trees", 40_200, "attributes"
+    ),
+    "attributes-mlp": Entry(
+        "attributes", "Attributes", "attributes, dense layers with batch norm", 1_669_320, "attributes"
+    ),
+    "attributes-infonce": Entry(
+        "attributes", "Attributes", "attributes, InfoNCE with factors", 1_665_224, "attributes"
+    ),
     "attributes-histories": Entry(
-        "attributes", "Attributes", "attributes, InfoNCE with listeners' histories"
+        "attributes", "Attributes", "attributes, InfoNCE with listeners' histories", 1_665_224, "attributes"
     ),
-    "attributes-bpr": Entry("attributes", "Attributes", "attributes, Bayesian personalised ranking"),
+    "attributes-bpr": Entry(
+        "attributes", "Attributes", "attributes, Bayesian personalised ranking", 1_665_224, "attributes"
+    ),
     "attributes-softmax": Entry(
-        "attributes", "Attributes", "attributes, sampled softmax over a playlist's tracks"
+        "attributes",
+        "Attributes",
+        "attributes, sampled softmax over a playlist's tracks",
+        1_665_224,
+        "attributes",
     ),
-    "attributes-drlim": Entry("attributes", "Attributes", "attributes, contrastive loss of pairs of tracks"),
-    "attributes-ials": Entry("attributes", "Attributes", "attributes, factorisation with a prior from them"),
-    "attributes-attention": Entry("attributes", "Attributes", "frames of a table, attention over them"),
-    "estimated-attributes": Entry("estimated_attributes", "Attributes", "attributes estimated from audio"),
-    "genre-space": Entry("genre_space", "Genres", "genre classifier's probabilities, ridge regression"),
-    "genre-space-30s": Entry("genre_space", "Genres", "genre-space on 1,292 frames"),
-    "genre-label": Entry("attributes", "Genres", "genres of the track table, dense 1024 x 2"),
-    "genre-label-linear": Entry("attributes", "Genres", "genres of the track table, ridge regression"),
+    "attributes-drlim": Entry(
+        "attributes", "Attributes", "attributes, contrastive loss of pairs of tracks", 1_665_224, "attributes"
+    ),
+    "attributes-ials": Entry(
+        "attributes", "Attributes", "attributes, factorisation with a prior from them", 80_200, "attributes"
+    ),
+    "attributes-attention": Entry(
+        "attributes", "Attributes", "frames of a table, attention over them", 202_056, "attributes"
+    ),
+    "estimated-attributes": Entry(
+        "estimated_attributes",
+        "Attributes",
+        "attributes estimated from audio",
+        10_334_424,
+        "audio, attributes",
+    ),
+    "genre-space": Entry(
+        "genre_space",
+        "Genres",
+        "genre classifier's probabilities, ridge regression",
+        157_730,
+        "audio, genres",
+    ),
+    "genre-space-30s": Entry(
+        "genre_space", "Genres", "genre-space on 1,292 frames", 157_730, "audio, genres"
+    ),
+    "genre-label": Entry(
+        "attributes", "Genres", "genres of the track table, dense 1024 x 2", 1_665_224, "genres"
+    ),
+    "genre-label-linear": Entry(
+        "attributes", "Genres", "genres of the track table, ridge regression", 80_200, "genres"
+    ),
     "artist-mean": Entry(
-        "artist_mean", _ARTISTS, "mean of the artist's train tracks, shrunk by their number"
+        "artist_mean", _ARTISTS, "mean of the artist's train tracks, shrunk by their number", 201, "artists"
     ),
     "artist-residual": Entry(
-        "artist_residual", _ARTISTS, "artist mean of what another model leaves, and that model"
+        "artist_residual",
+        _ARTISTS,
+        "artist mean of what another model leaves, and that model",
+        605,
+        "attributes, artists",
     ),
-    "artist-attention": Entry("artist_attention", _ARTISTS, "attention over the artist's train tracks"),
-    "fusion": Entry("fusion", "Fusion", "late fusion of cnn-bn and attributes"),
-    "fusion-genres": Entry("fusion", "Fusion", "late fusion of cnn-bn, attributes and genre-label"),
-    "fusion-estimated": Entry("fusion", "Fusion", "late fusion of cnn-bn, estimated attributes and genres"),
+    "artist-attention": Entry(
+        "artist_attention",
+        _ARTISTS,
+        "attention over the artist's train tracks",
+        133_404,
+        "attributes, artists",
+    ),
+    "fusion": Entry("fusion", "Fusion", "late fusion of cnn-bn and attributes", 628_424, "audio, attributes"),
+    "fusion-genres": Entry(
+        "fusion",
+        "Fusion",
+        "late fusion of cnn-bn, attributes and genre-label",
+        891_080,
+        "audio, attributes, genres",
+    ),
+    "fusion-estimated": Entry(
+        "fusion",
+        "Fusion",
+        "late fusion of cnn-bn, estimated attributes and genres",
+        891_080,
+        "audio, attributes, genres",
+    ),
 }
 
 

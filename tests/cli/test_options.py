@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cs_keras.cli import COMMANDS, group
+from cs_keras.cli import COMMANDS, GROUPS, group
 
 RENAMED: dict[str, tuple[list[str], str]] = {
     "factors": (["factors", "listening.csv", "data", "--factors", "8"], "use --n-factors."),
@@ -58,6 +58,23 @@ def test_help_starts_with_a_short_sentence_and_hides_old_spellings(command: str)
         assert arguments[0] != command or old not in spellings(command)
 
 
-def test_the_list_of_commands_shows_whole_sentences() -> None:
-    lines = CliRunner().invoke(group, ["--help"]).output.partition("Commands:")[2].split("\n")
-    assert all(line.endswith(".") and not line.endswith("...") for line in lines if line.strip())
+def test_the_list_of_commands_is_in_groups_and_shows_whole_sentences() -> None:
+    text = CliRunner().invoke(group, ["--help"], terminal_width=80).output
+    for heading, names in GROUPS.items():
+        lines = text.partition(f"\n{heading}:\n")[2].partition("\n\n")[0].splitlines()
+        assert [line.split()[0] for line in lines] == list(names)
+        assert all(line.endswith(".") and not line.endswith("...") and len(line) <= 80 for line in lines)
+
+
+def test_every_option_has_a_help_text_and_shared_ones_are_in_one_section() -> None:
+    commands = {name: group.get_command(click.Context(group), name) for name in COMMANDS}
+    shown = {
+        name: [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
+        for name, command in commands.items()
+        if command
+    }
+    assert shown.keys() == set(COMMANDS)
+    assert not [(name, one.name) for name, options in shown.items() for one in options if not one.help]
+    answer = CliRunner().invoke(group, ["predict", "--help"]).output
+    own, _, shared = answer.partition("Shared options:")
+    assert "--out" in own and "--timeout" in shared and "--timeout" not in own

@@ -265,7 +265,7 @@ def test_it_has_the_parameters_of_its_source(key, monkeypatch):
     baseline = architecture(get_baseline(key))
     audio = required_audio(baseline)
     model = model_module(key).build(baseline, 200, audio)
-    assert trainable_parameters(model) == TRAINABLE_PARAMETERS[key]
+    assert trainable_parameters(model) == TRAINABLE_PARAMETERS[key] == REGISTRY[key].parameters
     assert model.output_shape == (None, 200)
     expected = audio.frame_size if baseline.procedure.takes_audio else n_numbers(key, 200)
     assert model.input_shape[-1] == expected
