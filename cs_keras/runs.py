@@ -42,6 +42,10 @@ _NOT_VERIFIED = re.compile(rf"\.|{DONE}$|events\.out\.tfevents\.")
 _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
+class FolderInUseError(StorageError):
+    """Another process has locked a folder."""
+
+
 @contextlib.contextmanager
 def atomic_write(path: Location, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file next to `path`; on leaving without an error it takes the name `path`.
@@ -218,15 +222,17 @@ def locked(folder: Path, on_wait: Callable[[], None] | None = None) -> Iterator[
 
     Raises
     ------
+    FolderInUseError
+        When another process holds the lock.
     StorageError
-        When another process holds the lock, or the folder cannot be created.
+        When the folder cannot be created.
     """
     path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = _lock(path, on_wait)
     except BlockingIOError as error:
-        raise StorageError(f"Another process is working on {folder}.") from error
+        raise FolderInUseError(f"Another process is working on {folder}.") from error
     except OSError as error:
         raise StorageError(f"Cannot write {path}: {error.strerror}.") from error
     with file:

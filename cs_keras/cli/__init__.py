@@ -16,7 +16,7 @@ UPPER_PACKAGES = ("pipelines", "tuning", "reports")  # common names, which anoth
 GROUPS = {
     "Data": ("ingest", "import-patches", "demo-data", "split", "factors", "check"),
     "Train and search": ("run-baselines", "tune", "size-study", "ensemble", "models", "settings"),
-    "Evaluate and report": ("report", "classify", "retrieval", "hybrid", "genres"),
+    "Evaluate and report": ("report", "runs", "classify", "retrieval", "hybrid", "genres"),
     "Use a model": ("predict", "recommend", "outliers", "features", "embed", "tags", "export"),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)

@@ -122,7 +122,9 @@ def read_settings(run: Location) -> RunSettings:
     names = [field.name for field in dataclasses.fields(RunSettings)]
     if settings.cross_validation:
         names.append("members")  # which differ between seeds
-    others = _flatten({name: value for name, value in update_names(content).items() if name not in names})
+    others = flatten_settings(
+        {name: value for name, value in update_names(content).items() if name not in names}
+    )
     return dataclasses.replace(settings, others=tuple(sorted(others)))
 
 
@@ -151,9 +153,10 @@ def digest_pooled(dataset: str, factors: str, n_rotations: int) -> str:
     return digest([dataset, factors, "cross-validation", n_rotations])
 
 
-def _flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flatten_settings(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested settings as text by dotted path."""
     for name, value in settings.items():
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
+            yield from flatten_settings(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)

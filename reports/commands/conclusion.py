@@ -84,10 +84,8 @@ def _predictors_table(group: Group, tables: Sequence[Table], kind: Kind, k: int)
     models = sorted((row for row in rows if row.family), key=_value, reverse=True)
     first, *others = (row for row in rows if not row.family)
     arranged = (*models, replace(first, rule_above=True), *others)
-    notes = (
-        f"In %. p: permutation test. Gap: from chance (0) to the refit ceiling (100). Less best: {SIGNIFICANT} p < "
-        f"{PAIRED_P}, corrected.",
-    )
+    paired = f" Less best: {SIGNIFICANT} p < {PAIRED_P}, corrected." if differences else ""
+    notes = (f"In %. p: permutation test. Gap: from chance (0) to the refit ceiling (100).{paired}",)
     return Table(f"{overlap.TITLES[kind]}, k = {k}", columns, arranged, notes).without_empty_columns()
 
 

@@ -123,13 +123,21 @@ def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
     DataError if there is no such folder, no run is finished, or no finished run can be read.
     """
     done, unfinished = find_runs(runs)
+    if done:
+        return collect_folders(done, unfinished, models)
+    failed, _ = _read(folder for folder in unfinished if (folder / FAILURE_FILE).exists())
+    failures = f", of which failed: {'; '.join(one.failure for one in failed)}" if failed else ""
+    raise DataError(
+        f"{runs} contains no finished run: expected run folders with a file DONE. "
+        f"Received: {len(unfinished)} unfinished{failures}."
+    )
+
+
+def collect_folders(
+    done: Sequence[Path], unfinished: Sequence[Path] = (), models: Sequence[str] = ()
+) -> Collected:
+    """Read finished run folders, at least one, and the failures of unfinished ones; see `collect_runs`."""
     failed, failed_errors = _read(folder for folder in unfinished if (folder / FAILURE_FILE).exists())
-    if not done:
-        failures = f", of which failed: {'; '.join(one.failure for one in failed)}" if failed else ""
-        raise DataError(
-            f"{runs} contains no finished run: expected run folders with a file DONE. "
-            f"Received: {len(unfinished)} unfinished{failures}."
-        )
     finished, errors = _read(done)
     if not finished:
         raise errors[0]
@@ -138,7 +146,7 @@ def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
     members = {key: [one for one in (*finished, *failed) if one.key == key] for key in keys}
     return Collected(
         tuple(Group(*key, tuple(_entries(members[key], rank))) for key in keys),
-        unfinished,
+        tuple(unfinished),
         (*map(str, (*errors, *failed_errors)), *(one.failure for one in failed if one.key not in members)),
     )
 
@@ -151,7 +159,7 @@ def find_runs(runs: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     try:
         if not runs.is_dir():
             raise StorageError(f"There is no folder {runs}.")
-        inside = [runs] if _is_run(runs) else sorted(runs.iterdir())
+        inside = [runs] if is_run(runs) else sorted(runs.iterdir())
         study = next(filter(is_study, inside), None)
         if study:
             raise StorageError(
@@ -161,11 +169,12 @@ def find_runs(runs: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
         raise
     except OSError as error:
         raise StorageError(f"Cannot list {runs}: {error.strerror}.") from error
-    folders = tuple(filter(_is_run, inside))
+    folders = tuple(filter(is_run, inside))
     return tuple(filter(is_done, folders)), tuple(folder for folder in folders if not is_done(folder))
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is one of a run, finished or not."""
     return folder.is_dir() and (
         is_done(folder) or folder.suffix == PARTIAL or (folder / CONFIG_FILE).exists()
     )

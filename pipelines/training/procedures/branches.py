@@ -53,7 +53,7 @@ def train_branch(job: TrainingJob, key: str, has_input: Any, trainers: Trainers)
     """
     run, data = resolve_branch(job.run, key), narrow(job.data, has_input)
     require_waveforms(run, data.dataset.info.audio)
-    with shared_work(job.shared, branch_settings(run, data), job.progress) as folder:
+    with shared_work(job.shared, branch_settings(run, data), job.progress, job.folder) as folder:
         if not (folder / VECTORS_FILE).exists():
             branch = dataclasses.replace(job, run=run, data=data, folder=folder)
             if not (folder / BRANCH_FILE).exists():

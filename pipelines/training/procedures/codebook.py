@@ -48,7 +48,7 @@ def compute_histograms(
         histograms_file = "histograms.npz"
     else:
         histograms_file = f"histograms-soft-{settings.n_nearest}-{settings.bandwidth}.npz"
-    with shared_work(job.shared, _settings(job), job.progress) as folder:
+    with shared_work(job.shared, _settings(job), job.progress, job.folder) as folder:
         centroids = cached_array(folder / "codebook.npz", lambda: _fit_codebook(job, features))
         codebook.get_layer("bag_of_tones").set_codebook(centroids)
         tones = keras.Model(features.input, codebook(features.output))

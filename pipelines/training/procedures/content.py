@@ -41,7 +41,7 @@ def train_content(job: TrainingJob, trainers: Trainers) -> TrackVectors:
     data = narrow(job.data, has_input(run, tracks, job.data.tables))
     require_waveforms(run, data.dataset.info.audio)
     settings = {**branch_settings(run, data), "procedure": "content", "folds": job.run.model.folds}
-    with shared_work(job.shared, settings, job.progress) as folder:
+    with shared_work(job.shared, settings, job.progress, job.folder) as folder:
         content = dataclasses.replace(job, run=run, data=data, folder=folder)
         if not (folder / VECTORS_FILE).exists():
             of_train = _predict_out_of_fold(content, job.run.model.folds, trainers)

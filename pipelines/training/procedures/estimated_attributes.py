@@ -69,7 +69,9 @@ def _estimate(
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, loss="mse", monitor="val_loss"))
     targets = encoding.encode(attributes.table)
     data = dataclasses.replace(labelled, targets=targets)
-    with shared_work(job.shared, _settings(run, data, attributes, encoding), job.progress) as folder:
+    with shared_work(
+        job.shared, _settings(run, data, attributes, encoding), job.progress, job.folder
+    ) as folder:
         if not (folder / ESTIMATES_FILE).exists():
             # Without `until` and `watch`, which are for the run itself.
             _train_estimator(

@@ -37,7 +37,7 @@ def train_features(
     run, data, file = job.run, job.data, cast(StagedModelFile, model_module(job.run.key))
     with dtype_policy(run.execution.dtype_policy):
         features, head = file.build_stages(run, data.targets.shape[1], data.dataset.info.audio)
-    with shared_work(job.shared, _settings(job), job.progress) as folder:
+    with shared_work(job.shared, _settings(job), job.progress, job.folder) as folder:
         prepare(job, features, folder)
         train, unseen = compute_split_sequences(job, features, folder)
     file.adapt(head, run, train.values)

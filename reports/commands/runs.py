@@ -1,0 +1,142 @@
+"""What was trained, on what and how well: tables of run folders, and of the settings in which runs differ."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cs_keras.errors import CsKerasError, StorageError
+from cs_keras.run_files.evaluation import Evaluation
+from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE
+from cs_keras.run_files.settings import Failure, flatten_settings, read_settings
+from cs_keras.runs import is_done, read_json
+from reports.commands.conclusion import conclude
+from reports.runs.collect import collect_folders, find_runs, is_run
+from reports.tables.all_tables import make_sections
+from reports.tables.leading import HEADERS
+from reports.tables.numbers import count_cell, format_loss, format_share, seconds_cell
+from reports.tables.table import Cell, Column, Row, Section, Table
+
+LIST_COLUMNS = (
+    Column("data", "data", align="left"),
+    Column("seed", "seed"),
+    Column("epochs", "epochs"),
+    Column("time\n(min:s)", "seconds"),
+    Column("MSE\ntest", "mse_test"),
+    Column("overlap", "overlap"),
+)
+DIGEST_LENGTH = 8
+
+
+def list_runs(folder: Path) -> tuple[Section, list[str]]:
+    """Return a table of the runs in a folder, unfinished ones last, and why others cannot be read.
+
+    Raises
+    ------
+    StorageError
+        When `folder` cannot be listed.
+    """
+    rows, errors = [], []
+    done, unfinished = find_runs(folder)
+    for run in (*done, *unfinished):
+        try:
+            rows.append(Row(run.name, (), _list_cells(run)))
+        except CsKerasError as error:
+            errors.append(str(error))
+    note = (
+        "Data: digest of tracks and factors. Overlap in % at the first list length, artist-filtered where artists "
+        "are known: comparable where data are equal."
+    )
+    conclusion = (f"{len(done):,} finished and {len(unfinished):,} unfinished runs.",)
+    return Section(
+        f"Runs in {folder}",
+        (),
+        (Table("Training and test", LIST_COLUMNS, tuple(rows), (note,), "run"),),
+        conclusion,
+    ), errors
+
+
+def show_run(folder: Path) -> tuple[Section, ...]:
+    """Return the settings of a run, and what came out of it.
+
+    Raises
+    ------
+    StorageError
+        When `folder` is no run, or cannot be read.
+    """
+    _require_run(folder)
+    rows = tuple(Row(name, (), (_text_cell(value),)) for name, value in _settings(folder).items())
+    table = Table(
+        f"Settings of {folder.name}", (Column("value", "value", align="left"),), rows, (), "setting"
+    )
+    section = Section(folder.name, (), (table,))
+    if is_done(folder):
+        collected = collect_folders([folder])
+        return (section, *conclude(collected, make_sections(collected)))
+    return (replace(section, conclusion=(_describe_unfinished(folder),)),)
+
+
+def compare_runs(folders: Sequence[Path]) -> tuple[Section, ...]:
+    """Return the settings in which finished runs differ, and what a comparison shows.
+
+    Runs on other data, or with other settings of the evaluation, are in a section of their own.
+
+    Raises
+    ------
+    StorageError, DataError
+        When one of `folders` is no finished run, or none can be read.
+    """
+    for folder in folders:
+        _require_run(folder)
+        if not is_done(folder):
+            raise StorageError(f"{folder} is not finished: {_describe_unfinished(folder)}")
+    settings = [_settings(folder) for folder in folders]
+    values = {
+        name: [own.get(name) for own in settings] for name in {k: None for own in settings for k in own}
+    }
+    rows = tuple(
+        Row(name, (), tuple(map(_text_cell, own))) for name, own in values.items() if len(set(own)) > 1
+    )
+    columns = tuple(Column(folder.name, folder.name, align="left") for folder in folders)
+    differing = (Table("Settings that differ", columns, rows, (), "setting"),) if rows else ()
+    equal = () if rows else ("All settings are equal.",)
+    collected = collect_folders(folders)
+    return (Section("Comparison", (), differing, equal), *conclude(collected, make_sections(collected)))
+
+
+def _list_cells(run: Path) -> tuple[Cell | None, ...]:
+    data = _text_cell(read_settings(run).data_digest[:DIGEST_LENGTH])
+    if not is_done(run):
+        state = "failed" if (run / FAILURE_FILE).exists() else "unfinished"
+        return (data, _text_cell(state), None, None, None, None)
+    evaluation = Evaluation.read(run)
+    kind = next((kind for kind in HEADERS if evaluation.overlap.get(kind)), None)
+    overlap = evaluation.overlap[kind][0].overlap if kind else None
+    training, mse = evaluation.training, evaluation.losses.test.mse
+    return (
+        data,
+        Cell(str(evaluation.seed), evaluation.seed),
+        count_cell([training.epochs]),
+        seconds_cell([training.seconds]),
+        Cell(format_loss(mse), mse),
+        None if overlap is None else Cell(format_share(overlap), overlap),
+    )
+
+
+def _settings(folder: Path) -> dict[str, str]:
+    return dict(flatten_settings(read_json(folder / CONFIG_FILE)))
+
+
+def _text_cell(text: str | None) -> Cell | None:
+    return None if text is None else Cell(text, None, remark=text)
+
+
+def _describe_unfinished(folder: Path) -> str:
+    """Return why a run is not finished."""
+    if (folder / FAILURE_FILE).exists():
+        return f"training failed: {Failure.read(folder).reason.rstrip('.')}."
+    return "the command that began the training resumes it."
+
+
+def _require_run(folder: Path) -> None:
+    if not is_run(folder):
+        raise StorageError(f"{folder} is not the folder of a run.")
