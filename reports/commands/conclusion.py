@@ -118,12 +118,20 @@ def _sentences(best: BestModel, table: Table) -> Iterator[str]:
     )
     compared = [*_compare_models(point.name, table)]
     if best.gap_closed is not None:
-        compared.insert(0, f"closes {best.gap_closed:.0%} of the gap from chance to the refit ceiling")
+        compared.insert(0, _describe_gap(best, best.gap_closed))
     if compared:
-        yield f"It {' and '.join(compared)}."
+        yield f"It {' and '.join(compared).rstrip(',')}."
     if best.rival:
         how = "more" if best.rival.value > point.value else "about as many"
         yield f"Without audio, {best.rival.name} finds {how}: {best.rival.value:.1%}."
+
+
+def _describe_gap(best: BestModel, closed: float) -> str:
+    gap, sound = f"closes {closed:.0%} of the gap from chance to the refit ceiling", best.best_from_sound
+    if sound is None or sound.value <= best.best.chance:
+        return gap
+    share = (best.best.value - best.best.chance) / (sound.value - best.best.chance)
+    return f"{gap}, {share:.0%} of that to the best from sound,"
 
 
 def _compare_models(best: str, table: Table) -> Iterator[str]:
