@@ -164,7 +164,7 @@ def command(
             *(("--dataset", dataset) if dataset else ()),
         ]
         words = ["recommend", run, *words, "--out", "playlist.csv"] if out is None else ["outliers", run, out]
-        conclude(f"{count(len(listed), 'track')} recommended, by {search.by}.", *words)
+        conclude(f"Recommended by {search.by}: {count(len(listed), 'track')}.", *words)
 
 
 def _columns(
