@@ -22,10 +22,13 @@ FOREIGN_OPTIONS = frozenset({"--sdk_container_image", "--environment_config", "-
 
 @cache
 def options_of(command: str) -> frozenset[str]:
-    """Return the options of a command of the command line."""
+    """Return the options of a command of the command line, or of all commands of a group."""
     found = group.get_command(click.Context(group), command)
     assert found is not None, f"there is no command {command!r}"
-    shown = [one for one in found.params if isinstance(one, click.Option) and not one.hidden]
+    commands = found.commands.values() if isinstance(found, click.Group) else [found]
+    shown = [
+        one for own in commands for one in own.params if isinstance(one, click.Option) and not one.hidden
+    ]
     return frozenset({"-h", "--help"}.union(*(option.opts + option.secondary_opts for option in shown)))
 
 
