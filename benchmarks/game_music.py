@@ -1,6 +1,6 @@
 """Real recordings: how well features retrieve, and classify, the composers of free game music.
 
-    python -m benchmarks.game_music FOLDER [--weights FILE] [--features NAME=FILE ...]
+    python -m benchmarks.game_music FOLDER [--encoder NAME[=WEIGHTS] ...] [--features NAME=FILE ...]
 
 fetches six Debian packages (640 MB, by `apt-get download`; licences GPL, CC-BY(-SA) and CC0, by file) into FOLDER,
 which must be outside the repository, unpacks their recordings of 30 s or more, and prints the tables of
@@ -10,9 +10,10 @@ Composers and albums are those of the tags. Names that mean the same composer ar
 or a web page's are taken as the game's own album. Warzone 2100 lists its composers in album.json, UFO: Alien
 Invasion begins file names with them. Recordings of unknown composers are left out.
 
-Features are computed from the middle minute of a recording: means and standard deviations of 20 MFCCs, and with
-`--weights` (model_best.hdf5) the five layers of the tagger of Choi et al. 2017. Those of other encoders are added
-by `--features`: npz files with ``track_ids``, the paths below FOLDER/audio without suffix, and ``features``.
+Features are computed from the middle minute of a recording, which is written as FOLDER/excerpts/ID.flac: means and
+standard deviations of 20 MFCCs, and the features of each `--encoder` of `cs-keras embed`, such as
+musicnn=FOLDER_OF_WEIGHTS or choi=model_best.hdf5. Others are added by `--features`: npz files with ``track_ids``,
+the paths below FOLDER/audio without suffix, and ``features``.
 """
 
 import argparse
@@ -22,11 +23,12 @@ import re
 import subprocess
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 
 from cs_keras.audio.tags import read_tags
 from cs_keras.cli.console import Console
@@ -37,6 +39,7 @@ from cs_keras.runs import write_npz
 from pipelines.evaluation.classify import FoldsConfig, classify_features
 from pipelines.evaluation.labels import read_labels
 from pipelines.evaluation.retrieval import retrieve_labels
+from pipelines.inference.embed import EncoderChoice, embed_recordings
 
 PACKAGES = (
     "wesnoth-1.16-music",
@@ -63,15 +66,13 @@ OWN_ALBUM = re.compile(
     r"^$|^ufo: alien invasion|^hyperrogue|^nexuiz|wesnoth ost|elysis|raudenbusch|loopnet|earattic", re.I
 )
 
-Compute = Callable[[Path], np.ndarray]
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--encoder", action="append", default=[], metavar="NAME[=WEIGHTS]")
     parser.add_argument("--features", action="append", default=[], metavar="NAME=FILE")
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
@@ -80,11 +81,14 @@ def main() -> None:
     for package in PACKAGES:
         fetch(package, folder)
     recordings = describe(folder / "audio")
+    excerpts = folder / "excerpts"
+    write_excerpts(excerpts, recordings)
     files = {"MFCC": folder / "mfcc.npz"}
-    write_features(files["MFCC"], recordings, measure_mfcc)
-    if arguments.weights:
-        files["choi"] = folder / "choi.npz"
-        write_features(files["choi"], recordings, make_choi(arguments.weights))
+    write_mfcc(files["MFCC"], excerpts)
+    for name, _, weights in (one.partition("=") for one in arguments.encoder):
+        files[name] = folder / f"{name}.npz"
+        if not files[name].exists():
+            embed_recordings(EncoderChoice(name, weights or None), [excerpts], "auto", files[name], Console())
     files |= {name: Path(file) for name, _, file in (one.partition("=") for one in arguments.features)}
     for line in report(folder, recordings, files):
         print(line)
@@ -129,59 +133,38 @@ def describe(audio: Path) -> list[dict[str, Any]]:
     return recordings
 
 
-def write_features(file: Path, recordings: list[dict[str, Any]], compute: Compute) -> None:
-    """Write the features of all recordings, unless the file exists."""
-    if file.exists():
-        return
-    with Console().task(file.stem, len(recordings)) as advance:
-        rows = []
+def write_excerpts(out: Path, recordings: list[dict[str, Any]]) -> None:
+    """Write the middle minute, or all of a shorter recording, of each recording, unless it is there."""
+    with Console().task("excerpts", len(recordings)) as advance:
         for one in recordings:
-            rows.append(compute(one["path"]))
+            path = out / f"{one['track_id']}.flac"
+            if not path.exists():
+                with soundfile.SoundFile(one["path"]) as file:
+                    n = min(file.frames, EXCERPT_S * file.samplerate)
+                    file.seek((file.frames - n) // 2)
+                    samples = file.read(n, dtype="float32")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary = path.with_suffix(".partial")
+                soundfile.write(temporary, samples, file.samplerate, format="FLAC")
+                temporary.rename(path)
             advance(1)
-    ids = np.array([one["track_id"] for one in recordings])
-    write_npz(file, track_ids=ids, features=np.asarray(rows, np.float32))
 
 
-def load_excerpt(path: Path, sample_rate: int) -> np.ndarray:
-    """Return the middle minute, or all of a shorter recording, as mono at `sample_rate`: shape (n_samples,)."""
+def write_mfcc(out: Path, excerpts: Path) -> None:
+    """Write mean and standard deviation of the MFCCs of each excerpt, unless the file exists."""
     import librosa
 
-    offset = max(0.0, (read_tags(path).duration_s - EXCERPT_S) / 2)
-    samples, _ = librosa.load(path, sr=sample_rate, offset=offset, duration=EXCERPT_S)
-    return samples
-
-
-def measure_mfcc(path: Path) -> np.ndarray:
-    """Return mean and standard deviation of the MFCCs of an excerpt, shape (40,)."""
-    import librosa
-
-    mfcc = librosa.feature.mfcc(y=load_excerpt(path, SAMPLE_RATE), sr=SAMPLE_RATE, n_mfcc=N_MFCC)
-    return np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
-
-
-def make_choi(weights: Path) -> Compute:
-    """Return a function from a recording to the mean of the tagger's features over clips, shape (160,)."""
-    import dataclasses
-
-    from cs_keras.audio.spectrogram import MagnitudeSpectrogram
-    from cs_keras.models.choi_features import VARIANTS, build_features
-    from cs_keras.models.choi_weights import AUDIO, FRAMES
-
-    baseline = VARIANTS["choi-features"]
-    model = dataclasses.replace(baseline.model, weights=str(weights), own_audio=True)
-    network = build_features(dataclasses.replace(baseline, model=model), AUDIO)
-    spectrogram = MagnitudeSpectrogram(AUDIO, "float32")
-
-    def compute(path: Path) -> np.ndarray:
-        magnitude = spectrogram(load_excerpt(path, AUDIO.sample_rate))
-        starts = range(0, max(1, len(magnitude) - FRAMES + 1), FRAMES)
-        clips = np.zeros((len(starts), FRAMES, AUDIO.n_bins), np.float32)
-        for clip, start in zip(clips, starts, strict=True):
-            part = magnitude[start : start + FRAMES]
-            clip[: len(part)] = part
-        return network.predict(clips, batch_size=2, verbose=0).mean(axis=0)
-
-    return compute
+    if out.exists():
+        return
+    found = find_audio([excerpts])
+    rows = []
+    with Console().task("MFCC", len(found)) as advance:
+        for path, _ in found:
+            samples, _ = librosa.load(path, sr=SAMPLE_RATE)
+            mfcc = librosa.feature.mfcc(y=samples, sr=SAMPLE_RATE, n_mfcc=N_MFCC)
+            rows.append(np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)]))
+            advance(1)
+    write_npz(out, track_ids=np.array([name for _, name in found]), features=np.asarray(rows, np.float32))
 
 
 def report(folder: Path, recordings: list[dict[str, Any]], files: dict[str, Path]) -> Iterator[str]:

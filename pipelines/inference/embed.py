@@ -4,7 +4,6 @@ They are computed in blocks, so that an interruption costs at most one. A table 
 audio, so that another can take over what was computed already.
 """
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -24,9 +23,9 @@ from cs_keras.data.reader import ReadConfig
 from cs_keras.encoders import Encoder, open_encoder, sha256
 from cs_keras.encoders.pooling import check_pooling, pool_rows
 from cs_keras.errors import ConfigError, CsKerasError, DataError
-from cs_keras.factors.arrays import read_arrays, write_arrays
+from cs_keras.factors.arrays import SETTINGS, Arrays, read_arrays, write_arrays
 from cs_keras.parsing import parse_json
-from cs_keras.progress import Progress
+from cs_keras.progress import Advance, Progress
 from cs_keras.run_files.encoder import EncoderRecord, parse_encoder
 from cs_keras.runs import digest
 from cs_keras.storage.location import Location
@@ -142,62 +141,72 @@ def _embed(
     pooling = encoder.pooling if choice.pooling is None else choice.pooling
     record = EncoderRecord(choice.name, encoder.digest, pooling, weights)
     known = _read_known(choice.reuse, record) if choice.reuse else {}
-    folder, ids, n_reused = out.with_name(f"{out.name}{PARTS_SUFFIX}"), list(items), 0
-    parts: list[Any] = []
+    folder, ids = out.with_name(f"{out.name}{PARTS_SUFFIX}"), list(items)
+    parts: list[Arrays] = []
     with progress.task(f"embed by {choice.name}", len(ids)) as advance:
         for number, first in enumerate(range(0, len(ids), BLOCK_TRACKS)):
             inside = {track_id: items[track_id] for track_id in ids[first : first + BLOCK_TRACKS]}
             checksums = {track_id: digest(source.identify([item])) for track_id, item in inside.items()}
             plan = digest([choice.name, encoder.digest, pooling, list(checksums.items())])
             block = folder / Block(number, plan, tuple(inside), tuple(inside.values())).name
-            with contextlib.suppress(CsKerasError):
-                parts.append(read_arrays(block))
+            try:
+                part = read_arrays(block)
                 advance(len(inside))
-                continue
-            rows = {one: known[checksum] for one, checksum in checksums.items() if checksum in known}
-            n_reused += len(rows)
-            advance(len(rows))
-            new, left_out = apply_to_tracks(
-                lambda waveform: pool_rows(encoder.encode(waveform), pooling),
-                source,
-                {track_id: item for track_id, item in inside.items() if track_id not in rows},
-                len(os.sched_getaffinity(0)),
-                advance,
-            )
-            rows |= new
-            found = {one: rows[one] for one in inside if one in rows}
-            width = encoder.n_features * (len(pooling) or 1)
-            arrays = {
-                "track_ids": np.array(list(found), np.str_),
-                "checksums": np.array([checksums[one] for one in found], np.str_),
-                "n_rows": np.array([len(one) for one in found.values()], np.int64),
-                "rows": np.concatenate([np.zeros((0, width), np.float32), *found.values()]),
-                "left_out": np.array(list(left_out), np.str_),
-                "reasons": np.array(list(left_out.values()), np.str_),
-            }
-            write_arrays(block, arrays, {})
-            parts.append(arrays)
-    names = ("track_ids", "checksums", "n_rows", "rows", "left_out", "reasons")
-    track_ids, contents, n_rows, values, refused, reasons = (
-        np.concatenate([part[name] for part in parts]) for name in names
-    )
-    left = dict(zip(refused.tolist(), reasons.tolist(), strict=True))
+            except CsKerasError:
+                rows = {one: known[checksum] for one, checksum in checksums.items() if checksum in known}
+                part = _embed_block(encoder, pooling, source, inside, rows, advance)
+                part["checksums"] = np.array([checksums[one] for one in part["track_ids"].tolist()], np.str_)
+                write_arrays(block, part, {})
+            parts.append(part)
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != SETTINGS}
+    left = dict(zip(whole["left_out"].tolist(), whole["reasons"].tolist(), strict=True))
     for track_id, reason in left.items():
         progress.log(f"left out {track_id}: {reason}")
     if choice.reuse:
-        progress.log(f"features of {n_reused} of {len(ids)} tracks were taken from {choice.reuse}")
-    if len(track_ids):
-        about = {ENCODER: json.dumps(msgspec.to_builtins(record)), CHECKSUMS: json.dumps(contents.tolist())}
-        vectors = (
-            {FEATURES: values}
-            if pooling
-            else {FRAMES: values, OFFSETS: np.concatenate([[0], np.cumsum(n_rows)])}
-        )
-        write_vectors(out, track_ids, vectors, about)
+        n_known = np.isin(whole["checksums"], list(known)).sum()
+        progress.log(f"features of {n_known} of {len(ids)} tracks were taken from {choice.reuse}")
+    if len(whole["track_ids"]):
+        vectors = {FEATURES: whole["rows"]}
+        if not pooling:
+            vectors = {FRAMES: whole["rows"], OFFSETS: np.concatenate([[0], np.cumsum(whole["n_rows"])])}
+        about = {
+            ENCODER: json.dumps(msgspec.to_builtins(record)),
+            CHECKSUMS: json.dumps(whole["checksums"].tolist()),
+        }
+        write_vectors(out, whole["track_ids"], vectors, about)
     remove_parts(folder)
-    if not len(track_ids):
+    if not len(whole["track_ids"]):
         raise DataError(f"None of the {len(left)} recordings can be used: nothing was written.")
-    return Predicted(len(track_ids), values.shape[1], left)
+    return Predicted(len(whole["track_ids"]), whole["rows"].shape[1], left)
+
+
+def _embed_block(
+    encoder: Encoder,
+    pooling: Sequence[str],
+    source: OpenSource,
+    items: Mapping[str, Any],
+    known: Mapping[str, Matrix],
+    advance: Advance,
+) -> Arrays:
+    """Return the rows of tracks, by the encoder unless `known`, and reasons for those that cannot be used."""
+    advance(len(known))
+    new, left_out = apply_to_tracks(
+        lambda waveform: pool_rows(encoder.encode(waveform), pooling),
+        source,
+        {track_id: item for track_id, item in items.items() if track_id not in known},
+        len(os.sched_getaffinity(0)),
+        advance,
+    )
+    found = {**known, **new}
+    rows = {track_id: found[track_id] for track_id in items if track_id in found}
+    width = encoder.n_features * (len(pooling) or 1)
+    return {
+        "track_ids": np.array(list(rows), np.str_),
+        "n_rows": np.array([len(one) for one in rows.values()], np.int64),
+        "rows": np.concatenate([np.zeros((0, width), np.float32), *rows.values()]),
+        "left_out": np.array(list(left_out), np.str_),
+        "reasons": np.array(list(left_out.values()), np.str_),
+    }
 
 
 def _read_known(path: Location, record: EncoderRecord) -> dict[str, Matrix]:
