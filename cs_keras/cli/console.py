@@ -105,9 +105,8 @@ def print_table(
 
     from cs_keras.playlists.entries import printable
 
-    open_page().print(
-        Text(printable(title), style="italic")
-    )  # of the table, it would wrap at the table's width
+    # A title of the table would wrap at the table's width.
+    open_page().print(Text(printable(title), style="italic"))
     print_rows(header, [(row, "") for row in rows], right)
 
 

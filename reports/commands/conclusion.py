@@ -7,7 +7,7 @@ from cs_keras.run_files.evaluation import Kind
 from reports.commands.best_model import LISTS, BestModel, best_models
 from reports.runs.collect import Collected, Group
 from reports.tables import ladder, overlap
-from reports.tables.notes import has_several_seeds
+from reports.tables.notes import WARNING, has_several_seeds
 from reports.tables.numbers import format_p
 from reports.tables.table import PAIRED_P, SIGNIFICANT, Cell, Column, Row, Section, Table
 
@@ -30,13 +30,13 @@ def conclude(collected: Collected, sections: Sequence[Section]) -> tuple[Section
     Returns
     -------
     tuple of Section
-        Notes are about too few data only.
+        Notes are warnings, of too few data first, and failures.
     """
     return tuple(map(_conclude, collected.groups, sections))
 
 
 def _conclude(group: Group, section: Section) -> Section:
-    notes, n_test = tuple(_data_notes(group)), group.first.n_tracks.test
+    notes, n_test = tuple(_notes(group, section)), group.first.n_tracks.test
     best = next(iter(best_models(group)), None)
     if best is None:
         (training,) = (replace(table, notes=()) for table in section.tables if table.title == "Training")
@@ -46,7 +46,7 @@ def _conclude(group: Group, section: Section) -> Section:
     return Section(section.heading, notes, (table,), tuple(_sentences(best, table)))
 
 
-def _data_notes(group: Group) -> Iterator[str]:
+def _notes(group: Group, section: Section) -> Iterator[str]:
     n_tracks, n_artists = group.first.n_tracks.test, group.first.n_test_artists
     if n_tracks < FEW_TEST_TRACKS or (n_artists is not None and n_artists < FEW_TEST_ARTISTS):
         artists = "" if n_artists is None else f" by {n_artists:,} artists"
@@ -54,6 +54,8 @@ def _data_notes(group: Group) -> Iterator[str]:
             f"Few data: {n_tracks:,} test tracks{artists}, so that intervals are wide and few differences can be "
             f"significant. Better: {FEW_TEST_TRACKS} by {FEW_TEST_ARTISTS} artists."
         )
+    yield from (note for note in section.notes if note.startswith(WARNING))
+    yield from (f"{failed.label} failed: {failed.reason.rstrip('.')}." for failed in group.failed)
 
 
 def _predictors_table(group: Group, tables: Sequence[Table], kind: Kind, k: int) -> Table:
@@ -136,13 +138,16 @@ def _describe_gap(best: BestModel, closed: float) -> str:
 
 def _compare_models(best: str, table: Table) -> Iterator[str]:
     """Yield which models the best one is significantly better than, and which not."""
-    i = next((i for i, column in enumerate(table.columns) if column.key.startswith("less_best_")), None)
-    compared = (
-        [] if i is None else [(row, row.cells[i]) for row in table.rows if row.family and row.name != best]
-    )
-    p_values = {row.name: cell.p for row, cell in compared if cell and cell.p is not None}
-    better = [name for name, p in p_values.items() if p < PAIRED_P]
-    alike = [name for name, p in p_values.items() if p >= PAIRED_P]
+    differences = {
+        row.name: cell
+        for row in table.rows
+        for column, cell in zip(table.columns, row.cells, strict=True)
+        if row.family and column.key.startswith("less_best_") and cell
+    }
+    if best not in differences or differences.pop(best).value is not None:
+        return  # not compared, or with another model, as none is significantly above chance
+    better = [name for name, cell in differences.items() if cell.p is not None and cell.p < PAIRED_P]
+    alike = [name for name in differences if name not in better]
     if better:
         yield f"is significantly better than {_join(better)}{f', not than {_join(alike)}' if alike else ''}"
     elif alike:

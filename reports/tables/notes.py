@@ -14,6 +14,7 @@ PROTOCOLS = {
 }
 UNKNOWN_PROTOCOL = "fitted on unknown interactions"
 N_NAMED = 10  # recordings listed in a note
+WARNING = "Warning: "
 STRONG = "Bold: the best of several models"
 SEEDS = "Several seeds: mean ± sample standard deviation over them"
 UNPAIRED = "runs of an earlier release without values per query"
@@ -50,7 +51,7 @@ def section_notes(group: Group) -> Iterator[str]:
     if agreement:
         yield f"Ceiling, on test tracks: {agreement}."
     if warning:
-        yield f"Warning: {warning[0].lower()}{warning[1:]}"
+        yield f"{WARNING}{warning[0].lower()}{warning[1:]}"
     yield from _unused_notes(first.left_out)
 
 
@@ -78,7 +79,7 @@ def _artist_notes(group: Group) -> Iterator[str]:
         )
     elif n_unknown:
         yield (
-            f"Warning: the artist of {n_unknown:,} of {n_test:,} test tracks is unknown. These tracks are "
+            f"{WARNING}the artist of {n_unknown:,} of {n_test:,} test tracks is unknown. These tracks are "
             "candidates, but not queries of artist-filtered overlap."
         )
     elif first.n_test_artists is not None:

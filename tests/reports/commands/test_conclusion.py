@@ -19,9 +19,10 @@ NOISES = {"bot": 3.0, "cnn": 0.5, "lstm": 0.51}
 
 
 @pytest.fixture
-def conclusion(runs: Path, make_run: MakeRun) -> Section:
+def conclusion(runs: Path, make_run: MakeRun, make_failed: MakeRun) -> Section:
     for model, noise in NOISES.items():
         make_run(f"2024-05-01-{model}-0123456789", model=model, noise=noise)
+    make_failed("cnn-60s", "out of memory")
     collected = collect_runs(runs)
     (section,) = conclude(collected, make_sections(collected))
     return section
@@ -54,7 +55,7 @@ def test_it_is_short_and_says_first_that_data_are_few(conclusion: Section) -> No
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert len(lines) <= 26 and max(map(len, lines)) <= 80
-    assert lines[1].startswith("Few data: 60 test tracks")
+    assert lines[1].startswith("Few data: 60 test tracks") and "cnn-60s failed: out of memory." in lines
     first, second = conclusion.conclusion
     assert first.startswith("cnn, the best of 3 models, finds ") and "corrected for 3 models" in first
     assert "is significantly better than bot, not than lstm" in second
