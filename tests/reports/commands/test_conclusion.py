@@ -54,7 +54,7 @@ def test_it_is_short_and_says_first_that_data_are_few(conclusion: Section) -> No
     console.print(to_rich([conclusion]))
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
-    assert len(lines) <= 26 and max(map(len, lines)) <= 80
+    assert len(lines) <= 28 and max(map(len, lines)) <= 80
     assert lines[1].startswith("Few data: 60 test tracks") and "cnn-60s failed: out of memory." in lines
     first, second = conclusion.conclusion
     assert first.startswith("cnn, the best of 3 models, finds ") and "corrected for 3 models" in first
