@@ -1,13 +1,17 @@
 """``--runner`` for the commands that Apache Beam can distribute over processes or machines."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cs_keras.cli.options import Command, shared_option
 from cs_keras.errors import ConfigError
 
-RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
+if TYPE_CHECKING:
+    from cs_keras.storage.location import Location
+
+RUNNERS = ("DirectRunner", "DaskRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
 
 
 class BeamCommand(Command):
@@ -50,3 +54,8 @@ def beam_flags(runner: str | None) -> tuple[str, ...]:
     if any(option.partition("=")[0] == "--runner" for option in options):
         raise ConfigError("Name the runner once: --runner goes before --, and Beam's other options after it.")
     return (f"--runner={runner}", *options)
+
+
+def locate_for_workers(location: "Location", flags: tuple[str, ...]) -> "Location":
+    """Return a local path as an absolute one where workers take it, whose folder is another than this process's."""
+    return location.absolute() if flags and isinstance(location, Path) else location

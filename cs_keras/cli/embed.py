@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
+from cs_keras.cli.beam import BeamCommand, beam_flags, locate_for_workers, runner_option
 from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
-    Command,
     decoder_option,
     find_sources,
     read_config,
@@ -17,7 +17,7 @@ from cs_keras.cli.options import (
 )
 
 
-@click.command("embed", cls=Command)
+@click.command("embed", cls=BeamCommand)
 @click.argument("sources", nargs=-1, required=True, metavar="DATASET|AUDIO...")
 @click.option(
     "--encoder",
@@ -43,6 +43,7 @@ from cs_keras.cli.options import (
 )
 @split_option
 @decoder_option
+@runner_option
 @reading_options
 def command(
     sources: tuple[str, ...],
@@ -54,6 +55,7 @@ def command(
     reuse: Any,
     split: str | None,
     decoder: str,
+    runner: str | None,
     **reading: Any,
 ) -> None:
     """Write features of tracks by a pretrained encoder.
@@ -61,10 +63,15 @@ def command(
     FILE is a table for --features of other commands: track_ids, features and the encoder. DATASET must hold
     waveforms. Ids and skipped recordings are as in `cs-keras predict`. After an interruption, the same command
     resumes and writes the same bytes.
+
+    With --runner, Apache Beam workers write the same bytes. Each worker needs access to DATASET and --out (which
+    may be URLs), and to AUDIO and the encoder's weights at the same paths.
     """
     if sequences and pooling:
         raise click.UsageError("--pooling names statistics over frames, and --sequences keeps the frames.")
     dataset, files = find_sources(sources, split)
+    flags = beam_flags(runner)
+    out = locate_for_workers(out, flags)
     quiet_tensorflow()
     from pipelines.inference.embed import EncoderChoice, embed_dataset, embed_recordings
 
@@ -73,9 +80,10 @@ def command(
     statistics = tuple(name.strip() for name in pooling.split(",")) if pooling else None
     choice = EncoderChoice(encoder, weights, () if sequences else statistics, reuse)
     if dataset is not None:
-        result = embed_dataset(choice, dataset, split or "all", out, read_config(**reading), Console())
+        dataset = locate_for_workers(dataset, flags)
+        result = embed_dataset(choice, dataset, split or "all", out, read_config(**reading), Console(), flags)
     else:
-        result = embed_recordings(choice, files, decoder, out, Console())
+        result = embed_recordings(choice, files, decoder, out, Console(), flags)
     where = "each frame of " if sequences else ""
     conclude(
         f"{out}: {result.n_factors} features of {where}{count(result.n_tracks, 'track')} by {encoder}, "

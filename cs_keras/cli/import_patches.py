@@ -1,15 +1,16 @@
 """``cs-keras import-patches``: magnitude spectrograms in HDF5 files to a dataset folder."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cs_keras.cli.beam import BeamCommand, beam_flags, locate_for_workers, runner_option
 from cs_keras.cli.console import Console, conclude
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
-    Command,
     audio_config,
     dataset_options,
     folds_help,
@@ -18,7 +19,7 @@ from cs_keras.cli.options import (
 )
 
 
-@click.command("import-patches", cls=Command)
+@click.command("import-patches", cls=BeamCommand)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", required=True, type=DATASET, help="Dataset folder or URL to make or add to.")
 @click.option(
@@ -42,6 +43,7 @@ from cs_keras.cli.options import (
     default="artist",
     help=f"{folds_help}; file: ten files are folds 0 to 9 in the order named.",
 )
+@runner_option
 @dataset_options
 def command(
     files: tuple[str, ...],
@@ -51,13 +53,21 @@ def command(
     patches_name: str | None,
     index_name: str | None,
     fold_by: str,
+    runner: str | None,
     **options: Any,
 ) -> None:
     """Convert HDF5 files of magnitude patches to a dataset.
 
     FILE is a local path or a URL that fsspec opens (gs:// and others). Patches of a track are consecutive; the
     zero padding of its last one is dropped. After an interruption, the same command resumes.
+
+    With --runner, Apache Beam workers write the same bytes. Each worker needs access to --out and to FILE under the
+    same names; both may be URLs.
     """
+    flags = beam_flags(runner)
+    out = locate_for_workers(out, flags)
+    if flags:
+        files = tuple(url if "://" in url else os.path.abspath(url) for url in files)
     from cs_keras.data.patches.read import PatchFormat
     from pipelines.dataset.import_patches import ImportConfig, import_patches
     from pipelines.dataset.ingest_items import read_items
@@ -68,7 +78,7 @@ def command(
     )
     descriptions = read_items(table, options["encoding"]) if table else []
     console = Console()
-    done = import_patches(files, out, settings, descriptions, console)
+    done = import_patches(files, out, settings, descriptions, console, flags)
     dataset = done.dataset
     if fold_by == "file":
         for fold, file in enumerate(files):

@@ -18,6 +18,7 @@ from apache_beam.utils.shared import Shared
 
 from cs_keras import errors
 from cs_keras.errors import ConfigError, CsKerasError
+from pipelines.beam.parts import DASK_RUNNER
 from pipelines.beam.protocols import BeamPart, PartMaker
 
 # Beam's text of a worker's error: its class by full name, the message, and the step that raised it.
@@ -44,8 +45,8 @@ def run(parts: Sequence[BeamPart], maker: PartMaker[Any], flags: Sequence[str]) 
     """Run a pipeline that makes `parts`; return the error that stopped it, None on success."""
     try:
         options = _options(flags)
-        is_local = options.view_as(StandardOptions).runner == "DirectRunner"
-        pipeline = beam.Pipeline(_local_runner(options) if is_local else None, options)
+        make_runner = _RUNNERS.get(options.view_as(StandardOptions).runner)
+        pipeline = beam.Pipeline(make_runner(options) if make_runner else None, options)
         _ = pipeline | "parts" >> beam.Create(list(parts)) | "make" >> beam.ParDo(MakePart(maker))
         state = pipeline.run().wait_until_finish()
     except CsKerasError as error:
@@ -61,6 +62,9 @@ def _options(flags: Sequence[str]) -> PipelineOptions:
 
     Raises ConfigError when Beam's parser rejects one, or an option is unknown to the local runner.
     """
+    if flags[0] == DASK_RUNNER:
+        from apache_beam.runners.dask import dask_runner  # defines its options
+
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
@@ -70,11 +74,17 @@ def _options(flags: Sequence[str]) -> PipelineOptions:
     except SystemExit:
         reason = (stderr.getvalue().strip().splitlines() or ["no reason given"])[-1].partition("error: ")[2]
         raise ConfigError(f"Apache Beam rejects its options: {reason}.") from None
-    if unknown and known["runner"] == "DirectRunner":
+    if unknown and known["runner"] in _RUNNERS:
         raise ConfigError(f"Apache Beam has no option --{min(unknown)}.")
     debug = options.view_as(DebugOptions)
     if debug.number_of_worker_harness_threads is None:  # one part at a time in each process bounds memory
         debug.number_of_worker_harness_threads = 1
+    if flags[0] == DASK_RUNNER:
+        dask = options.view_as(dask_runner.DaskOptions)
+        if not (
+            dask.npartitions or dask.partition_size
+        ):  # a lost worker costs one part, not Beam's default of 128
+            dask.partition_size = 1
     return options
 
 
@@ -86,6 +96,16 @@ def _local_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
     return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))
+
+
+def _dask_runner(options: PipelineOptions) -> Any:
+    """Return the runner on a Dask cluster, which Beam does not know by its name."""
+    from apache_beam.runners.dask.dask_runner import DaskRunner
+
+    return DaskRunner()
+
+
+_RUNNERS = {"DirectRunner": _local_runner, "DaskRunner": _dask_runner}
 
 
 def _translate(error: Exception) -> CsKerasError:

@@ -28,6 +28,7 @@ ATTEMPTS = 3  # before lost workers count as a failure: the part itself may kill
 PARALLEL_READS = 32  # files at a time: in a bucket each is mostly waiting
 POLL_S = 5.0  # between two listings of finished parts
 LOCAL_RUNNER = "--runner=DirectRunner"
+DASK_RUNNER = "--runner=DaskRunner"
 
 
 class _WorkerLost(StorageError):
@@ -51,6 +52,10 @@ def make_parts(
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise ConfigError("--runner needs Apache Beam, which is not installed: pip install 'cs-keras[beam]'.")
+    if DASK_RUNNER in flags and importlib.util.find_spec("distributed") is None:
+        raise ConfigError(
+            "--runner DaskRunner needs Dask, which is not installed: pip install 'cs-keras[dask]'."
+        )
     with progress.task(description, len(parts)) as advance:
         reach = _counter(advance)
         for attempt in range(1, ATTEMPTS + 1):

@@ -173,6 +173,11 @@ def make_row(recording: Recording, fold: int, **position: Any) -> dict[str, Any]
     return {**texts, "artist_from_folder": from_folder, "genres": genres, "fold": fold, **nowhere, **position}
 
 
+def list_shards(out: Location) -> list[str]:
+    """Return the names of existing shards in the dataset `out`."""
+    return [f"{SHARDS_FOLDER}/{name}" for name in list_files(out / SHARDS_FOLDER)]
+
+
 def read_if_complete(path: Location, plan: str) -> Shard | None:
     """Return the shard at `path` if it is complete and its ``plan`` attribute is the digest `plan`."""
     try:

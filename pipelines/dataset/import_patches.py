@@ -2,7 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cs_keras import config
@@ -14,13 +15,14 @@ from cs_keras.data.folds import N_FOLDS
 from cs_keras.data.patches.layout import survey
 from cs_keras.data.patches.read import PatchFile, PatchFormat, PatchTrack, open_hdf5, open_url, read_track
 from cs_keras.data.reader import read_unverified
-from cs_keras.data.schema import read_tracks
+from cs_keras.data.schema import SHARDS_FOLDER, read_tracks
 from cs_keras.data.shards import Shard, read_shard, verify_track, write_shard
-from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.errors import ConfigError, DataError, StorageError, UnreachableError
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.runs import digest
+from cs_keras.runs import digest, remove_temporaries
 from cs_keras.storage.location import Location
-from pipelines.dataset.build import FillConfig, IngestResult, fill_dataset, read_if_complete
+from pipelines.beam.parts import make_parts
+from pipelines.dataset.build import FillConfig, IngestResult, fill_dataset, list_shards, read_if_complete
 from pipelines.dataset.shard_plan import ShardPlan
 
 
@@ -65,12 +67,14 @@ def import_patches(
     settings: ImportConfig,
     descriptions: Sequence[Recording] = (),
     progress: Progress | None = None,
+    beam: Sequence[str] = (),
 ) -> ImportResult:
     """Add the tracks of patch files, local paths or fsspec URLs of HDF5 files, to the dataset `out`.
 
     Memory holds one track and the shard being made. Shards are written atomically; called again after a kill,
     the import verifies existing ones and makes the others, with the same bytes. `descriptions` have artist,
-    title and so on of tracks, as `pipelines.dataset.ingest_items.read_items` reads them.
+    title and so on of tracks, as `pipelines.dataset.ingest_items.read_items` reads them. `beam` are options of
+    Apache Beam, ``--runner=`` first: its workers make the shards. They must reach the files under the same names.
 
     Raises ConfigError when ``fold_by`` is ``file`` and there are not ten files, or `out` holds another dataset;
     DataError when a file has invalid content, or two files hold the same track; StorageError when files cannot
@@ -86,7 +90,7 @@ def import_patches(
         [_describe(*source, described, settings.audio) for source in sources.values()],
         out,
         dataclasses.replace(settings, fold_by="track") if by_file else settings,
-        lambda plans: _make_shards(plans, out, sources, settings, progress or SilentProgress()),
+        lambda plans: _make_shards(plans, out, sources, settings, progress or SilentProgress(), beam),
         {t.track_id: fold for fold, file in enumerate(files) for t in file.tracks} if by_file else None,
     )
     return ImportResult(
@@ -126,29 +130,104 @@ def _make_shards(
     sources: Mapping[str, _Source],
     settings: ImportConfig,
     progress: Progress,
+    beam: Sequence[str],
 ) -> list[Shard]:
-    """Make the shards one after the other: the HDF5 library reads in one thread at a time anyway."""
+    """Make the shards: here one after the other, since the HDF5 library reads in one thread at a time."""
     checksums = {url: _url_checksum(url) for url in {file.url for file, _ in sources.values()}}
-    total = sum(sources[recording.track_id][1].n_rows for plan in plans for recording in plan.recordings)
-    shards = []
-    with progress.task("import patches", total) as advance:
-        for plan in plans:
-            inside = [sources[recording.track_id] for recording in plan.recordings]
-            path, plan_digest = out / plan.name, _plan_digest(inside, checksums, settings)
-            shard = read_if_complete(path, plan_digest)
-            if shard is None or not _is_intact(shard, inside):
-                _write(path, inside, settings, plan_digest)
-                shard = read_shard(path)
-                if not _is_intact(shard, inside):
-                    raise StorageError(
-                        f"{path} does not contain the data that were written: frames or checksums differ; the "
-                        "disk may be failing."
-                    )
-            for track_id, reason in shard.left_out.items():
-                progress.log(f"left out {track_id}: {reason}")
-            shards.append(shard)
-            advance(sum(track.n_rows for _, track in inside))
+    parts = []
+    for plan in plans:
+        inside = tuple(sources[recording.track_id] for recording in plan.recordings)
+        parts.append(PatchShard(plan.name, inside, _plan_digest(inside, checksums, settings)))
+    maker = PatchShardMaker(out, settings)
+    if beam:
+        make_parts(
+            [part.without_other_tracks() for part in parts], maker, beam, "import, in shards", progress
+        )
+        remove_temporaries(out / SHARDS_FOLDER)  # of workers that were killed while they wrote
+    else:
+        make = maker.open()
+        with progress.task("import patches", sum(part.n_rows for part in parts)) as advance:
+            for part in parts:
+                make(part)
+                advance(part.n_rows)
+    shards = [read_shard(out / part.name) for part in parts]
+    for shard in shards:
+        for track_id, reason in shard.left_out.items():
+            progress.log(f"left out {track_id}: {reason}")
     return shards
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchShard:
+    """A shard to make: its name in the dataset, its tracks with their files, and the digest of its input."""
+
+    name: str
+    sources: tuple[_Source, ...]
+    digest: str
+
+    @property
+    def n_rows(self) -> int:
+        """Rows to read."""
+        return sum(track.n_rows for _, track in self.sources)
+
+    def without_other_tracks(self) -> "PatchShard":
+        """Return the shard for a worker, without the list of all tracks of each file."""
+        files = {file.url: dataclasses.replace(file, tracks=()) for file, _ in self.sources}
+        return dataclasses.replace(
+            self, sources=tuple((files[file.url], track) for file, track in self.sources)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchShardMaker:
+    """Makes shards of patch files in any process; see `pipelines.beam.protocols.PartMaker`."""
+
+    out: Location
+    settings: ImportConfig
+
+    def names(self) -> list[str]:
+        """Return the names of existing shards."""
+        return list_shards(self.out)
+
+    def is_made(self, part: PatchShard) -> bool:
+        """Return whether a shard is complete, made by its plan, and has the data that were written."""
+        shard = read_if_complete(self.out / part.name, part.digest)
+        return shard is not None and _is_intact(shard, part.sources)
+
+    def open(self) -> Callable[[PatchShard], None]:
+        """Return a function that makes one shard, unless it is complete."""
+        checksums: dict[str, list[int]] = {}
+
+        def make(part: PatchShard) -> None:
+            if self.is_made(part):
+                return
+            self._require_same_files(part, checksums)
+            path = self.out / part.name
+            _write(path, part.sources, self.settings, part.digest)
+            if not _is_intact(read_shard(path), part.sources):
+                raise StorageError(
+                    f"{path} does not contain the data that were written: frames or checksums differ; the disk "
+                    "may be failing."
+                )
+
+        return make
+
+    def _require_same_files(self, part: PatchShard, checksums: dict[str, list[int]]) -> None:
+        try:
+            for file, _ in part.sources:
+                if file.url not in checksums:
+                    checksums[file.url] = _url_checksum(file.url)
+        except UnreachableError:
+            raise
+        except StorageError as error:
+            raise StorageError(
+                f"The worker {socket.gethostname()} cannot make {part.name}: {error}"
+            ) from error
+        if _plan_digest(part.sources, checksums, self.settings) != part.digest:
+            raise StorageError(
+                f"The worker {socket.gethostname()} does not find the files of {part.name} that this command "
+                "found: expected the same files under the same names, as on a shared file system or in a bucket."
+            )
 
 
 def _write(path: Location, sources: Sequence[_Source], settings: ImportConfig, plan_digest: str) -> None:

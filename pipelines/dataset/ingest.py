@@ -19,9 +19,9 @@ from cs_keras.data.shards import Shard, read_shard, write_shard
 from cs_keras.errors import AudioError, CsKerasError, StorageError
 from cs_keras.progress import Advance, Progress, SilentProgress
 from cs_keras.runs import digest, remove_temporaries
-from cs_keras.storage.location import Location, list_files
+from cs_keras.storage.location import Location
 from pipelines.beam.parts import PARALLEL_READS, make_parts
-from pipelines.dataset.build import FillConfig, IngestResult, fill_dataset, read_if_complete
+from pipelines.dataset.build import FillConfig, IngestResult, fill_dataset, list_shards, read_if_complete
 from pipelines.dataset.shard_plan import ShardPlan
 
 
@@ -123,7 +123,7 @@ class ShardMaker:
 
     def names(self) -> Collection[str]:
         """Return the names of existing shards."""
-        return [f"{SHARDS_FOLDER}/{name}" for name in list_files(self.out / SHARDS_FOLDER)]
+        return list_shards(self.out)
 
     def is_made(self, part: ShardPlan) -> bool:
         """Return whether a shard is complete and made by its plan."""

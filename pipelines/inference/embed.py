@@ -8,9 +8,10 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -22,21 +23,25 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.encoders import Encoder, open_encoder, sha256
 from cs_keras.encoders.pooling import check_pooling, pool_rows
-from cs_keras.errors import ConfigError, CsKerasError, DataError
-from cs_keras.factors.arrays import SETTINGS, Arrays, read_arrays, write_arrays
+from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.factors.arrays import read_arrays
 from cs_keras.parsing import parse_json
-from cs_keras.progress import Advance, Progress
+from cs_keras.progress import Progress
 from cs_keras.run_files.encoder import EncoderRecord, parse_encoder
-from cs_keras.runs import digest
 from cs_keras.storage.location import Location
-from pipelines.inference.predict import PARTS_SUFFIX, Predicted, choose_rows, list_recordings
-from pipelines.inference.prediction_blocks import Block, OpenSource, apply_to_tracks, remove_parts
-from pipelines.inference.track_vectors import check_output, write_vectors
-from pipelines.inference.trained_run import Matrix
+from pipelines.inference.predict import (
+    Predicted,
+    Table,
+    choose_rows,
+    list_recordings,
+    make_blocks,
+    write_outputs,
+)
+from pipelines.inference.prediction_blocks import OpenSource, Source, identify_tracks
+from pipelines.inference.track_vectors import Matrix, check_output
 from pipelines.training.attribute_files import ENCODER, FEATURES, FRAMES, OFFSETS
 
 CHECKSUMS = "checksums"
-BLOCK_TRACKS = 8  # an interruption costs half a minute or less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,82 @@ class EncoderChoice:
             raise ConfigError(f"Sequences of frames are written into .npz files. Received: {out}.")
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncoderModel:
+    """An encoder with pooling as a `pipelines.inference.prediction_blocks.TrackModel` of waveforms.
+
+    `encoder` is None in a worker, which opens its own by `record`.
+    """
+
+    record: EncoderRecord
+    n_outputs: int
+    encoder: Encoder | None = None
+
+    block_tracks: ClassVar[int] = 8  # an interruption costs half a minute or less
+
+    def __reduce__(self) -> Any:
+        """Pickle without the encoder."""
+        return EncoderModel, (self.record, self.n_outputs)
+
+    @property
+    def task(self) -> str:
+        """Name of the work."""
+        return f"embed by {self.record.encoder}"
+
+    @property
+    def identity(self) -> Any:
+        """Everything that decides the features."""
+        return [self.record.encoder, self.record.digest, self.record.pooling]
+
+    def load(self) -> Callable[[Any], Matrix]:
+        """Open the encoder; return a function from the samples of a track to its features."""
+        encoder = self.encoder or open_encoder(self.record.encoder, self.record.weights)
+        if encoder.digest != self.record.digest:
+            raise StorageError(
+                f"The worker {socket.gethostname()} has other weights of the encoder {self.record.encoder} than "
+                f"this command: expected SHA-256 {self.record.digest}. Received: {encoder.digest}."
+            )
+        return lambda waveform: pool_rows(encoder.encode(waveform), self.record.pooling)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetWaveforms:
+    """Waveforms of a dataset's tracks at a sample rate in Hz; an item is a row of its track table."""
+
+    folder: Location
+    reading: ReadConfig
+    sample_rate: int
+
+    def open(self) -> OpenSource:
+        """Open the dataset."""
+        dataset = Dataset(self.folder, self.reading)
+        own_rate = dataset.info.audio.sample_rate
+
+        def read(row: int) -> Any:
+            samples = dataset.read_track(row).ravel().astype(np.float32)
+            if own_rate == self.sample_rate:
+                return samples
+            return soxr.resample(samples, own_rate, self.sample_rate, quality="HQ")
+
+        return OpenSource(lambda rows: [dataset.digest, *rows], read)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordingWaveforms:
+    """Waveforms of audio files at a sample rate in Hz; an item is a path."""
+
+    sample_rate: int
+    decoder: str
+
+    def open(self) -> OpenSource:
+        """Return a reader of audio files."""
+        audio = AudioConfig(sample_rate=self.sample_rate)
+        return OpenSource(
+            lambda paths: [self.decoder, *map(_checksum, paths)],
+            lambda path: load_mono(path, audio, self.decoder),
+        )
+
+
 def embed_dataset(
     choice: EncoderChoice,
     folder: Location,
@@ -76,40 +157,39 @@ def embed_dataset(
     out: Location,
     reading: ReadConfig,
     progress: Progress,
+    beam: Sequence[str] = (),
 ) -> Predicted:
     """Write the features of a dataset's tracks, which must be waveforms.
 
     `out` is an npz or Parquet file of ``track_ids``, ``features``, shape (n, n_features), float32, and two texts,
     ``encoder``, a JSON `EncoderRecord`, and ``checksums`` of the audio, a JSON list. Without pooling it is an npz
-    with ``frames`` and ``offsets`` in place of features; see `cs_keras.data.attributes.columns.SequenceColumn`. See
-    `embed_recordings` for errors; ConfigError also when the dataset holds magnitudes.
+    with ``frames`` and ``offsets`` in place of features; see `cs_keras.data.attributes.columns.SequenceColumn`.
+    `beam` are options of Apache Beam, ``--runner=`` first, whose workers embed. See `embed_recordings` for errors;
+    ConfigError also when the dataset holds magnitudes.
     """
     choice.check_output(out)
     dataset = Dataset(folder, reading)
-    audio = dataset.info.audio
-    if not audio.holds_waveforms:
+    if not dataset.info.audio.holds_waveforms:
         raise ConfigError(
             f"Encoders take waveforms, and {folder} holds magnitudes: name its recordings instead, or a dataset "
             "made by cs-keras ingest --waveforms."
         )
     encoder = open_encoder(choice.name, choice.weights)
     rows = choose_rows(dataset, split)
-
-    def read(row: int) -> Any:
-        samples = dataset.read_track(row).ravel().astype(np.float32)
-        if audio.sample_rate == encoder.sample_rate:
-            return samples
-        return soxr.resample(samples, audio.sample_rate, encoder.sample_rate, quality="HQ")
-
     items = dict(zip(dataset.tracks.ids[rows].tolist(), rows.tolist(), strict=True))
-    source = OpenSource(lambda some: [dataset.digest, *some], read)
-    return _embed(choice, encoder, source, items, out, progress)
+    source = DatasetWaveforms(folder, reading, encoder.sample_rate)
+    return _embed(choice, encoder, source, items, out, progress, beam)
 
 
 def embed_recordings(
-    choice: EncoderChoice, files: Sequence[Path], decoder: str, out: Location, progress: Progress
+    choice: EncoderChoice,
+    files: Sequence[Path],
+    decoder: str,
+    out: Location,
+    progress: Progress,
+    beam: Sequence[str] = (),
 ) -> Predicted:
-    """Write the features of recordings; unusable ones are left out. See `embed_dataset` for `out`.
+    """Write the features of recordings; unusable ones are left out. See `embed_dataset` for `out` and `beam`.
 
     Raises
     ------
@@ -122,91 +202,46 @@ def embed_recordings(
     """
     choice.check_output(out)
     encoder = open_encoder(choice.name, choice.weights)
-    audio = AudioConfig(sample_rate=encoder.sample_rate)
-    source = OpenSource(
-        lambda paths: [decoder, *map(_checksum, paths)], lambda path: load_mono(path, audio, decoder)
-    )
-    return _embed(choice, encoder, source, list_recordings(files), out, progress)
+    source = RecordingWaveforms(encoder.sample_rate, decoder)
+    return _embed(choice, encoder, source, list_recordings(files), out, progress, beam)
 
 
 def _embed(
     choice: EncoderChoice,
     encoder: Encoder,
-    source: OpenSource,
+    source: Source,
     items: Mapping[str, Any],
     out: Location,
     progress: Progress,
+    beam: Sequence[str],
 ) -> Predicted:
     weights = os.path.abspath(choice.weights) if choice.weights else None
     pooling = encoder.pooling if choice.pooling is None else choice.pooling
     record = EncoderRecord(choice.name, encoder.digest, pooling, weights)
+    model = EncoderModel(record, encoder.n_features * (len(pooling) or 1), encoder)
     known = _read_known(choice.reuse, record) if choice.reuse else {}
-    folder, ids = out.with_name(f"{out.name}{PARTS_SUFFIX}"), list(items)
-    parts: list[Arrays] = []
-    with progress.task(f"embed by {choice.name}", len(ids)) as advance:
-        for number, first in enumerate(range(0, len(ids), BLOCK_TRACKS)):
-            inside = {track_id: items[track_id] for track_id in ids[first : first + BLOCK_TRACKS]}
-            checksums = {track_id: digest(source.identify([item])) for track_id, item in inside.items()}
-            plan = digest([choice.name, encoder.digest, pooling, list(checksums.items())])
-            block = folder / Block(number, plan, tuple(inside), tuple(inside.values())).name
-            try:
-                part = read_arrays(block)
-                advance(len(inside))
-            except CsKerasError:
-                rows = {one: known[checksum] for one, checksum in checksums.items() if checksum in known}
-                part = _embed_block(encoder, pooling, source, inside, rows, advance)
-                part["checksums"] = np.array([checksums[one] for one in part["track_ids"].tolist()], np.str_)
-                write_arrays(block, part, {})
-            parts.append(part)
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != SETTINGS}
-    left = dict(zip(whole["left_out"].tolist(), whole["reasons"].tolist(), strict=True))
-    for track_id, reason in left.items():
-        progress.log(f"left out {track_id}: {reason}")
-    if choice.reuse:
-        n_known = np.isin(whole["checksums"], list(known)).sum()
-        progress.log(f"features of {n_known} of {len(ids)} tracks were taken from {choice.reuse}")
-    if len(whole["track_ids"]):
-        vectors = {FEATURES: whole["rows"]}
-        if not pooling:
-            vectors = {FRAMES: whole["rows"], OFFSETS: np.concatenate([[0], np.cumsum(whole["n_rows"])])}
+    checksums = identify_tracks(source.open(), items)
+    reused = {one: known[checksum] for one, checksum in checksums.items() if checksum in known}
+
+    def make(parts: Location) -> Table:
+        rest = {one: item for one, item in items.items() if one not in reused}
+        rows, left_out = dict(reused), dict[str, str]()
+        if rest:
+            ids, n_rows, values, left_out = make_blocks(model, source, rest, checksums, parts, progress, beam)
+            rows |= zip(ids.tolist(), np.split(values, np.cumsum(n_rows)[:-1]), strict=False)
+        if choice.reuse:
+            progress.log(f"features of {len(reused)} of {len(items)} tracks were taken from {choice.reuse}")
+        found = {one: rows[one] for one in items if one in rows}
         about = {
             ENCODER: json.dumps(msgspec.to_builtins(record)),
-            CHECKSUMS: json.dumps(whole["checksums"].tolist()),
+            CHECKSUMS: json.dumps([checksums[one] for one in found]),
         }
-        write_vectors(out, whole["track_ids"], vectors, about)
-    remove_parts(folder)
-    if not len(whole["track_ids"]):
-        raise DataError(f"None of the {len(left)} recordings can be used: nothing was written.")
-    return Predicted(len(whole["track_ids"]), whole["rows"].shape[1], left)
+        joined = np.concatenate([np.zeros((0, model.n_outputs), np.float32), *found.values()])
+        offsets = np.cumsum([0, *map(len, found.values())])
+        vectors = {FEATURES: joined} if pooling else {FRAMES: joined, OFFSETS: offsets}
+        return np.array(list(found), np.str_), vectors, about, left_out
 
-
-def _embed_block(
-    encoder: Encoder,
-    pooling: Sequence[str],
-    source: OpenSource,
-    items: Mapping[str, Any],
-    known: Mapping[str, Matrix],
-    advance: Advance,
-) -> Arrays:
-    """Return the rows of tracks, by the encoder unless `known`, and reasons for those that cannot be used."""
-    advance(len(known))
-    new, left_out = apply_to_tracks(
-        lambda waveform: pool_rows(encoder.encode(waveform), pooling),
-        source,
-        {track_id: item for track_id, item in items.items() if track_id not in known},
-        len(os.sched_getaffinity(0)),
-        advance,
-    )
-    found = {**known, **new}
-    rows = {track_id: found[track_id] for track_id in items if track_id in found}
-    width = encoder.n_features * (len(pooling) or 1)
-    return {
-        "track_ids": np.array(list(rows), np.str_),
-        "n_rows": np.array([len(one) for one in rows.values()], np.int64),
-        "rows": np.concatenate([np.zeros((0, width), np.float32), *rows.values()]),
-        "left_out": np.array(list(left_out), np.str_),
-        "reasons": np.array(list(left_out.values()), np.str_),
-    }
+    return write_outputs(out, make)
 
 
 def _read_known(path: Location, record: EncoderRecord) -> dict[str, Matrix]:

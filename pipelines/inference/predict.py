@@ -25,17 +25,20 @@ from pipelines.inference.prediction_blocks import (
     BlockMaker,
     DatasetTracks,
     Source,
+    TrackModel,
+    identify_tracks,
     plan_digest,
     remove_parts,
 )
-from pipelines.inference.track_vectors import check_output, write_vectors
-from pipelines.inference.trained_run import Matrix, TrainedRun, track_function
+from pipelines.inference.track_vectors import Matrix, check_output, write_vectors
+from pipelines.inference.trained_run import TrainedRun, track_function
 
-BLOCK_TRACKS = 32
 PARTS_SUFFIX = ".parts"
 
 # Track ids, shape (n,), outputs of the model, shape (n, n_outputs), and reasons for tracks left out, by id.
 Outputs = tuple[npt.NDArray[np.str_], Matrix, dict[str, str]]
+# Track ids, vectors by name, metadata, see `pipelines.inference.track_vectors.write_vectors`, and reasons as above.
+Table = tuple[npt.NDArray[np.str_], Mapping[str, Matrix], Mapping[str, str], dict[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +131,21 @@ def check_audio(run: TrainedRun, dataset: Dataset) -> None:
 
 
 def write_predicted(run: TrainedRun, out: Location, apply: Callable[[Location], Outputs]) -> Predicted:
-    """Write the outputs of `apply`, which may leave files of blocks in the folder that it is given.
+    """Write the outputs of a run's model; see `write_outputs`."""
+
+    def make(parts: Location) -> Table:
+        track_ids, values, left_out = apply(parts)
+        if run.layer:
+            about = {"layer": run.layer, "run_digest": run.digest}
+            return track_ids, {"features": values}, about, left_out
+        factors = run.signature.scaler.inverse(values) if len(track_ids) else values
+        return track_ids, {"factors": factors, "scaled_factors": values}, {}, left_out
+
+    return write_outputs(out, make)
+
+
+def write_outputs(out: Location, make: Callable[[Location], Table]) -> Predicted:
+    """Write the table that `make` returns, which may leave files of blocks in the folder that it is given.
 
     Raises
     ------
@@ -141,43 +158,64 @@ def write_predicted(run: TrainedRun, out: Location, apply: Callable[[Location], 
     """
     check_output(out)
     folder = out.with_name(f"{out.name}{PARTS_SUFFIX}")
-    track_ids, values, left_out = apply(folder)
-    if len(track_ids) and run.layer:
-        about = {"layer": run.layer, "run_digest": run.digest}
-        write_vectors(out, track_ids, {"features": values}, about)
-    elif len(track_ids):
-        factors = run.signature.scaler.inverse(values)
-        write_vectors(out, track_ids, {"factors": factors, "scaled_factors": values})
+    track_ids, vectors, about, left_out = make(folder)
+    if len(track_ids):
+        write_vectors(out, track_ids, vectors, about)
     remove_parts(folder)
     if not len(track_ids):
         raise DataError(f"None of the {len(left_out)} tracks can be used: nothing was written.")
-    return Predicted(len(values), values.shape[1], left_out)
+    return Predicted(len(track_ids), next(iter(vectors.values())).shape[1], left_out)
 
 
 def apply_in_blocks(
-    run: TrainedRun,
+    model: TrackModel,
     source: Source,
     items: Mapping[str, Any],
     folder: Location,
     progress: Progress,
     beam: Sequence[str] = (),
 ) -> Outputs:
+    """Apply a model of one row per track to tracks; see `make_blocks`."""
+    contents = identify_tracks(source.open(), items)
+    track_ids, _, rows, left_out = make_blocks(model, source, items, contents, folder, progress, beam)
+    return track_ids, rows, left_out
+
+
+def make_blocks(
+    model: TrackModel,
+    source: Source,
+    items: Mapping[str, Any],
+    contents: Mapping[str, str],
+    folder: Location,
+    progress: Progress,
+    beam: Sequence[str] = (),
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64], Matrix, dict[str, str]]:
     """Apply a model to tracks; blocks that have a file in `folder` are read from it, others written to it.
 
-    `items` are those of `source`, by track id. See `predict_dataset` for `beam` and errors.
+    Parameters
+    ----------
+    items, contents
+        Items of `source`, and digests of their audio (`identify_tracks`), by track id.
+    beam
+        See `predict_dataset`, also for errors.
+
+    Returns
+    -------
+    track_ids, n_rows, rows, left_out
+        Shapes (n,), (n,) and (n_rows.sum(), n_outputs); and reasons for the other tracks, by id.
     """
-    opened, ids, blocks = source.open(), list(items), []
-    for number, first in enumerate(range(0, len(ids), BLOCK_TRACKS)):
-        inside = tuple(ids[first : first + BLOCK_TRACKS])
-        where = tuple(items[track_id] for track_id in inside)
-        blocks.append(Block(number, plan_digest(inside, where, run, opened), inside, where))
+    ids, blocks = list(items), []
+    for number, first in enumerate(range(0, len(ids), model.block_tracks)):
+        inside = tuple(ids[first : first + model.block_tracks])
+        plan = plan_digest(model, {track_id: contents[track_id] for track_id in inside})
+        blocks.append(Block(number, plan, inside, tuple(items[track_id] for track_id in inside)))
     # Beam runs several workers on a machine; without it, this process reads with all cores.
-    maker = BlockMaker(run, source, folder, threads=1 if beam else len(os.sched_getaffinity(0)))
+    maker = BlockMaker(model, source, folder, threads=1 if beam else len(os.sched_getaffinity(0)))
     if beam:
-        make_parts(blocks, maker, beam, f"predict, in blocks of {BLOCK_TRACKS} tracks", progress)
+        make_parts(blocks, maker, beam, f"{model.task}, in blocks of {model.block_tracks} tracks", progress)
         return _gather(blocks, maker, progress)
     missing = missing_parts(blocks, maker)
-    with progress.task("predict", len(ids)) as advance:
+    with progress.task(model.task, len(ids)) as advance:
         advance(len(ids) - sum(len(block.items) for block in missing))
         if missing:
             make = maker.open(advance)
@@ -186,18 +224,17 @@ def apply_in_blocks(
     return _gather(blocks, maker, progress)
 
 
-def _gather(blocks: Sequence[Block], maker: BlockMaker, progress: Progress) -> Outputs:
+def _gather(
+    blocks: Sequence[Block], maker: BlockMaker, progress: Progress
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64], Matrix, dict[str, str]]:
     """Read the files of the blocks, in the order of the tracks."""
     with ThreadPoolExecutor(PARALLEL_READS) as pool:
         parts = list(pool.map(maker.read, blocks))
-    ids, scaled, left_out, reasons = (
-        np.concatenate([part[name] for part in parts])
-        for name in ("track_ids", "scaled_factors", "left_out", "reasons")
-    )
+    ids, n_rows, rows, left_out, reasons = map(np.concatenate, zip(*parts, strict=True))
     refused = dict(zip(left_out.tolist(), reasons.tolist(), strict=True))
     for track_id, reason in refused.items():
         progress.log(f"left out {track_id}: {reason}")
-    return ids, scaled, refused
+    return ids, n_rows, rows, refused
 
 
 def predict_in_memory(

@@ -1,4 +1,4 @@
-"""Blocks of tracks to predict: sources of frames, and files of factors."""
+"""Blocks of tracks: sources of frames, models that are applied to them, and files of the outputs."""
 
 import collections
 import contextlib
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from cs_keras.audio.decode import load_mono
 from cs_keras.audio.file_checksum import file_checksum
@@ -20,18 +21,19 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.shards import Frames
 from cs_keras.errors import AudioError, CsKerasError, StorageError
-from cs_keras.factors.arrays import read_arrays, write_arrays
+from cs_keras.factors.arrays import read_arrays, require_arrays, write_arrays
 from cs_keras.progress import Advance
 from cs_keras.runs import digest, remove_temporaries
 from cs_keras.storage.location import Location, is_remote, list_files, remove
-from pipelines.inference.trained_run import Matrix, TrainedRun, track_function
+from pipelines.inference.track_vectors import Matrix
 
+PART_ARRAYS = ("track_ids", "n_rows", "rows", "left_out", "reasons")  # of a block's file
 _PART_NAME = re.compile(r"part-\d{6,}-[0-9a-f]{16}\.npz")
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Tracks that are predicted together: their ids, and the source's item for each.
+    """Tracks to which a model is applied together: their ids, and the source's item for each.
 
     `number` is the position among the blocks, `plan` the digest of model, ids and audio when it was planned.
     """
@@ -43,7 +45,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """Name of the file for the block's factors."""
+        """Name of the file for the block's outputs."""
         return f"part-{self.number:06d}-{self.plan[:16]}.npz"
 
 
@@ -95,14 +97,37 @@ class Recordings:
         )
 
 
+class TrackModel(Protocol):
+    """A model of one track at a time, which is pickled for workers."""
+
+    @property
+    def task(self) -> str:
+        """Return the name of the work in progress reports."""
+
+    @property
+    def block_tracks(self) -> int:
+        """Return the number of tracks in a block."""
+
+    @property
+    def identity(self) -> Any:
+        """Return JSON-ready values that change whenever outputs may."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Return the number of outputs."""
+
+    def load(self) -> Callable[[Frames], Matrix]:
+        """Load the model in this process; return a function from a track's frames to rows, (n_rows, n_outputs)."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlockMaker:
-    """Predicts blocks of tracks into files in `folder`, in any process; see `pipelines.beam.protocols.PartMaker`.
+    """Applies a model to blocks of tracks, to files in `folder`; see `pipelines.beam.protocols.PartMaker`.
 
     `threads` read tracks ahead of the model.
     """
 
-    run: TrainedRun
+    model: TrackModel
     source: Source
     folder: Location
     threads: int
@@ -120,21 +145,22 @@ class BlockMaker:
         return True
 
     def open(self, advance: Advance = lambda n_tracks: None) -> Callable[[Block], None]:
-        """Load model and source; return a function that predicts a block and calls `advance` for each track."""
-        source, predict = self.source.open(), track_function(self.run)
-        n_factors = len(self.run.signature.scaler.offset)
+        """Load model and source; return a function that makes a block and calls `advance` for each track."""
+        source, apply = self.source.open(), self.model.load()
 
         def make(block: Block) -> None:
-            if block.plan != plan_digest(block.track_ids, block.items, self.run, source):
+            items = dict(zip(block.track_ids, block.items, strict=True))
+            if block.plan != plan_digest(self.model, identify_tracks(source, items)):
                 raise StorageError(
                     f"The worker {socket.gethostname()} found other tracks of {block.name} than this command: "
                     "expected the same files at the same paths, as on a shared file system."
                 )
-            items = dict(zip(block.track_ids, block.items, strict=True))
-            scaled, left_out = apply_to_tracks(predict, source, items, self.threads, advance)
+            outputs, left_out = apply_to_tracks(apply, source, items, self.threads, advance)
+            rows = [np.zeros((0, self.model.n_outputs), np.float32), *outputs.values()]
             arrays = {
-                "track_ids": np.array(list(scaled), np.str_),
-                "scaled_factors": np.array(list(scaled.values()), np.float32).reshape(-1, n_factors),
+                "track_ids": np.array(list(outputs), np.str_),
+                "n_rows": np.array([len(one) for one in outputs.values()], np.int64),
+                "rows": np.concatenate(rows),
                 "left_out": np.array(list(left_out), np.str_),
                 "reasons": np.array(list(left_out.values()), np.str_),
             }
@@ -142,15 +168,22 @@ class BlockMaker:
 
         return make
 
-    def read(self, part: Block) -> dict[str, Any]:
-        """Return a block's ``track_ids``, ``scaled_factors``, ``left_out`` and ``reasons``."""
-        return read_arrays(self.folder / part.name)
+    def read(self, part: Block) -> tuple[npt.NDArray[Any], ...]:
+        """Return a block's arrays `PART_ARRAYS`."""
+        path = self.folder / part.name
+        arrays = read_arrays(path)
+        require_arrays(arrays, PART_ARRAYS, path)
+        return tuple(arrays[name] for name in PART_ARRAYS)
 
 
-def plan_digest(track_ids: Sequence[str], items: Sequence[Any], run: TrainedRun, source: OpenSource) -> str:
-    """Return a digest of everything that decides the factors of a block."""
-    model = digest([run.digest, run.layer]) if run.layer else run.digest
-    return digest([model, list(track_ids), source.identify(items)])
+def identify_tracks(source: OpenSource, items: Mapping[str, Any]) -> dict[str, str]:
+    """Return a digest of the audio of each track, by id."""
+    return {track_id: digest(source.identify([item])) for track_id, item in items.items()}
+
+
+def plan_digest(model: TrackModel, contents: Mapping[str, str]) -> str:
+    """Return a digest of everything that decides the outputs of tracks with these `contents`, by id."""
+    return digest([model.identity, list(contents.items())])
 
 
 def remove_parts(folder: Location) -> None:

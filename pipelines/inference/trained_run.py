@@ -5,6 +5,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -60,6 +61,25 @@ class TrainedRun:
     split_name: str | None = None
     layer: str | None = None
     table: str = ""
+
+    # A run is a `pipelines.inference.prediction_blocks.TrackModel`.
+    task: ClassVar[str] = "predict"
+    block_tracks: ClassVar[int] = 32
+
+    @property
+    def identity(self) -> str:
+        """Digest of everything that decides the outputs."""
+        return digest([self.digest, self.layer]) if self.layer else self.digest
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of factors, or of features at a hidden layer."""
+        return len(self.signature.scaler.offset)
+
+    def load(self) -> Callable[[Frames], Matrix]:
+        """Load the model; return `track_function`, with a row for each track."""
+        predict = track_function(self)
+        return lambda frames: predict(frames)[np.newaxis]
 
 
 def require_audio(run: TrainedRun, use: str) -> None:
@@ -150,11 +170,10 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
     model = load_run_model(run.folder)
     if run.layer:
         model = build_hidden_model(model, run.layer)
-    n_factors = len(run.signature.scaler.offset)
-    if model.output_shape[1] != n_factors:
+    if model.output_shape[1] != run.n_outputs:
         raise DataError(
             f"{MODEL_FILE} and {SIGNATURE_FILE} of {run.folder} are from different runs: they have "
-            f"{model.output_shape[1]} and {n_factors} factors."
+            f"{model.output_shape[1]} and {run.n_outputs} factors."
         )
     is_staged = run.procedure.pools_between_stages and not run.layer
     model, head = model.layers[-2:] if is_staged else (model, None)

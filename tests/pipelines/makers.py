@@ -59,6 +59,20 @@ class KilledShardMaker(ShardMaker):
         return make_or_die
 
 
+@dataclasses.dataclass(frozen=True)
+class UnmountedShardMaker(ShardMaker):
+    """Its workers find nothing at the paths of recordings, as where a file system is not mounted."""
+
+    def open(self) -> Callable[[ShardPlan], None]:
+        make = super().open()
+
+        def make_elsewhere(part: ShardPlan) -> None:
+            recordings = (dataclasses.replace(one, path=Path("/not-mounted")) for one in part.recordings)
+            make(dataclasses.replace(part, recordings=tuple(recordings)))
+
+        return make_elsewhere
+
+
 def fail(trouble: str) -> Any:
     if trouble == "killed":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -28,7 +28,7 @@ from pipelines.factors.open import open_factors
 from pipelines.inference.predict import Predicted, predict_dataset
 from pipelines.inference.predict_recordings import predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks, OpenSource, read_ahead
-from pipelines.inference.trained_run import read_run
+from pipelines.inference.trained_run import TrainedRun, read_run
 from pipelines.training.run_artifacts import read_signature, write_signature
 from tests.command_line import SMALL, drop_checksums, run
 from tests.conftest import TrainDemo
@@ -114,7 +114,7 @@ def test_a_track_is_predicted_alike_whatever_else_is_predicted(
     assert 0 < inside.sum() < len(inside)
     for name in test:
         assert np.array_equal(test[name], everything[name][inside])
-    monkeypatch.setattr(pipelines.inference.predict, "BLOCK_TRACKS", 7)
+    monkeypatch.setattr(TrainedRun, "block_tracks", 7)
     predict_dataset(trained, DatasetTracks(demo), "all", tmp_path / "sevens.npz")
     assert (tmp_path / "sevens.npz").read_bytes() == (tmp_path / "all.npz").read_bytes()
 
@@ -159,7 +159,7 @@ def test_what_an_interruption_left_is_kept_and_damage_is_not(
 ) -> None:
     trained, out = read_run(runs["cnn-bn"]), tmp_path / "out.npz"
     predict_dataset(trained, DatasetTracks(demo), "all", tmp_path / "expected.npz")
-    monkeypatch.setattr(pipelines.inference.predict, "BLOCK_TRACKS", 10)
+    monkeypatch.setattr(TrainedRun, "block_tracks", 10)
     with monkeypatch.context() as interrupted:
         interrupted.setattr(pipelines.inference.predict, "_gather", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -264,7 +264,7 @@ def test_prediction_by_beam_gives_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(pipelines.inference.predict, "BLOCK_TRACKS", 8)
+    monkeypatch.setattr(TrainedRun, "block_tracks", 8)
     audio = tmp_path / "audio"
     shutil.copytree(demo / "source" / "audio", audio)
     (audio / "broken.mp3").write_bytes(b"not sound")
@@ -283,7 +283,7 @@ def test_prediction_by_beam_gives_the_same_bytes(
 def test_beams_workers_read_and_write_a_bucket(
     runs: dict[str, Path], demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipelines.inference.predict, "BLOCK_TRACKS", 8)
+    monkeypatch.setattr(TrainedRun, "block_tracks", 8)
     assert run("predict", runs["cnn-bn"], demo, "--out", tmp_path / "local.npz") == 0
     with emulator() as port, reached_through(port):
         place = locate(f"gs://{BUCKET}/beam")
