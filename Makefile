@@ -66,7 +66,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra beam --extra tfio --no-header --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra dask --extra tfio --no-header --no-annotate \
 	    --upgrade --output-file requirements.lock setup.py
 
 clean:

@@ -48,6 +48,8 @@ EXTRAS_REQUIRE = {
     "tfio": ["tensorflow-io==0.37.1", "tensorflow<2.18"],  # its native operations load on no later TensorFlow
     "embed": ["onnxruntime>=1.20,<2"],
     "beam": ["apache-beam>=2.77,<3"],
+    "dask": ["apache-beam>=2.77,<3", "dask>=2026.1", "distributed>=2026.1"],
+    "spark": ["pyspark>=4.0,<5"],
     "spotify": ["spotipy>=2.26,<3"],
     "dev": [
         "faiss-cpu>=1.12",  # the benchmarks' peer

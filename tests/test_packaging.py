@@ -51,7 +51,7 @@ def sources(suffix: str) -> list[Path]:
 def test_lock_file_holds_every_requirement_at_an_allowed_version(package: dict[str, Any]) -> None:
     pins = locked()
     extras = package["extras_require"]
-    for line in [*package["install_requires"], *extras["dev"], *extras["beam"], *extras["tfio"]]:
+    for line in [*package["install_requires"], *extras["dev"], *extras["dask"], *extras["tfio"]]:
         wanted = Requirement(line)
         assert pins[canonicalize_name(wanted.name)] in wanted.specifier, line
 
