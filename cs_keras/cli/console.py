@@ -17,6 +17,7 @@ from cs_keras.progress import Advance, Description
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
+    from cs_keras.storage.location import Location
     from reports.tables.table import Section
 
 LOG_INTERVAL_S = 30.0
@@ -148,9 +149,14 @@ def print_settings(settings: Iterable[tuple[str, Any, str]]) -> None:
         click.echo(click.wrap_text(meaning, width, "    ", "    "))
 
 
-def print_written(paths: Sequence[object]) -> None:
-    """Print the names of written files on standard error."""
-    click.echo(f"Written: {', '.join(map(str, paths))}", err=True)
+def print_written(paths: "Sequence[Location]") -> None:
+    """Print the names of written files on standard error, by folder."""
+    folders: dict[Location, list[str]] = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path.name)
+    for folder, names in folders.items():
+        files = str(folder / names[0]) if len(names) == 1 else f"{folder}: {', '.join(names)}"
+        click.echo(f"Written: {files}", err=True)
 
 
 def conclude(sentence: str, *command: object) -> None:

@@ -55,7 +55,7 @@ def conclude(
     yield f"Trial {best.trial} is the best of {n:,} completed trials: {settings.objective} {score_of(best):.4f}."
     alike = [name for name, one in differences.items() if name != best.trial and not one.is_significant]
     if alike:
-        yield f"Not significantly different from it: {len(alike):,} of the others."
+        yield f"{ALIKE} Not significantly different from it: {len(alike):,} of the others."
     if importance and importance.explained[1] > 0:
         yield f"Most important parameter: {next(iter(importance.by_parameter))}."
 
