@@ -59,5 +59,5 @@ def measure_part(reference: TopK, predicted: TopK, is_part: npt.ArrayLike) -> Pa
     lists = np.where(own, reference.indices, outside[:k])
     others = np.where(other, predicted.indices, outside[k:])
     n_shared = int(count_shared(lists, others, (k,), n_items + 2 * k).sum())
-    n_own = np.count_nonzero(own)
+    n_own = int(np.count_nonzero(own))
     return PartOverlap(float(own.mean()), float(other.mean()), n_shared / n_own if n_own else None)

@@ -317,15 +317,16 @@ def _catalogue_variance(model: QuerySums) -> tuple[float, float]:
     """Return the variance of the mean of one seed over other catalogues, and its degrees of freedom."""
     sums, n_tracks = model.sums[0], model.n_tracks
     has_queries = model.n_queries > 0
+    n_clusters = int(np.count_nonzero(has_queries))
     query_variance = _jackknife(_leave_out_each(sums[has_queries, 0], model.n_queries[has_queries]))
-    if not len(n_tracks) or (model.by_similarity and np.count_nonzero(has_queries) == 1):
-        return query_variance, np.count_nonzero(has_queries) - 1.0
+    if not len(n_tracks) or (model.by_similarity and n_clusters == 1):
+        return query_variance, n_clusters - 1.0
     n_left = model.n_queries.sum() - (model.n_queries if model.by_similarity else 0)
     jackknife = _jackknife(sums[:, 1:].sum(axis=0) / n_left, n_tracks)
     variance = jackknife - _interactions(model)
     if not model.by_similarity:
         variance += query_variance
-    n_clusters = np.count_nonzero(has_queries) if model.by_similarity else len(n_tracks)
+        n_clusters = len(n_tracks)
     variance, df = max(variance, query_variance), n_clusters - 1.0
     return variance, df * min(1.0, variance / jackknife) if variance > 0 and jackknife > 0 else df
 

@@ -155,7 +155,7 @@ def permutation_test(
     for each, number, own_counts in zip(within, numbers, np.split(counts, len(within)), strict=True):
         tests = {
             k: PermutationTest(
-                (1 + np.count_nonzero(column[1:] >= column[0])) / (1 + n_permutations),
+                float((1 + np.count_nonzero(column[1:] >= column[0])) / (1 + n_permutations)),
                 float(np.mean(column[1:] / total)),
                 float(np.std(column[1:] / total)),
                 number,
