@@ -15,6 +15,7 @@ frames.
 
 ``attributes-linear`` is a ridge regression from the same vectors, ``attributes-gcv`` one with a penalty for each
 factor, ``attributes-kernel`` one with Gaussian kernels, ``attributes-trees`` gradient-boosted trees,
+``attributes-best`` is ``attributes-kernel`` on quantiles, for unit-length factors and overlap (docs/attributes.md),
 ``attributes-ials`` a linear map that is learnt in a factorisation of the interactions
 (`cs_keras.factors.feature_als`). ``genre-label`` and ``genre-label-linear`` take
 only the genres of the dataset's own track table: a reference for models with more attributes or with audio.
@@ -26,7 +27,8 @@ from typing import Any
 import keras
 
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.config import OMIT_IF_DEFAULT, check_range
+from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
+from cs_keras.data.attributes.encoding import SCALINGS
 from cs_keras.errors import ConfigError
 from cs_keras.layers.attention_pooling import AttentionPooling
 from cs_keras.models.declaration import ATTRIBUTES, GENRES
@@ -45,6 +47,9 @@ class Config(RegressorConfig):
     ----------
     max_categories
         Maximum number of labels of a column; of more, the most frequent in train tracks are used.
+    numeric_scaling
+        Of numeric attributes: ``standardize``, or ``quantile``, which first maps the quantiles of the train tracks
+        to those of a normal distribution, so that long tails and outliers count less.
     max_frames
         Maximum number of frames of a track that the network pools; of more, evenly spaced ones are used. 0 for the
         mean, standard deviation and maximum over all.
@@ -55,12 +60,14 @@ class Config(RegressorConfig):
     dense: tuple[int, ...] = (1024, 1024)
     dropout: float = 0.5
     max_categories: int = 1000
+    numeric_scaling: str = dataclasses.field(default="standardize", metadata=OMIT_IF_DEFAULT)
     max_frames: int = dataclasses.field(default=0, metadata=OMIT_IF_DEFAULT)
     units: int = dataclasses.field(default=64, metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("model.max_categories", self.max_categories, 1)
+        check_choice("model.numeric_scaling", self.numeric_scaling, SCALINGS)
         check_range("model.max_frames", self.max_frames, 0)
         check_range("model.units", self.units, 1)
         if self.max_frames and self.is_solved:
@@ -106,6 +113,12 @@ VARIANTS = {
     "attributes-kernel": dataclasses.replace(
         _LINEAR, key="attributes-kernel", model=Config(regressor="kernel_ridge")
     ),
+    "attributes-best": dataclasses.replace(
+        _LINEAR,
+        key="attributes-best",
+        model=Config(regressor="kernel_ridge", numeric_scaling="quantile"),
+        training=TrainingConfig(batch_size=256, loss="unit_mse", monitor="val_overlap@10"),
+    ),
     "attributes-trees": dataclasses.replace(_LINEAR, key="attributes-trees", model=Config(regressor="trees")),
     "attributes-mlp": dataclasses.replace(_DENSE, key="attributes-mlp", model=Config(regressor="mlp")),
     "attributes-ials": dataclasses.replace(_LINEAR, key="attributes-ials", model=Config(regressor="ials")),
@@ -138,4 +151,5 @@ def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
         options = {"max_frames": (20, 40, 80), "units": (32, 64, 128), "dense": DENSE, "dropout": DROPOUT}
         return {"model": draw(hp, "model", options, start), "training": training_space(hp, baseline)}
     model, training = regressor_space(hp, baseline)
+    model |= draw(hp, "model", {"numeric_scaling": SCALINGS}, start)
     return {"model": model, "training": training}

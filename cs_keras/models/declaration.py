@@ -132,6 +132,11 @@ class ModelConfig:
         return False
 
     @property
+    def solved_losses(self) -> tuple[str, ...]:
+        """Possible values of ``training.loss`` for a regressor that is solved."""
+        return ("mse",)
+
+    @property
     def branches(self) -> tuple[str, ...]:
         """Keys of other baselines that are trained first."""
         return ()

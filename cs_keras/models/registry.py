@@ -108,6 +108,9 @@ REGISTRY = {
     "attributes-kernel": Entry(
         "attributes", "Attributes", "attributes, kernel ridge regression", 200, "attributes"
     ),
+    "attributes-best": Entry(
+        "attributes", "Attributes", "quantiles of attributes, kernel ridge for overlap", 200, "attributes"
+    ),
     "attributes-trees": Entry(
         "attributes", "Attributes", "attributes, gradient-boosted trees", 40_200, "attributes"
     ),

@@ -30,7 +30,7 @@ class RegressorConfig(ModelConfig):
     """Settings of the regressor; a model's own ``Config`` adds those of the features.
 
     Ridge and svm are solved in closed form. They use only the batch size of ``training``, for computing features,
-    and minimise an error of their own, so ``training.loss`` must be ``mse``.
+    and minimise an error of their own, so ``training.loss`` must be ``mse`` or ``unit_mse``.
 
     Attributes
     ----------
@@ -87,6 +87,11 @@ class RegressorConfig(ModelConfig):
     def is_solved(self) -> bool:
         """Whether the regressor is solved, instead of trained by gradients."""
         return self.regressor not in TRAINED
+
+    @property
+    def solved_losses(self) -> tuple[str, ...]:
+        """Squared errors of factors as they are, or of one length; ``ials`` has no factors as targets."""
+        return ("mse",) if self.regressor == "ials" else ("mse", "unit_mse")
 
 
 HEAD_SETTINGS = tuple(field.name for field in dataclasses.fields(RegressorConfig))
@@ -159,7 +164,7 @@ def regressor_space(hp: Any, baseline: Baseline) -> tuple[dict[str, Any], dict[s
         model |= draw(hp, "model", {"dense": DENSE, "dropout": DROPOUT}, start)
         training = training_space(hp, baseline)
     if model["regressor"] not in TRAINED:
-        training = {"loss": "mse"}
+        training = {"loss": baseline.training.loss if start.is_solved else "mse"}
     with hp.conditional_scope("model.regressor", ["ials"]):
         model |= draw_logarithmic(hp, "model", {"prior": (1e-3, 10.0)}, start)
     with hp.conditional_scope("model.regressor", ["ridge", "ials"]):

@@ -268,10 +268,11 @@ class Baseline:
                 f"layers, and {self.key} has none; set them for one model, as in "
                 "models.choi-finetune.training.frozen_epochs=1."
             )
-        if self.model.is_solved and self.training.loss != "mse":
+        losses = self.model.solved_losses
+        if self.model.is_solved and self.training.loss not in losses:
             raise ConfigError(
-                f"training.loss must be mse for {self.key}, which is solved for an error of its own. Received: "
-                f"{self.training.loss}."
+                f"training.loss must be {' or '.join(losses)} for {self.key}, which is solved for an error of its "
+                f"own. Received: {self.training.loss}."
             )
 
 

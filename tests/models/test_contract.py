@@ -94,6 +94,7 @@ TRAINABLE_PARAMETERS = {
     "attributes-linear": (N_ATTRIBUTES + 1) * 200,
     "attributes-gcv": (N_ATTRIBUTES + 1) * 200,
     "attributes-kernel": 200,  # the intercept: no example is a support vector before the fit
+    "attributes-best": 200,
     "attributes-trees": 200 * 200 + 200,  # from sums of trees to factors; trees are not trained by gradients
     "attributes-mlp": DENSE_OF_ATTRIBUTES + 2 * 2 * 1024,
     "attributes-ials": (N_ATTRIBUTES + 1) * 200,
@@ -194,7 +195,7 @@ def build(baseline, seed=0, audio=AUDIO, n_factors=N_FACTORS):
             np.zeros(n_factors),
         )
         model = keras.Model(model.input, layer(model.input))
-    if baseline.key == "attributes-kernel":  # as after a fit, with vectors
+    if baseline.key in ("attributes-kernel", "attributes-best"):  # as after a fit, with vectors
         layer = KernelRegression(12, N_ATTRIBUTES, n_factors, 2 / N_ATTRIBUTES, name="factors")
         layer.set_solution(0.1 * inputs(baseline.key, 12), np.zeros((12, n_factors)), np.zeros(n_factors))
         model = keras.Model(model.input, layer(model.input))

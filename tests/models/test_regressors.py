@@ -60,7 +60,7 @@ def test_bad_ways_to_count_are_one_sentence(settings, message):
 @pytest.mark.parametrize("loss", ["cosine", "wpe"])
 @pytest.mark.parametrize("regressor", ["ridge", "svm"])
 def test_a_solved_regressor_has_no_other_loss_than_its_own(key, regressor, loss):
-    with pytest.raises(ConfigError, match=f"must be mse for .*Received: {loss}"):
+    with pytest.raises(ConfigError, match=f"must be mse or unit_mse for .*Received: {loss}"):
         config.replace(get_baseline(key), {"model": {"regressor": regressor}, "training": {"loss": loss}})
 
 

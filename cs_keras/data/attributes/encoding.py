@@ -1,8 +1,9 @@
 """Attributes as one vector per item: an encoding fitted on train tracks, saved as JSON, applied to any item.
 
-Numbers are standardised; a missing one is 0, the train tracks' mean, with an indicator if any train track misses
-it. Categories and labels are one-hot or multi-hot; those unknown to the train tracks are ignored. Of sequences, the
-statistics over frames are numbers; or frames are kept, for models that pool them.
+Numbers are standardised, if wanted after a map of their quantiles to those of a normal distribution; a missing one
+is 0, the train tracks' mean, with an indicator if any train track misses it. Categories and labels are one-hot or
+multi-hot; those unknown to the train tracks are ignored. Of sequences, the statistics over frames are numbers; or
+frames are kept, for models that pool them.
 """
 
 import dataclasses
@@ -12,12 +13,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 
 from cs_keras.data.attributes.columns import Column, LabelColumn, NumericColumn, SequenceColumn
 from cs_keras.data.attributes.table import AttributeTable
 from cs_keras.errors import DataError
 
 ENCODING_VERSION = 1
+SCALINGS = ("standardize", "quantile")
+N_QUANTILES = 200
+MIN_LEVEL = 1e-7  # of a number below or above all of the train tracks: 5.2 standard deviations
 MAX_DEVIATION = 1e6  # standard deviations at which numbers are clipped, so that typing errors stay harmless
 
 Matrix = npt.NDArray[np.float32]
@@ -30,13 +35,16 @@ class NumericEncoding:
 
     `mean` and `scale` are mean and standard deviation of train tracks, shape (n_numbers,); scale 0 marks
     constant numbers, encoded as 0. `indicators` are the positions of the numbers with an indicator of missing
-    values, ascending.
+    values, ascending. `quantiles` are those of train tracks at evenly spaced levels from 0 to 1, shape
+    (n_quantiles, n_numbers), which are mapped to those of a normal distribution first, as scikit-learn's
+    ``QuantileTransformer`` does; mean and scale are of the mapped numbers.
     """
 
     name: str
     mean: Numbers
     scale: Numbers
     indicators: tuple[int, ...]
+    quantiles: Numbers | None = None
 
     kind = "numeric"
 
@@ -54,7 +62,8 @@ class NumericEncoding:
                 f"{where}: {self.name!r} must hold {len(self.mean)} numbers, as in training. Received: {found}."
             )
         missing = np.isnan(column.values)
-        scaled = (column.values - self.mean) / np.where(self.scale > 0, self.scale, 1)
+        given = column.values if self.quantiles is None else _map_to_normal(column.values, self.quantiles)
+        scaled = (given - self.mean) / np.where(self.scale > 0, self.scale, 1)
         values = np.where(missing | (self.scale == 0), 0, np.clip(scaled, -MAX_DEVIATION, MAX_DEVIATION))
         return np.concatenate([values, missing[:, list(self.indicators)]], axis=1, dtype=np.float32)
 
@@ -176,14 +185,18 @@ class Encoding:
         return {"schema_version": ENCODING_VERSION, "columns": [_describe(column) for column in self.columns]}
 
 
-def fit_encoding(train: AttributeTable, max_categories: int, max_frames: int = 0) -> Encoding:
+def fit_encoding(
+    train: AttributeTable, max_categories: int, max_frames: int = 0, scaling: str = "standardize"
+) -> Encoding:
     """Fit an encoding to the attributes of train tracks only.
 
     A column encodes at most `max_categories` labels: the most frequent, ties in alphabetical order. Of a sequence,
-    `max_frames` are kept, or, if 0, statistics. Raises DataError when no attribute varies among the train tracks.
+    `max_frames` are kept, or, if 0, statistics. `scaling` of numbers, other than those of frames, is one of
+    `SCALINGS`. Raises DataError when no attribute varies among the train tracks.
     """
     columns = tuple(
-        _fit_column(name, column, max_categories, max_frames) for name, column in train.columns.items()
+        _fit_column(name, column, max_categories, max_frames, scaling)
+        for name, column in train.columns.items()
     )
     encoding = Encoding(columns)
     if not np.ptp(encoding.encode(train), axis=0).any():
@@ -208,29 +221,46 @@ def read_encoding(document: Any, where: str) -> Encoding:
         raise DataError(f"{where} is not a file of `cs-keras run-baselines`, or damaged: {error}.") from error
 
 
-def _fit_column(name: str, column: Column, max_categories: int, max_frames: int) -> ColumnEncoding:
+def _fit_column(
+    name: str, column: Column, max_categories: int, max_frames: int, scaling: str
+) -> ColumnEncoding:
     if isinstance(column, SequenceColumn):
         if not max_frames:
-            return _fit_numbers(name, column.pool().values)
-        numbers = _fit_numbers(name, column.frames)
+            return _fit_numbers(name, column.pool().values, scaling)
+        numbers = _fit_numbers(name, column.frames, "standardize")
         return SequenceEncoding(name, numbers.mean, numbers.scale, max_frames)
     if isinstance(column, NumericColumn):
-        return _fit_numbers(name, column.values)
+        return _fit_numbers(name, column.values, scaling)
     counts = Counter(label for labels in column.values for label in labels)
     ranked = sorted(counts, key=lambda label: (-counts[label], label))
     used = tuple(sorted(ranked[:max_categories]))
     return LabelEncoding(name, used, column.kind, len(ranked) - len(used))
 
 
-def _fit_numbers(name: str, values: npt.NDArray[Any]) -> NumericEncoding:
-    missing = np.isnan(values)
+def _fit_numbers(name: str, values: npt.NDArray[Any], scaling: str) -> NumericEncoding:
+    missing, quantiles = np.isnan(values), None
+    if scaling == "quantile":
+        levels = np.linspace(0, 1, min(N_QUANTILES, len(values)))
+        quantiles = np.nanquantile(np.where(missing.all(axis=0), 0, values), levels, axis=0)
+        quantiles = np.maximum.accumulate(quantiles)  # despite rounding
+        values = _map_to_normal(values, quantiles)
     n = np.maximum((~missing).sum(axis=0), 1)
     mean = np.where(missing, 0, values).sum(axis=0, dtype=np.float64) / n
     variance = np.square(np.where(missing, 0, values - mean)).sum(axis=0, dtype=np.float64) / n
     same = np.where(missing, -np.inf, values).max(axis=0) == np.where(missing, np.inf, values).min(axis=0)
     scale = np.where(same | missing.all(axis=0), 0, np.sqrt(variance))  # despite rounding of the mean
     some = missing.any(axis=0) & ~missing.all(axis=0)
-    return NumericEncoding(name, mean, scale, tuple(np.flatnonzero(some).tolist()))
+    return NumericEncoding(name, mean, scale, tuple(np.flatnonzero(some).tolist()), quantiles)
+
+
+def _map_to_normal(values: npt.NDArray[Any], quantiles: Numbers) -> Numbers:
+    """Map each column by its quantiles to a normal distribution; where several are equal, to the middle level."""
+    levels = np.linspace(0, 1, len(quantiles))
+    mapped = np.empty(values.shape)
+    for number, (own, ends) in enumerate(zip(values.T, quantiles.T, strict=True)):
+        below, above = np.interp(own, ends, levels), 1 - np.interp(-own, -ends[::-1], levels)
+        mapped[:, number] = (below + above) / 2
+    return np.asarray(scipy.special.ndtri(np.clip(mapped, MIN_LEVEL, 1 - MIN_LEVEL)))
 
 
 def _describe(column: ColumnEncoding) -> dict[str, Any]:
@@ -240,6 +270,8 @@ def _describe(column: ColumnEncoding) -> dict[str, Any]:
     numbers = {"mean": column.mean.tolist(), "scale": column.scale.tolist()}
     if isinstance(column, SequenceEncoding):
         return {**described, **numbers, "n_frames": column.n_frames}
+    if column.quantiles is not None:
+        numbers["quantiles"] = column.quantiles.tolist()
     return {**described, **numbers, "indicators": list(column.indicators)}
 
 
@@ -254,4 +286,9 @@ def _from_description(column: Mapping[str, Any]) -> ColumnEncoding:
         raise ValueError(f"mean and scale of {name!r} have shapes {mean.shape} and {scale.shape}")
     if column["kind"] == "sequence":
         return SequenceEncoding(name, mean, scale, int(column["n_frames"]))
-    return NumericEncoding(name, mean, scale, indicators)
+    quantiles = np.array(column["quantiles"], np.float64) if "quantiles" in column else None
+    if quantiles is not None and (
+        quantiles.ndim != 2 or quantiles.shape[1:] != mean.shape or not len(quantiles)
+    ):
+        raise ValueError(f"quantiles of {name!r} have shape {quantiles.shape}")
+    return NumericEncoding(name, mean, scale, indicators, quantiles)

@@ -22,7 +22,8 @@ def train_attributes(job: TrainingJob) -> TrainedModel:
     assert attributes is not None  # the procedure takes them
     require_attributes(data, attributes)
     rows = [own[attributes.has[own]] for own in (data.train, data.unseen)]
-    encoding = fit_encoding(attributes.table.take(rows[0]), run.model.max_categories, run.model.max_frames)
+    settings = run.model.max_categories, run.model.max_frames, run.model.numeric_scaling
+    encoding = fit_encoding(attributes.table.take(rows[0]), *settings)
     train, unseen = (TrackVectors(encoding.encode(attributes.table.take(own)), own) for own in rows)
     with dtype_policy(run.execution.dtype_policy):
         head = build_regressor(run, data.targets.shape[1], encoding.n_features, encoding.n_frames)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.impute import MissingIndicator
-from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, QuantileTransformer, StandardScaler
 
 from cs_keras.data.attributes.columns import (
     LabelColumn,
@@ -16,7 +16,7 @@ from cs_keras.data.attributes.columns import (
     SequenceColumn,
     read_column,
 )
-from cs_keras.data.attributes.encoding import MAX_DEVIATION, fit_encoding, read_encoding
+from cs_keras.data.attributes.encoding import MAX_DEVIATION, N_QUANTILES, fit_encoding, read_encoding
 from cs_keras.data.attributes.table import align, genre_attributes, make_table
 from cs_keras.data.schema import make_tracks
 from cs_keras.errors import ConfigError, DataError
@@ -203,6 +203,22 @@ class TestEncoding:
         expected = np.nan_to_num(StandardScaler().fit(train).transform(values))
         # Float32 of float64; where two numbers are nearly the same, of their difference few digits are left.
         np.testing.assert_allclose(found[:, :3], expected, rtol=1e-5, atol=1e-5)
+
+    def test_quantiles_are_those_of_scikit_learn(self):
+        rng = np.random.default_rng(0)
+        values = np.stack([rng.lognormal(size=300), rng.integers(0, 5, 300), np.ones(300)], axis=1)
+        values[:50, 0], values[-2:, 1] = (
+            NAN,
+            (-1, 5),
+        )  # at ends that are tied, scikit-learn takes level 0 or 1
+        encoding = fit_encoding(table({"x": NumericColumn(values)}), 10, scaling="quantile")
+        new = np.concatenate([values, rng.lognormal(size=(50, 3)), np.array([[-9.0] * 3, [99.0] * 3])])
+        found = read_encoding(encoding.document(), "x").encode(table({"x": NumericColumn(new)}))
+        transformer = QuantileTransformer(n_quantiles=N_QUANTILES, output_distribution="normal").fit(values)
+        scaler = StandardScaler().fit(transformer.transform(values))
+        expected = np.nan_to_num(scaler.transform(transformer.transform(new)))
+        np.testing.assert_allclose(found[:, :2], expected[:, :2], rtol=1e-5, atol=1e-5)  # float32
+        assert not found[:, 2].any()  # constant among train tracks
 
     def test_indicators_are_those_of_scikit_learn(self):
         train = np.array([[1, NAN, NAN], [2, 1, NAN], [4, 2, NAN]])
