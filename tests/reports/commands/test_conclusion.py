@@ -12,7 +12,7 @@ from reports.commands.conclusion import conclude
 from reports.formats.terminal import to_rich
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
-from reports.tables.table import Section, select_tables
+from reports.tables.table import Section, Table, select_tables
 from tests.reports.conftest import MakeRun
 
 NOISES = {"bot": 3.0, "cnn": 0.5, "lstm": 0.51}
@@ -61,8 +61,9 @@ def test_it_is_short_and_says_first_that_data_are_few(conclusion: Section) -> No
     assert "is significantly better than bot, not than lstm" in second
 
 
-def test_tables_are_found_by_a_part_of_their_title(conclusion: Section) -> None:
-    (found,) = select_tables([conclusion], "ARTIST-filtered")
-    assert found.tables == conclusion.tables
-    with pytest.raises(ConfigError, match="no table 'speed'. Tables: Overlap by similarity"):
-        select_tables([conclusion], "speed")
+def test_tables_are_found_by_a_part_of_their_title() -> None:
+    tables = tuple(Table(title, (), (), ()) for title in ("Training", "Overlap, artist-filtered"))
+    (found,) = select_tables([Section("", ("a note",), tables), Section("", (), tables[:1])], "ARTIST")
+    assert found.tables == tables[1:] and not found.notes
+    with pytest.raises(ConfigError, match="no table 'speed'. Tables: Training; Overlap, artist-filtered."):
+        select_tables([Section("", (), tables)], "speed")
