@@ -9,15 +9,35 @@ import pytest
 from rich.cells import cell_len
 
 from reports.formats.latex import escape_latex, to_latex
-from reports.formats.markdown_csv import escape_markdown, neutralise, to_csv, to_markdown
+from reports.formats.markdown_csv import escape_markdown, neutralise, to_csv, to_json, to_markdown
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
 from reports.tables.table import Section
 from tests.reports.conftest import MakeRun
 
+NUMBERS_OF_CSV = ("value", "sd", "low", "high", "p")
+
 
 def records(sections: tuple[Section, ...]) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(to_csv(sections), newline="")))
+
+
+def test_json_holds_the_values_of_csv(hostile: tuple[Section, ...]) -> None:
+    values = [
+        (section["heading"], table["title"], row["row"], key, cell)
+        for section in json.loads(to_json(hostile))
+        for table in section["tables"]
+        for row in table["rows"]
+        for key, cell in row.items()
+        if key not in ("row", "family", "seeds")
+    ]
+    lines = records(hostile)
+    assert len(values) == len(lines)
+    for (heading, title, name, key, cell), line in zip(values, lines, strict=True):
+        assert (heading, title, key) == (line["section"], line["table"], line["column"])
+        assert neutralise(name) == line["row"]
+        texts = {field: text for field, text in line.items() if field in NUMBERS_OF_CSV and text}
+        assert {field: str(value) for field, value in (cell or {}).items() if field != "remark"} == texts
 
 
 def test_csv_holds_the_numbers_of_the_files(runs: Path, sections: tuple[Section, ...]) -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,19 @@ def test_a_dataset_without_a_page_is_refused(runs: Path, make_run: MakeRun, data
     make_run()
     with pytest.raises(ConfigError, match="--dataset is for --format html only. Received: md."):
         report(runs, "--format", "md", "--dataset", dataset)
+
+
+def test_one_choice_decides_what_is_printed(runs: Path, make_run: MakeRun) -> None:
+    make_run()
+
+    def printed(*options: str) -> str:
+        return CliRunner().invoke(command, [str(runs), *options], catch_exceptions=False).stdout
+
+    conclusion, full, one = printed(), printed("--full"), printed("--table", "ranking")
+    assert "cnn finds " in conclusion and "Beyond accuracy" not in conclusion
+    assert "Beyond accuracy" in full and "Ranking metrics" in one and "Beyond accuracy" not in one
+    assert printed("--quiet") == ""
+    assert "cnn finds " in json.loads(printed("--format", "json"))[0]["conclusion"][0]
+    assert (runs / "report" / "tables.md").exists()
+    wrong = CliRunner().invoke(command, [str(runs), "--full", "--quiet"])
+    assert wrong.exit_code == 2 and "Received: --full and --quiet." in wrong.stderr
