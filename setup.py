@@ -76,7 +76,11 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["cs_keras*", "pipelines*", "tuning*", "reports*"]),
-    package_data={"reports": ["assets/*", "templates/*"], "tuning": ["grids/*.toml"]},
+    package_data={
+        "cs_keras": ["py.typed", "*.pyi"],
+        "reports": ["assets/*", "templates/*"],
+        "tuning": ["grids/*.toml"],
+    },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["cs-keras = cs_keras.cli:main"]},

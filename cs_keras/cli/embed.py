@@ -10,7 +10,6 @@ from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
     decoder_option,
-    find_sources,
     read_config,
     reading_options,
     split_option,
@@ -67,6 +66,8 @@ def command(
     With --runner, Apache Beam workers write the same bytes. Each worker needs access to DATASET and --out (which
     may be URLs), and to AUDIO and the encoder's weights at the same paths.
     """
+    from cs_keras.data.catalogue import find_sources
+
     if sequences and pooling:
         raise click.UsageError("--pooling names statistics over frames, and --sequences keeps the frames.")
     dataset, files = find_sources(sources, split)

@@ -9,7 +9,6 @@ from cs_keras.cli.options import (
     DATASET,
     Command,
     decoder_option,
-    find_sources,
     read_config,
     reading_options,
     split_option,
@@ -49,6 +48,8 @@ def command(
     FILE gets the arrays track_ids, features, layer and run_digest; as Parquet, the columns track_id and features.
     Ids, skipped recordings and resuming are as in `cs-keras predict`.
     """
+    from cs_keras.data.catalogue import find_sources
+
     if show_layers and (sources or out is not None or layer is not None):
         raise click.UsageError("--list takes RUN alone.")
     if not show_layers and (not sources or out is None):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.errors import ConfigError, StorageError
+from cs_keras.errors import ConfigError
 
 if TYPE_CHECKING:
     from cs_keras.audio.settings import AudioConfig
@@ -307,40 +307,6 @@ def read_config(
     configure(remote)  # for tables and headers, which are read without these settings
     max_bytes = parse_size(cache_size)
     return ReadConfig(remote, CacheConfig(cache, max_bytes) if cache else None, reader)
-
-
-def find_sources(sources: Sequence[str], split: str | None) -> "tuple[Location | None, list[Path]]":
-    """Return the dataset among the arguments of a command, or None and the audio files and folders.
-
-    Raises
-    ------
-    ConfigError
-        When there is more than one dataset, or a split without a dataset.
-    StorageError
-        When recordings are behind a URL.
-    """
-    from cs_keras.data.schema import DATASET_FILE
-    from cs_keras.storage.location import is_file, locate
-
-    locations = [locate(source) for source in sources]
-    datasets = [location for location in locations if is_file(location / DATASET_FILE)]
-    if datasets and len(locations) > 1:
-        raise ConfigError(
-            f"Expected one dataset, or audio files and folders. Received: {len(locations)} names, among them the "
-            f"dataset {datasets[0]}."
-        )
-    if datasets:
-        return datasets[0], []
-    if split:
-        raise ConfigError(f"--split needs a dataset, and {sources[0]} is not one.")
-    paths = []
-    for location in locations:
-        if not isinstance(location, Path):
-            raise StorageError(
-                f"{location} is not a cs-keras dataset, and recordings are read from this machine's paths only."
-            )
-        paths.append(location)
-    return None, paths
 
 
 def say_assigned(say: Callable[[str], Any], assignment: str, noun: str = "tracks") -> None:

@@ -12,7 +12,6 @@ from cs_keras.cli.options import (
     TableFile,
     artist_option,
     decoder_option,
-    find_sources,
     name_tables,
     read_config,
     reading_options,
@@ -68,6 +67,8 @@ def command(
     With --runner, Apache Beam workers write the same bytes. Each worker needs access to RUN, DATASET and --out
     (which may be URLs), and to AUDIO at the same paths.
     """
+    from cs_keras.data.catalogue import find_sources
+
     dataset, files = find_sources(sources, split)
     flags = beam_flags(runner)
     run, out = locate_for_workers(run, flags), locate_for_workers(out, flags)

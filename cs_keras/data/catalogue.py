@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.audio.tags import Tags, read_tags
-from cs_keras.data.schema import is_valid_id
-from cs_keras.errors import DataError, StorageError
-from cs_keras.storage.location import require_regular
+from cs_keras.data.schema import DATASET_FILE, is_valid_id
+from cs_keras.errors import ConfigError, DataError, StorageError
+from cs_keras.storage.location import Location, is_file, locate, require_regular
 
 DESCRIPTIONS = ("artist", "title", "album", "isrc", "release_date")  # columns of text
 COLUMNS = ("path", "track_id", *DESCRIPTIONS, "genres")
@@ -30,6 +30,37 @@ class Recording(Tags):
     track_id: str
     artist_from_folder: bool = False
     release_date: str = ""
+
+
+def find_sources(sources: Sequence[str], split: str | None) -> tuple[Location | None, list[Path]]:
+    """Return the dataset among what a user names, or None and the audio files and folders.
+
+    Raises
+    ------
+    ConfigError
+        When there is more than one dataset, or a split without a dataset.
+    StorageError
+        When recordings are behind a URL.
+    """
+    locations = [locate(source) for source in sources]
+    datasets = [location for location in locations if is_file(location / DATASET_FILE)]
+    if datasets and len(locations) > 1:
+        raise ConfigError(
+            f"Expected one dataset, or audio files and folders. Received: {len(locations)} names, among them the "
+            f"dataset {datasets[0]}."
+        )
+    if datasets:
+        return datasets[0], []
+    if split:
+        raise ConfigError(f"--split needs a dataset, and {sources[0]} is not one.")
+    paths = []
+    for location in locations:
+        if not isinstance(location, Path):
+            raise StorageError(
+                f"{location} is not a cs-keras dataset, and recordings are read from this machine's paths only."
+            )
+        paths.append(location)
+    return None, paths
 
 
 def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:

@@ -1,0 +1,77 @@
+"""The public API does what the commands do, on the same files."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cs_keras as cs
+from cs_keras.errors import ConfigError, CsKerasError, StorageError
+from cs_keras.factors.arrays import read_arrays
+from tests.command_line import run
+from tests.conftest import TrainDemo
+
+
+@pytest.fixture(scope="module")
+def trained(train_demo: TrainDemo) -> Path:
+    return train_demo("bot")
+
+
+def test_a_run_predicts_as_the_command(trained: Path, demo: Path, tmp_path: Path) -> None:
+    loaded = cs.load_run(trained)
+    assert run("predict", trained, demo, "--split", "test", "--out", tmp_path / "test.npz") == 0
+    expected = read_arrays(tmp_path / "test.npz")
+    found = loaded.predict(demo, split="test")
+    np.testing.assert_array_equal(found.track_ids, expected["track_ids"])
+    np.testing.assert_array_equal(found.factors, expected["factors"])
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    shutil.copy(next((demo / "source" / "audio").rglob("*.wav")), audio / "one.wav")
+    (audio / "broken.wav").write_bytes(b"RIFF")
+    recordings = loaded.predict([audio])
+    assert recordings.track_ids.tolist() == ["one"] and list(recordings.left_out) == ["broken"]
+
+
+def test_a_run_recommends_and_has_its_model_and_evaluation(trained: Path, demo: Path) -> None:
+    loaded = cs.load_run(str(trained))
+    assert loaded.settings["key"] == "bot" == loaded.evaluation.model
+    seed = str(cs.open_dataset(demo).tracks.ids[0])
+    tracks = loaded.recommend(seed, dataset=demo, k=3)
+    assert len(tracks) == 3 and seed not in [track.entry.track_id for track in tracks]
+    assert tracks[0].score >= tracks[1].score >= tracks[2].score
+    n_factors = loaded.evaluation.factors.n_factors
+    assert (
+        loaded.model.output_shape == cs.load_model(trained / "model.keras").output_shape == (None, n_factors)
+    )
+    assert repr(loaded) == f"Run({str(trained)!r})"
+
+
+def test_finished_runs_are_reused_and_failures_are_raised(train_demo: TrainDemo, demo: Path) -> None:
+    trained = train_demo("bot")
+    small = {"n_centroids": 50, "dense": [16]}
+    settings = {"models": {"bot": {"model": small, "training": {"epochs": 3, "batch_size": 16}}}}
+    (found,) = cs.run_baselines(demo, "bot", trained.parent, settings=settings)
+    assert found.folder == trained
+    with pytest.raises(CsKerasError, match="1 of 1 models failed: choi: "):
+        cs.run_baselines(demo, ["choi"], trained.parent)
+
+
+def test_what_is_no_run_or_cannot_be_predicted_is_refused(trained: Path, demo: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="is not a finished run"):
+        cs.load_run(tmp_path)
+    with pytest.raises(ConfigError, match="--split needs a dataset"):
+        cs.load_run(trained).predict(tmp_path, split="test")
+
+
+def test_the_import_is_quick_and_names_are_listed() -> None:
+    code = (
+        "import sys, cs_keras as cs; assert set(cs.__all__) <= set(dir(cs)); "
+        "assert not {'numpy', 'tensorflow', 'click'} & set(sys.modules); cs.evaluate; "
+        "assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        _ = cs.train  # type: ignore[attr-defined]
