@@ -30,7 +30,7 @@ def test_a_run_predicts_as_the_command(trained: Path, demo: Path, tmp_path: Path
     audio = tmp_path / "audio"
     audio.mkdir()
     shutil.copy(next((demo / "source" / "audio").rglob("*.wav")), audio / "one.wav")
-    (audio / "broken.wav").write_bytes(b"RIFF")
+    (audio / "broken.wav").write_bytes(b"no audio " * 100)
     recordings = loaded.predict([audio])
     assert recordings.track_ids.tolist() == ["one"] and list(recordings.left_out) == ["broken"]
 
@@ -49,14 +49,17 @@ def test_a_run_recommends_and_has_its_model_and_evaluation(trained: Path, demo: 
     assert repr(loaded) == f"Run({str(trained)!r})"
 
 
-def test_finished_runs_are_reused_and_failures_are_raised(train_demo: TrainDemo, demo: Path) -> None:
+def test_finished_runs_are_reused_and_failures_are_raised(
+    train_demo: TrainDemo, demo: Path, tmp_path: Path
+) -> None:
     trained = train_demo("bot")
     small = {"n_centroids": 50, "dense": [16]}
     settings = {"models": {"bot": {"model": small, "training": {"epochs": 3, "batch_size": 16}}}}
     (found,) = cs.run_baselines(demo, "bot", trained.parent, settings=settings)
     assert found.folder == trained
-    with pytest.raises(CsKerasError, match="1 of 1 models failed: choi: "):
-        cs.run_baselines(demo, ["choi"], trained.parent)
+    settings = {"models": {"choi": {"model": {"weights": "missing.h5"}}}}
+    with pytest.raises(CsKerasError, match="missing.h5"):
+        cs.run_baselines(demo, ["choi"], tmp_path, settings=settings)
 
 
 def test_what_is_no_run_or_cannot_be_predicted_is_refused(trained: Path, demo: Path, tmp_path: Path) -> None:
