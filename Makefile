@@ -41,7 +41,7 @@ test-newest: BIN := .venv-newest/bin
 test-newest:
 	@sh .ci/install-newest .venv-newest dev
 	$(PYTEST) -k "not beam"
-	@sh .ci/install-newest .venv-newest beam,dev
+	@sh .ci/install-newest .venv-newest dask,dev
 	$(PYTEST) -k beam
 
 check: $(READY)
