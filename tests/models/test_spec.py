@@ -27,10 +27,10 @@ def test_an_unknown_key_lists_the_models_there_are():
             get("resnet")
 
 
-def test_the_table_of_the_readme_names_every_model():
+def test_the_table_of_models_names_every_model():
     """A name that ends in an ellipsis stands for all keys that begin with it."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("| key | model |")[2].partition("\n\n")[0]
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    table = page.partition("| key | model |")[2].partition("\n\n")[0]
     first_cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("|")]
     names = re.findall(r"`([^`]+)`", " ".join(first_cells))
     prefixes = tuple(name.removesuffix("…") for name in names if name.endswith("…"))

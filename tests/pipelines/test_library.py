@@ -62,6 +62,26 @@ def test_finished_runs_are_reused_and_failures_are_raised(
         cs.run_baselines(demo, ["choi"], tmp_path, settings=settings)
 
 
+def test_the_example_of_the_readme_runs(
+    trained: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first statement trains; here a trained run takes its place."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = readme.partition("```python\n")[2].partition("```")[0]
+    first = next(line for line in code.splitlines() if line.startswith("(run,) = cs.run_baselines("))
+    code = code.replace(first, "run = cs.load_run(trained)")
+    recording = next((demo / "source" / "audio").rglob("*.wav"))
+    (tmp_path / "new-releases").mkdir()
+    shutil.copy(recording, tmp_path / "new-releases" / "one.wav")
+    shutil.copy(recording, tmp_path / "new-release.mp3")
+    (tmp_path / "dataset").symlink_to(demo)
+    monkeypatch.chdir(tmp_path)
+    reference = np.random.default_rng(0).normal(size=(50, 4))
+    names = {"trained": trained, "reference": reference, "predicted": reference, "artists": range(50)}
+    exec(code, names)
+    assert names["new"].track_ids.tolist() == ["one"]  # type: ignore[attr-defined]
+
+
 def test_what_is_no_run_or_cannot_be_predicted_is_refused(trained: Path, demo: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is not a finished run"):
         cs.load_run(tmp_path)
