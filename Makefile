@@ -33,10 +33,15 @@ test: $(READY)
 quick: $(READY)
 	$(PYTEST) -m "not slow and not medium"
 
-test-slow: $(READY)
+test-slow: $(READY) $(VENV)/.spark
 	$(PYTEST) -m slow
 
 # Apache Beam holds NumPy below 2.5, so its tests come last.
+# PySpark is 490 MB, which only these tests need; without Java they are skipped.
+$(VENV)/.spark: requirements-spark.lock $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-spark.lock
+	@touch $@
+
 test-newest: BIN := .venv-newest/bin
 test-newest:
 	@sh .ci/install-newest .venv-newest dev
@@ -68,6 +73,8 @@ format: $(READY)
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra dask --extra tfio --no-header --no-annotate \
 	    --upgrade --output-file requirements.lock setup.py
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra spark --no-header --no-annotate \
+	    --upgrade --constraints requirements.lock setup.py | grep -E '^(pyspark|py4j)==' > requirements-spark.lock
 
 clean:
 	rm -rf $(VENV) .venv-newest build dist *.egg-info

@@ -37,7 +37,8 @@ def package() -> dict[str, Any]:
 
 
 def locked() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    files = (ROOT / name for name in ("requirements.lock", "requirements-spark.lock"))
+    lines = [line for file in files for line in file.read_text().splitlines()]
     pins = (Requirement(line) for line in lines if line and not line.startswith("#"))
     return {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
 
@@ -51,7 +52,8 @@ def sources(suffix: str) -> list[Path]:
 def test_lock_file_holds_every_requirement_at_an_allowed_version(package: dict[str, Any]) -> None:
     pins = locked()
     extras = package["extras_require"]
-    for line in [*package["install_requires"], *extras["dev"], *extras["dask"], *extras["tfio"]]:
+    locked_extras = [line for name in ("dev", "dask", "spark", "tfio") for line in extras[name]]
+    for line in [*package["install_requires"], *locked_extras]:
         wanted = Requirement(line)
         assert pins[canonicalize_name(wanted.name)] in wanted.specifier, line
 

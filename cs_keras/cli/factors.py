@@ -1,6 +1,7 @@
 """``cs-keras factors``: interactions to collaborative-filtering factors, and the search for their settings."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ SEARCH_OPTIONS = {
     "n_seeds": "--seeds",
     "n_averaged": "--average",
 }
+SPARK_OPTIONS = {"spark_master": "--spark-master", "spark_options": "--spark-option"}
+TEXT_OPTIONS = {"encoding": "--encoding", "delimiter": "--delimiter"}
 FIT_OPTIONS = {"n_factors": "--ranks", "alpha": "--alphas", "regularization": "--regularizations"}
 
 selection_options = add_options(
@@ -119,6 +122,26 @@ selection_options = add_options(
     "command then takes three to four times as long.",
 )
 @selection_options
+@click.option(
+    "--engine",
+    type=click.Choice(["implicit", "spark"]),
+    default="implicit",
+    show_default=True,
+    help="What fits: implicit, in this process; or Spark's ALS, for more interactions than it holds: "
+    "INTERACTIONS is then Parquet, a file or a folder, that Spark's workers reach by this path or URL.",
+)
+@click.option(
+    "--spark-master",
+    metavar="MASTER",
+    help="local[N] or a cluster's URL, as spark://HOST:7077.  [default: local[*]]",
+)
+@click.option(
+    "--spark-option",
+    "spark_options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A property of Spark, as in: --spark-option spark.driver.memory=8g",
+)
 @click.option("--playlist-column", help="Column of playlist or user ids.  [default: guessed]")
 @click.option("--track-column", help="Column of track ids.  [default: guessed]")
 @click.option("--count-column", help="Column of counts.  [default: guessed; without one, 1 per row]")
@@ -143,6 +166,9 @@ def command(
     scaling: Any,
     ceiling: bool,
     select: bool,
+    engine: str,
+    spark_master: str | None,
+    spark_options: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Fit collaborative-filtering factors to interactions.
@@ -156,7 +182,7 @@ def command(
     _check_usage(select, given)
     from cs_keras.factors.wmf import WmfConfig
     from cs_keras.storage.location import locate
-    from pipelines.factors.fit import FactorsConfig, import_factors, make_factors
+    from pipelines.factors.fit import FactorsConfig, import_factors, make_factors, make_spark_factors
 
     dataset = locate(sources[-1])
     if given:
@@ -169,12 +195,23 @@ def command(
     (n_iterations,) = iterations if iterations and not select else (WmfConfig.iterations,)
     wmf = WmfConfig(n_factors, alpha, regularization, n_iterations, seed, weight)
     settings = FactorsConfig(wmf, protocol, scaling, ceiling, targets, split_name, items)
-    listening = LOCAL_PATH(sources[0])
     with _warnings_as_lines():
-        if select:
-            factors, tally = _select(listening, dataset, settings, name, search, options)
+        if engine == "spark":
+            from cs_keras.factors.spark.session import LOCAL_MASTER, SparkConfig
+
+            url = sources[0] if "://" in sources[0] else os.path.abspath(sources[0])
+            spark = SparkConfig(spark_master or LOCAL_MASTER, spark_options)
+            columns = {option: value for option, value in options.items() if option not in TEXT_OPTIONS}
+            factors, tally = make_spark_factors(url, dataset, settings, name, spark, **columns)
+        elif select:
+            factors, tally = _select(LOCAL_PATH(sources[0]), dataset, settings, name, search, options)
         else:
-            factors, tally = make_factors(listening, dataset, settings, name, **options)
+            factors, tally = make_factors(LOCAL_PATH(sources[0]), dataset, settings, name, **options)
+    if engine == "spark" and factors.config:
+        mapped = factors.config["regularization"]
+        click.echo(
+            f"Regularization {regularization:g} is {mapped:.3g} for each interaction (Spark's regParam)."
+        )
     click.echo(f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}.")
     _print_items(factors, tally)
     _print_quality(factors)
@@ -191,6 +228,18 @@ def _conclude(sentence: str, dataset: "Location", name: str) -> None:
 def _check_usage(select: bool, given: Path | None) -> None:
     """Raise UsageError for options that would have no effect."""
     context = click.get_current_context()
+    is_spark = context.params["engine"] == "spark"
+    if is_spark and (given or select):
+        raise click.UsageError(
+            f"--engine spark fits one setting; it cannot be combined with {'--from-npz' if given else '--select'}."
+        )
+    for options, needed in (
+        (SPARK_OPTIONS, "needs"),
+        (TEXT_OPTIONS, "is for text, and cannot be combined with"),
+    ):
+        for name, option in options.items():
+            if context.params[name] and is_spark == (options is TEXT_OPTIONS):
+                raise click.UsageError(f"{option} {needed} --engine spark.")
     if given and select:
         raise click.UsageError("--select fits factors; it cannot be combined with --from-npz.")
     if select:

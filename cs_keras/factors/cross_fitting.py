@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.factors.wmf import WmfConfig, WmfFit, draw_item_factors, fit_wmf, fold_in_items
+from cs_keras.factors.wmf import Counts, WmfConfig, WmfFit, draw_item_factors, fit_wmf, fold_in_items
 
 MAX_GROUPS = 8  # fits; more cost more time and change held-out factors little
 
@@ -53,7 +52,7 @@ def group_folds(folds: npt.NDArray[Any], is_train: npt.NDArray[np.bool_]) -> npt
 
 
 def cross_fit(
-    user_items: scipy.sparse.csr_matrix,
+    user_items: Counts,
     is_fitted: npt.NDArray[np.bool_],
     groups: npt.NDArray[np.int64],
     fit: WmfFit,
@@ -61,11 +60,11 @@ def cross_fit(
 ) -> CrossFit:
     """Replace the factors of train tracks by those folded into fits without their group.
 
-    All fits start from the same random factors: those of the main fit, track by track.
+    All fits by implicit start from the same random factors: those of the main fit, track by track.
 
     Parameters
     ----------
-    user_items : csr_matrix, shape (n_playlists, n_tracks)
+    user_items : csr_matrix or SparkCounts, shape (n_playlists, n_tracks)
         Counts, none negative.
     is_fitted : ndarray of bool, shape (n_tracks,)
         Tracks that the main fit was fitted to.

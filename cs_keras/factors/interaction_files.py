@@ -12,7 +12,7 @@ import scipy.sparse
 
 from cs_keras.errors import DataError
 from cs_keras.factors.interactions import Interactions, RowCounts
-from cs_keras.factors.tables import TableFile, open_table
+from cs_keras.factors.tables import open_table
 
 PLAYLIST_COLUMNS = (
     *("playlist", "playlist_id", "playlistid", "playlist_uri", "pid"),
@@ -75,13 +75,7 @@ def read_interactions(
         The encoding is unknown or the delimiter is not one character.
     """
     table = open_table(path, encoding=encoding, delimiter=delimiter)
-    columns = {
-        "playlist": _find_column(table, "playlist", playlist_column, PLAYLIST_COLUMNS, path),
-        "track": _find_column(table, "track", track_column, TRACK_COLUMNS, path),
-    }
-    if count_column is not None or _guess(table.column_names, COUNT_COLUMNS) is not None:
-        columns["count"] = _find_column(table, "count", count_column, COUNT_COLUMNS, path)
-
+    columns = find_columns(table.column_names, path, playlist_column, track_column, count_column)
     data = table.read(list(columns.values()))
     if data.num_rows == 0:
         raise DataError(f"{path}: the file holds no rows, only a header.")
@@ -93,6 +87,26 @@ def read_interactions(
     return _count_pairs(playlists, tracks, counts)
 
 
+def find_columns(
+    names: Sequence[str],
+    path: str | os.PathLike[str],
+    playlist_column: str | None = None,
+    track_column: str | None = None,
+    count_column: str | None = None,
+) -> dict[str, str]:
+    """Return the names of the columns ``playlist``, ``track`` and, where there is one, ``count``.
+
+    See `read_interactions`, which raises the same errors.
+    """
+    columns = {
+        "playlist": _find_column(names, "playlist", playlist_column, PLAYLIST_COLUMNS, path),
+        "track": _find_column(names, "track", track_column, TRACK_COLUMNS, path),
+    }
+    if count_column is not None or _guess(names, COUNT_COLUMNS) is not None:
+        columns["count"] = _find_column(names, "count", count_column, COUNT_COLUMNS, path)
+    return columns
+
+
 def read_first_times(path: str | os.PathLike[str], *, time_column: str | None = None) -> dict[str, float]:
     """Return the time of each track's first interaction, by track id: numbers as they are, dates in seconds.
 
@@ -101,8 +115,8 @@ def read_first_times(path: str | os.PathLike[str], *, time_column: str | None = 
     """
     table = open_table(path)
     columns = [
-        _find_column(table, "track", None, TRACK_COLUMNS, path),
-        _find_column(table, "time", time_column, TIME_COLUMNS, path),
+        _find_column(table.column_names, "track", None, TRACK_COLUMNS, path),
+        _find_column(table.column_names, "time", time_column, TIME_COLUMNS, path),
     ]
     data = table.read(columns)
     if data.num_rows == 0:
@@ -141,15 +155,13 @@ def _parse_time(value: str) -> float:
 
 
 def _find_column(
-    table: TableFile, what: str, name: str | None, usual: Sequence[str], path: str | os.PathLike[str]
+    names: Sequence[str], what: str, name: str | None, usual: Sequence[str], path: str | os.PathLike[str]
 ) -> str:
-    found = _guess(table.column_names, usual if name is None else (name,))
+    found = _guess(names, usual if name is None else (name,))
     if found is None:
         expected = f"one of {', '.join(usual)} (or name yours)" if name is None else f"{name!r}"
-        raise DataError(
-            f"{path}: no {what} column: expected {expected}. Received: {', '.join(table.column_names)}."
-        )
-    if list(table.column_names).count(found) > 1:
+        raise DataError(f"{path}: no {what} column: expected {expected}. Received: {', '.join(names)}.")
+    if list(names).count(found) > 1:
         raise DataError(f"{path}: the {what} column {found!r} must be unique, but the header names it twice.")
     return found
 

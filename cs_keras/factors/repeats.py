@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 
-from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit, fit_protocol, fold_in_items
+from cs_keras.factors.wmf import Counts, Protocol, WmfConfig, WmfFit, fit_protocol, fold_in_items
 
 N_SEEDS = 2**32  # seeds wrap around to 0
 
 
 def refit_with_next_seed(
-    user_items: scipy.sparse.csr_matrix,
+    user_items: Counts,
     is_train: npt.NDArray[np.bool_],
     config: WmfConfig,
     protocol: Protocol,
@@ -24,7 +23,7 @@ def refit_with_next_seed(
 
 
 def fit_halves(
-    user_items: scipy.sparse.csr_matrix,
+    user_items: Counts,
     is_train: npt.NDArray[np.bool_],
     config: WmfConfig,
     protocol: Protocol,
@@ -33,7 +32,7 @@ def fit_halves(
 
     Parameters
     ----------
-    user_items : csr_matrix, shape (n_playlists, n_tracks)
+    user_items : csr_matrix or SparkCounts, shape (n_playlists, n_tracks)
         Counts, none negative.
     is_train : ndarray of bool, shape (n_tracks,)
         True for the tracks of the train folds.
@@ -62,7 +61,7 @@ def fit_halves(
 
 
 def _fit_half(
-    user_items: scipy.sparse.csr_matrix,
+    user_items: Counts,
     half: npt.NDArray[np.int64],
     is_train: npt.NDArray[np.bool_],
     config: WmfConfig,
@@ -71,5 +70,5 @@ def _fit_half(
     fit = fit_protocol(user_items[half], is_train, config, protocol=protocol)
     fitted = is_train if protocol == "strict" else np.ones_like(is_train)
     # Equation 4 is equation 5 with tracks and playlists exchanged.
-    playlists = fold_in_items(user_items[:, fitted].T.tocsr(), fit.item_factors[fitted], config)
+    playlists = fold_in_items(user_items[:, fitted].T, fit.item_factors[fitted], config)
     return replace(fit, playlist_factors=playlists)

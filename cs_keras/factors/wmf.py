@@ -11,8 +11,8 @@ is a fitted track's y_i the same function of X as that of a track folded in afte
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,15 @@ from implicit.cpu.als import AlternatingLeastSquares
 from implicit.recommender_base import ModelFitError
 from threadpoolctl import threadpool_limits
 
+from cs_keras.config import OMIT_IF_DEFAULT, check_choice
 from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.spark.counts import SparkCounts
 
 FloatArray = npt.NDArray[np.float32]
 Protocol = Literal["strict", "thesis"]
 Weight = Literal["count", "log", "binary"]
+Engine = Literal["implicit", "spark"]
+Counts: TypeAlias = scipy.sparse.csr_matrix | SparkCounts
 T = TypeVar("T")
 
 
@@ -40,13 +44,16 @@ class WmfConfig:
     alpha : float
         Confidence gained with a weight of 1, above 0. Hu et al. found 40 to be good; implicit's own default is 1.
     regularization : float
-        λ, above 0, so that a track with few interactions has one solution. implicit's default.
+        λ, above 0, so that a track with few interactions has one solution. implicit's default. With the engine
+        "spark", that of one interaction; see `cs_keras.factors.spark.counts`.
     iterations : int
         Sweeps over playlists and tracks, at least 1. implicit's default; Hu et al. needed about 10.
     seed : int
         Seed of the initial factors, at least 0.
     weight : {"count", "log", "binary"}
         Weight of a count r above 0, which alpha multiplies: r, log(1 + r) or 1.
+    engine : {"implicit", "spark"}
+        What fits: implicit, in this process, or Spark. It decides the penalty of new items too.
 
     Raises
     ------
@@ -60,6 +67,7 @@ class WmfConfig:
     iterations: int = 15
     seed: int = 0
     weight: Weight = "count"
+    engine: Engine = field(default="implicit", metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         for name, least in (("factors", 1), ("iterations", 1), ("seed", 0)):
@@ -70,10 +78,8 @@ class WmfConfig:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ConfigError(f"{name} must be a finite number above 0. Received: {value!r}.")
-        if self.weight not in get_args(Weight):
-            raise ConfigError(
-                f"weight must be one of {', '.join(get_args(Weight))}. Received: {self.weight!r}."
-            )
+        check_choice("weight", self.weight, get_args(Weight))
+        check_choice("engine", self.engine, get_args(Engine))
 
 
 def read_wmf_config(config: Mapping[str, Any]) -> WmfConfig:
@@ -104,7 +110,7 @@ class WmfFit:
 
 
 def fit_wmf(
-    user_items: scipy.sparse.csr_matrix,
+    user_items: Counts,
     config: WmfConfig,
     *,
     initial_item_factors: FloatArray | None = None,
@@ -116,12 +122,12 @@ def fit_wmf(
 
     Parameters
     ----------
-    user_items : csr_matrix, shape (n_playlists, n_tracks)
-        Counts, none negative.
+    user_items : csr_matrix or SparkCounts, shape (n_playlists, n_tracks)
+        Counts, none negative. Spark fits those that it holds.
     config : WmfConfig
     initial_item_factors : ndarray of float32, shape (n_tracks, factors), optional
         By default those of `draw_item_factors`, which are implicit's. Playlists need none: the first half-step
-        solves for them.
+        solves for them. Spark draws its own.
     num_threads : int, default=0
         0 for all cores.
 
@@ -137,6 +143,8 @@ def fit_wmf(
     DataError
         A count is negative or not finite, none is above 0, or the counts are too large to solve.
     """
+    if isinstance(user_items, SparkCounts):
+        return user_items.fit(config)
     confidence = _confidence(user_items, config)
     if confidence.nnz == 0:
         raise DataError(
@@ -166,7 +174,7 @@ def draw_item_factors(shape: tuple[int, int], config: WmfConfig) -> FloatArray:
 
 
 def fold_in_items(
-    user_items: scipy.sparse.csr_matrix,
+    user_items: Counts,
     playlist_factors: FloatArray,
     config: WmfConfig,
     *,
@@ -176,11 +184,12 @@ def fold_in_items(
 
     Parameters
     ----------
-    user_items : csr_matrix, shape (n_playlists, n_new_tracks)
-        Counts, none negative.
+    user_items : csr_matrix or SparkCounts, shape (n_playlists, n_new_tracks)
+        Counts, none negative; those of Spark are collected block by block.
     playlist_factors : ndarray of float32, shape (n_playlists, factors)
     config : WmfConfig
-        That of the fit.
+        That of the fit. With the engine "spark" the penalty of a track is that of its interactions with playlists
+        that have factors.
     num_threads : int, default=0
         0 for all cores.
 
@@ -197,6 +206,11 @@ def fold_in_items(
     expected = (user_items.shape[0], config.factors)
     if playlist_factors.shape != expected:
         raise DataError(f"playlist_factors must be of shape {expected}. Received: {playlist_factors.shape}.")
+    if isinstance(user_items, SparkCounts):
+        blocks = (fold_in_items(one, playlist_factors, config) for one in user_items.column_blocks())
+        return np.concatenate(list(blocks))
+    if config.engine == "spark":
+        return _fold_in_as_spark(user_items, playlist_factors, config)
     item_users = _confidence(user_items, config).T.tocsr()
 
     def solve(model: Any) -> FloatArray:
@@ -207,8 +221,31 @@ def fold_in_items(
     return _solve(solve, config, num_threads)
 
 
+def _fold_in_as_spark(
+    user_items: scipy.sparse.csr_matrix, playlist_factors: FloatArray, config: WmfConfig
+) -> FloatArray:
+    """Solve with Spark's penalty: that of an interaction times their number.
+
+    Only those with playlists that have factors count: a fit has no others.
+    """
+    is_known = playlist_factors.any(axis=1)
+    weights = weigh_counts(user_items[is_known], config.weight).tocsc()
+    x = playlist_factors[is_known].astype(np.float64)
+    gram, identity = x.T @ x, np.eye(config.factors)
+    item_factors = np.zeros((weights.shape[1], config.factors), np.float32)
+    for track, (first, last) in enumerate(zip(weights.indptr, weights.indptr[1:], strict=False)):
+        if first < last:
+            own, gain = (
+                x[weights.indices[first:last]],
+                config.alpha * weights.data[first:last].astype(np.float64),
+            )
+            normal = gram + (own.T * gain) @ own + (last - first) * config.regularization * identity
+            item_factors[track] = np.linalg.solve(normal, (1 + gain) @ own)
+    return item_factors
+
+
 def fit_protocol(
-    user_items: scipy.sparse.csr_matrix,
+    user_items: Counts,
     is_train: npt.NDArray[np.bool_],
     config: WmfConfig,
     *,
@@ -219,7 +256,7 @@ def fit_protocol(
 
     Parameters
     ----------
-    user_items : csr_matrix, shape (n_playlists, n_tracks)
+    user_items : csr_matrix or SparkCounts, shape (n_playlists, n_tracks)
         Counts, none negative.
     is_train : ndarray of bool, shape (n_tracks,)
         True for the tracks of the train folds.

@@ -6,21 +6,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.agreement import measure_agreement
 from cs_keras.evaluation.fits import Fit
 from cs_keras.evaluation.overlap import KS, MAX_QUERIES
 from cs_keras.factors.repeats import fit_halves, refit_with_next_seed
-from cs_keras.factors.wmf import Protocol, WmfConfig, WmfFit
+from cs_keras.factors.wmf import Counts, Protocol, WmfConfig, WmfFit
 
 Agreements = dict[str, list[dict[str, Any]]]
 REPORTED = ("k", "overlap", "low", "high", "n_candidates")  # of an Agreement, as JSON
 
 
 def measure_ceiling(
-    user_items: scipy.sparse.csr_matrix,
+    user_items: Counts,
     is_train: npt.NDArray[np.bool_],
     is_test: npt.NDArray[np.bool_],
     fit: WmfFit,
@@ -30,7 +29,7 @@ def measure_ceiling(
 ) -> tuple[WmfFit, tuple[WmfFit, ...], dict[str, Agreements]]:
     """Fit again with another seed and on halves of the playlists, and compare the test tracks' lists.
 
-    It takes about two and a half times as long as the first fit. `user_items`, a csr_matrix of shape
+    It takes about two and a half times as long as the first fit. `user_items`, of shape
     (n_playlists, n_tracks), is what `fit` was fitted on with `config` under `protocol`. Lists by dot product are of
     the first `n_playlists`, by default of all. DataError is raised when the refit fails.
 

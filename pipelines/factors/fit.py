@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.config import check_choice
+from cs_keras.config import check_choice, to_dict
 from cs_keras.data.schema import (
     INTERACTIONS_FILE,
     Tracks,
@@ -20,11 +20,14 @@ from cs_keras.data.schema import (
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.cross_fitting import CrossFit, cross_fit, group_folds
 from cs_keras.factors.interaction_files import read_interactions
-from cs_keras.factors.interactions import RowCounts, align, save_interactions
+from cs_keras.factors.interactions import Interactions, RowCounts, align, save_interactions
 from cs_keras.factors.quality import measure_quality
 from cs_keras.factors.repeats import N_SEEDS
 from cs_keras.factors.scaling import Kind as Scaling
 from cs_keras.factors.scaling import fit_scaler
+from cs_keras.factors.spark.counts import map_regularization
+from cs_keras.factors.spark.files import read_spark_interactions
+from cs_keras.factors.spark.session import SparkConfig, open_spark
 from cs_keras.factors.store import (
     Factors,
     align_external_factors,
@@ -131,10 +134,70 @@ def make_factors(
     tracks = read_tracks(dataset, settings.split_name)
     everything = read_interactions(interactions_file, **reading)
     interactions = align(everything, tracks.ids)
-    data, chosen = _choose_items(
-        make_fit_input(everything, interactions, tracks.in_split("train"), tracks.in_split("test")), settings
-    )
+    data = make_fit_input(everything, interactions, tracks.in_split("train"), tracks.in_split("test"))
     del everything
+    return _store_factors(path, dataset, tracks, interactions, data, settings, name)
+
+
+def make_spark_factors(
+    interactions_file: str,
+    dataset: Location,
+    settings: FactorsConfig,
+    name: str = DEFAULT_NAME,
+    spark: SparkConfig | None = None,
+    **reading: Any,
+) -> tuple[Factors, RowCounts]:
+    """Fit factors by Spark's implicit ALS, and store them as `make_factors` does.
+
+    Spark reads and factorises. This process holds the factors and, for ``interactions.npz``, the interactions with
+    the dataset's tracks, and folds tracks in block by block.
+
+    Parameters
+    ----------
+    interactions_file
+        Parquet; see `cs_keras.factors.spark.files.read_spark_interactions`, which gets `reading` as well.
+    settings
+        Its regularisation is that of implicit, and is mapped to Spark's.
+    spark
+        Cluster and Spark's own properties.
+
+    See `make_factors` for the others and for errors; ConfigError also where PySpark or Java is missing, and
+    CsKerasError where Spark fails.
+    """
+    path = factors_path(dataset, name)
+    read_info(dataset)
+    tracks = read_tracks(dataset, settings.split_name)
+    with open_spark(spark or SparkConfig()) as session:
+        everything = read_spark_interactions(session, interactions_file, tracks.ids, **reading)
+        n_playlists, n_others = len(everything.playlist_ids), everything.tally.n_unknown_tracks
+        data = FitInput(
+            everything.counts,
+            np.concatenate([tracks.in_split("train"), np.ones(n_others, np.bool_)]),
+            np.concatenate([tracks.in_split("test"), np.zeros(n_others, np.bool_)]),
+            n_playlists,
+            len(tracks),
+        )
+        own = everything.counts[:n_playlists, : len(tracks)]
+        interactions = Interactions(everything.playlist_ids, tracks.ids, own.tocsr(), everything.tally)
+        is_fitted = data.is_train if settings.protocol == "strict" else np.ones_like(data.is_train)
+        regularization = map_regularization(
+            settings.wmf.regularization, *everything.counts[:, is_fitted].count()
+        )
+        wmf = dataclasses.replace(settings.wmf, engine="spark", regularization=regularization)
+        settings = dataclasses.replace(settings, wmf=wmf)
+        return _store_factors(path, dataset, tracks, interactions, data, settings, name)
+
+
+def _store_factors(
+    path: Location,
+    dataset: Location,
+    tracks: Tracks,
+    interactions: Interactions,
+    data: FitInput,
+    settings: FactorsConfig,
+    name: str,
+) -> tuple[Factors, RowCounts]:
+    data, chosen = _choose_items(data, settings)
     factors = fit_factors(
         data,
         tracks,
@@ -166,7 +229,7 @@ def fit_factors(
     fits = [_fit(data, one) for one in seeds]
     fit = _average(fits, data, settings)
     measured = measure_quality(
-        weigh_counts(data.without_others().user_items, settings.wmf.weight),
+        weigh_counts(data.without_others().user_items.tocsr(), settings.wmf.weight),
         fit.item_factors[: data.n_tracks],
         fit.playlist_factors[: data.n_playlists],
         alpha=settings.wmf.alpha,
@@ -186,7 +249,7 @@ def fit_factors(
         scaler=_fit_scaler(settings.scaling, tracks, item_factors, has_factors),
         protocol=settings.protocol,
         config={
-            **dataclasses.asdict(settings.wmf),
+            **to_dict(settings.wmf),
             "items": "all" if data.has_others else "dataset",
             "targets": "cross-fitted" if crossed else "in-sample",
             **({"averaged_seeds": settings.n_averaged} if settings.n_averaged > 1 else {}),

@@ -5,7 +5,7 @@ under either protocol; their factors are not stored.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.factors.interactions import Interactions, hold_out_tracks
 from cs_keras.factors.selection import K
-from cs_keras.factors.wmf import Protocol, WmfConfig, fit_wmf
+from cs_keras.factors.wmf import Counts, Protocol, WmfConfig, fit_wmf
 from pipelines.factors.measure_setting import HELD_OUT_SHARE
 
 Flags = npt.NDArray[np.bool_]
@@ -29,15 +29,15 @@ class FitInput:
     Attributes
     ----------
     user_items
-        Counts, csr_matrix of shape (n_all_playlists, n_all_tracks). The first `n_playlists` rows and `n_tracks`
-        columns are the dataset's; the other rows have interactions with other tracks alone.
+        Counts, csr_matrix or SparkCounts of shape (n_all_playlists, n_all_tracks). The first `n_playlists` rows and
+        `n_tracks` columns are the dataset's; the other rows have interactions with other tracks alone.
     is_train, is_test
         Shape (n_all_tracks,). Tracks that the dataset does not hold count as train tracks.
     n_playlists, n_tracks
         Playlists with tracks of the dataset, and its tracks.
     """
 
-    user_items: scipy.sparse.csr_matrix
+    user_items: Counts
     is_train: Flags
     is_test: Flags
     n_playlists: int
@@ -89,8 +89,11 @@ def measure_items(data: FitInput, config: WmfConfig, protocol: Protocol) -> dict
     user_items, n_own = data.user_items[:, is_used], int(is_used[: data.n_tracks].sum())
     own = user_items[: data.n_playlists, :n_own]
     try:
-        rest, held_out = hold_out_tracks(own, HELD_OUT_SHARE, config.seed)
-        matrices: dict[Items, Any] = {"dataset": rest, "all": user_items - _pad(held_out, user_items.shape)}
+        rest, held_out = hold_out_tracks(own.tocsr(), HELD_OUT_SHARE, config.seed)
+        matrices: dict[Items, Counts] = {
+            "dataset": own - held_out,
+            "all": user_items - _pad(held_out, user_items.shape),
+        }
         values: dict[Items, float] = {}
         for items, matrix in matrices.items():
             item_factors, playlist_factors = fit_wmf(matrix, config)

@@ -72,6 +72,12 @@ def _fit(dataset: Location, own: Factors, tracks: Tracks, settings: FactorsConfi
 
 def _read_settings(own: Factors, split_name: str) -> FactorsConfig:
     config = own.config or {}
+    if config.get("engine") == "spark":
+        raise ConfigError(
+            f"Factors {own.name!r} were fitted by Spark. Fit those of each rotation by it too, with the same "
+            f"settings: `cs-keras factors ... --engine spark --split-name {split_name} --name "
+            f"{own.name}-{split_name}`."
+        )
     if config.get("items") == "all":
         raise ConfigError(
             f"Factors {own.name!r} were fitted to interactions with tracks that the dataset does not hold, and "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cs_keras.config import to_dict
 from cs_keras.data.schema import FACTORS_FOLDER, factors_path, read_info, read_tracks
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.grid import Grid
@@ -113,7 +114,7 @@ def select_factors(
     outcomes = []
     with progress.task("settings", len(settings)) as advance:
         for setting in settings:
-            what = {"setting": dataclasses.asdict(setting), "n_seeds": config.n_seeds}
+            what = {"setting": to_dict(setting), "n_seeds": config.n_seeds}
             measure = functools.partial(_measure, sample, setting, config.n_seeds)
             outcomes.append(cache.get(what, measure, parse_outcome))
             advance(1)
@@ -132,7 +133,7 @@ def select_factors(
         progress.log(f"comparing means of {config.n_averaged} seeds of the recommended setting")
         best = selection.recommended.setting
         averaging = cache.get(
-            {"setting": dataclasses.asdict(best), "n_averaged": config.n_averaged},
+            {"setting": to_dict(best), "n_averaged": config.n_averaged},
             functools.partial(compare_averages, sample, best, config.n_averaged),
             parse_averaging,
         )

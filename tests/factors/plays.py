@@ -28,3 +28,13 @@ def solve_items(user_items, playlist_factors, *, alpha, regularization):
             for r in counts.T
         ]
     )
+
+
+def solve_as_spark(user_items, playlist_factors, *, alpha, regularization):
+    """The same with Spark's penalty, which is multiplied by the number of a track's interactions."""
+    n = np.asarray((user_items > 0).sum(axis=0)).ravel()
+    solved = [
+        solve_items(user_items[:, [i]], playlist_factors, alpha=alpha, regularization=regularization * n[i])
+        for i in range(user_items.shape[1])
+    ]
+    return np.concatenate(solved)

@@ -5,8 +5,9 @@ import pytest
 import scipy.sparse
 
 from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.spark.counts import map_regularization
 from cs_keras.factors.wmf import WmfConfig, fit_protocol, fit_wmf, fold_in_items
-from tests.factors.plays import checkerboard, random_counts, solve_items
+from tests.factors.plays import checkerboard, random_counts, solve_as_spark, solve_items
 
 CONFIG = WmfConfig(factors=8, alpha=5.0, regularization=0.1, iterations=5, seed=3)
 # Solved in float32 (relative rounding 6e-8), by normal equations of condition up to about 1e3.
@@ -84,6 +85,32 @@ def test_the_weight_of_counts_is_applied_in_fits_and_fold_ins(weight, weigh):
     expected = solve_items(weights, playlists, alpha=5.0, regularization=0.1)
     np.testing.assert_allclose(items, expected, **TOLERANCE)
     np.testing.assert_allclose(fold_in_items(user_items, playlists, config), expected, **TOLERANCE)
+
+
+def test_with_sparks_penalty_new_tracks_are_solved_by_their_numbers_of_interactions():
+    user_items, playlists = random_counts(40, 25), fit_wmf(random_counts(40, 25, seed=1), CONFIG)[1]
+    expected = solve_as_spark(user_items, playlists, alpha=5.0, regularization=0.1)
+    config = dataclasses.replace(CONFIG, engine="spark")
+    np.testing.assert_allclose(fold_in_items(user_items, playlists, config), expected, **TOLERANCE)
+
+
+def test_mapped_to_spark_a_regular_matrix_has_the_same_optimum():
+    # Each of 60 playlists has 12 tracks and each of 40 tracks 18 playlists: penalties differ by a factor alone.
+    held = (2 * np.arange(60)[:, np.newaxis] + np.arange(12)) % 40
+    user_items = scipy.sparse.csr_matrix(
+        (np.ones(720), (np.arange(60).repeat(12), held.ravel())), dtype=np.float32
+    )
+    assert set(user_items.sum(axis=0).A1) == {18}
+    config = WmfConfig(factors=4, alpha=5.0, regularization=2.0, iterations=60)
+    items, playlists = fit_wmf(user_items, config)
+    mapped = dataclasses.replace(
+        config, engine="spark", regularization=map_regularization(2.0, 720, (60, 40))
+    )
+    by_spark = items
+    for _ in range(60):
+        others = fold_in_items(user_items.T, by_spark, mapped)
+        by_spark = fold_in_items(user_items, others, mapped)
+    np.testing.assert_allclose(others @ by_spark.T, playlists @ items.T, atol=1e-3)
 
 
 def test_an_unknown_weight_is_refused():
