@@ -20,12 +20,13 @@ from cs_keras.data.schema import INTERACTIONS_FILE, factors_path
 from cs_keras.errors import DataError, StorageError
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import top_k_similar
+from cs_keras.factors.cross_fitting import cross_fit
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.repeats import fit_halves
 from cs_keras.factors.spark.counts import SparkCounts
 from cs_keras.factors.spark.session import SparkConfig, find_java, open_spark
 from cs_keras.factors.store import Factors, load_factors
-from cs_keras.factors.wmf import WmfConfig, fit_wmf, fold_in_items
+from cs_keras.factors.wmf import WmfConfig, fit_protocol, fit_wmf, fold_in_items
 from tests.command_line import run
 from tests.factors.plays import random_counts, solve_as_spark
 
@@ -95,6 +96,16 @@ def test_selections_are_those_of_scipy(spark: Any) -> None:
     np.testing.assert_allclose(half.playlist_factors, expected, **TOLERANCE)
 
 
+def test_train_tracks_are_cross_fitted_by_spark(spark: Any) -> None:
+    here = in_spark(spark, random_counts(40, 25))
+    groups = np.arange(25) % 3 - 1  # a third keeps its factors
+    fit = fit_protocol(here, np.ones(25, np.bool_), CONFIG)
+    crossed = cross_fit(here, np.ones(25, np.bool_), groups, fit, CONFIG)
+    changed = (crossed.fit.item_factors != fit.item_factors).any(axis=1)
+    assert (changed == (groups >= 0)).all() and crossed.fit.has_factors.all()
+    assert len(crossed.residuals) == 2 and all(0 < one < 1 for one in crossed.residuals)
+
+
 @pytest.fixture(scope="module")
 def demo_without_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interactions of demo data, and a dataset of their tracks, without recordings."""
@@ -152,16 +163,12 @@ def test_all_of_a_factors_file_is_made_on_the_cluster(
         pq.write_table(part, demo_without_audio / "many" / f"{number}.parquet")
     few = ["--n-factors", 4, "--iterations", 1, "--spark-option", "spark.sql.shuffle.partitions=2"]
     command = ["factors", demo_without_audio / "many", dataset, "--name", "all", *few, *CLUSTER]
-    assert run(*command, "--items", "dataset", "--no-ceiling", "--targets", "in-sample") == 0
-    printed = capfd.readouterr().out
-    assert "of count 0: 1." in printed
-    assert "Left out: 7 tracks that are not in the dataset (such as other-0" in printed
-    assert run(*command) == 0
+    assert run(*command, "--targets", "in-sample") == 0
     printed, errors = capfd.readouterr()
+    assert "of count 0: 1." in printed and ": 7 tracks that are not in the dataset" in printed
     assert "nDCG@10 on held-out interactions" in printed and "Ceiling: another seed agrees" in printed
     assert "Traceback" not in errors and "WARN" not in errors
     factors = load_factors(factors_path(dataset, "all"))
-    assert factors.config is not None and factors.config["targets"] == "cross-fitted"
     assert set(factors.quality["ceiling"]) == {"second_seed", "halves"}
 
 
