@@ -233,6 +233,8 @@ def test_what_cannot_be_rotated_is_refused(
     assert "rotations must be one of 2, 5, 10. Received: 3." in capfd.readouterr().err
     assert run("run-baselines", items, *common, "--rotations", 5) == 2
     assert "--rotations needs --cross-validate." in capfd.readouterr().err
+    assert run("run-baselines", items, "--models", "best", "--cross-validate") == 2
+    assert "--cross-validate has no ensembles" in capfd.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

@@ -177,6 +177,9 @@ def test_models_are_chosen_by_what_there_is() -> None:
     assert able == WITHOUT_AUDIO and {*DEFAULT_MODELS, "fusion-estimated"} <= set(unable)
     assert choose_models(None, silent)[0] == WITHOUT_AUDIO[2:]
     assert choose_models(None, tracks([]), [""])[0] == WITHOUT_AUDIO[:2]
+    on_tables = [f"attributes-{name}@{table}" for name in ("kernel", "trees") for table in ("a", "b")]
+    assert choose_models("best", with_audio, ["a", "b"])[0] == ["cnn-best", *on_tables, "genre-label-linear"]
+    assert choose_models("best", silent)[0] == ["genre-label-linear"]
     every, unable = choose_models("all", tracks(["pop"], [], sound=1), [""])
     assert {*WITHOUT_AUDIO, "attributes-infonce"} <= set(every) and sorted(every + unable) == sorted(REGISTRY)
     message = "1 of 1 tracks of the dataset have no audio, no train track has genres"
