@@ -97,20 +97,7 @@ def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig, 
         dtype="float32",
         name=f"decibel{suffix}",
     )
-    with narrow_bands():
-        mel = kapre.ApplyFilterbank(
-            type="mel",
-            filterbank_kwargs={
-                "sample_rate": audio.sample_rate,
-                "n_freq": audio.n_bins,
-                "n_mels": config.n_mels,
-                "f_min": config.f_min,
-                "f_max": f_max,
-            },
-            data_format="channels_last",
-            dtype="float32",
-            name=f"mel{suffix}",
-        )
+    mel = mel_filterbank(audio, config.n_mels, config.f_min, f_max, f"mel{suffix}")
     x = keras.layers.Reshape((-1, audio.n_bins, 1), dtype="float32", name=f"channel{suffix}")(magnitude)
     return mel(decibel(x)) if config.order == "db_mel" else decibel(mel(x))
 
@@ -123,6 +110,26 @@ def normalize_bands(x: Any, config: FrontEndConfig) -> Any:
     if not config.normalize:
         return x
     return keras.layers.Normalization(axis=2, dtype="float32", name=BAND_NORMALIZATION)(x)
+
+
+def mel_filterbank(
+    audio: AudioConfig, n_mels: int, f_min: float, f_max: float, name: str
+) -> kapre.ApplyFilterbank:
+    """Return the layer from shape (batch, frames, n_bins, 1) to (batch, frames, n_mels, 1), float32."""
+    with narrow_bands():
+        return kapre.ApplyFilterbank(
+            type="mel",
+            filterbank_kwargs={
+                "sample_rate": audio.sample_rate,
+                "n_freq": audio.n_bins,
+                "n_mels": n_mels,
+                "f_min": f_min,
+                "f_max": f_max,
+            },
+            data_format="channels_last",
+            dtype="float32",
+            name=name,
+        )
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from keras import layers, ops
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import DataError, StorageError
 from cs_keras.layers.batch_norm import FixedStatisticsNormalization
-from cs_keras.layers.front_end import narrow_bands
+from cs_keras.layers.front_end import mel_filterbank
 
 Array = npt.NDArray[np.float32]
 
@@ -145,22 +145,7 @@ def log_mel(magnitude: Any, audio: AudioConfig = AUDIO) -> Any:
     Magnitudes grow with the length of the window and the logarithm depends on level, so they are scaled to those of
     the package's windows. Bands above half the sample rate are 0, as after resampling.
     """
-    import kapre
-
-    with narrow_bands():
-        mel = kapre.ApplyFilterbank(
-            type="mel",
-            filterbank_kwargs={
-                "sample_rate": audio.sample_rate,
-                "n_freq": audio.n_bins,
-                "n_mels": N_MELS,
-                "f_min": 0.0,
-                "f_max": AUDIO.sample_rate / 2,
-            },
-            data_format="channels_last",
-            dtype="float32",
-            name="mel",
-        )
+    mel = mel_filterbank(audio, N_MELS, 0.0, AUDIO.sample_rate / 2, "mel")
     power = layers.Reshape((-1, audio.n_bins, 1), dtype="float32", name="channel")(ops.square(magnitude))
     return ops.log10(10_000.0 * (AUDIO.n_fft / audio.n_fft) ** 2 * mel(power) + 1.0)
 

@@ -219,3 +219,24 @@ def test_a_member_without_information_has_no_weight() -> None:
     predicted = np.stack([targets + noise[0], targets + 2 * noise[1], -targets + noise[2]]).astype(np.float32)
     # By the normal equations: with noise of variance v_m, weights are (1 / v_m) / (1 + sum of 1 / v_m).
     np.testing.assert_allclose(fit_weights(predicted, targets), [1 / 2.25, 0.25 / 2.25, 0], atol=0.03)
+
+
+def test_models_are_combined_by_the_command_that_trains_them(dataset: Path, tmp_path: Path) -> None:
+    keys = "attributes-linear,attributes-gcv"
+    command = [
+        "run-baselines",
+        dataset,
+        "--models",
+        keys,
+        "--features",
+        dataset.parent / "features.npz",
+        "--out",
+        tmp_path,
+        *QUICK,
+    ]
+    assert run(*command, "--combine", "stack") == 0
+    (folder,) = tmp_path.glob("*-ensemble-stack-*")
+    assert overlap(folder, "similarity")["p_value"] == 0.01
+    members = [Path(name).name for name in read_json(folder / "config.json")["members"]]
+    assert sorted(name.split("-", 3)[3].rpartition("-")[0] for name in members) == sorted(keys.split(","))
+    assert run(*command, "--cross-validate", "--combine", "stack") == 2
