@@ -48,7 +48,7 @@ def test_lists_of_all_tracks_as_sorted(tmp_path: Path, capfd: pytest.CaptureFixt
     assert run("ingest", "--no-audio", "--tracks", planted.items, "--out", items) == 0
     assert run("factors", planted.interactions, items, *FIT) == 0
     data = ["--features", planted.table, "--models", "attributes-linear", *QUICK, "--candidates", "all"]
-    assert run("run-baselines", items, *data, "--out", runs) == 0
+    assert run("run-baselines", items, *data, "--out", runs, "--full") == 0
     assert "Overlap among new and known tracks" in capfd.readouterr().out
     (folder,) = runs.glob("????-??-??-attributes-linear-*")
 

@@ -8,6 +8,7 @@ from scipy.stats import ortho_group
 from sklearn.metrics import ndcg_score
 from sklearn.metrics.pairwise import cosine_similarity
 
+from cs_keras.config import to_dict
 from cs_keras.data.schema import factors_names, factors_path, read_tracks
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.grid import Grid
@@ -200,7 +201,7 @@ def test_factors_are_fitted_as_recommended(dataset, interactions):
     factors, tally = make_selected_factors(
         interactions, dataset, selection, FactorsConfig(scaling="none"), "chosen"
     )
-    setting = dataclasses.asdict(selection.recommended.setting)
+    setting = to_dict(selection.recommended.setting)
     assert factors.config == {**setting, "items": "dataset", "targets": "cross-fitted"}
     assert (factors.scaler.kind, tally.n_rows) == ("none", 20 * FEW)
     assert factors.quality["ceiling"]["second_seed"]["similarity"][0]["overlap"] > 0

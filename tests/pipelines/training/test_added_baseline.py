@@ -54,14 +54,16 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Add the baseline ``mean-mel``."""
     (tmp_path / "mean_mel.py").write_text(MODULE)
     monkeypatch.setattr("cs_keras.models.__path__", [*sys.modules["cs_keras.models"].__path__, str(tmp_path)])
-    monkeypatch.setitem(REGISTRY, "mean-mel", Entry("mean_mel", "Toys", "mean spectrum, dense 8"))
+    monkeypatch.setitem(REGISTRY, "mean-mel", Entry("mean_mel", "Toys", "mean spectrum, dense 8", 1_650))
     monkeypatch.delitem(sys.modules, "cs_keras.models.mean_mel", raising=False)
     return "mean-mel"
 
 
 def test_an_added_baseline_is_listed_with_family_and_description(added: str) -> None:
-    lines = CliRunner().invoke(command, [], catch_exceptions=False).output.splitlines()
-    assert lines[-1].split(maxsplit=2) == [added, "Toys", "mean spectrum, dense 8"]
+    lines = CliRunner().invoke(command, [], catch_exceptions=False).stdout.splitlines()
+    own = next(number for number, line in enumerate(lines) if line.startswith(added))
+    assert lines[own].strip().split(maxsplit=3) == [added, "1,650", "audio", "mean spectrum, dense 8"]
+    assert lines[own - 1].strip() == "Toys"
     assert family_of(added) == "Toys"
 
 
