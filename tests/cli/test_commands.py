@@ -265,6 +265,7 @@ ROWS = {  # a key of every model file that the demo dataset can feed
     "xception-random",
     "choi",
     "choi-features",
+    "musicnn",
     "triplet",
     "genre-label-linear",
     "genre-space",
