@@ -113,8 +113,8 @@ def test_a_small_study_from_the_command_line_to_the_report(
     options = ("--config", file, *only, "--epochs", 3, "--prune-after", 0)
     command = ("tune", "bot", demo, "--study", folder, *options)
     assert run(*command) == 0
-    out, error = capfd.readouterr()
-    assert "trial 0001: val_ndcg@3 0." in error and "run-baselines" in out
+    error = capfd.readouterr().err
+    assert "trial 0001: val_ndcg@3 0." in error and "Next: cs-keras run-baselines" in error
     found = records(folder)
     assert [record["status"] for record in found.values()] == ["completed"] * 2
     assert {record["settings"]["model"]["n_centroids"] for record in found.values()} == {50}
