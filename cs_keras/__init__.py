@@ -30,7 +30,8 @@ def __getattr__(name: str) -> Any:
     from cs_keras.cli.console import quiet_tensorflow
 
     quiet_tensorflow()
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)  # the next access finds it
+    return value
 
 
 def __dir__() -> list[str]:

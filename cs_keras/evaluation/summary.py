@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.overlap import evaluate_overlap, rank_reference
-from cs_keras.evaluation.search.topk import Metric
+from cs_keras.evaluation.overlap import compare_lists, rank_predicted, rank_reference
+from cs_keras.evaluation.search.topk import Metric, TopK
 from cs_keras.run_files.evaluation import OverlapAtK
 
 
@@ -157,27 +157,21 @@ def evaluate(
         reference, ks=(k,), metric=metric, playlist_factors=playlist_factors, artists=known, seed=seed
     )
 
-    def compare(other: npt.ArrayLike, filtered: bool, permutations: int) -> OverlapAtK:
-        (found,) = evaluate_overlap(
-            reference,
-            other,
-            ks=(k,),
-            metric=metric,
-            n_permutations=permutations,
-            seed=seed,
-            playlist_factors=playlist_factors,
-            artists=known,
-            filtered=filtered,
-            reference_lists=lists,
+    def compare(found: TopK, filtered: bool, permutations: int) -> OverlapAtK:
+        (one,) = compare_lists(
+            lists, found, (k,), artists=known, filtered=filtered, n_permutations=permutations, seed=seed
         )
-        if not found.available:
-            raise DataError(f"Lists of {k} tracks need as many candidates. Received: {found.n_candidates}.")
-        return found
+        if not one.at_k.available:
+            raise DataError(
+                f"Lists of {k} tracks need as many candidates. Received: {one.at_k.n_candidates}."
+            )
+        return one.at_k
 
+    found = rank_predicted(lists, predicted, playlist_factors)
     return OverlapSummary(
-        compare(predicted, leads, n_permutations),
-        compare(predicted, False, 0) if leads else None,
-        None if refit is None else compare(refit, leads, 0),
+        compare(found, leads, n_permutations),
+        compare(found, False, 0) if leads else None,
+        None if refit is None else compare(rank_predicted(lists, refit), leads, 0),
     )
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cs_keras.evaluation.artist_draws import assign_queries, draw_tracks, stack_draws
 from cs_keras.evaluation.overlap import list_length, longest_available, rank_predicted, rank_reference
 from cs_keras.evaluation.rank_fusion import top_k_scored
 from cs_keras.evaluation.reference_predictors import centre_playlists
+from cs_keras.evaluation.search.artist_draws import assign_queries, draw_tracks, stack_draws
 from cs_keras.evaluation.search.topk import TopK, top_k_dot
 from cs_keras.progress import Progress
 from cs_keras.run_files.evaluation import KINDS, Kind

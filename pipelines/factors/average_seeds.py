@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.evaluation.fits import Fit, average_fits
+from cs_keras.evaluation.fits.alignment import Fit, average_fits
 from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 from cs_keras.factors.selection import Averaging, Mean
 from cs_keras.factors.wmf import WmfConfig, WmfFit

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.agreement import measure_agreement
-from cs_keras.evaluation.fits import Fit
+from cs_keras.evaluation.fits.agreement import measure_agreement
+from cs_keras.evaluation.fits.alignment import Fit
 from cs_keras.evaluation.overlap import KS, MAX_QUERIES
 from cs_keras.factors.repeats import fit_halves, refit_with_next_seed
 from cs_keras.factors.wmf import Counts, Protocol, WmfConfig, WmfFit

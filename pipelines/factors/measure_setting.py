@@ -12,8 +12,8 @@ import scipy.sparse
 
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import DataError
-from cs_keras.evaluation.agreement import measure_agreement
-from cs_keras.evaluation.fits import Fit
+from cs_keras.evaluation.fits.agreement import measure_agreement
+from cs_keras.evaluation.fits.alignment import Fit
 from cs_keras.evaluation.overlap import MAX_QUERIES
 from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.factors.interactions import Interactions, hold_out_tracks

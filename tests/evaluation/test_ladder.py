@@ -4,8 +4,8 @@ from scipy.optimize import brentq
 from scipy.stats import t, ttest_1samp
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.agreement import measure_agreement
-from cs_keras.evaluation.fits import Fit
+from cs_keras.evaluation.fits.agreement import measure_agreement
+from cs_keras.evaluation.fits.alignment import Fit
 from cs_keras.evaluation.ladder import Verdict, build_ladder, decide_verdict, gap_closed
 from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor

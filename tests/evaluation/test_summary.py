@@ -47,6 +47,19 @@ def test_without_artists_all_candidates_lead(factors: list[np.ndarray]) -> None:
     assert "artist" not in str(found)
 
 
+def test_a_prediction_may_have_another_width(factors: list[np.ndarray]) -> None:
+    """By cosine, zeros beside the factors change nothing."""
+    reference, predicted, _ = factors
+    wider = np.hstack([predicted, np.zeros((N_TRACKS, 3))])
+    assert cs.evaluate(reference, wider, k=K, n_permutations=9) == cs.evaluate(
+        reference, predicted, k=K, n_permutations=9
+    )
+    with pytest.raises(DataError):  # by dot product the space is that of the reference
+        cs.evaluate(reference, wider, playlist_factors=reference[:5], k=K)
+    with pytest.raises(DataError, match="expected 120 rows. Received: 119"):
+        cs.evaluate(reference, predicted[1:], k=K)
+
+
 def test_lists_of_playlists_are_by_dot_product(factors: list[np.ndarray]) -> None:
     reference, predicted, _ = factors
     playlists = np.random.default_rng(1).normal(size=(30, 8))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cs_keras.evaluation.artist_draws import assign_queries, draw_tracks, stack_draws
 from cs_keras.evaluation.overlap import compare_lists
+from cs_keras.evaluation.search.artist_draws import assign_queries, draw_tracks, stack_draws
 from cs_keras.evaluation.search.topk import top_k_dot
 
 

@@ -4,8 +4,8 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.stats import ortho_group
 
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation.agreement import measure_agreement
-from cs_keras.evaluation.fits import Fit, average_fits, find_rotation
+from cs_keras.evaluation.fits.agreement import measure_agreement
+from cs_keras.evaluation.fits.alignment import Fit, average_fits, find_rotation
 from cs_keras.evaluation.search.intersection import list_overlap
 from cs_keras.evaluation.search.topk import top_k_similar
 from cs_keras.evaluation.statistics.resampling import bootstrap_interval

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import Float64Array, FloatArray, check_ks
-from cs_keras.evaluation.fits import Fit, check_fits
+from cs_keras.evaluation.fits.alignment import Fit, check_fits
 from cs_keras.evaluation.overlap import KS
 from cs_keras.evaluation.search.intersection import count_shared
 from cs_keras.evaluation.search.search import Int64Array, squared_lengths
