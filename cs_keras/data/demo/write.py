@@ -16,6 +16,7 @@ from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.interactions import draw_interactions
 from cs_keras.data.demo.style import Style, style_matrix
 from cs_keras.data.demo.synthesis import synthesise
+from cs_keras.data.demo.tags import tags_of
 from cs_keras.errors import ConfigError
 from cs_keras.runs import atomic_write, read_json, write_json, write_npz
 
@@ -33,10 +34,10 @@ def write_demo_source(
     """Write audio, tables and latent variables; resume after an earlier call with the same settings.
 
     Writes ``audio/TRACK_ID.wav`` (mono, 16-bit PCM), ``tracks.csv`` (path, track_id, artist, title, album, isrc,
-    genres), ``attributes.csv`` (track_id and the style's quantities in their units), ``listening.csv``
-    (playlist_id, track_id, count), ``truth.npz`` (see `truth_arrays`) and ``demo.json`` (the settings). The same
-    settings give the same bytes, with any number of threads, `n_workers`. `on_progress` is called with the
-    number of finished tracks and of all tracks, after each track.
+    genres), ``attributes.csv`` (track_id and the style's quantities in their units), ``tags.csv`` (track_id, tag; see
+    `cs_keras.data.demo.tags`), ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see `truth_arrays`)
+    and ``demo.json`` (the settings). The same settings give the same bytes, with any number of threads, `n_workers`.
+    `on_progress` is called with the number of finished tracks and of all tracks, after each track.
 
     Raises ConfigError if the folder holds other files than demo data of the same settings, or `n_workers` is
     below 1, and StorageError if a file cannot be written.
@@ -64,6 +65,15 @@ def write_demo_source(
         (
             (track_id, *(f"{getattr(style, name):.6g}" for name in Style.names()))
             for track_id, style in zip(catalogue.track_ids, catalogue.styles, strict=True)
+        ),
+    )
+    _write_table(
+        directory / "tags.csv",
+        ("track_id", "tag"),
+        (
+            (track_id, tag)
+            for track_id, style in zip(catalogue.track_ids, catalogue.styles, strict=True)
+            for tag in tags_of(style)
         ),
     )
     columns = (column.tolist() for column in draw_interactions(catalogue, config))
@@ -123,7 +133,7 @@ def _claim(directory: Path, config: DemoConfig) -> None:
                 f"or the settings in {path}."
             )
         return
-    others = ("audio", "tracks.csv", "attributes.csv", "listening.csv", "truth.npz")
+    others = ("audio", "tracks.csv", "attributes.csv", "tags.csv", "listening.csv", "truth.npz")
     taken = [name for name in others if (directory / name).exists()]
     if taken:
         raise ConfigError(

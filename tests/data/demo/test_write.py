@@ -11,6 +11,7 @@ import soundfile
 from cs_keras.data.demo.catalogue import draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.style import Style
+from cs_keras.data.demo.tags import TAG_RULES, tags_of
 from cs_keras.data.demo.write import render_track, write_demo_source
 from cs_keras.errors import ConfigError, StorageError
 
@@ -75,6 +76,29 @@ def test_attributes_are_the_styles_in_their_units(demo: Path) -> None:
     with np.load(demo / "truth.npz") as truth:
         assert [row["track_id"] for row in rows] == truth["track_ids"].tolist()
         np.testing.assert_allclose([style.to_vector() for style in styles], truth["style"], atol=1e-4)
+
+
+def test_tags_are_those_of_the_attributes(demo: Path) -> None:
+    with open(demo / "attributes.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with open(demo / "tags.csv", newline="", encoding="utf-8") as file:
+        pairs = [(row["track_id"], row["tag"]) for row in csv.DictReader(file)]
+    own = {row["track_id"]: Style(**{name: float(row[name]) for name in Style.names()}) for row in rows}
+    assert pairs == [(track_id, tag) for track_id, style in own.items() for tag in tags_of(style)]
+    for track_id, style in own.items():
+        tags = {tag for one, tag in pairs if one == track_id}
+        assert len(tags & TAG_RULES["tempo"].keys()) == len(tags & TAG_RULES["mode"].keys()) == 1
+        assert len(tags & TAG_RULES["rhythm"].keys()) == ("drums" in tags)
+        assert ("minor" in tags) == (round(style.mode_flats) > 2)  # Dorian, minor, Phrygian: a minor third
+
+
+def test_other_tables_are_those_of_releases_without_tags(demo: Path) -> None:
+    found = {name: digest[:12] for name, digest in digests(demo).items() if name.endswith(".csv")}
+    assert found.pop("tags.csv") and found == {
+        "attributes.csv": "9bc785de0c56",
+        "listening.csv": "8f5aa3952b8d",
+        "tracks.csv": "f001de5be4cf",
+    }
 
 
 def test_truth_needs_no_pickles(demo: Path) -> None:
