@@ -1,8 +1,7 @@
 """Tags of the demo tracks, from the quantities of their style that the sound follows.
 
-A style has no loudness, which synthesis equalises: its dynamics are those of single notes, and how far drums and
-noise stand out. What a rule names is in the recording: a rhythm needs drums to play it, and vibrato needs notes that
-last for a cycle of it.
+A style has no loudness, which synthesis equalises: its dynamics are those of single notes. What a rule names is in
+the recording: a rhythm needs drums to play it, and vibrato needs notes that last for a cycle of it.
 """
 
 from collections.abc import Callable

@@ -34,10 +34,11 @@ def write_demo_source(
     """Write audio, tables and latent variables; resume after an earlier call with the same settings.
 
     Writes ``audio/TRACK_ID.wav`` (mono, 16-bit PCM), ``tracks.csv`` (path, track_id, artist, title, album, isrc,
-    genres), ``attributes.csv`` (track_id and the style's quantities in their units), ``tags.csv`` (track_id, tag; see
-    `cs_keras.data.demo.tags`), ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see `truth_arrays`)
-    and ``demo.json`` (the settings). The same settings give the same bytes, with any number of threads, `n_workers`.
-    `on_progress` is called with the number of finished tracks and of all tracks, after each track.
+    genres), ``attributes.csv`` (track_id and the style's quantities in their units), ``tags.csv`` (track_id, tag;
+    see `cs_keras.data.demo.tags`), ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see
+    `truth_arrays`) and ``demo.json`` (the settings). The same settings give the same bytes, with any number of
+    threads, `n_workers`. `on_progress` is called with the number of finished tracks and of all tracks, after each
+    track.
 
     Raises ConfigError if the folder holds other files than demo data of the same settings, or `n_workers` is
     below 1, and StorageError if a file cannot be written.
