@@ -128,9 +128,13 @@ class Run:
         max_per_artist: int | None = None,
         diversity: float = 0.0,
         candidates: str = "all",
+        predicted: bool = False,
+        explain: bool = False,
     ) -> tuple[RecommendedTrack, ...]:
         """Return the tracks most similar to `seeds`, track ids or recordings, or else the best for a playlist.
 
+        `predicted` uses predicted factors of seeds that are train tracks too. `explain` fills
+        ``RecommendedTrack.explanation``, see `pipelines.recommend.explanation.Explanation`.
         See `pipelines.recommend.recommend` for the settings, and ``cs-keras recommend --help``.
         """
         chosen = [seeds] if isinstance(seeds, str) else list(seeds)
@@ -141,6 +145,8 @@ class Run:
             playlist,
             SearchConfig("similarity" if playlist is None else "dot", candidates),
             Rules(k, exclude_artist, max_per_artist, diversity),
+            predicted=predicted,
+            explain=explain,
         )
         return found.tracks
 

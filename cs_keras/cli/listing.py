@@ -13,7 +13,8 @@ from cs_keras.errors import ConfigError
 if TYPE_CHECKING:
     from cs_keras.playlists.entries import Entry
 
-SUFFIXES = {".m3u8": "m3u8", ".csv": "csv", ".json": "json"}
+FORMATS = ("m3u8", "xspf", "jspf", "csv", "json", "spotify")
+WITH_PATHS = FORMATS[:3]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +24,11 @@ class ListWriter:
     Attributes
     ----------
     format
-        ``m3u8``, ``csv``, ``json`` or ``spotify``.
+        One of `FORMATS`.
     out
         File to write; None for standard output.
     audio_root, tracks
-        For the paths of an m3u8: the folder or the table that was ingested.
+        For the paths of audio files: the folder or the table that was ingested.
     """
 
     format: str
@@ -42,7 +43,7 @@ class ListWriter:
         if self.format == "spotify":
             _to_spotify(entries, str(about["title"]))
             return
-        content = self._text(entries, measures, about).encode()
+        content = self._content(entries, measures, about)
         if self.out is None:
             click.echo(content, nl=False)
             return
@@ -52,19 +53,25 @@ class ListWriter:
             file.write(content)
         print_written([self.out])
 
-    def _text(
+    def _content(
         self, entries: "Sequence[Entry]", measures: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
-    ) -> str:
-        from cs_keras.playlists.formats import to_csv, to_json, to_m3u8
+    ) -> bytes:
+        from cs_keras.playlists import formats
 
         if self.format == "csv":
-            return to_csv(entries, measures)
+            return formats.to_csv(entries, measures).encode()
         if self.format == "json":
-            return to_json(entries, measures, about)
-        from pipelines.recommend.audio_files import add_audio_paths
+            return formats.to_json(entries, measures, about).encode()
+        folder, title = self.out.parent if self.out else Path(), str(about["title"])
+        if self.format == "m3u8" or self.audio_root or self.tracks:
+            from pipelines.recommend.audio_files import add_audio_paths
 
-        folder = self.out.parent if self.out else Path()
-        return to_m3u8(add_audio_paths(entries, self.audio_root, self.tracks), folder)
+            entries = add_audio_paths(entries, self.audio_root, self.tracks)
+        if self.format == "xspf":
+            return formats.to_xspf(entries, title, folder)
+        if self.format == "jspf":
+            return formats.to_jspf(entries, title, folder).encode()
+        return formats.to_m3u8(entries, folder).encode()
 
 
 def choose_writer(
@@ -78,13 +85,16 @@ def choose_writer(
         When the options contradict each other.
     """
     if format is None and out is not None:
-        format = SUFFIXES.get(out.suffix.lower())
-        if format is None:
-            raise ConfigError(f"--out must end in {', '.join(SUFFIXES)}, or give --format. Received: {out}.")
+        format = out.suffix.lower().removeprefix(".")
+        if format not in FORMATS[:-1]:
+            suffixes = ", ".join(f".{name}" for name in FORMATS[:-1])
+            raise ConfigError(f"--out must end in {suffixes}, or give --format. Received: {out}.")
     if format == "spotify" and out is not None:
         raise ConfigError("--out names a file, and --format spotify writes none.")
-    if format != "m3u8" and (audio_root or tracks):
-        raise ConfigError("--audio-root and --tracks are for an m3u8 playlist: add --format m3u8.")
+    if format not in WITH_PATHS and (audio_root or tracks):
+        raise ConfigError(
+            "--audio-root and --tracks are for playlists of files: add --format m3u8, xspf or jspf."
+        )
     if audio_root and tracks:
         raise ConfigError("Name the ingested folder (--audio-root) or table (--tracks), not both.")
     return ListWriter(format, out, audio_root, tracks) if format else None

@@ -1,6 +1,7 @@
 """``cs-keras recommend``: lists of similar tracks, or of tracks for a playlist."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cs_keras.cli.console import Console, conclude, count, print_table, quiet_tensorflow
-from cs_keras.cli.listing import choose_writer
+from cs_keras.cli.listing import FORMATS, choose_writer
 from cs_keras.cli.options import (
     CANDIDATES,
     DATASET,
@@ -49,6 +50,17 @@ RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
     "new: the test split alone.",
 )
 @click.option("--true", "show_true", is_flag=True, help="Also show the list by reference factors.")
+@click.option(
+    "--predicted",
+    is_flag=True,
+    help="Use predicted factors of TRACKs that are train tracks too, by their audio.",
+)
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Show what each score comes from: factors, seeds (or tracks of the playlist), and the train tracks that "
+    "are close to both. In the table and in JSON.",
+)
 @click.option("--exclude-artist", is_flag=True, help="Leave out the artists of the seeds.")
 @click.option("--max-per-artist", type=int, metavar="N", help="At most N tracks by one artist.")
 @click.option(
@@ -60,13 +72,15 @@ RULES = ("k", "exclude_artist", "max_per_artist", "diversity")
 )
 @click.option(
     "--format",
-    type=click.Choice(["m3u8", "csv", "json", "spotify"]),
+    type=click.Choice(FORMATS),
     help="Format to write; on standard output it replaces the table.  [default: by the suffix of --out]",
 )
 @renamed("--export", "--format")
 @click.option("--out", type=LOCAL_PATH, help="File to write.  [default: standard output]")
-@click.option("--audio-root", type=LOCAL_PATH, help="Folder that was ingested, for the paths of an m3u8.")
-@click.option("--tracks", type=LOCAL_PATH, help="tracks.csv that was ingested, for the paths of an m3u8.")
+@click.option(
+    "--audio-root", type=LOCAL_PATH, help="Folder that was ingested, for paths in m3u8, XSPF and JSPF."
+)
+@click.option("--tracks", type=LOCAL_PATH, help="tracks.csv that was ingested, for the same.")
 @decoder_option
 @weights_option
 @artist_option
@@ -94,6 +108,8 @@ def command(
     by: str | None,
     candidates: str,
     show_true: bool,
+    predicted: bool,
+    explain: bool,
     format: str | None,
     out: Path | None,
     audio_root: Path | None,
@@ -124,6 +140,8 @@ def command(
     writer = choose_writer(format, out, audio_root, tracks)
     if writer and show_true and out is None:
         raise ConfigError("--true is shown in the table, which --format replaces; name a file by --out.")
+    if writer and writer.format != "json" and explain and out is None:
+        raise ConfigError("--explain is shown in the table, and in JSON; add --format json, or --out.")
     rules = Rules(**{name: options.pop(name) for name in RULES})
     reading = read_config(**options)
     quiet_tensorflow()
@@ -142,6 +160,8 @@ def command(
         decoder=decoder,
         weights=name_tables(weights, "--weights"),
         artist=artist,
+        predicted=predicted,
+        explain=explain,
         reading=reading,
         progress=Console(),
     )
@@ -153,17 +173,33 @@ def command(
     if len(listed) < rules.k:
         click.echo(f"There are {len(listed)} tracks to recommend, not {rules.k}.", err=True)
     if writer:
-        measures = [{"score": one.score, "factors": one.factors} for one in listed]
-        about = {"title": found.title, "run": str(run), "by": search.by, "candidates": candidates}
+        measures: list[dict[str, Any]] = [{"score": one.score, "factors": one.factors} for one in listed]
+        if writer.format == "json":
+            for row, one in zip(measures, listed, strict=True):
+                row.update({"explanation": one.explanation.to_json()} if one.explanation else {})
+        about: dict[str, Any] = {
+            "title": found.title,
+            "run": str(run),
+            "by": search.by,
+            "candidates": candidates,
+        }
+        about["seeds"] = [{"name": name, "factors": factors} for name, factors in found.seeds]
         writer.write([one.entry for one in listed], measures, about)
     if out is not None or not writer:
         header, rows = _columns(listed, found.by_interactions)
         print_table(f"{found.title}, by {search.by}", header, rows, right=("", "score"))
+        for origin in ("predicted", "reference"):
+            if names := [name for name, factors in found.seeds if factors == origin]:
+                click.echo(f"Seeds with {origin} factors: {_list(names)}.")
+        for number, one in enumerate(listed, 1):
+            _print_explanation(number, one)
         words = [
             *(("--playlist", playlist) if playlist else seeds),
             *(("--dataset", dataset) if dataset else ()),
         ]
-        words = ["recommend", run, *words, "--out", "playlist.csv"] if out is None else ["outliers", run, out]
+        words = ["recommend", run, *words, "--out", "playlist.csv"]
+        if out is not None and out.suffix.lower() in (".csv", ".m3u8"):
+            words = ["outliers", run, out]
         conclude(f"Recommended by {search.by}: {count(len(listed), 'track')}.", *words)
 
 
@@ -187,3 +223,28 @@ def _cells(one: "RecommendedTrack | None", both: set[str]) -> list[str]:
         return ["", "", ""]
     star = " *" if one.entry.track_id in both else ""
     return [f"{one.entry.label}{star}", f"{one.score:.3f}", one.factors]
+
+
+def _list(names: Sequence[str], n_shown: int = 3) -> str:
+    from cs_keras.playlists.entries import printable
+
+    more = f" and {len(names) - n_shown} more" if len(names) > n_shown else ""
+    return ", ".join(map(printable, names[:n_shown])) + more
+
+
+def _print_explanation(number: int, one: "RecommendedTrack", n_shown: int = 3) -> None:
+    """Print the largest contributions of factors and seeds, the sum of the others, and train tracks."""
+    from cs_keras.playlists.entries import printable
+
+    if one.explanation is None:
+        return
+    click.echo(f"{number}. {one.entry.label}: {one.score:.3f}")
+    factors = [(f"factor {n}", value) for n, value in enumerate(one.explanation.factors.tolist())]
+    for parts in (factors, list(one.explanation.shares)):
+        ranked = sorted(parts, key=lambda part: -abs(part[1]))
+        shown, others = ranked[:n_shown], ranked[n_shown:]
+        if others:
+            shown.append((f"{len(others)} others", math.fsum(value for _, value in others)))
+        click.echo("   = " + " ".join(f"{value:+.3f} ({printable(name)})" for name, value in shown))
+    near = [f"{entry.label} ({cosine:.3f})" for entry, cosine in one.explanation.train_tracks]
+    click.echo(f"   Close to both: {'; '.join(near) or 'no train track'}.")

@@ -221,6 +221,34 @@ def fold_in_items(
     return _solve(solve, config, num_threads)
 
 
+def split_playlist_factors(
+    weights: npt.ArrayLike, held: npt.ArrayLike, item_factors: FloatArray, config: WmfConfig
+) -> npt.NDArray[np.float64]:
+    """Split the factors of a playlist into shares of its tracks (Hu et al. 2008, section 5).
+
+    Parameters
+    ----------
+    weights : array_like, shape (n_held,), float
+        Weights of its tracks, see `weigh_counts`.
+    held : array_like, shape (n_held,), int
+        Rows of these tracks.
+    item_factors : ndarray of float32, shape (n_tracks, factors)
+        Factors of all tracks that were fitted.
+    config : WmfConfig
+        That of the fit.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_held, factors)
+        Their sum is the solution for the playlist while the tracks' factors stay fixed, equation 4.
+    """
+    items = item_factors.astype(np.float64)
+    own, gain = items[np.asarray(held)], config.alpha * np.asarray(weights, np.float64)
+    penalty = config.regularization * (len(own) if config.engine == "spark" else 1)
+    normal = items.T @ items + (own.T * gain) @ own + penalty * np.eye(items.shape[1])
+    return np.asarray(np.linalg.solve(normal, own.T * (1 + gain)).T)
+
+
 def _fold_in_as_spark(
     user_items: scipy.sparse.csr_matrix, playlist_factors: FloatArray, config: WmfConfig
 ) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Playlists as m3u8, CSV and JSON, with names escaped for each format."""
+"""Playlists as m3u8, XSPF, JSPF, CSV and JSON, with names escaped for each format."""
 
 import csv
 import io
@@ -6,14 +6,15 @@ import json
 import os
 import re
 import unicodedata
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from cs_keras.errors import DataError
 from cs_keras.playlists.entries import Entry, printable
 
-FORMATS = ("m3u8", "csv", "json")
 COLUMNS = ("rank", "track_id", "artist", "title", "album", "isrc", "duration_s", "score", "factors")
 
 
@@ -37,6 +38,39 @@ def to_m3u8(entries: Sequence[Entry], folder: Path) -> str:
         seconds = round(entry.duration_s) if entry.duration_s > 0 else -1
         lines += [f"#EXTINF:{seconds},{printable(entry.label)}", _line_of(entry, folder)]
     return "\n".join(lines) + "\n"
+
+
+def to_xspf(entries: Sequence[Entry], title: str, folder: Path) -> bytes:
+    """Return a playlist in XSPF version 1 (https://www.xspf.org/spec), an XML document in UTF-8.
+
+    Parameters
+    ----------
+    entries
+        Those with a path get a location, relative to the playlist file; players find the others by name.
+    title
+        Title of the playlist.
+    folder
+        Folder of the playlist file.
+    """
+    playlist = ET.Element("playlist", {"version": "1", "xmlns": "http://xspf.org/ns/0/"})
+    ET.SubElement(playlist, "title").text = printable(title)
+    tracks = ET.SubElement(playlist, "trackList")
+    for entry in entries:
+        track = ET.SubElement(tracks, "track")
+        for name, value in _xspf_elements(entry, folder).items():
+            ET.SubElement(track, name).text = str(value)
+    ET.indent(playlist)
+    document: bytes = ET.tostring(playlist, encoding="UTF-8", xml_declaration=True)
+    return document + b"\n"
+
+
+def to_jspf(entries: Sequence[Entry], title: str, folder: Path) -> str:
+    """Return a playlist in JSPF, which is XSPF as JSON; see `to_xspf`."""
+    tracks = [_xspf_elements(entry, folder) for entry in entries]
+    for track in tracks:
+        track.update({name: [track[name]] for name in ("location", "identifier") if name in track})
+    document = {"playlist": {"title": printable(title), "track": tracks}}
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def to_csv(entries: Sequence[Entry], measures: Sequence[Mapping[str, Any]]) -> str:
@@ -85,6 +119,20 @@ def _is_formula(text: str) -> bool:
 def _cells(rank: int, entry: Entry, measures: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: getattr(entry, name) for name in COLUMNS[1:6]}
     return {"rank": rank, **known, "duration_s": round(entry.duration_s, 3), **measures}
+
+
+def _xspf_elements(entry: Entry, folder: Path) -> dict[str, Any]:
+    """Return what is known of a track by the names of XSPF, durations in ms."""
+    relative = entry.path and Path(os.path.relpath(entry.path, folder))
+    elements = {
+        "location": relative and quote(os.fsencode(relative.as_posix())),  # quotes colons: never a URL
+        "identifier": entry.isrc_code and f"urn:isrc:{entry.isrc_code}",
+        "title": printable(entry.title) or printable(entry.track_id),
+        "creator": printable(entry.artist),
+        "album": printable(entry.album),
+        "duration": round(1000 * entry.duration_s),
+    }
+    return {name: value for name, value in elements.items() if value}
 
 
 def _line_of(entry: Entry, folder: Path) -> str:

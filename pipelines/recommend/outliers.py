@@ -16,12 +16,10 @@ from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.read import M3U_SUFFIXES, read_ids, read_m3u
 from cs_keras.progress import Progress
 from cs_keras.storage.location import Location
-from pipelines.inference.predict import predict_in_memory
-from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.trained_run import TrainedRun, read_run
 from pipelines.recommend.audio_files import describe_files
 from pipelines.recommend.catalogue import Catalogue, open_catalogue
-from pipelines.recommend.query import predict_files
+from pipelines.recommend.query import predict_files, predict_rows
 
 Matrix = npt.NDArray[np.float32]
 
@@ -130,13 +128,5 @@ def _predict_ids(
             f"not among the {len(catalogue.ids)} tracks of {where}."
             + (f" Did you mean {close[0]!r}?" if close else "")
         )
-    rows = {track_id: catalogue.row_of[track_id] for track_id in playlist.ids}
-    known = catalogue.predicted
-    missing = {track_id: row for track_id, row in rows.items() if not known.known[row]}
-    added: Mapping[str, Matrix] = {}
-    if missing and catalogue.dataset is not None:
-        added, _ = predict_in_memory(run, DatasetTracks(catalogue.dataset), missing, progress)
-    return {
-        track_id: added[track_id] if track_id in missing else known.factors[row]
-        for track_id, row in rows.items()
-    }
+    factors = predict_rows(catalogue, [catalogue.row_of[track_id] for track_id in playlist.ids], progress)
+    return {str(catalogue.ids[row]): predicted for row, predicted in factors.items()}

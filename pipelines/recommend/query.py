@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
 from cs_keras.data.catalogue import find_audio
 from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import AudioError, ConfigError, DataError
 from cs_keras.factors.interactions import align, load_interactions
 from cs_keras.playlists.entries import Entry
-from cs_keras.playlists.rerank import compute_mean_direction
+from cs_keras.playlists.rerank import compute_mean_direction, unit_rows
 from cs_keras.progress import Progress
 from cs_keras.storage.location import is_file
 from pipelines.recommend.audio_files import describe_files
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pipelines.inference.trained_run import TrainedRun
 
 Matrix = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,13 +33,29 @@ class Query:
     """A query for recommendations.
 
     Vectors, shape (n_factors,), are from predictions, and from reference factors where all seeds have interactions.
+
+    Attributes
+    ----------
+    title
+        What the list is for.
+    seeds
+        None for a playlist.
+    by_audio, by_interactions
+        The two vectors.
+    seed_factors, origins
+        For each seed its factors, scaled to length 1, of which `by_audio` is the mean, shape (n_seeds, n_factors),
+        and whether they are ``predicted`` or ``reference``.
+    held
+        Counts of the tracks that the playlist has already, csr_matrix of shape (1, n_tracks); None if unknown.
     """
 
     title: str
-    seeds: tuple[Entry, ...]  # none for a playlist
+    seeds: tuple[Entry, ...]
     by_audio: Matrix
     by_interactions: Matrix | None
-    held: Rows  # of tracks that the playlist already has
+    seed_factors: Matrix
+    origins: tuple[str, ...] = ()
+    held: scipy.sparse.csr_matrix | None = None
 
 
 def query_tracks(
@@ -49,10 +65,12 @@ def query_tracks(
     progress: Progress,
     weights: Mapping[str, Path] | None = None,
     artist: str | None = None,
+    predicted: bool = False,
 ) -> Query:
     """Return the query for tracks like all of `seeds`: ids of the catalogue, or audio files and folders.
 
-    See `predict_files` for `weights` and `artist`.
+    See `predict_files` for `weights` and `artist`. With `predicted`, factors of train tracks are predicted too,
+    from the audio in the dataset.
 
     Raises
     ------
@@ -71,20 +89,25 @@ def query_tracks(
                 f"{_hint(str(path), catalogue.row_of)}"
             )
     known = catalogue.by_audio
+    by_row = predict_rows(catalogue, rows, progress) if predicted else {}
     for row in rows:
-        if not known.known[row]:
+        if predicted and row not in by_row:
+            raise DataError(
+                f"The audio of track {str(catalogue.ids[row])!r} cannot be used for a prediction."
+            )
+        if row not in by_row and not known.known[row]:
             raise DataError(
                 f"Track {str(catalogue.ids[row])!r} has neither interactions nor a prediction by {catalogue.run}; "
                 "name its recording instead."
             )
     found = find_audio(paths)
-    predicted: dict[str, Matrix] = {}
+    by_file: dict[str, Matrix] = {}
     if found:
         from pipelines.inference.trained_run import read_run
 
         recordings = {str(path): path for path, _ in found}
-        predicted = predict_files(read_run(catalogue.run), recordings, decoder, progress, weights, artist)
-    files = [(path, track_id) for path, track_id in found if str(path) in predicted]
+        by_file = predict_files(read_run(catalogue.run), recordings, decoder, progress, weights, artist)
+    files = [(path, track_id) for path, track_id in found if str(path) in by_file]
     if not rows and not files:
         raise AudioError("No seed is left: none of the recordings can be decoded.")
     entries = [catalogue.entry(row) for row in rows]
@@ -97,10 +120,40 @@ def query_tracks(
     by_interactions, reference = None, catalogue.reference
     if reference is not None and not files and reference.has_factors[rows].all():
         by_interactions = compute_mean_direction(reference.item_factors[rows])
-    by_audio = compute_mean_direction(
-        np.stack([*known.factors[rows], *(predicted[str(path)] for path, _ in files)])
+    factors = np.stack(
+        [by_row.get(row, known.factors[row]) for row in rows] + [by_file[str(path)] for path, _ in files]
     )
-    return Query(title, tuple(entries), by_audio, by_interactions, np.zeros(0, np.int64))
+    is_predicted = [row in by_row or bool(catalogue.predicted.known[row]) for row in rows] + [True] * len(
+        files
+    )
+    return Query(
+        title,
+        tuple(entries),
+        compute_mean_direction(factors),
+        by_interactions,
+        unit_rows(factors),
+        tuple("predicted" if flag else "reference" for flag in is_predicted),
+    )
+
+
+def predict_rows(catalogue: Catalogue, rows: Sequence[int], progress: Progress) -> dict[int, Matrix]:
+    """Return predicted factors of tracks, shape (n_factors,): stored ones, and new ones for train tracks.
+
+    Tracks of a dataset whose audio cannot be used are missing.
+    """
+    known = catalogue.predicted
+    stored = {row: known.factors[row] for row in rows if known.known[row]}
+    missing = {str(row): row for row in rows if not known.known[row]}
+    if not missing or catalogue.dataset is None:
+        return stored
+    # Imported here, with TensorFlow, which stored predictions do not need.
+    from pipelines.inference.predict import predict_in_memory
+    from pipelines.inference.prediction_blocks import DatasetTracks
+    from pipelines.inference.trained_run import read_run
+
+    added, _ = predict_in_memory(read_run(catalogue.run), DatasetTracks(catalogue.dataset), missing, progress)
+    found = stored | {missing[name]: factors for name, factors in added.items()}
+    return {row: found[row] for row in rows if row in found}
 
 
 def find_recording(catalogue: Catalogue, recording: Entry) -> int | None:
@@ -136,12 +189,14 @@ def query_playlist(catalogue: Catalogue, playlist: str) -> Query:
             f"There is no playlist {playlist!r} among the {len(factors.playlist_ids)} of {factors.name!r}."
             f"{_hint(playlist, factors.playlist_ids.tolist())}"
         )
-    held, dataset = np.zeros(0, np.int64), catalogue.dataset
+    held, dataset = None, catalogue.dataset
     if dataset is not None and is_file(dataset / INTERACTIONS_FILE):
         interactions = align(load_interactions(dataset / INTERACTIONS_FILE), catalogue.ids)
-        held = interactions.user_items[interactions.playlist_ids == playlist].indices.astype(np.int64)
+        held = interactions.user_items[interactions.playlist_ids == playlist]
     query = factors.playlist_factors[found[0]]
-    return Query(f"Tracks for playlist {playlist}", (), query, query, held)
+    return Query(
+        f"Tracks for playlist {playlist}", (), query, query, np.zeros((0, len(query)), np.float32), (), held
+    )
 
 
 def _hint(text: str, known: Iterable[str]) -> str:

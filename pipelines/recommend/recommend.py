@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from cs_keras.run_files.settings import CANDIDATES
 from cs_keras.storage.location import Location
 from pipelines.recommend.catalogue import Catalogue, open_catalogue, require_dataset
 from pipelines.recommend.query import Query, query_playlist, query_tracks
+
+if TYPE_CHECKING:
+    from pipelines.recommend.explanation import Explanation
 
 Matrix = npt.NDArray[np.float32]
 
@@ -80,16 +84,19 @@ class RecommendedTrack:
     entry: Entry
     score: float
     factors: str
+    explanation: "Explanation | None" = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Recommendations:
     """The list for a query, and for comparison the list by reference factors, if requested.
 
-    `recall` is the share of the k nearest that an approximate index finds; None for an exact one.
+    `recall` is the share of the k nearest that an approximate index finds; None for an exact one. `seeds` are
+    names, each with ``predicted`` or ``reference``.
     """
 
     title: str
+    seeds: tuple[tuple[str, str], ...]
     tracks: tuple[RecommendedTrack, ...]
     by_interactions: tuple[RecommendedTrack, ...] | None
     recall: float | None
@@ -107,23 +114,46 @@ def recommend_from_run(
     decoder: str = "auto",
     weights: Mapping[str, Path] | None = None,
     artist: str | None = None,
+    predicted: bool = False,
+    explain: bool = False,
     reading: ReadConfig | None = None,
     progress: Progress | None = None,
 ) -> Recommendations:
     """Recommend tracks for seeds, or else for a playlist, by the model of a finished run.
 
-    `compare` adds the list by reference factors; `weights` are those of encoders, see
+    `compare` adds the list by reference factors; `explain` adds explanations; `predicted` is that of
+    `query_tracks`; `weights` are those of encoders, see
     `pipelines.inference.predict_items.TableFiles`; `artist` is that of recordings. See `open_catalogue`,
     `query_tracks`, `query_playlist` and `recommend` for the other parameters, and for errors.
     """
+    if explain and search.hubness_reduction != "none":
+        raise ConfigError(
+            "explain splits a cosine or a dot product: expected no hubness_reduction. "
+            f"Received: {search.hubness_reduction!r}."
+        )
+    if predicted and playlist is not None:
+        raise ConfigError("predicted is for tracks as seeds: a playlist has the factors of its interactions.")
     catalogue = open_catalogue(run, dataset, reading)
     if playlist is None:
-        query = query_tracks(catalogue, seeds, decoder, progress or SilentProgress(), weights, artist)
+        query = query_tracks(
+            catalogue, seeds, decoder, progress or SilentProgress(), weights, artist, predicted
+        )
     else:
         query = query_playlist(catalogue, playlist)
     tracks, recall = recommend(catalogue, query, search, rules)
     reference = recommend(catalogue, query, search, rules, by_interactions=True)[0] if compare else None
-    return Recommendations(query.title, tracks, reference, recall)
+    if explain:
+        # Imported here, with implicit, which lists do not need.
+        from pipelines.recommend.explanation import explain_tracks
+
+        explanations = explain_tracks(catalogue, query, search.by, [one.entry.track_id for one in tracks])
+        tracks = tuple(
+            dataclasses.replace(one, explanation=why) for one, why in zip(tracks, explanations, strict=True)
+        )
+    labels = (seed.label for seed in query.seeds)
+    return Recommendations(
+        query.title, tuple(zip(labels, query.origins, strict=True)), tracks, reference, recall
+    )
 
 
 def recommend(
@@ -168,7 +198,7 @@ def recommend(
         raise DataError(
             f"There are no tracks to recommend from: none of the {search.candidates} candidates has factors."
         )
-    held = set(query.held.tolist())
+    held = set() if query.held is None else set(query.held.indices.tolist())
     vectors = factors.factors[rows] if search.by == "dot" else unit_rows(factors.factors[rows])
     vector = vector if search.by == "dot" else unit_rows(vector[np.newaxis])[0]
     recall, reduced = None, None
@@ -184,7 +214,9 @@ def recommend(
     ranked = filter_candidates(lacking, lambda i: catalogue.entry(int(rows[i])), query.seeds, rules)
     pool = np.array(list(itertools.islice(ranked, rules.pool)), np.int64)
     if reduced is None:
-        scores = vectors[pool] @ vector
+        # In float64, so that the products that an `Explanation` shows add up to the score.
+        products = vectors[pool].astype(np.float64) * vector.astype(np.float64)
+        scores = products.sum(axis=1).astype(np.float32)
     else:
         scores = np.exp(reduced[pool]) if search.hubness_reduction == "mutual-proximity" else reduced[pool]
     # Other scores than cosines have no fixed scale: the largest is weighed as a cosine of 1.

@@ -79,6 +79,33 @@ def test_what_is_exported_to_standard_output_is_that_alone(
     assert scores == sorted(scores, reverse=True) and len(scores) == 5
 
 
+def test_seeds_are_predicted_when_requested_and_scores_are_explained(
+    trained: Path, demo: Path, names: dict[str, dict[str, str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    train = next(track_id for track_id, row in names.items() if int(row["fold"]) < 7)
+    arguments = ["recommend", trained, new_track(trained), train, "--dataset", demo, "-k", 2, "--explain"]
+    found = {}
+    for more in ((), ("--predicted",)):
+        capfd.readouterr()
+        assert run(*arguments, *more, "--format", "json") == 0
+        found[more] = document = json.loads(capfd.readouterr().out)
+        assert [seed["factors"] for seed in document["seeds"]] == [
+            "predicted",
+            "predicted" if more else "reference",
+        ]
+        for track in document["tracks"]:
+            why = track["explanation"]
+            assert np.float32(sum(why["factors"])) == pytest.approx(track["score"], abs=1e-7)
+            assert sum(part["share"] for part in why["shares"]) == pytest.approx(track["score"], abs=1e-6)
+            assert [part["name"] for part in why["shares"]] == [seed["name"] for seed in document["seeds"]]
+            assert all(int(names[near["track_id"]]["fold"]) < 7 for near in why["train_tracks"])
+    first, second = ([track["score"] for track in one["tracks"]] for one in found.values())
+    assert first != second
+    assert run(*arguments) == 0
+    printed = capfd.readouterr().out
+    assert "Seeds with reference factors: " in printed and printed.count("Close to both: ") == 2
+
+
 def test_spotify_without_credentials_says_what_would_be_added(
     trained: Path, demo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,10 +162,17 @@ WRONG = {
     "two questions": (["SEED", "--playlist", "x"], 2, "TRACK"),
     "no such track": (["nonsense"], 1, "neither an audio file nor"),
     "no such playlist": (["--playlist", "nobody"], 1, "no playlist 'nobody'"),
-    "suffix": (["SEED", "--out", "list.txt"], 1, "must end in .m3u8, .csv, .json"),
+    "suffix": (["SEED", "--out", "list.txt"], 1, "must end in .m3u8, .xspf, .jspf, .csv, .json"),
     "file for Spotify": (["SEED", "--format", "spotify", "--out", "x"], 1, "writes none"),
     "true list in a file": (["SEED", "--format", "csv", "--true"], 1, "--true is shown in the table"),
-    "files without m3u8": (["SEED", "--audio-root", "."], 1, "add --format m3u8"),
+    "explanations in a list": (["SEED", "--format", "csv", "--explain"], 1, "add --format json, or --out"),
+    "explanations of other scores": (
+        ["SEED", "--explain", "--hubness-reduction", "csls"],
+        1,
+        "splits a cosine or a dot product",
+    ),
+    "predictions of a playlist": (["--playlist", "x", "--predicted"], 1, "is for tracks as seeds"),
+    "files without m3u8": (["SEED", "--audio-root", "."], 1, "add --format m3u8, xspf or jspf"),
     "two places of files": (
         ["SEED", "--format", "m3u8", "--audio-root", ".", "--tracks", "x"],
         1,

@@ -41,6 +41,10 @@ def test_a_run_recommends_and_has_its_model_and_evaluation(trained: Path, demo: 
     seed = str(cs.open_dataset(demo).tracks.ids[0])
     tracks = loaded.recommend(seed, dataset=demo, k=3)
     assert len(tracks) == 3 and seed not in [track.entry.track_id for track in tracks]
+    assert tracks[0].explanation is None
+    (explained,) = loaded.recommend(seed, dataset=demo, k=1, predicted=True, explain=True)
+    assert explained.explanation is not None
+    assert explained.explanation.factors.sum() == pytest.approx(explained.score, abs=1e-6)
     assert tracks[0].score >= tracks[1].score >= tracks[2].score
     n_factors = loaded.evaluation.factors.n_factors
     assert (

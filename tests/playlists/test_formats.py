@@ -3,13 +3,15 @@ import io
 import json
 import os
 import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
 from cs_keras.errors import DataError
 from cs_keras.playlists.entries import Entry
-from cs_keras.playlists.formats import neutralise, restore, to_csv, to_json, to_m3u8
+from cs_keras.playlists.formats import neutralise, restore, to_csv, to_json, to_jspf, to_m3u8, to_xspf
 from cs_keras.playlists.read import read_ids, read_m3u
 
 
@@ -92,3 +94,44 @@ def test_a_table_of_ours_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text(to_csv([Entry("-1"), Entry("b,c")], [{}, {}]))
     assert read_ids(path) == ["-1", "b,c"]
+
+
+# Of the specification, https://www.xspf.org/spec, section 4.1.1.2.14.1.1.1: each at most once here.
+XSPF_TRACK = {"location", "identifier", "title", "creator", "album", "duration"}
+XSPF = "{http://xspf.org/ns/0/}"
+
+
+def test_xspf_is_as_specified_and_jspf_holds_the_same(tmp_path: Path) -> None:
+    names = ["#1 <a> & b:c.mp3", "%41.mp3", "ünï.mp3", "a\nb.mp3", os.fsdecode(b"\xff.mp3"), "http:x?y.mp3"]
+    given = [
+        Entry("id", "A & <B>", f"T\x00{n}\ud800", "L", "US-S1Z-99-00001", 1.2345, tmp_path / "music" / name)
+        for n, name in enumerate(names)
+    ]
+    given.append(Entry("only an id"))
+    document = to_xspf(given, "Like <this> & that", tmp_path / "lists")
+    playlist = ET.fromstring(document)
+    assert document.startswith(b"<?xml version=") and document.decode("utf-8")
+    assert playlist.tag == f"{XSPF}playlist" and playlist.attrib == {"version": "1"}
+    assert [child.tag for child in playlist] == [f"{XSPF}title", f"{XSPF}trackList"]
+    assert playlist.findtext(f"{XSPF}title") == "Like <this> & that"
+    tracks = [{child.tag.removeprefix(XSPF): child.text for child in track} for track in playlist[1]]
+    assert tracks.pop() == {"title": "only an id"}
+    for n, (name, track) in enumerate(zip(names, tracks, strict=True)):
+        assert set(track) == XSPF_TRACK
+        location = track.pop("location")
+        assert re.fullmatch(r"[!-~]+", location) and not urlsplit(location).scheme
+        path = urlsplit(urljoin("file:///base/lists/list.xspf", location)).path
+        assert os.fsencode(unquote(path, errors="surrogateescape")) == os.fsencode(f"/base/music/{name}")
+        assert track == {
+            "identifier": "urn:isrc:USS1Z9900001",
+            "title": f"T {n}",
+            "creator": "A & <B>",
+            "album": "L",
+            "duration": "1234",  # ms
+        }
+    jspf = json.loads(to_jspf(given, "Like <this> & that", tmp_path / "lists"))["playlist"]
+    assert jspf["title"] == "Like <this> & that" and jspf["track"].pop() == {"title": "only an id"}
+    for xml, track in zip(playlist[1], jspf["track"], strict=False):
+        (location,), (identifier,) = track.pop("location"), track.pop("identifier")
+        flat = {"location": location, "identifier": identifier, **{k: str(v) for k, v in track.items()}}
+        assert flat == {child.tag.removeprefix(XSPF): child.text for child in xml}

@@ -1,10 +1,12 @@
 """Lists out of a space whose every direction is known: track n lies at so many degrees."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.schema import make_tracks
@@ -13,13 +15,15 @@ from cs_keras.evaluation import hubness
 from cs_keras.factors.interactions import Interactions, RowCounts, save_interactions
 from cs_keras.factors.scaling import Scaler
 from cs_keras.factors.store import Factors, save_factors
+from cs_keras.factors.wmf import WmfConfig
 from cs_keras.playlists.entries import Entry
 from cs_keras.playlists.rerank import Rules
 from cs_keras.progress import SilentProgress
 from cs_keras.runs import digest, write_npz
 from pipelines.recommend.audio_files import add_audio_paths
 from pipelines.recommend.catalogue import Catalogue, TrackFactors, open_catalogue
-from pipelines.recommend.query import find_recording, query_playlist, query_tracks
+from pipelines.recommend.explanation import explain_tracks
+from pipelines.recommend.query import Query, find_recording, query_playlist, query_tracks
 from pipelines.recommend.recommend import RecommendedTrack, SearchConfig, recommend
 from tests.data.small import change_table, track_row, write_small
 
@@ -193,13 +197,76 @@ def test_a_playlist_lacks_what_it_does_not_hold(catalogue: Catalogue, dataset: P
         return ids(list(recommend(catalogue, question, SearchConfig("dot"), Rules(3))[0]))
 
     assert found() == ["t1", "t0", "t9"]
-    import scipy.sparse
-
     user_items = scipy.sparse.csr_matrix(np.eye(2, 10, k=1, dtype=np.float32))  # p0 holds t1, p1 t2
     tally = RowCounts(2)
     interactions = Interactions(np.array(["p0", "p1"]), catalogue.ids, user_items, tally)
     save_interactions(dataset / "interactions.npz", interactions)
     assert found() == ["t0", "t9", "t8"]
+
+
+def test_explanations_add_up_and_name_what_lies_between(catalogue: Catalogue) -> None:
+    query = query_tracks(catalogue, ["t1", "t3", "t9"], "auto", SilentProgress())
+    assert query.origins == ("reference", "reference", "predicted")
+    tracks, _ = recommend(catalogue, query, SearchConfig(), Rules(4))
+    explained = explain_tracks(catalogue, query, "similarity", ids(list(tracks)))
+    directions = at([10, 90, 1])  # of the seeds
+    for one, why in zip(tracks, explained, strict=True):
+        assert np.float32(why.factors.sum()) == np.float32(one.score)
+        row = catalogue.row_of[one.entry.track_id]
+        own = catalogue.by_audio.factors[row] / np.linalg.norm(catalogue.by_audio.factors[row])
+        length = np.linalg.norm(directions.sum(axis=0))
+        expected = directions @ own / length
+        np.testing.assert_allclose([share for _, share in why.shares], expected, atol=1e-6)
+        assert [name for name, _ in why.shares] == [seed.label for seed in query.seeds]
+    # Of the train tracks, t4 has no factors, and t1 and t3 are seeds.
+    for one, why in zip(tracks, explained, strict=True):
+        named = [entry.track_id for entry, _ in why.train_tracks]
+        expected_names = [name for name in ("t2", "t0") if name != one.entry.track_id]
+        assert named == expected_names
+    (why,) = explain_tracks(catalogue, query, "similarity", ["t8"])  # 15 degrees
+    middle = np.degrees(np.arctan2(*query.by_audio[::-1]))
+    angles = [max(abs(middle - 20), 5), max(middle, 15)]
+    np.testing.assert_allclose(
+        [cosine for _, cosine in why.train_tracks], np.cos(np.radians(angles)), atol=1e-6
+    )
+
+
+def test_a_playlist_is_explained_by_its_tracks(catalogue: Catalogue) -> None:
+    reference = catalogue.reference
+    assert reference is not None
+    config = WmfConfig(2, alpha=1.0, regularization=0.1)
+    counts = scipy.sparse.csr_matrix(
+        np.array([[0, 2, 1, 0, 0, 0, 0, 0, 9, 0]], np.float32)
+    )  # t8 is a test track
+    fitted = [0, 1, 2, 3]  # train tracks with factors
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    model = AlternatingLeastSquares(2, regularization=0.1, use_cg=False, dtype=np.float64)
+    model.item_factors = reference.item_factors[fitted].astype(np.float64)
+    confidence = counts[:, fitted]
+    confidence.data += 1
+    vector = model.recalculate_user(0, confidence).reshape(-1).astype(np.float32)
+    known = dataclasses.replace(
+        catalogue,
+        reference=dataclasses.replace(reference, config=dataclasses.asdict(config), protocol="strict"),
+    )
+    query = Query("p0", (), vector, vector, np.zeros((0, 2), np.float32), held=counts)
+    (why,) = explain_tracks(known, query, "dot", ["t9"])
+    assert [name for name, _ in why.shares] == [
+        catalogue.entry(1).label,
+        catalogue.entry(2).label,
+        "rest of the fit",
+    ]
+    shares = np.array([share for _, share in why.shares])
+    assert shares[2] == pytest.approx(0, abs=1e-6)
+    _, expected, _ = model.explain(0, confidence, 0)  # the same tracks, for track t0 at 0 degrees
+    (of_t0,) = explain_tracks(known, query, "dot", ["t0"])
+    by_name = {name: share for name, share in of_t0.shares}
+    for index, share in expected:
+        assert by_name[catalogue.entry(fitted[index]).label] == pytest.approx(share, abs=1e-6)
+    assert np.float32(why.factors.sum()) == pytest.approx(shares.sum(), abs=1e-6)
+    (unknown,) = explain_tracks(catalogue, query, "dot", ["t9"])  # factors "given": no fit to split
+    assert [name for name, _ in unknown.shares] == ["the playlist"]
 
 
 def test_without_a_dataset_lists_are_of_predictions(run: Path) -> None:
