@@ -36,7 +36,8 @@ def command(
 
     DATASET is the one that RUN was trained on. Of each test track's playlist entries, a few are revealed and the
     others are held out for evaluation. The command compares RUN's predictions from audio, fold-in of the revealed
-    entries, and hybrids that switch between both or weight them. Threshold and weight are chosen on validation
+    entries, and hybrids: switching, weighting and cascade (Burke 2002), and content-boosted fold-in, which fills
+    missing entries with predicted preferences (Melville et al. 2002). Their settings are chosen on validation
     tracks.
     """
     from pipelines.evaluation.hybrid import HybridConfig, compare_hybrids

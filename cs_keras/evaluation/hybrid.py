@@ -1,7 +1,8 @@
 """Predicted factors combined with fold-ins of a track's first interactions.
 
-Folding in a track's first few playlists gives noisy factors. Weighting and switching are two of the ways to
-combine recommenders that Burke lists ("Hybrid Recommender Systems: Survey and Experiments", 2002).
+Folding in a track's first few playlists gives noisy factors. Weighting, switching and cascades are ways to combine
+recommenders that Burke lists ("Hybrid Recommender Systems: Survey and Experiments", 2002). Content-boosted fold-ins
+are solved in `cs_keras.factors.wmf`.
 """
 
 from collections.abc import Mapping
@@ -11,15 +12,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
+from scipy.stats import rankdata
 
 from cs_keras.errors import DataError
+from cs_keras.evaluation.checks import Float64Array
+from cs_keras.evaluation.rank_fusion import Score
+from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.run_files.evaluation import OverlapAtK
 
 FloatArray = npt.NDArray[np.float32]
 
-SOUND, LISTENING, SWITCHING, WEIGHTING = PREDICTORS = ("sound", "listening", "switching", "weighting")
+SOUND, LISTENING, SWITCHING, WEIGHTING, CASCADE, BOOSTED = PREDICTORS = (
+    "sound",
+    "listening",
+    "switching",
+    "weighting",
+    "cascade",
+    "content-boosted",
+)
 FILTERED, SIMILARITY, DOT = KINDS = ("filtered", "similarity", "dot")
 HALF_TRUSTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # playlists at which both weigh the same
+TIER_SIZES = (1, 10, 20, 50, 100, 200, 500, 1000)  # candidates of a cascade's tier
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,12 @@ class HybridResults:
     threshold : int or None
         Parameter of ``switching``, chosen likewise: from this number of playlists on, fold-ins replace
         predictions; None for never.
+    half_fill : float
+        Parameter of ``content-boosted``, chosen likewise: the number of playlists at which half of a predicted
+        preference is filled in.
+    tier_sizes : mapping
+        Parameter of ``cascade`` for each number of playlists above 0, chosen by validation lists: the candidates
+        of a tier.
     n_validation, n_test : int
         Tracks with enough playlists for both fold-in and evaluation.
     n_test_in_all : int
@@ -49,6 +68,8 @@ class HybridResults:
     overlap: Mapping[str, Mapping[str, Mapping[int, OverlapAtK]]]
     half_trust: float
     threshold: int | None
+    half_fill: float
+    tier_sizes: Mapping[int, int]
     n_validation: int
     n_test: int
     n_test_in_all: int
@@ -166,6 +187,23 @@ def switch_factors(
         return predicted
     enough = np.broadcast_to(np.asarray(n_playlists) >= threshold, len(predicted))
     return np.where(enough[:, np.newaxis], folded, predicted)
+
+
+def cascade_scores(first: Score, second: Score, tier_size: int) -> Score:
+    """Return scores whose order is that of `first` between tiers and that of `second` within them.
+
+    A tier has `tier_size` items, and more where `first` scores items equally: a tie is never split. With 1,
+    `second` breaks the ties of `first` and nothing else, the cascade of Burke 2002; with as many as there are
+    items, the order is that of `second`.
+    """
+
+    def score(rows: Int64Array) -> Float64Array:
+        coarse = first(rows)
+        tier = (rankdata(-coarse, axis=1, method="min") - 1) // tier_size
+        rank = rankdata(-second(rows), axis=1)
+        return np.where(np.isneginf(coarse), -np.inf, -tier * (coarse.shape[1] + 1.0) - rank)
+
+    return score
 
 
 def mean_cosine(reference: FloatArray, factors: FloatArray) -> float:

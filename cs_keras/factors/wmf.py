@@ -210,7 +210,7 @@ def fold_in_items(
         blocks = (fold_in_items(one, playlist_factors, config) for one in user_items.column_blocks())
         return np.concatenate(list(blocks))
     if config.engine == "spark":
-        return _fold_in_as_spark(user_items, playlist_factors, config)
+        return _solve_each(user_items, playlist_factors, config)
     item_users = _confidence(user_items, config).T.tocsr()
 
     def solve(model: Any) -> FloatArray:
@@ -249,12 +249,57 @@ def split_playlist_factors(
     return np.asarray(np.linalg.solve(normal, own.T * (1 + gain)).T)
 
 
-def _fold_in_as_spark(
-    user_items: scipy.sparse.csr_matrix, playlist_factors: FloatArray, config: WmfConfig
+def fold_in_boosted(
+    user_items: scipy.sparse.csr_matrix,
+    playlist_factors: FloatArray,
+    config: WmfConfig,
+    predicted: FloatArray,
+    half_fill: float,
 ) -> FloatArray:
-    """Solve with Spark's penalty: that of an interaction times their number.
+    """Fold in tracks whose missing interactions are filled with predicted ones.
 
-    Only those with playlists that have factors count: a fit has no others.
+    Content-boosted collaborative filtering (Melville, Mooney & Nagarajan 2002) replaces missing ratings by those of
+    a content model before it compares users, and trusts the model less where there are many ratings. Here the
+    preference 0 of a playlist without the track becomes ``s x·ŷ``, with confidence 1 as before, and
+    ``s = h / (h + n)`` for a track in n playlists: the predicted factors ŷ at n = 0, a plain fold-in as n grows.
+
+    Parameters
+    ----------
+    user_items, playlist_factors, config
+        As for `fold_in_items`.
+    predicted : ndarray of float32, shape (n_new_tracks, factors)
+        Factors predicted from content; those of a track without interactions are returned as they are.
+    half_fill : float
+        h, above 0: the number of playlists at which half of a predicted preference is filled in.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_new_tracks, factors)
+
+    Raises
+    ------
+    DataError
+        A count is negative or not finite.
+    """
+    n_playlists = np.diff(user_items[playlist_factors.any(axis=1)].tocsc().indptr)
+    share = (half_fill / (half_fill + n_playlists))[:, np.newaxis]
+    return np.where(
+        n_playlists[:, np.newaxis] > 0,
+        _solve_each(user_items, playlist_factors, config, share * predicted),
+        predicted,
+    )
+
+
+def _solve_each(
+    user_items: scipy.sparse.csr_matrix,
+    playlist_factors: FloatArray,
+    config: WmfConfig,
+    fill: npt.NDArray[Any] | None = None,
+) -> FloatArray:
+    """Solve track by track; playlists without one prefer it by their dot product with its row of `fill`.
+
+    Only playlists that have factors count: a fit has no others. Spark's penalty is that of an interaction times
+    their number.
     """
     is_known = playlist_factors.any(axis=1)
     weights = weigh_counts(user_items[is_known], config.weight).tocsc()
@@ -267,8 +312,12 @@ def _fold_in_as_spark(
                 x[weights.indices[first:last]],
                 config.alpha * weights.data[first:last].astype(np.float64),
             )
-            normal = gram + (own.T * gain) @ own + (last - first) * config.regularization * identity
-            item_factors[track] = np.linalg.solve(normal, (1 + gain) @ own)
+            penalty = config.regularization * (last - first if config.engine == "spark" else 1)
+            wanted = (1 + gain) @ own
+            if fill is not None:
+                wanted += gram @ fill[track] - own.T @ (own @ fill[track])
+            normal = gram + (own.T * gain) @ own + penalty * identity
+            item_factors[track] = np.linalg.solve(normal, wanted)
     return item_factors
 
 

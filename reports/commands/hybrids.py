@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from cs_keras.evaluation.hybrid import (
+    BOOSTED,
+    CASCADE,
     DOT,
     FILTERED,
     KINDS,
@@ -22,7 +24,14 @@ TITLES = {
     SIMILARITY: "Overlap by similarity",
     DOT: "Overlap by dot product",
 }
-LABELS = {SOUND: "audio", LISTENING: "fold-in", SWITCHING: "switching", WEIGHTING: "weighting"}
+LABELS = {
+    SOUND: "audio",
+    LISTENING: "fold-in",
+    SWITCHING: "switching",
+    WEIGHTING: "weighting",
+    CASCADE: "cascade",
+    BOOSTED: "content-boosted",
+}
 
 
 def make_hybrids_section(hybrids: HybridResults) -> Section:
@@ -86,8 +95,11 @@ def _notes(hybrids: HybridResults) -> Iterator[str]:
         if hybrids.threshold is None
         else f"fold-in from {hybrids.threshold} playlists on, else audio."
     )
+    tiers = ", ".join(f"{size:,} (n = {n})" for n, size in hybrids.tier_sizes.items())
     yield (
         f"Audio: predictions of the run. Fold-in: the given playlists alone. Switching: {switching} Weighting: "
-        f"both, with weight n / (n + h) for the fold-in of n playlists; h = {hybrids.half_trust:g}. Threshold "
-        f"and h were chosen on {hybrids.n_validation:,} validation tracks."
+        f"both, with weight n / (n + h) for the fold-in of n playlists; h = {hybrids.half_trust:g}. Cascade: the "
+        f"order of audio, within tiers of that of fold-in; candidates in a tier: {tiers}. Content-boosted: fold-in "
+        "where playlists without the track prefer it by h / (h + n) of the predicted preference instead of 0; "
+        f"h = {hybrids.half_fill:g}. All were chosen on {hybrids.n_validation:,} validation tracks."
     )

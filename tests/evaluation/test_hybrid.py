@@ -1,11 +1,19 @@
-"""Interactions split into fold-ins and held-out rest, and two ways to combine fold-ins with predictions."""
+"""Interactions split into fold-ins and held-out rest, and ways to combine fold-ins with predictions."""
 
 import numpy as np
 import pytest
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.hybrid import blend_factors, mean_cosine, split_interactions, switch_factors
+from cs_keras.evaluation.hybrid import (
+    blend_factors,
+    cascade_scores,
+    mean_cosine,
+    split_interactions,
+    switch_factors,
+)
+from cs_keras.evaluation.rank_fusion import top_k_scored
+from cs_keras.evaluation.search.topk import TopK
 
 
 @pytest.fixture
@@ -74,6 +82,20 @@ def test_switching() -> None:
     predicted, folded = np.float32([[1, 0], [1, 0]]), np.float32([[0, 1], [0, 1]])
     np.testing.assert_array_equal(switch_factors(predicted, folded, [1, 2], 2), [[1, 0], [0, 1]])
     np.testing.assert_array_equal(switch_factors(predicted, folded, 9, None), predicted)
+
+
+@pytest.mark.parametrize("tier_size", [1, 3, 9])
+def test_a_cascade_equals_a_sort_by_tier_then_score(tier_size: int) -> None:
+    rng = np.random.default_rng(tier_size)
+    coarse, fine = rng.integers(0, 5, (4, 9)).astype(float), rng.normal(size=(4, 9))
+    coarse[:, 8] = -np.inf  # the query's own item
+    queries = np.arange(4)
+    lists = TopK(np.zeros((4, 8), np.int32), np.zeros((4, 8), bool), queries, 9, "cosine")
+    found = top_k_scored(cascade_scores(lambda q: coarse[q], lambda q: fine[q], tier_size), lists)
+    for query in queries:
+        better = [sum(other > own for other in coarse[query]) for own in coarse[query]]
+        order = sorted(range(8), key=lambda i: (better[i] // tier_size, -fine[query, i]))
+        assert found.indices[query].tolist() == order
 
 
 def test_mean_cosine() -> None:

@@ -6,7 +6,7 @@ import scipy.sparse
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.spark.counts import map_regularization
-from cs_keras.factors.wmf import WmfConfig, fit_protocol, fit_wmf, fold_in_items
+from cs_keras.factors.wmf import WmfConfig, fit_protocol, fit_wmf, fold_in_boosted, fold_in_items
 from tests.factors.plays import checkerboard, random_counts, solve_as_spark, solve_items
 
 CONFIG = WmfConfig(factors=8, alpha=5.0, regularization=0.1, iterations=5, seed=3)
@@ -92,6 +92,28 @@ def test_with_sparks_penalty_new_tracks_are_solved_by_their_numbers_of_interacti
     expected = solve_as_spark(user_items, playlists, alpha=5.0, regularization=0.1)
     config = dataclasses.replace(CONFIG, engine="spark")
     np.testing.assert_allclose(fold_in_items(user_items, playlists, config), expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize("engine", ["implicit", "spark"])
+def test_a_boosted_fold_in_is_the_least_squares_fit_to_filled_preferences(engine):
+    rng = np.random.default_rng(0)
+    config = dataclasses.replace(CONFIG, engine=engine)
+    user_items = random_counts(40, 6).tolil()
+    user_items[:, 2] = 0
+    user_items = user_items.tocsr()
+    playlists, predicted = (rng.normal(size=(n, 8)).astype(np.float32) for n in (40, 6))
+    found = fold_in_boosted(user_items, playlists, config, predicted, half_fill=3)
+    for track, counts in enumerate(user_items.toarray().T):
+        n = np.count_nonzero(counts)
+        filled = 3 / (3 + n) * playlists @ predicted[track]
+        root = np.sqrt(1 + 5.0 * counts)
+        penalty = np.sqrt(0.1 * (n if engine == "spark" else 1)) * np.eye(8)
+        rows = np.vstack([root[:, np.newaxis] * playlists, penalty])
+        wanted = np.concatenate([root * np.where(counts > 0, 1, filled), np.zeros(8)])
+        expected = np.linalg.lstsq(rows, wanted, rcond=None)[0] if n else predicted[track]
+        np.testing.assert_allclose(found[track], expected, rtol=1e-4, atol=1e-5)  # results are float32
+    barely = fold_in_boosted(user_items[:, 3:], playlists, config, predicted[3:], half_fill=1e-9)
+    np.testing.assert_allclose(barely, fold_in_items(user_items[:, 3:], playlists, config), **TOLERANCE)
 
 
 def test_mapped_to_spark_a_regular_matrix_has_the_same_optimum():
