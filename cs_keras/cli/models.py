@@ -83,11 +83,12 @@ def _show_model(key: str) -> None:
 
 def _count_parameters(n_factors: int) -> None:
     """Build each model, and print its number of parameters and the thesis's."""
-    from cs_keras.models import REGISTRY, get_baseline, model_module
+    from cs_keras.models import REGISTRY, get_baseline
 
     quiet_tensorflow()
     import keras
 
+    from cs_keras.models.distribution import build_network
     from cs_keras.models.spec import architecture, required_audio, trainable_parameters
 
     click.echo(
@@ -96,7 +97,7 @@ def _count_parameters(n_factors: int) -> None:
     for key in REGISTRY:
         keras.backend.clear_session()
         baseline = architecture(get_baseline(key))
-        model = model_module(key).build(baseline, n_factors, required_audio(baseline))
+        model = build_network(baseline, n_factors, required_audio(baseline))
         click.echo(_row(key, trainable_parameters(model), n_factors))
 
 

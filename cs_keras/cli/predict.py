@@ -56,8 +56,10 @@ def command(
 
     FILE gets the arrays track_ids, factors, in the space of the factors that the model was trained on, and
     scaled_factors, the model's own output; as Parquet, the columns track_id, factors and scaled_factors. A
-    recording's id is its path without the suffix, relative to the folder named. Unusable recordings are listed
-    and skipped. After an interruption, the same command resumes.
+    model that predicts variances adds std, standard deviations of the factors, and expected_error, their root
+    mean square in units of the scaled factors: the lower, the more certain. A recording's id is its path
+    without the suffix, relative to the folder named. Unusable recordings are listed and skipped. After an
+    interruption, the same command resumes.
 
     A model that takes attributes needs FEATURES: a table or npz with the attributes it was trained on; its items
     need not be in a dataset. Where `cs-keras embed` made the table, it also takes AUDIO, by the same encoder. A
@@ -90,8 +92,9 @@ def command(
         beam=flags,
         artist=artist,
     )
+    error = "" if result.expected_error is None else f", median expected error {result.expected_error:.2f}"
     conclude(
-        f"{out}: factors of {count(result.n_tracks, 'track')} in {result.n_factors} dimensions, "
+        f"{out}: factors of {count(result.n_tracks, 'track')} in {result.n_factors} dimensions{error}, "
         f"{len(result.left_out):,} left out.",
         *("recommend", run, "TRACK", *(("--dataset", dataset) if dataset else ())),
     )

@@ -170,6 +170,13 @@ def command(
         click.echo(
             f"The approximate index finds {found.recall:.1%} of the {rules.k} nearest, on a sample.", err=True
         )
+    if (own := found.confidence) is not None:
+        whose = "the least certain seed" if len(seeds) > 1 else "the seed"
+        click.echo(
+            f"Expected error of the predicted factors of {whose}: {own.expected_error:.2f}; "
+            f"{own.share_higher:.0%} of the {own.n_tracks:,} tracks that the run predicted have a higher one.",
+            err=True,
+        )
     if len(listed) < rules.k:
         click.echo(f"There are {len(listed)} tracks to recommend, not {rules.k}.", err=True)
     if writer:

@@ -8,6 +8,8 @@ took 37 epochs; ours may take 200 and stops after 10 without a lower validation 
 
 ``attributes-infonce``, ``-histories``, ``-bpr``, ``-softmax`` and ``-drlim`` are the same network trained by a loss
 that compares the tracks of a batch (`cs_keras.training.losses.contrastive`, `cs_keras.training.losses.playlists`).
+``attributes-heteroscedastic`` and ``attributes-mixture`` predict a standard deviation with each factor, by one
+normal distribution and by a mixture of three (`cs_keras.models.distribution`).
 
 ``attributes-attention`` takes the frames of a table of `cs-keras embed --sequences`, which attention, mean and
 maximum pool into one vector (`cs_keras.layers.attention_pooling`). The other models take statistics over these
@@ -93,6 +95,8 @@ _OBJECTIVES: dict[str, dict[str, Any]] = {
     "bpr": {"loss": "bpr"},
     "softmax": {"loss": "sampled_softmax", "popularity_correction": 1.0},
     "drlim": {"loss": "drlim"},
+    "heteroscedastic": {"loss": "gaussian_nll"},
+    "mixture": {"loss": "mixture_nll"},
 }
 _LINEAR = Baseline(
     "attributes-linear", Config(regressor="ridge"), TrainingConfig(batch_size=256), procedure=ATTRIBUTES

@@ -112,6 +112,11 @@ VARIANTS = {
             key="cnn-infonce",
             training=dataclasses.replace(_BEST.training, loss="infonce", temperature=0.3, batch_size=128),
         ),
+        dataclasses.replace(
+            _BEST,
+            key="cnn-heteroscedastic",
+            training=dataclasses.replace(_BEST.training, loss="gaussian_nll"),
+        ),
     )
 }
 

@@ -41,6 +41,8 @@ class Procedure:
     is_end_to_end
         Whether a single fit leads from sequences to factors. Only then can devices share batches, can a network
         learn extra factors, and can it be the estimator of `cs_keras.models.estimated_attributes`.
+    learns_distribution
+        Whether its network can predict a distribution of factors (`cs_keras.models.distribution`).
     """
 
     name: str
@@ -50,6 +52,7 @@ class Procedure:
     pools_between_stages: bool = False
     is_precomputed: bool = False
     is_end_to_end: bool = False
+    learns_distribution: bool = False
 
     @property
     def takes_audio(self) -> bool:
@@ -77,14 +80,14 @@ class Procedure:
         return frozenset(one for one in (self.takes, self.learns_from) if one)
 
 
-REGRESSION = Procedure("regression", is_end_to_end=True)
+REGRESSION = Procedure("regression", is_end_to_end=True, learns_distribution=True)
 CODEBOOK = Procedure("codebook", pools_over_time=True, is_precomputed=True)
 RANKING = Procedure("ranking", pools_over_time=True, is_precomputed=True)
 FEATURES = Procedure("features", is_precomputed=True)
 KERNELS = Procedure("kernels", is_precomputed=True)
 TRIPLET = Procedure("triplet")
-ATTRIBUTES = Procedure("attributes", takes=Input.ATTRIBUTES, is_precomputed=True)
-GENRES = Procedure("genres", takes=Input.GENRES, is_precomputed=True)
+ATTRIBUTES = Procedure("attributes", takes=Input.ATTRIBUTES, is_precomputed=True, learns_distribution=True)
+GENRES = Procedure("genres", takes=Input.GENRES, is_precomputed=True, learns_distribution=True)
 GENRE_SPACE = Procedure("genre_space", learns_from=Input.GENRES)
 ESTIMATED_ATTRIBUTES = Procedure(
     "estimated_attributes", learns_from=Input.ATTRIBUTES, pools_between_stages=True

@@ -65,6 +65,9 @@ REGISTRY = {
     "cnn-18s": Entry("cnn", _CONVOLUTIONAL, "five convolutions on 768 frames", 4_549_320),
     "cnn-60s": Entry("cnn", _CONVOLUTIONAL, "five convolutions on 2,560 frames, dense 1024 x 3", 16_609_992),
     "cnn-infonce": Entry("cnn", _CONVOLUTIONAL, "cnn-best trained by InfoNCE with factors", 1_226_568),
+    "cnn-heteroscedastic": Entry(
+        "cnn", _CONVOLUTIONAL, "cnn-best that predicts mean and variance of factors", 1_329_168
+    ),
     "cnn-best": Entry("cnn", _CONVOLUTIONAL, "cnn-bn with temporal pooling and a cosine schedule", 1_226_568),
     "dieleman": Entry(
         "dieleman", _CONVOLUTIONAL, "temporal convolutions, global pooling, 599 frames", 9_721_544
@@ -135,6 +138,16 @@ REGISTRY = {
     ),
     "attributes-drlim": Entry(
         "attributes", "Attributes", "attributes, contrastive loss of pairs of tracks", 1_665_224, "attributes"
+    ),
+    "attributes-heteroscedastic": Entry(
+        "attributes", "Attributes", "attributes, mean and variance of factors", 1_870_224, "attributes"
+    ),
+    "attributes-mixture": Entry(
+        "attributes",
+        "Attributes",
+        "attributes, mixture of three normal distributions",
+        2_693_299,
+        "attributes",
     ),
     "attributes-ials": Entry(
         "attributes", "Attributes", "attributes, factorisation with a prior from them", 80_200, "attributes"

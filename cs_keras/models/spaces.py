@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cs_keras.models.declaration import Input
-from cs_keras.models.spec import LOSSES_WITH_TEMPERATURE, SCHEDULES, Baseline
+from cs_keras.models.spec import LOSSES_OF_DISTRIBUTIONS, LOSSES_WITH_TEMPERATURE, SCHEDULES, Baseline
 
 DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 DENSE = ((512,), (1024,), (512, 512, 512), (1024, 1024, 512), (1024, 1024, 1024), (2048, 2048, 2048))
@@ -81,7 +81,10 @@ def training_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
     """
     start = baseline.training
     is_classifier = baseline.procedure.learns_from is Input.GENRES  # its loss is the cross-entropy
-    losses = {} if is_classifier else {"loss": ("mse", "cosine", "infonce", "drlim")}
+    searched: tuple[str, ...] = ("mse", "cosine", "infonce", "drlim")
+    if baseline.procedure.learns_distribution and not baseline.model.is_solved:
+        searched += LOSSES_OF_DISTRIBUTIONS
+    losses = {} if is_classifier else {"loss": searched}
     options = {
         **losses,
         "schedule": SCHEDULES,
@@ -97,6 +100,9 @@ def training_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
             changes |= draw_logarithmic(hp, "training", {"temperature": (0.03, 1.0)}, start)
         with hp.conditional_scope("training.loss", ["drlim"]):
             changes |= draw(hp, "training", {"n_neighbours": (3, 10, 30), "margin": (0.5, 1.0, 1.4)}, start)
+        if "mixture_nll" in searched:
+            with hp.conditional_scope("training.loss", ["mixture_nll"]):
+                changes |= draw(hp, "training", {"n_components": (2, 3, 5)}, start)
     with hp.conditional_scope("training.schedule", ["inverse_time"]):
         changes |= draw(hp, "training", {"decay": (1e-8, 1e-5, 1e-4, 1e-3)}, start)
     with hp.conditional_scope("training.schedule", ["step"]):

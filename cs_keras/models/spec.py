@@ -15,6 +15,7 @@ from cs_keras.layers.front_end import FrontEndConfig
 from cs_keras.models.declaration import REGRESSION, Input, Procedure
 from cs_keras.models.registry import TABLE_MARK, split_key
 
+LOSSES_OF_DISTRIBUTIONS = ("gaussian_nll", "mixture_nll")
 LOSSES = (
     "mse",
     "unit_mse",
@@ -25,6 +26,7 @@ LOSSES = (
     "bpr",
     "sampled_softmax",
     "drlim",
+    *LOSSES_OF_DISTRIBUTIONS,
 )
 LOSSES_WITH_TEMPERATURE = ("infonce", "infonce_histories", "bpr", "sampled_softmax")
 OPTIMIZERS = ("adam", "nesterov")
@@ -53,7 +55,12 @@ class TrainingConfig:
           tracks of a playlist;
         * ``bpr``, ``sampled_softmax``: Bayesian personalised ranking, and the cross-entropy of finding a track of a
           playlist among those of the batch, by dot product with the factors of playlists;
-        * ``drlim``: a contrastive loss of pairs of tracks, similar where their reference factors are neighbours.
+        * ``drlim``: a contrastive loss of pairs of tracks, similar where their reference factors are neighbours;
+        * ``gaussian_nll``, ``mixture_nll``: the negative log-likelihood of scaled factors under a normal
+          distribution of each, and under a mixture of `n_components`, so that each prediction has a standard
+          deviation.
+    n_components
+        Number of normal distributions of ``mixture_nll``, each with weight, means and diagonal covariance.
     temperature
         Divisor of the cosines or dot products of ``infonce``, ``infonce_histories``, ``bpr`` and
         ``sampled_softmax``.
@@ -111,6 +118,7 @@ class TrainingConfig:
     """
 
     loss: str = "mse"
+    n_components: int = dataclasses.field(default=3, metadata=OMIT_IF_DEFAULT)
     temperature: float = dataclasses.field(default=0.1, metadata=OMIT_IF_DEFAULT)
     popularity_correction: float = dataclasses.field(default=0.0, metadata=OMIT_IF_DEFAULT)
     n_neighbours: int = dataclasses.field(default=10, metadata=OMIT_IF_DEFAULT)
@@ -141,8 +149,14 @@ class TrainingConfig:
         """Whether the loss compares the tracks of a batch, so that devices cannot share it."""
         return self.loss in (*LOSSES_WITH_TEMPERATURE, "drlim")
 
+    @property
+    def n_distributions(self) -> int:
+        """Number of normal distributions of a track's factors that the loss is of; 0 for none."""
+        return dict(zip(LOSSES_OF_DISTRIBUTIONS, (1, self.n_components), strict=True)).get(self.loss, 0)
+
     def __post_init__(self) -> None:
         check_choice("training.loss", self.loss, LOSSES)
+        check_range("training.n_components", self.n_components, 2, 100)
         check_choice("training.optimizer", self.optimizer, OPTIMIZERS)
         check_choice("training.schedule", self.schedule, SCHEDULES)
         check_range("training.batch_size", self.batch_size, 1)
@@ -267,6 +281,17 @@ class Baseline:
                 "training.pretrained_learning_rate and training.frozen_epochs are for networks with pretrained "
                 f"layers, and {self.key} has none; set them for one model, as in "
                 "models.choi-finetune.training.frozen_epochs=1."
+            )
+        if training.n_distributions and not (self.procedure.learns_distribution and not self.model.is_solved):
+            raise ConfigError(
+                f"training.loss = {training.loss} needs a network from audio, attributes or genres to factors that "
+                f"is trained by gradients in one fit. Received: {self.key}; set it for one model, as in "
+                f"models.cnn-bn.training.loss={training.loss}."
+            )
+        if training.n_distributions and self.model.normalize_output:
+            raise ConfigError(
+                f"training.loss = {training.loss} is of factors of any length: expected model.normalize_output "
+                "false. Received: true."
             )
         losses = self.model.solved_losses
         if self.model.is_solved and self.training.loss not in losses:

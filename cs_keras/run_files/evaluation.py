@@ -253,6 +253,53 @@ class HubnessRecord:
 
 
 @dataclass(frozen=True)
+class ErrorGroup:
+    """Tracks of similar expected error: their number, and root mean squares of expected and actual errors."""
+
+    n: int
+    expected_error: float
+    error: float
+
+
+@dataclass(frozen=True)
+class ExpectedError:
+    """Expected and actual root mean square error of a track's scaled factors."""
+
+    track_id: str
+    expected_error: float
+    error: float
+
+
+@dataclass(frozen=True)
+class ConfidenceRecord:
+    """Predicted standard deviations of test tracks against errors; see `cs_keras.evaluation.confidence`.
+
+    Attributes
+    ----------
+    levels, coverage
+        Nominal levels of central intervals, and the share of factors inside them, from 0 to 1.
+    calibration_error
+        Mean absolute difference of the two.
+    nll
+        Negative log-likelihood in nats per factor.
+    rank_correlation
+        Spearman's correlation of expected and actual errors of tracks, from -1 to 1; None where it is undefined.
+    groups
+        Fifths of the tracks, by increasing expected error.
+    hardest
+        Tracks with the highest expected errors, the highest first.
+    """
+
+    levels: tuple[float, ...]
+    coverage: tuple[MeanRecord, ...]
+    calibration_error: float
+    nll: float
+    rank_correlation: MeanRecord | None
+    groups: tuple[ErrorGroup, ...]
+    hardest: tuple[ExpectedError, ...]
+
+
+@dataclass(frozen=True)
 class GroupSize:
     """Number of test tracks of a group."""
 
@@ -344,6 +391,7 @@ class Evaluation(StoredRecord):
     groups: GroupsRecord | None = None
     among_all: AmongAllRecord | None = None
     hubness: HubnessRecord | None = None
+    confidence: ConfidenceRecord | None = None
 
     @classmethod
     def read(cls, folder: Location) -> Self:

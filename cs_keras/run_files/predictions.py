@@ -27,6 +27,8 @@ class Predictions:
         Predicted factors in the original factor space, and scaled, as the output of the model.
     positions : ndarray of float32, shape (n_tracks, n), or None
         Positions in a space of the model's own, in which similarity is Euclidean distance; ``places`` in the file.
+    scaled_std : ndarray of float32, shape (n_tracks, n_factors), or None
+        Standard deviations of `scaled_factors`, where the model predicts any (`cs_keras.models.distribution`).
     source
         The file they were read from.
     """
@@ -35,6 +37,7 @@ class Predictions:
     factors: Matrix
     scaled_factors: Matrix
     positions: Matrix | None = None
+    scaled_std: Matrix | None = None
     source: Path | None = None
 
     def select(self, track_ids: npt.NDArray[np.str_]) -> "Predictions":
@@ -46,21 +49,23 @@ class Predictions:
             raise StorageError(
                 f"{self.source or 'predictions'} lacks a prediction of track {error}; delete the run folder."
             ) from error
-        positions = None if self.positions is None else self.positions[rows]
-        return Predictions(track_ids, self.factors[rows], self.scaled_factors[rows], positions, self.source)
+        positions, scaled_std = (
+            None if values is None else values[rows] for values in (self.positions, self.scaled_std)
+        )
+        return Predictions(
+            track_ids, self.factors[rows], self.scaled_factors[rows], positions, scaled_std, self.source
+        )
 
 
 def write_predictions(run: Path, predictions: Predictions) -> None:
     """Write ``predictions.npz`` of a run."""
-    positions: Mapping[str, Matrix] = (
-        {} if predictions.positions is None else {"places": predictions.positions}
-    )
+    optional = {"places": predictions.positions, "scaled_std": predictions.scaled_std}
     write_npz(
         run / PREDICTIONS_FILE,
         track_ids=predictions.track_ids,
         factors=predictions.factors,
         scaled_factors=predictions.scaled_factors,
-        **positions,
+        **{name: values for name, values in optional.items() if values is not None},
     )
 
 
@@ -89,7 +94,9 @@ def read_predictions(run: Path) -> Predictions:
         When its arrays are not as `check_predictions` expects them.
     """
     path = run / PREDICTIONS_FILE
-    arrays = read_npz(path, "track_ids", "factors", "scaled_factors", optional=("places",))
+    arrays = read_npz(path, "track_ids", "factors", "scaled_factors", optional=("places", "scaled_std"))
     check_predictions(arrays, path)
     factors, scaled = arrays["factors"], arrays["scaled_factors"]
-    return Predictions(arrays["track_ids"], factors, scaled, arrays.get("places"), path)
+    return Predictions(
+        arrays["track_ids"], factors, scaled, arrays.get("places"), arrays.get("scaled_std"), path
+    )

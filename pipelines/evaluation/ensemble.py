@@ -13,6 +13,7 @@ from cs_keras import config
 from cs_keras.config import check_choice
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError
+from cs_keras.evaluation.confidence import mix_deviations
 from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
 from cs_keras.evaluation.reference_predictors import centre_playlists
@@ -104,18 +105,24 @@ def combine_runs(
         write_signature(folder, dataset.info, factors.scaler)
         predictions, ids = [read_predictions(run) for run in members.values()], dataset.tracks.ids
         unseen = ids[~dataset.tracks.in_split("train")]
-        each = np.stack([one.select(unseen).scaled_factors for one in predictions])
+        chosen = [one.select(unseen) for one in predictions]
+        each = np.stack([one.scaled_factors for one in chosen])
         is_known = dataset.tracks.in_split("validation") & factors.has_factors
         held_out = np.isin(unseen, ids[is_known]), factors.item_factors[is_known]
         weights, how = _weigh(by, each, held_out, factors, list(members))
         scaled = np.tensordot(weights, each.astype(np.float64), 1).astype(np.float32)
         _sum_training(how, members).write(folder)
-        write_predictions(folder, Predictions(unseen, factors.scaler.inverse(scaled), scaled))
+        deviations = [one.scaled_std for one in chosen if one.scaled_std is not None]
+        # A weighted sum is no mixture, and a member without deviations has unknown ones.
+        is_mixture = by != "stack" and len(deviations) == len(chosen)
+        scaled_std = mix_deviations(weights, each, deviations) if is_mixture else None
+        own = Predictions(unseen, factors.scaler.inverse(scaled), scaled, scaled_std=scaled_std)
+        write_predictions(folder, own)
         scores = None
         if by == "ranks":
             test = [one.select(ids[reference.rows["test"]]) for one in predictions]
             scores = _fuse(test, factors, evaluation.metric)
-        del predictions, each, scaled  # before the evaluation, which needs memory
+        del predictions, chosen, each, scaled, own  # before the evaluation, which needs memory
         progress.log(f"{key}: evaluating {len(reference.rows['test'])} test tracks")
         evaluate(key, Evaluator(reference, evaluation, seed, progress), dataset, factors, folder, scores)
     done = finish_run(folder)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.data.dataset import Dataset
+from cs_keras.evaluation.confidence import measure_confidence
 from cs_keras.evaluation.losses import measure_regression_losses
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.factors.store import Factors
@@ -64,6 +65,11 @@ def evaluate(
     of_mean = SplitLosses(*(mean_losses(factors, rows["train"], rows[one]) for one in ("validation", "test")))
     items = factors.scaler.inverse(test.scaled_factors)
     predictor = Predictor(items, factors.playlist_factors, test.positions, scores)
+    artists, confidence = evaluator.reference.artists, None
+    if test.scaled_std is not None:
+        targets = factors.scaler.transform(factors.item_factors[rows["test"]])
+        own = test.scaled_factors, test.scaled_std
+        confidence = measure_confidence(targets, *own, artists, test.track_ids)
     del validation, test, items
     model = evaluator.evaluate(predictor, key)
     single = evaluator.evaluate_single_ranking(predictor)
@@ -73,7 +79,6 @@ def evaluate(
     if single is not None:
         references = {**references, SINGLE_RANKING: single}
     evaluations = {MODEL: model, **references}
-    artists = evaluator.reference.artists
     result = Evaluation(
         model=key,
         seed=evaluator.seed,
@@ -107,6 +112,7 @@ def evaluate(
         groups=make_groups(evaluator, evaluations),
         among_all=make_among_all(evaluator, evaluations),
         hubness=hubness,
+        confidence=confidence,
     )
     write_queries(folder, make_queries(evaluator, evaluations))
     result.write(folder)  # last: its presence says that the evaluation is complete

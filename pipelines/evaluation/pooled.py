@@ -91,6 +91,7 @@ def pool_rotations(rotations: Sequence[Rotation], n_permutations: int) -> tuple[
         beyond_accuracy=_pool_beyond(evaluations),
         groups=_pool_groups(evaluations),
         hubness=_pool_hubness(evaluations),
+        confidence=None,  # each rotation has its own
     )
     return pooled, _pool_queries(rotations, compared)
 

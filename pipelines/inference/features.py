@@ -59,4 +59,5 @@ def at_layer(run: TrainedRun, name: str | None = None) -> TrainedRun:
         run,
         signature=dataclasses.replace(run.signature, scaler=unscaled),
         layer=layer,
+        predicts_std=False,
     )

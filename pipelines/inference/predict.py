@@ -17,6 +17,8 @@ import numpy.typing as npt
 from cs_keras.data.catalogue import find_audio
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import AudioError, DataError
+from cs_keras.evaluation.confidence import expected_errors
+from cs_keras.models.distribution import split_moments
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location
 from pipelines.beam.parts import PARALLEL_READS, make_parts, missing_parts
@@ -43,11 +45,15 @@ Table = tuple[npt.NDArray[np.str_], Mapping[str, Matrix], Mapping[str, str], dic
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """Numbers of tracks and dimensions that were predicted, and reasons for tracks left out, by id."""
+    """Numbers of tracks and dimensions that were predicted, and reasons for tracks left out, by id.
+
+    `expected_error` is the median over tracks; None where the model predicts none.
+    """
 
     n_tracks: int
     n_factors: int
     left_out: Mapping[str, str]
+    expected_error: float | None = None
 
 
 def predict_dataset(
@@ -71,8 +77,8 @@ def predict_dataset(
         ``train``, ``validation``, ``test`` or ``all``; by the named split that the run was trained by, if any.
     out
         The npz to write: ``track_ids``, shape (n,), in the order of the track table; ``factors``, shape (n,
-        n_factors), float32; and ``scaled_factors``, the model's own output. Or a Parquet table of the same, by its
-        suffix; see `pipelines.inference.track_vectors.write_vectors`.
+        n_factors), float32; and ``scaled_factors``, the model's own output; see `describe_factors`. Or a Parquet
+        table of the same, by its suffix; see `pipelines.inference.track_vectors.write_vectors`.
     beam
         Options of Apache Beam, ``--runner=`` first, whose workers predict; they need access to run, dataset and
         `out`.
@@ -138,10 +144,23 @@ def write_predicted(run: TrainedRun, out: Location, apply: Callable[[Location], 
         if run.layer:
             about = {"layer": run.layer, "run_digest": run.digest}
             return track_ids, {"features": values}, about, left_out
-        factors = run.signature.scaler.inverse(values) if len(track_ids) else values
-        return track_ids, {"factors": factors, "scaled_factors": values}, {}, left_out
+        return track_ids, describe_factors(run, values), {}, left_out
 
     return write_outputs(out, make)
+
+
+def describe_factors(run: TrainedRun, outputs: Matrix) -> dict[str, Matrix]:
+    """Return what is written of the outputs of a run's model, shape (n, n_outputs): arrays by name.
+
+    ``factors`` and ``scaled_factors``, and where the model predicts them ``std``, standard deviations of the
+    factors, all of shape (n, n_factors), and ``expected_error``, shape (n,).
+    """
+    scaler = run.signature.scaler
+    scaled, deviation = split_moments(outputs, len(scaler.offset))
+    described = {"factors": scaler.inverse(scaled), "scaled_factors": scaled}
+    if deviation is not None:
+        described |= {"std": deviation * scaler.scale, "expected_error": expected_errors(deviation)}
+    return described
 
 
 def write_outputs(out: Location, make: Callable[[Location], Table]) -> Predicted:
@@ -164,7 +183,13 @@ def write_outputs(out: Location, make: Callable[[Location], Table]) -> Predicted
     remove_parts(folder)
     if not len(track_ids):
         raise DataError(f"None of the {len(left_out)} tracks can be used: nothing was written.")
-    return Predicted(len(track_ids), next(iter(vectors.values())).shape[1], left_out)
+    errors = vectors.get("expected_error")
+    return Predicted(
+        len(track_ids),
+        next(iter(vectors.values())).shape[1],
+        left_out,
+        None if errors is None else float(np.median(errors)),
+    )
 
 
 def apply_in_blocks(
@@ -267,8 +292,8 @@ def predict_in_memory(
         with progress.task("predict", len(items)) as advance:
             for track_id, item in items.items():
                 try:
-                    scaled = predict(opened.read(item))
-                    factors[track_id] = run.signature.scaler.inverse(scaled[np.newaxis])[0]
+                    outputs = predict(opened.read(item))[np.newaxis]
+                    factors[track_id] = describe_factors(run, outputs)["factors"][0]
                 except AudioError as error:
                     left_out[track_id] = str(error)
                 advance(1)

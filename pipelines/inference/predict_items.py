@@ -10,6 +10,7 @@ from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.data.attributes.encoding import Encoding, read_encoding
 from cs_keras.data.attributes.table import AttributeTable
 from cs_keras.errors import ConfigError, DataError
+from cs_keras.models.distribution import moments_model
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import ATTRIBUTES_FILE
 from cs_keras.runs import read_json
@@ -93,20 +94,21 @@ def predict_items(
 
 
 def apply_to_items(run: TrainedRun, table: AttributeTable) -> Matrix:
-    """Return the scaled factors of items, all with attributes, shape (n_items, n_factors), float32.
+    """Return the scaled factors of items, all with attributes, or their moments: (n_items, n_outputs), float32.
 
     Raises
     ------
     DataError
         When the table lacks attributes that the model was trained on, or the model does not match its settings.
     """
-    vectors, model = open_encoding(run.folder).encode(table), load_run_model(run.folder)
-    expected = (vectors.shape[1], len(run.signature.scaler.offset))
+    vectors = open_encoding(run.folder).encode(table)
+    model = moments_model(load_run_model(run.folder)) if run.predicts_std else load_run_model(run.folder)
+    expected = (vectors.shape[1], run.n_outputs)
     received = (*model.input_shape[1:], model.output_shape[1])
     if received != expected:
         raise DataError(
             f"The model of {run.folder} does not match its settings: expected {expected[0]} inputs and "
-            f"{expected[1]} factors. Received: {', '.join(map(str, received))}."
+            f"{expected[1]} outputs. Received: {', '.join(map(str, received))}."
         )
     return apply_to_vectors(model, vectors)
 

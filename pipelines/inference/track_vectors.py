@@ -46,7 +46,7 @@ def write_vectors(
     track_ids
         Shape (n,); named ``track_ids`` in an npz and ``track_id`` in a table.
     vectors
-        Vectors by name, shape (n, any), float32.
+        Vectors by name, shape (n, any), float32, or numbers, shape (n,), which are a plain column of a table.
     about
         Metadata, texts by name: scalar arrays of an npz, metadata of a table's schema.
 
@@ -73,4 +73,6 @@ def write_vectors(
 
 
 def _lists(matrix: Matrix) -> pa.Array:
+    if matrix.ndim == 1:
+        return pa.array(matrix, pa.float32())
     return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel(), pa.float32()), matrix.shape[1])

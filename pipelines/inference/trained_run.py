@@ -19,7 +19,9 @@ from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import load_model
 from cs_keras.models.declaration import PROCEDURES, Procedure
+from cs_keras.models.distribution import moments_model
 from cs_keras.models.registry import split_key
+from cs_keras.models.spec import LOSSES_OF_DISTRIBUTIONS
 from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, RESULT_FILES, SIGNATURE_FILE
 from cs_keras.run_files.settings import require_finished
 from cs_keras.runs import digest, read_json
@@ -50,6 +52,8 @@ class TrainedRun:
         Hidden layer to stop at, see `pipelines.inference.features.at_layer`; None for the factors.
     table
         Name of the table of attributes that the model takes; "" for the one without a name, or for none.
+    predicts_std
+        Whether the model predicts a standard deviation with each factor; its outputs are then moments.
     """
 
     folder: Location
@@ -61,6 +65,7 @@ class TrainedRun:
     split_name: str | None = None
     layer: str | None = None
     table: str = ""
+    predicts_std: bool = False
 
     # A run is a `pipelines.inference.prediction_blocks.TrackModel`.
     task: ClassVar[str] = "predict"
@@ -73,8 +78,8 @@ class TrainedRun:
 
     @property
     def n_outputs(self) -> int:
-        """Number of factors, or of features at a hidden layer."""
-        return len(self.signature.scaler.offset)
+        """Number of factors, or of their moments, or of features at a hidden layer."""
+        return len(self.signature.scaler.offset) * (1 + self.predicts_std)
 
     def load(self) -> Callable[[Frames], Matrix]:
         """Load the model; return `track_function`, with a row for each track."""
@@ -148,6 +153,7 @@ def read_run(folder: Location) -> TrainedRun:
         run_digest,
         settings.get("split_name"),
         table=split_key(str(settings.get("key", "")))[1],
+        predicts_std=settings["training"]["loss"] in LOSSES_OF_DISTRIBUTIONS,
     )
 
 
@@ -168,12 +174,11 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
     if not run.procedure.takes_audio:
         raise source_error(run, "audio")
     model = load_run_model(run.folder)
-    if run.layer:
-        model = build_hidden_model(model, run.layer)
+    model = build_hidden_model(model, run.layer) if run.layer else moments_model(model)
     if model.output_shape[1] != run.n_outputs:
         raise DataError(
             f"{MODEL_FILE} and {SIGNATURE_FILE} of {run.folder} are from different runs: they have "
-            f"{model.output_shape[1]} and {run.n_outputs} factors."
+            f"{model.output_shape[1]} and {run.n_outputs} outputs."
         )
     is_staged = run.procedure.pools_between_stages and not run.layer
     model, head = model.layers[-2:] if is_staged else (model, None)

@@ -12,6 +12,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import Tracks, factors_names, factors_path
 from cs_keras.errors import DataError
+from cs_keras.evaluation.confidence import expected_errors
 from cs_keras.factors.arrays import read_arrays, require_arrays
 from cs_keras.factors.store import Factors, adapt_to_split, load_factors
 from cs_keras.playlists.entries import Entry
@@ -50,6 +51,9 @@ class Catalogue:
         The dataset's track table and the factors that the run was trained on; None without a dataset.
     dataset
         Dataset folder, or its URL; None without one.
+    expected_errors
+        Expected errors of predictions, shape (n_tracks,), NaN for tracks that were not predicted; None where the
+        model predicts none (`cs_keras.evaluation.confidence.expected_errors`).
     """
 
     run: Location
@@ -58,6 +62,7 @@ class Catalogue:
     tracks: Tracks | None = None
     reference: Factors | None = None
     dataset: Location | None = None
+    expected_errors: Matrix | None = None
 
     @functools.cached_property
     def by_audio(self) -> TrackFactors:
@@ -108,9 +113,11 @@ def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig 
     arrays = read_arrays(path)
     require_arrays(arrays, ("track_ids", "factors"), path)
     ids, factors = arrays["track_ids"], arrays["factors"]
-    check_predictions({"track_ids": ids, "factors": factors}, path)
+    stds = {name: arrays[name] for name in ("scaled_std",) if name in arrays}
+    check_predictions({"track_ids": ids, "factors": factors, **stds}, path)
+    errors = expected_errors(stds["scaled_std"]) if stds else None
     if dataset is None:
-        return Catalogue(run, ids, TrackFactors(factors, np.ones(len(ids), np.bool_)))
+        return Catalogue(run, ids, TrackFactors(factors, np.ones(len(ids), np.bool_)), expected_errors=errors)
     settings = read_json(run / CONFIG_FILE)
     opened = Dataset(dataset, reading, settings.get("split_name"))
     reference = _find_factors(run, settings, opened)
@@ -119,8 +126,11 @@ def open_catalogue(run: Location, dataset: Location | None, reading: ReadConfig 
     predicted = np.zeros((len(opened), factors.shape[1]), np.float32)
     inside = [rows[track_id] for track_id in ids.tolist()]
     known[inside], predicted[inside] = True, factors
+    if errors is not None:
+        errors, own = np.full(len(opened), np.nan, np.float32), errors
+        errors[inside] = own
     return Catalogue(
-        run, opened.tracks.ids, TrackFactors(predicted, known), opened.tracks, reference, dataset
+        run, opened.tracks.ids, TrackFactors(predicted, known), opened.tracks, reference, dataset, errors
     )
 
 

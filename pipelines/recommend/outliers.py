@@ -98,7 +98,7 @@ def _find_outliers(
     run: TrainedRun, catalogue: Catalogue, playlist: Playlist, decoder: str, progress: Progress
 ) -> list[PlaylistTrack]:
     if playlist.recordings:
-        predicted = predict_files(run, playlist.recordings, decoder, progress)
+        predicted, _ = predict_files(run, playlist.recordings, decoder, progress)
     else:
         predicted = _predict_ids(run, catalogue, playlist, progress)
     if not predicted:

@@ -47,6 +47,8 @@ class Query:
         and whether they are ``predicted`` or ``reference``.
     held
         Counts of the tracks that the playlist has already, csr_matrix of shape (1, n_tracks); None if unknown.
+    expected_errors
+        Of predicted seeds, where the model has any (`cs_keras.evaluation.confidence.expected_errors`).
     """
 
     title: str
@@ -56,6 +58,7 @@ class Query:
     seed_factors: Matrix
     origins: tuple[str, ...] = ()
     held: scipy.sparse.csr_matrix | None = None
+    expected_errors: tuple[float, ...] = ()
 
 
 def query_tracks(
@@ -102,11 +105,13 @@ def query_tracks(
             )
     found = find_audio(paths)
     by_file: dict[str, Matrix] = {}
+    errors: dict[str, float] = {}
     if found:
         from pipelines.inference.trained_run import read_run
 
         recordings = {str(path): path for path, _ in found}
-        by_file = predict_files(read_run(catalogue.run), recordings, decoder, progress, weights, artist)
+        run = read_run(catalogue.run)
+        by_file, errors = predict_files(run, recordings, decoder, progress, weights, artist)
     files = [(path, track_id) for path, track_id in found if str(path) in by_file]
     if not rows and not files:
         raise AudioError("No seed is left: none of the recordings can be decoded.")
@@ -126,6 +131,7 @@ def query_tracks(
     is_predicted = [row in by_row or bool(catalogue.predicted.known[row]) for row in rows] + [True] * len(
         files
     )
+    of_rows = [] if catalogue.expected_errors is None else catalogue.expected_errors[rows].tolist()
     return Query(
         title,
         tuple(entries),
@@ -133,6 +139,7 @@ def query_tracks(
         by_interactions,
         unit_rows(factors),
         tuple("predicted" if flag else "reference" for flag in is_predicted),
+        expected_errors=(*(error for error in of_rows if not np.isnan(error)), *errors.values()),
     )
 
 
@@ -211,14 +218,15 @@ def predict_files(
     progress: Progress,
     weights: Mapping[str, Path] | None = None,
     artist: str | None = None,
-) -> dict[str, Matrix]:
-    """Predict factors of recordings by a run's model, by the ids of `files`; unreadable ones are reported.
+) -> tuple[dict[str, Matrix], dict[str, float]]:
+    """Predict factors of recordings and their expected errors, by the ids of `files`; unreadable ones are reported.
 
     `weights` are those of encoders, see `pipelines.inference.predict_items.TableFiles`; `artist` is that of the
     recordings, see `pipelines.inference.predict_recordings.predict_recordings`. Factors have shape (n_factors,),
-    float32.
+    float32. There are no expected errors where the model predicts none.
     """
     # Imported here, with TensorFlow, which queries for tracks of the catalogue do not need.
+    from pipelines.inference.predict import describe_factors
     from pipelines.inference.predict_items import TableFiles
     from pipelines.inference.predict_recordings import apply_to_recordings, check_tables
 
@@ -227,5 +235,9 @@ def predict_files(
     if artist is not None and not run.procedure.takes_artists:
         raise ConfigError(f"--artist is for a model of artists, and the model of {run.folder} is not one.")
     with tempfile.TemporaryDirectory() as parts:
-        ids, scaled, _ = apply_to_recordings(run, files, decoder, Path(parts), progress, (), tables, artist)
-    return dict(zip(ids.tolist(), run.signature.scaler.inverse(scaled), strict=True)) if len(ids) else {}
+        ids, outputs, _ = apply_to_recordings(run, files, decoder, Path(parts), progress, (), tables, artist)
+    if not len(ids):
+        return {}, {}
+    described, names = describe_factors(run, outputs), ids.tolist()
+    errors = described.get("expected_error", np.zeros(0)).tolist()
+    return dict(zip(names, described["factors"], strict=True)), dict(zip(names, errors, strict=False))

@@ -88,11 +88,21 @@ class RecommendedTrack:
 
 
 @dataclasses.dataclass(frozen=True)
+class Confidence:
+    """Expected error of a prediction, and the share of `n_tracks` predictions of the run that have a higher one."""
+
+    expected_error: float
+    share_higher: float
+    n_tracks: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Recommendations:
     """The list for a query, and for comparison the list by reference factors, if requested.
 
     `recall` is the share of the k nearest that an approximate index finds; None for an exact one. `seeds` are
-    names, each with ``predicted`` or ``reference``.
+    names, each with ``predicted`` or ``reference``. `confidence` is that of the seed's prediction, the least
+    of several; None where the model predicts none.
     """
 
     title: str
@@ -100,6 +110,7 @@ class Recommendations:
     tracks: tuple[RecommendedTrack, ...]
     by_interactions: tuple[RecommendedTrack, ...] | None
     recall: float | None
+    confidence: Confidence | None = None
 
 
 def recommend_from_run(
@@ -152,8 +163,20 @@ def recommend_from_run(
         )
     labels = (seed.label for seed in query.seeds)
     return Recommendations(
-        query.title, tuple(zip(labels, query.origins, strict=True)), tracks, reference, recall
+        query.title,
+        tuple(zip(labels, query.origins, strict=True)),
+        tracks,
+        reference,
+        recall,
+        _measure_confidence(catalogue, query),
     )
+
+
+def _measure_confidence(catalogue: Catalogue, query: Query) -> Confidence | None:
+    if catalogue.expected_errors is None or not query.expected_errors:
+        return None
+    error, others = max(query.expected_errors), catalogue.expected_errors[catalogue.predicted.known]
+    return Confidence(error, float((others > np.float32(error)).mean()), len(others))
 
 
 def recommend(

@@ -16,6 +16,7 @@ from cs_keras.factors.wmf import read_wmf_config, weigh_counts
 from cs_keras.models.spec import TrainingConfig
 from cs_keras.storage.location import is_file
 from cs_keras.training.losses.contrastive import drlim, info_nce
+from cs_keras.training.losses.likelihood import negative_log_likelihood
 from cs_keras.training.losses.objective import Objective
 from cs_keras.training.losses.playlists import bpr, history_info_nce, sampled_softmax
 from cs_keras.training.losses.prediction_error import (
@@ -63,6 +64,9 @@ def make_training_targets(data: TrainingData, factors: Factors, training: Traini
             )
         loss = LOSSES_OF_TRACKS[training.loss](data, factors, training)
         return TrainingTargets(make_track_numbers(len(data.targets)), Objective(loss))
+    if training.n_distributions:
+        loss = negative_log_likelihood(data.targets.shape[1], training.n_distributions)
+        return TrainingTargets(data.targets, Objective(loss))
     several = [_examples(data, one, training.loss) for one in (factors, *data.extra)]
     return TrainingTargets(np.hstack(several) if data.extra else several[0])
 

@@ -70,7 +70,10 @@ def train(run: RunConfig, data: TrainingData, factors: Factors, folder: Path, pr
     )
     training.write(folder)
     ids, scaled = data.dataset.tracks.ids[data.unseen], trained.predicted
-    write_predictions(folder, Predictions(ids, factors.scaler.inverse(scaled), scaled, trained.coordinates))
+    predictions = Predictions(
+        ids, factors.scaler.inverse(scaled), scaled, trained.coordinates, trained.deviation
+    )
+    write_predictions(folder, predictions)
 
 
 def run_procedure(job: TrainingJob) -> TrainedModel:

@@ -23,7 +23,7 @@ from cs_keras.evaluation.objective import (
 from cs_keras.factors.interactions import align as align_interactions
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import Factors
-from cs_keras.models import model_module
+from cs_keras.models.distribution import build_network
 from cs_keras.models.spec import architecture, trainable_parameters
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import (
@@ -159,7 +159,7 @@ def _failure(cause: Cause, error: Exception, n_weights: int | None) -> Execution
 def _count_weights(run: RunConfig, data: TrainingData) -> int:
     """Build the model, which shows whether these settings fit together, and return its trainable parameters."""
     keras.backend.clear_session()
-    model = model_module(run.key).build(architecture(run), data.targets.shape[1], data.dataset.info.audio)
+    model = build_network(architecture(run), data.targets.shape[1], data.dataset.info.audio)
     return trainable_parameters(model)
 
 

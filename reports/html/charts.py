@@ -1,4 +1,4 @@
-"""Charts of a page: gap ladder, overlap against list length, losses by epoch, R² and values of the factors."""
+"""Charts of a page: gap ladder, overlap by list length, losses by epoch, confidence, R² and values of factors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
+from cs_keras.run_files.evaluation import ConfidenceRecord
 from cs_keras.run_files.predictions import Predictions
 from cs_keras.run_files.training import EpochLosses, read_metrics
 from reports.commands.best_model import Point, find_best_model, list_lengths, read_points
@@ -58,6 +59,21 @@ def losses_pictures(group: Group, name: str) -> Iterator[Picture]:
         yield draw_picture(
             losses, f"{name}-losses", "Training and validation loss by epoch; one line per seed."
         )
+
+
+def confidence_pictures(group: Group, name: str) -> Iterator[Picture]:
+    """Yield calibration, and errors against expected ones, of models that predict standard deviations, if any."""
+    records = {run.label: run.evaluations[0].confidence for run in group.runs}
+    known = {label: record for label, record in records.items() if record is not None}
+    if known:
+        caption = (
+            "Left: share of test tracks' factors inside the central intervals of the predicted distributions, "
+            "against their nominal level; band: 95% interval for other artists. On the dashed line predictions are "
+            "calibrated, below it too certain, above it too cautious. Right: error of fifths of the tracks, from "
+            "the most certain to the least, against the error that was expected; a rising line separates easy "
+            "tracks from hard ones."
+        )
+        yield draw_picture(confidence_figure(known), f"{name}-confidence", caption)
 
 
 def factor_pictures(models: Mapping[str, Predictions], space: Space, name: str) -> Iterator[Picture]:
@@ -179,6 +195,31 @@ def _draw_losses(axes: Axes, seeds: Sequence[Sequence[EpochLosses]]) -> None:
             axes.plot(x, values, color=COLOURS[4], linestyle="--", label=validation, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize="x-small")
+
+
+def confidence_figure(models: Mapping[str, ConfidenceRecord]) -> Figure:
+    """Draw coverage against nominal level, and errors of fifths of the tracks against expected errors."""
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    calibration, errors = figure.subplots(1, 2)
+    for (name, record), marker, colour in zip(models.items(), MARKERS, COLOURS, strict=False):
+        style: dict[str, Any] = {"marker": marker, "color": colour, "markersize": 4}
+        calibration.plot(record.levels, [one.mean for one in record.coverage], label=label(name), **style)
+        bounds = [
+            (one.low, one.high) for one in record.coverage if one.low is not None and one.high is not None
+        ]
+        if len(bounds) == len(record.levels):
+            lows, highs = zip(*bounds, strict=True)
+            calibration.fill_between(record.levels, lows, highs, color=colour, alpha=0.2, linewidth=0)
+        expected = [one.expected_error for one in record.groups]
+        errors.plot(expected, [one.error for one in record.groups], **style)
+    calibration.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--")
+    errors.axline((1, 1), slope=1, color=INK, linewidth=1, linestyle="--")
+    calibration.set(xlabel="nominal level", ylabel="share of factors inside", xlim=(0, 1), ylim=(0, 1))
+    for axis in (calibration.xaxis, calibration.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    errors.set(xlabel="expected error", ylabel="error (test)")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    return figure
 
 
 def r2_figure(models: Mapping[str, Predictions], space: Space) -> Figure:

@@ -11,7 +11,7 @@ from cs_keras.run_files.names import PREDICTIONS_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions
 from cs_keras.runs import atomic_write
 from reports.commands.best_model import best_models, rank_runs
-from reports.html.charts import factor_pictures, losses_pictures, overlap_pictures
+from reports.html.charts import confidence_pictures, factor_pictures, losses_pictures, overlap_pictures
 from reports.html.factors import factors_table, failures_table
 from reports.html.figures import draw_picture, page_style
 from reports.html.filters import describe_inspection
@@ -82,7 +82,11 @@ def _describe_group(group: Group, section: Section, source: Source, name: str) -
     best = next(iter(predicted), None)
     track_map = make_map(best, predicted[best], space, group.evaluation_config.metric) if best else None
     tables = list(section.tables)
-    pictures = [*overlap_pictures(group, name), *losses_pictures(group, name)]
+    pictures = [
+        *overlap_pictures(group, name),
+        *losses_pictures(group, name),
+        *confidence_pictures(group, name),
+    ]
     if space and best:
         failures = failures_table(
             predicted, space, min(group.evaluation_config.ks), group.evaluation_config.metric

@@ -4,6 +4,7 @@ from reports.runs.collect import Collected, Group
 from reports.tables import notes
 from reports.tables.among_all import among_all_table
 from reports.tables.comparison import compare_models, comparison_table
+from reports.tables.confidence import confidence_tables
 from reports.tables.embedding import embedding_table
 from reports.tables.groups import group_tables
 from reports.tables.hubness import hubness_table
@@ -43,6 +44,7 @@ def make_tables(group: Group) -> tuple[Table, ...]:
         ranking_table(group, comparisons),
         beyond_table(group),
         hubness_table(group),
+        *confidence_tables(group),
         cohesion_table(group),
         *group_tables(group),
         comparison_table(group, comparisons),

@@ -10,9 +10,10 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.kernel_regression import KernelRegression
 from cs_keras.layers.tree_ensemble import TreeEnsemble, Trees
-from cs_keras.models import REGISTRY, get_baseline, load_model, model_module
+from cs_keras.models import REGISTRY, get_baseline, load_model
 from cs_keras.models.attributes import N_ATTRIBUTES
 from cs_keras.models.declaration import ARTIST_ATTENTION, ARTIST_MEAN, ARTIST_RESIDUAL, RANKING
+from cs_keras.models.distribution import build_network
 from cs_keras.models.fusion import N_NUMBERS
 from cs_keras.models.spec import architecture, required_audio, trainable_parameters
 from tuning.space import settings_at
@@ -62,6 +63,7 @@ TRAINABLE_PARAMETERS = {
     "cnn-18s": 4_549_320,
     "cnn-60s": 16_609_992,
     "cnn-best": 640 + 2 * 36_928 + 3 * 128 + (2 * 16 * 64 + 1) * 512 + 513 * 200,
+    "cnn-heteroscedastic": 640 + 2 * 36_928 + 3 * 128 + (2 * 16 * 64 + 1) * 512 + 513 * 2 * 200,
     "cnn-infonce": 640 + 2 * 36_928 + 3 * 128 + (2 * 16 * 64 + 1) * 512 + 513 * 200,
     "lstm": 18_571_850 - 768,
     "lstm-18s": 52_126_282 - 768,
@@ -102,6 +104,8 @@ TRAINABLE_PARAMETERS = {
         f"attributes-{name}": DENSE_OF_ATTRIBUTES
         for name in ("infonce", "histories", "bpr", "softmax", "drlim")
     },
+    "attributes-heteroscedastic": DENSE_OF_ATTRIBUTES + 1025 * 200,
+    "attributes-mixture": DENSE_OF_ATTRIBUTES - 1025 * 200 + 1025 * (2 * 3 * 200 + 3),
     "estimated-attributes": 8_566_600 - 513 * 200 + 513 * N_ATTRIBUTES + DENSE_OF_ATTRIBUTES,
     "genre-label": (N_ATTRIBUTES + 1) * 1024 + 1025 * 1024 + 1025 * 200,
     "genre-label-linear": (N_ATTRIBUTES + 1) * 200,
@@ -178,7 +182,7 @@ def random_point(space, seed):
 
 def build(baseline, seed=0, audio=AUDIO, n_factors=N_FACTORS):
     keras.utils.set_random_seed(seed)
-    model = model_module(baseline.key).build(baseline, n_factors, required_audio(baseline, audio))
+    model = build_network(baseline, n_factors, required_audio(baseline, audio))
     if baseline.procedure.pools_over_time:
         random = np.random.default_rng(seed)
         layer = model.get_layer(f"{baseline.key}_codebook").get_layer("bag_of_tones")
@@ -265,7 +269,7 @@ def test_it_has_the_parameters_of_its_source(key, monkeypatch):
     monkeypatch.setattr(keras.initializers.HeNormal, "__call__", zeros)
     baseline = architecture(get_baseline(key))
     audio = required_audio(baseline)
-    model = model_module(key).build(baseline, 200, audio)
+    model = build_network(baseline, 200, audio)
     assert trainable_parameters(model) == TRAINABLE_PARAMETERS[key] == REGISTRY[key].parameters
     assert model.output_shape == (None, 200)
     expected = audio.frame_size if baseline.procedure.takes_audio else n_numbers(key, 200)

@@ -6,6 +6,7 @@ from cs_keras.data.attributes.encoding import Encoding, fit_encoding
 from cs_keras.data.attributes.table import Attributes
 from cs_keras.errors import DataError
 from cs_keras.models.attributes import build_regressor
+from cs_keras.models.distribution import add_moments, count_parameters
 from cs_keras.run_files.names import ATTRIBUTES_FILE, ENCODER_FILE
 from cs_keras.runs import write_json
 from cs_keras.training.execution import dtype_policy
@@ -26,7 +27,9 @@ def train_attributes(job: TrainingJob) -> TrainedModel:
     encoding = fit_encoding(attributes.table.take(rows[0]), *settings)
     train, unseen = (TrackVectors(encoding.encode(attributes.table.take(own)), own) for own in rows)
     with dtype_policy(run.execution.dtype_policy):
-        head = build_regressor(run, data.targets.shape[1], encoding.n_features, encoding.n_frames)
+        sizes = data.targets.shape[1], run.training.n_distributions
+        head = build_regressor(run, count_parameters(*sizes), encoding.n_features, encoding.n_frames)
+        head = add_moments(head, *sizes)
     notes = _describe_input(job.data, attributes, encoding)
     job.log(*notes)
     trained = regress(job, head, train, unseen, notes=notes)

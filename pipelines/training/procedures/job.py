@@ -97,6 +97,8 @@ class TrainedModel:
         Number of train tracks that were used.
     notes
         Remarks for readers of the results, without full stops.
+    deviation
+        Standard deviations of `predicted`, of the same shape; None where the model predicts none.
     coordinates
         Positions of unseen tracks in an embedding space of the model, whose Euclidean distance is its similarity,
         shape (n_unseen, n), float32; None where similarity is that of factors.
@@ -111,6 +113,7 @@ class TrainedModel:
     predicted: Matrix
     n_train_tracks: int
     notes: tuple[str, ...] = ()
+    deviation: Matrix | None = None
     coordinates: Matrix | None = None
     embedding: EmbeddingTraining | None = None
     classifier: ClassifierTraining | None = None

@@ -9,7 +9,7 @@ import tensorflow as tf
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.batches import TrainingBatches, prediction_batches
 from cs_keras.data.windows import prediction_windows
-from cs_keras.models import model_module
+from cs_keras.models.distribution import build_network, moments_model, split_moments, trained_part
 from cs_keras.training.band_statistics import has_band_normalization, measure_bands, set_bands
 from cs_keras.training.execution import choose_devices, dtype_policy, make_strategy
 from cs_keras.training.predict import predict_tracks
@@ -33,20 +33,22 @@ def train_regression(
         n_factors = data.targets.shape[1]
         # Examples of some losses are track numbers, not factors.
         n_outputs = examples.shape[1] if data.extra else n_factors
-        model = build(audio) if build else model_module(run.key).build(run, n_outputs, audio)
-    fit_normalization(job, model, data.train)
+        model = build(audio) if build else build_network(run, n_outputs, audio)
+        network, moments = trained_part(model), moments_model(model)
+    fit_normalization(job, network, data.train)
     fitted = fit_to_factors(
         job,
-        model,
+        network,
         *make_batches(job, data.train, data.validation, examples),
         data.validation,
         lambda: predict_tracks(model, data.dataset, data.validation, run.sequence, batch_size),
     )
-    predicted = predict_audio(job, model, data.unseen, f"{run.key}: predict")
+    predicted = predict_audio(job, moments, data.unseen, f"{run.key}: predict")
     if data.extra:
         model = keras.Model(model.input, model.output[:, :n_factors], name=model.name)
         predicted = predicted[:, :n_factors]
-    return TrainedModel(model, fitted, predicted, len(data.train))
+    mean, deviation = split_moments(predicted, n_factors)
+    return TrainedModel(model, fitted, mean, len(data.train), deviation=deviation)
 
 
 def fit_normalization(job: TrainingJob, network: keras.Model, train: Rows) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from cs_keras.data.batches import ArrayBatches
+from cs_keras.models.distribution import moments_model, split_moments, trained_part
 from cs_keras.models.regressors import join_stages
 from cs_keras.training.feature_learning.regressors import apply_head
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, fit_to_factors, solve_for_factors
@@ -71,23 +72,27 @@ def regress(
         head, fitted, own_notes = solve_for_factors(job, head, pairs[0], pairs[1], "tracks")
         regressor, notes = head, (*notes, *own_notes)
     else:
-        regressor = keras.Model(
-            head.input, head.output, name=run.network_name
-        )  # `head` itself gets no optimizer
+        network = trained_part(head)
+        # `head` itself gets no optimizer.
+        network = keras.Model(network.input, network.output, name=run.network_name)
         batch_size = run.training.batch_size
         batches = ArrayBatches(train.values, examples[train.rows], batch_size, run.seed)
         validation = tf.data.Dataset.from_tensor_slices((held_out.values, examples[held_out.rows]))
         fitted = fit_to_factors(
             job,
-            regressor,
+            network,
             batches,
             validation.batch(batch_size),
             held_out.rows,
-            lambda: apply_head(regressor, held_out.values),
+            lambda: apply_head(head, held_out.values),
             "tracks",
         )
-    predicted = np.zeros((len(data.unseen), data.targets.shape[1]), np.float32)
+        regressor = moments_model(head) if run.training.n_distributions else network
+    targets = data.targets[data.train]
+    unknown = np.hstack([np.zeros(targets.shape[1]), np.square(targets).mean(axis=0)])  # as moments
+    predicted = np.tile(np.float32(unknown[: regressor.output_shape[1]]), (len(data.unseen), 1))
     has = np.isin(data.unseen, unseen.rows)
     predicted[has] = regressor.predict(unseen.values, run.training.batch_size, verbose=0)
+    mean, deviation = split_moments(predicted, targets.shape[1])
     model = join_stages(run.network_name, *stages, head) if stages else head
-    return TrainedModel(model, fitted, predicted, len(train.rows), tuple(notes))
+    return TrainedModel(model, fitted, mean, len(train.rows), tuple(notes), deviation)

@@ -1,11 +1,14 @@
 """Tables of the complete evaluation hold what the functions of the evaluation return, called here directly."""
 
+import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from cs_keras.errors import StorageError
+from cs_keras.evaluation.confidence import measure_confidence
 from cs_keras.evaluation.ladder import gap_closed
 from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.evaluation.statistics.comparison import compare_all
@@ -258,3 +261,32 @@ def test_agreement_of_the_factors_is_shown(make_run: MakeRun) -> None:
     sentence = "another seed agrees on 40.0% by similarity and 40.0% by dot product of the top 10"
     assert any(sentence in note for note in notes)
     assert any(note.startswith("Warning: another seed agrees on only 40.0%") for note in notes)
+
+
+def test_models_that_predict_deviations_have_tables_of_their_confidence(make_run: MakeRun) -> None:
+    random = np.random.default_rng(0)
+    predicted, deviations = random.normal(size=(60, 6)), random.uniform(0.5, 1.5, (60, 6))
+    reference = predicted + deviations * random.normal(size=predicted.shape)
+    ids = [f"track {row}" for row in range(60)]
+    record = measure_confidence(reference, predicted, deviations, np.arange(60) // 3, ids)
+    folder = make_run()
+    path = folder / "evaluation.json"
+    write_json(path, {**read_json(path), "confidence": json.loads(msgspec.json.encode(record))})
+    make_run("2024-05-01-bot-0123456789", model="bot")  # predicts none
+    table = table_of(folder.parent, "Confidence of predictions")
+    assert [row.name for row in table.rows] == ["cnn"]
+    values = {column.key: cell for column, cell in zip(table.columns, table.rows[0].cells, strict=True)}
+    assert record.rank_correlation is not None
+    for key, value in (
+        ("calibration_error", record.calibration_error),
+        ("coverage_0.5", record.coverage[4].mean),
+        ("coverage_0.9", record.coverage[8].mean),
+        ("nll", record.nll),
+        ("rank_correlation", record.rank_correlation.mean),
+        ("error_most_certain", record.groups[0].error),
+        ("error_least_certain", record.groups[-1].error),
+    ):
+        cell = values[key]
+        assert cell is not None and cell.value == value
+    hardest = table_of(folder.parent, "Least certain predictions of cnn")
+    assert [row.name for row in hardest.rows] == [one.track_id for one in record.hardest]
