@@ -19,6 +19,24 @@ NOTHING = np.zeros(0, np.float32)
 PREFETCHED_BATCHES = 2  # that a disk reads ahead
 
 
+def read_in_parallel(numbers: tf.data.Dataset, read: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
+    """Return ``read(number)`` for each of `numbers`, in their order, read ahead by a thread for each core."""
+    batches = numbers.map(read, tf.data.AUTOTUNE, deterministic=True)
+    return without_autotuning(batches.prefetch(tf.data.AUTOTUNE))
+
+
+def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return `dataset` without the thread of tf.data that tunes a pipeline while it runs.
+
+    When an iterator is let go of, that thread can miss its signal to stop; whoever let go then waits for its next
+    turn, for as long as the pipeline had run and up to a minute (TensorFlow 2.17). Without it, ``AUTOTUNE`` stands
+    for the number of cores.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 @contextlib.contextmanager
 def dataset_errors(dataset: Dataset) -> Iterator[None]:
     """Raise the dataset's own error instead of TensorFlow's wrapper of it."""
@@ -64,7 +82,7 @@ class TrainingBatches:
 
         read = _loader(self.dataset, self.sequence.frames, windows, self.targets)
         steps = tf.data.Dataset.range(epoch * self.steps_per_epoch, np.iinfo(np.int64).max)
-        return steps.map(read, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+        return read_in_parallel(steps, read)
 
     def _draw(self, epoch: int) -> Windows:
         rng = np.random.default_rng([self._seed, epoch])
@@ -89,7 +107,7 @@ def prediction_batches(
         windows = Windows(windows.row[order], windows.start[order])
     load = _loader(dataset, sequence.frames, lambda batch: windows.batch(batch, batch_size))
     numbers = tf.data.Dataset.range(-(-len(windows) // batch_size))
-    return numbers.map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE), windows
+    return read_in_parallel(numbers, load), windows
 
 
 class ArrayBatches:

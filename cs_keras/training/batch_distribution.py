@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from cs_keras.data.batches import without_autotuning
+
 Logs = dict[str, Any]
 
 
@@ -24,6 +26,7 @@ def distribute_batches(dataset: tf.data.Dataset, strategy: tf.distribute.Strateg
     On one device batches stay as they are. On several each gets an equal share of every batch, and sample weights
     are added that make weighted means over all replicas those of the undivided batch; see `split_over_replicas`.
     """
+    dataset = without_autotuning(dataset)
     n_replicas = strategy.num_replicas_in_sync
     if n_replicas == 1:
         return prefetch_to_gpu(dataset)

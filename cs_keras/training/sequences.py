@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from cs_keras.data.batches import prediction_batches
+from cs_keras.data.batches import prediction_batches, read_in_parallel
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import StorageError
@@ -179,7 +179,7 @@ class SequenceBatches:
                 tensor.set_shape((None, array.shape[1]))
             return tuple(pair)
 
-        return steps.map(read, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+        return read_in_parallel(steps, read)
 
 
 def predict_from_sequences(

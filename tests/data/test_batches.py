@@ -131,3 +131,4 @@ def test_prediction_batches_are_the_prediction_windows_in_order_or_shuffled(data
     read = [x.numpy() for x in batches]
     assert all(len(x) == batch_size for x in read[:-1])
     assert rows_and_starts(np.concatenate(read)) == in_batches
+    assert batches.options().autotune.enabled is False  # its thread can hold up the end of a pipeline

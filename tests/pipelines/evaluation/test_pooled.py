@@ -17,6 +17,7 @@ def test_p_values_are_combined_by_stouffers_method() -> None:
     assert combine_p_values([1.0, 0.001], [1, 1]) == 1.0
 
 
+@pytest.mark.slow
 def test_predictions_without_information_are_as_rarely_significant_as_they_should_be() -> None:
     random = np.random.default_rng(0)
     p_values = []
