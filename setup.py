@@ -61,6 +61,7 @@ EXTRAS_REQUIRE = {
         "pytest>=8.3",
         "pytest-timeout>=2.4",
         "pytest-xdist>=3.6",
+        "pyyaml>=6.0",
         "ruff>=0.11",
         "spotipy>=2.26,<3",
         "uv>=0.6",

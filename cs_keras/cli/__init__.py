@@ -17,7 +17,7 @@ GROUPS = {
     "Data": ("ingest", "import-patches", "demo-data", "split", "factors", "check"),
     "Train and search": ("run-baselines", "tune", "size-study", "ensemble", "models", "settings"),
     "Evaluate and report": ("report", "runs", "classify", "retrieval", "hybrid", "genres"),
-    "Use a model": ("predict", "recommend", "outliers", "features", "embed", "tags", "export"),
+    "Use a model": ("predict", "recommend", "outliers", "features", "embed", "tags", "export", "card"),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 

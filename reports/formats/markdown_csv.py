@@ -26,10 +26,15 @@ def to_markdown(sections: Sequence[Section]) -> str:
         for table in section.tables:
             parts += [
                 f"## {escape_markdown(table.title)}",
-                "\n".join(_markdown_lines(table)),
+                to_markdown_table(table),
                 _markdown_notes(table.notes),
             ]
     return "\n\n".join(parts) + "\n"
+
+
+def to_markdown_table(table: Table) -> str:
+    """Return the rows of a table alone, with columns aligned in the source too."""
+    return "\n".join(_markdown_lines(table))
 
 
 def to_csv(sections: Sequence[Section]) -> str:

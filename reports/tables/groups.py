@@ -62,6 +62,12 @@ def _table(group: Group, first: GroupsRecord, measure: str, sizes: Mapping[Key, 
     return Table(title, columns, (counts, *rows), notes)
 
 
+def name_group(by: str, label: object) -> str:
+    """Return the display name of a group of tracks, by popularity or artist."""
+    name = _header((by, label)).replace("\n", " ")
+    return name if by == "artist" else f"{by}, {name}"
+
+
 def _header(key: Key) -> str:
     name, label = key
     if name == "artist":
