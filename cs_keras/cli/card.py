@@ -20,7 +20,7 @@ def command(run: Path, out: Path | None, dataset_id: str | None, license: str | 
     and chance, where its results advise against using it, how to load it, and all its settings. All values are from
     the run's files. Saved as README.md, it is the page of a model repository.
     """
-    from reports.commands.card import make_card
+    from reports.formats.card import make_card
 
     text = make_card(run, dataset_id, license)
     if out is None:

@@ -5,7 +5,7 @@ import yaml
 
 from cs_keras.errors import StorageError
 from cs_keras.runs import read_json, write_json
-from reports.commands.card import make_card, to_yaml
+from reports.formats.card import make_card, to_yaml
 from tests.command_line import run as command_line
 from tests.reports.conftest import HOSTILE, MakeRun, make_old
 
