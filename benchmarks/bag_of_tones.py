@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import faiss
 import keras
 import librosa
 import numpy as np
@@ -89,9 +90,11 @@ def _assignment(frames: np.ndarray, centroids: np.ndarray, repeats: int) -> Iter
         lambda: tf.matmul(tensor, tensor).numpy(),
         lambda: square @ square,
     )
-    seconds = best_seconds((lambda: nearest(x, c).numpy(), *fastest), repeats)
-    rate = 2e-9 * frames.shape[0] * centroids.size / seconds[0]
-    best = 2e-9 * SQUARE**3 / min(seconds[1:])
-    yield Comparison(
-        TOPIC, "assignment to 4,000 centroids", rate, best, "GFLOP/s", "square float32 product", 0.6
-    )
+    index = faiss.IndexFlatL2(centroids.shape[1])
+    index.add(centroids)
+    turns = (lambda: nearest(x, c).numpy(), lambda: index.search(frames, 1), *fastest)
+    own, peer, *products = best_seconds(turns, repeats)
+    work, best = 2e-9 * frames.shape[0] * centroids.size, 2e-9 * SQUARE**3 / min(products)
+    what = "assignment to 4,000 centroids"
+    yield Comparison(TOPIC, what, work / own, best, "GFLOP/s", "square float32 product", 0.6)
+    yield Comparison(TOPIC, what, work / own, work / peer, "GFLOP/s", "faiss IndexFlatL2", 0.95)

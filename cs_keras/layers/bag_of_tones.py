@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 BLOCK_FRAMES = 256  # at 4,000 centroids one block of scores is 4 MB, which stays in the cache
+N_GROUPS = 10  # of centroids, of which only the best one is searched for the nearest
 
 
 @keras.saving.register_keras_serializable("cs_keras")
@@ -114,10 +115,10 @@ class InverseDocumentFrequency(keras.layers.Layer):  # type: ignore[misc]
 
 def assign(frames: Any, centroids: Any) -> Any:
     """Return the index of each frame's nearest centroid, shape (n_frames,), int32, a block of frames at a time."""
-    frames, centroids, n_blocks = _with_bias(frames, centroids)
+    frames, centroids, n_blocks = _with_bias(frames, centroids, N_GROUPS)
 
     def one_block(i: Any, nearest: Any) -> tuple[Any, Any]:
-        return i + 1, nearest.write(i, tf.argmax(_scores(i, frames, centroids), axis=1, output_type=tf.int32))
+        return i + 1, nearest.write(i, _argmax(_scores(i, frames, centroids)))
 
     nearest = tf.TensorArray(tf.int32, n_blocks, infer_shape=False, element_shape=(None,))
     _, nearest = tf.while_loop(lambda i, _: i < n_blocks, one_block, (0, nearest), parallel_iterations=2)
@@ -143,9 +144,26 @@ def spread(frames: Any, centroids: Any, n_nearest: int, bandwidth: float) -> Any
     return tf.while_loop(lambda i, _: i < n_blocks, one_block, (0, tf.zeros(n_centroids)))[1]
 
 
-def _with_bias(frames: Any, centroids: Any) -> tuple[Any, Any, Any]:
-    """Return frames and centroids whose product is a score, larger for nearer ones, and the number of blocks."""
+def _argmax(scores: Any) -> Any:
+    """Return the first index of each row's largest score, shape (n_rows,), int32; `N_GROUPS` divides the columns.
+
+    TensorFlow's maximum is vectorised, its argmax is not: it is applied to one group of each row only.
+    """
+    size = scores.shape[1] // N_GROUPS
+    groups = tf.reshape(scores, (-1, N_GROUPS, size))
+    best = tf.argmax(tf.reduce_max(groups, axis=2), axis=1, output_type=tf.int32)
+    return best * size + tf.argmax(tf.gather(groups, best, batch_dims=1), axis=1, output_type=tf.int32)
+
+
+def _with_bias(frames: Any, centroids: Any, multiple: int = 1) -> tuple[Any, Any, Any]:
+    """Return frames and centroids whose product is a score, larger for nearer ones, and the number of blocks.
+
+    Centroids that are infinitely far away are added until their number is a multiple of `multiple`.
+    """
+    n_added = -centroids.shape[0] % multiple
     bias = tf.reduce_sum(tf.square(centroids), axis=1, keepdims=True) / 2.0
+    bias = tf.pad(bias, [[0, n_added], [0, 0]], constant_values=np.inf)
+    centroids = tf.pad(centroids, [[0, n_added], [0, 0]])
     centroids = tf.concat([centroids, bias], axis=1)  # as one more column of the product, not another pass
     frames = tf.pad(frames, [[0, 0], [0, 1]], constant_values=-1.0)
     return frames, centroids, (tf.shape(frames)[0] + BLOCK_FRAMES - 1) // BLOCK_FRAMES
