@@ -12,7 +12,9 @@ import tensorflow as tf
 
 from cs_keras import tfio
 from cs_keras.data.dataset import Dataset
+from cs_keras.data.selection import select_sequences
 from cs_keras.data.windows import SequenceConfig, Windows, prediction_windows, training_windows
+from cs_keras.errors import ConfigError
 
 Targets = npt.NDArray[np.float32]
 NOTHING = np.zeros(0, np.float32)
@@ -80,7 +82,7 @@ class TrainingBatches:
             number, batch = divmod(int(step), self.steps_per_epoch)
             return self._epoch(number).batch(batch, self.batch_size)
 
-        read = _loader(self.dataset, self.sequence.frames, windows, self.targets)
+        read = _loader(self.dataset, self.sequence, windows, self.targets)
         steps = tf.data.Dataset.range(epoch * self.steps_per_epoch, np.iinfo(np.int64).max)
         return read_in_parallel(steps, read)
 
@@ -105,7 +107,7 @@ def prediction_batches(
     if seed is not None:
         order = np.random.default_rng(seed).permutation(len(windows))
         windows = Windows(windows.row[order], windows.start[order])
-    load = _loader(dataset, sequence.frames, lambda batch: windows.batch(batch, batch_size))
+    load = _loader(dataset, sequence, lambda batch: windows.batch(batch, batch_size))
     numbers = tf.data.Dataset.range(-(-len(windows) // batch_size))
     return read_in_parallel(numbers, load), windows
 
@@ -136,33 +138,43 @@ class ArrayBatches:
 
 
 def _loader(
-    dataset: Dataset, frames: int, choose: Callable[[int], Windows], targets: Targets | None = None
+    dataset: Dataset,
+    sequence: SequenceConfig,
+    choose: Callable[[int], Windows],
+    targets: Targets | None = None,
 ) -> Callable[[tf.Tensor], Any]:
-    """Return a graph function from a number to the frames of ``choose(number)``, with `targets` if given.
+    """Return a graph function from a number to the sequences of ``choose(number)``, with `targets` if given.
 
     It calls Python once per batch; two calls would take a quarter longer.
     """
-    dtype, audio = dataset.info.dtype, dataset.info.audio
+    dtype, audio, frames = dataset.info.dtype, dataset.info.audio, sequence.excerpt_frames
+    if audio.holds_waveforms and sequence.select in ("entropy", "novelty"):
+        raise ConfigError(
+            f"sequence.select={sequence.select} needs a dataset of magnitudes. Received: {dataset.folder}, which "
+            "holds waveforms."
+        )
 
-    def pair(x: tf.Tensor, y: tf.Tensor) -> Any:
+    def pair(x: tf.Tensor, n_frames: tf.Tensor, y: tf.Tensor) -> Any:
         x = tf.ensure_shape(x, (None, frames, audio.frame_size))
+        x = select_sequences(x, tf.ensure_shape(n_frames, (None,)), sequence)
         return x if targets is None else (x, tf.ensure_shape(y, (None, targets.shape[1])))
 
-    def targets_of(windows: Windows) -> Targets:
-        return NOTHING if targets is None else targets[windows.row]
+    def about(windows: Windows) -> tuple[npt.NDArray[np.int64], Targets]:
+        y = NOTHING if targets is None else targets[windows.row]
+        return dataset.n_frames[windows.row] - windows.start, y
 
     def by_ranges(number: tf.Tensor) -> Any:
-        def read(n: int) -> tuple[npt.NDArray[Any], Targets]:
+        def read(n: int) -> tuple[npt.NDArray[Any], ...]:
             windows = choose(n)
             dataset.prefetch(choose(n + PREFETCHED_BATCHES), frames)
-            return dataset.read_windows(windows, frames), targets_of(windows)
+            return dataset.read_windows(windows, frames), *about(windows)
 
-        return pair(*tf.numpy_function(read, [number], (dtype, tf.float32)))
+        return pair(*tf.numpy_function(read, [number], (dtype, tf.int64, tf.float32)))
 
     def by_tfio(number: tf.Tensor) -> Any:
         def locate(n: int) -> tuple[npt.NDArray[Any], ...]:
             windows = choose(n)
-            return (*dataset.locate_windows(windows, frames), targets_of(windows))
+            return *dataset.locate_windows(windows, frames), *about(windows)
 
         def read(one: tuple[tf.Tensor, ...]) -> tf.Tensor:
             path, shape, first, last = one
@@ -171,11 +183,11 @@ def _loader(
                 tf.pad(x, [[0, frames - last + first], [0, 0]]), (frames, audio.frame_size)
             )
 
-        *located, y = tf.numpy_function(
-            locate, [number], (tf.string, tf.int64, tf.int64, tf.int64, tf.float32)
+        *located, n_frames, y = tf.numpy_function(
+            locate, [number], (tf.string, tf.int64, tf.int64, tf.int64, tf.int64, tf.float32)
         )
         for tensor, shape in zip(located, ((None,), (None, 2), (None,), (None,)), strict=True):
             tensor.set_shape(shape)
-        return pair(tf.map_fn(read, tuple(located), fn_output_signature=dtype), y)
+        return pair(tf.map_fn(read, tuple(located), fn_output_signature=dtype), n_frames, y)
 
     return by_tfio if dataset.reading.reader == "tfio" else by_ranges

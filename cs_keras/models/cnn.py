@@ -72,7 +72,7 @@ class Config(ModelConfig):
 
 # 5 blocks to 16 x 4 (18 s) and 54 x 4 (60 s) positions: the counts of the thesis fix their number, not each pool.
 _LONG = Config(batch_norm=True, pool_frames=(2, 4, 2, 3, 1), pool_mels=(2, 2, 2, 2, 2), dense=(1024,))
-_SKIP = {"skip_start_s": 30.0, "skip_end_s": 30.0}
+_SKIP: dict[str, Any] = {"skip_start_s": 30.0, "skip_end_s": 30.0}
 # No structure was found that has the thesis's parameter count. It implies about 65,000 inputs to the dense layer,
 # four times those of the other rows, so the last convolutions cannot have been pooled: 32 x 32 positions here.
 _DEEP = Config(batch_norm=True, pool_frames=(2, 4, 1, 1, 1), pool_mels=(2, 2, 1, 1, 1))

@@ -47,7 +47,7 @@ class Config(ModelConfig):
         check_range("model.dropout", self.dropout, 0, 0.95)
 
 
-_SKIP = {"skip_start_s": 30.0, "skip_end_s": 30.0}
+_SKIP: dict[str, Any] = {"skip_start_s": 30.0, "skip_end_s": 30.0}
 
 VARIANTS = {
     baseline.key: baseline

@@ -274,6 +274,13 @@ class Baseline:
                 "front_end.normalize standardises the mel bands of a network that is trained on them, and "
                 f"{self.key} is not; set it for other models only (--set models.KEY.front_end.normalize=true)."
             )
+        takes_sequences = self.procedure.takes_audio and not self.procedure.pools_over_time
+        if self.sequence.select != "random" and not takes_sequences:
+            raise ConfigError(
+                f"sequence.select chooses sequences of a track, and {self.key} takes "
+                f"{'whole tracks' if self.procedure.takes_audio else 'no audio'}; set it for other models only "
+                f"(--set models.KEY.sequence.select={self.sequence.select})."
+            )
         training = self.training
         is_fine_tuned = training.frozen_epochs or training.pretrained_learning_rate is not None
         if is_fine_tuned and not self.model.pretrained_layers:

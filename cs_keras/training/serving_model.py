@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from cs_keras.audio.decode import MIN_FRAMES
 from cs_keras.audio.settings import AudioConfig
+from cs_keras.data.selection import select_sequences
 from cs_keras.data.windows import SequenceConfig, usable_range
 from cs_keras.factors.scaling import Scaler
 
@@ -84,14 +85,15 @@ class ServingModel(tf.Module):  # type: ignore[misc]
         return {"factors": scaled * scaler.scale + scaler.offset}
 
     def _mean_over_windows(self, frames: Any, sequence: SequenceConfig) -> Any:
-        n_missing = tf.maximum(sequence.frames - tf.shape(frames)[0], 0)
-        filled = tf.pad(frames, [[0, n_missing], [0, 0]])
+        n_frames, length = tf.shape(frames)[0], sequence.excerpt_frames
+        filled = tf.pad(frames, [[0, tf.maximum(length - n_frames, 0)], [0, 0]])
 
         def predict(start: Any) -> Any:
-            window = filled[start : start + sequence.frames]
-            return self._model(tf.ensure_shape(window, (sequence.frames, None))[tf.newaxis])[0]
+            window = tf.ensure_shape(filled[start : start + length], (length, None))[tf.newaxis]
+            n_left = tf.cast(n_frames - start, tf.int64)[tf.newaxis]
+            return self._model(select_sequences(window, n_left, sequence))[0]
 
-        starts = window_starts(tf.shape(frames)[0], sequence, self._serving.audio)
+        starts = window_starts(n_frames, sequence, self._serving.audio)
         spec = tf.TensorSpec(self._serving.scaler.offset.shape, tf.float32)
         outputs = tf.map_fn(predict, starts, fn_output_signature=spec)
         return tf.cast(tf.reduce_mean(tf.cast(outputs, tf.float64), axis=0), tf.float32)
@@ -116,7 +118,7 @@ def window_starts(n_frames: Any, sequence: SequenceConfig, audio: AudioConfig) -
     """
     # Skipped frames grow with the length up to a limit. They are read from a table, as TensorFlow may divide by a
     # constant differently from NumPy, and one frame more or less changes the window.
-    longest = sequence.frames + math.ceil(
+    longest = sequence.excerpt_frames + math.ceil(
         (sequence.skip_start_s + sequence.skip_end_s) * audio.frames_per_second
     )
     lengths = np.arange(longest + 1)
@@ -124,6 +126,7 @@ def window_starts(n_frames: Any, sequence: SequenceConfig, audio: AudioConfig) -
     row = tf.minimum(n_frames, longest)
     start = tf.gather(first.astype(np.int32), row)
     n_usable = n_frames - tf.gather((lengths - usable).astype(np.int32), row)
-    count = tf.maximum(1, -(-n_usable // sequence.frames))
-    latest = tf.maximum(n_usable - sequence.frames, 0)
-    return start + tf.minimum(tf.range(count) * sequence.frames, latest)
+    length = sequence.excerpt_frames
+    count = tf.maximum(1, -(-n_usable // length))
+    latest = tf.maximum(n_usable - length, 0)
+    return start + tf.minimum(tf.range(count) * length, latest)

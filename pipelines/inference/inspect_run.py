@@ -75,13 +75,14 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
     if not len(rows):
         raise DataError(f"{dataset.folder} has no validation or test tracks with audio.")
     tapped = tap_model(load_model(folder / MODEL_FILE))
-    chosen = _sample(rows, run.sequence.frames)
+    sequence = dataclasses.replace(run.sequence, select="random")  # the whole track
+    chosen = _sample(rows, sequence.frames)
     progress.log(f"inspect {folder.name}: {len(chosen)} of {len(rows)} validation and test tracks")
-    at_most = max(1, MAX_FRAMES // (len(chosen) * run.sequence.frames))
-    tracks = choose_windows(dataset, chosen, run.sequence, at_most)
+    at_most = max(1, MAX_FRAMES // (len(chosen) * sequence.frames))
+    tracks = choose_windows(dataset, chosen, sequence, at_most)
     with progress.task(f"inspect {folder.name}", len(tracks)) as advance:
         try:
-            activities = measure_activations(tapped, dataset, tracks, run.sequence, advance)
+            activities = measure_activations(tapped, dataset, tracks, sequence, advance)
         except tf.errors.OpError as error:  # of memory above all
             reason = str(error).splitlines()[0]
             raise DataError(f"The network of {folder.name} cannot be run: {reason}") from error
@@ -96,11 +97,11 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
         track_ids=dataset.tracks.ids[[windows.row[0] for windows in tracks]],
         n_tracks=len(rows),
         n_windows=max(map(len, tracks)),
-        window_s=run.sequence.frames / dataset.info.audio.frames_per_second,
+        window_s=sequence.frames / dataset.info.audio.frames_per_second,
         kernels=first.kernels if first else np.zeros((0, 0, 0), np.float32),
         filters=filters,
         units=units,
-        example=_example(tapped, dataset, tracks, run.sequence, np.sort(filters.order[:N_SHOWN])),
+        example=_example(tapped, dataset, tracks, sequence, np.sort(filters.order[:N_SHOWN])),
     )
     write_inspection(folder, dataset.digest, inspection)
 

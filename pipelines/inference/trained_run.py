@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from cs_keras import config
 from cs_keras.config import check_range
+from cs_keras.data.selection import select_sequences
 from cs_keras.data.shards import Frames
 from cs_keras.data.windows import SequenceConfig, prediction_windows
 from cs_keras.errors import ConfigError, DataError, StorageError
@@ -221,11 +222,11 @@ def _batches(track: Frames, run: TrainedRun) -> Iterator[npt.NDArray[np.float32]
     starts = prediction_windows(np.zeros(1, np.int64), length, run.sequence, run.signature.audio).start
     for first in range(0, len(starts), run.batch_size):
         chosen = starts[first : first + run.batch_size]
-        batch = np.zeros((len(chosen), run.sequence.frames, track.shape[1]), np.float32)
+        batch = np.zeros((len(chosen), run.sequence.excerpt_frames, track.shape[1]), np.float32)
         for window, start in zip(batch, chosen.tolist(), strict=True):
-            part = track[start : start + run.sequence.frames]
+            part = track[start : start + len(window)]
             window[: len(part)] = part
-        yield batch
+        yield select_sequences(tf.constant(batch), length - chosen, run.sequence).numpy()
 
 
 def load_run_model(folder: Location) -> keras.Model:

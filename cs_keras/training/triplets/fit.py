@@ -57,7 +57,7 @@ class TripletBatches(TrainingBatches):
     def _crop(self, rows: Integers, rng: np.random.Generator) -> Integers:
         """Return a random first frame for a crop of each of `rows`."""
         first, usable = usable_range(self.dataset.n_frames[rows], self.sequence, self.dataset.info.audio)
-        room = np.maximum(usable - self.sequence.frames, 0) + 1
+        room = np.maximum(usable - self.sequence.excerpt_frames, 0) + 1
         return first + np.floor(rng.random(len(rows)) * room).astype(np.int64)
 
 

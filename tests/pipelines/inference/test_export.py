@@ -233,6 +233,7 @@ def test_a_layer_without_a_plain_form_is_refused() -> None:
         SequenceConfig(100, 3.3, 1.7),
         SequenceConfig(64, 0.0, 10.0),
         SequenceConfig(7, 30.0, 30.0),
+        SequenceConfig(100, 3.3, 1.7, select="energy", select_from=3),
     ],
 )
 def test_windows_in_the_graph_are_those_of_prediction(sequence: SequenceConfig) -> None:
