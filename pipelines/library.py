@@ -25,10 +25,12 @@ from cs_keras.factors.arrays import read_arrays
 from cs_keras.playlists.rerank import Rules
 from cs_keras.progress import Progress
 from cs_keras.run_files.evaluation import Evaluation
-from cs_keras.run_files.names import CONFIG_FILE, RESULT_FILES
+from cs_keras.run_files.labels import LabelEvaluation
+from cs_keras.run_files.names import CONFIG_FILE, LABEL_EVALUATION_FILE, RESULT_FILES
 from cs_keras.run_files.settings import require_finished
 from cs_keras.runs import read_json
-from cs_keras.storage.location import Location, locate
+from cs_keras.storage.location import Location, is_file, locate
+from pipelines.factors.labels import LabelsConfig
 from pipelines.inference.predict_sources import predict_sources
 from pipelines.inference.trained_run import load_run_model
 from pipelines.recommend.recommend import RecommendedTrack, SearchConfig, recommend_from_run
@@ -81,8 +83,10 @@ class Run:
         return load_run_model(self.folder)
 
     @functools.cached_property
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> Evaluation | LabelEvaluation:
         """What was measured on the test tracks."""
+        if is_file(self.folder / LABEL_EVALUATION_FILE):
+            return LabelEvaluation.read(self.folder)
         return Evaluation.read(self.folder)
 
     def predict(
@@ -173,6 +177,8 @@ def run_baselines(
     features: Mapping[str, AttributeTable] | None = None,
     factors: str | None = None,
     split_name: str | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    n_labels: int = 50,
     progress: Progress | None = None,
     **of_all: Any,
 ) -> list[Run]:
@@ -192,6 +198,9 @@ def run_baselines(
         Tables of attributes by name, "" for the one without.
     factors, split_name
         Names of the dataset's factors and split; None for its own.
+    labels, n_labels
+        Table of labels to predict instead of factors, and how many of them; see
+        `pipelines.factors.labels.LabelsConfig`.
     progress
         Receives the progress.
     of_all
@@ -218,6 +227,7 @@ def run_baselines(
         progress,
         tables=features,
         split_name=split_name,
+        labels=None if labels is None else LabelsConfig(Path(labels), n_labels),
     )
     if outcome.failed:
         reasons = "; ".join(f"{key}: {reason}" for key, reason in outcome.failed.items())

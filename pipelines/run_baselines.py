@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cs_keras.data.attributes.table import AttributeTable, align_tables
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import CsKerasError
+from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import ERROR_LOG, FAILURE_FILE
 from cs_keras.run_files.settings import Failure
@@ -22,11 +23,13 @@ from cs_keras.training.execution import choose_devices
 from pipelines.evaluation.all_candidates import require_cross_fitted
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
+from pipelines.evaluation.label_evaluator import LabelEvaluator
 from pipelines.evaluation.reference import make_reference, open_true_style
+from pipelines.factors.labels import LabelsConfig, open_labelled
 from pipelines.factors.open import open_dataset, open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs, warn_of_few_test_tracks
 from pipelines.training.run_artifacts import write_signature
-from pipelines.training.run_config import identity, resolve
+from pipelines.training.run_config import RunConfig, identity, resolve, use_loss
 from pipelines.training.targets import make_training_data, open_extra_factors
 from pipelines.training.train import clean_up, train
 
@@ -58,6 +61,7 @@ def run_baselines(
     reading: ReadConfig | None = None,
     tables: Mapping[str, AttributeTable] | None = None,
     split_name: str | None = None,
+    labels: LabelsConfig | None = None,
 ) -> Outcome:
     """Train and evaluate `models`; finished runs are not repeated, unfinished ones are resumed.
 
@@ -81,6 +85,9 @@ def run_baselines(
         Attributes of tracks, for models that need them, by the name of their table; "" for the one without a name.
     split_name
         Named split of the dataset; None for the one that the factors were fitted for.
+    labels
+        Labels to predict and to evaluate instead of factors: by binary cross-entropy, or with `factors_name` by the
+        factors of that name, whose playlists are the labels.
 
     Raises
     ------
@@ -88,36 +95,33 @@ def run_baselines(
         When settings or dataset are wrong. A model that fails is an entry of the outcome instead.
     """
     progress = progress or SilentProgress()
+    if labels is not None and factors_name is None:
+        changes = use_loss("binary_crossentropy", models, changes, tables or ())
     configs = [resolve(key, changes, tables or ()) for key in models]
     for run in configs:
         choose_devices(run.execution, run.training.batch_size)  # refuses what no machine here can do
-    dataset, factors = open_dataset(dataset_folder, factors_name, split_name, reading)
+    source = (dataset_folder, factors_name, split_name, reading)
+    dataset, factors, track_labels = (
+        open_labelled(labels, *source) if labels else (*open_dataset(*source), None)
+    )
     given = align_tables(tables or {}, dataset.tracks.ids, str(dataset_folder))
     require_inputs(configs, dataset.tracks, given)
     for name, table in (tables or {}).items():
         progress.log(f"attributes of {table.where}{f', table {name}' * bool(name)}: {table.describe()}")
-    if any(run.evaluation.candidates == "all" for run in configs):
-        require_cross_fitted(factors)
     data_digest = digest([dataset.digest, factors.digest])
     extras = [open_extra_factors(dataset, factors, run.training) for run in configs]
-    reference = make_reference(
-        dataset.tracks,
-        factors,
-        open_interactions(dataset_folder, factors),
-        open_true_style(dataset_folder, dataset.tracks.ids),
+    label_evaluator = track_labels and LabelEvaluator(track_labels, dataset.tracks, factors)
+    evaluate_run = (
+        label_evaluator.evaluate
+        if label_evaluator
+        else _prepare_evaluation(configs, dataset, factors, progress)
     )
-    names = dataset.tracks.strings("artist")
-    ks = {k for run in configs for k in run.evaluation.ks}
-    few = warn_of_few_test_tracks([names[row].strip() for row in reference.rows["test"]], sorted(ks))
-    if few:
-        progress.log(few)
-    evaluators: dict[Any, Evaluator] = {}
     finished, failed = [], {}
     verified = False
     for run, extra in zip(configs, extras, strict=True):
-        key = (run.evaluation, run.seed)
-        evaluator = evaluators.setdefault(key, Evaluator(reference, run.evaluation, run.seed))
         settings = identity(run, attributes_digest(run, dataset.tracks, given), extra, factors.split_name)
+        if label_evaluator:
+            settings |= {"labels": label_evaluator.digest, "target": factors.name}
         folder = open_run(runs, run.key, settings, data_digest)
         if is_done(folder):
             write_signature(folder, dataset.info, factors.scaler)  # runs of earlier releases lack it
@@ -133,8 +137,8 @@ def run_baselines(
             with locked(folder), _remembering_failure(run.key, folder):
                 write_signature(folder, dataset.info, factors.scaler)
                 train(run, data, factors, folder, progress)
-                progress.log(f"{run.key}: evaluating {len(reference.rows['test'])} test tracks")
-                evaluate(run.key, evaluator, dataset, factors, folder)
+                progress.log(f"{run.key}: evaluating test tracks")
+                evaluate_run(run, folder)
         except FAILURES as error:
             failed[run.key] = _reason(error, folder)
             progress.log(f"{run.key}: failed: {failed[run.key]}")
@@ -143,6 +147,33 @@ def run_baselines(
         finished.append(finish_run(folder))
         progress.log(f"{run.key}: done, in {finished[-1]}")
     return Outcome(tuple(finished), failed)
+
+
+def _prepare_evaluation(
+    configs: Sequence[RunConfig], dataset: Dataset, factors: Factors, progress: Progress
+) -> Callable[[RunConfig, Path], Any]:
+    """Return the evaluation of run folders against `factors`; equal settings share reference predictors."""
+    if any(run.evaluation.candidates == "all" for run in configs):
+        require_cross_fitted(factors)
+    reference = make_reference(
+        dataset.tracks,
+        factors,
+        open_interactions(dataset.folder, factors),
+        open_true_style(dataset.folder, dataset.tracks.ids),
+    )
+    names = dataset.tracks.strings("artist")
+    ks = {k for run in configs for k in run.evaluation.ks}
+    few = warn_of_few_test_tracks([names[row].strip() for row in reference.rows["test"]], sorted(ks))
+    if few:
+        progress.log(few)
+    evaluators: dict[Any, Evaluator] = {}
+
+    def evaluate_run(run: RunConfig, folder: Path) -> None:
+        key = (run.evaluation, run.seed)
+        evaluator = evaluators.setdefault(key, Evaluator(reference, run.evaluation, run.seed))
+        evaluate(run.key, evaluator, dataset, factors, folder)
+
+    return evaluate_run
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from reports.commands.conclusion import conclude
 from reports.formats.files import FORMATS, write_report
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
+from reports.tables.labels import best_label_run, conclude_labels, make_label_sections
 from reports.tables.table import Section
 
 PAGE = "html"  # written on request only: the page brings a plotting library of five megabytes
@@ -88,20 +89,26 @@ def build_report(
     if is_remote(folder):
         raise ConfigError(f"Expected a study, or runs on this machine: {folder} has no study.json.")
     collected = collect_runs(Path(folder), tuple(models))
-    sections = make_sections(collected)
+    own, of_labels = make_sections(collected), make_label_sections(collected)
+    sections = (*own, *of_labels)
+    if PAGE in formats and not own:
+        raise ConfigError(
+            f"{PAGE} has runs of factors only, and {folder} has none: expected {', '.join(FORMATS)}."
+        )
     written = write_report(sections, target, tuple(name for name in formats if name != PAGE))
     if PAGE in formats:
         from reports.html.build import build_pages
 
-        written += build_pages(collected, sections, target / PAGE, dataset, inspect)
+        written += build_pages(collected, own, target / PAGE, dataset, inspect)
     files = {
         **{name: target / file for name, (file, _) in FORMATS.items()},
         PAGE: target / PAGE / "index.html",
     }
     stale = tuple(path for name, path in files.items() if name not in formats and path.is_file())
-    best = rank_runs(collected.groups[0])[0].folders[0]
-    words = (
-        ["recommend", str(best), "TRACK"] if PAGE in formats else ["report", str(folder), "--format", PAGE]
-    )
-    next_command = shlex.join(words)
-    return Report(sections, conclude(collected, sections), collected.left_out, written, next_command, stale)
+    conclusions = (*conclude(collected, own), *map(conclude_labels, of_labels))
+    words = ["report", str(folder), "--format", PAGE]
+    if not own:
+        words = ["tags", "AUDIO", "--tagger", str(best_label_run(collected.label_groups[0]).folders[0])]
+    elif PAGE in formats:
+        words = ["recommend", str(rank_runs(collected.groups[0])[0].folders[0]), "TRACK"]
+    return Report(sections, conclusions, collected.left_out, written, shlex.join(words), stale)

@@ -42,6 +42,12 @@ DEMO_FOLDER = Path("demo")
 )
 @attribute_options
 @click.option(
+    "--labels",
+    type=LOCAL_PATH,
+    help="Labels to predict instead of factors: a table of track_id and tag. With --factors, by factors of labels.",
+)
+@click.option("--n-labels", type=int, help="Number of labels, those of the most train tracks.  [default: 50]")
+@click.option(
     "--out",
     "runs",
     default="runs",
@@ -74,6 +80,8 @@ def command(
     dataset: Any,
     models: str | None,
     combine: str | None,
+    labels: Path | None,
+    n_labels: int | None,
     runs: Path,
     factors_name: str | None,
     split_name: str | None,
@@ -92,7 +100,8 @@ def command(
 
     The metric is the overlap between top-k lists of predicted and of reference factors. Without DATASET the
     command makes and uses demo data. Finished runs are reused: after an interruption, the same command resumes.
-    Tables are written to OUT/report as Markdown, CSV and LaTeX.
+    Tables are written to OUT/report as Markdown, CSV and LaTeX. With --labels the metrics are ROC AUC and average
+    precision of labels.
     """
     from cs_keras import config
 
@@ -103,6 +112,12 @@ def command(
         raise click.UsageError("--cross-validate has no ensembles: give it or --combine, or --models best.")
     if split_name and cross_validate:
         raise click.UsageError("--cross-validate rotates the folds: give it or --split-name.")
+    if labels and (cross_validate or combine or candidates):
+        raise click.UsageError(
+            "--labels is for single models: give no --cross-validate, --combine or --candidates."
+        )
+    if n_labels is not None and not labels:
+        raise click.UsageError("--n-labels needs --labels.")
     printing = Printing(*(options.pop(field.name) for field in dataclasses.fields(Printing)))
     keys = _split_keys(models)
     attributes = attribute_files(options)
@@ -121,6 +136,7 @@ def command(
     from pipelines.cross_validation import cross_validate as validate
     from pipelines.demo import make_demo
     from pipelines.evaluation.ensemble import combine_runs
+    from pipelines.factors.labels import LabelsConfig
     from pipelines.run_baselines import run_baselines
 
     console = Console()
@@ -132,7 +148,8 @@ def command(
     keys = keys or _choose(models, dataset, list(tables), console)
     changes = config.merge(changes, {"models": dict.fromkeys(keys, given)} if given else {})
     data = (dataset, keys, runs, changes, factors_name, console, reading_settings, tables)
-    outcome = validate(*data, rotations or 5) if cross_validate else run_baselines(*data, split_name)
+    target = LabelsConfig(labels, **_without_none({"n_labels": n_labels}) or {}) if labels else None
+    outcome = validate(*data, rotations or 5) if cross_validate else run_baselines(*data, split_name, target)
     if combine and len(outcome.runs) > 1:
         combine_runs(outcome.runs, dataset, runs, combine, console, reading_settings)
     if outcome.runs:

@@ -20,6 +20,7 @@ LOSSES = (
     "mse",
     "unit_mse",
     "cosine",
+    "binary_crossentropy",
     "wpe",
     "infonce",
     "infonce_histories",
@@ -48,6 +49,7 @@ class TrainingConfig:
         * ``unit_mse``: the same after all factors were brought to one length, since length encodes popularity
           (Dieleman 2014);
         * ``cosine``: negative cosine similarity of scaled factors;
+        * ``binary_crossentropy``: of labels, from logits (``run-baselines --labels``);
         * ``wpe``: the weighted prediction error (van den Oord et al. 2013), of the interactions that predicted
           factors explain;
         * ``infonce``: the cross-entropy of finding a track's factors among those of its batch, by cosine;

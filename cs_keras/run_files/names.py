@@ -10,10 +10,14 @@ SIGNATURE_FILE = "signature.json"
 PREDICTIONS_FILE = "predictions.npz"
 EVALUATION_FILE = "evaluation.json"
 QUERIES_FILE = "queries.npz"  # results of each query
+LABEL_EVALUATION_FILE = "label_evaluation.json"  # in place of the last two, of a run whose targets are labels
+LABELS_FILE = "labels.npz"
 FAILURE_FILE = "failure.json"  # of a run whose last attempt failed
 ERROR_LOG = "error.log"
 INSPECTION_FILE = "inspection.npz"
-RESULT_FILES = (METRICS_FILE, PREDICTIONS_FILE, EVALUATION_FILE, QUERIES_FILE, INSPECTION_FILE)
+RESULT_FILES = (
+    *(METRICS_FILE, PREDICTIONS_FILE, EVALUATION_FILE, QUERIES_FILE, INSPECTION_FILE, LABEL_EVALUATION_FILE),
+)
 """Files that a model is not used with."""
 
 # Of runs whose training has more steps.

@@ -66,6 +66,8 @@ class RunSettings:
         Named split of the dataset; None for the split by folds.
     cross_validation
         Number of rotations that are pooled; None for a single training.
+    labels
+        Digest of the labels that are evaluated, and of the test tracks; None where factors are.
     others
         All other settings as text, by dotted path, such as ``("training.epochs", "5")``; sorted.
     """
@@ -75,6 +77,7 @@ class RunSettings:
     seed: int | None = None
     split_name: str | None = None
     cross_validation: int | None = None
+    labels: str | None = None
     others: tuple[tuple[str, str], ...] = ()
 
 

@@ -54,8 +54,13 @@ def make_training_targets(data: TrainingData, factors: Factors, training: Traini
     Raises
     ------
     ConfigError
-        When the loss needs interactions that do not exist or do not match the factors.
+        When the loss needs interactions that do not exist or do not match the factors, or labels.
     """
+    if training.loss == "binary_crossentropy" and not np.isin(data.targets, (0, 1)).all():
+        raise ConfigError(
+            f"training.loss = binary_crossentropy needs labels, 0 or 1 (--labels). Received: factors "
+            f"{factors.name!r}."
+        )
     if training.loss in LOSSES_OF_TRACKS:
         if len(data.targets) > MAX_TRACKS:
             raise ConfigError(

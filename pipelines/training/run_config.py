@@ -113,6 +113,21 @@ def resolve_branch(run: RunConfig, key: str) -> RunConfig:
     return branch
 
 
+def use_loss(
+    loss: str, keys: Iterable[str], changes: Mapping[str, Any], tables: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return `changes` with a loss for models and their branches, unless they name one or are solved."""
+    if "loss" in changes.get("training", {}):
+        return dict(changes)
+    trained, waiting = {}, list(keys)
+    while waiting:
+        run = resolve(waiting.pop(), changes, tables)
+        waiting += run.model.branches
+        if not run.model.is_solved:
+            trained[run.key] = {"training": {"loss": loss}}
+    return config.merge({"models": trained}, changes)
+
+
 def _defaults(key: str, tables: Iterable[str] = ()) -> RunConfig:
     run = RunConfig(**vars(get_baseline(key)))
     if not run.procedure.is_fusion:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from cs_keras.errors import CsKerasError, StorageError
 from cs_keras.run_files.evaluation import Evaluation
-from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE
+from cs_keras.run_files.labels import LabelEvaluation
+from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, LABEL_EVALUATION_FILE
 from cs_keras.run_files.settings import Failure, flatten_settings, read_settings
 from cs_keras.runs import is_done, read_json
 from reports.commands.conclusion import conclude
-from reports.runs.collect import collect_folders, find_runs, is_run
+from reports.runs.collect import Collected, collect_folders, find_runs, is_run
 from reports.tables.all_tables import make_sections
+from reports.tables.labels import conclude_labels, make_label_sections
 from reports.tables.leading import HEADERS
 from reports.tables.numbers import count_cell, format_loss, format_share, seconds_cell
 from reports.tables.table import Cell, Column, Row, Section, Table
@@ -71,7 +73,7 @@ def show_run(folder: Path) -> tuple[Section, ...]:
     section = Section(folder.name, (), (table,))
     if is_done(folder):
         collected = collect_folders([folder])
-        return (section, *conclude(collected, make_sections(collected)))
+        return (section, *_conclusions(collected))
     return (replace(section, conclusion=(_describe_unfinished(folder),)),)
 
 
@@ -100,7 +102,12 @@ def compare_runs(folders: Sequence[Path]) -> tuple[Section, ...]:
     differing = (Table("Settings that differ", columns, rows, (), "setting"),) if rows else ()
     equal = () if rows else ("All settings are equal.",)
     collected = collect_folders(folders)
-    return (Section("Comparison", (), differing, equal), *conclude(collected, make_sections(collected)))
+    return (Section("Comparison", (), differing, equal), *_conclusions(collected))
+
+
+def _conclusions(collected: Collected) -> tuple[Section, ...]:
+    of_labels = map(conclude_labels, make_label_sections(collected))
+    return (*conclude(collected, make_sections(collected)), *of_labels)
 
 
 def _list_cells(run: Path) -> tuple[Cell | None, ...]:
@@ -108,6 +115,17 @@ def _list_cells(run: Path) -> tuple[Cell | None, ...]:
     if not is_done(run):
         state = "failed" if (run / FAILURE_FILE).exists() else "unfinished"
         return (data, _text_cell(state), None, None, None, None)
+    if (run / LABEL_EVALUATION_FILE).exists():
+        of_labels = LabelEvaluation.read(run)
+        seed, trained = of_labels.seed, of_labels.training
+        return (
+            data,
+            Cell(str(seed), seed),
+            count_cell([trained.epochs]),
+            seconds_cell([trained.seconds]),
+            None,
+            None,
+        )
     evaluation = Evaluation.read(run)
     kind = next((kind for kind in HEADERS if evaluation.overlap.get(kind)), None)
     overlap = evaluation.overlap[kind][0].overlap if kind else None

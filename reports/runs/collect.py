@@ -8,7 +8,8 @@ from pathlib import Path
 from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.models.registry import split_key
 from cs_keras.run_files.evaluation import Evaluation
-from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, MODEL_FILE
+from cs_keras.run_files.labels import LabelEvaluation
+from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, LABEL_EVALUATION_FILE, MODEL_FILE
 from cs_keras.run_files.queries import Queries, read_queries
 from cs_keras.run_files.settings import EvaluationConfig, Failure, RunSettings, read_settings
 from cs_keras.run_files.study import is_study
@@ -82,12 +83,40 @@ class Group:
 
 
 @dataclass(frozen=True)
+class LabelRun:
+    """Finished runs of one model of labels that differ only in their seed; see `Run`."""
+
+    label: str
+    evaluations: tuple[LabelEvaluation, ...]
+    folders: tuple[Path, ...]
+
+    @property
+    def model(self) -> str:
+        """Model key."""
+        return self.evaluations[0].model
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of `evaluations`."""
+        return tuple(evaluation.seed for evaluation in self.evaluations)
+
+
+@dataclass(frozen=True)
+class LabelGroup:
+    """Comparable runs of labels, at least one: same test tracks and labels, of which `digest` is the digest."""
+
+    digest: str
+    runs: tuple[LabelRun, ...]
+
+
+@dataclass(frozen=True)
 class Collected:
     """Groups of runs, folders of unfinished runs, and the reasons for which other runs are left out."""
 
     groups: tuple[Group, ...]
     unfinished: tuple[Path, ...]
     left_out: tuple[str, ...] = ()
+    label_groups: tuple[LabelGroup, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,17 +125,17 @@ class _RunFolder:
 
     folder: Path
     settings: RunSettings
-    result: Evaluation | Failure
+    result: Evaluation | LabelEvaluation | Failure
     queries: Queries | None
 
     @property
-    def key(self) -> tuple[str, EvaluationConfig]:
-        """Equal for runs that can be compared."""
-        return self.settings.data_digest, self.settings.evaluation
+    def key(self) -> tuple[str, EvaluationConfig, str]:
+        """Equal for runs that can be compared; of labels, the last is."""
+        return self.settings.data_digest, self.settings.evaluation, self.settings.labels or ""
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        seed = self.result.seed if isinstance(self.result, Evaluation) else self.settings.seed
+        seed = self.settings.seed if isinstance(self.result, Failure) else self.result.seed
         return () if seed is None else (seed,)
 
     @property
@@ -142,12 +171,17 @@ def collect_folders(
     if not finished:
         raise errors[0]
     rank = {model: i for i, model in enumerate(models)}
-    keys = sorted({one.key for one in finished})
+    keys = sorted({one.key for one in finished if not one.settings.labels})
+    labels = sorted({one.settings.labels for one in finished if one.settings.labels})
     members = {key: [one for one in (*finished, *failed) if one.key == key] for key in keys}
     return Collected(
-        tuple(Group(*key, tuple(_entries(members[key], rank))) for key in keys),
+        tuple(Group(*key[:2], tuple(_entries(members[key], rank))) for key in keys),
         tuple(unfinished),
         (*map(str, (*errors, *failed_errors)), *(one.failure for one in failed if one.key not in members)),
+        tuple(
+            LabelGroup(own, tuple(_label_runs([one for one in finished if one.settings.labels == own], rank)))
+            for own in labels
+        ),
     )
 
 
@@ -188,7 +222,7 @@ def _read(folders: Iterable[Path]) -> tuple[list[_RunFolder], list[CsKerasError]
         try:
             if is_done(folder):
                 verify_run(folder, skip=[MODEL_FILE])
-            result = Evaluation.read(folder) if is_done(folder) else Failure.read(folder)
+            result = _read_result(folder)
             queries = read_queries(folder, result) if isinstance(result, Evaluation) else None
             runs.append(_RunFolder(folder, read_settings(folder), result, queries))
         except CsKerasError as error:
@@ -196,8 +230,30 @@ def _read(folders: Iterable[Path]) -> tuple[list[_RunFolder], list[CsKerasError]
     return runs, errors
 
 
+def _read_result(folder: Path) -> Evaluation | LabelEvaluation | Failure:
+    if not is_done(folder):
+        return Failure.read(folder)
+    is_labels = (folder / LABEL_EVALUATION_FILE).exists()
+    return LabelEvaluation.read(folder) if is_labels else Evaluation.read(folder)
+
+
 def _entries(members: Iterable[_RunFolder], rank: Mapping[str, int]) -> Iterator[Run | FailedRun]:
     """Yield the runs of a group in order, those that differ only in their seed as one."""
+    for label, seeds, marks in _variants(members, rank):
+        yield from _variant_entries(label, seeds, marks)
+
+
+def _label_runs(members: Iterable[_RunFolder], rank: Mapping[str, int]) -> Iterator[LabelRun]:
+    """Yield the runs of a group of labels as `_entries` does; copies of a run count as seeds."""
+    for label, seeds, _ in _variants(members, rank):
+        results = tuple(one.result for one in seeds if isinstance(one.result, LabelEvaluation))
+        yield LabelRun(label, results, tuple(one.folder for one in seeds))
+
+
+def _variants(
+    members: Iterable[_RunFolder], rank: Mapping[str, int]
+) -> Iterator[tuple[str, list[_RunFolder], dict[Path, str]]]:
+    """Yield the run folders of each model and its settings but the seed, with label and marks, in order."""
 
     def position(one: _RunFolder) -> tuple[int, str, tuple[int, ...], str]:
         model = one.result.model
@@ -211,7 +267,7 @@ def _entries(members: Iterable[_RunFolder], rank: Mapping[str, int]) -> Iterator
         first = [marks[seeds[0].folder] for seeds in variants.values()]
         labels = label_variants(model, [dict(settings) for settings in variants], first)
         for label, seeds in zip(labels, variants.values(), strict=True):
-            yield from _variant_entries(label, seeds, marks)
+            yield label, seeds, marks
 
 
 def _marks(members: Sequence[_RunFolder]) -> dict[Path, str]:

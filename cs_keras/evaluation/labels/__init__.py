@@ -1,1 +1,1 @@
-"""Metrics that need labels: classification, genre accuracy, cohesion, attribute estimates."""
+"""Metrics that need labels: classification, multi-label ranking, genre accuracy, cohesion, attribute estimates."""

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from cs_keras.data.attributes.columns import NumericColumn, SequenceColumn
 from cs_keras.data.attributes.encoding import Encoding, NumericEncoding
 from cs_keras.data.attributes.table import AttributeTable
+from cs_keras.evaluation.labels.multi_label import roc_auc
 from cs_keras.evaluation.losses import measure_regression_losses
 
 Matrix = npt.NDArray[np.float32]
@@ -63,8 +63,8 @@ def measure_estimates(encoding: Encoding, table: AttributeTable, estimates: Matr
                 has = slice(None) if missing is None else ~missing[:, number]
                 r2 += _r2(truth[has, feature], estimates[has, feature])
         else:
-            pairs = zip(truth[:, own].T, estimates[:, own].T, strict=True)
-            auc += [area for has, estimate in pairs for area in _auc(has > 0, estimate)]
+            areas = roc_auc(truth[:, own] > 0, estimates[:, own])
+            auc += areas[~np.isnan(areas)].tolist()
     means = [float(np.mean(values)) if values else None for values in (r2, auc)]
     return EstimateQuality(means[0], len(r2), means[1], len(auc))
 
@@ -75,13 +75,3 @@ def _r2(truth: Matrix, estimate: Matrix) -> list[float]:
         return []
     r2 = measure_regression_losses(truth[:, np.newaxis], estimate[:, np.newaxis]).r2
     return [] if r2 is None else [r2]
-
-
-def _auc(has: npt.NDArray[np.bool_], estimate: Matrix) -> list[float]:
-    """Return the area under the ROC curve of one label, by ranks, or none where all items have it or lack it."""
-    n_with = int(has.sum())
-    n_without = len(has) - n_with
-    if not n_with or not n_without:
-        return []
-    ranks = rankdata(estimate)[has].sum() - n_with * (n_with + 1) / 2
-    return [float(ranks) / (n_with * n_without)]

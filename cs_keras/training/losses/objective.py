@@ -44,13 +44,20 @@ class FunctionLoss(keras.losses.Loss):  # type: ignore[misc]
 
 
 def make_loss(config: TrainingConfig) -> keras.losses.Loss:
-    """Return the loss that `config` names: mean squared error, or negative cosine similarity.
+    """Return the loss that `config` names: squared error, negative cosine similarity or cross-entropy of logits.
 
     For the weighted prediction error, which needs interactions, see `cs_keras.training.losses.prediction_error`.
     """
     if config.loss == "cosine":
         return keras.losses.CosineSimilarity(reduction=REDUCTION, name="cosine")
+    if config.loss == "binary_crossentropy":
+        return FunctionLoss(_cross_entropy_of_logits, config.loss)
     return keras.losses.MeanSquaredError(REDUCTION, name="mse")
+
+
+def _cross_entropy_of_logits(labels: Any, logits: Any) -> Any:
+    # Not `keras.losses.BinaryCrossentropy`: the metric of a loss is made of its function alone, without arguments.
+    return keras.losses.binary_crossentropy(labels, logits, from_logits=True)
 
 
 def penalize_kernels(model: keras.Model, l2: float) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from cs_keras.data.attributes.table import make_table
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.evaluation.losses import measure_regression_losses
-from cs_keras.models import load_model
+from cs_keras.models import fusion, load_model
 from cs_keras.progress import SilentProgress
 from cs_keras.runs import read_json
 from pipelines.inference.trained_run import read_run, track_function
@@ -376,3 +377,32 @@ def test_vectors_are_joined_by_track() -> None:
     assert joined.values.tolist() == [[3, 4, 0, 1, 0], [0, 0, 9, 0, 1], [1, 2, 0, 1, 0]]
     nobody = join_vectors([one, two], np.array([4]))
     assert nobody.values.shape == (0, 5)
+
+
+@pytest.mark.slow
+def test_with_branch_dropout_the_head_falls_back_to_the_branch_that_is_left() -> None:
+    """Both branches measure the factors with equal noise; tracks to be trained on have both, new ones a single one.
+
+    The best prediction from one branch is that branch times 1 / (1 + noise²), with the error noise² / (1 + noise²).
+    """
+    rng, noise = np.random.default_rng(0), 0.5
+    factors = rng.standard_normal((4000, 4)).astype(np.float32)
+    branches = [factors + noise * rng.standard_normal(factors.shape).astype(np.float32) for _ in range(2)]
+    vectors = np.hstack([*branches, np.ones((len(factors), 2), np.float32)])
+    without = np.copy(vectors[3000:])
+    without[:, 4:8] = without[:, 9] = 0
+    errors = {}
+    for dropout in (0.0, 0.3):
+        keras.utils.set_random_seed(0)
+        own = {"dense": [64], "dropout": 0.0, "branch_dropout": dropout}
+        head = fusion.build_head(resolve("fusion", {"models": {"fusion": {"model": own}}}), 4, [4, 4])
+        fusion.adapt(head, vectors[:3000])
+        head.compile(keras.optimizers.Adam(0.003), "mse")
+        head.fit(vectors[:3000], factors[:3000], 64, 30, verbose=0)
+        errors[dropout] = [
+            float(np.mean(np.square(head.predict(x, verbose=0) - factors[3000:])))
+            for x in (vectors[3000:], without)
+        ]
+    of_one, of_two = noise**2 / (1 + noise**2), noise**2 / (2 + noise**2)
+    assert errors[0.3][1] < of_one + 0.02 and errors[0.3][0] < of_two + 0.03
+    assert errors[0.0][1] > of_one + 0.05

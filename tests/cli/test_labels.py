@@ -1,0 +1,40 @@
+"""Labels on the command line: training on a table of tags, and tags of recordings by the run."""
+
+import pytest
+
+from tests.command_line import SMALL, run
+
+TAGGED = ["--set=models.cnn-bn.training.learning_rate=0.003"]
+
+
+@pytest.mark.slow
+def test_a_network_of_tags_prints_tags_of_recordings(demo, tmp_path, capfd):
+    tags, runs = demo / "source" / "tags.csv", tmp_path / "runs"
+    options = ("--labels", tags, "--n-labels", 12, "--out", runs, *SMALL, *TAGGED)
+    assert run("run-baselines", demo, "--models", "cnn-bn", *options) == 0
+    out = capfd.readouterr().out
+    assert "cnn-bn ranks test tracks by label with a macro AUC of" in out and "overlap" not in out
+    (folder,) = runs.glob("*-cnn-bn-*")
+    recordings = sorted((demo / "source" / "audio").iterdir())[:2]
+    (tmp_path / "empty.wav").write_bytes(b"")
+    assert run("tags", *recordings, tmp_path / "empty.wav", "--tagger", folder, "-n", 3) == 0
+    printed = capfd.readouterr()
+    lines = printed.out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [path.stem for path in recordings]
+    assert "left out empty" in printed.err
+    known = {line.partition(",")[2] for line in tags.read_text(encoding="utf-8").splitlines()}
+    for line in lines:
+        pairs = [one.rpartition(" ") for one in line.partition(": ")[2].split(", ")]
+        values = [float(value) for _, _, value in pairs]
+        assert len(pairs) == 3 and {tag for tag, _, _ in pairs} <= known
+        assert values == sorted(values, reverse=True) and 0 <= values[-1] and values[0] <= 1
+
+
+def test_labels_are_for_single_models(demo, tmp_path, capfd):
+    tags = demo / "source" / "tags.csv"
+    assert run("run-baselines", demo, "--labels", tags, "--cross-validate") == 2
+    assert run("run-baselines", demo, "--labels", tags, "--models", "best") == 2
+    assert run("run-baselines", demo, "--n-labels", 5) == 2
+    assert capfd.readouterr().err.count("--labels") == 3
+    assert run("tags", tags, "--tagger", demo) == 1
+    assert "predicts no labels" in capfd.readouterr().err
