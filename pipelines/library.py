@@ -51,11 +51,17 @@ class PredictedFactors:
         In the space of the factors that the model was trained on.
     left_out : dict
         Reason for each recording that cannot be used, by id.
+    std : numpy.ndarray, shape (n_tracks, n_factors), float32, or None
+        Standard deviations of `factors`; None where the model predicts none (`cs_keras.models.distribution`).
+    expected_errors : numpy.ndarray, shape (n_tracks,), float32, or None
+        Root mean square of the standard deviations of scaled factors: the lower, the more certain.
     """
 
     track_ids: npt.NDArray[np.str_]
     factors: npt.NDArray[np.float32]
     left_out: Mapping[str, str]
+    std: npt.NDArray[np.float32] | None = None
+    expected_errors: npt.NDArray[np.float32] | None = None
 
 
 class Run:
@@ -119,7 +125,13 @@ class Run:
             out = Path(folder) / "factors.npz"
             done = predict_sources(self.folder, dataset, files, out, split=split, progress=progress)
             arrays = read_arrays(out)
-        return PredictedFactors(arrays["track_ids"], arrays["factors"], done.left_out)
+        return PredictedFactors(
+            arrays["track_ids"],
+            arrays["factors"],
+            done.left_out,
+            arrays.get("std"),
+            arrays.get("expected_error"),
+        )
 
     def recommend(
         self,

@@ -29,7 +29,11 @@ SEARCH_OPTIONS = {
     "n_averaged": "--average",
 }
 SPARK_OPTIONS = {"spark_master": "--spark-master", "spark_options": "--spark-option"}
-TEXT_OPTIONS = {"encoding": "--encoding", "delimiter": "--delimiter"}
+IMPLICIT_OPTIONS = {
+    "encoding": "--encoding",
+    "delimiter": "--delimiter",
+    "feedback_column": "--feedback-column",
+}
 FIT_OPTIONS = {"n_factors": "--ranks", "alpha": "--alphas", "regularization": "--regularizations"}
 
 selection_options = add_options(
@@ -146,6 +150,10 @@ selection_options = add_options(
 @click.option("--track-column", help="Column of track ids.  [default: guessed]")
 @click.option("--count-column", help="Column of counts.  [default: guessed; without one, 1 per row]")
 @click.option(
+    "--feedback-column",
+    help="Column of likes, 1, and dislikes, 0 or -1, which are no interactions.  [default: feedback, if present]",
+)
+@click.option(
     "--encoding", help="Encoding of a text file.  [default: UTF-8, or UTF-16 by its byte-order mark]"
 )
 @click.option("--delimiter", help="Delimiter of a text file.  [default: guessed]")
@@ -201,7 +209,7 @@ def command(
 
             url = sources[0] if "://" in sources[0] else os.path.abspath(sources[0])
             spark = SparkConfig(spark_master or LOCAL_MASTER, spark_options)
-            columns = {option: value for option, value in options.items() if option not in TEXT_OPTIONS}
+            columns = {option: value for option, value in options.items() if option not in IMPLICIT_OPTIONS}
             factors, tally = make_spark_factors(url, dataset, settings, name, spark, **columns)
         elif select:
             factors, tally = _select(LOCAL_PATH(sources[0]), dataset, settings, name, search, options)
@@ -212,7 +220,10 @@ def command(
         click.echo(
             f"Regularization {regularization:g} is {mapped:.3g} for each interaction (Spark's regParam)."
         )
-    click.echo(f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}.")
+    disliked = f"; dislikes: {tally.n_disliked_rows}" if tally.n_disliked_rows else ""
+    click.echo(
+        f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}{disliked}."
+    )
     _print_items(factors, tally)
     _print_quality(factors)
     _conclude(
@@ -235,10 +246,10 @@ def _check_usage(select: bool, given: Path | None) -> None:
         )
     for options, needed in (
         (SPARK_OPTIONS, "needs"),
-        (TEXT_OPTIONS, "is for text, and cannot be combined with"),
+        (IMPLICIT_OPTIONS, "is not read by Spark, and cannot be combined with"),
     ):
         for name, option in options.items():
-            if context.params[name] and is_spark == (options is TEXT_OPTIONS):
+            if context.params[name] and is_spark == (options is IMPLICIT_OPTIONS):
                 raise click.UsageError(f"{option} {needed} --engine spark.")
     if given and select:
         raise click.UsageError("--select fits factors; it cannot be combined with --from-npz.")

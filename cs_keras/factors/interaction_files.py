@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import scipy.sparse
 
 from cs_keras.errors import DataError
-from cs_keras.factors.interactions import Interactions, RowCounts
+from cs_keras.factors.interactions import Interactions, RowCounts, mark_pairs
 from cs_keras.factors.tables import open_table
 
 PLAYLIST_COLUMNS = (
@@ -26,6 +26,7 @@ COUNT_COLUMNS = (
     *("count", "counts", "plays", "play_count", "playcount", "listens", "listen_count", "listening_count"),
     *("n", "weight"),
 )
+FEEDBACK_COLUMNS = ("feedback",)
 TIME_COLUMNS = (
     *("timestamp", "time", "datetime", "date", "played_at", "listened_at", "added_at", "ts"),
     *("unix_time", "created_at"),
@@ -41,6 +42,7 @@ def read_interactions(
     playlist_column: str | None = None,
     track_column: str | None = None,
     count_column: str | None = None,
+    feedback_column: str | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
 ) -> Interactions:
@@ -49,6 +51,10 @@ def read_interactions(
     Ids are text with surrounding blanks removed: "007" stays "007". Rows of the same playlist and track are summed.
     The result does not depend on the order of the rows.
 
+    A column ``feedback`` holds 1 for a like, 0 or -1 for a dislike, and nothing for neither. A playlist and track
+    with a dislike, and no like, are no interaction, whatever else is known of them, but one of the dislikes. Likes
+    are interactions with their count, as rows without feedback are.
+
     Parameters
     ----------
     path : path-like
@@ -56,6 +62,8 @@ def read_interactions(
     playlist_column, track_column, count_column : str, optional
         Column names, in any case. By default the first present of `PLAYLIST_COLUMNS`, `TRACK_COLUMNS` and
         `COUNT_COLUMNS`. A file without a count column counts each row as 1.
+    feedback_column : str, optional
+        Name of the column of likes and dislikes; by default ``feedback``, if there is one.
     encoding, delimiter : str, optional
         Format of a text file; see `cs_keras.factors.tables.open_table`.
 
@@ -69,22 +77,30 @@ def read_interactions(
     StorageError
         The file is missing, a folder, or cannot be read.
     DataError
-        The file is empty, is not a table, lacks a column, or has a row with an empty id or a count that is not a
-        finite number of at least 0. The message names the row, counted from 1 after the header.
+        The file is empty, is not a table, lacks a column, or has a row with an empty id, a count that is not a
+        finite number of at least 0, or another feedback. The message names the row, counted from 1 after the
+        header.
     ConfigError
         The encoding is unknown or the delimiter is not one character.
     """
     table = open_table(path, encoding=encoding, delimiter=delimiter)
-    columns = find_columns(table.column_names, path, playlist_column, track_column, count_column)
+    columns = find_columns(
+        table.column_names, path, playlist_column, track_column, count_column, feedback_column
+    )
     data = table.read(list(columns.values()))
     if data.num_rows == 0:
         raise DataError(f"{path}: the file holds no rows, only a header.")
     playlists = _ids(data, columns["playlist"], path)
     tracks = _ids(data, columns["track"], path)
     counts = _counts(data, columns["count"], path) if "count" in columns else np.ones(data.num_rows)
+    is_disliked = (
+        _find_dislikes(data, columns["feedback"], playlists, tracks, path) if "feedback" in columns else None
+    )
     if not counts.any():
         raise DataError(f"{path}: every count is 0; expected at least one above 0.")
-    return _count_pairs(playlists, tracks, counts)
+    if is_disliked is not None and not counts[~is_disliked].any():
+        raise DataError(f"{path}: every interaction is a dislike; expected at least one like or play.")
+    return _count_pairs(playlists, tracks, counts, is_disliked)
 
 
 def find_columns(
@@ -93,8 +109,9 @@ def find_columns(
     playlist_column: str | None = None,
     track_column: str | None = None,
     count_column: str | None = None,
+    feedback_column: str | None = None,
 ) -> dict[str, str]:
-    """Return the names of the columns ``playlist``, ``track`` and, where there is one, ``count``.
+    """Return the names of the columns ``playlist``, ``track`` and, where there are any, ``count`` and ``feedback``.
 
     See `read_interactions`, which raises the same errors.
     """
@@ -104,6 +121,8 @@ def find_columns(
     }
     if count_column is not None or _guess(names, COUNT_COLUMNS) is not None:
         columns["count"] = _find_column(names, "count", count_column, COUNT_COLUMNS, path)
+    if feedback_column is not None or _guess(names, FEEDBACK_COLUMNS) is not None:
+        columns["feedback"] = _find_column(names, "feedback", feedback_column, FEEDBACK_COLUMNS, path)
     return columns
 
 
@@ -207,6 +226,33 @@ def _counts(data: pa.Table, name: str, path: str | os.PathLike[str]) -> npt.NDAr
     return counts
 
 
+def _find_dislikes(
+    data: pa.Table,
+    name: str,
+    playlists: pa.DictionaryArray,
+    tracks: pa.DictionaryArray,
+    path: str | os.PathLike[str],
+) -> npt.NDArray[np.bool_]:
+    """Return which rows are of a playlist and track with a dislike and no like."""
+    text = _text(data, name, COUNT_TYPES, path).combine_chunks().dictionary_encode()
+    codes = text.indices.to_numpy()
+    feedback = np.array([_parse_feedback(value) for value in text.dictionary.to_pylist()])[codes]
+    bad = np.flatnonzero(np.isnan(feedback))
+    if len(bad):
+        raise DataError(
+            f"{path}: row {bad[0] + 1}: {name!r} must be 1 for a like, 0 or -1 for a dislike, or empty. "
+            f"Received: {text[int(bad[0])].as_py()!r}."
+        )
+    pairs = playlists.indices.to_numpy() * np.int64(len(tracks.dictionary)) + tracks.indices.to_numpy()
+    return np.isin(pairs, np.setdiff1d(pairs[feedback < 0], pairs[feedback > 0]))
+
+
+def _parse_feedback(value: str) -> float:
+    """Return 1 for a like, -1 for a dislike, 0 for neither, and NaN for anything else."""
+    likes = {1.0: 1.0, 0.0: -1.0, -1.0: -1.0}
+    return likes.get(_parse_count(value), float("nan")) if value else 0.0
+
+
 def _parse_count(value: str) -> float:
     try:
         return float(pa.scalar(value).cast(pa.float64()).as_py())
@@ -221,9 +267,13 @@ def _refuse_rows(is_bad: pa.ChunkedArray, what: str, path: str | os.PathLike[str
 
 
 def _count_pairs(
-    playlists: pa.DictionaryArray, tracks: pa.DictionaryArray, counts: npt.NDArray[np.float64]
+    playlists: pa.DictionaryArray,
+    tracks: pa.DictionaryArray,
+    counts: npt.NDArray[np.float64],
+    is_disliked: npt.NDArray[np.bool_] | None,
 ) -> Interactions:
-    is_positive = counts > 0
+    is_left_out = np.zeros(len(counts), np.bool_) if is_disliked is None else is_disliked
+    is_positive = (counts > 0) & ~is_left_out
     playlist_ids, rows = _sorted_codes(playlists, is_positive)
     track_ids, columns = _sorted_codes(tracks, is_positive)
     positive = counts[is_positive]
@@ -235,9 +285,26 @@ def _count_pairs(
     tally = RowCounts(
         n_rows=len(counts),
         n_merged_rows=len(positive) - matrix.nnz,
-        n_zero_rows=len(counts) - len(positive),
+        n_zero_rows=int(np.count_nonzero((counts == 0) & ~is_left_out)),
+        n_disliked_rows=int(np.count_nonzero(is_left_out)),
     )
-    return Interactions(playlist_ids, track_ids, matrix.astype(np.float32), tally)
+    dislikes = None
+    if is_disliked is not None:
+        disliking, disliked = (
+            _positions(ids, is_disliked, known)
+            for ids, known in ((playlists, playlist_ids), (tracks, track_ids))
+        )
+        dislikes = mark_pairs(disliking, disliked, matrix.shape)
+    return Interactions(playlist_ids, track_ids, matrix.astype(np.float32), tally, dislikes)
+
+
+def _positions(
+    ids: pa.DictionaryArray, keep: npt.NDArray[np.bool_], known: npt.NDArray[np.str_]
+) -> npt.NDArray[np.int64]:
+    """Return the position of the id of each row in `keep` among `known` ids, -1 where it is not among them."""
+    found = pc.index_in(ids.dictionary.cast(pa.large_string()), value_set=pa.array(known, pa.large_string()))
+    positions = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+    return np.asarray(positions[ids.indices.to_numpy()[keep]], np.int64)
 
 
 def _sorted_codes(

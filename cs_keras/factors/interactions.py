@@ -32,6 +32,8 @@ class RowCounts:
         Rows added to an earlier row of the same playlist and track.
     n_zero_rows : int
         Rows left out because their count is 0, which means the same as a missing row.
+    n_disliked_rows : int
+        Rows left out because the playlist's listener dislikes the track.
     n_unknown_tracks, n_unknown_pairs : int
         Tracks left out because the dataset lacks them, and their playlist-track pairs.
     unknown_tracks : tuple of str
@@ -47,6 +49,7 @@ class RowCounts:
     n_unknown_pairs: int = 0
     unknown_tracks: tuple[str, ...] = ()
     n_empty_playlists: int = 0
+    n_disliked_rows: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +66,25 @@ class Interactions:
         Counts, all above 0, indices sorted, no pair stored twice.
     tally : RowCounts
         Rows read, merged and left out.
+    dislikes : csr_matrix of float32, shape (n_playlists, n_tracks), or None
+        1 for pairs of a listener and a track that they dislike, none of which is an interaction; None where nothing
+        is known of dislikes. Listeners and tracks without any interaction have no factors and are not among them.
     """
 
     playlist_ids: npt.NDArray[np.str_]
     track_ids: npt.NDArray[np.str_]
     user_items: scipy.sparse.csr_matrix
     tally: RowCounts
+    dislikes: scipy.sparse.csr_matrix | None = None
+
+
+def mark_pairs(
+    playlists: npt.NDArray[np.int64], tracks: npt.NDArray[np.int64], shape: tuple[int, int]
+) -> scipy.sparse.csr_matrix:
+    """Return a csr_matrix of float32 with 1 at each pair of a row and a column, except where either is negative."""
+    own = (playlists >= 0) & (tracks >= 0)
+    pairs = np.unique(np.stack([playlists[own], tracks[own]]), axis=1)
+    return scipy.sparse.csr_matrix((np.ones(pairs.shape[1], np.float32), (pairs[0], pairs[1])), shape=shape)
 
 
 def align(interactions: Interactions, track_ids: Sequence[str] | npt.NDArray[np.str_]) -> Interactions:
@@ -119,7 +135,11 @@ def align(interactions: Interactions, track_ids: Sequence[str] | npt.NDArray[np.
         unknown_tracks=tuple(map(str, unknown[:N_EXAMPLES])),
         n_empty_playlists=int((~has_tracks).sum()),
     )
-    return Interactions(interactions.playlist_ids[has_tracks], wanted, aligned[has_tracks], tally)
+    dislikes = None
+    if interactions.dislikes is not None:
+        pairs = interactions.dislikes.tocoo()
+        dislikes = mark_pairs(pairs.row, column[pairs.col], aligned.shape)[has_tracks]
+    return Interactions(interactions.playlist_ids[has_tracks], wanted, aligned[has_tracks], tally, dislikes)
 
 
 def save_interactions(path: Location, interactions: Interactions) -> None:
@@ -132,6 +152,11 @@ def save_interactions(path: Location, interactions: Interactions) -> None:
         "indices": matrix.indices,
         "data": matrix.data,
     }
+    if interactions.dislikes is not None:
+        arrays |= {
+            "disliked_indptr": interactions.dislikes.indptr,
+            "disliked_indices": interactions.dislikes.indices,
+        }
     npz.write_arrays(path, arrays, {npz.SCHEMA_VERSION: SCHEMA, "tally": asdict(interactions.tally)})
 
 
@@ -158,6 +183,12 @@ def load_interactions(path: Location) -> Interactions:
             shape=(len(playlist_ids), len(track_ids)),
         )
         user_items.check_format(full_check=True)
+        dislikes = None
+        if "disliked_indptr" in arrays:
+            ends, columns = arrays["disliked_indptr"], arrays["disliked_indices"]
+            ones = np.ones(len(columns), np.float32)
+            dislikes = scipy.sparse.csr_matrix((ones, columns, ends), shape=user_items.shape)
+            dislikes.check_format(full_check=True)
         tally = RowCounts(
             **{**settings["tally"], "unknown_tracks": tuple(settings["tally"]["unknown_tracks"])}
         )
@@ -165,7 +196,7 @@ def load_interactions(path: Location) -> Interactions:
         raise DataError(f"{path}: the arrays do not make a playlists × tracks matrix: {error}.") from error
     if not (np.isfinite(user_items.data) & (user_items.data > 0)).all():
         raise DataError(f"{path}: expected counts to be finite and above 0.")
-    return Interactions(playlist_ids, track_ids, user_items, tally)
+    return Interactions(playlist_ids, track_ids, user_items, tally, dislikes)
 
 
 def hold_out_tracks(

@@ -29,6 +29,8 @@ LOSSES = (
     "drlim",
     *LOSSES_OF_DISTRIBUTIONS,
 )
+LOSSES_WITH_NEGATIVES = ("bpr", "sampled_softmax")
+NEGATIVES = ("others", "disliked")
 LOSSES_WITH_TEMPERATURE = ("infonce", "infonce_histories", "bpr", "sampled_softmax")
 OPTIMIZERS = ("adam", "nesterov")
 SCHEDULES = ("inverse_time", "constant", "cosine", "step")
@@ -69,6 +71,9 @@ class TrainingConfig:
     popularity_correction
         Weight of the logarithm of popularity, 0 to 1, which the losses with a cross-entropy subtract from logits
         (logQ correction): 0 learns what fits, 1 what is played, popularity included.
+    negatives
+        Tracks that ``bpr`` and ``sampled_softmax`` rank below a playlist's own: all ``others`` of the batch, or
+        those that its listener dislikes, ``disliked``, which need a column of feedback (`cs-keras factors`).
     n_neighbours
         Number of similar tracks of ``drlim``: the train tracks with the nearest reference factors.
     margin
@@ -123,6 +128,7 @@ class TrainingConfig:
     n_components: int = dataclasses.field(default=3, metadata=OMIT_IF_DEFAULT)
     temperature: float = dataclasses.field(default=0.1, metadata=OMIT_IF_DEFAULT)
     popularity_correction: float = dataclasses.field(default=0.0, metadata=OMIT_IF_DEFAULT)
+    negatives: str = dataclasses.field(default="others", metadata=OMIT_IF_DEFAULT)
     n_neighbours: int = dataclasses.field(default=10, metadata=OMIT_IF_DEFAULT)
     margin: float = dataclasses.field(default=1.0, metadata=OMIT_IF_DEFAULT)
     optimizer: str = dataclasses.field(default="adam", metadata=OMIT_IF_DEFAULT)
@@ -159,6 +165,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_choice("training.loss", self.loss, LOSSES)
         check_range("training.n_components", self.n_components, 2, 100)
+        check_choice("training.negatives", self.negatives, NEGATIVES)
+        if self.negatives == "disliked" and self.loss not in LOSSES_WITH_NEGATIVES:
+            raise ConfigError(
+                f"training.negatives = disliked needs training.loss = {' or '.join(LOSSES_WITH_NEGATIVES)}. "
+                f"Received: {self.loss}."
+            )
         check_choice("training.optimizer", self.optimizer, OPTIMIZERS)
         check_choice("training.schedule", self.schedule, SCHEDULES)
         check_range("training.batch_size", self.batch_size, 1)

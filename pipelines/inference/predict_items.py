@@ -108,7 +108,7 @@ def apply_to_items(run: TrainedRun, table: AttributeTable) -> Matrix:
     if received != expected:
         raise DataError(
             f"The model of {run.folder} does not match its settings: expected {expected[0]} inputs and "
-            f"{expected[1]} outputs. Received: {', '.join(map(str, received))}."
+            f"{expected[1]} factors. Received: {', '.join(map(str, received))}."
         )
     return apply_to_vectors(model, vectors)
 

@@ -179,7 +179,7 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
     if model.output_shape[1] != run.n_outputs:
         raise DataError(
             f"{MODEL_FILE} and {SIGNATURE_FILE} of {run.folder} are from different runs: they have "
-            f"{model.output_shape[1]} and {run.n_outputs} outputs."
+            f"{model.output_shape[1]} and {run.n_outputs} factors."
         )
     is_staged = run.procedure.pools_between_stages and not run.layer
     model, head = model.layers[-2:] if is_staged else (model, None)

@@ -10,7 +10,7 @@ import scipy.sparse
 from cs_keras.data.schema import INTERACTIONS_FILE
 from cs_keras.errors import ConfigError
 from cs_keras.evaluation.search.topk import top_k_dot, top_k_similar
-from cs_keras.factors.interactions import align, load_interactions
+from cs_keras.factors.interactions import Interactions, align, load_interactions
 from cs_keras.factors.store import Factors
 from cs_keras.factors.wmf import read_wmf_config, weigh_counts
 from cs_keras.models.spec import TrainingConfig
@@ -111,7 +111,8 @@ def _make_history_info_nce(
 
 def _make_bpr(data: TrainingData, factors: Factors, training: TrainingConfig) -> keras.losses.Loss:
     user_items = open_seen_interactions(data, factors, "training.loss = bpr")
-    return bpr(factors.playlist_factors, factors.scaler, user_items, training.temperature)
+    dislikes = _open_dislikes(data, factors, training)
+    return bpr(factors.playlist_factors, factors.scaler, user_items, training.temperature, dislikes)
 
 
 def _make_sampled_softmax(
@@ -119,7 +120,14 @@ def _make_sampled_softmax(
 ) -> keras.losses.Loss:
     user_items = open_seen_interactions(data, factors, "training.loss = sampled_softmax")
     prior = _log_prior(data, factors, training)
-    return sampled_softmax(factors.playlist_factors, factors.scaler, user_items, training.temperature, prior)
+    return sampled_softmax(
+        factors.playlist_factors,
+        factors.scaler,
+        user_items,
+        training.temperature,
+        prior,
+        _open_dislikes(data, factors, training),
+    )
 
 
 def _make_drlim(data: TrainingData, factors: Factors, training: TrainingConfig) -> keras.losses.Loss:
@@ -177,6 +185,27 @@ def open_seen_interactions(data: TrainingData, factors: Factors, setting: str) -
 
     Counts, shape (n_playlists, n_tracks); columns of other tracks are empty.
     """
+    return _of_seen_tracks(_open_interactions(data, factors, setting).user_items, data)
+
+
+def _open_dislikes(
+    data: TrainingData, factors: Factors, training: TrainingConfig
+) -> scipy.sparse.csr_matrix | None:
+    """Open the dislikes of train and validation tracks in the same way; None unless they are the negatives."""
+    if training.negatives != "disliked":
+        return None
+    setting = "training.negatives = disliked"
+    dislikes = _open_interactions(data, factors, setting).dislikes
+    seen = None if dislikes is None else _of_seen_tracks(dislikes, data)
+    if seen is None or not seen.nnz:
+        raise ConfigError(
+            f"{setting} needs dislikes of train tracks by listeners who have other interactions: expected a column "
+            f"of feedback in the file that `cs-keras factors` reads. Received: no such dislikes."
+        )
+    return seen
+
+
+def _open_interactions(data: TrainingData, factors: Factors, setting: str) -> Interactions:
     path = data.dataset.folder / INTERACTIONS_FILE
     needed = f"{setting} needs the interactions that factors were fitted on"
     if not is_file(path):
@@ -187,8 +216,13 @@ def open_seen_interactions(data: TrainingData, factors: Factors, setting: str) -
             f"{needed}, and {path} holds other playlists than factors {factors.name!r}; make these again with "
             "`cs-keras factors`."
         )
+    return interactions
+
+
+def _of_seen_tracks(matrix: scipy.sparse.csr_matrix, data: TrainingData) -> scipy.sparse.csr_matrix:
+    """Return a matrix of playlists and tracks without the entries of tracks that are not seen in training."""
     seen = np.zeros(len(data.targets))
     seen[np.concatenate([data.train, data.validation])] = 1
-    user_items = interactions.user_items.multiply(seen[np.newaxis]).tocsr()
-    user_items.eliminate_zeros()
-    return user_items
+    kept = matrix.multiply(seen[np.newaxis]).tocsr()
+    kept.eliminate_zeros()
+    return kept

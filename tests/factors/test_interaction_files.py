@@ -216,3 +216,72 @@ def test_missing_files_folders_and_bad_arguments(tmp_path):
         read_interactions(write(tmp_path, TEXT), encoding="klingon")
     with pytest.raises(ConfigError, match="delimiter must be one character. Received: '::'"):
         read_interactions(write(tmp_path, TEXT), delimiter="::")
+
+
+FEEDBACK = """user,track,plays,feedback
+u1,a,3,1
+u1,b,2,-1
+u1,c,5,
+u2,a,1,0
+u2,b,1,
+u2,d,1,-1
+u2,c,1,1
+u2,c,4,-1
+u1,c,0,0
+u3,a,9,-1
+"""
+
+
+def dislikes_of(interactions):
+    pairs = interactions.dislikes.tocoo()
+    return {
+        (str(interactions.playlist_ids[row]), str(interactions.track_ids[column]))
+        for row, column in zip(pairs.row, pairs.col, strict=True)
+    }
+
+
+def test_dislikes_are_no_interactions_and_a_like_outweighs_them(tmp_path):
+    found = read_interactions(write(tmp_path, FEEDBACK))
+    assert as_dict(found) == {("u1", "a"): 3, ("u2", "b"): 1, ("u2", "c"): 5}
+    # The play of u1 and c is disliked too; u3 and d have no interaction, so no factors.
+    assert dislikes_of(found) == {("u1", "b"), ("u1", "c"), ("u2", "a")}
+    tally = found.tally
+    assert (tally.n_rows, tally.n_merged_rows, tally.n_zero_rows, tally.n_disliked_rows) == (10, 1, 0, 6)
+
+
+def test_dislikes_do_not_depend_on_the_order_of_rows_or_the_name_of_their_column(tmp_path):
+    expected = read_interactions(write(tmp_path, FEEDBACK))
+    header, *rows = FEEDBACK.splitlines()
+    text = "\n".join([header.replace("feedback", "thumb"), *rows[::-1]])
+    found = read_interactions(write(tmp_path, text), feedback_column="Thumb")
+    assert as_dict(found) == as_dict(expected) and dislikes_of(found) == dislikes_of(expected)
+    ignored = read_interactions(write(tmp_path, text))
+    assert ignored.dislikes is None and ignored.tally.n_disliked_rows == 0
+
+
+def test_interactions_with_dislikes_are_those_of_a_file_without_the_disliked_pairs(tmp_path):
+    header, *rows = FEEDBACK.splitlines()
+    disliked = {("u1", "b"), ("u1", "c"), ("u2", "a"), ("u2", "d"), ("u3", "a")}
+    kept = [row.rpartition(",")[0] for row in rows if tuple(row.split(",")[:2]) not in disliked]
+    expected = read_interactions(write(tmp_path, "\n".join([header.rpartition(",")[0], *kept])))
+    found = read_interactions(write(tmp_path, FEEDBACK))
+    assert as_dict(found) == as_dict(expected)
+    assert found.playlist_ids.tolist() == expected.playlist_ids.tolist()
+    assert found.track_ids.tolist() == expected.track_ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("user,track,feedback\nu,a,1\nu,b,5\n", "row 2: 'feedback' must be 1 for a like, 0 or -1"),
+        ("user,track,feedback\nu,a,liked\n", "Received: 'liked'."),
+        (
+            "user,track,feedback\nu,a,-1\n",
+            "every interaction is a dislike; expected at least one like or play.",
+        ),
+    ],
+)
+def test_other_feedback_is_refused(tmp_path, content, message):
+    with pytest.raises(DataError) as error:
+        read_interactions(write(tmp_path, content))
+    assert message in str(error.value)

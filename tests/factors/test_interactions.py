@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,3 +93,17 @@ def test_altered_files(tmp_path, name, value, message):
 def test_missing_file(tmp_path):
     with pytest.raises(StorageError, match="there is no such file"):
         load_interactions(tmp_path / "interactions.npz")
+
+
+def test_dislikes_are_aligned_saved_and_loaded(tmp_path):
+    own = make_interactions()
+    dislikes = own.user_items.copy()
+    dislikes.data[:] = 1  # of the same pairs, so that they move with the counts
+    aligned = align(replace(own, dislikes=dislikes), ["x", *own.track_ids[::-1].tolist()])
+    counts = align(own, aligned.track_ids).user_items
+    assert np.array_equal(aligned.dislikes.toarray(), counts.toarray() > 0)
+    save_interactions(tmp_path / "interactions.npz", aligned)
+    loaded = load_interactions(tmp_path / "interactions.npz")
+    assert np.array_equal(loaded.dislikes.toarray(), aligned.dislikes.toarray())
+    save_interactions(tmp_path / "interactions.npz", own)
+    assert load_interactions(tmp_path / "interactions.npz").dislikes is None

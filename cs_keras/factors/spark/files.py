@@ -64,6 +64,11 @@ def read_spark_interactions(
 
     rows = spark.read.parquet(path)
     named = find_columns(rows.columns, path, playlist_column, track_column, count_column)
+    if "feedback" in named:
+        raise DataError(
+            f"{path}: likes and dislikes are read by the engine implicit alone: expected no column "
+            f"{named['feedback']!r}. Received: {', '.join(rows.columns)}."
+        )
     _check_types(rows, named, path)
     count = F.col(f"`{named['count']}`").cast("double") if "count" in named else F.lit(1.0)
     rows = rows.select(

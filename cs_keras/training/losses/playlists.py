@@ -128,13 +128,19 @@ def history_info_nce(
 
 
 def bpr(
-    playlist_factors: Floats, scaler: Scaler, user_items: scipy.sparse.csr_matrix, temperature: float
+    playlist_factors: Floats,
+    scaler: Scaler,
+    user_items: scipy.sparse.csr_matrix,
+    temperature: float,
+    dislikes: scipy.sparse.csr_matrix | None = None,
 ) -> keras.losses.Loss:
     """Return Bayesian personalised ranking, of (rows, outputs) to (batch,), float32.
 
     For playlists u that hold track i, and the tracks j of the batch that they do not hold, it is the mean of
     ``-log sigmoid((x_u·p_i - x_u·p_j) / temperature)`` (Rendle et al. 2009), with fixed playlist factors x and
-    predictions p. All pairs of a batch are used, where the source draws one.
+    predictions p. All pairs of a batch are used, where the source draws one. With `dislikes`, tracks j are those
+    of the batch that the playlist's listener dislikes, in place of all that the playlist lacks: both tracks of a
+    pair are known to the listener.
 
     Parameters
     ----------
@@ -146,12 +152,15 @@ def bpr(
         Counts, shape (n_playlists, n_tracks).
     temperature
         Divisor of dot products, above 0.
+    dislikes
+        Stored entries are dislikes, shape (n_playlists, n_tracks), at least one; playlists without any are not
+        drawn.
     """
 
     def of_scores(positive: Any, scores: Any, is_negative: Any, row: Any) -> Any:
         return masked_mean(tf.math.softplus(scores - positive[:, tf.newaxis]), is_negative)
 
-    return _ranking_loss("bpr", playlist_factors, scaler, user_items, temperature, of_scores)
+    return _ranking_loss("bpr", playlist_factors, scaler, user_items, temperature, of_scores, dislikes)
 
 
 def sampled_softmax(
@@ -160,6 +169,7 @@ def sampled_softmax(
     user_items: scipy.sparse.csr_matrix,
     temperature: float,
     log_prior: Floats | None = None,
+    dislikes: scipy.sparse.csr_matrix | None = None,
 ) -> keras.losses.Loss:
     """Return the softmax over the tracks of a batch, of (rows, outputs) to (batch,), float32.
 
@@ -173,7 +183,7 @@ def sampled_softmax(
 
     Parameters
     ----------
-    playlist_factors, scaler, user_items, temperature
+    playlist_factors, scaler, user_items, temperature, dislikes
         As for `bpr`.
     log_prior
         What is subtracted from the logits of a track, shape (n_tracks,); None for 0.
@@ -184,7 +194,9 @@ def sampled_softmax(
         own = tf.gather(prior, row)
         return cross_entropy(positive - tf.repeat(own, N_DRAWN), scores - own, is_negative)
 
-    return _ranking_loss("sampled_softmax", playlist_factors, scaler, user_items, temperature, of_scores)
+    return _ranking_loss(
+        "sampled_softmax", playlist_factors, scaler, user_items, temperature, of_scores, dislikes
+    )
 
 
 def _ranking_loss(
@@ -194,14 +206,19 @@ def _ranking_loss(
     user_items: scipy.sparse.csr_matrix,
     temperature: float,
     of_scores: Callable[[Any, Any, Any, Any], Any],
+    dislikes: scipy.sparse.csr_matrix | None,
 ) -> keras.losses.Loss:
     """Return the mean over drawn playlists of ``of_scores(positive, scores, is_negative, row)``.
 
     For each drawn playlist, `positive` is the score of the track it was drawn for, (n,), `scores` are those of all
-    tracks of the batch, and `is_negative` is whether it lacks them, (n, batch).
+    tracks of the batch, and `is_negative` is whether it lacks them, or with `dislikes` dislikes them, (n, batch).
     """
-    fitted = scipy.sparse.csr_matrix(playlist_factors.any(axis=1)[:, np.newaxis])
-    index = PlaylistIndex(user_items, scipy.sparse.csr_matrix(user_items.multiply(fitted)))
+    usable = np.asarray(playlist_factors.any(axis=1))
+    if dislikes is not None:
+        usable = usable & (np.diff(dislikes.indptr) > 0)
+    can_be_drawn = user_items.multiply(scipy.sparse.csr_matrix(usable[:, np.newaxis]))
+    index = PlaylistIndex(user_items, scipy.sparse.csr_matrix(can_be_drawn))
+    disliked = None if dislikes is None else PlaylistIndex(dislikes, dislikes)
     x = tf.constant(playlist_factors, tf.float32)
 
     def loss(rows: Any, outputs: Any) -> Any:
@@ -211,7 +228,8 @@ def _ranking_loss(
         scores = tf.matmul(tf.gather(x, playlists), unscale(outputs, scaler), transpose_b=True) / temperature
         own = tf.repeat(tf.range(tf.shape(row)[0]), N_DRAWN)
         positive = tf.gather(scores, own, batch_dims=1)
-        each = of_scores(positive, scores, ~index.holds(playlists, row), row)
+        is_negative = disliked.holds(playlists, row) if disliked else ~index.holds(playlists, row)
+        each = of_scores(positive, scores, is_negative, row)
         return tf.reduce_mean(tf.reshape(each, (-1, N_DRAWN)), axis=1) * tf.cast(has, tf.float32)
 
     return FunctionLoss(loss, name)

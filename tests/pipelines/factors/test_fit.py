@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from cs_keras.data.schema import factors_path, read_tracks
+from cs_keras.data.schema import INTERACTIONS_FILE, factors_path, read_tracks
 from cs_keras.errors import ConfigError
 from cs_keras.factors.cross_fitting import cross_fit, group_folds
+from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import load_factors
 from cs_keras.factors.wmf import WmfConfig, fit_protocol
 from pipelines.factors.fit import FactorsConfig, make_factors
@@ -110,3 +111,18 @@ def test_targets_are_cross_fitted_under_strict_and_the_reference_does_not_depend
     assert fit(listening, protocol="thesis").config["targets"] == "in-sample"
     with pytest.raises(ConfigError, match="need the strict protocol"):
         FactorsConfig(protocol="thesis", targets="cross-fitted")
+
+
+def test_dislikes_do_not_enter_the_fit_and_are_stored(listening):
+    expected = fit(listening)
+    header, *rows = listening.read_text().splitlines()
+    disliked = np.argwhere(~HOLDS & (np.random.default_rng(0).random(HOLDS.shape) < 0.05))
+    lines = [f"{header},feedback", *(f"{row},{i % 2 or ''}" for i, row in enumerate(rows))]
+    listening.write_text("\n".join([*lines, *(f"p{u:04d},t{i:03d},-1" for u, i in disliked)]))
+    found = fit(listening)
+    assert found.digest == expected.digest
+    stored = load_interactions(listening.parent / "dataset" / INTERACTIONS_FILE)
+    has_own = HOLDS[:, :N_OWN].any(axis=1)
+    own = disliked[(disliked[:, 1] < N_OWN) & has_own[disliked[:, 0]] & HOLDS.any(axis=0)[disliked[:, 1]]]
+    assert stored.dislikes is not None and stored.dislikes.nnz == len(own)
+    assert not stored.dislikes.multiply(stored.user_items).nnz

@@ -10,6 +10,7 @@ from cs_keras.evaluation.confidence import expected_errors, mix_deviations
 from cs_keras.models import load_model
 from cs_keras.run_files.evaluation import Evaluation
 from pipelines.inference.trained_run import read_run
+from pipelines.library import load_run
 from tests.command_line import run
 from tests.conftest import TrainDemo
 
@@ -40,6 +41,9 @@ def test_predictions_have_the_deviations_of_the_run(
     np.testing.assert_allclose(found["std"][rows] / scale, own["scaled_std"], rtol=1e-3)
     expected = expected_errors(own["scaled_std"])
     np.testing.assert_allclose(found["expected_error"][rows], expected, rtol=1e-3)
+    called = load_run(trained).predict(demo)
+    assert np.array_equal(called.std, found["std"])
+    assert np.array_equal(called.expected_errors, found["expected_error"])
     table = pq.read_table(tmp_path / "out.parquet")
     assert table["expected_error"].to_numpy().tolist() == found["expected_error"].tolist()
     assert np.array_equal(np.stack(table["std"].to_numpy()), found["std"])

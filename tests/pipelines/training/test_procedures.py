@@ -1,14 +1,17 @@
 """Whole trainings in settings that are not the default, and what is left when one fails."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.metrics.pairwise import cosine_similarity
 
 from cs_keras.data.dataset import Dataset
+from cs_keras.factors.interactions import load_interactions, save_interactions
 from cs_keras.models import load_model
 from pipelines.factors.open import open_factors
 from pipelines.inference.trained_run import read_run, track_function
@@ -119,6 +122,23 @@ def test_losses_of_interactions_need_them(
     assert train(dataset, tmp_path / "runs", "bot", setting) == 1
     needed = f"{setting.replace('=', ' = ')} needs the interactions that factors were fitted on"
     assert needed in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_dislikes_are_negatives_if_there_are_any(
+    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["training.loss=bpr", "training.learning_rate=0.003", "training.negatives=disliked"]
+    assert train(dataset, tmp_path / "runs", "bot", *settings) == 1
+    assert "needs dislikes of train tracks" in " ".join(capfd.readouterr().err.split())
+    interactions = load_interactions(dataset / "interactions.npz")
+    is_disliked = np.random.default_rng(0).random(interactions.user_items.shape) < 0.3
+    is_disliked &= interactions.user_items.toarray() == 0
+    dislikes = scipy.sparse.csr_matrix(is_disliked, dtype=np.float32)
+    save_interactions(dataset / "interactions.npz", dataclasses.replace(interactions, dislikes=dislikes))
+    assert train(dataset, tmp_path / "runs", "bot", *settings) == 0
+    losses = [epoch["loss"] for epoch in history(tmp_path / "runs", "bot")]
+    assert 0 < losses[-1] < losses[0]
 
 
 def test_the_weighted_prediction_error_and_xla_exclude_each_other(
