@@ -1,12 +1,14 @@
 """``cs-keras features``: activations of a run's model as features of tracks."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, print_written, quiet_tensorflow
 from cs_keras.cli.options import (
     DATASET,
+    LOCAL_PATH,
     Command,
     decoder_option,
     read_config,
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 @click.option(
     "--list", "show_layers", is_flag=True, help="Show the layers of RUN's model, and write nothing."
 )
+@click.option(
+    "--pictures",
+    type=LOCAL_PATH,
+    metavar="FOLDER",
+    help="Draw RUN's network as PNG and SVG instead: values of its front end, weights of its convolutions, and the "
+    "activations of every layer in the middle of --track.",
+)
+@click.option("--track", metavar="ID", help="Track of DATASET for --pictures.")
 @split_option
 @decoder_option
 @reading_options
@@ -35,6 +45,8 @@ def command(
     out: Any,
     layer: str | None,
     show_layers: bool,
+    pictures: Path | None,
+    track: str | None,
     split: str | None,
     decoder: str,
     **reading: Any,
@@ -52,13 +64,20 @@ def command(
 
     if show_layers and (sources or out is not None or layer is not None):
         raise click.UsageError("--list takes RUN alone.")
-    if not show_layers and (not sources or out is None):
+    if (pictures is None) != (track is None):
+        raise click.UsageError("--pictures and --track are given together.")
+    if pictures is not None and (len(sources) != 1 or out is not None or layer is not None or show_layers):
+        raise click.UsageError("--pictures takes RUN, one DATASET and --track alone.")
+    if not show_layers and pictures is None and (not sources or out is None):
         raise click.UsageError(
             "Name a DATASET or AUDIO, and a file by --out; or --list to see the layers of RUN."
         )
     if not show_layers:
         dataset, files = find_sources(sources, split)
     quiet_tensorflow()
+    if pictures is not None and track is not None:
+        _draw(run, dataset, track, pictures, read_config(**reading))
+        return
     if show_layers:
         from pipelines.inference.features import list_layers
 
@@ -82,6 +101,20 @@ def command(
         f"{count(len(result.left_out), 'recording')} left out.",
         *("classify", out, *(("--dataset", dataset) if dataset else ("LABELS.csv",))),
     )
+
+
+def _draw(run: Any, dataset: Any, track: str, pictures: Path, reading: Any) -> None:
+    """Write pictures of a network for one track of a dataset."""
+    from cs_keras.data.dataset import Dataset
+    from pipelines.inference.inspect_run import view_track
+    from reports.formats.network_figures import write_network_figures
+
+    if dataset is None:
+        raise click.UsageError("--pictures takes a DATASET, which has --track.")
+    network = view_track(run, Dataset(dataset, reading), track)
+    written = write_network_figures(network, pictures)
+    print_written(written)
+    conclude(f"{pictures}: {count(len(written) // 2, 'picture')} of {run}.", "features", run, "--list")
 
 
 def _show(layers: "list[HiddenLayer]", default: str) -> None:

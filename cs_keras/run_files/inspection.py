@@ -1,6 +1,7 @@
 """``inspection.npz``: the filters and units of a run's network, and the tracks that activate them most."""
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from cs_keras.errors import CsKerasError, DataError
 from cs_keras.run_files.names import INSPECTION_FILE
 from cs_keras.runs import read_npz, write_npz
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)  # the first had no layers
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -56,6 +58,28 @@ class Example:
 
 
 @dataclass(frozen=True, eq=False)
+class NetworkView:
+    """Values inside a network, by layer in the order of computation; float32.
+
+    Attributes
+    ----------
+    values
+        A sample of the outputs of each layer of the front end, shape (n_values,).
+    weights
+        Kernels of each convolution, shape (n_filters, n_channels, n_first, n_second): the filters and input
+        channels of the largest norms, over the axes of the layer's input. Those of one axis have all input channels
+        as the second axis, and one channel.
+    activations
+        Outputs for one window: shape (n_units,) of a dense layer, (n_steps, n_units) of one with steps, and
+        (n_first, n_second, n_shown) of feature maps, those with the largest variance.
+    """
+
+    values: Mapping[str, Matrix] = field(default_factory=dict)
+    weights: Mapping[str, Matrix] = field(default_factory=dict)
+    activations: Mapping[str, Matrix] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class Inspection:
     """Filters and units of a run's network, and the tracks that activate them.
 
@@ -71,6 +95,8 @@ class Inspection:
     filters, units : Units
         Units of the first convolution, and of the last hidden dense layer.
     example : Example
+    network : NetworkView
+        Of the window of `example`; empty in files of earlier releases.
     """
 
     track_ids: npt.NDArray[np.str_]
@@ -81,6 +107,7 @@ class Inspection:
     filters: Units
     units: Units
     example: Example
+    network: NetworkView = NetworkView()
 
 
 def write_inspection(folder: Path, dataset_digest: str, inspection: Inspection) -> None:
@@ -106,6 +133,7 @@ def write_inspection(folder: Path, dataset_digest: str, inspection: Inspection) 
         example_mel=example.mel,
         example_filters=example.filters,
         example_maps=example.maps,
+        **dict(_network_arrays(inspection.network)),
     )
 
 
@@ -129,7 +157,8 @@ def read_inspection(folder: Path) -> Inspection | None:
         When shapes of its arrays do not match.
     """
     path = folder / INSPECTION_FILE
-    if not path.exists() or int(read_npz(path, "version")["version"]) != VERSION:
+    version = int(read_npz(path, "version")["version"]) if path.exists() else 0
+    if version not in READABLE:
         return None
     whole = read_npz(path, "track_ids", "n_tracks", "n_windows", "window_s", "kernels")
     example = read_npz(path, *(f"example_{name}" for name in ("id", "s", "mel", "filters", "maps")))
@@ -142,6 +171,7 @@ def read_inspection(folder: Path) -> Inspection | None:
         _read_units(path, "filters"),
         _read_units(path, "units"),
         Example(str(example["example_id"]), float(example["example_s"]), *list(example.values())[2:]),
+        _read_network(path) if version == VERSION else NetworkView(),
     )
     _check(inspection, path)
     return inspection
@@ -151,6 +181,27 @@ def _read_units(path: Path, kind: str) -> Units:
     names = [f"{kind}_{field.name}" for field in fields(Units)]
     layer, *arrays = read_npz(path, *names).values()
     return Units(str(layer), *arrays)
+
+
+def _network_arrays(network: NetworkView) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
+    for part in fields(NetworkView):
+        layers: Mapping[str, Matrix] = getattr(network, part.name)
+        yield f"{part.name}_layers", np.array(list(layers), np.str_)
+        for number, array in enumerate(layers.values()):
+            yield f"{part.name}_{number}", array
+
+
+def _read_network(path: Path) -> NetworkView:
+    names = {part.name: f"{part.name}_layers" for part in fields(NetworkView)}
+    layers = read_npz(path, *names.values())
+
+    def read(part: str, n_layers: int) -> list[npt.NDArray[np.generic]]:
+        return list(read_npz(path, *(f"{part}_{i}" for i in range(n_layers))).values()) if n_layers else []
+
+    found = {part: layers[key].tolist() for part, key in names.items()}
+    return NetworkView(
+        **{part: dict(zip(own, read(part, len(own)), strict=True)) for part, own in found.items()}
+    )
 
 
 def _check(inspection: Inspection, path: Path) -> None:

@@ -82,10 +82,15 @@ def build_hidden_model(model: keras.Model, name: str) -> keras.Model:
     `name` is the full name of a layer of `list_hidden_layers`. The layer's output is averaged over all axes but the
     first and the last, which leaves one number per channel or unit: shape (batch, n_features), float32.
     """
-    part = _cut(model, name.split("/"))
+    part = cut_model(model, name)
     features = keras.ops.cast(part.output, "float32")
     axes = tuple(range(1, len(features.shape) - 1))
     return keras.Model(part.input, keras.ops.mean(features, axis=axes) if axes else features)
+
+
+def cut_model(model: keras.Model, name: str) -> keras.Model:
+    """Return `model` up to a layer of `list_hidden_layers`, whose output is that of the result, unchanged."""
+    return _cut(model, name.split("/"))
 
 
 def _walk(model: keras.Model, prefix: str) -> list[HiddenLayer]:

@@ -8,6 +8,7 @@ trained.
 import dataclasses
 from pathlib import Path
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -18,7 +19,7 @@ from cs_keras.errors import DataError
 from cs_keras.models import load_model
 from cs_keras.models.taps import TappedModel, tap_model
 from cs_keras.progress import Progress
-from cs_keras.run_files.inspection import Example, Inspection, is_inspected, write_inspection
+from cs_keras.run_files.inspection import Example, Inspection, NetworkView, is_inspected, write_inspection
 from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.training.activations import (
     FILTERS,
@@ -29,6 +30,7 @@ from cs_keras.training.activations import (
     find_strongest_tracks,
     measure_activations,
 )
+from cs_keras.training.network_view import view_network
 from pipelines.inference.inspection_obstacle import inspection_obstacle
 from pipelines.inference.trained_run import read_run
 
@@ -37,6 +39,7 @@ MAX_FRAMES = 512_000  # of all tracks together: 2,000 windows of the usual lengt
 SEED = 0
 N_STRONGEST = 5  # tracks kept for each unit
 N_SHOWN = 8  # filters whose maps are kept
+MAX_VIEWED = 64  # tracks whose values are sampled
 
 Rows = npt.NDArray[np.int64]
 
@@ -74,7 +77,8 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
     rows = np.flatnonzero(~dataset.tracks.in_split("train") & dataset.tracks.has_audio)
     if not len(rows):
         raise DataError(f"{dataset.folder} has no validation or test tracks with audio.")
-    tapped = tap_model(load_model(folder / MODEL_FILE))
+    model = load_model(folder / MODEL_FILE)
+    tapped = tap_model(model)
     sequence = dataclasses.replace(run.sequence, select="random")  # the whole track
     chosen = _sample(rows, sequence.frames)
     progress.log(f"inspect {folder.name}: {len(chosen)} of {len(rows)} validation and test tracks")
@@ -93,6 +97,7 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
         find_strongest_tracks(activities.get(kind, nothing), N_STRONGEST, layer)
         for kind, layer in ((FILTERS, first.name if first else ""), (UNITS, tapped.top or ""))
     )
+    window = _example_window(dataset, tracks)
     inspection = Inspection(
         track_ids=dataset.tracks.ids[[windows.row[0] for windows in tracks]],
         n_tracks=len(rows),
@@ -101,7 +106,8 @@ def inspect_run(folder: Path, dataset: Dataset, progress: Progress) -> None:
         kernels=first.kernels if first else np.zeros((0, 0, 0), np.float32),
         filters=filters,
         units=units,
-        example=_example(tapped, dataset, tracks, sequence, np.sort(filters.order[:N_SHOWN])),
+        example=_example(tapped, dataset, window, sequence, np.sort(filters.order[:N_SHOWN])),
+        network=_view(model, dataset, tracks, window, sequence.frames),
     )
     write_inspection(folder, dataset.digest, inspection)
 
@@ -120,14 +126,53 @@ def _check(activities: dict[str, Activations], folder: Path) -> None:
             )
 
 
-def _example(
-    tapped: TappedModel, dataset: Dataset, tracks: list[Windows], sequence: SequenceConfig, shown: Rows
-) -> Example:
-    """Return the middle window of the first test track, or else of the first track, and its maps of `shown`."""
+def view_track(folder: Path, dataset: Dataset, track_id: str) -> NetworkView:
+    """Return the pictures' values of a run's network for the middle of one track.
+
+    Raises
+    ------
+    StorageError
+        When the run or the dataset cannot be read.
+    DataError
+        When the dataset has no such track with audio or other audio settings, or the network cannot be inspected.
+    """
+    reason = inspection_obstacle(folder)
+    if reason:
+        raise DataError(f"The network of {folder.name} cannot be inspected: {reason}.")
+    run = read_run(folder)
+    if run.signature.audio != dataset.info.audio:
+        raise DataError(f"{dataset.folder} has other audio settings than the training data of {folder}.")
+    rows = np.flatnonzero((dataset.tracks.ids == track_id) & dataset.tracks.has_audio)
+    if not len(rows):
+        raise DataError(f"{dataset.folder} has no track {track_id!r} with audio.")
+    sequence = dataclasses.replace(run.sequence, select="random")
+    tracks = choose_windows(dataset, rows, sequence, MAX_FRAMES)
+    return _view(load_model(folder / MODEL_FILE), dataset, tracks, _middle(tracks[0]), sequence.frames)
+
+
+def _view(
+    model: keras.Model, dataset: Dataset, tracks: list[Windows], example: Windows, frames: int
+) -> NetworkView:
+    """Return a network's values for the window `example`, and a sample of those for `MAX_VIEWED` tracks."""
+    middles = [example, *map(_middle, tracks[:MAX_VIEWED])]
+    windows = Windows(*(np.concatenate([getattr(one, part) for one in middles]) for part in ("row", "start")))
+    return view_network(model, dataset.read_windows(windows, frames).astype(np.float32), 0)
+
+
+def _middle(windows: Windows) -> Windows:
+    return windows.batch(len(windows) // 2, 1)
+
+
+def _example_window(dataset: Dataset, tracks: list[Windows]) -> Windows:
+    """Return the middle window of the first test track, or else of the first track."""
     is_test = dataset.tracks.in_split("test")
-    windows = next((one for one in tracks if is_test[one.row[0]]), tracks[0])
-    middle = slice(len(windows) // 2, len(windows) // 2 + 1)
-    window = Windows(windows.row[middle], windows.start[middle])
+    return _middle(next((one for one in tracks if is_test[one.row[0]]), tracks[0]))
+
+
+def _example(
+    tapped: TappedModel, dataset: Dataset, window: Windows, sequence: SequenceConfig, shown: Rows
+) -> Example:
+    """Return a window and its maps of the filters `shown`."""
     maps = compute_activation_maps(tapped, dataset.read_windows(window, sequence.frames)[0])
     return Example(
         track_id=str(dataset.tracks.ids[window.row[0]]),

@@ -8,6 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cs_keras.run_files.inspection import Inspection, Units
+from reports.formats.network_figures import (
+    ACTIVATIONS_CAPTION,
+    VALUES_CAPTION,
+    activations_figure,
+    values_figure,
+    weights_caption,
+    weights_figure,
+)
 from reports.formats.text import shorten
 from reports.html.figures import Picture, draw_picture
 from reports.html.spaces import Space, brief, describe_tracks
@@ -45,6 +53,8 @@ def describe_inspection(model: str, inspection: Inspection, space: Space | None,
         if len(ranked) > N_ROWS:
             title = f"The other {len(ranked) - N_ROWS} filters"
             part["other_filters"] = _table(title, inspection.filters, ranked[N_ROWS:], tracks, "filter")
+    if pictures := (*part.get("pictures", ()), *_network_pictures(inspection, name)):
+        part["pictures"] = pictures
     if len(inspection.units):
         ranked, layer = inspection.units.order[:N_ROWS].tolist(), inspection.units.layer
         title = f"Tracks with the highest activations of units of the last hidden layer ({layer})"
@@ -125,6 +135,17 @@ def _pictures(inspection: Inspection, tracks: Sequence[str], name: str) -> Itera
         f"{shown}, {inspection.window_s:.1f} s from {_format_time(example.start_s)}: the spectrogram and the "
         "feature maps of the filters that distinguish tracks best, each on its own colour scale.",
     )
+
+
+def _network_pictures(inspection: Inspection, name: str) -> Iterator[Picture]:
+    network = inspection.network
+    if network.values:
+        yield draw_picture(values_figure(network.values), f"{name}-values", VALUES_CAPTION)
+    for number, (layer, kernels) in enumerate(network.weights.items()):
+        caption = weights_caption(layer, kernels)
+        yield draw_picture(weights_figure(kernels), f"{name}-weights-{number}", caption)
+    if network.activations:
+        yield draw_picture(activations_figure(network.activations), f"{name}-layers", ACTIVATIONS_CAPTION)
 
 
 def _table(

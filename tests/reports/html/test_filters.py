@@ -105,7 +105,7 @@ def test_networks_without_filters_show_their_units_alone(tmp_path: Path) -> None
 
 def test_files_of_other_releases_are_skipped_and_damaged_ones_named(tmp_path: Path) -> None:
     assert read_inspection(tmp_path) is None
-    keep_inspection(tmp_path, None, version=np.array(2))
+    keep_inspection(tmp_path, None, version=np.array(3))
     assert read_inspection(tmp_path) is None
     for changes in (
         {"filters_mean_track": np.full((3, 2), N_TRACKS)},
