@@ -182,8 +182,8 @@ def command(
     """Fit collaborative-filtering factors to interactions.
 
     INTERACTIONS is a CSV, TSV or Parquet file with a row for each playlist (or user) and track, and optionally a
-    count. The model is weighted matrix factorisation (Hu, Koren & Volinsky 2008). --from-npz replaces
-    INTERACTIONS.
+    count; or slices of the Million Playlist Dataset, a .json file or a folder of them. The model is weighted matrix
+    factorisation (Hu, Koren & Volinsky 2008). --from-npz replaces INTERACTIONS.
     """
     if len(sources) != (1 if given else 2):
         raise click.UsageError("Give INTERACTIONS and DATASET, or --from-npz FILE and DATASET.")

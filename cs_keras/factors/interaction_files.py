@@ -1,16 +1,18 @@
-"""Interaction files (CSV, TSV, Parquet), one row for each playlist and track, read into a matrix of counts."""
+"""Interaction files (CSV, TSV, Parquet, playlists in JSON), read block by block into a matrix of counts."""
 
 import datetime
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse
 
-from cs_keras.errors import DataError
+from cs_keras.errors import DataError, StorageError
 from cs_keras.factors.interactions import Interactions, RowCounts, mark_pairs
 from cs_keras.factors.tables import open_table
 
@@ -49,7 +51,8 @@ def read_interactions(
     """Read an interactions file: one row for each playlist and track.
 
     Ids are text with surrounding blanks removed: "007" stays "007". Rows of the same playlist and track are summed.
-    The result does not depend on the order of the rows.
+    The result does not depend on the order of the rows. The file is read block by block: memory holds numbers for
+    each row, and each id once.
 
     A column ``feedback`` holds 1 for a like, 0 or -1 for a dislike, and nothing for neither. A playlist and track
     with a dislike, and no like, are no interaction, whatever else is known of them, but one of the dislikes. Likes
@@ -58,7 +61,9 @@ def read_interactions(
     Parameters
     ----------
     path : path-like
-        CSV, TSV or Parquet. Text may be compressed (``.gz``, ``.bz2``) and may begin with a byte order mark.
+        CSV, TSV or Parquet. Text may be compressed (``.gz``, ``.bz2``) and may begin with a byte order mark. Or a
+        slice of the Million Playlist Dataset, ``{"playlists": [{"pid": 0, "tracks": [{"track_uri": "…"}]}]}``, or a
+        folder of such ``.json`` files, which are read one at a time. Each track of a playlist counts as 1.
     playlist_column, track_column, count_column : str, optional
         Column names, in any case. By default the first present of `PLAYLIST_COLUMNS`, `TRACK_COLUMNS` and
         `COUNT_COLUMNS`. A file without a count column counts each row as 1.
@@ -83,24 +88,113 @@ def read_interactions(
     ConfigError
         The encoding is unknown or the delimiter is not one character.
     """
-    table = open_table(path, encoding=encoding, delimiter=delimiter)
-    columns = find_columns(
-        table.column_names, path, playlist_column, track_column, count_column, feedback_column
-    )
-    data = table.read(list(columns.values()))
-    if data.num_rows == 0:
+    blocks: Iterable[_Block]
+    if slices := _find_slices(Path(path)):
+        blocks = map(_read_slice, slices)
+    else:
+        table = open_table(path, encoding=encoding, delimiter=delimiter)
+        columns = find_columns(
+            table.column_names, path, playlist_column, track_column, count_column, feedback_column
+        )
+        blocks = _read_blocks(table.batches(list(columns.values())), columns, path)
+    playlists, tracks, counts, feedback = _join(blocks)
+    if not len(counts):
         raise DataError(f"{path}: the file holds no rows, only a header.")
-    playlists = _ids(data, columns["playlist"], path)
-    tracks = _ids(data, columns["track"], path)
-    counts = _counts(data, columns["count"], path) if "count" in columns else np.ones(data.num_rows)
-    is_disliked = (
-        _find_dislikes(data, columns["feedback"], playlists, tracks, path) if "feedback" in columns else None
-    )
     if not counts.any():
         raise DataError(f"{path}: every count is 0; expected at least one above 0.")
+    is_disliked = None if feedback is None else _find_dislikes(playlists, tracks, feedback)
     if is_disliked is not None and not counts[~is_disliked].any():
         raise DataError(f"{path}: every interaction is a dislike; expected at least one like or play.")
     return _count_pairs(playlists, tracks, counts, is_disliked)
+
+
+_Block = tuple[
+    pa.DictionaryArray, pa.DictionaryArray, npt.NDArray[np.float64], npt.NDArray[np.float64] | None
+]
+
+
+def _join(blocks: Iterable[_Block]) -> _Block:
+    """Return the rows of all blocks, with each id once."""
+    playlists: dict[str, int] = {}
+    tracks: dict[str, int] = {}
+    rows, columns, counts, feedback = [], [], [], []
+    for its_playlists, its_tracks, its_counts, its_feedback in blocks:
+        rows.append(_number(its_playlists, playlists))
+        columns.append(_number(its_tracks, tracks))
+        counts.append(its_counts)
+        if its_feedback is not None:
+            feedback.append(its_feedback)
+
+    def encode(codes: list[npt.NDArray[np.int32]], numbers: dict[str, int]) -> pa.DictionaryArray:
+        joined = np.concatenate([np.empty(0, np.int32), *codes])
+        return pa.DictionaryArray.from_arrays(joined, pa.array(numbers, pa.large_string()))
+
+    joined = np.concatenate([np.empty(0), *counts])
+    return (
+        encode(rows, playlists),
+        encode(columns, tracks),
+        joined,
+        np.concatenate(feedback) if feedback else None,
+    )
+
+
+def _number(ids: pa.DictionaryArray, numbers: dict[str, int]) -> npt.NDArray[np.int32]:
+    """Return the number of each id, shape (n_rows,), after new ones were added to `numbers`."""
+    own = [numbers.setdefault(name, len(numbers)) for name in ids.dictionary.to_pylist()]
+    encoded: npt.NDArray[np.int32] = np.array(own, np.int32)[ids.indices.to_numpy()]
+    return encoded
+
+
+def _read_blocks(
+    blocks: Iterable[pa.RecordBatch], columns: dict[str, str], path: str | os.PathLike[str]
+) -> Iterator[_Block]:
+    """Yield the playlists, tracks, counts and feedback of each block of a table."""
+    n_before = 0
+    for block in blocks:
+        data = pa.Table.from_batches([block])
+        playlists = _ids(data, columns["playlist"], path, n_before)
+        tracks = _ids(data, columns["track"], path, n_before)
+        counts = _counts(data, columns["count"], path, n_before) if "count" in columns else np.ones(len(data))
+        feedback = _feedback(data, columns["feedback"], path, n_before) if "feedback" in columns else None
+        yield playlists, tracks, counts, feedback
+        n_before += len(data)
+
+
+class _Track(msgspec.Struct):
+    track_uri: str
+
+
+class _Playlist(msgspec.Struct):
+    pid: int
+    tracks: list[_Track]
+
+
+class _Slice(msgspec.Struct):
+    playlists: list[_Playlist]
+
+
+def _find_slices(path: Path) -> list[Path]:
+    """Return the JSON files that `path` is or holds; none for a table."""
+    if path.is_dir():
+        return sorted(path.glob("*.json"))
+    return [path] if path.suffix.lower() == ".json" else []
+
+
+def _read_slice(path: Path) -> _Block:
+    """Return the playlists, tracks and counts of a slice of the Million Playlist Dataset."""
+    try:
+        playlists = msgspec.json.decode(path.read_bytes(), type=_Slice).playlists
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: expected a slice of playlists, each with pid and tracks, each with track_uri. "
+            f"Received: {str(error).rstrip('.')}."
+        ) from error
+    ids = [str(playlist.pid) for playlist in playlists for _ in playlist.tracks]
+    uris = [track.track_uri.strip() for playlist in playlists for track in playlist.tracks]
+    data = pa.table({"pid": pa.array(ids, pa.string()), "track_uri": pa.array(uris, pa.string())})
+    return _ids(data, "pid", path), _ids(data, "track_uri", path), np.ones(len(data)), None
 
 
 def find_columns(
@@ -137,16 +231,26 @@ def read_first_times(path: str | os.PathLike[str], *, time_column: str | None = 
         _find_column(table.column_names, "track", None, TRACK_COLUMNS, path),
         _find_column(table.column_names, "time", time_column, TIME_COLUMNS, path),
     ]
-    data = table.read(columns)
-    if data.num_rows == 0:
+    first: dict[str, float] = {}
+    n_before = 0
+    for block in table.batches(columns):
+        data = pa.Table.from_batches([block])
+        tracks = _ids(data, columns[0], path, n_before)
+        times = np.full(len(tracks.dictionary), np.inf)
+        np.minimum.at(
+            times, tracks.indices.to_numpy(), _seconds(data[columns[1]], columns[1], path, n_before)
+        )
+        for track, time in zip(tracks.dictionary.to_pylist(), times.tolist(), strict=True):
+            first[track] = min(time, first.get(track, np.inf))
+        n_before += len(data)
+    if not first:
         raise DataError(f"{path}: the file holds no rows, only a header.")
-    tracks = _ids(data, columns[0], path)
-    first = np.full(len(tracks.dictionary), np.inf)
-    np.minimum.at(first, tracks.indices.to_numpy(), _seconds(data[columns[1]], columns[1], path))
-    return dict(zip(tracks.dictionary.to_pylist(), first.tolist(), strict=True))
+    return first
 
 
-def _seconds(column: pa.ChunkedArray, name: str, path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
+def _seconds(
+    column: pa.ChunkedArray, name: str, path: str | os.PathLike[str], n_before: int
+) -> npt.NDArray[np.float64]:
     """Return times as numbers: those of a numeric column, or seconds since 1970 of dates."""
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.timestamp("us")).cast(pa.int64())
@@ -155,8 +259,8 @@ def _seconds(column: pa.ChunkedArray, name: str, path: str | os.PathLike[str]) -
     bad = np.flatnonzero(~np.isfinite(seconds))
     if len(bad):
         raise DataError(
-            f"{path}: row {bad[0] + 1}: {name!r} must be a number or a date such as 2009-05-04T23:08:57. "
-            f"Received: {text[bad[0]]!r}."
+            f"{path}: row {n_before + bad[0] + 1}: {name!r} must be a number or a date such as "
+            f"2009-05-04T23:08:57. Received: {text[bad[0]]!r}."
         )
     return seconds
 
@@ -190,11 +294,12 @@ def _guess(names: Sequence[str], usual: Sequence[str]) -> str | None:
     return next((present[name] for name in (n.strip().casefold() for n in usual) if name in present), None)
 
 
-def _ids(data: pa.Table, name: str, path: str | os.PathLike[str]) -> pa.DictionaryArray:
+def _ids(data: pa.Table, name: str, path: str | os.PathLike[str], n_before: int = 0) -> pa.DictionaryArray:
     ids = _text(data, name, ID_TYPES, path)
     length = pc.utf8_length(ids)
-    _refuse_rows(pc.equal(length, 0), f"an empty {name!r}", path)
-    _refuse_rows(pc.greater(length, MAX_ID_LENGTH), f"over {MAX_ID_LENGTH} characters as {name!r}", path)
+    _refuse_rows(pc.equal(length, 0), f"an empty {name!r}", path, n_before)
+    too_long = f"over {MAX_ID_LENGTH} characters as {name!r}"
+    _refuse_rows(pc.greater(length, MAX_ID_LENGTH), too_long, path, n_before)
     return ids.combine_chunks().dictionary_encode()
 
 
@@ -211,7 +316,9 @@ def _text(
     return pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.large_string()), ""))
 
 
-def _counts(data: pa.Table, name: str, path: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
+def _counts(
+    data: pa.Table, name: str, path: str | os.PathLike[str], n_before: int
+) -> npt.NDArray[np.float64]:
     text = _text(data, name, COUNT_TYPES, path)
     try:
         counts: npt.NDArray[np.float64] = text.cast(pa.float64()).to_numpy()
@@ -220,29 +327,31 @@ def _counts(data: pa.Table, name: str, path: str | os.PathLike[str]) -> npt.NDAr
     bad = np.flatnonzero(~((counts >= 0) & (counts <= np.finfo(np.float32).max)))
     if len(bad):
         raise DataError(
-            f"{path}: row {bad[0] + 1}: {name!r} must be a finite number of at least 0. "
+            f"{path}: row {n_before + bad[0] + 1}: {name!r} must be a finite number of at least 0. "
             f"Received: {text[int(bad[0])].as_py()!r}."
         )
     return counts
 
 
-def _find_dislikes(
-    data: pa.Table,
-    name: str,
-    playlists: pa.DictionaryArray,
-    tracks: pa.DictionaryArray,
-    path: str | os.PathLike[str],
-) -> npt.NDArray[np.bool_]:
-    """Return which rows are of a playlist and track with a dislike and no like."""
+def _feedback(
+    data: pa.Table, name: str, path: str | os.PathLike[str], n_before: int
+) -> npt.NDArray[np.float64]:
     text = _text(data, name, COUNT_TYPES, path).combine_chunks().dictionary_encode()
-    codes = text.indices.to_numpy()
-    feedback = np.array([_parse_feedback(value) for value in text.dictionary.to_pylist()])[codes]
+    values = np.array([_parse_feedback(value) for value in text.dictionary.to_pylist()], np.float64)
+    feedback: npt.NDArray[np.float64] = values[text.indices.to_numpy()]
     bad = np.flatnonzero(np.isnan(feedback))
     if len(bad):
         raise DataError(
-            f"{path}: row {bad[0] + 1}: {name!r} must be 1 for a like, 0 or -1 for a dislike, or empty. "
+            f"{path}: row {n_before + bad[0] + 1}: {name!r} must be 1 for a like, 0 or -1 for a dislike, or empty. "
             f"Received: {text[int(bad[0])].as_py()!r}."
         )
+    return feedback
+
+
+def _find_dislikes(
+    playlists: pa.DictionaryArray, tracks: pa.DictionaryArray, feedback: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Return which rows are of a playlist and track with a dislike and no like."""
     pairs = playlists.indices.to_numpy() * np.int64(len(tracks.dictionary)) + tracks.indices.to_numpy()
     return np.isin(pairs, np.setdiff1d(pairs[feedback < 0], pairs[feedback > 0]))
 
@@ -260,10 +369,10 @@ def _parse_count(value: str) -> float:
         return float("nan")
 
 
-def _refuse_rows(is_bad: pa.ChunkedArray, what: str, path: str | os.PathLike[str]) -> None:
+def _refuse_rows(is_bad: pa.ChunkedArray, what: str, path: str | os.PathLike[str], n_before: int) -> None:
     row = pc.index(is_bad, True).as_py()
     if row >= 0:
-        raise DataError(f"{path}: row {row + 1} has {what}; expected an id.")
+        raise DataError(f"{path}: row {n_before + row + 1} has {what}; expected an id.")
 
 
 def _count_pairs(

@@ -17,6 +17,7 @@ from cs_keras.storage.location import require_regular
 
 PARQUET_MAGIC = b"PAR1"
 HEADER_BYTES = 1 << 16
+MAX_HEADER_BYTES = 1 << 24
 DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -53,6 +54,11 @@ def open_table(
     with _reading(path, encoding):
         with pa.input_stream(path) as stream:
             head = stream.read(HEADER_BYTES)
+            while not head.startswith(PARQUET_MAGIC) and b"\n" not in head.lstrip():  # thousands of columns
+                more = stream.read(HEADER_BYTES)
+                if not more or len(head) > MAX_HEADER_BYTES:
+                    break
+                head += more
         if not head.strip():
             raise DataError(f"{path}: the file is empty; expected a header line and rows.")
         if head.startswith(PARQUET_MAGIC):
@@ -80,6 +86,11 @@ class ParquetTable:
         with _reading(self.path, None), pyarrow.parquet.ParquetFile(self.path) as file:
             return file.read(columns=list(names), use_threads=False)
 
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows that `read` returns, in blocks."""
+        with _reading(self.path, None), pyarrow.parquet.ParquetFile(self.path) as file:
+            yield from file.iter_batches(columns=list(names), use_threads=False)
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -102,6 +113,10 @@ class TextTable:
         StorageError
             The file cannot be read.
         """
+        return pa.Table.from_batches(self.batches(names), pa.schema([(name, pa.string()) for name in names]))
+
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows that `read` returns, in blocks; raise the same errors."""
         refused: list[pyarrow.csv.InvalidRow] = []
 
         def refuse(row: pyarrow.csv.InvalidRow) -> str:
@@ -117,7 +132,7 @@ class TextTable:
         )
         with _reading(self.path, self.encoding), pa.input_stream(self.path) as stream:
             try:
-                return pyarrow.csv.read_csv(stream, read, parse, convert)
+                yield from pyarrow.csv.open_csv(stream, read, parse, convert)
             except pa.ArrowInvalid:
                 if not refused:
                     raise

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import scipy.sparse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -285,3 +286,42 @@ def test_other_feedback_is_refused(tmp_path, content, message):
     with pytest.raises(DataError) as error:
         read_interactions(write(tmp_path, content))
     assert message in str(error.value)
+
+
+def test_rows_of_many_blocks_equal_those_of_one(tmp_path):
+    rng = np.random.default_rng(0)
+    rows, columns = rng.integers(300, size=200_000), rng.integers(400, size=200_000)
+    text = "".join(f"{row},{column}\n" for row, column in zip(rows, columns, strict=True))
+    (tmp_path / "rows.csv").write_text("uid,item_id\n" + text)  # 1.5 MB, two blocks
+    table = pa.table({"uid": pa.array(rows, pa.uint32()), "item_id": pa.array(columns, pa.uint32())})
+    pa.parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=30_000)
+    expected = scipy.sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), (300, 400)).toarray()
+    for name in ("rows.csv", "rows.parquet"):
+        read = read_interactions(tmp_path / name)
+        order = np.ix_(read.playlist_ids.astype(int), read.track_ids.astype(int))
+        np.testing.assert_array_equal(read.user_items.toarray(), expected[order])
+        assert read.tally.n_rows == len(rows)
+
+
+def test_an_error_names_the_row_counted_over_all_blocks(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("uid,item_id\n" + "user-of-many-rows,10\n" * 100_000 + "user,\n")
+    with pytest.raises(DataError, match=r"row 100001 has an empty 'item_id'"):
+        read_interactions(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "expected a slice of playlists"),
+        ('{"info": {}}', "missing required field `playlists`"),
+        ('{"playlists": [{"pid": 0, "tracks": [{"pos": 0}]}]}', "missing required field `track_uri`"),
+        ('{"playlists": [{"pid": 0, "tracks": [{"track_uri": ""}]}]}', "row 1 has an empty 'track_uri'"),
+        ('{"playlists": []}', "the file holds no rows"),
+    ],
+)
+def test_bad_slices_are_refused(tmp_path, text, message):
+    path = tmp_path / "mpd.slice.0-999.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_interactions(path)
