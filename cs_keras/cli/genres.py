@@ -20,10 +20,35 @@ from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, read_config, read
     help="Show the genre probabilities of a track; may be repeated.",
 )
 @click.option(
+    "--map",
+    "names",
+    type=LOCAL_PATH,
+    metavar="FILE.csv",
+    help="Genre names of DATASET (column from) and of the classifier (column to). Genres that neither the table "
+    "nor the classifier has are listed and left out.",
+)
+@click.option(
+    "--mix",
+    default="",
+    metavar="TEXT",
+    help="List the tracks whose genre probabilities are nearest to a composition, such as '60% ambient, 40% "
+    "techno', by Euclidean distance.",
+)
+@click.option("-k", "k", type=int, default=10, help="Tracks in the list of --mix.")
+@click.option(
     "--out", type=LOCAL_PATH, help="Folder for tables as Markdown, CSV and LaTeX, and figures as PNG and SVG."
 )
 @reading_options
-def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None, **reading: Any) -> None:
+def command(
+    run: Any,
+    dataset: Any,
+    track_ids: tuple[str, ...],
+    names: Path | None,
+    mix: str,
+    k: int,
+    out: Path | None,
+    **reading: Any,
+) -> None:
     """Report genre accuracy and genre probabilities of tracks.
 
     RUN is of a genre-space model. Without DATASET, its classifier is evaluated on the test tracks of its own
@@ -34,7 +59,9 @@ def command(run: Any, dataset: Any, track_ids: tuple[str, ...], out: Path | None
     from pipelines.evaluation.genres import describe_genres
     from reports.commands.genres import composition_bars, make_genres_section
 
-    findings = describe_genres(run, track_ids, dataset, read_config(**reading), Console())
+    findings = describe_genres(
+        run, track_ids, dataset, read_config(**reading), Console(), names=names, mix=mix, k=k
+    )
     show_sections((make_genres_section(findings),), out, "recommend", run, "TRACK")
     for composition in findings.compositions:
         click.echo("")

@@ -1,12 +1,15 @@
 """Evaluation of the genre probabilities of a genre-space run."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import DataError
+from cs_keras.evaluation.labels.composition import map_genres, parse_composition, rank_by_composition
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreFindings, evaluate_genres
+from cs_keras.factors.tables import open_table
 from cs_keras.progress import Progress
 from cs_keras.run_files.genres import read_genres
 from cs_keras.run_files.names import MODEL_FILE, TRAINING_FILE
@@ -21,6 +24,10 @@ def describe_genres(
     dataset: Location | None = None,
     reading: ReadConfig | None = None,
     progress: Progress | None = None,
+    *,
+    names: Path | None = None,
+    mix: str = "",
+    k: int = 10,
 ) -> GenreFindings:
     """Evaluate genre probabilities, and select those of some tracks.
 
@@ -34,9 +41,15 @@ def describe_genres(
         Dataset to predict and evaluate; None for the run's own predictions.
     reading, progress
         Settings for a dataset behind a URL, and the progress display.
+    names
+        Table with columns ``from`` and ``to``: genres of the tracks, and those of the classifier.
+    mix, k
+        Composition in words, see `parse_composition`, and the number of tracks to find for it.
 
     Raises
     ------
+    ConfigError
+        When the composition cannot be read.
     StorageError
         When the run cannot be read.
     DataError
@@ -48,6 +61,9 @@ def describe_genres(
         from pipelines.evaluation.genre_transfer import predict_genres  # TensorFlow, which others do not need
 
         predicted = predict_genres(run, predicted, dataset, reading, progress)
+    labels = predicted.labels
+    if names is not None:
+        labels = map_genres(labels, _read_names(names), predicted.genres)
     row_of = {track_id: row for row, track_id in enumerate(predicted.track_ids.tolist())}
     for track_id in track_ids:
         if track_id not in row_of:
@@ -63,16 +79,45 @@ def describe_genres(
     accuracy = evaluate_genres(
         predicted.probabilities[evaluated],
         predicted.genres,
-        [predicted.labels[row] for row in evaluated],
+        [labels[row] for row in evaluated],
         max(predicted.genres, key=lambda name: classifier.genres[name]),
     )
-    compositions = tuple(
-        Composition(
-            track_id, predicted.probabilities[row_of[track_id]], tuple(predicted.labels[row_of[track_id]])
-        )
-        for track_id in track_ids
-    )
+
+    def describe(row: int) -> Composition:
+        track_id, own = str(predicted.track_ids[row]), tuple(labels[row])
+        return Composition(track_id, predicted.probabilities[row], own)
+
+    nearest, distances = np.zeros(0, np.int64), np.zeros(0)
+    if mix:
+        wanted = parse_composition(mix, predicted.genres)
+        nearest, distances = rank_by_composition(predicted.probabilities, wanted, k)
     tracks = f"{len(evaluated)} test tracks that the run was not trained on"
     if dataset is not None and predicted.is_test.all():
         tracks = f"all {len(evaluated)} tracks of {dataset}"
-    return GenreFindings(accuracy, compositions, tracks, classifier.n_train_tracks)
+    return GenreFindings(
+        accuracy,
+        tuple(describe(row_of[track_id]) for track_id in track_ids),
+        tracks,
+        classifier.n_train_tracks,
+        mix,
+        tuple(map(describe, nearest.tolist())),
+        tuple(distances.tolist()),
+    )
+
+
+def _read_names(path: Path) -> dict[str, str]:
+    """Return a table of genre names: by another collection's the classifier's."""
+    file = open_table(path)
+    missing = {"from", "to"} - set(file.column_names)
+    if missing:
+        raise DataError(
+            f"{path}: expected the columns from and to. Received: {', '.join(file.column_names)}."
+        )
+    table = file.read(["from", "to"]).to_pydict()
+    pairs = [
+        (str(a or "").strip(), str(b or "").strip()) for a, b in zip(table["from"], table["to"], strict=True)
+    ]
+    names = {name: to for name, to in pairs if to}
+    if len({name.casefold() for name, _ in pairs}) < len(pairs):
+        raise DataError(f"{path}: expected every genre once in the column from. Received: one of them twice.")
+    return names

@@ -1,5 +1,6 @@
 """The tables of genre classification: accuracy, confusion matrix, and genre probabilities of tracks."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ def make_genres_section(findings: GenreFindings) -> Section:
     tables = [_accuracy_table(accuracy), _confusion_table(accuracy)]
     if findings.compositions:
         tables.append(_composition_table(accuracy, findings.compositions))
+    if findings.nearest:
+        tables.append(_nearest_table(findings))
     conclusion = (
         f"The classifier finds a genre of {accuracy.accuracy:.1%} of {accuracy.n_tracks:,} tracks; the most "
         f"frequent genre, {accuracy.majority}, is right for {accuracy.majority_accuracy:.1%}."
@@ -86,6 +89,25 @@ def _composition_table(accuracy: GenreAccuracy, compositions: Sequence[Compositi
         rows.append(Row(one.track_id, (), cells))
     notes = ("Probability (%) of each genre: the mean over the sequences of a track.",)
     return Table("Genre probabilities", columns, tuple(rows), notes, stub="track")
+
+
+def _nearest_table(findings: GenreFindings) -> Table:
+    table = _composition_table(findings.accuracy, findings.nearest)
+    rows = tuple(
+        dataclasses.replace(row, cells=(Cell(f"{distance:.3f}", distance), *row.cells))
+        for row, distance in zip(table.rows, findings.distances, strict=True)
+    )
+    notes = (
+        *table.notes,
+        "Distance: Euclidean, from the composition; 0 is equal, 1.41 the largest possible.",
+    )
+    return Table(
+        f"Tracks nearest to {findings.mix}",
+        (Column("distance", "distance"), *table.columns),
+        rows,
+        notes,
+        "track",
+    )
 
 
 def _notes(findings: GenreFindings) -> Iterator[str]:

@@ -84,6 +84,8 @@ class GenreFindings:
         Over the evaluated tracks.
     compositions
         Genre probabilities of the requested tracks.
+    mix, nearest, distances
+        A composition in words, the tracks whose genre probabilities are nearest to it, and Euclidean distances.
     subset
         Evaluated tracks, in words.
     n_train_tracks
@@ -94,6 +96,9 @@ class GenreFindings:
     compositions: tuple[Composition, ...]
     subset: str
     n_train_tracks: int
+    mix: str = ""
+    nearest: tuple[Composition, ...] = ()
+    distances: tuple[float, ...] = ()
 
 
 def evaluate_genres(

@@ -216,6 +216,23 @@ def test_another_collection_is_evaluated_by_its_own_labels(
     assert "Their genres, with numbers of tracks: Gabber (2)." in printed
     accuracy = rows_of(tmp_path / "out" / "tables.csv", "Accuracy")["classifier", "accuracy"]
     assert accuracy > 0.85  # the same sounds; track 2 is labelled wrongly
+    table = tmp_path / "names.csv"
+    table.write_text(f"from,to\ngabber,{GENRES[genre_of(1)]}\nunused,\n")
+    mixed = ("--mix", "75% bass, 25% treble", "-k", "3")
+    assert run("genres", trained, other, "--map", table, *mixed, "--out", tmp_path / "mapped") == 0
+    printed = " ".join(capfd.readouterr().out.split())
+    assert f"19 of all 20 tracks of {other} are evaluated" in printed and "Gabber (" not in printed
+    found = rows_of(tmp_path / "mapped" / "tables.csv", "Tracks nearest to 75% bass, 25% treble")
+    distances = [value for (_, column), value in found.items() if column == "distance"]
+    assert len(distances) == 3 and distances == sorted(distances)
+    shares = {key: value for key, value in found.items() if key[1] != "distance"}
+    nearest = next(track for track, _ in found)
+    own = np.array([shares[nearest, f"share_{name}"] for name in GENRES])
+    wanted = np.array([0.75 * (name == "Bass") + 0.25 * (name == "Treble") for name in GENRES])
+    assert distances[0] == pytest.approx(np.linalg.norm(own - wanted), abs=1e-6)
+    table.write_text("from,to\ngabber,polka\n")
+    assert run("genres", trained, other, "--map", table) == 1
+    assert "must be mapped to some of Bass, Middle, Treble. Received: 'polka'" in capfd.readouterr().err
 
 
 def test_train_tracks_are_not_evaluated(
