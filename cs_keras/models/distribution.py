@@ -24,12 +24,8 @@ from cs_keras.models.regressors import OUTPUT
 from cs_keras.models.spec import Baseline
 
 MOMENTS = "moments"  # name of the layer
-MIN_DEVIATION = (
-    0.01  # of a scaled factor: without a floor, a target that is met exactly has no finite likelihood
-)
-_UNIT = math.log(
-    math.expm1(1 - MIN_DEVIATION)
-)  # where the deviation, and with it an untrained network's, is 1
+MIN_DEVIATION = 0.01  # of a scaled factor; without a floor, targets met exactly have no finite likelihood
+_UNIT = math.log(math.expm1(1 - MIN_DEVIATION))  # with which the deviation of an untrained network is 1
 
 Matrix = npt.NDArray[np.float32]
 
