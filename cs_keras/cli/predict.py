@@ -30,7 +30,7 @@ from cs_keras.cli.options import (
     "--features",
     multiple=True,
     type=TableFile(),
-    help="Attributes of the tracks, for a fusion or a model of artists; NAME as in training.",
+    help="Attributes of the tracks, for a fusion, and models of artists or joined tables; NAME as in training.",
 )
 @click.option(
     "--id-column", help="Id column of FEATURES or --features.  [default: track_id, or the first column]"
@@ -63,8 +63,9 @@ def command(
 
     A model that takes attributes needs FEATURES: a table or npz with the attributes it was trained on; its items
     need not be in a dataset. Where `cs-keras embed` made the table, it also takes AUDIO, by the same encoder. A
-    fusion takes DATASET or AUDIO, and with --features attributes of the tracks. A model of artists takes what its
-    content model takes; artists are those of DATASET, or --artist.
+    fusion takes DATASET or AUDIO, and with --features attributes of the tracks; a model that joins tables takes
+    DATASET with all of them, or AUDIO. A model of artists takes what its content model takes; artists are those of
+    DATASET, or --artist.
 
     With --runner, Apache Beam workers write the same bytes. Each worker needs access to RUN, DATASET and --out
     (which may be URLs), and to AUDIO at the same paths.

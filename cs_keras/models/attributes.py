@@ -57,6 +57,10 @@ class Config(RegressorConfig):
         mean, standard deviation and maximum over all.
     units
         Outputs of the pooling, each by attention, mean and maximum.
+    fit_validation
+        Fit ``kernel_ridge`` to validation tracks too, with width and penalty by cross-validation of all. The run's
+        prediction of a validation track is then by a fit without the tracks of its fold, as validation losses and
+        the weights of a stacked ensemble need it.
     """
 
     dense: tuple[int, ...] = (1024, 1024)
@@ -65,6 +69,7 @@ class Config(RegressorConfig):
     numeric_scaling: str = dataclasses.field(default="standardize", metadata=OMIT_IF_DEFAULT)
     max_frames: int = dataclasses.field(default=0, metadata=OMIT_IF_DEFAULT)
     units: int = dataclasses.field(default=64, metadata=OMIT_IF_DEFAULT)
+    fit_validation: bool = dataclasses.field(default=False, metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,6 +77,11 @@ class Config(RegressorConfig):
         check_choice("model.numeric_scaling", self.numeric_scaling, SCALINGS)
         check_range("model.max_frames", self.max_frames, 0)
         check_range("model.units", self.units, 1)
+        if self.fit_validation and self.regressor != "kernel_ridge":
+            raise ConfigError(
+                "model.fit_validation needs predictions by exact cross-validation: expected model.regressor "
+                f"kernel_ridge. Received: {self.regressor}."
+            )
         if self.max_frames and self.is_solved:
             raise ConfigError(
                 f"model.max_frames needs a network that pools frames: expected model.regressor dense. Received: "

@@ -216,6 +216,9 @@ REGISTRY = {
 TABLE_MARK = "@"
 """Between a baseline and the table of attributes that it takes: ``attributes-linear@musicnn``."""
 
+TABLE_JOIN = "+"
+"""Between tables that a baseline takes side by side: ``attributes-kernel@musicnn+notes``."""
+
 _TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a key of TOML, without the dot of ``--set``
 
 
@@ -223,6 +226,11 @@ def split_key(key: str) -> tuple[str, str]:
     """Split ``attributes-linear@musicnn`` into baseline and name of its table; "" for the one without a name."""
     baseline, _, table = key.partition(TABLE_MARK)
     return baseline, table
+
+
+def split_tables(table: str) -> tuple[str, ...]:
+    """Return the names of the tables that a key names after ``@``: ("",) for the one without a name."""
+    return tuple(table.split(TABLE_JOIN))
 
 
 def join_key(baseline: str, table: str) -> str:
@@ -242,7 +250,9 @@ def check_key(key: str) -> None:
         close = difflib.get_close_matches(baseline, REGISTRY, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"There is no model {baseline!r}.{hint} Models: {', '.join(REGISTRY)}.")
-    if TABLE_MARK in key and not is_table_name(table):
+    names = split_tables(table)
+    if TABLE_MARK in key and not (all(map(is_table_name, names)) and len({*names}) == len(names)):
         raise ConfigError(
-            f"Expected the name of a table after {TABLE_MARK}, of letters, digits, - and _. Received: {key!r}."
+            f"Expected the name of a table after {TABLE_MARK}, of letters, digits, - and _, or several names with "
+            f"{TABLE_JOIN} between them, each once. Received: {key!r}."
         )

@@ -13,7 +13,7 @@ from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import ConfigError
 from cs_keras.layers.front_end import FrontEndConfig
 from cs_keras.models.declaration import REGRESSION, Input, Procedure
-from cs_keras.models.registry import TABLE_MARK, split_key
+from cs_keras.models.registry import TABLE_JOIN, TABLE_MARK, split_key, split_tables
 
 LOSSES_OF_DISTRIBUTIONS = ("gaussian_nll", "mixture_nll")
 LOSSES = (
@@ -268,13 +268,18 @@ class Baseline:
 
     @property
     def table(self) -> str:
-        """Name of the table of attributes that the key names; "" for the one without a name."""
+        """What the key names after ``@``: a table of attributes, or several; "" for the one without a name."""
         return split_key(self.key)[1]
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables of attributes that the key names, which the model takes side by side."""
+        return split_tables(self.table)
 
     @property
     def network_name(self) -> str:
         """The key as a name that TensorFlow allows."""
-        return self.key.replace(TABLE_MARK, ".")
+        return self.key.replace(TABLE_MARK, ".").replace(TABLE_JOIN, ".")
 
     def __post_init__(self) -> None:
         if self.augment.is_on and not self.procedure.can_augment:

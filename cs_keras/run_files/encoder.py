@@ -1,11 +1,14 @@
-"""``encoder.json``: the audio encoder that computed a model's table of attributes."""
+"""``encoder.json``: the audio encoder that computed a model's table of attributes, or those of several by name."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cs_keras.run_files.names import ENCODER_FILE
-from cs_keras.run_files.records import StoredRecord
+from cs_keras.run_files.records import StoredRecord, to_record
+from cs_keras.runs import read_json
+from cs_keras.storage.location import Location
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,14 @@ class EncoderRecord(StoredRecord):
     digest: str
     pooling: tuple[str, ...]
     weights: str | None = None
+
+
+def read_encoders(folder: Location, tables: Sequence[str]) -> dict[str, EncoderRecord]:
+    """Read the encoder of each table that a model joins, or of its one table; errors as for `read_record`."""
+    path = folder / ENCODER_FILE
+    if len(tables) == 1:
+        return {tables[0]: EncoderRecord.read(folder)}
+    return to_record(dict[str, EncoderRecord], read_json(path), path)
 
 
 def parse_encoder(text: str) -> dict[str, Any] | None:

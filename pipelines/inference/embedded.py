@@ -1,6 +1,6 @@
 """New recordings as rows of a table that `cs-keras embed` made: their encoder is run as it was for the table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +8,15 @@ import numpy as np
 from cs_keras.audio.decode import load_mono
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.attributes.columns import NumericColumn, SequenceColumn
-from cs_keras.data.attributes.table import AttributeTable, make_table
+from cs_keras.data.attributes.table import AttributeTable, join_tables, make_table
 from cs_keras.encoders import Encoder, open_encoder
 from cs_keras.encoders.pooling import pool_rows
 from cs_keras.errors import AudioError, ConfigError, DataError, StorageError
 from cs_keras.progress import Progress
-from cs_keras.run_files.encoder import EncoderRecord
+from cs_keras.run_files.encoder import EncoderRecord, read_encoders
 from cs_keras.run_files.names import ENCODER_FILE
 from cs_keras.storage.location import Location, is_file
+from pipelines.inference.predict_items import TableFiles
 from pipelines.training.attribute_files import FEATURES, FRAMES
 
 Embedded = tuple[AttributeTable, dict[str, str]]  # with reasons for recordings that cannot be used, by id
@@ -27,30 +28,49 @@ def is_embedded(folder: Location) -> bool:
 
 
 def embed_recordings(
-    folder: Location, files: Mapping[str, Path], decoder: str, weights: Path | None, progress: Progress
+    folder: Location,
+    names: Sequence[str],
+    files: Mapping[str, Path],
+    decoder: str,
+    tables: TableFiles,
+    progress: Progress,
 ) -> Embedded:
-    """Return the vectors of recordings by the encoder of a run's or branch's table; unusable ones have none.
+    """Return the vectors of recordings by the encoders of a run's or branch's tables; unusable ones have none.
 
     Parameters
     ----------
     folder
         Folder of the run or branch; see `is_embedded`.
+    names
+        Names of the tables that the model takes.
     files
         Recordings by id.
     decoder
         See `cs_keras.audio.decode.decode`.
-    weights
-        Weights of the encoder; None for where they were when the table was made.
+    tables
+        Weights of encoders, where they are not where they were when the table was made.
 
     Raises
     ------
     DataError
-        When the encoder is not the one of the table.
+        When an encoder is not the one of its table.
     StorageError
-        When the encoder cannot be opened.
+        When an encoder cannot be opened.
     """
-    record = EncoderRecord.read(folder)
-    encoder = _open(record, folder, weights)
+    records = read_encoders(folder, names)
+    encoders = {name: _open(record, folder, tables.weights_of(name)) for name, record in records.items()}
+    embedded = {
+        name: _embed(encoder, records[name], files, decoder, progress) for name, encoder in encoders.items()
+    }
+    table = join_tables({name: own for name, (own, _) in embedded.items()})
+    reasons = {track_id: reason for _, own in embedded.values() for track_id, reason in own.items()}
+    return table, {track_id: reasons[track_id] for track_id in table.ids[table.is_empty].tolist()}
+
+
+def _embed(
+    encoder: Encoder, record: EncoderRecord, files: Mapping[str, Path], decoder: str, progress: Progress
+) -> Embedded:
+    """Return the vectors of recordings by one encoder; see `embed_recordings`."""
     audio = AudioConfig(sample_rate=encoder.sample_rate)
     n_missing = 1 if record.pooling else 0  # rows of a recording that cannot be used
     missing = np.full((n_missing, encoder.n_features * (len(record.pooling) or 1)), np.nan, np.float32)

@@ -14,7 +14,7 @@ from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import DataError
 from cs_keras.models.declaration import PROCEDURES, Input, Procedure
-from cs_keras.models.registry import split_key
+from cs_keras.models.registry import split_key, split_tables
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import BRANCH_FILE, BRANCHES_FOLDER, CONFIG_FILE
 from cs_keras.runs import digest, read_json
@@ -30,10 +30,9 @@ from pipelines.inference.predict import (
     choose_rows,
     write_predicted,
 )
-from pipelines.inference.predict_items import TableFiles, open_encoding
+from pipelines.inference.predict_items import TableFiles, open_encoding, read_tables
 from pipelines.inference.prediction_blocks import DatasetTracks, Recordings, Source
 from pipelines.inference.trained_run import TrainedRun, load_run_model
-from pipelines.training.attribute_files import read_attributes
 from pipelines.training.procedures.branches import apply_to_vectors
 from pipelines.training.procedures.fusion import join_vectors
 from pipelines.training.procedures.track_vectors import TrackVectors
@@ -55,7 +54,7 @@ class Branch:
 
     @property
     def table(self) -> str:
-        """Name of the table of attributes that it takes, if it takes one."""
+        """What its key names after ``@``: the table of attributes that it takes, or several."""
         return split_key(self.key)[1]
 
     @property
@@ -65,10 +64,9 @@ class Branch:
 
     def read_features(self, files: TableFiles) -> AttributeTable | None:
         """Return the attributes that a file holds for the branch; None where none is given."""
-        path = files.features.get(self.table)
-        if path is None or not self.takes_table:
+        if not self.takes_table or not any(name in files.features for name in split_tables(self.table)):
             return None
-        return read_attributes(path, open_encoding(self.folder).kinds, files.id_column, only=True)
+        return read_tables(self.folder, self.table, files)
 
 
 class FusionInputs(Protocol):
@@ -140,8 +138,10 @@ class RecordingInputs:
             return align(table, self.ids, "the recordings")
         if not is_embedded(branch.folder):
             return None
-        weights = self.tables.weights_of(branch.table)
-        table, _ = embed_recordings(branch.folder, self.files, self.decoder, weights, self.progress)
+        names = split_tables(branch.table)
+        table, _ = embed_recordings(
+            branch.folder, names, self.files, self.decoder, self.tables, self.progress
+        )
         return Attributes(table, ~table.is_empty)
 
 

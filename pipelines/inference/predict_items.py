@@ -8,14 +8,16 @@ import numpy as np
 
 from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.data.attributes.encoding import Encoding, read_encoding
-from cs_keras.data.attributes.table import AttributeTable
+from cs_keras.data.attributes.table import AttributeTable, align, join_tables
+from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.models.distribution import moments_model
+from cs_keras.models.registry import split_tables
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import ATTRIBUTES_FILE
 from cs_keras.runs import read_json
 from cs_keras.storage.location import Location
-from pipelines.inference.predict import Predicted, write_predicted
+from pipelines.inference.predict import Predicted, choose_rows, write_predicted
 from pipelines.inference.track_vectors import check_output
 from pipelines.inference.trained_run import Matrix, TrainedRun, load_run_model, source_error
 from pipelines.training.attribute_files import read_attributes
@@ -48,21 +50,24 @@ class TableFiles:
 
 def predict_items(
     run: TrainedRun,
-    features: Path,
+    files: TableFiles,
     out: Location,
-    id_column: str | None = None,
     progress: Progress | None = None,
+    tracks: Dataset | None = None,
+    split: str = "all",
 ) -> Predicted:
     """Predict the factors of the items of a table, in their order, except items without any attribute.
 
     Parameters
     ----------
     run
-        A run trained on attributes; the table must have their columns.
-    features, id_column
-        See `pipelines.training.attribute_files.read_attributes`.
+        A run trained on attributes.
+    files
+        The table, or each of the tables that the model joins; they must have the columns of those in training.
     out
         The npz or Parquet table to write; see `pipelines.inference.predict.predict_dataset`.
+    tracks, split
+        Dataset whose tracks of `split` are predicted, in their order; None for all items.
 
     Raises
     ------
@@ -79,18 +84,53 @@ def predict_items(
             f"The model of {run.folder} takes audio: expected a dataset or recordings. Received: attributes."
         )
     check_output(out)
-    table = read_attributes(features, open_encoding(run.folder).kinds, id_column, only=True)
+    table = read_tables(run.folder, run.table, files)
+    if tracks is not None:
+        ids = tracks.tracks.ids[choose_rows(tracks, split)]
+        table = align(table, ids, str(tracks.folder)).table
     left_out = {
-        item_id: f"{features} has no attribute of it" for item_id in table.ids[table.is_empty].tolist()
+        item_id: f"{table.where} has no attribute of it" for item_id in table.ids[table.is_empty].tolist()
     }
     for item_id, reason in left_out.items():
         progress.log(f"left out {item_id}: {reason}")
     known = table.take(np.flatnonzero(~table.is_empty))
     if not len(known):
         raise DataError(
-            f"None of the {len(table)} items of {features} has attributes: no factors were predicted."
+            f"None of the {len(table)} items of {table.where} has attributes: no factors were predicted."
         )
     return write_predicted(run, out, lambda parts: (known.ids, apply_to_items(run, known), left_out))
+
+
+def read_tables(folder: Location, table: str, files: TableFiles) -> AttributeTable:
+    """Return what files hold for a model, side by side where it joins tables.
+
+    Parameters
+    ----------
+    folder
+        Folder of its run, or of the branch of a fusion.
+    table
+        What its key names after ``@``.
+
+    Raises
+    ------
+    ConfigError
+        When a table that the model joins is not given.
+    """
+    kinds, names = open_encoding(folder).kinds, split_tables(table)
+    if len(names) == 1:
+        return read_attributes(files.features[table], kinds, files.id_column, only=True)
+    if missing := [name for name in names if name not in files.features]:
+        raise ConfigError(
+            f"The model of {folder} joins the tables {', '.join(names)}: expected --features {missing[0]}=FILE "
+            f"too. Received: {', '.join(files.features) or 'none'}."
+        )
+    own: dict[str, dict[str, str]] = {name: {} for name in names}
+    for column, kind in kinds.items():
+        name, _, column = column.partition(".")
+        own[name][column] = kind
+    return join_tables(
+        {name: read_attributes(files.features[name], own[name], files.id_column, only=True) for name in names}
+    )
 
 
 def apply_to_items(run: TrainedRun, table: AttributeTable) -> Matrix:

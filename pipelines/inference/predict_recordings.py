@@ -7,6 +7,7 @@ import numpy as np
 
 from cs_keras.errors import ConfigError
 from cs_keras.models.declaration import Input
+from cs_keras.models.registry import split_tables
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location
 from pipelines.inference.embedded import embed_recordings, is_embedded
@@ -81,9 +82,10 @@ def check_tables(run: TrainedRun, tables: TableFiles) -> None:
 def _list_tables(run: TrainedRun) -> dict[str, Location]:
     """Return the folders of models on tables of attributes, by the name of the table."""
     if run.procedure.takes is Input.ATTRIBUTES:
-        return {run.table: run.folder}
+        return dict.fromkeys(split_tables(run.table), run.folder)
     if run.procedure.is_fusion:
-        return {branch.table: branch.folder for branch in open_branches(run) if branch.takes_table}
+        branches = [branch for branch in open_branches(run) if branch.takes_table]
+        return {name: branch.folder for branch in branches for name in split_tables(branch.table)}
     content = open_content(run) if run.procedure.takes_artists else None
     return {} if content is None else _list_tables(as_run(content, run))
 
@@ -119,6 +121,7 @@ def apply_to_recordings(
         return apply_fusion(run, RecordingInputs(files, decoder, tables, progress), parts, progress)
     if not is_embedded(run.folder):
         raise source_error(run, "recordings")
-    table, left_out = embed_recordings(run.folder, files, decoder, tables.weights_of(run.table), progress)
+    names = split_tables(run.table)
+    table, left_out = embed_recordings(run.folder, names, files, decoder, tables, progress)
     known = table.take(np.flatnonzero(~table.is_empty))
     return known.ids, apply_to_items(run, known), left_out

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError
+from cs_keras.models.registry import split_tables
 from cs_keras.progress import Progress
 from cs_keras.storage.location import Location
 from pipelines.inference.embedded import is_embedded
@@ -16,7 +18,7 @@ from pipelines.inference.predict_items import TableFiles, choose_table, is_audio
 from pipelines.inference.predict_recordings import check_tables, predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.track_vectors import check_suffix
-from pipelines.inference.trained_run import read_run
+from pipelines.inference.trained_run import read_run, source_error
 
 
 def predict_sources(
@@ -48,7 +50,8 @@ def predict_sources(
     decoder
         See `cs_keras.audio.decode.decode`.
     tables
-        Attributes of the tracks, for a fusion; weights of encoders; and the id column of either kind of table.
+        Attributes of the tracks, for a fusion or a model that joins tables; weights of encoders; and the id column
+        of either kind of table.
     reading
         Settings for a dataset behind a URL.
     artist
@@ -69,9 +72,11 @@ def predict_sources(
     if artist is not None and (dataset is not None or not takes_artists):
         reason = "a dataset names its own" if takes_artists else f"the model of {run} is not one"
         raise ConfigError(f"--artist is for recordings and tables and a model of artists, and {reason}.")
-    if tables.features and not (is_fusion or takes_artists):
+    joined = split_tables(trained.table)[1:] and not (takes_audio or is_fusion or takes_artists)
+    if tables.features and not (is_fusion or takes_artists or joined):
         raise ConfigError(
-            f"--features is for a fusion or a model of artists, and the model of {run} is neither."
+            f"--features is for a fusion, a model of artists or one that joins tables, and the model of {run} is "
+            "neither."
         )
     if tables.id_column and is_fusion and not tables.features:
         raise ConfigError("--id-column describes the table of --features, which is missing.")
@@ -90,8 +95,13 @@ def predict_sources(
         return predict_artists(
             trained, DatasetTracks(dataset, reading), split or "all", out, tables, progress
         )
+    if joined:
+        if dataset is None:
+            raise source_error(trained, ", ".join(map(str, files)))
+        return predict_items(trained, tables, out, progress, Dataset(dataset, reading), split or "all")
     if not (takes_audio or is_fusion):
-        return predict_items(trained, choose_table(trained, dataset, files), out, tables.id_column, progress)
+        table = TableFiles({trained.table: choose_table(trained, dataset, files)}, tables.id_column)
+        return predict_items(trained, table, out, progress)
     assert dataset is not None
     tracks = DatasetTracks(dataset, reading)
     if is_fusion:

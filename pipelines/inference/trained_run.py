@@ -21,7 +21,7 @@ from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.models import load_model
 from cs_keras.models.declaration import PROCEDURES, Procedure
 from cs_keras.models.distribution import moments_model
-from cs_keras.models.registry import split_key
+from cs_keras.models.registry import split_key, split_tables
 from cs_keras.models.spec import LOSSES_OF_DISTRIBUTIONS
 from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, RESULT_FILES, SIGNATURE_FILE
 from cs_keras.run_files.settings import require_finished
@@ -108,6 +108,12 @@ def source_error(run: TrainedRun, received: str) -> ConfigError:
         return ConfigError(
             f"The model of {run.folder} takes artists, and what its content model takes: expected a dataset, or "
             f"recordings as in `cs-keras predict RUN AUDIO --artist NAME`. Received: {received}."
+        )
+    if len(names := split_tables(run.table)) > 1:
+        given = " ".join(f"--features {name}=FILE" for name in names)
+        return ConfigError(
+            f"The model of {run.folder} joins the tables {', '.join(names)}: expected recordings, if `cs-keras "
+            f"embed` made all of them, or `cs-keras predict RUN DATASET {given}`. Received: {received}."
         )
     return ConfigError(
         f"The model of {run.folder} takes {takes.value}, not audio: expected a table or npz of these, as in "

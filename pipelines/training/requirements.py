@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cs_keras import config
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.data.attributes.table import Attributes, genre_attributes
+from cs_keras.data.attributes.table import Attributes, genre_attributes, join_attributes
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.models import REGISTRY, expand_tables, get_baseline
@@ -82,7 +82,7 @@ def require_inputs(runs: Sequence[Baseline], tracks: Tracks, tables: Tables) -> 
     """Raise ConfigError unless the inputs of all `runs` exist, and each table is used by one of them."""
     for run in runs:
         require_input(run, tracks, tables)
-    used = {one.table for run in runs for one in _with_branches(run) if one.takes_table}
+    used = {name for run in runs for one in _with_branches(run) if one.takes_table for name in one.tables}
     for name in tables:
         if name not in used:
             able = [key for key in REGISTRY if Input.ATTRIBUTES in required_inputs(get_baseline(key))]
@@ -97,10 +97,11 @@ def require_input(run: Baseline, tracks: Tracks, tables: Tables) -> None:
     """Raise ConfigError unless `tracks`, with attributes of `tables`, have the inputs of `run`."""
     procedure = run.procedure
     for one in _with_branches(run):
-        if one.table and one.table not in tables:
+        absent = [name for name in one.tables if name and name not in tables]
+        if absent:
             given = ", ".join(name or "one without a name" for name in tables) or "none"
             raise ConfigError(
-                f"{one.key} needs a table of that name: --features {one.table}=FILE. Received: {given}."
+                f"{one.key} needs a table of that name: --features {absent[0]}=FILE. Received: {given}."
             )
     if procedure.takes_audio and not tracks.has_audio.all():
         others = (key for key in REGISTRY if Input.AUDIO not in required_inputs(get_baseline(key)))
@@ -120,7 +121,7 @@ def require_input(run: Baseline, tracks: Tracks, tables: Tables) -> None:
             f"{run.key} needs the input of one of {', '.join(run.model.branches)}: {_missing_audio(tracks)}, and "
             f"{'its tables do not help' if tables else 'no table of attributes was given (--features)'}."
         )
-    if run.takes_table and run.table not in tables:
+    if run.takes_table and not run.table and "" not in tables:
         named = (
             f" Keys on the tables with names: {', '.join(expand_tables([run.key], tables))}."
             if tables
@@ -176,7 +177,7 @@ def has_input(run: Baseline, tracks: Tracks, tables: Tables) -> npt.NDArray[np.b
         return np.asarray(np.any(list(branches), axis=0))
     learns_from = run.procedure.learns_from
     if (learns_from is Input.GENRES and not _train_genres(tracks)) or (
-        learns_from is Input.ATTRIBUTES and run.table not in tables
+        learns_from is Input.ATTRIBUTES and not all(name in tables for name in run.tables)
     ):
         return nothing
     if run.procedure.takes_audio:
@@ -207,7 +208,9 @@ def _branches(run: Baseline) -> list[Baseline]:
 def _own_attributes(run: Baseline, tracks: Tracks, tables: Tables) -> Attributes | None:
     if Input.GENRES in run.procedure.requires:
         return genre_attributes(tracks)
-    return tables.get(run.table) if run.takes_table else None
+    if not run.takes_table or not all(name in tables for name in run.tables):
+        return None
+    return join_attributes({name: tables[name] for name in run.tables})
 
 
 def _has_known_artists(tracks: Tracks) -> bool:

@@ -4,11 +4,14 @@ Numbers are standardised, if wanted after a map of their quantiles to those of a
 is 0, the train tracks' mean, with an indicator if any train track misses it. Categories and labels are one-hot or
 multi-hot; those unknown to the train tracks are ignored. Of sequences, the statistics over frames are numbers; or
 frames are kept, for models that pool them.
+
+Of joined tables, each is a block with the same total variance among train tracks (block scaling of multiblock
+analysis, Westerhuis, Kourti and MacGregor 1998), so that a table of many numbers does not outweigh one of few.
 """
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -137,9 +140,10 @@ ColumnEncoding: TypeAlias = NumericEncoding | LabelEncoding | SequenceEncoding
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Encoding:
-    """The concatenated encodings of all columns."""
+    """The concatenated encodings of all columns, each multiplied by its weight; without `weights`, as they are."""
 
     columns: tuple[ColumnEncoding, ...]
+    weights: tuple[float, ...] = ()
 
     @property
     def n_features(self) -> int:
@@ -167,9 +171,12 @@ class Encoding:
                 f"{table.where} lacks attributes that the model was trained on: expected {', '.join(missing)}. "
                 f"Received: {', '.join(table.columns) or 'none'}."
             )
-        return np.concatenate(
-            [column.encode(table.columns[column.name], table.where) for column in self.columns], axis=1
-        )
+        weights = self.weights or (1.0,) * len(self.columns)
+        encoded = [
+            column.encode(table.columns[column.name], table.where) * np.float32(weight)
+            for column, weight in zip(self.columns, weights, strict=True)
+        ]
+        return np.concatenate(encoded, axis=1)
 
     def notes(self) -> tuple[str, ...]:
         """Return notes for reports, a sentence each without its full stop."""
@@ -182,7 +189,9 @@ class Encoding:
 
     def document(self) -> dict[str, Any]:
         """Return the encoding as JSON values, which keep float64 exactly."""
-        return {"schema_version": ENCODING_VERSION, "columns": [_describe(column) for column in self.columns]}
+        columns = [_describe(column) for column in self.columns]
+        weights = {"weights": list(self.weights)} if self.weights else {}
+        return {"schema_version": ENCODING_VERSION, "columns": columns, **weights}
 
 
 def fit_encoding(
@@ -199,12 +208,13 @@ def fit_encoding(
         for name, column in train.columns.items()
     )
     encoding = Encoding(columns)
-    if not np.ptp(encoding.encode(train), axis=0).any():
+    encoded = encoding.encode(train)
+    if not np.ptp(encoded, axis=0).any():
         raise DataError(
             f"{train.where}: no attribute varies among the {len(train)} train tracks; expected at least one that "
             "does."
         )
-    return encoding
+    return dataclasses.replace(encoding, weights=_weigh_blocks(encoding, train.joined, encoded))
 
 
 def read_encoding(document: Any, where: str) -> Encoding:
@@ -216,9 +226,29 @@ def read_encoding(document: Any, where: str) -> Encoding:
     if version != ENCODING_VERSION:
         raise DataError(f"{where} has schema version {version!r}; this release reads {ENCODING_VERSION}.")
     try:
-        return Encoding(tuple(_from_description(column) for column in document["columns"]))
+        columns = tuple(_from_description(column) for column in document["columns"])
+        weights = tuple(map(float, document.get("weights", ())))
+        if weights and len(weights) != len(columns):
+            raise ValueError(f"there are {len(weights)} weights of {len(columns)} columns")
+        return Encoding(columns, weights)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where} is not a file of `cs-keras run-baselines`, or damaged: {error}.") from error
+
+
+def _weigh_blocks(encoding: Encoding, tables: Sequence[str], encoded: Matrix) -> tuple[float, ...]:
+    """Return a weight for each column, by which joined `tables` have equal total variances; none without tables.
+
+    The mean variance of features is then 1.
+    """
+    if not tables:
+        return ()
+    owners = [column.name.partition(".")[0] for column in encoding.columns]
+    of_feature = np.repeat(owners, [column.n_features for column in encoding.columns])
+    variances = encoded.var(axis=0, dtype=np.float64)
+    totals = {table: float(variances[of_feature == table].sum()) for table in tables}
+    share = len(variances) / sum(total > 0 for total in totals.values())
+    weights = {table: float(np.sqrt(share / total)) if total else 1.0 for table, total in totals.items()}
+    return tuple(weights[owner] for owner in owners)
 
 
 def _fit_column(

@@ -26,13 +26,16 @@ Ids = npt.NDArray[np.str_]
 class AttributeTable:
     """Attributes of items by column, in the order of the file `where`; ids are distinct, shape (n_items,).
 
-    `encoder` describes the audio encoder that computed them, if one did: see `cs_keras.run_files.encoder`.
+    `encoder` describes the audio encoder that computed them, if one did: see `cs_keras.run_files.encoder`. If
+    several tables were joined, `joined` are their names, with which, up to a dot, names of columns begin, and
+    `encoder` describes each one's by its name.
     """
 
     ids: Ids
     columns: Mapping[str, Column]
     where: str
     encoder: Mapping[str, Any] | None = None
+    joined: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -116,6 +119,32 @@ def align(table: AttributeTable, track_ids: Ids, dataset: str) -> Attributes:
         )
     aligned = dataclasses.replace(table.take(rows), ids=track_ids)
     return Attributes(aligned, ~aligned.is_empty, len(table) - n_known)
+
+
+def join_tables(tables: Mapping[str, AttributeTable]) -> AttributeTable:
+    """Return several tables side by side, by name, with all items of any; one alone is returned as it is."""
+    first, *others = tables.values()
+    if not others:
+        return first
+    ids = np.array(list(dict.fromkeys(item for table in tables.values() for item in table.ids.tolist())))
+    columns: dict[str, Column] = {}
+    for name, table in tables.items():
+        row_of = {item: row for row, item in enumerate(table.ids.tolist())}
+        own = table.take(np.array([row_of.get(item, -1) for item in ids.tolist()], np.int64))
+        columns |= {f"{name}.{column}": values for column, values in own.columns.items()}
+    encoders = {name: table.encoder for name, table in tables.items() if table.encoder is not None}
+    encoder = encoders if len(encoders) == len(tables) else None
+    where = " and ".join(table.where for table in tables.values())
+    return AttributeTable(ids, columns, where, encoder, tuple(tables))
+
+
+def join_attributes(tables: Mapping[str, Attributes]) -> Attributes:
+    """Return the attributes of several tables of one dataset side by side; see `join_tables`."""
+    first, *others = tables.values()
+    if not others:
+        return first
+    table = join_tables({name: one.table for name, one in tables.items()})
+    return Attributes(table, ~table.is_empty, sum(one.n_unknown for one in tables.values()))
 
 
 def align_tables(tables: Mapping[str, AttributeTable], track_ids: Ids, dataset: str) -> dict[str, Attributes]:

@@ -23,7 +23,8 @@ Integers = npt.NDArray[np.int64]
 class KernelRidge(NamedTuple):
     """Solution ``f(x) = sum_j dual[j] * exp(-gamma * |x - x_j|²) + intercept``, and how it was chosen.
 
-    `dual` has shape (n, n_outputs), `intercept` (n_outputs,); `loss` is the cross-validated loss of the choice.
+    `dual` has shape (n, n_outputs), `intercept` (n_outputs,); `loss` is the cross-validated loss of the choice, and
+    `held_out` are its cross-validated predictions, shape (n, n_outputs).
     """
 
     gamma: float
@@ -31,6 +32,7 @@ class KernelRidge(NamedTuple):
     loss: float
     dual: Doubles
     intercept: Doubles
+    held_out: Doubles
 
 
 def group_folds(groups: Integers, seed: int, n_folds: int = N_FOLDS) -> Integers:
@@ -63,9 +65,10 @@ def solve_kernel_ridge(
         values, vectors = decompose(kernels)
         for penalty in PENALTIES:
             dual = vectors @ ((vectors.T @ (y - y.mean(axis=0))) / (values + penalty)[:, None])
-            loss = measure(y - held_out_residuals(dual, values, vectors, penalty, folds))
+            held_out = y - held_out_residuals(dual, values, vectors, penalty, folds)
+            loss = measure(held_out)
             if best is None or loss < best.loss:
-                best = KernelRidge(gamma, penalty, loss, dual, np.mean(y - kernels @ dual, axis=0))
+                best = KernelRidge(gamma, penalty, loss, dual, np.mean(y - kernels @ dual, axis=0), held_out)
     assert best is not None
     return best
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from cs_keras.data.attributes.encoding import Encoding, fit_encoding
 from cs_keras.data.attributes.table import Attributes
-from cs_keras.errors import DataError
+from cs_keras.errors import ConfigError, DataError
 from cs_keras.models.attributes import build_regressor
 from cs_keras.models.distribution import add_moments, count_parameters
 from cs_keras.run_files.names import ATTRIBUTES_FILE, ENCODER_FILE
@@ -22,6 +22,11 @@ def train_attributes(job: TrainingJob) -> TrainedModel:
     attributes = choose_attributes(run, data.dataset.tracks, data.tables)
     assert attributes is not None  # the procedure takes them
     require_attributes(data, attributes)
+    if run.model.max_frames and attributes.table.joined:
+        raise ConfigError(
+            f"model.max_frames is for frames of one table, and {run.key} joins {len(attributes.table.joined)}; set "
+            f"it to 0, for statistics of frames. Received: {run.model.max_frames}."
+        )
     rows = [own[attributes.has[own]] for own in (data.train, data.unseen)]
     settings = run.model.max_categories, run.model.max_frames, run.model.numeric_scaling
     encoding = fit_encoding(attributes.table.take(rows[0]), *settings)
@@ -32,7 +37,7 @@ def train_attributes(job: TrainingJob) -> TrainedModel:
         head = add_moments(head, *sizes)
     notes = _describe_input(job.data, attributes, encoding)
     job.log(*notes)
-    trained = regress(job, head, train, unseen, notes=notes)
+    trained = regress(job, head, train, unseen, notes=notes, fit_validation=run.model.fit_validation)
     write_json(job.folder / ATTRIBUTES_FILE, encoding.document())
     if attributes.table.encoder is not None:
         write_json(job.folder / ENCODER_FILE, attributes.table.encoder)

@@ -48,7 +48,8 @@ def train_features(
     else:
         known = unseen.of_tracks(data.validation)
         held_out = (unseen.values[known], unseen.row[known])
-        head, fitted, notes = solve_for_factors(job, head, (train.values, train.row), held_out, "sequences")
+        solved = solve_for_factors(job, head, (train.values, train.row), held_out, "sequences")
+        head, fitted, notes = solved.head, solved.fitted, solved.notes
         predicted = predict_from_sequences(head, unseen, data.unseen, run.training.batch_size)
     return TrainedModel(join_stages(run.key, features, head), fitted, predicted, len(data.train), notes)
 

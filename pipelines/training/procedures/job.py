@@ -202,27 +202,44 @@ def _make_measure(job: TrainingJob, rows: Rows, predict: Callable[[], Matrix]) -
     return measure
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class SolvedHead:
+    """A regressor that was solved, its fit of one epoch, and notes.
+
+    `cross_validated` are predictions of validation examples, shape (n, n_factors), each by a fit without those of
+    its fold, where the regressor was fitted to them too; None where it was not.
+    """
+
+    head: keras.Model
+    fitted: FitResult
+    notes: tuple[str, ...]
+    cross_validated: Matrix | None = None
+
+
 def solve_for_factors(
     job: TrainingJob,
     head: keras.Model,
     train: tuple[Matrix, Rows],
     validation: tuple[Matrix, Rows],
     unit: str,
-) -> tuple[keras.Model, FitResult, tuple[str, ...]]:
+    fit_validation: bool = False,
+) -> SolvedHead:
     """Solve `head` in closed form for the targets of `job`, and report its losses; `unit` names its examples.
 
     `head` maps features to factors and is adapted to all train examples. `train` and `validation` are features of
-    examples, shape (n, n_features), and the track table row of each, shape (n,). Returned are the solved head, the
-    result of the fit with its one epoch, and notes. A job that was interrupted solves it again, with the same
-    result.
+    examples, shape (n, n_features), and the track table row of each, shape (n,). With `fit_validation`, a kernel
+    ridge regression is fitted to both. A job that was interrupted solves it again, with the same result.
     """
     run, targets = job.run, job.targets.examples
+    n_train = len(train[0])
+    if fit_validation:
+        train = np.concatenate([train[0], validation[0]]), np.concatenate([train[1], validation[1]])
     n = len(train[0])
     chosen = choose_examples(n, run.model, run.seed)
     notes: tuple[str, ...] = ()
     if len(chosen) < n:
         notes = (
-            f"its regressor uses {len(chosen)} of {n} train {unit} (models.{run.key}.model.max_examples)",
+            f"its regressor uses {len(chosen)} of {n} {unit} to train on (models.{run.key}.model.max_examples)",
         )
         job.log(*notes)
     examples = RegressionData(train[0][chosen], targets[train[1][chosen]])
@@ -230,30 +247,43 @@ def solve_for_factors(
     with job.progress.task(f"{run.key}: {run.model.regressor}", targets.shape[1]) as advance:
         rows = train[1][chosen]
         chosen_by: list[str] = []
+        cross_validated: list[Doubles] = []  # predictions of examples
         solve: Callable[[Doubles], Solution] | None = None
         if run.model.regressor == "ials":
             solve = functools.partial(solve_feature_als, job.data, job.factors, run.model, rows)
         elif run.model.regressor == "kernel_ridge":
-            solve = functools.partial(_solve_kernel_ridge, job, rows, examples.targets, chosen_by)
+            own = rows, examples.targets
+            solve = functools.partial(_solve_kernel_ridge, job, *own, chosen_by, cross_validated)
         elif run.model.regressor == "trees":
             inputs = apply_head(keras.Model(head.input, head.get_layer(OUTPUT).input), validation[0])
-            own = examples.targets, (inputs, validation[1]), chosen_by
-            solve = functools.partial(_solve_trees, job, *own, advance)
+            unseen = inputs, validation[1]
+            solve = functools.partial(_solve_trees, job, examples.targets, unseen, chosen_by, advance)
         solved, fitted = fit_output_layer(head, examples, held_out, run.model, advance, solve)
     job.log(*chosen_by)
     (epoch,) = fitted.history
+    predicted = None
+    if fit_validation:
+        predicted, is_validation = apply_head(solved, held_out.inputs), chosen >= n_train
+        predicted[chosen[is_validation] - n_train] = cross_validated[0][is_validation]
+        epoch["val_loss"] = float(np.mean(np.square(predicted - held_out.targets), dtype=np.float64))
     write_metrics(job.folder, fitted.history)
     job.log(f"{run.model.regressor} solved, {describe_losses(epoch)}")
     job.watch(1, epoch)
-    return solved, fitted, (*notes, *chosen_by)
+    return SolvedHead(solved, fitted, (*notes, *chosen_by), predicted)
 
 
 def _solve_kernel_ridge(
-    job: TrainingJob, rows: Rows, targets: Matrix, notes: list[str], x: Doubles
+    job: TrainingJob,
+    rows: Rows,
+    targets: Matrix,
+    notes: list[str],
+    cross_validated: list[Doubles],
+    x: Doubles,
 ) -> KernelRidge:
     """Choose and solve a kernel ridge regression of examples `x` by ``training.monitor`` of cross-validated tracks.
 
-    `rows` and `targets` are the track table row of each example and its targets; `notes` receives the choice.
+    `rows` and `targets` are the track table row of each example and its targets; `notes` receives the choice, and
+    `cross_validated` the predictions of examples.
     """
     artists, tracks = job.data.dataset.tracks.artist_numbers, np.unique(rows)
     groups = np.where(artists[rows] >= 0, artists[rows], artists.max() + 1 + rows)
@@ -265,9 +295,12 @@ def _solve_kernel_ridge(
         )
     measure = _make_example_measure(job, rows, targets)
     solution = solve_kernel_ridge(x, targets.astype(np.float64), folds, measure)
+    cross_validated.append(solution.held_out)
+    n_validation = np.count_nonzero(np.isin(tracks, job.data.validation))
+    and_validation = f", {n_validation} of them validation tracks" if n_validation else ""
     notes.append(
         f"penalty {solution.penalty:.3g}, gamma {solution.gamma:.3g}, chosen from {len(WIDTHS)} x {len(PENALTIES)} "
-        f"by {job.run.training.monitor} in cross-validation of {len(tracks)} train tracks"
+        f"by {job.run.training.monitor} in cross-validation of {len(tracks)} train tracks{and_validation}"
     )
     return solution
 

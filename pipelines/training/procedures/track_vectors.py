@@ -44,6 +44,7 @@ def regress(
     unseen: TrackVectors,
     stages: Sequence[keras.Model] = (),
     notes: Sequence[str] = (),
+    fit_validation: bool = False,
 ) -> TrainedModel:
     """Train or solve `head`, depending on ``model.is_solved``, and predict the unseen tracks.
 
@@ -59,6 +60,8 @@ def regress(
         Models before `head` in the whole model.
     notes
         Notes that precede those of the regression.
+    fit_validation
+        See `pipelines.training.procedures.job.solve_for_factors`; for a head that is solved.
 
     Returns
     -------
@@ -66,11 +69,12 @@ def regress(
         It predicts 0 for tracks without a vector, the mean of train tracks if factors are standardised.
     """
     run, data, examples = job.run, job.data, job.targets.examples
-    held_out = unseen.of(data.validation)
+    held_out, cross_validated = unseen.of(data.validation), None
     if run.model.is_solved:
         pairs = [(one.values, one.rows) for one in (train, held_out)]
-        head, fitted, own_notes = solve_for_factors(job, head, pairs[0], pairs[1], "tracks")
-        regressor, notes = head, (*notes, *own_notes)
+        solved = solve_for_factors(job, head, pairs[0], pairs[1], "tracks", fit_validation)
+        fitted, cross_validated = solved.fitted, solved.cross_validated
+        regressor, head, notes = solved.head, solved.head, (*notes, *solved.notes)
     else:
         network = trained_part(head)
         # `head` itself gets no optimizer.
@@ -94,5 +98,9 @@ def regress(
     has = np.isin(data.unseen, unseen.rows)
     predicted[has] = regressor.predict(unseen.values, run.training.batch_size, verbose=0)
     mean, deviation = split_moments(predicted, targets.shape[1])
+    n_train = len(train.rows)
+    if cross_validated is not None:
+        mean[np.isin(data.unseen, held_out.rows)] = cross_validated
+        n_train += len(held_out.rows)
     model = join_stages(run.network_name, *stages, head) if stages else head
-    return TrainedModel(model, fitted, mean, len(train.rows), tuple(notes), deviation)
+    return TrainedModel(model, fitted, mean, n_train, tuple(notes), deviation)

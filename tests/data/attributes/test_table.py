@@ -17,7 +17,7 @@ from cs_keras.data.attributes.columns import (
     read_column,
 )
 from cs_keras.data.attributes.encoding import MAX_DEVIATION, N_QUANTILES, fit_encoding, read_encoding
-from cs_keras.data.attributes.table import align, genre_attributes, make_table
+from cs_keras.data.attributes.table import align, genre_attributes, join_tables, make_table
 from cs_keras.data.schema import make_tracks
 from cs_keras.errors import ConfigError, DataError
 from tests.data.small import track_row
@@ -290,6 +290,35 @@ class TestEncoding:
         ):
             read.encode(table({"x": numbers(1)}))
 
+    def test_joined_tables_are_blocks_of_one_variance(self):
+        rng = np.random.default_rng(0)
+        one = make_table(
+            ["a", "b", "c"], {"x": NumericColumn(rng.normal(5, 3, (3, 7)))}, "one.npz", {"encoder": "e"}
+        )
+        values = NumericColumn(rng.normal(size=(4, 2)))
+        other = make_table(["c", "b", "a", "d"], {"x": values, "y": labels(*"pqqp")}, "two.csv")
+        joined = join_tables({"one": one, "two": other})
+        assert joined.ids.tolist() == ["a", "b", "c", "d"] and joined.encoder is None
+        assert joined.joined == ("one", "two") and list(joined.columns) == ["one.x", "two.x", "two.y"]
+        assert np.isnan(joined.columns["one.x"].values[3]).all()
+        assert np.array_equal(joined.columns["two.x"].values, values.values[[2, 1, 0, 3]])
+        assert join_tables({"one": one}) is one
+        train = joined.take(np.array([0, 1, 2]))
+        encoding = fit_encoding(train, 10)
+        found = encoding.encode(train).astype(float)
+        assert found.shape == (3, 11)
+        blocks = [found[:, :7].var(axis=0).sum(), found[:, 7:].var(axis=0).sum()]
+        np.testing.assert_allclose(blocks, [11 / 2, 11 / 2], rtol=1e-5)
+        np.testing.assert_allclose(
+            found[:, :7],
+            StandardScaler().fit_transform(one.columns["x"].values) * np.sqrt(11 / 14),
+            rtol=1e-5,
+        )
+        read = read_encoding(json.loads(json.dumps(encoding.document())), "attributes.json")
+        assert read.encode(joined).tobytes() == encoding.encode(joined).tobytes()
+        about = join_tables({"a": one, "b": one})
+        assert about.encoder == {"a": {"encoder": "e"}, "b": {"encoder": "e"}}
+
     def test_constant_attributes_are_an_error(self):
         with pytest.raises(DataError, match="f.csv: no attribute varies among the 2 train tracks"):
             fit_encoding(table({"x": numbers(1, 1), "y": labels("", "")}), 10)
@@ -337,6 +366,7 @@ class TestEncoding:
         [
             ([], "schema version None; this release reads 1"),
             ({"schema_version": 2}, "schema version 2"),
+            ({"schema_version": 1, "columns": [], "weights": [1]}, "there are 1 weights of 0 columns"),
             ({"schema_version": 1}, "is not a file of `cs-keras run-baselines`, or damaged"),
             ({"schema_version": 1, "columns": [{"name": "x", "kind": "numeric"}]}, "is not a file of"),
             (

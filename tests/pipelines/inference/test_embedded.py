@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cs_keras.data.dataset import Dataset
 from cs_keras.encoders.pooling import pool
 from cs_keras.errors import StorageError
 from cs_keras.runs import read_json, read_npz
@@ -15,11 +16,13 @@ from tests.pipelines.planted_evidence import AUDIO, write_evidence
 
 N_TRACKS, RECORDINGS = 300, ("new/a", "new/b", "new/c")
 POOLING = ("mean", "std")
+TABLES = ("levels", "expert", "other")
 ABOUT = {"encoder": "levels", "weights": "levels.h5", "digest": "abc", "pooling": POOLING, "hop": 400}
 QUICK = [
     "evaluation.n_permutations=9",
     "evaluation.ks=[10]",
     "models.fusion.model.branches=['cnn-bn', 'attributes@levels', 'attributes@expert', 'genre-label']",
+    "models.attributes-kernel@levels+other.model.fit_validation=true",
     "models.fusion.model.dense=[8]",
     "models.attributes@levels.model.dense=[8]",
     "models.attributes@expert.model.dense=[8]",
@@ -73,7 +76,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = np.array(json.dumps(ABOUT))
     np.savez(folder / "levels.npz", track_ids=planted.ids, features=vectors, encoder=about)
     np.savez(folder / "expert.npz", track_ids=planted.ids, features=planted.attributes, encoder="not JSON")
-    train(folder, "attributes-linear@levels,attributes-linear@expert")
+    np.savez(folder / "other.npz", track_ids=planted.ids, features=vectors[:, ::-1], encoder=about)
+    train(folder, "attributes-linear@levels,attributes-linear@expert,attributes-kernel@levels+other")
     (folder / "audio" / "new").mkdir(parents=True)
     found = []
     for number, name in enumerate(RECORDINGS):
@@ -87,7 +91,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(folder: Path, models: str) -> None:
     """Train `models` on the tables of an encoder and of an expert."""
-    tables = [f"--features={name}={folder / name}.npz" for name in ("levels", "expert")]
+    tables = [f"--features={name}={folder / name}.npz" for name in TABLES]
     out = ["--models", models, "--out", folder / "runs"]
     assert run("run-baselines", folder / "dataset", *tables, *out, *(f"--set={one}" for one in QUICK)) == 0
 
@@ -160,6 +164,44 @@ def test_tracks_are_recommended_for_a_recording(work: Path, capfd: pytest.Captur
     assert run("recommend", trained, recording, "-k", 3, "--format", "csv") == 0
     lines = capfd.readouterr().out.splitlines()[1:]
     assert [next(one for one in line.split(",") if one in set(expected)) for line in lines] == expected
+
+
+def test_joined_tables_run_all_encoders(
+    work: Path, opened: list[tuple[str, str | None]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The same as from their vectors; validation tracks, fitted too, are predicted without their fold."""
+    trained, dataset = finished(work, "attributes-kernel@levels+other"), work / "dataset"
+    assert set(read_json(trained / "encoder.json")) == {"levels", "other"}
+    found = predicted(work, trained, work / "audio", "--weights", "other=moved.h5")
+    assert opened == [("levels", "levels.h5"), ("levels", "moved.h5")] and list(found) == list(RECORDINGS)
+    ids, (file,) = Dataset(dataset).tracks.ids.tolist(), [work / "rows.npz"]
+    arrays = read_npz(work / "new.npz", "track_ids", "features")
+    np.savez(file, track_ids=ids[: len(RECORDINGS)], features=arrays["features"])
+    tables = ["--features", f"levels={file}", "--features", f"other={file}"]
+    assert_equal(
+        dict(zip(RECORDINGS, predicted(work, trained, dataset, *tables).values(), strict=True)), found
+    )
+    tables = [word for name in ("levels", "other") for word in ("--features", f"{name}={work / name}.npz")]
+    fitted, stored = (
+        predicted(work, trained, dataset, *tables),
+        read_npz(trained / "predictions.npz", "track_ids"),
+    )
+    factors = read_npz(trained / "predictions.npz", "factors")["factors"]
+    held_out = Dataset(dataset).tracks.in_split("validation")
+    is_same = {
+        track_id: np.allclose(own, fitted[track_id], atol=1e-6)
+        for track_id, own in zip(stored["track_ids"].tolist(), factors, strict=True)
+    }
+    assert {track_id for track_id, same in is_same.items() if not same} == set(
+        np.array(ids)[held_out].tolist()
+    )
+    for arguments, message in (
+        ((trained, work / "new.npz"), "joins the tables levels, other: expected recordings"),
+        ((trained, dataset, *tables[:2]), "expected --features other=FILE too. Received: levels."),
+    ):
+        capfd.readouterr()
+        assert run("predict", *arguments, "--out", work / "refused.npz") == 1
+        assert message in capfd.readouterr().err
 
 
 def test_what_does_not_fit_is_refused(work: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from cs_keras.errors import ConfigError, DataError
 from cs_keras.models.declaration import ATTRIBUTES, GENRES
 from cs_keras.runs import read_json
 from pipelines.factors.open import open_factors
-from pipelines.inference.predict_items import open_encoding, predict_items
+from pipelines.inference.predict_items import TableFiles, open_encoding, predict_items
 from pipelines.inference.trained_run import read_run, track_function
 from pipelines.training.attribute_files import read_attributes
 from tests.command_line import run
@@ -196,7 +196,7 @@ def test_new_items_are_encoded_as_those_of_training(
         writer.writerows([rows[i]["track_id"], "x", *(rows[i][name] for name in names)] for i in order)
         writer.writerow(["empty", "x", *[""] * len(names)])
     trained = read_run(folder)
-    done = predict_items(trained, table, out, "id")
+    done = predict_items(trained, TableFiles({"": table}, "id"), out)
     assert (done.n_tracks, done.n_factors, list(done.left_out)) == (300, 16, ["empty"])
     if suffix == ".npz":
         with np.load(out) as stored:
@@ -223,10 +223,10 @@ def test_what_a_model_of_attributes_takes_is_reported(
     with pytest.raises(ConfigError, match="takes attributes, not audio: expected a table"):
         track_function(trained)
     with pytest.raises(DataError, match="has no attribute 'number_0' that the model was trained on"):
-        predict_items(trained, planted.items, out)
+        predict_items(trained, TableFiles({"": planted.items}), out)
     with pytest.raises(DataError, match="has no attribute 'number_0'"):
-        predict_items(trained, planted.features, out)
-    genres = predict_items(read_run(finished(runs, "genre-label")), planted.items, out)
+        predict_items(trained, TableFiles({"": planted.features}), out)
+    genres = predict_items(read_run(finished(runs, "genre-label")), TableFiles({"": planted.items}), out)
     assert genres.n_tracks == 1500
     out.unlink()
     wrong = {dataset: "dataset", tmp_path / "a.wav": "a.wav", tmp_path: str(tmp_path)}

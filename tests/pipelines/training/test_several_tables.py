@@ -89,10 +89,14 @@ def test_keys_stand_for_tables() -> None:
         "fusion@musicnn": "fusion takes no table",
         "attributes@": "Expected the name of a table after @",
         "attributes@a.b": "Expected the name of a table after @",
+        "attributes@a+": "Expected the name of a table after @",
+        "attributes@a+a": "several names with [+] between them, each once. Received: 'attributes@a[+]a'",
         "none@musicnn": "There is no model 'none'",
     }.items():
         with pytest.raises(ConfigError, match=message):
             get_baseline(key)
+    joined = get_baseline("attributes-linear@a+b")
+    assert (joined.tables, joined.network_name) == (("a", "b"), "attributes-linear.a.b")
     residual = get_baseline("artist-residual@musicnn")
     assert residual.model.branches == ("attributes-linear@musicnn",)
     assert expand_tables(["artist-mean", "artist-residual"], ["a"]) == ("artist-mean", "artist-residual@a")
@@ -130,6 +134,11 @@ def test_a_run_is_identified_by_the_tables_that_it_uses(planted: Planted) -> Non
     assert settings("attributes", "") == settings("attributes", "", "a", "b")
     assert settings("attributes@a", "a") == settings("attributes@a", "a", "b")
     assert settings("attributes@b", "b")["attributes"] != settings("attributes@a", "a")["attributes"]
+    joined = settings("attributes@a+b", "a", "b")["attributes"]
+    assert joined not in (
+        settings("attributes@a", "a")["attributes"],
+        settings("attributes@b", "b")["attributes"],
+    )
     assert settings("fusion", "a") != settings("fusion", "a", "b")
     assert "attributes" not in settings("bot", "a")
 
@@ -144,6 +153,7 @@ def test_defaults_follow_the_tables_and_what_does_not_fit_is_refused(planted: Pl
     tables = align_tables({"a": planted.table()}, ids, "d")
     for key, message in {
         "attributes@b": "attributes@b needs a table of that name: --features b=FILE. Received: a",
+        "attributes@a+b": "attributes@a[+]b needs a table of that name: --features b=FILE. Received: a",
         "attributes": "attributes needs a table .* Keys on the tables with names: attributes@a",
         "bot": "None of bot takes the table a of --features; models that do: attributes@a, attributes-linear@a, ",
     }.items():

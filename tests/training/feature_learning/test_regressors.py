@@ -101,6 +101,7 @@ def test_kernel_ridge_is_the_best_of_refits_without_each_fold():
     best = min(errors, key=errors.get)
     assert (solution.gamma, solution.penalty) == pytest.approx(best)
     assert solution.loss == pytest.approx(errors[best], rel=1e-8)
+    assert np.mean((solution.held_out - y) ** 2) == pytest.approx(errors[best], rel=1e-8)
     head = bot.build_regressor(baseline := bot_baseline(regressor="kernel_ridge", scaling="none"), 3)
     fitted, _ = fit_output_layer(head, train, validation, baseline.model, solve=solve)
     expected = fit_with_kernels(x, y, validation.inputs.astype(float), *best)
