@@ -11,9 +11,9 @@ import numpy.typing as npt
 from cs_keras.errors import DataError
 from cs_keras.layers.front_end import Decibel
 
-_FRONT_END = (Decibel, kapre.ApplyFilterbank)
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D)
-_SAME_UNITS = (  # layers between a convolution and the next layer with weights of its own
+FRONT_END = (Decibel, kapre.ApplyFilterbank)
+CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D)
+SAME_UNITS = (  # layers between a convolution and the next layer with weights of its own
     keras.layers.BatchNormalization,
     keras.layers.GroupNormalization,
     keras.layers.Activation,
@@ -98,19 +98,19 @@ class _Watcher:
         if isinstance(layer, keras.Model):
             return self._call_model(layer, *inputs)
         outputs = layer(*inputs, **options)
-        if isinstance(layer, _FRONT_END) and self.convolution is None:
+        if isinstance(layer, FRONT_END) and self.convolution is None:
             self.found["mel"] = layer, outputs
         elif isinstance(layer, keras.layers.Permute) and self.convolution is None:
             self.time_axis = layer.dims.index(self.time_axis) + 1
         elif (  # the first convolution; one of 1 x 1 only mixes channels
             self.convolution is None
             and "mel" in self.found
-            and isinstance(layer, _CONVOLUTIONS)
+            and isinstance(layer, CONVOLUTIONS)
             and max(layer.kernel_size) > 1
         ):
             self.convolution = layer
             self.found["filters"] = layer, outputs
-        elif isinstance(layer, _SAME_UNITS) and inputs[0] is self._output("filters"):
+        elif isinstance(layer, SAME_UNITS) and inputs[0] is self._output("filters"):
             self.found["filters"] = layer, outputs
         elif isinstance(layer, keras.layers.Dense):
             if "last dense" in self.found:  # hidden: the last dense layer outputs factors

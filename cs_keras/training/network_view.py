@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-import kapre
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.layers.front_end import Decibel
+from cs_keras.models.taps import CONVOLUTIONS, FRONT_END, SAME_UNITS
 from cs_keras.run_files.inspection import NetworkView
 from cs_keras.training.hidden_layers import cut_model, list_hidden_layers
 
@@ -19,16 +18,7 @@ N_FILTERS = 16  # filters, and input channels, of a convolution
 N_MAPS = 4  # feature maps of a layer
 BATCH = 16
 
-_FRONT_END = (Decibel, kapre.ApplyFilterbank)
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D)
-_LEARNED = (*_CONVOLUTIONS, keras.layers.SeparableConv2D, keras.layers.RNN, keras.layers.Dense)
-_SAME_UNITS = (  # they change the values of a layer's units, and mix none
-    keras.layers.BatchNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.Activation,
-    keras.layers.ELU,
-    keras.layers.ReLU,
-)
+_LEARNED = (*CONVOLUTIONS, keras.layers.SeparableConv2D, keras.layers.RNN, keras.layers.Dense)
 
 
 def view_network(model: keras.Model, windows: Matrix, example: int) -> NetworkView:
@@ -50,11 +40,11 @@ def view_network(model: keras.Model, windows: Matrix, example: int) -> NetworkVi
     """
     names = [layer.name for layer in list_hidden_layers(model)]
     layers = {name: _find_layer(model, name) for name in names}
-    front_end = [name for name, layer in layers.items() if isinstance(layer, _FRONT_END)]
+    front_end = [name for name, layer in layers.items() if isinstance(layer, FRONT_END)]
     shown = [*front_end, *(name for name in _learned(layers) if name not in front_end)]
     return NetworkView(
         {name: _sample_values(cut_model(model, name), windows) for name in front_end},
-        {name: _kernels(layer) for name, layer in layers.items() if isinstance(layer, _CONVOLUTIONS)},
+        {name: _kernels(layer) for name, layer in layers.items() if isinstance(layer, CONVOLUTIONS)},
         {name: _choose_maps(_run(cut_model(model, name), windows[[example]])[0]) for name in shown},
     )
 
@@ -69,7 +59,7 @@ def _learned(layers: dict[str, Any]) -> Iterator[str]:
     """Yield the layers with weights, or the last of the layers after each that have the same units."""
     last = ""
     for name, layer in layers.items():
-        if last and not isinstance(layer, _SAME_UNITS):
+        if last and not isinstance(layer, SAME_UNITS):
             yield last
             last = ""
         if isinstance(layer, _LEARNED) or last:

@@ -9,7 +9,10 @@ from matplotlib.figure import Figure
 
 from cs_keras.run_files.inspection import Inspection, Units
 from reports.formats.network_figures import (
+    ACTIVATION,
     ACTIVATIONS_CAPTION,
+    DIVERGING,
+    IMAGE,
     VALUES_CAPTION,
     activations_figure,
     values_figure,
@@ -27,8 +30,7 @@ LONG = 16  # frames or mel bands from which on a kernel gets more room on that a
 SHORT_SIDE, LONG_SIDE = 0.42, 1.7  # inches
 WIDTH = 8.0
 MAP_COLUMNS = 3
-DIVERGING, INPUT, ACTIVATION = "PuOr_r", "magma", "viridis"
-IMAGE = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
+INPUT = "magma"
 COLUMNS = (
     Column("highest at one moment", "moment", align="left"),
     Column("highest on average", "mean", align="left"),

@@ -101,6 +101,21 @@ def test_what_was_found_is_kept_until_the_dataset_or_the_file_is_another(
     assert path.read_bytes() == content
 
 
+def test_pictures_of_a_chosen_track_are_files(
+    runs: dict[str, Path], demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    track = str(Dataset(demo).tracks.ids[0])
+    assert run("features", runs["cnn-bn"], demo, "--track", track, "--pictures", tmp_path / "out") == 0
+    names = ["activations", "values", *(f"weights-conv_{i}" for i in (1, 2, 3))]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        f"{name}.{kind}" for name in names for kind in ("png", "svg")
+    ]
+    assert run("features", runs["cnn-bn"], demo, "--track", "none", "--pictures", tmp_path / "out") == 1
+    assert "has no track 'none' with audio" in capfd.readouterr().err
+    assert run("features", runs["cnn-bn"], demo, "--track", track) == 2
+    assert "--pictures and --track are given together" in capfd.readouterr().err
+
+
 def test_what_cannot_be_inspected_is_refused(copies: dict[str, Path], demo: Path) -> None:
     dataset = Dataset(demo)
     assert inspection_obstacle(copies["cnn-bn"]) is None
