@@ -40,7 +40,9 @@ def command(audio: tuple[Path, ...], tagger: str, weights: Path | None, n_tags: 
     recordings are listed and skipped; if all are unusable, the exit status is 1.
     """
     quiet_tensorflow()
-    is_run = Path(tagger).is_dir()
+    from cs_keras.encoders import TAGGERS
+
+    is_run = tagger not in TAGGERS and Path(tagger).is_dir()
     if is_run and weights:
         raise click.UsageError("--weights is for published taggers; a run has its own.")
     n_tagged = n_files = 0

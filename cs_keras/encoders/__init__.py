@@ -18,7 +18,8 @@ CHECKPOINTS = {
     "musicnn-vgg": "MSD_vgg",
     "musicnn-vgg-mtt": "MTT_vgg",
 }
-ENCODERS = (*CHECKPOINTS, "choi", "notes")
+TAGGERS = (*CHECKPOINTS, "choi")
+ENCODERS = (*TAGGERS, "notes")
 
 
 class Encoder(Protocol):
@@ -78,7 +79,7 @@ def open_tagger(name: str, weights: str | None = None) -> tuple[Encoder, tuple[s
     from cs_keras.models.choi_weights import AUDIO
     from cs_keras.models.musicnn_network import MTT_TAGS
 
-    check_choice("--tagger", name, (*CHECKPOINTS, "choi"))
+    check_choice("--tagger (unless it is the folder of a run)", name, TAGGERS)
     if name == "choi":
         from cs_keras.encoders.network import NetworkEncoder
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 
 from cs_keras.run_files.evaluation import MeanRecord, TrackCounts
 from cs_keras.run_files.names import LABEL_EVALUATION_FILE, LABELS_FILE
@@ -98,7 +99,7 @@ class LabelScorer:
         `factors` are predicted, shape (n_tracks, n_factors).
         """
         scores = factors @ self.label_factors.T
-        return np.asarray(1 / (1 + np.exp(-scores)) if self.are_logits else scores, np.float32)
+        return np.asarray(scipy.special.expit(scores) if self.are_logits else scores, np.float32)
 
     def write(self, run: Location) -> None:
         """Write ``labels.npz`` of a run."""
