@@ -1,7 +1,7 @@
 """Reports of a folder of runs, or of a study: read what is saved, tabulate it and write files."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,13 @@ from cs_keras.storage.location import Location, is_remote
 from reports.commands.best_model import rank_runs
 from reports.commands.conclusion import conclude
 from reports.formats.files import FORMATS, write_report
+from reports.html.options import PageOptions
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
 from reports.tables.labels import best_label_run, conclude_labels, make_label_sections
 from reports.tables.table import Section
 
 PAGE = "html"  # written on request only: the page brings a plotting library of five megabytes
-
-Inspect = Callable[[Path, Location], str | None]
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ def build_report(
     models: Sequence[str],
     out: Path | None = None,
     formats: Sequence[str] = tuple(FORMATS),
-    dataset: Location | None = None,
-    inspect: Inspect | None = None,
+    page: PageOptions | None = None,
 ) -> Report:
     """Read the runs or the study in a folder, and write their report.
 
@@ -64,22 +62,21 @@ def build_report(
         Folder for the files. Default: ``report`` in `folder`, or in the working directory for a URL.
     formats
         Any of ``md``, ``csv``, ``latex`` and, for runs, ``html``.
-    dataset
-        That the runs were trained on; the HTML pages take names and true factors of tracks from it.
-    inspect
-        Writes ``inspection.npz`` into the folder of a run that was trained on a dataset, and returns None, or why
-        there is nothing to inspect. It is called for the best run of each group that can be inspected.
+    page
+        What ``html`` shows besides runs.
 
     Raises
     ------
     ConfigError
-        When `formats` or `dataset` do not fit the folder, or `folder` is a URL without a study.
+        When `formats` or `page` do not fit the folder, or `folder` is a URL without a study.
     StorageError, DataError
         When nothing in `folder` can be read, or a file not be written.
     """
+    page = page or PageOptions()
     target = out or (Path("report") if is_remote(folder) else Path(folder) / "report")
-    if dataset is not None and PAGE not in formats:
-        raise ConfigError(f"--dataset is for --format {PAGE} only. Received: {', '.join(formats)}.")
+    for option, value in (("--dataset", page.dataset), ("--audio-root", page.audio_root)):
+        if value is not None and PAGE not in formats:
+            raise ConfigError(f"{option} is for --format {PAGE} only. Received: {', '.join(formats)}.")
     if is_study(folder):
         if PAGE in formats:
             raise ConfigError(f"A study has no {PAGE}: expected {', '.join(FORMATS)}, which come with plots.")
@@ -99,7 +96,7 @@ def build_report(
     if PAGE in formats:
         from reports.html.build import build_pages
 
-        written += build_pages(collected, own, target / PAGE, dataset, inspect)
+        written += build_pages(collected, own, target / PAGE, page)
     files = {
         **{name: target / file for name, (file, _) in FORMATS.items()},
         PAGE: target / PAGE / "index.html",

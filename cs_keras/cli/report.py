@@ -18,6 +18,7 @@ from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, add_options, shar
 
 if TYPE_CHECKING:
     from cs_keras.storage.location import Location
+    from reports.html.options import PageOptions
     from reports.report import Report
 
 FILE_FORMATS, PRINTED_FORMAT = ("md", "csv", "latex"), "json"
@@ -50,14 +51,33 @@ print_options = add_options(
     type=DATASET,
     help="Dataset of the runs: adds track names, and filters and units of the best network, to html.",
 )
-def command(folder: "Location", out: Path | None, dataset: "Location | None", **printing: Any) -> None:
+@click.option(
+    "--audio-root",
+    type=LOCAL_PATH,
+    help="Folder that was ingested: html plays its recordings, and must stay on this machine.",
+)
+@click.option(
+    "--embed-audio",
+    is_flag=True,
+    help="Copy 20 s of each track that html shows into its folder, which can then be moved.",
+)
+def command(
+    folder: "Location",
+    out: Path | None,
+    dataset: "Location | None",
+    audio_root: Path | None,
+    embed_audio: bool,
+    **printing: Any,
+) -> None:
     """Compare runs, or the trials of a study, and write tables.
 
     For runs, html is a folder of pages with figures and a map of the tracks, which any browser opens from disk.
     For a study, which may be behind a URL, the report has trials, hyperparameter importance, plots (PNG and SVG),
     and the command that trains the winner.
     """
-    show_report(folder, Printing(**printing), out, dataset)
+    from reports.html.options import PageOptions
+
+    show_report(folder, Printing(**printing), out, PageOptions(dataset, _inspect, audio_root, embed_audio))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,13 +128,13 @@ def show_report(
     folder: "Location",
     printing: Printing = Printing(),
     out: Path | None = None,
-    dataset: "Location | None" = None,
+    page: "PageOptions | None" = None,
 ) -> None:
     """Build a report, print what it concludes, and list what was written; see `reports.report.build_report`."""
     from cs_keras.models import REGISTRY
     from reports.report import build_report
 
-    report = build_report(folder, tuple(REGISTRY), out, printing.files, dataset, _inspect)
+    report = build_report(folder, tuple(REGISTRY), out, printing.files, page)
     printing.show(report)
     for reason in report.left_out:
         click.echo(f"Left out of the report: {reason}", err=True)

@@ -5,7 +5,7 @@ const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
 const N_FOUND = 12; // maximum number of search results
 const NARROW = 700; // width in CSS pixels below which the legend is under the map
-const CONFIG = { responsive: true, scrollZoom: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+const CONFIG = { responsive: true, scrollZoom: false, displayModeBar: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
 
 function make(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -76,6 +76,13 @@ function traces(map, colouring) {
   );
 }
 
+function lines(map, chosen) {
+  const ends = map.predicted[chosen].flatMap((row) => [chosen, row, null]);
+  const along = (axis) => ends.map((row) => (row === null ? null : axis[row]));
+  const line = { color: "#D55E00", width: 1 };
+  return { type: TYPE, mode: "lines", x: along(map.x), y: along(map.y), line, hoverinfo: "skip", showlegend: false };
+}
+
 function highlight(map, chosen) {
   const ring = (rows, name, symbol, color) => ({
     ...trace(map, rows, name, { size: 13, symbol, opacity: 1, color, line: { width: 2, color } }),
@@ -84,7 +91,7 @@ function highlight(map, chosen) {
   if (chosen === null) return [];
   const rings = [ring(map.predicted[chosen], "neighbours, predicted", "circle-open", "#D55E00")];
   if (map.true[chosen]) rings.push(ring(map.true[chosen], "neighbours, true", "square-open", "#009E73"));
-  return [...rings, ring([chosen], "chosen", "star", "#D55E00")];
+  return [lines(map, chosen), ...rings, ring([chosen], "chosen", "star", "#D55E00")];
 }
 
 function layout() {
@@ -97,7 +104,7 @@ function layout() {
     font: { color: style.color, family: style.fontFamily },
     hoverlabel: { bgcolor: style.backgroundColor, font: { color: style.color }, align: "left" },
     hovermode: "closest",
-    dragmode: "pan",
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "pan", // a finger scrolls the page
     margin: { l: 8, r: 8, t: 36, b: 8 }, // room for the buttons at the top
     xaxis: axis,
     yaxis: axis,
@@ -107,10 +114,17 @@ function layout() {
   };
 }
 
+function playLink(map, row) {
+  if (!map.audio[row]) return "";
+  const link = make("a", { className: "play", href: map.audio[row] }, "▶");
+  link.setAttribute("aria-label", `Play ${nameOf(map, row)}`);
+  return link;
+}
+
 function choice(map, row, choose) {
   const button = make("button", { type: "button" }, make("bdi", {}, nameOf(map, row)));
   button.addEventListener("click", () => choose(row));
-  return make("li", {}, button);
+  return make("li", {}, playLink(map, row), " ", button);
 }
 
 function neighbourList(map, rows, others, title, choose) {
@@ -119,7 +133,7 @@ function neighbourList(map, rows, others, title, choose) {
     item.classList.toggle("shared", others.includes(row));
     return item;
   });
-  return make("section", {}, make("h4", {}, title), make("ol", {}, ...items));
+  return make("section", {}, make("h5", {}, title), make("ol", {}, ...items));
 }
 
 function neighbourLists(map, row, choose) {
@@ -129,7 +143,7 @@ function neighbourLists(map, row, choose) {
   if (map.true[row]) lists.push(neighbourList(map, truth, predicted, "By true factors", choose));
   else lists.push(make("p", {}, map.true.length ? "No true factors: this track has no interactions." : "No dataset was given."));
   const n = predicted.filter((other) => truth.includes(other)).length;
-  const title = make("h3", {}, "Neighbours of ", make("bdi", {}, nameOf(map, row)));
+  const title = make("h4", {}, playLink(map, row), " Neighbours of ", make("bdi", {}, nameOf(map, row)));
   const count = map.true[row] ? `${n} of ${truth.length} are in both lists (✓).` : "";
   return [title, make("p", {}, count), make("div", {}, ...lists)];
 }
@@ -142,6 +156,7 @@ function showMap(container, map) {
   const plot = make("div", { className: "map-plot" });
   const neighbours = make("div", { className: "neighbours" });
   neighbours.setAttribute("aria-live", "polite");
+  neighbours.append(make("p", {}, "Click a track, or find it by name, to list its neighbours."));
   const tools = make("div", { className: "map-tools" }, make("label", {}, "Find a track", search));
   if (colourings.length) tools.prepend(make("label", {}, "Colour by", select));
   container.append(tools, found, plot, neighbours);
@@ -158,6 +173,8 @@ function showMap(container, map) {
     chosen = row;
     neighbours.replaceChildren(...neighbourLists(map, row, choose));
     draw();
+    const link = neighbours.querySelector(".play");
+    if (link && map.audio[row]) play(link);
   };
   draw();
   plot.on("plotly_click", (event) => choose(event.points[0].customdata));
@@ -169,5 +186,3 @@ function showMap(container, map) {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 }
-
-document.querySelectorAll(".map").forEach((container, number) => showMap(container, window.trackMaps[number]));

@@ -6,8 +6,7 @@ from cs_keras.run_files.evaluation import BEST_FROM_SOUND, INFORMATION, REFIT_CE
 from reports.runs.collect import Group, Run
 from reports.runs.labels import name_predictor
 from reports.tables.notes import available_kinds
-from reports.tables.numbers import format_p
-from reports.tables.overlap import TITLES, overlap_table
+from reports.tables.overlap import overlap_table
 from reports.tables.table import TIED, Table
 
 ALPHA = 0.05  # significance level, after correction for the number of models
@@ -53,9 +52,7 @@ def read_points(table: Table, k: int) -> list[Point]:
     points = []
     for row, cell in rows:
         if cell and cell.value is not None and chance[1] and chance[1].value is not None:
-            low, high = cell.low or 0.0, cell.high or 0.0
-            if cell.sd is not None:
-                low, high = cell.value - cell.sd, cell.value + cell.sd
+            low, high = cell.span or (0.0, 0.0)
             is_model, tied = bool(row.family), TIED in cell.marks
             is_ceiling = not is_model and row.name == ceiling
             values = (cell.value, low, high, chance[1].value)
@@ -90,75 +87,6 @@ class BestModel:
         if self.ceiling is None or self.ceiling.value <= self.best.chance:
             return None
         return (self.best.value - self.best.chance) / (self.ceiling.value - self.best.chance)
-
-    @property
-    def title(self) -> str:
-        """Title of the kind of list."""
-        return TITLES[self.kind]
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """Formatted metrics by name, those that are available."""
-        best, ceiling, sound = self.best, self.ceiling, self.best_from_sound
-        facts: dict[str, str | None] = {
-            "best model": best.name,
-            f"overlap@{best.k}": f"{best.value:.1%}",
-            "times chance": f"{best.value / best.chance:.2f} ×",
-            "ceiling": None if ceiling is None else f"{ceiling.value:.1%}",
-            "gap closed": None if self.gap_closed is None else f"{self.gap_closed:.0%}",
-            "best from sound": None if sound is None else f"{sound.value:.1%}",
-            "p": None if self.p is None else format_p(self.p),
-            "significant": "yes" if self.is_significant else "no",
-        }
-        return {name: text for name, text in facts.items() if text is not None}
-
-    @property
-    def sentence(self) -> str:
-        """The same metrics as sentences."""
-        best, n = self.best, self.n_models
-        among = f"the best of {n:,} models" if n > 1 else "the only model"
-        found = f"{best.name}, {among}, finds {best.value:.1%} of {LISTS[self.kind]} (top {best.k})."
-        return " ".join(
-            (
-                found,
-                self._compare_with_chance(),
-                self._compare_with_ceiling(),
-                *self._name_bound(),
-                *self._name_rival(),
-            )
-        )
-
-    def _compare_with_chance(self) -> str:
-        best = self.best
-        times = f"That is {best.value / best.chance:.2f} × chance ({best.chance:.1%})"
-        if self.p is None:
-            return f"{times}; it was not tested against chance."
-        corrected = f", after correction for {self.n_models:,} models" if self.n_models > 1 else ""
-        above = "beyond artist recognition" if self.kind == "filtered" else "above chance"
-        verdict = f"significantly {above}" if self.is_significant else f"not significantly {above}"
-        return f"{times}: {verdict} (p = {format_p(self.p)}{corrected})."
-
-    def _compare_with_ceiling(self) -> str:
-        if self.ceiling is None:
-            return "No ceiling was measured: the factors were not refitted."
-        ceiling = "The refit ceiling (the same interactions factorised with another seed)"
-        reached = f"{ceiling} reaches {self.ceiling.value:.1%}"
-        if self.gap_closed is None:
-            return f"{reached}, no more than chance, so there is no gap to close."
-        return f"{reached}; the model closes {self.gap_closed:.0%} of the gap between chance and the ceiling."
-
-    def _name_bound(self) -> list[str]:
-        if self.best_from_sound is None:
-            return []
-        return [
-            f"Best from sound (regression on the true style of the audio): {self.best_from_sound.value:.1%}."
-        ]
-
-    def _name_rival(self) -> list[str]:
-        if self.rival is None:
-            return []
-        how = "better" if self.rival.value > self.best.value else "about as well"
-        return [f"Note: a predictor without audio does {how}: {self.rival.name}, {self.rival.value:.1%}."]
 
 
 def find_best_model(group: Group, kind: Kind) -> BestModel | None:

@@ -1,6 +1,6 @@
 """What was trained, on what and how well: tables of run folders, and of the settings in which runs differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ LIST_COLUMNS = (
     Column("MSE\ntest", "mse_test"),
     Column("overlap", "overlap"),
 )
+VALUE_COLUMN = Column("value", "value", align="left")
 DIGEST_LENGTH = 8
 
 
@@ -67,9 +68,7 @@ def show_run(folder: Path) -> tuple[Section, ...]:
     """
     _require_run(folder)
     rows = tuple(Row(name, (), (_text_cell(value),)) for name, value in _settings(folder).items())
-    table = Table(
-        f"Settings of {folder.name}", (Column("value", "value", align="left"),), rows, (), "setting"
-    )
+    table = Table(f"Settings of {folder.name}", (VALUE_COLUMN,), rows, (), "setting")
     section = Section(folder.name, (), (table,))
     if is_done(folder):
         collected = collect_folders([folder])
@@ -91,18 +90,25 @@ def compare_runs(folders: Sequence[Path]) -> tuple[Section, ...]:
         _require_run(folder)
         if not is_done(folder):
             raise StorageError(f"{folder} is not finished: {_describe_unfinished(folder)}")
-    settings = [_settings(folder) for folder in folders]
-    values = {
-        name: [own.get(name) for own in settings] for name in {k: None for own in settings for k in own}
-    }
-    rows = tuple(
+    differing, _ = settings_tables({folder.name: _settings(folder) for folder in folders})
+    tables, equal = ((differing,), ()) if differing.rows else ((), ("All settings are equal.",))
+    collected = collect_folders(folders)
+    return (Section("Comparison", (), tables, equal), *_conclusions(collected))
+
+
+def settings_tables(settings: Mapping[str, Mapping[str, str]]) -> tuple[Table, Table]:
+    """Return the settings in which runs, by name, differ, a column a run, and the settings that all share."""
+    names = dict.fromkeys(name for own in settings.values() for name in own)
+    values = {name: [own.get(name) for own in settings.values()] for name in names}
+    columns = tuple(Column(name, name, align="left") for name in settings)
+    differing = tuple(
         Row(name, (), tuple(map(_text_cell, own))) for name, own in values.items() if len(set(own)) > 1
     )
-    columns = tuple(Column(folder.name, folder.name, align="left") for folder in folders)
-    differing = (Table("Settings that differ", columns, rows, (), "setting"),) if rows else ()
-    equal = () if rows else ("All settings are equal.",)
-    collected = collect_folders(folders)
-    return (Section("Comparison", (), differing, equal), *_conclusions(collected))
+    shared = tuple(Row(name, (), (_text_cell(own[0]),)) for name, own in values.items() if len(set(own)) == 1)
+    return (
+        Table("Settings that differ", columns, differing, (), "setting"),
+        Table("Settings that all share", (VALUE_COLUMN,), shared, (), "setting"),
+    )
 
 
 def _conclusions(collected: Collected) -> tuple[Section, ...]:

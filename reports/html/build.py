@@ -1,6 +1,6 @@
 """The pages of a folder of runs, with what their dataset adds: names and true factors of tracks, inspections."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,29 +19,38 @@ from cs_keras.errors import CsKerasError, DataError
 from cs_keras.factors.store import adapt_to_split, load_factors
 from cs_keras.run_files.settings import digest_pooled, read_settings
 from cs_keras.runs import digest
-from cs_keras.storage.location import Location
+from cs_keras.storage.location import Location, is_remote
 from reports.commands.best_model import rank_runs
-from reports.html.page import Source, write_page
+from reports.html.options import Inspect, PageOptions
+from reports.html.page import Source, read_models, write_page
+from reports.html.recordings import find_recordings
 from reports.html.spaces import Space, Spaces
 from reports.runs.collect import Collected
 from reports.tables.table import Section
 
-Inspect = Callable[[Path, Location], str | None]
-
 
 def build_pages(
-    collected: Collected,
-    sections: tuple[Section, ...],
-    out: Path,
-    dataset: Location | None,
-    inspect: Inspect | None,
+    collected: Collected, sections: tuple[Section, ...], out: Path, options: PageOptions
 ) -> list[Path]:
     """Write the pages of collected runs to `out`, and return the files; see `reports.report.build_report`."""
-    if dataset is None:
-        return write_page(sections, Source(collected, {}), out)
-    spaces = open_spaces(dataset, collected)
-    reasons = inspect_best(dataset, collected, spaces, inspect) if inspect else {}
-    return write_page(sections, Source(collected, spaces, reasons), out)
+    dataset = options.dataset
+    spaces = {} if dataset is None else open_spaces(dataset, collected)
+    reasons = {} if dataset is None else inspect_best(dataset, collected, spaces, options.inspect)
+    recordings = None
+    if options.audio_root:
+        shown = frozenset(_track_ids(collected, spaces))
+        recordings = find_recordings(options.audio_root, shown, out, options.embed_audio)
+    name = "" if dataset is None else (dataset if is_remote(dataset) else dataset.absolute()).name
+    return write_page(sections, Source(collected, spaces, reasons, name, recordings), out)
+
+
+def _track_ids(collected: Collected, spaces: Spaces) -> Iterator[str]:
+    """Yield the tracks that a page may show, some of them several times."""
+    for space in spaces.values():
+        yield from space.tracks.ids.tolist()
+    for group in collected.groups:
+        for predictions in read_models(group).values():
+            yield from predictions.track_ids.tolist()
 
 
 def open_spaces(dataset: Location, collected: Collected) -> Spaces:
@@ -74,13 +83,15 @@ def open_spaces(dataset: Location, collected: Collected) -> Spaces:
 
 
 def inspect_best(
-    dataset: Location, collected: Collected, spaces: Spaces, inspect: Inspect
+    dataset: Location, collected: Collected, spaces: Spaces, inspect: Inspect | None
 ) -> dict[Path, str]:
     """Inspect each group's best run that has a network; return reasons by folder of runs without one.
 
     An error costs the page that part alone.
     """
     reasons: dict[Path, str] = {}
+    if inspect is None:
+        return reasons
     for group in (one for one in collected.groups if one.data_digest in spaces):
         for run in rank_runs(group):
             folder = run.folders[0]

@@ -1,4 +1,4 @@
-"""Charts of a page: gap ladder, overlap by list length, losses by epoch, confidence, R² and values of factors."""
+"""Charts of a page: overlap by list length, losses by epoch, confidence, R² and values of the factors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, Scal
 from cs_keras.run_files.evaluation import ConfidenceRecord
 from cs_keras.run_files.predictions import Predictions
 from cs_keras.run_files.training import EpochLosses, read_metrics
-from reports.commands.best_model import Point, find_best_model, list_lengths, read_points
+from reports.commands.best_model import Point, list_lengths, read_points
 from reports.html.factors import UNSCALABLE, Matrix, evaluated_factors, factor_r2
 from reports.html.figures import COLOURS, INK, MARKERS, Picture, draw_picture, label
 from reports.html.spaces import Space
@@ -21,32 +21,23 @@ from reports.tables.notes import available_kinds
 from reports.tables.overlap import TITLES, overlap_table
 from reports.tables.table import Table
 
-BAR_HEIGHT = 0.24  # inches
 PANEL = (2.3, 1.7)  # inches for the losses of one model
 N_ACROSS = 4
 N_COLOURED = len(COLOURS) - 1  # models with a colour of their own; others are grey
 GREY = COLOURS[-1]
-MODEL, REFERENCE, CEILING = COLOURS[0], GREY, COLOURS[1]
+CEILING = COLOURS[1]
 N_BINS = 60
 TAIL = 0.1  # percent of the values at each end that a histogram leaves out
 
 
-def overlap_pictures(group: Group, name: str) -> Iterator[Picture]:
-    """Yield the ladder and overlap against list length for each kind of list; `name` starts their ids."""
+def length_pictures(group: Group, name: str) -> Iterator[Picture]:
+    """Yield overlap against list length for each kind of list; `name` starts their ids."""
     for kind in available_kinds(group):
-        title = TITLES[kind]
-        best, table = find_best_model(group, kind), overlap_table(group, kind, {})
-        if best:
-            caption = (
-                f"{title}: from chance (dashed) up to the refit ceiling, where it was measured. Hatched: reference "
-                "predictors without audio. Lines: 95% interval or, of several seeds, one standard deviation."
-            )
-            yield draw_picture(ladder_figure(table, best.best.k), f"{name}-{kind}-ladder", caption)
-        lengths = overlap_figure(table)
+        lengths = overlap_figure(overlap_table(group, kind, {}))
         if lengths:
             caption = (
-                f"{title} against list length. Bands: chance with two standard deviations, and the refit ceiling "
-                "with its interval, where it was measured. Thin grey lines: other models."
+                f"{TITLES[kind]} against list length. Bands: chance with two standard deviations, and the refit "
+                "ceiling with its interval, where it was measured. Thin grey lines: other models."
             )
             yield draw_picture(lengths, f"{name}-{kind}-lengths", caption)
 
@@ -54,11 +45,12 @@ def overlap_pictures(group: Group, name: str) -> Iterator[Picture]:
 def losses_pictures(group: Group, name: str) -> Iterator[Picture]:
     """Yield the losses of the models by epoch, if any run recorded them."""
     histories = {run.label: [read_metrics(folder) for folder in run.folders] for run in group.runs}
-    losses = losses_figure(histories)
+    n_losses = len({run.settings.get("training.loss") for run in group.runs})
+    losses = losses_figure(histories, n_losses == 1)
     if losses:
-        yield draw_picture(
-            losses, f"{name}-losses", "Training and validation loss by epoch; one line per seed."
-        )
+        scale = "All on one scale" if n_losses == 1 else "Models minimise different losses: scales differ"
+        caption = f"Training and validation loss by epoch; one line per seed. {scale}."
+        yield draw_picture(losses, f"{name}-losses", caption)
 
 
 def confidence_pictures(group: Group, name: str) -> Iterator[Picture]:
@@ -90,35 +82,6 @@ def factor_pictures(models: Mapping[str, Predictions], space: Space, name: str) 
     yield draw_picture(spread_figure(best, models[best], space), f"{name}-spread", caption)
 
 
-def ladder_figure(table: Table, k: int) -> Figure:
-    """Draw the overlap of each predictor of an overlap table at length `k` as a bar that starts at chance."""
-    points = read_points(table, k)[::-1]
-    figure = Figure(figsize=(8, 1.2 + BAR_HEIGHT * len(points)), layout="constrained")
-    axes = figure.add_subplot()
-    chance = points[0].chance
-    y = range(len(points))
-    errors = [[max(0.0, p.value - p.low) for p in points], [max(0.0, p.high - p.value) for p in points]]
-    axes.barh(
-        y,
-        [point.value - chance for point in points],
-        left=chance,
-        xerr=errors,
-        color=[CEILING if p.is_ceiling else MODEL if p.is_model else REFERENCE for p in points],
-        hatch=["" if point.is_model else "///" for point in points],
-        ecolor=INK,
-        edgecolor=INK,
-        linewidth=0.3,
-        error_kw={"linewidth": 1, "capsize": 2},
-    )
-    axes.axvline(chance, color=INK, linewidth=1, linestyle="--")
-    axes.set_yticks(y, [label(point.name) for point in points])
-    axes.set_ylim(-0.6, len(points) - 0.4)
-    axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.set(xlabel=f"overlap@{k}; dashed: chance")
-    return figure
-
-
 def overlap_figure(table: Table) -> Figure | None:
     """Draw an overlap table against list length; None if only one length was measured."""
     by_k = {k: read_points(table, k) for k in list_lengths(table)}
@@ -142,7 +105,7 @@ def overlap_figure(table: Table) -> Figure | None:
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set(xlabel="list length k", ylabel="overlap")
+    axes.set(xlabel="list length k", ylabel="overlap", ylim=(0, 1.02))
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="outside right upper", fontsize="small")
     return figure
@@ -165,8 +128,13 @@ def _draw_bands(axes: Axes, table: Table, by_k: Mapping[int, Sequence[Point]]) -
         axes.plot(x, values, color=CEILING, linestyle=":", linewidth=1.5, label=ceilings[0].name)
 
 
-def losses_figure(histories: Mapping[str, Sequence[Sequence[EpochLosses]]]) -> Figure | None:
-    """Draw the train and validation loss of each model, one line per seed; None if no run recorded epochs."""
+def losses_figure(
+    histories: Mapping[str, Sequence[Sequence[EpochLosses]]], one_loss: bool = True
+) -> Figure | None:
+    """Draw the train and validation loss of each model, one line per seed; None if no run recorded epochs.
+
+    Panels share their axes, except that of the loss if models minimise different ones.
+    """
     saved = {name: [seed for seed in seeds if seed] for name, seeds in histories.items() if any(seeds)}
     if not saved:
         return None
@@ -174,10 +142,14 @@ def losses_figure(histories: Mapping[str, Sequence[Sequence[EpochLosses]]]) -> F
     n_down = -(-len(saved) // n_across)
     size = (max(4.0, PANEL[0] * n_across), PANEL[1] * n_down + 0.5)
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(n_down, n_across, squeeze=False).ravel().tolist()
+    grid = figure.subplots(n_down, n_across, squeeze=False, sharex=True, sharey=one_loss)
+    panels = grid.ravel().tolist()
     for axes, (name, seeds) in zip(panels, saved.items(), strict=False):
         _draw_losses(axes, seeds)
         axes.set_title(label(name), fontsize="small")
+        axes.set_xlabel("epoch", fontsize="small")
+    for axes in panels[::n_across]:
+        axes.set_ylabel("loss", fontsize="small")
     for axes in panels[len(saved) :]:
         axes.set_axis_off()
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

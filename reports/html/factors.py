@@ -72,7 +72,8 @@ def failures_table(models: Mapping[str, Predictions], space: Space, k: int, metr
     rows = space.rows(first.track_ids)[evaluated_rows(first, space)][worst]
     texts = (text_column(space, rows, column) for column in ("title", "artist", "genres"))
     table_rows = []
-    for track, title, artist, genre in zip(worst.tolist(), *texts, strict=True):
+    ids = space.tracks.ids[rows].tolist()
+    for track, track_id, title, artist, genre in zip(worst.tolist(), ids, *texts, strict=True):
         cells = (
             Cell(artist, None),
             Cell(genre, None),
@@ -80,7 +81,7 @@ def failures_table(models: Mapping[str, Predictions], space: Space, k: int, metr
             Cell(f"{mean[track]:.1f}", float(mean[track])),
             Cell(f"{distances[track]:.3f}", float(distances[track])),
         )
-        table_rows.append(Row(title, (), cells))
+        table_rows.append(Row(title, (), cells, track=(track_id, 0.0)))
     notes = (
         f"The {min(N_TRACKS, len(best))} of {len(best):,} test tracks for which {name} finds the fewest of the {k} "
         "nearest test tracks; ties: by decreasing cosine distance. One seed of each model.",
@@ -136,4 +137,6 @@ def _end_cell(space: Space, ordered: npt.NDArray[np.int64]) -> Cell:
     """Return the most frequent genres among the first tracks of an order, and the names of a few."""
     genres = Counter(text_column(space, ordered[:N_COUNTED], "genres"))
     counts = ", ".join(f"{brief(genre)} {n}" for genre, n in genres.most_common(N_GENRES))
-    return Cell(counts, None, detail="\n".join(describe_tracks(space, ordered[:N_NAMED])))
+    named = ordered[:N_NAMED]
+    tracks = (None, *((track_id, 0.0) for track_id in space.tracks.ids[named].tolist()))
+    return Cell(counts, None, detail="\n".join(describe_tracks(space, named)), tracks=tracks)

@@ -1,7 +1,6 @@
 """Filters and units of a network on a page: first-layer filters, feature maps, tracks that activate units most."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +20,7 @@ from reports.formats.network_figures import (
 )
 from reports.formats.text import shorten
 from reports.html.figures import Picture, draw_picture
+from reports.html.parts import RESPONSES, Part
 from reports.html.spaces import Space, brief, describe_tracks
 from reports.tables.table import Cell, Column, Row, Table
 
@@ -38,30 +38,31 @@ COLUMNS = (
 SOURCE_NOTE = "After Dieleman 2014. Validation and test tracks only: the network was not trained on them."
 
 
-def describe_inspection(model: str, inspection: Inspection, space: Space | None, name: str) -> dict[str, Any]:
+def describe_inspection(model: str, inspection: Inspection, space: Space | None, name: str) -> Part:
     """Return the figures and tables of a network; without a space, tracks are shown by their ids."""
     ids = inspection.track_ids
     tracks = describe_tracks(space, space.rows(ids)) if space else [brief(one) for one in ids.tolist()]
-    part: dict[str, Any] = {
-        "heading": f"What activates {shorten(model)}",
-        "notes": (_tracks_note(inspection), SOURCE_NOTE),
-    }
+    pictures: tuple[Picture, ...] = ()
+    tables, folded = [], None
     if len(inspection.filters):
         ranked, layer = inspection.filters.order.tolist(), inspection.filters.layer
         title = f"Tracks with the highest activations of filters of {layer}"
         notes = _filter_notes(inspection)
-        part["filters"] = _table(title, inspection.filters, ranked[:N_ROWS], tracks, "filter", notes)
-        part["pictures"] = tuple(_pictures(inspection, tracks, name))
+        tables.append(_table(title, inspection, inspection.filters, ranked[:N_ROWS], tracks, "filter", notes))
+        pictures = tuple(_pictures(inspection, tracks, name))
         if len(ranked) > N_ROWS:
             title = f"The other {len(ranked) - N_ROWS} filters"
-            part["other_filters"] = _table(title, inspection.filters, ranked[N_ROWS:], tracks, "filter")
-    if pictures := (*part.get("pictures", ()), *_network_pictures(inspection, name)):
-        part["pictures"] = pictures
+            folded = _table(title, inspection, inspection.filters, ranked[N_ROWS:], tracks, "filter")
+    pictures = (*pictures, *_network_pictures(inspection, name))
     if len(inspection.units):
         ranked, layer = inspection.units.order[:N_ROWS].tolist(), inspection.units.layer
         title = f"Tracks with the highest activations of units of the last hidden layer ({layer})"
-        part["units"] = _table(title, inspection.units, ranked, tracks, "unit", _unit_notes(inspection))
-    return part
+        notes = _unit_notes(inspection)
+        tables.append(_table(title, inspection, inspection.units, ranked, tracks, "unit", notes))
+    about = (f"What activates {shorten(model)}.",)
+    return Part(
+        RESPONSES, (), pictures, tuple(tables), folded, (_tracks_note(inspection), SOURCE_NOTE), about
+    )
 
 
 def kernels_figure(inspection: Inspection) -> Figure:
@@ -152,20 +153,31 @@ def _network_pictures(inspection: Inspection, name: str) -> Iterator[Picture]:
 
 def _table(
     title: str,
+    inspection: Inspection,
     units: Units,
     chosen: Sequence[int],
     tracks: Sequence[str],
     stub: str,
     notes: tuple[str, ...] = (),
 ) -> Table:
+    ids = inspection.track_ids.tolist()
     rows = []
     for unit in chosen:
-        moments = zip(units.moment_track[unit].tolist(), units.moment_s[unit].tolist(), strict=True)
-        at_moments = [f"{tracks[row]}, {_format_time(seconds)}" for row, seconds in moments]
-        on_average = [tracks[row] for row in units.mean_track[unit].tolist()]
-        cells = (Cell(names[0], None, detail="\n".join(names[1:])) for names in (at_moments, on_average))
-        rows.append(Row(f"{stub} {unit + 1}", (), tuple(cells)))
+        moments = [*zip(units.moment_track[unit].tolist(), units.moment_s[unit].tolist(), strict=True)]
+        on_average = units.mean_track[unit].tolist()
+        cells = (
+            _tracks_cell(
+                [f"{tracks[row]}, {_format_time(seconds)}" for row, seconds in moments],
+                [(ids[row], float(seconds)) for row, seconds in moments],
+            ),
+            _tracks_cell([tracks[row] for row in on_average], [(ids[row], 0.0) for row in on_average]),
+        )
+        rows.append(Row(f"{stub} {unit + 1}", (), cells))
     return Table(title, COLUMNS, tuple(rows), notes, stub)
+
+
+def _tracks_cell(names: Sequence[str], tracks: Sequence[tuple[str, float]]) -> Cell:
+    return Cell(names[0], None, detail="\n".join(names[1:]), tracks=tuple(tracks))
 
 
 def _tracks_note(inspection: Inspection) -> str:

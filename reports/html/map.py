@@ -15,6 +15,7 @@ from cs_keras.evaluation.search.topk import Metric, top_k_similar
 from cs_keras.run_files.predictions import Predictions
 from reports.formats.text import shorten
 from reports.html.figures import COLOURS, MARKERS, label
+from reports.html.recordings import Recordings
 from reports.html.spaces import Space, fold_column, text_column
 
 Matrix = npt.NDArray[np.float32]
@@ -33,10 +34,16 @@ N_VECTORS = 2_000  # points up to which a figure is drawn as vectors; more are r
 OTHERS = "others"
 
 
-def make_map(model: str, predictions: Predictions, space: Space | None, metric: str) -> TrackMap | None:
+def make_map(
+    model: str,
+    predictions: Predictions,
+    space: Space | None,
+    metric: str,
+    recordings: Recordings | None = None,
+) -> TrackMap | None:
     """Return the map of a model's predictions; None for too few tracks, or if all predictions are equal.
 
-    Without a space there are no names and no true neighbours.
+    Without a space there are no names and no true neighbours, without recordings no players.
     """
     factors = predictions.factors
     if len(factors) < LEAST_TRACKS or not np.ptp(factors, axis=0).any():
@@ -51,7 +58,10 @@ def make_map(model: str, predictions: Predictions, space: Space | None, metric: 
         "error": [],  # cosine distance of predicted and true factors
         "predicted": _neighbours(factors, np.ones(len(factors), np.bool_), metric),
         "true": [],
+        "audio": [],
     }
+    if recordings:
+        track_map["audio"] = [recordings.url((track_id, 0.0)) for track_id in predictions.track_ids.tolist()]
     if space is None:
         return track_map
     rows = space.rows(predictions.track_ids)
@@ -67,11 +77,11 @@ def make_map(model: str, predictions: Predictions, space: Space | None, metric: 
     return {**track_map, "error": error, "true": _neighbours(true, known, metric)}
 
 
-def map_script(track_map: TrackMap) -> str:
+def map_script(track_map: TrackMap, name: str) -> str:
     """Return a script that passes the map to the page: a page opened from disk can load no other kind of file."""
     # ASCII only and no "<", so that no name can end the string or the script element.
     text = json.dumps(track_map, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return f"(window.trackMaps ??= []).push({text});\n"
+    return f"(window.trackMaps ??= {{}})[{json.dumps(name)}] = {text};\n"
 
 
 def map_figure(track_map: TrackMap) -> Figure:

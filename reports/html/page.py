@@ -1,35 +1,43 @@
-"""The HTML report: one folder that a browser opens from disk, with summary, tables, figures and a map of tracks."""
+"""The HTML report: one folder that a browser opens from disk, with summary, charts, tables and a map of tracks."""
 
 import importlib.resources
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cs_keras
 from cs_keras.run_files.inspection import read_inspection
 from cs_keras.run_files.names import PREDICTIONS_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions
 from cs_keras.runs import atomic_write
-from reports.commands.best_model import best_models, rank_runs
-from reports.html.charts import confidence_pictures, factor_pictures, losses_pictures, overlap_pictures
+from reports.commands.best_model import rank_runs
+from reports.commands.conclusion import conclude
+from reports.commands.runs import settings_tables
+from reports.html.bars import difference_bars, overlap_bars, ranking_bars
+from reports.html.charts import confidence_pictures, factor_pictures, length_pictures, losses_pictures
 from reports.html.factors import factors_table, failures_table
 from reports.html.figures import draw_picture, page_style
 from reports.html.filters import describe_inspection
 from reports.html.map import make_map, map_figure, map_script
-from reports.html.spaces import Spaces
+from reports.html.parts import MAP, MEANINGS, RESPONSES, SETTINGS, Part
+from reports.html.recordings import Recordings
+from reports.html.spaces import Space, Spaces
 from reports.html.templates import ENVIRONMENT
 from reports.runs.collect import Collected, Group
-from reports.tables.table import Section
+from reports.tables.all_tables import COMPARED, CONFIDENCE, FAILURES, OVERLAP, RANKING, TOPICS, TRAINING
+from reports.tables.table import Section, Table
 
 PAGE_FILE = "index.html"
 ASSETS = ("report.css", "report.js")
-MAP_ASSET = "map.js"
-PLOTLY = "plotly.min.js"
-TITLE = "How well audio alone predicts the factors of a new track"
+MAP_ASSETS = ("map.js", "plotly.min.js")
+PLOTLY = MAP_ASSETS[1]
+SUBJECT = "How well audio alone predicts the factors of a new track"
 MAP_NOTES = (
     "t-SNE of the factors that the model predicts for validation and test tracks: small distances are meaningful, "
     "large ones are not. Neighbours are the nearest among the tracks of the map.",
-    "Drag to move, scroll or pinch to zoom, click a track for its neighbours, or find it by name.",
+    "Drag to move, zoom by the buttons, click a track for its neighbours, or find it by name.",
 )
 
 
@@ -40,25 +48,28 @@ class Source:
     collected: Collected
     spaces: Spaces  # may be empty
     uninspected: Mapping[Path, str] = field(default_factory=dict)  # reasons, by run folder
+    dataset: str = ""  # name
+    recordings: Recordings | None = None
 
 
 def write_page(sections: tuple[Section, ...], source: Source, out: Path) -> list[Path]:
     """Write a page and its assets to `out`; the same runs give the same bytes. Return the files, the page first."""
+    scripts: dict[str, str] = {}
+    conclusions = conclude(source.collected, sections)
+    groups = zip(source.collected.groups, sections, conclusions, strict=True)
     with page_style():
-        groups = [
-            _describe_group(group, section, source, f"g{number}")
-            for number, (group, section) in enumerate(zip(source.collected.groups, sections, strict=True), 1)
+        described = [
+            _describe_group(group, section, conclusion, source, f"g{number}", scripts)
+            for number, (group, section, conclusion) in enumerate(groups, 1)
         ]
-    maps = [group["map"] for group in groups if group["map"]]
-    scripts = {f"map-{number}.js": map_script(track_map) for number, track_map in enumerate(maps, 1)}
     page = ENVIRONMENT.get_template("page.html.j2").render(
-        title=TITLE,
-        scripts=[ASSETS[1], *((PLOTLY, *scripts, MAP_ASSET) if maps else ())],
-        groups=groups,
-        map_notes=MAP_NOTES,
+        **_describe_page(source),
+        groups=described,
+        has_map=bool(scripts),
+        recordings=source.recordings,
         left_out=source.collected.left_out,
     )
-    assets = (*ASSETS, MAP_ASSET, PLOTLY) if maps else ASSETS
+    assets = (*ASSETS, *MAP_ASSETS) if scripts else ASSETS
     files = {PAGE_FILE: page, **{name: read_asset(name) for name in assets}, **scripts}
     for stale in out.glob("map-*.js"):  # of an earlier page with more groups
         if stale.name not in files:
@@ -66,6 +77,8 @@ def write_page(sections: tuple[Section, ...], source: Source, out: Path) -> list
     for name, text in files.items():
         with atomic_write(out / name, "w") as file:
             file.write(text)
+    if source.recordings:
+        source.recordings.write_copies()
     return [out / name for name in files]
 
 
@@ -75,38 +88,88 @@ def read_asset(name: str) -> str:
     return (importlib.resources.files(package) / folder / name).read_text(encoding="utf-8")
 
 
-def _describe_group(group: Group, section: Section, source: Source, name: str) -> dict[str, Any]:
-    """Return a group of runs as the template needs it; `name` is its id on the page."""
-    space = source.spaces.get(group.data_digest)
-    predicted = read_models(group)
-    best = next(iter(predicted), None)
-    track_map = make_map(best, predicted[best], space, group.evaluation_config.metric) if best else None
-    tables = list(section.tables)
-    pictures = [
-        *overlap_pictures(group, name),
-        *losses_pictures(group, name),
-        *confidence_pictures(group, name),
-    ]
-    if space and best:
-        failures = failures_table(
-            predicted, space, min(group.evaluation_config.ks), group.evaluation_config.metric
-        )
-        tables += [failures] if failures else []
-        tables.append(factors_table(best, predicted[best], space))
-        pictures += factor_pictures(predicted, space, name)
-    described = {
+def _describe_page(source: Source) -> dict[str, str]:
+    """Return title, heading and subject of a page: the dataset, the days of the runs, the version."""
+    groups = source.collected.groups
+    name = source.dataset or ", ".join(f"data {group.data_digest[:10]}" for group in groups)
+    folders = [folder.name for group in groups for run in group.runs for folder in run.folders]
+    days = sorted(found[0] for folder in folders if (found := re.match(r"\d{4}-\d\d-\d\d(?=-)", folder)))
+    dates = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
+    version = f"cs-keras {cs_keras.__version__}"
+    about = ", ".join(part for part in (f"runs of {dates}" if dates else "", version) if part)
+    return {
+        "title": " – ".join(part for part in (name, dates, version) if part),
+        "heading": name[:1].upper() + name[1:] if not source.dataset else name,
+        "about": f"{SUBJECT}: {about}",
+    }
+
+
+def _describe_group(
+    group: Group, section: Section, conclusion: Section, source: Source, name: str, scripts: dict[str, str]
+) -> dict[str, Any]:
+    """Return a group of runs as the template needs it; `name` starts its ids. Its map's script joins `scripts`."""
+    predicted, space = read_models(group), source.spaces.get(group.data_digest)
+    by_topic = {topic: tuple(table for table in section.tables if table.topic == topic) for topic in TOPICS}
+    ladders = tuple(overlap_bars(group, section.tables, name))
+    failures, meanings = _describe_tracks(group, predicted, space, name)
+    parts = (
+        Part(OVERLAP, ladders[1:], tuple(length_pictures(group, name)), by_topic[OVERLAP]),
+        Part(RANKING, tuple(ranking_bars(by_topic[RANKING], name)), (), by_topic[RANKING]),
+        Part(TRAINING, (), tuple(losses_pictures(group, name)), by_topic[TRAINING]),
+        Part(CONFIDENCE, (), tuple(confidence_pictures(group, name)), by_topic[CONFIDENCE]),
+        Part(COMPARED, tuple(difference_bars(by_topic[COMPARED], name)), (), by_topic[COMPARED]),
+        Part(FAILURES, tables=(*failures, *by_topic[FAILURES])),
+        meanings,
+        _describe_best_inspection(group, source, f"{name}-inside"),
+        _describe_map(group, predicted, source, name, scripts),
+        _describe_settings(group, section),
+    )
+    return {
         "id": name,
         "section": section,
-        "best": best_models(group),
-        "tables": tables,
-        "pictures": pictures,
-        "map": track_map,
-        **_describe_best_inspection(group, source, f"{name}-inside"),
+        "conclusion": conclusion,
+        "ladder": next(iter(ladders), None),
+        "parts": [part for part in parts if not part.is_empty],
     }
-    if track_map:
-        caption = f"Positions of {len(track_map['x']):,} tracks as predicted by {best}."
-        described["map_picture"] = draw_picture(map_figure(track_map), f"{name}-map", caption)
-    return described
+
+
+def _describe_tracks(
+    group: Group, predicted: Mapping[str, Predictions], space: Space | None, name: str
+) -> tuple[tuple[Table, ...], Part]:
+    """Return the table of failures, if there is one, and what factors mean: of the best model, with a dataset."""
+    if space is None or not predicted:
+        return (), Part(MEANINGS)
+    best, own = next(iter(predicted.items()))
+    config = group.evaluation_config
+    failures = failures_table(predicted, space, min(config.ks), config.metric)
+    pictures = tuple(factor_pictures(predicted, space, name))
+    return (failures,) if failures else (), Part(MEANINGS, (), pictures, (factors_table(best, own, space),))
+
+
+def _describe_map(
+    group: Group, predicted: Mapping[str, Predictions], source: Source, name: str, scripts: dict[str, str]
+) -> Part:
+    """Return the map of the best model with predictions, for which it adds a script to `scripts`."""
+    if not predicted:
+        return Part(MAP)
+    best, own = next(iter(predicted.items()))
+    track_map = make_map(
+        best, own, source.spaces.get(group.data_digest), group.evaluation_config.metric, source.recordings
+    )
+    if track_map is None:
+        return Part(MAP)
+    script = f"map-{len(scripts) + 1}.js"
+    scripts[script] = map_script(track_map, script)
+    caption = f"Positions of {len(track_map['x']):,} tracks as predicted by {best}."
+    picture = draw_picture(map_figure(track_map), f"{name}-tracks", caption)
+    return Part(MAP, (), (picture,), notes=MAP_NOTES, map_script=script)
+
+
+def _describe_settings(group: Group, section: Section) -> Part:
+    """Return the data, and the settings of all runs: those in which models differ first."""
+    differing, shared = settings_tables({run.label: run.settings for run in group.runs})
+    tables = (differing,) if differing.rows and differing.columns else ()
+    return Part(SETTINGS, tables=tables, folded=shared if shared.rows else None, about=section.notes)
 
 
 def read_models(group: Group) -> dict[str, Predictions]:
@@ -115,7 +178,7 @@ def read_models(group: Group) -> dict[str, Predictions]:
     return {label: read_predictions(one) for label, one in first.items() if (one / PREDICTIONS_FILE).exists()}
 
 
-def _describe_best_inspection(group: Group, source: Source, name: str) -> dict[str, Any]:
+def _describe_best_inspection(group: Group, source: Source, name: str) -> Part:
     """Return the inspection of the best network that has one, and the reasons why better ones have none."""
     reasons: list[str] = []
     for run in rank_runs(group):
@@ -125,5 +188,9 @@ def _describe_best_inspection(group: Group, source: Source, name: str) -> dict[s
         elif inspection := read_inspection(folder):
             space = source.spaces.get(group.data_digest)
             part = describe_inspection(run.label, inspection, space, name)
-            return {"inspection": part, "uninspected": reasons}
-    return {"inspection": None, "uninspected": reasons}
+            return replace(part, about=(*_uninspected(reasons), *part.about))
+    return Part(RESPONSES, about=_uninspected(reasons))
+
+
+def _uninspected(reasons: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"Filters and units are not shown of {reason}" for reason in reasons)

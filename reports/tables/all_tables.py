@@ -1,5 +1,7 @@
 """The tables of a report of runs, in order: training, and all parts of the evaluation."""
 
+from dataclasses import replace
+
 from reports.runs.collect import Collected, Group
 from reports.tables import notes
 from reports.tables.among_all import among_all_table
@@ -14,6 +16,15 @@ from reports.tables.overlap import overlap_table
 from reports.tables.ranking import beyond_table, cohesion_table, ranking_table
 from reports.tables.table import Section, Table
 from reports.tables.training import training_table
+
+TOPICS = OVERLAP, RANKING, TRAINING, CONFIDENCE, COMPARED, FAILURES = (  # parts of a page
+    "Overlap",
+    "Ranking",
+    "Training",
+    "Confidence",
+    "Models compared",
+    "Failures",
+)
 
 
 def make_sections(collected: Collected) -> tuple[Section, ...]:
@@ -34,20 +45,20 @@ def make_tables(group: Group) -> tuple[Table, ...]:
     kinds = notes.available_kinds(group)
     ladders = [kind for kind in kinds[:1] + ["dot"] if kind in kinds]
     comparisons = compare_models(group)
-    tables = (
-        leading_table(group, comparisons),
-        *(ladder_table(group, kind) for kind in dict.fromkeys(ladders)),
-        training_table(group),
-        embedding_table(group),
-        *(overlap_table(group, kind, comparisons) for kind in kinds),
-        among_all_table(group),
-        ranking_table(group, comparisons),
-        beyond_table(group),
-        hubness_table(group),
-        *confidence_tables(group),
-        cohesion_table(group),
-        *group_tables(group),
-        comparison_table(group, comparisons),
+    tables: tuple[tuple[str, Table | None], ...] = (
+        (OVERLAP, leading_table(group, comparisons)),
+        *((OVERLAP, ladder_table(group, kind)) for kind in dict.fromkeys(ladders)),
+        (TRAINING, training_table(group)),
+        (TRAINING, embedding_table(group)),
+        *((OVERLAP, overlap_table(group, kind, comparisons)) for kind in kinds),
+        (OVERLAP, among_all_table(group)),
+        (RANKING, ranking_table(group, comparisons)),
+        (RANKING, beyond_table(group)),
+        (RANKING, hubness_table(group)),
+        *((CONFIDENCE, table) for table in confidence_tables(group)),
+        (RANKING, cohesion_table(group)),
+        *((FAILURES, table) for table in group_tables(group)),
+        (COMPARED, comparison_table(group, comparisons)),
     )
-    shown = (table.without_empty_columns() for table in tables if table is not None)
+    shown = (replace(table.without_empty_columns(), topic=topic) for topic, table in tables if table)
     return tuple(table for table in shown if table.columns)

@@ -41,7 +41,12 @@ def confidence_tables(group: Group) -> Iterator[Table]:
         record = run.evaluations[0].confidence
         if record is not None:
             tracks = tuple(
-                Row(one.track_id, (), (_error_cell(one.expected_error), _error_cell(one.error)))
+                Row(
+                    one.track_id,
+                    (),
+                    (_error_cell(one.expected_error), _error_cell(one.error)),
+                    track=(one.track_id, 0.0),
+                )
                 for one in record.hardest
             )
             note = f"The test tracks with the highest expected errors, of seed {run.seeds[0]}."

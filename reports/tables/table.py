@@ -42,6 +42,16 @@ class Cell:
     p: float | None = None
     strong: bool = False  # printed in bold
     remark: str = ""  # in CSV, in place of a number
+    tracks: tuple[
+        tuple[str, float] | None, ...
+    ] = ()  # id, and second to play from, of the track each line names
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """The interval or, of several seeds, one standard deviation on either side; None without either."""
+        if self.value is not None and self.sd is not None:
+            return self.value - self.sd, self.value + self.sd
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -54,17 +64,22 @@ class Row:
     family: str = ""  # of a model; empty for other predictors
     heading: str = ""  # line above the row
     rule_above: bool = False
+    track: tuple[str, float] | None = None  # as in `Cell.tracks`, if the row is a track
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers with the notes below them; `stub` is the header of the first column."""
+    """Rows of numbers with the notes below them.
+
+    `stub` is the header of the first column, `topic` the section of a page that shows the table.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     stub: str = "model"
+    topic: str = ""
 
     @property
     def shows_seeds(self) -> bool:

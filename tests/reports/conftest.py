@@ -148,38 +148,40 @@ def runs(tmp_path: Path) -> Path:
     return folder
 
 
+def write_run(
+    runs: Path,
+    name: str = "2024-05-01-cnn-0123456789",
+    data: str = "d" * 64,
+    settings: dict[str, Any] | None = None,
+    others: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    **arguments: Any,
+) -> Path:
+    """Make a finished run folder, with `others` of its settings; further arguments go to `make_evaluation`."""
+    evaluation, queries = make_evaluation(**arguments)
+    evaluation["training"].update(training or {})
+    ks = [row["k"] for row in evaluation["overlap"]["similarity"]]
+    run = runs / name
+    run.mkdir()
+    write_json(run / "evaluation.json", evaluation)
+    write_queries(run, queries)
+    write_json(
+        run / "config.json",
+        {
+            **(others or {}),
+            "seed": evaluation["seed"],
+            "data_digest": data,
+            "evaluation": {"ks": ks, **SETTINGS, **(settings or {})},
+        },
+    )
+    (run / DONE).touch()
+    return run
+
+
 @pytest.fixture
 def make_run(runs: Path) -> MakeRun:
-    """Make a finished run folder, with `others` of its settings; further arguments go to `make_evaluation`."""
-
-    def make(
-        name: str = "2024-05-01-cnn-0123456789",
-        data: str = "d" * 64,
-        settings: dict[str, Any] | None = None,
-        others: dict[str, Any] | None = None,
-        training: dict[str, Any] | None = None,
-        **arguments: Any,
-    ) -> Path:
-        evaluation, queries = make_evaluation(**arguments)
-        evaluation["training"].update(training or {})
-        ks = [row["k"] for row in evaluation["overlap"]["similarity"]]
-        run = runs / name
-        run.mkdir()
-        write_json(run / "evaluation.json", evaluation)
-        write_queries(run, queries)
-        write_json(
-            run / "config.json",
-            {
-                **(others or {}),
-                "seed": evaluation["seed"],
-                "data_digest": data,
-                "evaluation": {"ks": ks, **SETTINGS, **(settings or {})},
-            },
-        )
-        (run / DONE).touch()
-        return run
-
-    return make
+    """Call `write_run` in the folder of the test's runs."""
+    return functools.partial(write_run, runs)
 
 
 @pytest.fixture

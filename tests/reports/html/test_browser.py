@@ -1,99 +1,101 @@
-"""The page in a real browser, from disk: a probe is appended to a copy of it, and what it found is read back."""
+"""The page in a real browser, from disk: navigation, folding, sorting, playing, map and keyboard."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from reports.html.page import TITLE, Source, write_page
-from reports.runs.collect import collect_runs
-from reports.tables.all_tables import make_sections
-from tests.reports.conftest import HOSTILE, MakeRun
-from tests.reports.html.runs_made import DIGEST, TITLES, keep, make_space
+from tests.reports.html.browser import Browser, browser, marks
+from tests.reports.html.runs_made import TITLES
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
-    *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=20000", "--dump-dom"),
-)
-PROBE = """
-const found = (() => { %s })();
-const written = Object.assign(document.createElement("pre"), { id: "probe", textContent: JSON.stringify(found) });
-document.body.append(written);
-"""
 SORTING = """
-const table = document.querySelector("section.table table");
-const header = table.querySelectorAll("thead th[data-sort]")[5];
-const column = () => [...table.tBodies[0].rows].map((row) => row.cells[5]?.dataset.value ?? null);
-const states = [column()];
-for (let i = 0; i < 3; i++) {
-  header.querySelector("button").click();
-  states.push([header.getAttribute("aria-sort"), column()]);
-}
-return states;
+(() => {
+  const table = document.querySelector("#g1-overlap section.table table");
+  const header = table.querySelectorAll("thead th[data-sort]")[5];
+  const column = () => [...table.tBodies[0].rows].map((row) => row.cells[5]?.dataset.value ?? null);
+  const states = [column()];
+  for (let i = 0; i < 3; i++) {
+    header.querySelector("button").click();
+    states.push([header.getAttribute("aria-sort"), column()]);
+  }
+  return states;
+})()
 """
 MAP = """
-const place = document.querySelector(".map"), plot = place.querySelector(".map-plot");
-const lists = () => [...place.querySelectorAll(".neighbours ol")];
-const names = () => lists().map((list) => [...list.children].map((item) => item.textContent));
-plot.emit("plotly_click", { points: [{ customdata: 0 }] });
-const clicked = names(), heading = place.querySelector(".neighbours h3").textContent;
-const search = place.querySelector("input");
-search.value = "HEADPHONES";
-search.dispatchEvent(new Event("input"));
-const hits = [...place.querySelectorAll(".map-found button")].map((button) => button.textContent);
-const select = place.querySelector("select"), coloured = {};
-for (const { value } of select.options) {
-  select.value = value;
-  select.dispatchEvent(new Event("change"));
-  const drawn = plot.data.filter((trace) => trace.hoverinfo === "text");
-  coloured[value] = drawn.reduce((n, trace) => n + trace.x.length, 0);
-}
-const hover = plot.data[0].text[0];
-return { clicked, heading, hits, coloured, hover, title: document.title, images: document.images.length };
+(() => {
+  const place = document.querySelector(".map"), plot = place.querySelector(".map-plot");
+  const lists = () => [...place.querySelectorAll(".neighbours ol")];
+  const names = () => lists().map((list) => [...list.querySelectorAll("button")].map((item) => item.textContent));
+  plot.emit("plotly_click", { points: [{ customdata: 0 }] });
+  const clicked = names(), heading = place.querySelector(".neighbours h4").textContent;
+  const search = place.querySelector("input");
+  search.value = "HEADPHONES";
+  search.dispatchEvent(new Event("input"));
+  const hits = [...place.querySelectorAll(".map-found button")].map((button) => button.textContent);
+  const select = place.querySelector("select"), coloured = {};
+  for (const { value } of select.options) {
+    select.value = value;
+    select.dispatchEvent(new Event("change"));
+    const drawn = plot.data.filter((trace) => trace.hoverinfo === "text");
+    coloured[value] = drawn.reduce((n, trace) => n + trace.x.length, 0);
+  }
+  const hover = plot.data[0].text[0];
+  return { clicked, heading, hits, coloured, hover, title: document.title, images: document.images.length };
+})()
 """
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+PLAYING = "!document.querySelector('audio').paused && document.querySelector('audio').duration > 1.9"
+PLAYER = """
+[
+  document.querySelector(".playing").textContent, document.querySelectorAll(".play[aria-current]").length,
+  document.querySelector("audio").src.split("/").at(-1), document.querySelectorAll("audio").length,
 ]
+"""
+OPEN = "[...document.querySelectorAll('details.part')].filter((one) => one.open).map((one) => one.id)"
+FOCUSED = "document.activeElement.closest('th, summary, .play')?.outerHTML ?? ''"
+
+pytestmark = marks
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("browser") / "profile") as tab:
+        yield tab
 
 
 @pytest.fixture
-def page(runs: Path, make_run: MakeRun, tmp_path: Path) -> Path:
-    space = make_space()
-    for number, (model, noise) in enumerate((("bot", 2.0), (HOSTILE[0], 0.1), (HOSTILE[4], 1.0))):
-        keep(make_run(f"2024-05-01-x-{number:010}", model=model, noise=noise), space)
-    collected = collect_runs(runs)
-    source = Source(collected, {DIGEST: space})
-    return write_page(make_sections(collected), source, tmp_path / "page")[0]
+def tab(started: Browser, page: Path) -> Iterator[Browser]:
+    """The page, just opened; errors that the browser logs fail the test."""
+    started.open(page)
+    yield started
+    assert not started.errors
 
 
-def browse(page: Path, probe: str) -> tuple[Any, list[str]]:
-    """Return what a probe found, and the errors that the browser logged."""
-    (page.parent / "probe.js").write_text(PROBE % probe, encoding="utf-8")
-    text = page.read_text(encoding="utf-8")
-    copy = page.with_name("probed.html")
-    copy.write_text(
-        text.replace("</body>", '<script src="probe.js" defer></script></body>'), encoding="utf-8"
-    )
-    profile = f"--user-data-dir={page.parent / 'profile'}"
-    command = [str(CHROMIUM), *OPTIONS, profile, copy.as_uri()]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    errors = [line for line in ran.stderr.splitlines() if "CONSOLE" in line and "Canvas2D" not in line]
-    written = re.search(r'<pre id="probe">(.*?)</pre>', ran.stdout, re.DOTALL)
-    assert written, errors
-    return json.loads(html.unescape(written[1])), errors
+def test_navigation_unfolds_and_marks_the_part_that_is_shown(tab: Browser, page: Path) -> None:
+    first, map_loaded = tab.evaluate(OPEN), tab.evaluate("typeof Plotly !== 'undefined'")
+    links = tab.evaluate("[...document.querySelectorAll('nav a')].map((a) => [a.textContent, a.hash])")
+    tab.evaluate("document.querySelector('nav a[href$=failures]').click()")
+    tab.wait("document.querySelector('nav a[aria-current]').hash === '#g1-failures'")
+    after = tab.evaluate(OPEN)
+    top = tab.evaluate("document.querySelector('#g1-failures').getBoundingClientRect().top")
+    stuck = tab.evaluate("document.querySelector('nav').getBoundingClientRect().top")
+    tab.evaluate("document.querySelector('#g1-failures > summary').click()")
+    folded = tab.evaluate(OPEN)
+    tab.open(page, "#g1-settings")
+    linked = tab.evaluate(OPEN)
+    assert (
+        first == ["g1-overlap", "g1-ranking"] and not map_loaded
+    )  # the map waits until its part is unfolded
+    assert [name for name, _ in links] == [
+        "Summary",
+        *("Overlap", "Ranking", "Training", "Models compared", "Failures"),
+        *("What factors mean", "What the network responds to", "Map", "Settings"),
+    ]
+    assert after == [*first, "g1-failures"] and folded == first and linked == [*first, "g1-settings"]
+    assert stuck == 0 and 0 < top < 100  # below the navigation, which sticks to the top
 
 
-def test_sorting_goes_down_up_and_back(page: Path) -> None:
-    (first, down, up, last), errors = browse(page, SORTING)
-    assert not errors
+def test_sorting_goes_down_up_and_back(tab: Browser) -> None:
+    first, down, up, last = tab.evaluate(SORTING)
     numbers = sorted(float(value) for value in first if value is not None)
     n_missing = len(first) - len(numbers)
     assert down == ["descending", [*map(str, numbers[::-1]), *[None] * n_missing]]
@@ -101,12 +103,23 @@ def test_sorting_goes_down_up_and_back(page: Path) -> None:
     assert last == [None, first] and len(set(numbers)) > 1
 
 
-def test_the_map_lists_neighbours_and_names_stay_text(page: Path) -> None:
-    found, errors = browse(page, MAP)
-    assert not errors
+def test_the_map_lists_and_plays_tracks_and_names_stay_text(tab: Browser) -> None:
+    title = tab.evaluate("document.title")
+    tab.evaluate("document.querySelector('#g1-map > summary').click()")
+    tab.wait("document.querySelector('.map').dataset.shown === 'yes'")
+    found = tab.evaluate(MAP)
+    tab.wait(PLAYING)
+    playing = tab.evaluate(PLAYER)
+    tab.evaluate("document.querySelector('.map .neighbours li .play').click()")
+    tab.wait(PLAYING)
+    neighbour = tab.evaluate(PLAYER)
+    tab.evaluate("document.querySelector('.map-plot').scrollIntoView({ block: 'center' })")
+    before = tab.evaluate("scrollY")
+    tab.send("Input.dispatchMouseEvent", type="mouseWheel", x=300, y=300, deltaX=0, deltaY=-200)
+    tab.wait(f"scrollY < {before}")  # the page scrolls, where the map does not take the wheel
     predicted, true = found["clicked"]
     assert len(predicted) == len(true) == 10
-    assert found["heading"] == f"Neighbours of {TITLES[0]} – {TITLES[1]}"
+    assert found["heading"] == f"▶ Neighbours of {TITLES[0]} – {TITLES[1]}"
     assert len(found["hits"]) == 8 and all("🎧 headphones" in name for name in found["hits"])
     assert found["coloured"] == {
         "genre": 40,
@@ -115,4 +128,46 @@ def test_the_map_lists_neighbours_and_names_stay_text(page: Path) -> None:
         "error": 39,
     }  # one has no interactions
     assert "<script" not in found["hover"] and "<img" not in found["hover"]
-    assert found["title"] == TITLE and found["images"] == 0
+    assert (
+        found["title"] == title
+        and found["images"] == 0
+        and title.startswith("music – 2024-05-01 – cs-keras ")
+    )
+    assert playing == [f"{TITLES[0]} – {TITLES[1]}", 1, "t00.wav", 1]
+    assert neighbour[0] == predicted[0] and neighbour[1:] == [1, neighbour[2], 1]
+
+
+def test_tables_play_from_the_moment_they_name(tab: Browser) -> None:
+    tab.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    links = "[...document.querySelectorAll('#{} .play')].map((one) => one.hash)"
+    failures, meanings, responses = (
+        tab.evaluate(links.format(part))
+        for part in ("g1-failures", "g1-what-factors-mean", "g1-what-the-network-responds-to")
+    )
+    tab.evaluate("document.querySelector('#g1-failures .play').click()")
+    tab.wait(PLAYING)
+    tab.evaluate("document.querySelector('#g1-failures .play').click()")
+    tab.wait("document.querySelector('audio').paused")
+    assert len(failures) == 19 and not any(failures)
+    assert len(meanings) == 4 * 2 * 3 and not any(meanings)
+    assert responses[:4] == ["#t=61.0", "#t=61.5", "", ""]  # filter 3: tracks 2 and 3, and two on average
+
+
+def test_the_keyboard_sorts_folds_and_plays(tab: Browser) -> None:
+    tab.evaluate("document.querySelector('#g1-overlap th button').focus()")
+    tab.press("Enter", 13, "\r")
+    sort = tab.evaluate("document.querySelector('#g1-overlap th[data-sort]').getAttribute('aria-sort')")
+    tab.evaluate("document.querySelector('#g1-overlap > summary').focus()")
+    tab.press("Enter", 13, "\r")
+    folded = tab.evaluate(OPEN)
+    tab.press("Tab", 9)
+    following = tab.evaluate(FOCUSED)
+    tab.evaluate("document.querySelector('#g1-failures > summary').focus()")
+    tab.press("Enter", 13, "\r")
+    for _ in range(12):  # the region that scrolls, the headers, and the first track
+        tab.press("Tab", 9)
+        if 'class="play"' in tab.evaluate(FOCUSED):
+            break
+    tab.press("Enter", 13, "\r")
+    tab.wait(PLAYING)
+    assert sort == "ascending" and folded == ["g1-ranking"] and "Ranking" in following

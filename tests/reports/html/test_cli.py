@@ -58,6 +58,10 @@ def test_a_dataset_without_a_page_is_refused(runs: Path, make_run: MakeRun, data
     make_run()
     with pytest.raises(ConfigError, match="--dataset is for --format html only. Received: md."):
         report(runs, "--format", "md", "--dataset", dataset)
+    with pytest.raises(ConfigError, match="--audio-root is for --format html only. Received: md."):
+        report(runs, "--format", "md", "--audio-root", dataset)
+    with pytest.raises(ConfigError, match="name their folder by --audio-root"):
+        report(runs, "--format", "html", "--embed-audio")
 
 
 def test_one_choice_decides_what_is_printed(runs: Path, make_run: MakeRun) -> None:

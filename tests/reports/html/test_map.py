@@ -60,9 +60,9 @@ def test_error_and_r2_are_those_of_scipy_and_scikit_learn(space: Space, predicti
 
 
 def test_the_script_hands_over_what_the_map_holds(track_map: TrackMap) -> None:
-    script = map_script(track_map)
+    script = map_script(track_map, "map-1.js")
     assert script.isascii() and "<" not in script
-    content = json.loads(script.removeprefix("(window.trackMaps ??= []).push(").removesuffix(");\n"))
+    content = json.loads(script.removeprefix('(window.trackMaps ??= {})["map-1.js"] = ').removesuffix(";\n"))
     assert content["names"]["title"][:2] == list(TITLES[:2])
     assert max(map(len, content["names"]["title"])) == 200
     assert content["kinds"]["fold"][:2] == ["fold 7 (validation)", "fold 9 (test)"]

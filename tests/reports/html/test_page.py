@@ -1,16 +1,23 @@
 import re
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from cs_keras import __version__
 from cs_keras.errors import DataError, StorageError
 from cs_keras.run_files.training import read_metrics
+from reports.formats.text import shorten
 from reports.html.figures import label
 from reports.html.page import Source, write_page
+from reports.html.recordings import find_recordings
 from reports.runs.collect import Collected, collect_runs
 from reports.tables.all_tables import make_sections
+from reports.tables.overlap import TITLES
 from tests.reports.conftest import HOSTILE, MakeRun
 from tests.reports.html.runs_made import DIGEST, keep, make_space
 from tests.reports.html.test_tables import Parsed
@@ -53,6 +60,74 @@ def test_ids_are_unique_and_those_referred_to_exist(collected: Collected, runs: 
     assert len(ids) == len(set(ids)) and set(referred) <= set(ids)
 
 
+def test_charts_summary_and_tables_agree(collected: Collected, runs: Path, tmp_path: Path) -> None:
+    (section,), page = make_sections(collected), write(collected, runs, tmp_path)
+    shown = {
+        re.sub("<[^>]+>", "", caption): Parsed(body)
+        for caption, body in re.findall(r"<caption>(.*?)</caption>(.*?)</table>", page, re.DOTALL)
+    }
+    for table in section.tables:  # those of tables.csv
+        expected = [
+            str(cell.value) for row in table.rows for cell in row.cells if cell and cell.value is not None
+        ]
+        tags = shown[escape(table.title)].tags
+        assert [own["data-value"] for _, own in tags if "data-value" in own] == expected
+    overlaps = next(table for table in section.tables if table.title == TITLES["filtered"])
+    cells = {row.name: cell for row in overlaps.rows if (cell := row.cells[0])}
+    chart = Parsed(page[page.index('id="g1-filtered-ladder"') :].partition("</figure>")[0])
+    widths = [
+        float(str(own["style"]).split("width: ")[1][:-1])
+        for _, own in chart.tags
+        if own.get("class") == "bar"
+    ]
+    ranked = sorted(
+        (cell for name, cell in cells.items() if name != "chance"), key=lambda one: -(one.value or 0)
+    )
+    assert [100 * (cell.value or 0) for cell in ranked] == pytest.approx(
+        widths, abs=1e-3
+    )  # the axis ends at 100%
+    summary = [
+        row for row in shown[f"{TITLES['filtered']}, k = 5"].rows if row and row[0] in map(shorten, cells)
+    ]
+    assert {row[0]: row[1] for row in summary} == {
+        shorten(name): cell.text + cell.marks for name, cell in cells.items()
+    }
+
+
+def test_the_title_has_dataset_days_and_version(runs: Path, make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("2024-05-01-bot-0123456789", model="bot")
+    make_run("2024-05-03-cnn-0123456789")
+    collected = collect_runs(runs)
+    for dataset, name in (("my <music>", "my &lt;music&gt;"), ("", "data dddddddddd")):
+        source = Source(collected, {}, dataset=dataset)
+        page = write_page(make_sections(collected), source, tmp_path / "page")[0].read_text()
+        assert f"<title>{name} – 2024-05-01 to 2024-05-03 – cs-keras {__version__}</title>" in page
+
+
+def test_copies_are_short_and_those_of_other_tracks_are_removed(
+    tmp_path: Path,
+) -> None:
+    ids, audio = ["long", "folder/short"], tmp_path / "recordings"
+    (audio / "folder").mkdir(parents=True)
+    rate, seconds = 16_000, 30
+    noise = np.random.default_rng(0).standard_normal(rate * seconds) * np.linspace(0, 0.1, rate * seconds)
+    for track_id, samples in zip(ids, (noise, noise[:rate]), strict=True):
+        soundfile.write(audio / f"{track_id}.wav", samples, rate)
+    for shown in (ids, ids[:1]):
+        recordings = find_recordings(audio, frozenset(shown), tmp_path / "page", embed=True)
+        urls = [recordings.url((track_id, 4.0)) for track_id in shown]
+        recordings.write_copies()
+        assert sorted(path.name for path in (tmp_path / "page" / "audio").iterdir()) == sorted(
+            Path(str(url)).name for url in urls
+        )
+    copy, copied_rate = soundfile.read(tmp_path / "page" / str(urls[0]))
+    assert len(copy) / copied_rate == pytest.approx(20, abs=0.2)
+    loudness = [np.std(copy[: copied_rate * 2]), np.std(copy[-copied_rate * 2 :])]
+    assert loudness[0] / loudness[1] == pytest.approx((5 + 1) / (25 - 1), abs=0.05)  # seconds 5 to 25 of 30
+    with pytest.raises(DataError, match="--audio-root is the folder that was ingested"):
+        find_recordings(audio, frozenset(["another"]), tmp_path, embed=True)
+
+
 def test_hostile_names_bring_no_markup(collected: Collected, runs: Path, tmp_path: Path) -> None:
     parsed = Parsed(write(collected, runs, tmp_path))
     scripts = [own for tag, own in parsed.tags if tag == "script"]
@@ -64,7 +139,7 @@ def test_without_predictions_there_is_neither_map_nor_plotting_library(
 ) -> None:
     make_run()
     html = write(collect_runs(runs), runs, tmp_path / "page")
-    assert 'class="map"' not in html and "Where the best model fails" not in html
+    assert 'class="map"' not in html and "Where the best model fails" not in html and "<audio" not in html
     assert sorted(path.name for path in (tmp_path / "page").iterdir()) == [
         "index.html",
         "report.css",
@@ -77,7 +152,7 @@ def test_a_dataset_adds_names_failures_and_factors(collected: Collected, runs: P
     without = write(collected, runs, tmp_path / "b", spaces=False)
     for mark in ("Where the best model fails most", 'id="g1-r2"', 'id="g1-spread"'):
         assert mark in with_dataset and mark not in without
-    assert 'id="g1-losses"' in without and 'id="g1-map"' in without
+    assert 'id="g1-losses"' in without and 'id="g1-tracks"' in without
 
 
 def test_a_history_that_is_no_history_is_named(runs: Path, make_run: MakeRun) -> None:

@@ -42,19 +42,12 @@ def test_the_best_model_is_compared_with_chance_and_ceiling(group: Group) -> Non
     assert found and found.best.name == "lstm" and found.best.k == K
     assert found.gap_closed == pytest.approx((0.4 - 0.1) / (0.7 - 0.1))
     assert found.p == pytest.approx(0.04) and found.is_significant  # 0.02 for each of two models
-    words = found.sentence
-    assert (
-        "finds 40.0% of a track's nearest tracks (top 5). That is 4.00 × chance (10.0%): significantly above chance"
-        in words
-    )
-    assert "reaches 70.0%; the model closes 50% of the gap" in words and "without audio" not in words
 
 
 def test_correction_can_take_significance_away(group: Group, make_run: MakeRun, runs: Path) -> None:
     change(make_run("2024-05-01-bot-0123456789", model="bot"), overlap=0.2, low=0.1, high=0.3)
     found = find_best_model(collect_runs(runs).groups[0], "similarity")
     assert found and found.p == pytest.approx(0.06) and not found.is_significant
-    assert "not significantly above chance (p = 0.060, after correction for 3 models)" in found.sentence
 
 
 def test_tied_lists_are_no_best_model(runs: Path, make_run: MakeRun) -> None:
@@ -71,14 +64,11 @@ def test_without_a_refit_it_says_so(make_run: MakeRun, runs: Path) -> None:
     (group,) = collect_runs(runs).groups
     found = find_best_model(group, "similarity")
     assert found and found.gap_closed is None
-    assert "No ceiling was measured" in found.sentence and "the only model" in found.sentence
-    assert not {"ceiling", "gap closed", "best from sound"} & found.facts.keys()
 
 
 def test_a_reference_predictor_that_does_as_well_is_named(make_run: MakeRun, runs: Path) -> None:
     run = make_run()
-    for overlap, how in ((0.2, "about as well"), (0.01, "better")):
+    for overlap in (0.2, 0.01):
         change(run, overlap=overlap, low=0.0, high=0.3)
         found = find_best_model(collect_runs(runs).groups[0], "similarity")
-        assert found and found.rival
-        assert f"without audio does {how}: {found.rival.name}, " in found.sentence
+        assert found and found.rival and found.rival.value >= found.best.low

@@ -1,0 +1,111 @@
+"""Bar charts of a page, made of HTML: they fit any width, and their text and colours are the page's."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cs_keras.run_files.evaluation import RANDOM, REFIT_CEILING
+from reports.commands.best_model import best_models
+from reports.runs.collect import Group
+from reports.runs.labels import name_predictor
+from reports.tables.overlap import TITLES
+from reports.tables.table import Cell, Row, Table
+
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)  # between marks of an axis
+MAX_TICKS = 6
+REFERENCES = "Blue: models. Grey: reference predictors; orange: the refit ceiling."
+INTERVALS = "Lines: 95% interval or, of several seeds, one standard deviation."
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A bar for each row of a table that has a number in one column, the highest first.
+
+    Attributes
+    ----------
+    name, caption
+        Id on the page, and the sentence below the chart.
+    title, axis
+        Heading, and label of the axis, whose values are in percent.
+    rows
+        Rows and their cells.
+    chance
+        Value at which a dashed line is drawn; None for no line.
+    """
+
+    name: str
+    title: str
+    axis: str
+    caption: str
+    rows: tuple[tuple[Row, Cell], ...]
+    chance: float | None = None
+
+    @property
+    def ticks(self) -> list[float]:
+        """Values of the marks on the axis: multiples of a round step, zero among them, which enclose all bars."""
+        values = [end for _, cell in self.rows for end in (cell.value or 0.0, *(cell.span or ()))]
+        low, high = min(0.0, *values), max(0.0, *values)
+        step = next((one for one in STEPS if (high - low) / one <= MAX_TICKS - 1), STEPS[-1])
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        return [number * step for number in range(first, max(last, first + 1) + 1)]
+
+    def position(self, value: float) -> float:
+        """Return where a value is on the axis, in percent of its length."""
+        low, high = self.ticks[0], self.ticks[-1]
+        return round(100 * (value - low) / (high - low), 3)
+
+    def kind(self, row: Row) -> str:
+        """Return what a row is: a model, the ceiling or another reference predictor."""
+        if row.family:
+            return "model"
+        return "ceiling" if row.name == name_predictor(REFIT_CEILING) else "reference"
+
+
+def overlap_bars(group: Group, tables: Sequence[Table], name: str) -> Iterator[Bars]:
+    """Yield the ladder of all predictors by each kind of list that has a best model; `name` starts their ids."""
+    for best in best_models(group):
+        title, key = TITLES[best.kind], f"overlap@{best.best.k}"
+        (table,) = (one for one in tables if one.title == title)
+        rows = table.rows[1:]  # the first is chance
+        caption = f"Dashed: chance, {best.best.chance:.1%}. {REFERENCES} {INTERVALS}"
+        heading = f"{title}, k = {best.best.k}"
+        yield Bars(
+            f"{name}-{best.kind}-ladder", heading, key, caption, _cells(table, key, rows), best.best.chance
+        )
+
+
+def ranking_bars(tables: Sequence[Table], name: str) -> Iterator[Bars]:
+    """Yield nDCG of all predictors at the first list length that any has it at."""
+    for table in tables:
+        key = next((column.key for column in table.columns if column.key.startswith("ndcg@")), None)
+        if key:
+            cells = dict((row.name, cell) for row, cell in _cells(table, key))
+            random = cells.get(name_predictor(RANDOM))
+            caption = f"Dashed: random factors. {REFERENCES} {INTERVALS}"
+            axis = key.replace("ndcg", "nDCG")
+            chance = random.value if random else None
+            yield Bars(f"{name}-ndcg", f"{table.title}, {axis}", axis, caption, _cells(table, key), chance)
+            return
+
+
+def difference_bars(tables: Sequence[Table], name: str) -> Iterator[Bars]:
+    """Yield each model's difference to the best by the first measure of the paired comparisons."""
+    for table in tables:
+        rows = _cells(table, table.columns[0].key)
+        best = next(
+            (row.name for row in table.rows if (cell := row.cells[0]) and cell.remark == "best"), None
+        )
+        if best and rows:
+            measure = table.columns[0].header.replace("-\n", "-").replace("\n", " ")
+            caption = f"Each model minus {best}, the best, on the same queries. {INTERVALS}"
+            axis = "difference"
+            yield Bars(f"{name}-differences", f"{table.title}: {measure}", axis, caption, rows)
+            return
+
+
+def _cells(table: Table, key: str, rows: Sequence[Row] | None = None) -> tuple[tuple[Row, Cell], ...]:
+    """Return rows with a number in a column and their cells, the highest first."""
+    column = [one.key for one in table.columns].index(key)
+    pairs = ((row, row.cells[column]) for row in (table.rows if rows is None else rows))
+    known = [(row, cell, cell.value) for row, cell in pairs if cell and cell.value is not None]
+    return tuple((row, cell) for row, cell, value in sorted(known, key=lambda one: -one[2]))
