@@ -77,7 +77,16 @@ def command(
     """
     from reports.html.options import PageOptions
 
-    show_report(folder, Printing(**printing), out, PageOptions(dataset, _inspect, audio_root, embed_audio))
+    recordings, copy = None, None
+    if audio_root:
+        from cs_keras.audio.excerpt import encode_excerpt
+        from cs_keras.data.catalogue import find_audio
+
+        recordings = {track_id: path for path, track_id in find_audio([audio_root])}
+        copy = encode_excerpt if embed_audio else None
+    elif embed_audio:
+        raise click.UsageError("--embed-audio copies recordings: name their folder by --audio-root.")
+    show_report(folder, Printing(**printing), out, PageOptions(dataset, _inspect, recordings, copy))
 
 
 @dataclasses.dataclass(frozen=True)

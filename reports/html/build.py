@@ -37,9 +37,9 @@ def build_pages(
     spaces = {} if dataset is None else open_spaces(dataset, collected)
     reasons = {} if dataset is None else inspect_best(dataset, collected, spaces, options.inspect)
     recordings = None
-    if options.audio_root:
+    if options.recordings:
         shown = frozenset(_track_ids(collected, spaces))
-        recordings = find_recordings(options.audio_root, shown, out, options.embed_audio)
+        recordings = find_recordings(options.recordings, shown, out, options.copy)
     name = "" if dataset is None else (dataset if is_remote(dataset) else dataset.absolute()).name
     return write_page(sections, Source(collected, spaces, reasons, name, recordings), out)
 

@@ -1,11 +1,11 @@
 """What a page shows besides runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cs_keras.errors import ConfigError
 from cs_keras.storage.location import Location
+from reports.html.recordings import Copy
 
 Inspect = Callable[[Path, Location], str | None]
 
@@ -21,17 +21,13 @@ class PageOptions:
     inspect
         Writes ``inspection.npz`` into the folder of a run that was trained on a dataset, and returns None, or why
         there is nothing to inspect. It is called for the best run of each group that can be inspected.
-    audio_root
-        Folder of recordings that was ingested: players.
-    embed_audio
-        Whether the page plays short copies, which are written beside it, in place of these recordings.
+    recordings
+        Files that were ingested, by track id: players.
+    copy
+        Makes short copies, MP3, which the page plays in place of these files.
     """
 
     dataset: Location | None = None
     inspect: Inspect | None = None
-    audio_root: Path | None = None
-    embed_audio: bool = False
-
-    def __post_init__(self) -> None:
-        if self.embed_audio and self.audio_root is None:
-            raise ConfigError("--embed-audio copies recordings: name their folder by --audio-root.")
+    recordings: Mapping[str, Path] | None = None
+    copy: Copy | None = None

@@ -1,25 +1,18 @@
 """Recordings that a page plays: files of the folder that was ingested, or short copies beside the page."""
 
-import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
-import soundfile
-
-from cs_keras.audio.decode import load_mono
-from cs_keras.audio.settings import AudioConfig
-from cs_keras.data.catalogue import find_audio
 from cs_keras.errors import DataError
 from cs_keras.runs import atomic_write
 
 COPIES = "audio"  # folder beside the page
-COPY_S = 20  # length of a copy, from the middle of a recording
-COPY_RATE = 22_050  # Hz; of the rates that MP3 allows, the lowest at which music is easily recognised
 Track = tuple[str, float]  # id, and second to play from
+Copy = Callable[[Path], bytes]  # short copy of a recording, as MP3
 
 
 @dataclass(frozen=True)
@@ -32,13 +25,14 @@ class Recordings:
         Paths by track id.
     folder
         Of the page.
-    embed
-        Whether the page plays copies, which `write_copies` makes of the tracks that `url` was called for.
+    copy
+        Makes what the page plays in place of the files: `write_copies` writes copies of the tracks that `url` was
+        called for.
     """
 
     files: Mapping[str, Path]
     folder: Path
-    embed: bool = False
+    copy: Copy | None = None
     shown: dict[str, Path] = field(default_factory=dict)
 
     def url(self, track: Track) -> str | None:
@@ -48,7 +42,7 @@ class Recordings:
         if path is None:
             return None
         self.shown[track_id] = path
-        if self.embed:
+        if self.copy:
             return f"{COPIES}/{_copy_name(track_id)}"
         start = f"#t={at_s:.1f}" if at_s else ""
         return quote(Path(os.path.relpath(path, self.folder.absolute())).as_posix()) + start
@@ -56,46 +50,29 @@ class Recordings:
     def write_copies(self) -> None:
         """Write MP3 copies of the tracks that the page shows, unless they exist, and remove others."""
         copies = self.folder / COPIES
-        expected = {_copy_name(track_id): path for track_id, path in self.shown.items()} if self.embed else {}
+        expected = {_copy_name(track_id): path for track_id, path in self.shown.items()} if self.copy else {}
         for stale in copies.glob("*.mp3"):
             if stale.name not in expected:
                 stale.unlink()
         for name, path in expected.items():
             target = copies / name
-            if not target.exists() or target.stat().st_mtime < path.stat().st_mtime:
+            if self.copy and (not target.exists() or target.stat().st_mtime < path.stat().st_mtime):
                 with atomic_write(target) as file:
-                    file.write(_copy(path))
+                    file.write(self.copy(path))
 
 
-def find_recordings(root: Path, track_ids: frozenset[str], folder: Path, embed: bool) -> Recordings:
-    """Return the recordings of tracks below the folder that was ingested.
-
-    Raises
-    ------
-    StorageError
-        When `root` cannot be read, or has no audio.
-    DataError
-        When no track has a recording there.
-    """
-    found = find_audio([root])
-    files = {track_id: path for path, track_id in found if track_id in track_ids}
-    if not files:
+def find_recordings(
+    files: Mapping[str, Path], track_ids: Collection[str], folder: Path, copy: Copy | None = None
+) -> Recordings:
+    """Return those of `files` that are of tracks. DataError if none is."""
+    found = {track_id: files[track_id] for track_id in track_ids if track_id in files}
+    if not found:
         raise DataError(
-            f"--audio-root is the folder that was ingested, whose files are named as tracks are. Received: {root} "
-            f"with {found[0][1]!r}; the first track is {min(track_ids)!r}."
+            "Expected the folder that was ingested, whose files are named as tracks are. Received: files named "
+            f"{next(iter(files))!r}, and tracks named {min(track_ids)!r}."
         )
-    return Recordings(files, folder, embed)
+    return Recordings(found, folder, copy)
 
 
 def _copy_name(track_id: str) -> str:
     return f"{sha256(track_id.encode()).hexdigest()[:16]}.mp3"
-
-
-def _copy(path: Path) -> bytes:
-    """Return the middle of a recording as MP3, mono."""
-    samples = load_mono(path, AudioConfig(sample_rate=COPY_RATE))
-    length = round(COPY_S * COPY_RATE)
-    start = max(0, (len(samples) - length) // 2)
-    file = io.BytesIO()
-    soundfile.write(file, samples[start : start + length], COPY_RATE, format="MP3")
-    return file.getvalue()

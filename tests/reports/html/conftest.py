@@ -31,7 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, audio: Path) -> Path:
         run = write_run(runs, f"2024-05-01-x-{number:010}", model=model, noise=noise)
         keep(run, space)
         keep_inspection(run, space)
-    collected = collect_runs(runs)
-    recordings = find_recordings(audio, frozenset(space.tracks.ids.tolist()), out, embed=False)
+    collected, files = collect_runs(runs), {path.stem: path for path in audio.iterdir()}
+    recordings = find_recordings(files, list(files), out)
     source = Source(collected, {DIGEST: space}, dataset="music", recordings=recordings)
     return write_page(make_sections(collected), source, out)[0]

@@ -2,7 +2,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 
 from cs_keras.cli.report import command
@@ -58,10 +60,11 @@ def test_a_dataset_without_a_page_is_refused(runs: Path, make_run: MakeRun, data
     make_run()
     with pytest.raises(ConfigError, match="--dataset is for --format html only. Received: md."):
         report(runs, "--format", "md", "--dataset", dataset)
+    soundfile.write(dataset / "t00.wav", np.zeros(100), 8_000)
     with pytest.raises(ConfigError, match="--audio-root is for --format html only. Received: md."):
         report(runs, "--format", "md", "--audio-root", dataset)
-    with pytest.raises(ConfigError, match="name their folder by --audio-root"):
-        report(runs, "--format", "html", "--embed-audio")
+    wrong = CliRunner().invoke(command, [str(runs), "--format", "html", "--embed-audio"])
+    assert wrong.exit_code == 2 and "name their folder by --audio-root" in wrong.stderr
 
 
 def test_one_choice_decides_what_is_printed(runs: Path, make_run: MakeRun) -> None:

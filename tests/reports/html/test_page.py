@@ -2,13 +2,15 @@ import re
 import subprocess
 import sys
 from html import escape
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from cs_keras import __version__
+from cs_keras.audio.excerpt import encode_excerpt
+from cs_keras.data.catalogue import find_audio
 from cs_keras.errors import DataError, StorageError
 from cs_keras.run_files.training import read_metrics
 from reports.formats.text import shorten
@@ -101,7 +103,10 @@ def test_the_title_has_dataset_days_and_version(runs: Path, make_run: MakeRun, t
     for dataset, name in (("my <music>", "my &lt;music&gt;"), ("", "data dddddddddd")):
         source = Source(collected, {}, dataset=dataset)
         page = write_page(make_sections(collected), source, tmp_path / "page")[0].read_text()
-        assert f"<title>{name} – 2024-05-01 to 2024-05-03 – cs-keras {__version__}</title>" in page
+        assert (
+            f"<title>{name} – 2024-05-01 to 2024-05-03 – cs-keras {metadata.version('cs-keras')}</title>"
+            in page
+        )
 
 
 def test_copies_are_short_and_those_of_other_tracks_are_removed(
@@ -113,8 +118,9 @@ def test_copies_are_short_and_those_of_other_tracks_are_removed(
     noise = np.random.default_rng(0).standard_normal(rate * seconds) * np.linspace(0, 0.1, rate * seconds)
     for track_id, samples in zip(ids, (noise, noise[:rate]), strict=True):
         soundfile.write(audio / f"{track_id}.wav", samples, rate)
+    files = {track_id: path for path, track_id in find_audio([audio])}
     for shown in (ids, ids[:1]):
-        recordings = find_recordings(audio, frozenset(shown), tmp_path / "page", embed=True)
+        recordings = find_recordings(files, shown, tmp_path / "page", encode_excerpt)
         urls = [recordings.url((track_id, 4.0)) for track_id in shown]
         recordings.write_copies()
         assert sorted(path.name for path in (tmp_path / "page" / "audio").iterdir()) == sorted(
@@ -124,8 +130,8 @@ def test_copies_are_short_and_those_of_other_tracks_are_removed(
     assert len(copy) / copied_rate == pytest.approx(20, abs=0.2)
     loudness = [np.std(copy[: copied_rate * 2]), np.std(copy[-copied_rate * 2 :])]
     assert loudness[0] / loudness[1] == pytest.approx((5 + 1) / (25 - 1), abs=0.05)  # seconds 5 to 25 of 30
-    with pytest.raises(DataError, match="--audio-root is the folder that was ingested"):
-        find_recordings(audio, frozenset(["another"]), tmp_path, embed=True)
+    with pytest.raises(DataError, match="Expected the folder that was ingested"):
+        find_recordings(files, ["another"], tmp_path)
 
 
 def test_hostile_names_bring_no_markup(collected: Collected, runs: Path, tmp_path: Path) -> None:
