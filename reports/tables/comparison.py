@@ -90,11 +90,16 @@ def _compare_by(group: Group, measure: str) -> PairedComparison | None:
 
 
 def _may_be_best(run: Run, measure: str) -> bool:
-    """Return whether a run's lists are not tied and its overlap is significantly above chance."""
+    """Return whether a run's lists are not tied and its overlap is significantly above chance.
+
+    A p-value of `SIGNIFICANT_P` suffices: 99 permutations give no lower one.
+    """
     kind, _, k = measure.partition("@")
     rows = [row for own in run.evaluations for row in own.overlap.get(kind, ()) if row.k == int(k)]
     p_values = [p_of(row, kind) for row in rows]
-    return all(not row.flagged for row in rows) and all(p is not None and p < SIGNIFICANT_P for p in p_values)
+    return all(not row.flagged for row in rows) and all(
+        p is not None and p <= SIGNIFICANT_P for p in p_values
+    )
 
 
 def p_of(row: OverlapAtK, kind: str) -> float | None:
