@@ -33,13 +33,18 @@ test: $(READY)
 quick: $(READY)
 	$(PYTEST) -m "not slow and not medium"
 
-test-slow: $(READY) $(VENV)/.spark
+test-slow: $(READY) $(VENV)/.spark $(VENV)/.mlflow
 	$(PYTEST) -m slow
 
 # Apache Beam holds NumPy below 2.5, so its tests come last.
 # PySpark is 490 MB, which only these tests need; without Java they are skipped.
 $(VENV)/.spark: requirements-spark.lock $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-spark.lock
+	@touch $@
+
+# MLflow's client, which only these tests need.
+$(VENV)/.mlflow: requirements-mlflow.lock $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-mlflow.lock
 	@touch $@
 
 test-newest: BIN := .venv-newest/bin
@@ -75,6 +80,8 @@ lock: $(READY)
 	    --upgrade --output-file requirements.lock setup.py
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra spark --no-header --no-annotate \
 	    --upgrade --constraints requirements.lock setup.py | grep -E '^(pyspark|py4j)==' > requirements-spark.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra mlflow --no-header --no-annotate \
+	    --upgrade setup.py | awk -F'==' 'NR == FNR {locked[$$1]; next} !($$1 in locked)' requirements.lock - > requirements-mlflow.lock
 
 clean:
 	rm -rf $(VENV) .venv-newest build dist *.egg-info

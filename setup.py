@@ -50,6 +50,7 @@ EXTRAS_REQUIRE = {
     "beam": ["apache-beam>=2.77,<3"],
     "dask": ["apache-beam>=2.77,<3", "dask>=2026.1", "distributed>=2026.1"],
     "spark": ["pyspark>=4.0,<5"],
+    "mlflow": ["mlflow-skinny>=3.1,<4"],
     "spotify": ["spotipy>=2.26,<3"],
     "dev": [
         "faiss-cpu>=1.12",  # the benchmarks' peer

@@ -110,6 +110,11 @@ class Command(click.Command):
 
 shared_option = functools.partial(click.option, cls=SharedOption)
 
+mlflow_option = shared_option(
+    "--mlflow",
+    metavar="URI",
+    help="Log runs and trials to MLflow: a server, a database, or a folder such as mlruns. Extra mlflow.",
+)
 LOCAL_PATH, DATASET, CANDIDATES = LocalPath(), DatasetLocation(), Candidates(["all", "new"])
 COMBINE = click.Choice(["mean", "stack", "best", "ranks"])
 INTEGERS, FLOATS = Numbers(int), Numbers(float)

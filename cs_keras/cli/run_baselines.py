@@ -16,6 +16,7 @@ from cs_keras.cli.options import (
     attribute_files,
     attribute_options,
     factors_option,
+    mlflow_option,
     read_config,
     read_settings,
     reading_options,
@@ -75,6 +76,7 @@ DEMO_FOLDER = Path("demo")
 @click.option("--mixed-precision", is_flag=True, help="Compute in float16 on float32 variables.")
 @click.option("--jit", is_flag=True, help="Compile training and prediction with XLA; on one device.")
 @click.option("--devices", type=int, help="GPUs that share each batch.  [default: all]")
+@mlflow_option
 @reading_options
 def command(
     dataset: Any,
@@ -94,6 +96,7 @@ def command(
     mixed_precision: bool,
     jit: bool,
     devices: int | None,
+    mlflow: str | None,
     **options: Any,
 ) -> None:
     """Train baselines on a dataset and print their metrics.
@@ -133,6 +136,11 @@ def command(
         }
     )
     quiet_tensorflow()
+    tracker = None
+    if mlflow is not None:
+        from reports.tracking import MlflowTracker
+
+        tracker = MlflowTracker(mlflow)  # before any training: it may be unreachable
     from pipelines.cross_validation import cross_validate as validate
     from pipelines.demo import make_demo
     from pipelines.evaluation.ensemble import combine_runs
@@ -150,8 +158,13 @@ def command(
     data = (dataset, keys, runs, changes, factors_name, console, reading_settings, tables)
     target = LabelsConfig(labels, **_without_none({"n_labels": n_labels}) or {}) if labels else None
     outcome = validate(*data, rotations or 5) if cross_validate else run_baselines(*data, split_name, target)
-    if combine and len(outcome.runs) > 1:
-        combine_runs(outcome.runs, dataset, runs, combine, console, reading_settings)
+    finished = [*outcome.runs]
+    if combine and len(finished) > 1:
+        finished.append(combine_runs(finished, dataset, runs, combine, console, reading_settings))
+    if tracker:
+        for folder in finished:
+            tracker.log_run(folder)
+        console.log(f"{len(finished)} runs are logged to {mlflow}")
     if outcome.runs:
         show_report(runs, printing)
     if outcome.failed:

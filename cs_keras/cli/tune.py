@@ -19,6 +19,7 @@ from cs_keras.cli.options import (
     attribute_files,
     attribute_options,
     factors_option,
+    mlflow_option,
     read_config,
     reading_options,
     renamed,
@@ -110,6 +111,7 @@ search_options = add_options(
 @click.option("--lease", type=float, default=60.0, help="Seconds until a worker counts as lost.")
 @click.option("--work", type=LOCAL_PATH, help="Local folder for run folders, if the study is behind a URL.")
 @attribute_options
+@mlflow_option
 @reading_options
 def command(
     model: str,
@@ -130,6 +132,7 @@ def command(
     lease: float,
     work: Path | None,
     secret_file: Path | None,
+    mlflow: str | None,
     **options: Any,
 ) -> None:
     """Search the hyperparameters of a model.
@@ -153,6 +156,7 @@ def command(
         search["max_time_s"] = _seconds(max_time)
     attributes, reading = attribute_files(options), read_config(**options)
     quiet_tensorflow()
+    from cs_keras.run_files.study import is_study
     from cs_keras.storage.location import locate
     from pipelines.training.trial_trainer import TrialTrainer
     from tuning.search import WorkerPool
@@ -163,12 +167,25 @@ def command(
     if role == "worker":
         join_sweep(folder, trainer, str(oracle), worker_name, work)
         return
+    tracker = None
+    if mlflow is not None:
+        from reports.tracking import MlflowTracker
+
+        if not isinstance(folder, Path):
+            raise ConfigError(f"--mlflow logs studies on this machine. Received: {folder}.")
+        tracker = MlflowTracker(mlflow)  # before any training: it may be unreachable
     if epochs is not None:
         fixes = (*fixes, f"training.epochs={epochs}")
     wanted = SweepConfig(search, sets, fixes, only, grid, config_file)
     pool = WorkerPool(workers, oracle or WorkerPool.address, lease, work)
-    with _live_view() as show:
-        run_sweep(model, folder, trainer, wanted, pool, Console(), show)
+    console = Console()
+    try:
+        with _live_view() as show:
+            run_sweep(model, folder, trainer, wanted, pool, console, show)
+    finally:
+        if tracker and isinstance(folder, Path) and is_study(folder):
+            tracker.log_study(folder)
+            console.log(f"the trials that ended are logged to {mlflow}")
     show_report(folder)
 
 
