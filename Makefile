@@ -4,6 +4,7 @@
 # make test-slow   the slow tests: kills, networks that fail, whole runs of all models
 # make test-newest all tests with the newest versions that setup.py allows, of Python too
 # make check       lint, types and import rules
+# make docs      build the site into build/docs, with its tutorials run
 # make bench       measure speed, as ratios
 # make musicnn     install the weights of musicnn's taggers, for cs-keras embed
 # make basic-pitch install the network of basic-pitch, for cs-keras embed --encoder notes
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help baselines test quick test-slow test-newest check bench musicnn basic-pitch lock format clean
+.PHONY: help baselines test quick test-slow test-newest check docs bench musicnn basic-pitch lock format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -60,6 +61,15 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Notebooks run once for each version of their text. CS_KERAS_DOCS_TRACKS is the size of their demo.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+	@echo "Written: build/docs/index.html"
+
+$(VENV)/.docs: requirements-docs.lock $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-docs.lock
+	@touch $@
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
 
@@ -82,6 +92,8 @@ lock: $(READY)
 	    --upgrade --constraints requirements.lock setup.py | grep -E '^(pyspark|py4j)==' > requirements-spark.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra mlflow --no-header --no-annotate \
 	    --upgrade setup.py | awk -F'==' 'NR == FNR {locked[$$1]; next} !($$1 in locked)' requirements.lock - > requirements-mlflow.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra docs --no-header --no-annotate \
+	    --upgrade --constraints requirements.lock setup.py | awk -F'==' 'NR == FNR {locked[$$1]; next} !($$1 in locked)' requirements.lock - > requirements-docs.lock
 
 clean:
 	rm -rf $(VENV) .venv-newest build dist *.egg-info
