@@ -31,6 +31,14 @@ def as_model(fitted, kernel):
     return keras.Model(features, solution.layer("factors")(features))
 
 
+def test_scikit_learn_has_the_two_attributes_that_are_read_without_a_public_way():
+    machine = machines()[0]
+    for name in ("_predictors", "_baseline_prediction"):
+        assert hasattr(machine, name), (
+            f"boosted_trees reads HistGradientBoostingRegressor.{name}: find it anew"
+        )
+
+
 def test_it_predicts_what_scikit_learn_does(tmp_path):
     fitted, kernel = machines(), np.array([[1.0, 2.0, 0.0], [0.0, -1.0, 3.0]])
     # Values on thresholds too: the midpoints of train values, in float32, are where rounding would change sides.
