@@ -13,7 +13,7 @@ import pytest
 from cs_keras.cli import COMMANDS, group
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGES = "cs_keras|pipelines|tuning|reports|benchmarks|tests"
 SECTIONS = "model|training|sequence|front_end|augment|evaluation|execution"  # of a run's settings
 # Options of others that documents mention alone, in a sentence.

@@ -72,7 +72,8 @@ def test_music4all_onion():
     lines += ["\t".join([item, *["0.25"] * len(names)]) for item in ("0009fFIM1eYThaPg", "0010xmHR6UICBOYT")]
     Path("id_compare.tsv.bz2").write_bytes(bz2.compress("\n".join(lines).encode()))
     Path("id_information.csv").write_text(
-        "id\tartist\tsong\talbum_name\n0009fFIM1eYThaPg\tCheryl\tRain, Rain\t3 Words\n"
+        "\t".join(["id", "artist", "song", "album_name"])
+        + "\n0009fFIM1eYThaPg\tCheryl\tRain, Rain\t3 Words\n"
     )
 
     found = read_interactions("userid_trackid_count.tsv.bz2")

@@ -1,13 +1,10 @@
 """The summary of two factor matrices: the values of the functions that it joins, and its own ratio and text."""
 
-import doctest
-
 import numpy as np
 import pytest
 
 import cs_keras as cs
 from cs_keras.errors import ConfigError, DataError
-from cs_keras.evaluation import summary
 from cs_keras.evaluation.overlap import evaluate_overlap
 
 N_TRACKS, K = 120, 5
@@ -83,7 +80,3 @@ def test_the_plot_shows_chance_and_ceiling(factors: list[np.ndarray]) -> None:
     axes = found.plot()
     assert [text.get_text() for text in axes.texts] == ["chance", "ceiling"]
     assert axes.patches[0].get_width() == pytest.approx(100 * found.overlap)
-
-
-def test_the_example_holds() -> None:
-    assert doctest.testmod(summary).failed == 0

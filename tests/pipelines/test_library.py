@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 import cs_keras as cs
 from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.factors.arrays import read_arrays
+from cs_keras.models import REGISTRY
 from tests.command_line import run
 from tests.conftest import TrainDemo
 
@@ -102,3 +104,39 @@ def test_the_import_is_quick_and_names_are_listed() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'train'"):
         _ = cs.train  # type: ignore[attr-defined]
+
+
+def tiny(mel, n_factors):  # type: ignore[no-untyped-def]
+    """One dense layer on the mean spectrum."""
+    return keras.layers.Dense(n_factors)(keras.layers.GlobalAveragePooling1D()(keras.ops.squeeze(mel, -1)))
+
+
+def wide(mel, n_factors):  # type: ignore[no-untyped-def]
+    """Return one output too many."""
+    return keras.layers.Dense(n_factors + 1)(keras.layers.GlobalAveragePooling2D()(mel))
+
+
+def test_a_network_of_ones_own_is_trained_as_a_baseline(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("tiny", "wide"):
+        monkeypatch.setitem(REGISTRY, key, REGISTRY["bot"])  # and removes what is registered below
+        monkeypatch.delitem(REGISTRY, key)
+    cs.register_baseline("tiny", tiny, {"training": {"epochs": 1}, "sequence": {"frames": 64}})
+    (found,) = cs.run_baselines(demo, "tiny", tmp_path, seed=3)
+    n_factors = found.evaluation.factors.n_factors
+    assert found.evaluation.model == "tiny" and found.settings["training"]["epochs"] == 1
+    assert found.model.count_params() == 128 * n_factors + n_factors  # the front end is not trained
+    ids = cs.open_dataset(demo).tracks.ids
+    assert found.predict(demo).factors.shape == (len(ids), n_factors)
+    (again,) = cs.run_baselines(demo, "tiny", tmp_path, seed=3)
+    assert again.folder == found.folder
+    cs.register_baseline("wide", wide)
+    with pytest.raises(CsKerasError, match=r"must return shape \(None, "):
+        cs.run_baselines(demo, "wide", tmp_path)
+    with pytest.raises(ConfigError, match="There is a model 'cnn' already"):
+        cs.register_baseline("cnn", tiny)
+    with pytest.raises(ConfigError, match="lower-case letters"):
+        cs.register_baseline("A b", tiny)
+    with pytest.raises(ConfigError, match="source of .* cannot be read"):
+        cs.register_baseline("made", eval("lambda mel, n: mel"))
