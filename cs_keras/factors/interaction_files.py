@@ -352,7 +352,8 @@ def _find_dislikes(
     playlists: pa.DictionaryArray, tracks: pa.DictionaryArray, feedback: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.bool_]:
     """Return which rows are of a playlist and track with a dislike and no like."""
-    pairs = playlists.indices.to_numpy() * np.int64(len(tracks.dictionary)) + tracks.indices.to_numpy()
+    playlist, track = (column.indices.to_numpy().astype(np.int64) for column in (playlists, tracks))
+    pairs = playlist * len(tracks.dictionary) + track
     return np.isin(pairs, np.setdiff1d(pairs[feedback < 0], pairs[feedback > 0]))
 
 

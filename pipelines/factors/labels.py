@@ -83,13 +83,13 @@ def read_labels(settings: LabelsConfig, tracks: Tracks) -> TrackLabels:
     if column is None:
         raise DataError(f"{path}: expected a column {' or '.join(COLUMNS)}. Received: {', '.join(columns)}.")
     table = align(read_interactions(path, playlist_column=column, track_column="track_id"), tracks.ids)
-    has = table.user_items.toarray().T > 0
-    n_train = has[tracks.in_split("train")].sum(axis=0)
+    has = table.user_items > 0  # sparse: there may be hundreds of thousands of labels
+    n_train = has[:, tracks.in_split("train")].getnnz(axis=1)
     order = np.argsort(-n_train, kind="stable")[: settings.n_labels]
     chosen = order[n_train[order] > 0]
     if not len(chosen):
         raise DataError(f"{path} names no label of a train track.")
-    return TrackLabels(table.playlist_ids[chosen], has[:, chosen], has.any(axis=1))
+    return TrackLabels(table.playlist_ids[chosen], has[chosen].toarray().T, has.getnnz(axis=0) > 0)
 
 
 def open_labelled(

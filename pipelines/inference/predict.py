@@ -144,7 +144,8 @@ def write_predicted(run: TrainedRun, out: Location, apply: Callable[[Location], 
         if run.layer:
             about = {"layer": run.layer, "run_digest": run.digest}
             return track_ids, {"features": values}, about, left_out
-        return track_ids, describe_factors(run, values), {}, left_out
+        described = describe_factors(run, values) if len(track_ids) else {}
+        return track_ids, described, {}, left_out
 
     return write_outputs(out, make)
 

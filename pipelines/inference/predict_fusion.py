@@ -237,6 +237,7 @@ def as_run(branch: Branch, run: TrainedRun) -> TrainedRun:
         batch_size=branch.summary["batch_size"],
         digest=digest([run.digest, branch.summary]),
         table=branch.table,
+        predicts_std=False,
     )
 
 

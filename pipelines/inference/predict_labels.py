@@ -12,7 +12,7 @@ from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.labels import LabelScorer
 from cs_keras.run_files.names import LABELS_FILE
 from cs_keras.storage.location import Location, is_file
-from pipelines.inference.predict import list_recordings
+from pipelines.inference.predict import describe_factors, list_recordings
 from pipelines.inference.predict_recordings import apply_to_recordings
 from pipelines.inference.trained_run import read_run
 
@@ -58,5 +58,5 @@ def predict_labels(
         ids, outputs, left_out = apply_to_recordings(
             run, list_recordings(audio), "auto", Path(parts), progress or SilentProgress()
         )
-    scores = scorer.score(run.signature.scaler.inverse(outputs)) if len(ids) else outputs
+    scores = scorer.score(describe_factors(run, outputs)["factors"]) if len(ids) else outputs
     return ids.tolist(), scorer.labels, scores, left_out

@@ -181,7 +181,10 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
     if not run.procedure.takes_audio:
         raise source_error(run, "audio")
     model = load_run_model(run.folder)
-    model = build_hidden_model(model, run.layer) if run.layer else moments_model(model)
+    if run.layer:
+        model = build_hidden_model(model, run.layer)
+    elif run.predicts_std:
+        model = moments_model(model)
     if model.output_shape[1] != run.n_outputs:
         raise DataError(
             f"{MODEL_FILE} and {SIGNATURE_FILE} of {run.folder} are from different runs: they have "

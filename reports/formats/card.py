@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cs_keras.audio.settings import AudioConfig
+from cs_keras.errors import DataError
 from cs_keras.models.declaration import PROCEDURES
 from cs_keras.models.registry import REGISTRY, split_key
 from cs_keras.run_files.evaluation import MODEL, RANDOM, Evaluation, GroupMean
@@ -46,10 +47,12 @@ def make_card(folder: Path, dataset: str | None = None, license: str | None = No
     Raises
     ------
     StorageError, DataError
-        When it is not a finished run, or its files are damaged.
+        When it is not a finished run, predicts labels, or its files are damaged.
     """
     require_finished(folder, skip=[MODEL_FILE])
     collected = collect_folders([folder])
+    if not collected.groups:
+        raise DataError(f"{folder} predicts labels; a card is of a run that predicts factors.")
     (group,), sections = collected.groups, make_sections(collected)
     (conclusion,) = conclude(collected, sections)
     evaluation, settings = group.first, read_json(folder / CONFIG_FILE)

@@ -22,6 +22,8 @@ def test_a_network_of_tags_prints_tags_of_recordings(demo, tmp_path, capfd):
     lines = printed.out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [path.stem for path in recordings]
     assert "left out empty" in printed.err
+    assert run("card", folder) == 1
+    assert "a card is of a run that predicts factors" in capfd.readouterr().err
     known = {line.partition(",")[2] for line in tags.read_text(encoding="utf-8").splitlines()}
     for line in lines:
         pairs = [one.rpartition(" ") for one in line.partition(": ")[2].split(", ")]

@@ -250,6 +250,15 @@ def test_dislikes_are_no_interactions_and_a_like_outweighs_them(tmp_path):
     assert (tally.n_rows, tally.n_merged_rows, tally.n_zero_rows, tally.n_disliked_rows) == (10, 1, 0, 6)
 
 
+def test_dislikes_of_many_playlists_and_tracks_are_of_their_own_pairs(tmp_path):
+    """With 2^16 tracks, the pairs (p0, t0) and (p65536, t0) are 2^32 apart."""
+    rows = [f"p{n},t{n % 2**16}," for n in range(2**16 + 1)]
+    found = read_interactions(
+        write(tmp_path, "\n".join(["user,track,feedback", *rows, "p0,t1,", "p0,t0,-1\n"]))
+    )
+    assert dislikes_of(found) == {("p0", "t0")} and len(found.playlist_ids) == 2**16 + 1
+
+
 def test_dislikes_do_not_depend_on_the_order_of_rows_or_the_name_of_their_column(tmp_path):
     expected = read_interactions(write(tmp_path, FEEDBACK))
     header, *rows = FEEDBACK.splitlines()

@@ -116,6 +116,7 @@ def wide(mel, n_factors):  # type: ignore[no-untyped-def]
     return keras.layers.Dense(n_factors + 1)(keras.layers.GlobalAveragePooling2D()(mel))
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_trained_as_a_baseline(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

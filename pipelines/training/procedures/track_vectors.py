@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import scipy.special
 import tensorflow as tf
 
 from cs_keras.data.batches import ArrayBatches
@@ -16,6 +17,8 @@ from cs_keras.models.regressors import join_stages
 from cs_keras.training.feature_learning.regressors import apply_head
 from pipelines.training.procedures.job import TrainedModel, TrainingJob, fit_to_factors, solve_for_factors
 from pipelines.training.targets import Matrix, Rows, TrainingData
+
+STANDARDISED = 1e-5  # means below it are rounding errors of 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ def regress(
     Returns
     -------
     TrainedModel
-        It predicts 0 for tracks without a vector, the mean of train tracks if factors are standardised.
+        It predicts the mean of train tracks for tracks without a vector.
     """
     run, data, examples = job.run, job.data, job.targets.examples
     held_out, cross_validated = unseen.of(data.validation), None
@@ -93,7 +96,9 @@ def regress(
         )
         regressor = moments_model(head) if run.training.n_distributions else network
     targets = data.targets[data.train]
-    unknown = np.hstack([np.zeros(targets.shape[1]), np.square(targets).mean(axis=0)])  # as moments
+    unknown = np.hstack(
+        [mean_output(targets, run.training.loss), np.square(targets).mean(axis=0)]
+    )  # as moments
     predicted = np.tile(np.float32(unknown[: regressor.output_shape[1]]), (len(data.unseen), 1))
     has = np.isin(data.unseen, unseen.rows)
     predicted[has] = regressor.predict(unseen.values, run.training.batch_size, verbose=0)
@@ -104,3 +109,15 @@ def regress(
         n_train += len(held_out.rows)
     model = join_stages(run.network_name, *stages, head) if stages else head
     return TrainedModel(model, fitted, mean, n_train, tuple(notes), deviation)
+
+
+def mean_output(targets: Matrix, loss: str) -> Matrix:
+    """Return the model output that stands for the mean of `targets`, shape (n_tracks, n_factors), as (n_factors,).
+
+    It is exactly 0 for standardised factors. By binary cross-entropy it is the logarithm of odds, with half a track
+    more that has, and half a one that lacks, each label.
+    """
+    mean = targets.mean(axis=0, dtype=np.float64)
+    if loss == "binary_crossentropy":
+        return np.asarray(scipy.special.logit((mean * len(targets) + 0.5) / (len(targets) + 1)), np.float32)
+    return np.asarray(np.where(np.abs(mean) < STANDARDISED, 0, mean), np.float32)
