@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse
 
-from cs_keras.errors import DataError, StorageError
+from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.factors.interactions import Interactions, RowCounts, mark_pairs
 from cs_keras.factors.tables import open_table
 
@@ -90,6 +90,8 @@ def read_interactions(
     """
     blocks: Iterable[_Block]
     if slices := _find_slices(Path(path)):
+        if playlist_column or track_column or count_column or feedback_column or delimiter:
+            raise ConfigError(f"{path}: JSON slices have no columns to name and no delimiter.")
         blocks = map(_read_slice, slices)
     else:
         table = open_table(path, encoding=encoding, delimiter=delimiter)

@@ -1,7 +1,6 @@
 """Baselines that a program registers itself, without a file in this package: see `register_baseline`."""
 
 import dataclasses
-import hashlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -16,8 +15,10 @@ from cs_keras.layers.waveform import audio_input
 from cs_keras.models.blocks import input_spectrogram
 from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.registry import REGISTRY, Entry
+from cs_keras.models.regressors import OUTPUT
 from cs_keras.models.spaces import shared_space
 from cs_keras.models.spec import Baseline
+from cs_keras.runs import digest
 
 MODULE = "own"  # of the entries in the registry
 
@@ -32,7 +33,7 @@ class Config(ModelConfig):
     Attributes
     ----------
     source
-        SHA-256 of the function's source, so that a changed network is another run.
+        SHA-256 of the function's source and of what it refers to, so that a changed network is another run.
     """
 
     source: str = ""
@@ -73,13 +74,12 @@ def register_baseline(
     if key in REGISTRY and REGISTRY[key].module != MODULE:
         raise ConfigError(f"There is a model {key!r} already; choose another key.")
     try:
-        source = inspect.getsource(network)
+        source = _describe(network, set())
     except (OSError, TypeError) as error:
         raise ConfigError(
             f"The source of {network!r} cannot be read; expected a function of a file."
         ) from error
-    digest = hashlib.sha256(source.encode()).hexdigest()
-    VARIANTS[key] = replace(Baseline(key, Config(digest)), dict(settings or {}))
+    VARIANTS[key] = replace(Baseline(key, Config(digest(source))), dict(settings or {}))
     REGISTRY[key] = Entry(MODULE, "Own models", (inspect.getdoc(network) or key).partition("\n")[0], 0)
     _NETWORKS[key] = network
 
@@ -93,7 +93,28 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
             f"The network of {baseline.key} must return shape (None, {n_factors}). "
             f"Received: {tuple(outputs.shape)}."
         )
+    outputs = keras.layers.Activation("linear", dtype="float32", name=OUTPUT)(outputs)
     return keras.Model(inputs, outputs, name=baseline.key)
+
+
+def _describe(function: Callable[..., Any], seen: set[str]) -> list[Any]:
+    """Return the source of a function, its defaults, and the values of what it refers to, of functions their own.
+
+    OSError or TypeError when there is no source; `seen` holds names of functions that were described before.
+    """
+    names = inspect.getclosurevars(function)
+    described: list[Any] = [
+        inspect.getsource(function),
+        repr(function.__defaults__),
+        repr(function.__kwdefaults__),
+    ]
+    for name, value in sorted({**names.globals, **names.nonlocals}.items()):
+        if inspect.isfunction(value) and value.__module__ == function.__module__:
+            if value.__qualname__ not in seen:
+                described.append([name, _describe(value, seen | {value.__qualname__})])
+        elif not inspect.ismodule(value):
+            described.append([name, repr(value)])
+    return described
 
 
 def search_space(hp: Any, baseline: Baseline) -> dict[str, Any]:

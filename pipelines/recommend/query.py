@@ -48,7 +48,7 @@ class Query:
     held
         Counts of the tracks that the playlist has already, csr_matrix of shape (1, n_tracks); None if unknown.
     expected_errors
-        Of predicted seeds, where the model has any (`cs_keras.evaluation.confidence.expected_errors`).
+        Of predicted seeds (`cs_keras.evaluation.confidence.expected_errors`); none where that of one is unknown.
     """
 
     title: str
@@ -132,6 +132,9 @@ def query_tracks(
         files
     )
     of_rows = [] if catalogue.expected_errors is None else catalogue.expected_errors[rows].tolist()
+    certain = [error for error in of_rows if not np.isnan(error)]
+    # Train tracks that are predicted for this query have no expected error, so the least certain seed is unknown.
+    is_complete = all(row not in by_row or catalogue.predicted.known[row] for row in rows)
     return Query(
         title,
         tuple(entries),
@@ -139,7 +142,7 @@ def query_tracks(
         by_interactions,
         unit_rows(factors),
         tuple("predicted" if flag else "reference" for flag in is_predicted),
-        expected_errors=(*(error for error in of_rows if not np.isnan(error)), *errors.values()),
+        expected_errors=(*certain, *errors.values()) if is_complete else (),
     )
 
 

@@ -45,7 +45,7 @@ class Recordings:
         if self.copy:
             return f"{COPIES}/{_copy_name(track_id)}"
         start = f"#t={at_s:.1f}" if at_s else ""
-        return quote(Path(os.path.relpath(path, self.folder.absolute())).as_posix()) + start
+        return quote(os.fsencode(Path(os.path.relpath(path, self.folder.absolute())).as_posix())) + start
 
     def write_copies(self) -> None:
         """Write MP3 copies of the tracks that the page shows, unless they exist, and remove others."""

@@ -37,6 +37,7 @@ def test_labels_are_for_single_models(demo, tmp_path, capfd):
     assert run("run-baselines", demo, "--labels", tags, "--cross-validate") == 2
     assert run("run-baselines", demo, "--labels", tags, "--models", "best") == 2
     assert run("run-baselines", demo, "--n-labels", 5) == 2
-    assert capfd.readouterr().err.count("--labels") == 3
+    assert run("run-baselines", demo, "--labels", tags, "--mlflow", tags) == 2
+    assert capfd.readouterr().err.count("--labels") == 4
     assert run("tags", tags, "--tagger", demo) == 1
     assert "predicts no labels" in capfd.readouterr().err

@@ -334,3 +334,10 @@ def test_bad_slices_are_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         read_interactions(path)
+
+
+def test_slices_have_no_columns_to_name(tmp_path):
+    path = tmp_path / "mpd.slice.0-999.json"
+    path.write_text('{"playlists": []}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="JSON slices have no columns to name"):
+        read_interactions(path, count_column="plays")

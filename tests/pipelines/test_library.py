@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import cs_keras as cs
 from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.factors.arrays import read_arrays
-from cs_keras.models import REGISTRY
+from cs_keras.models import REGISTRY, get_baseline
 from tests.command_line import run
 from tests.conftest import TrainDemo
 
@@ -114,6 +116,23 @@ def tiny(mel, n_factors):  # type: ignore[no-untyped-def]
 def wide(mel, n_factors):  # type: ignore[no-untyped-def]
     """Return one output too many."""
     return keras.layers.Dense(n_factors + 1)(keras.layers.GlobalAveragePooling2D()(mel))
+
+
+def _of_width(n: int) -> Callable[[Any, int], Any]:
+    def network(mel: Any, n_factors: int) -> Any:
+        return tiny(keras.layers.Conv2D(n, 3)(mel), n_factors)
+
+    return network
+
+
+def test_what_a_network_refers_to_is_part_of_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def source_of(width: int) -> str:
+        cs.register_baseline("tiny", _of_width(width))
+        return get_baseline("tiny").model.source
+
+    monkeypatch.setitem(REGISTRY, "tiny", REGISTRY["bot"])
+    monkeypatch.delitem(REGISTRY, "tiny")
+    assert source_of(8) == source_of(8) != source_of(16)
 
 
 @pytest.mark.slow
