@@ -112,10 +112,12 @@ class MlflowTracker:
                     return
                 self._client.delete_run(known.info.run_id)  # of a process that was interrupted
             run = self._client.create_run(experiment, tags={DIGEST_TAG: content, **tags}, run_name=name).info
-            own = [entities.Param(key, value) for key, value in params.items()]
+            own = [entities.Param(_clean(key), value) for key, value in params.items()]
             for first in range(0, len(own), BATCH_PARAMS):
                 self._client.log_batch(run.run_id, params=own[first : first + BATCH_PARAMS])
-            values = [entities.Metric(key, value, run.start_time, step) for key, value, step in metrics]
+            values = [
+                entities.Metric(_clean(key), value, run.start_time, step) for key, value, step in metrics
+            ]
             for first in range(0, len(values), BATCH_METRICS):
                 self._client.log_batch(run.run_id, metrics=values[first : first + BATCH_METRICS])
             for file in files:
@@ -171,16 +173,16 @@ def _results(evaluation: Evaluation) -> Iterator[tuple[str, float, int]]:
         losses = getattr(evaluation.losses, split)
         values.update({f"{split}/{name}": value for name, value in vars(losses).items()})
     for name, mean in (evaluation.ranking.predictors[MODEL] if evaluation.ranking else {}).items():
-        values[f"ranking/{name.replace('@', '/')}"] = mean.mean if mean else None
+        values[f"ranking/{name}"] = mean.mean if mean else None
     step = evaluation.training.best_epoch
     yield from ((name, value, step) for name, value in values.items() if value is not None)
 
 
 def _trial_results(study: StudyRecord, trial: TrialRecord) -> Iterator[tuple[str, float, int]]:
-    values: dict[str, Any] = {study.objective.replace("@", "/"): trial.score, "score_sd": trial.spread}
+    values: dict[str, Any] = {study.objective: trial.score, "score_sd": trial.spread}
     for number, execution in enumerate(trial.executions):
         metrics = {**execution.metrics, "seconds": execution.seconds, "best_epoch": execution.best_epoch}
-        values.update({f"execution/{number}/{_clean(name)}": value for name, value in metrics.items()})
+        values.update({f"execution/{number}/{name}": value for name, value in metrics.items()})
     yield from ((name, value, 0) for name, value in values.items() if _is_number(value))
 
 

@@ -281,7 +281,7 @@ class ConfidenceRecord:
     calibration_error
         Mean absolute difference of the two.
     nll
-        Negative log-likelihood in nats per factor.
+        Negative log-likelihood of normal distributions, in nats per factor.
     rank_correlation
         Spearman's correlation of expected and actual errors of tracks, from -1 to 1; None where it is undefined.
     groups

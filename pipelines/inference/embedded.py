@@ -64,7 +64,11 @@ def embed_recordings(
     }
     table = join_tables({name: own for name, (own, _) in embedded.items()})
     reasons = {track_id: reason for _, own in embedded.values() for track_id, reason in own.items()}
-    return table, {track_id: reasons[track_id] for track_id in table.ids[table.is_empty].tolist()}
+    left_out = {}
+    for track_id in table.ids[table.is_empty].tolist():  # by every encoder
+        left_out[track_id] = reasons.get(track_id, "its vectors have no numbers")
+        progress.log(f"left out {track_id}: {left_out[track_id]}")
+    return table, left_out
 
 
 def _embed(
@@ -82,7 +86,6 @@ def _embed(
             except AudioError as error:
                 rows.append(missing)
                 left_out[track_id] = str(error)
-                progress.log(f"left out {track_id}: {error}")
             advance(1)
     values = np.concatenate(rows)
     if not record.pooling:

@@ -23,7 +23,8 @@ NOTES = (
     "Inside: % of test tracks' factors in the central intervals of 50 % and 90 % of the predicted distributions. "
     "Calibration error: mean difference of such shares from their level, for ten levels from 10 % to 95 %, in "
     "percentage points.",
-    "Log loss: negative log-likelihood, nats per factor. Expected error of a track: root mean square of its "
+    "Log loss: negative log-likelihood of normal distributions with these standard deviations, of mixtures too, in "
+    "nats per factor. Expected error of a track: root mean square of its "
     "predicted standard deviations; error: that of the differences from its reference factors, both of scaled "
     "factors. Rank correlation: of the two over tracks, by Spearman; its 95% interval for other artists is in "
     "tables.csv.",
