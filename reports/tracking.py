@@ -179,7 +179,7 @@ def _results(evaluation: Evaluation) -> Iterator[tuple[str, float, int]]:
 
 
 def _trial_results(study: StudyRecord, trial: TrialRecord) -> Iterator[tuple[str, float, int]]:
-    values: dict[str, Any] = {study.objective: trial.score, "score_sd": trial.spread}
+    values: dict[str, Any] = {f"score/{study.objective}": trial.score, "score_sd": trial.spread}
     for number, execution in enumerate(trial.executions):
         metrics = {**execution.metrics, "seconds": execution.seconds, "best_epoch": execution.best_epoch}
         values.update({f"execution/{number}/{name}": value for name, value in metrics.items()})

@@ -34,7 +34,7 @@ from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, read_config, read
     help="List the tracks whose genre probabilities are nearest to a composition, such as '60% ambient, 40% "
     "techno', by Euclidean distance.",
 )
-@click.option("-k", "k", type=int, default=10, help="Tracks in the list of --mix.")
+@click.option("-k", "k", type=int, help="Tracks in the list of --mix.  [default: 10]")
 @click.option(
     "--out", type=LOCAL_PATH, help="Folder for tables as Markdown, CSV and LaTeX, and figures as PNG and SVG."
 )
@@ -45,7 +45,7 @@ def command(
     track_ids: tuple[str, ...],
     names: Path | None,
     mix: str,
-    k: int,
+    k: int | None,
     out: Path | None,
     **reading: Any,
 ) -> None:
@@ -55,12 +55,21 @@ def command(
     dataset, with another DATASET on all tracks of that: genre names are compared case-insensitively, and genres
     that the classifier does not know are counted and listed.
     """
+    if k is not None and not mix:
+        raise click.UsageError("-k is the number of tracks of --mix.")
     quiet_tensorflow()
     from pipelines.evaluation.genres import describe_genres
     from reports.commands.genres import composition_bars, make_genres_section
 
     findings = describe_genres(
-        run, track_ids, dataset, read_config(**reading), Console(), names=names, mix=mix, k=k
+        run,
+        track_ids,
+        dataset,
+        read_config(**reading),
+        Console(),
+        names=names,
+        mix=mix,
+        k=10 if k is None else k,
     )
     show_sections((make_genres_section(findings),), out, "recommend", run, "TRACK")
     for composition in findings.compositions:

@@ -90,8 +90,10 @@ def read_interactions(
     """
     blocks: Iterable[_Block]
     if slices := _find_slices(Path(path)):
-        if playlist_column or track_column or count_column or feedback_column or delimiter:
-            raise ConfigError(f"{path}: JSON slices have no columns to name and no delimiter.")
+        if playlist_column or track_column or count_column or feedback_column or delimiter or encoding:
+            raise ConfigError(
+                f"{path}: JSON slices have no columns to name, no delimiter and one encoding, UTF-8."
+            )
         blocks = map(_read_slice, slices)
     else:
         table = open_table(path, encoding=encoding, delimiter=delimiter)

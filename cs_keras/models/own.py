@@ -112,8 +112,10 @@ def _describe(function: Callable[..., Any], seen: set[str]) -> list[Any]:
         if inspect.isfunction(value) and value.__module__ == function.__module__:
             if value.__qualname__ not in seen:
                 described.append([name, _describe(value, seen | {value.__qualname__})])
+        elif inspect.isroutine(value) or inspect.isclass(value):
+            described.append([name, f"{value.__module__}.{value.__qualname__}"])
         elif not inspect.ismodule(value):
-            described.append([name, repr(value)])
+            described.append([name, re.sub(r" at 0x[0-9a-f]+", "", repr(value))])  # another in each process
     return described
 
 

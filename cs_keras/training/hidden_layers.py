@@ -41,11 +41,17 @@ class HiddenLayer:
 def list_hidden_layers(model: keras.Model) -> list[HiddenLayer]:
     """Return the layers before the factors of a functional model, in the order of computation.
 
-    Nested models are included. Outputs other than vectors or maps of real numbers are not.
+    Nested models are included. Outputs other than vectors or maps of real numbers are not, and a layer whose output
+    the last one only copies, as that of `cs_keras.models.own` does, is none either.
     """
     found = _walk(model, "")
     ends = [i for i, layer in enumerate(found) if layer.name.rpartition("/")[2] == OUTPUT]
-    return found[: ends[-1] if ends else -1]
+    hidden, last = found[: ends[-1] if ends else -1], model.layers[-1]
+    if isinstance(last, keras.layers.Activation) and hidden:
+        copied = next((layer for layer in model.layers if layer.name == hidden[-1].name), None)
+        if copied is not None and copied.output is last.input:
+            del hidden[-1]
+    return hidden
 
 
 def choose_default_layer(layers: list[HiddenLayer]) -> str:

@@ -115,8 +115,13 @@ def select_label_factors(labels: TrackLabels, factors: Factors) -> npt.NDArray[n
     Raises
     ------
     DataError
-        When a label is no playlist of `factors`.
+        When a label is no playlist of `factors`, or these were fitted to labels of test tracks.
     """
+    if factors.protocol == "thesis":
+        raise DataError(
+            f"Factors {factors.name!r} were fitted to the labels of test tracks, which they would give away; "
+            "make them by `cs-keras factors --protocol strict`."
+        )
     row_of = {name: row for row, name in enumerate(factors.playlist_ids.tolist())}
     missing = [name for name in labels.names.tolist() if name not in row_of]
     if missing:

@@ -18,6 +18,7 @@ from cs_keras.run_files.names import CONFIG_FILE, ENVIRONMENT_FILE, MODEL_FILE, 
 from cs_keras.run_files.settings import SignatureRecord, flatten_settings, require_finished
 from cs_keras.runs import read_json
 from cs_keras.storage.location import is_file
+from reports.commands.best_model import ALPHA
 from reports.commands.conclusion import conclude
 from reports.formats.markdown_csv import escape_markdown, to_markdown_table
 from reports.formats.text import printable
@@ -30,7 +31,6 @@ from reports.tables.overlap import TITLES
 from reports.tables.table import Cell, Column, Row, Table
 
 TAGS = ("music", "audio", "recommendation", "collaborative-filtering", "cold-start")
-SIGNIFICANT_P = 0.05
 
 
 def make_card(folder: Path, dataset: str | None = None, license: str | None = None) -> str:
@@ -230,7 +230,7 @@ def _limits(group: Group, settings: Mapping[str, Any], folder: Path) -> Iterator
             (first.p_value, "above chance"),
             (first.p_beyond_artist, "beyond artist recognition"),
         ):
-            if p is not None and p >= SIGNIFICANT_P:
+            if p is not None and p >= ALPHA:
                 yield f"{TITLES[kind]}: not significantly {what} (p = {p:.3g})."
     genres = evaluation.training.classifier.genres if evaluation.training.classifier else {}
     if genres:

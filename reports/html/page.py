@@ -4,10 +4,10 @@ import importlib.resources
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import cs_keras
 from cs_keras.run_files.inspection import read_inspection
 from cs_keras.run_files.names import PREDICTIONS_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions
@@ -22,7 +22,7 @@ from reports.html.figures import draw_picture, page_style
 from reports.html.filters import describe_inspection
 from reports.html.map import make_map, map_figure, map_script
 from reports.html.parts import MAP, MEANINGS, RESPONSES, SETTINGS, Part
-from reports.html.recordings import Recordings
+from reports.html.recordings import Recordings, remove_copies
 from reports.html.spaces import Space, Spaces
 from reports.html.templates import ENVIRONMENT
 from reports.runs.collect import Collected, Group
@@ -79,6 +79,8 @@ def write_page(sections: tuple[Section, ...], source: Source, out: Path) -> list
             file.write(text)
     if source.recordings:
         source.recordings.write_copies()
+    else:
+        remove_copies(out)
     return [out / name for name in files]
 
 
@@ -95,7 +97,7 @@ def _describe_page(source: Source) -> dict[str, str]:
     folders = [folder.name for group in groups for run in group.runs for folder in run.folders]
     days = sorted(found[0] for folder in folders if (found := re.match(r"\d{4}-\d\d-\d\d(?=-)", folder)))
     dates = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
-    version = f"cs-keras {metadata.version('cs-keras')}"
+    version = f"cs-keras {cs_keras.__version__}"
     about = ", ".join(part for part in (f"runs of {dates}" if dates else "", version) if part)
     return {
         "title": " – ".join(part for part in (name, dates, version) if part),

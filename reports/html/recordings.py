@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
-from cs_keras.errors import DataError
+from cs_keras.errors import AudioError, DataError
 from cs_keras.runs import atomic_write
 
 COPIES = "audio"  # folder beside the page
@@ -48,17 +48,37 @@ class Recordings:
         return quote(os.fsencode(Path(os.path.relpath(path, self.folder.absolute())).as_posix())) + start
 
     def write_copies(self) -> None:
-        """Write MP3 copies of the tracks that the page shows, unless they exist, and remove others."""
-        copies = self.folder / COPIES
+        """Write MP3 copies of the tracks that the page shows, unless they exist, and remove others.
+
+        Raises
+        ------
+        DataError
+            When recordings cannot be decoded, after the copies of all others are written.
+        """
         expected = {_copy_name(track_id): path for track_id, path in self.shown.items()} if self.copy else {}
-        for stale in copies.glob("*.mp3"):
-            if stale.name not in expected:
-                stale.unlink()
+        remove_copies(self.folder, keep=expected)
+        failed = []
         for name, path in expected.items():
-            target = copies / name
+            target = self.folder / COPIES / name
             if self.copy and (not target.exists() or target.stat().st_mtime < path.stat().st_mtime):
+                try:
+                    content = self.copy(path)
+                except AudioError as error:
+                    failed.append(str(error))
+                    continue
                 with atomic_write(target) as file:
-                    file.write(self.copy(path))
+                    file.write(content)
+        if failed:
+            raise DataError(
+                f"{len(failed)} of {len(expected)} recordings do not play on the page: {failed[0]}"
+            )
+
+
+def remove_copies(folder: Path, keep: Collection[str] = ()) -> None:
+    """Remove copies beside a page, or beside an earlier one, except those named."""
+    for stale in (folder / COPIES).glob("*.mp3"):
+        if stale.name not in keep:
+            stale.unlink()
 
 
 def find_recordings(

@@ -108,7 +108,7 @@ def _notes(group: Group, kinds: Sequence[Kind], leading: OverlapAtK) -> Iterator
     own = " (beyond artist, if artist-filtered)" if leading.p_beyond_artist is not None else ""
     yield (
         f"p any info., {tested} lists: (1 + permutations that reach the overlap) / (1 + "
-        f"{settings.n_permutations:,}); predictions are assigned to random tracks. {SIGNIFICANT} p < "
+        f"{settings.n_permutations:,}); predictions are assigned to random tracks. {SIGNIFICANT} p at most "
         f"{SIGNIFICANT_P} by the column's own lists{own}, not corrected for the number of comparisons."
     )
     yield from beyond_artist_notes(leading)

@@ -9,8 +9,8 @@ from reports.tables.table import SIGNIFICANT, SIGNIFICANT_P, TIED, Cell
 
 LEAST_MSE = 1e-3  # smaller errors are shown with an exponent, because four decimals are too few
 OVERLAP_MARKS = (
-    f"{SIGNIFICANT}: significantly above chance (permutation test, p < {SIGNIFICANT_P}). {TIED}: more than 1 % of "
-    "lists depend on the order of ties."
+    f"{SIGNIFICANT}: significantly above chance (permutation test, p at most {SIGNIFICANT_P}). {TIED}: more than "
+    "1 % of lists depend on the order of ties."
 )
 
 
@@ -51,7 +51,7 @@ def overlap_cell(row: OverlapAtK | None) -> Cell | None:
     """Return an overlap with its interval and the marks that `OVERLAP_MARKS` explains; None if not available."""
     if row is None or row.overlap is None or row.low is None or row.high is None or row.chance is None:
         return None
-    is_above = row.p_value is not None and row.p_value < SIGNIFICANT_P and row.overlap > row.chance
+    is_above = row.p_value is not None and row.p_value <= SIGNIFICANT_P and row.overlap > row.chance
     marks = TIED if row.flagged else SIGNIFICANT if is_above else ""
     return interval_cell(row.overlap, row.low, row.high, marks, row.p_value)
 

@@ -133,7 +133,7 @@ def seeds_cell(seeds: Sequence[OverlapAtK | None], kind: Kind, decimals: int) ->
     if not known or len(known) < len(seeds):
         return None
     p, first = largest([p_of(one, kind) if one else None for one in seeds]), known[0]
-    marks = SIGNIFICANT if p is not None and p < SIGNIFICANT_P else ""
+    marks = SIGNIFICANT if p is not None and p <= SIGNIFICANT_P else ""
     marks += TIED if any(one.flagged for one in known) else ""
     if len(known) > 1:
         mean, sd = statistics.fmean(shares), statistics.stdev(shares)
@@ -214,7 +214,7 @@ def _notes(group: Group, kind: Kind, tied: bool) -> Iterator[str]:
     share = f"(1 + permutations that reach the overlap) / (1 + {settings.n_permutations:,}); "
     yield (
         f"p: {'' if first.n_rotations else share}permutations "
-        f"assign predictions to random tracks, a test for any information. * {marked_by(kind, rows[0])} < "
+        f"assign predictions to random tracks, a test for any information. * {marked_by(kind, rows[0])} at most "
         f"{SIGNIFICANT_P}, not corrected for the number of comparisons."
     )
     yield from beyond_artist_notes(rows[0])

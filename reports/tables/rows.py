@@ -66,4 +66,4 @@ def _emphasise(columns: Sequence[Column], rows: Sequence[Row]) -> list[Row]:
 
 def may_be_best(cell: Cell) -> bool:
     """Return whether a number may be strong: not of tied lists, nor not significantly above chance."""
-    return TIED not in cell.marks and (cell.p is None or cell.p < SIGNIFICANT_P)
+    return TIED not in cell.marks and (cell.p is None or cell.p <= SIGNIFICANT_P)
