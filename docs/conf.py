@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,10 @@ os.environ["PATH"] = os.pathsep.join(
     [str(Path(sys.executable).parent), os.environ["PATH"]]
 )  # for its cs-keras
 os.environ["PYTHONWARNINGS"] = "error::UserWarning,error::FutureWarning"
+os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
+startup = BUILD / "ipython" / "profile_default" / "startup"
+startup.mkdir(parents=True, exist_ok=True)
+shutil.copy(Path(__file__).with_name("notebook_startup.py"), startup)
 nb_execution_mode = "cache"
 nb_execution_excludepatterns = [] if N_TRACKS else ["tutorials/*"]
 nb_execution_cache_path = str(BUILD / f"notebooks-{N_TRACKS}")

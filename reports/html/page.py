@@ -4,10 +4,10 @@ import importlib.resources
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import cs_keras
 from cs_keras.run_files.inspection import read_inspection
 from cs_keras.run_files.names import PREDICTIONS_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions
@@ -97,7 +97,7 @@ def _describe_page(source: Source) -> dict[str, str]:
     folders = [folder.name for group in groups for run in group.runs for folder in run.folders]
     days = sorted(found[0] for folder in folders if (found := re.match(r"\d{4}-\d\d-\d\d(?=-)", folder)))
     dates = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
-    version = f"cs-keras {cs_keras.__version__}"
+    version = f"cs-keras {metadata.version('cs-keras')}"
     about = ", ".join(part for part in (f"runs of {dates}" if dates else "", version) if part)
     return {
         "title": " – ".join(part for part in (name, dates, version) if part),
