@@ -49,7 +49,11 @@ def test_every_variant_of_every_file_is_registered_under_its_own_key():
 @pytest.mark.parametrize(
     ("settings", "changes", "message"),
     [
-        (TrainingConfig, {"loss": "mae"}, "training.loss must be one of mse, unit_mse, cosine, wpe"),
+        (
+            TrainingConfig,
+            {"loss": "mae"},
+            "training.loss must be one of mse, unit_mse, cosine, binary_crossentropy, wpe",
+        ),
         (TrainingConfig, {"optimizer": "sgd"}, "training.optimizer must be one of adam, nesterov"),
         (TrainingConfig, {"momentum": 1.0}, "training.momentum must be at least 0 and below 1"),
         (TrainingConfig, {"batch_size": 0}, "training.batch_size must be at least 1"),

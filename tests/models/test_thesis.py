@@ -24,6 +24,7 @@ def test_every_baseline_of_the_thesis_has_its_row():
     assert of_the_thesis - set(THESIS) == {
         "bot-linear",
         "cnn-best",
+        "cnn-heteroscedastic",
         "cnn-infonce",
         "lstm-best",
         "triplet-best",
