@@ -104,6 +104,7 @@ def cosines(factors: np.ndarray, artists: np.ndarray | None = None) -> np.ndarra
     return cosine
 
 
+@pytest.mark.slow
 def test_strict_rotations_have_own_factors_and_their_queries_are_pooled(
     planted: Planted,
     items: Path,
