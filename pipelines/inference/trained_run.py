@@ -146,6 +146,7 @@ def read_run(folder: Location) -> TrainedRun:
         sequence = config.replace(SequenceConfig(), settings["sequence"], "sequence.")
         batch_size = int(settings["training"]["batch_size"])
         check_range("training.batch_size", batch_size, 1)
+        predicts_std = settings["training"].get("loss") in LOSSES_OF_DISTRIBUTIONS
         run_digest = digest([hashlib.blake2b(_model_bytes(folder), digest_size=16).hexdigest(), settings])
     except StorageError:
         raise
@@ -160,7 +161,7 @@ def read_run(folder: Location) -> TrainedRun:
         run_digest,
         settings.get("split_name"),
         table=split_key(str(settings.get("key", "")))[1],
-        predicts_std=settings["training"]["loss"] in LOSSES_OF_DISTRIBUTIONS,
+        predicts_std=predicts_std,
     )
 
 

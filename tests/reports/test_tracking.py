@@ -79,7 +79,7 @@ def test_trials_are_logged_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for one in found:
         trial = trials[one.info.run_name]
         assert one.data.params == dict(flatten_settings(trial["parameters"]))
-        assert one.data.metrics.get(record["objective"].replace("@", "/")) == trial["score"]
+        assert one.data.metrics.get("score/" + record["objective"].replace("@", "/")) == trial["score"]
         assert one.data.tags["cs_keras.status"] == (trial.get("reason") or "completed")
 
 
