@@ -1,6 +1,6 @@
 # make baselines   set up and run the main job on the built-in demo data
 # make test        set up and run the tests, but for the slow ones
-# make quick       tests that train nothing, in about a minute: for every save
+# make quick       tests that train nothing, in at most two minutes: for every save
 # make test-slow   the slow tests: kills, networks that fail, whole runs of all models
 # make test-newest all tests with the newest versions that setup.py allows, of Python too
 # make check       lint, types and import rules

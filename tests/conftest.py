@@ -15,13 +15,20 @@ from tests.shared_folders import SharedFolders
 
 TrainDemo = Callable[..., Path]
 TESTS = Path(__file__).parent
-FOLDERS_THAT_TRAIN = ("cli", "models", "pipelines", "training")
+NOT_QUICK = (
+    "cli",
+    "models",
+    "pipelines",
+    "training",
+    "reports/html",
+    "reports/tables",
+)  # train, or make reports
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out of `make quick` all tests of the folders in which models are built and trained."""
+    """Leave out of `make quick` all tests of the folders in which models are trained and whole reports made."""
     for item in items:
-        if item.path.relative_to(TESTS).parts[0] in FOLDERS_THAT_TRAIN:
+        if item.path.relative_to(TESTS).as_posix().startswith(NOT_QUICK):
             item.add_marker(pytest.mark.medium)
 
 
