@@ -15,14 +15,7 @@ from tests.shared_folders import SharedFolders
 
 TrainDemo = Callable[..., Path]
 TESTS = Path(__file__).parent
-NOT_QUICK = (
-    "cli",
-    "models",
-    "pipelines",
-    "training",
-    "reports/html",
-    "reports/tables",
-)  # train, or make reports
+NOT_QUICK = ("cli", "models", "pipelines", "training", "reports")  # train, or make reports
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
