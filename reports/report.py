@@ -14,8 +14,8 @@ from reports.formats.files import FORMATS, write_report
 from reports.html.options import PageOptions
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
+from reports.tables.cells.table import Section
 from reports.tables.labels import best_label_run, conclude_labels, make_label_sections
-from reports.tables.table import Section
 
 PAGE = "html"  # written on request only: the page brings a plotting library of five megabytes
 

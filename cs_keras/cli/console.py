@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
     from cs_keras.storage.location import Location
-    from reports.tables.table import Section
+    from reports.tables.cells.table import Section
 
 LOG_INTERVAL_S = 30.0
 PAGE_WIDTH = 110  # characters of a line of tables where output is not a terminal

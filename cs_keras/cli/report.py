@@ -126,7 +126,7 @@ class Printing:
         elif self.full:
             print_sections(report.sections)
         elif self.table is not None:
-            from reports.tables.table import select_tables
+            from reports.tables.cells.table import select_tables
 
             print_sections(select_tables(report.sections, self.table))
         else:

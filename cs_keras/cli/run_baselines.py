@@ -161,12 +161,12 @@ def command(
     finished = [*outcome.runs]
     if combine and len(finished) > 1:
         finished.append(combine_runs(finished, dataset, runs, combine, console, reading_settings))
-    if tracker:
+    if outcome.runs:
+        show_report(runs, printing)
+    if tracker:  # after the report: the server may be gone by now
         for folder in finished:
             tracker.log_run(folder)
         console.log(f"{len(finished)} runs are logged to {mlflow}")
-    if outcome.runs:
-        show_report(runs, printing)
     if outcome.failed:
         raise CsKerasError(
             f"{len(outcome.failed)} of {len(keys)} models failed: {', '.join(outcome.failed)}."

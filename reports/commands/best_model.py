@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from cs_keras.run_files.evaluation import BEST_FROM_SOUND, INFORMATION, REFIT_CEILING, Kind
 from reports.runs.collect import Group, Run
 from reports.runs.labels import name_predictor
-from reports.tables.notes import available_kinds
+from reports.tables.cells.notes import available_kinds
+from reports.tables.cells.table import TIED, Table
 from reports.tables.overlap import overlap_table
-from reports.tables.table import TIED, Table
 
 ALPHA = 0.05  # significance level, after correction for the number of models
 LISTS: dict[Kind, str] = {

@@ -7,9 +7,9 @@ from cs_keras.run_files.evaluation import Kind
 from reports.commands.best_model import LISTS, BestModel, best_models
 from reports.runs.collect import Collected, Group
 from reports.tables import ladder, overlap
-from reports.tables.notes import WARNING, has_several_seeds
-from reports.tables.numbers import format_p
-from reports.tables.table import PAIRED_P, SIGNIFICANT, Cell, Column, Row, Section, Table
+from reports.tables.cells.notes import WARNING, has_several_seeds
+from reports.tables.cells.numbers import format_p
+from reports.tables.cells.table import PAIRED_P, SIGNIFICANT, Cell, Column, Row, Section, Table
 
 MAX_NAMED = 4  # models in a sentence
 FEW_TEST_TRACKS, FEW_TEST_ARTISTS = 200, 40  # with fewer, intervals are wider than most differences of models

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from cs_keras.factors.selection import K, Mean, Result, Selection, describe_setting
-from reports.tables.numbers import seconds_cell
-from reports.tables.table import Cell, Column, Row, Section, Table
+from reports.tables.cells.numbers import seconds_cell
+from reports.tables.cells.table import Cell, Column, Row, Section, Table
 
 N_SHOWN = 20  # settings on a terminal; files have all
 COLUMNS = (

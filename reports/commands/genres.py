@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreAccuracy, GenreFindings
-from reports.tables.numbers import format_share, interval_cell
-from reports.tables.table import Cell, Column, Row, Section, Table
+from reports.tables.cells.numbers import format_share, interval_cell
+from reports.tables.cells.table import Cell, Column, Row, Section, Table
 
 CLASSIFIER, MAJORITY, SINGLE = "classifier", "most frequent genre", "best single genre"
 BAR_WIDTH = 40  # characters of a probability of 1

@@ -16,8 +16,8 @@ from cs_keras.evaluation.hybrid import (
     WEIGHTING,
     HybridResults,
 )
-from reports.tables.numbers import OVERLAP_MARKS, format_share, overlap_cell
-from reports.tables.table import Cell, Column, Row, Section, Table
+from reports.tables.cells.numbers import OVERLAP_MARKS, format_share, overlap_cell
+from reports.tables.cells.table import Cell, Column, Row, Section, Table
 
 TITLES = {
     FILTERED: "Overlap by similarity, artist-filtered",

@@ -13,10 +13,10 @@ from cs_keras.runs import is_done, read_json
 from reports.commands.conclusion import conclude
 from reports.runs.collect import Collected, collect_folders, find_runs, is_run
 from reports.tables.all_tables import make_sections
+from reports.tables.cells.numbers import count_cell, format_loss, format_share, seconds_cell
+from reports.tables.cells.table import Cell, Column, Row, Section, Table
 from reports.tables.labels import conclude_labels, make_label_sections
 from reports.tables.leading import HEADERS
-from reports.tables.numbers import count_cell, format_loss, format_share, seconds_cell
-from reports.tables.table import Cell, Column, Row, Section, Table
 
 LIST_COLUMNS = (
     Column("data", "data", align="left"),

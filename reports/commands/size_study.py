@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from cs_keras.evaluation.size_study import LARGE, SIZES, SizeStudy
-from reports.tables.numbers import OVERLAP_MARKS, format_share, overlap_cell
-from reports.tables.table import PAIRED_P, Cell, Column, Row, Section, Table
+from reports.tables.cells.numbers import OVERLAP_MARKS, format_share, overlap_cell
+from reports.tables.cells.table import PAIRED_P, Cell, Column, Row, Section, Table
 
 NIETO = {
     ("small", "small"): 0.21,

@@ -24,11 +24,11 @@ from reports.formats.markdown_csv import escape_markdown, to_markdown_table
 from reports.formats.text import printable
 from reports.runs.collect import Group, collect_folders
 from reports.tables.all_tables import make_sections
+from reports.tables.cells.notes import available_kinds
+from reports.tables.cells.numbers import format_share, interval_cell
+from reports.tables.cells.table import Cell, Column, Row, Table
 from reports.tables.groups import name_group
-from reports.tables.notes import available_kinds
-from reports.tables.numbers import format_share, interval_cell
 from reports.tables.overlap import TITLES
-from reports.tables.table import Cell, Column, Row, Table
 
 TAGS = ("music", "audio", "recommendation", "collaborative-filtering", "cold-start")
 

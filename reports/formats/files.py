@@ -10,7 +10,7 @@ from cs_keras.storage.location import Location
 from reports.commands.factor_selection import make_selection_section
 from reports.formats.latex import to_latex
 from reports.formats.markdown_csv import to_csv, to_markdown
-from reports.tables.table import Section
+from reports.tables.cells.table import Section
 
 FORMATS: dict[str, tuple[str, Callable[[Sequence[Section]], str]]] = {
     "md": ("tables.md", to_markdown),

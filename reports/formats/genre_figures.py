@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreAccuracy, GenreFindings
 from reports.formats.plot_style import BLUE, ORANGE, plain, save_figures
-from reports.tables.numbers import format_share
+from reports.tables.cells.numbers import format_share
 
 CELL = 0.55  # inches for a genre
 COLOURS = "cividis"  # perceptually uniform, also for colour-blind readers

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jinja2
 
 from reports.formats.text import printable
-from reports.tables.table import Cell, Section
+from reports.tables.cells.table import Cell, Section
 
 LATEX = {
     "\\": r"\textbackslash{}",

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from cs_keras.playlists.formats import neutralise
 from reports.formats.text import printable
-from reports.tables.table import NOT_AVAILABLE, Cell, Column, Section, Table
+from reports.tables.cells.table import NOT_AVAILABLE, Cell, Column, Section, Table
 
 CSV_FIELDS = (
     *("section", "table", "family", "row", "seed", "column"),

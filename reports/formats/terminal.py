@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from reports.formats.text import printable
-from reports.tables.table import NOT_AVAILABLE, Cell, Column, Section, Table
+from reports.tables.cells.table import NOT_AVAILABLE, Cell, Column, Section, Table
 
 UNLIMITED = 10_000  # characters, to measure how wide a table would be
 

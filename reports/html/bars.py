@@ -8,8 +8,8 @@ from cs_keras.run_files.evaluation import RANDOM, REFIT_CEILING
 from reports.commands.best_model import best_models
 from reports.runs.collect import Group
 from reports.runs.labels import name_predictor
+from reports.tables.cells.table import Cell, Row, Table
 from reports.tables.overlap import TITLES
-from reports.tables.table import Cell, Row, Table
 
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)  # between marks of an axis
 MAX_TICKS = 6

@@ -26,7 +26,7 @@ from reports.html.page import Source, read_models, write_page
 from reports.html.recordings import find_recordings
 from reports.html.spaces import Space, Spaces
 from reports.runs.collect import Collected
-from reports.tables.table import Section
+from reports.tables.cells.table import Section
 
 
 def build_pages(

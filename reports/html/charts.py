@@ -17,9 +17,9 @@ from reports.html.factors import UNSCALABLE, Matrix, evaluated_factors, factor_r
 from reports.html.figures import COLOURS, INK, MARKERS, Picture, draw_picture, label
 from reports.html.spaces import Space
 from reports.runs.collect import Group
-from reports.tables.notes import available_kinds
+from reports.tables.cells.notes import available_kinds
+from reports.tables.cells.table import Table
 from reports.tables.overlap import TITLES, overlap_table
-from reports.tables.table import Table
 
 PANEL = (2.3, 1.7)  # inches for the losses of one model
 N_ACROSS = 4

@@ -11,7 +11,7 @@ from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.search.topk import Metric, top_k_similar
 from cs_keras.run_files.predictions import Predictions
 from reports.html.spaces import Space, brief, describe_tracks, text_column
-from reports.tables.table import Cell, Column, Row, Table
+from reports.tables.cells.table import Cell, Column, Row, Table
 
 Matrix = npt.NDArray[np.float32]
 

@@ -22,7 +22,7 @@ from reports.formats.text import shorten
 from reports.html.figures import Picture, draw_picture
 from reports.html.parts import RESPONSES, Part
 from reports.html.spaces import Space, brief, describe_tracks
-from reports.tables.table import Cell, Column, Row, Table
+from reports.tables.cells.table import Cell, Column, Row, Table
 
 N_KERNELS = 64  # filters that are drawn
 N_ROWS = 16  # units in a table

@@ -27,7 +27,7 @@ from reports.html.spaces import Space, Spaces
 from reports.html.templates import ENVIRONMENT
 from reports.runs.collect import Collected, Group
 from reports.tables.all_tables import COMPARED, CONFIDENCE, FAILURES, OVERLAP, RANKING, TOPICS, TRAINING
-from reports.tables.table import Section, Table
+from reports.tables.cells.table import Section, Table
 
 PAGE_FILE = "index.html"
 ASSETS = ("report.css", "report.js")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from reports.html.bars import Bars
 from reports.html.figures import Picture
 from reports.tables.all_tables import OVERLAP, RANKING
-from reports.tables.table import Table
+from reports.tables.cells.table import Table
 
 MEANINGS = "What factors mean"
 RESPONSES = "What the network responds to"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.models.registry import split_key
@@ -16,15 +17,15 @@ from cs_keras.run_files.study import is_study
 from cs_keras.runs import PARTIAL, is_done, verify_run
 from reports.runs.labels import label_variants
 
+Result = TypeVar("Result", Evaluation, LabelEvaluation)
+
 
 @dataclass(frozen=True)
-class Run:
+class Seeds(Generic[Result]):
     """Finished runs of one model that differ only in their seed: at least one, in order of seeds."""
 
     label: str  # model key, with the settings that distinguish the runs from others of the model in the group
-    evaluations: tuple[Evaluation, ...]  # of each seed
-    queries: tuple[Queries | None, ...]  # results of each query; None for runs of early releases
-    settings: Mapping[str, str]  # that the seeds share, as text by dotted path
+    evaluations: tuple[Result, ...]  # of each seed
     folders: tuple[Path, ...]  # of each seed
 
     @property
@@ -36,6 +37,17 @@ class Run:
     def seeds(self) -> tuple[int, ...]:
         """Seeds of `evaluations`."""
         return tuple(evaluation.seed for evaluation in self.evaluations)
+
+
+LabelRun = Seeds[LabelEvaluation]
+
+
+@dataclass(frozen=True)
+class Run(Seeds[Evaluation]):
+    """Finished runs of a model of factors; see `Seeds`."""
+
+    queries: tuple[Queries | None, ...]  # results of each query; None for runs of early releases
+    settings: Mapping[str, str]  # that the seeds share, as text by dotted path
 
 
 @dataclass(frozen=True)
@@ -80,25 +92,6 @@ class Group:
     def _first(self) -> tuple[Evaluation, Queries | None]:
         pairs = [one for run in self.runs for one in zip(run.evaluations, run.queries, strict=True)]
         return max(pairs, key=lambda one: (one[1] is not None, one[0].schema_version))
-
-
-@dataclass(frozen=True)
-class LabelRun:
-    """Finished runs of one model of labels that differ only in their seed; see `Run`."""
-
-    label: str
-    evaluations: tuple[LabelEvaluation, ...]
-    folders: tuple[Path, ...]
-
-    @property
-    def model(self) -> str:
-        """Model key."""
-        return self.evaluations[0].model
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of `evaluations`."""
-        return tuple(evaluation.seed for evaluation in self.evaluations)
 
 
 @dataclass(frozen=True)
@@ -289,12 +282,12 @@ def _variant_entries(
     if len({evaluation.seed for _, evaluation in finished}) < len(finished):
         for one, evaluation in finished:
             yield Run(
-                f"{label} ({marks[one.folder]})", (evaluation,), (one.queries,), settings, (one.folder,)
+                f"{label} ({marks[one.folder]})", (evaluation,), (one.folder,), (one.queries,), settings
             )
     elif finished:
         evaluations = tuple(evaluation for _, evaluation in finished)
         queries, folders = zip(*((one.queries, one.folder) for one, _ in finished), strict=True)
-        yield Run(label, evaluations, queries, settings, folders)
+        yield Run(label, evaluations, folders, queries, settings)
     for one in seeds:
         if isinstance(one.result, Failure):
             yield FailedRun(label, one.result.model, one.seeds, one.result.reason)

@@ -14,7 +14,7 @@ from reports.study.plots import study_figures
 from reports.study.reading import STUDY_FILES, read_study
 from reports.study.records import Study
 from reports.study.tables import N_SHOWN, Analysis, analyse_study, conclude_study, make_study_sections
-from reports.tables.table import Section
+from reports.tables.cells.table import Section
 
 DEFAULT_FACTORS = "wmf"  # default of run-baselines
 FULL_FORMAT = "csv"  # has all trials, other formats the best

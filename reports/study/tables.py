@@ -11,8 +11,8 @@ from reports.study import notes
 from reports.study.differences import Difference, compare_trials
 from reports.study.importance import Estimate, Importance, study_importance
 from reports.study.records import Parameter, Study, score_of
-from reports.tables.numbers import count_cell, format_loss, mean_cell, seconds_cell
-from reports.tables.table import Cell, Column, Row, Section, Table
+from reports.tables.cells.numbers import count_cell, format_loss, mean_cell, seconds_cell
+from reports.tables.cells.table import Cell, Column, Row, Section, Table
 
 N_SHOWN = 20  # trials in tables for people
 N_CONCLUDED = 5  # trials in a conclusion

@@ -1,1 +1,1 @@
-"""Tables of a report of runs, one module per table, and shared functions."""
+"""Tables of a report of runs, one module per table."""

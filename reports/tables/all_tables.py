@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from reports.runs.collect import Collected, Group
-from reports.tables import notes
 from reports.tables.among_all import among_all_table
-from reports.tables.comparison import compare_models, comparison_table
+from reports.tables.cells import notes
+from reports.tables.cells.comparison import compare_models, comparison_table
+from reports.tables.cells.table import Section, Table
 from reports.tables.confidence import confidence_tables
 from reports.tables.embedding import embedding_table
 from reports.tables.groups import group_tables
@@ -14,7 +15,6 @@ from reports.tables.ladder import ladder_table
 from reports.tables.leading import leading_table
 from reports.tables.overlap import overlap_table
 from reports.tables.ranking import beyond_table, cohesion_table, ranking_table
-from reports.tables.table import Section, Table
 from reports.tables.training import training_table
 
 TOPICS = OVERLAP, RANKING, TRAINING, CONFIDENCE, COMPARED, FAILURES = (  # parts of a page

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from cs_keras.run_files.evaluation import MODEL, AmongAllAtK
 from reports.runs.collect import Group
-from reports.tables.notes import SEEDS, has_several_seeds
-from reports.tables.numbers import format_share, interval_cell, mean_cell
-from reports.tables.rows import predictor_rows
-from reports.tables.table import Cell, Column, Row, Table
+from reports.tables.cells.notes import SEEDS, has_several_seeds
+from reports.tables.cells.numbers import format_share, interval_cell, mean_cell
+from reports.tables.cells.rows import predictor_rows
+from reports.tables.cells.table import Cell, Column, Row, Table
 
 KINDS = {"filtered": "by similarity, artist-filtered", "similarity": "by similarity", "dot": "by dot product"}
 PARTS = {

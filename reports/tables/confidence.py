@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from cs_keras.run_files.evaluation import ConfidenceRecord, MeanRecord
 from reports.runs.collect import Group
-from reports.tables.numbers import bare_cell, format_loss, format_share, share_cell
-from reports.tables.rows import predictor_rows
-from reports.tables.table import Cell, Column, Row, Table
+from reports.tables.cells.numbers import bare_cell, format_loss, format_share, share_cell
+from reports.tables.cells.rows import predictor_rows
+from reports.tables.cells.table import Cell, Column, Row, Table
 
 SHOWN_LEVELS = (0.5, 0.9)
 COLUMNS = (

@@ -7,9 +7,9 @@ from cs_keras.run_files.training import EmbeddingTraining
 from reports.runs.collect import Group, Run
 from reports.runs.labels import family_of
 from reports.tables import published
-from reports.tables.numbers import format_loss, mean_cell
-from reports.tables.rows import arrange
-from reports.tables.table import Cell, Column, Row, Table
+from reports.tables.cells.numbers import format_loss, mean_cell
+from reports.tables.cells.rows import arrange
+from reports.tables.cells.table import Cell, Column, Row, Table
 
 COLUMNS = (
     Column("loss\ntrain", "embedding_loss"),

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from cs_keras.run_files.evaluation import MODEL, GroupMeans, GroupsRecord, Kind, MeanRecord
 from reports.runs.collect import Group
-from reports.tables.notes import sample_note
-from reports.tables.numbers import count_cell, share_cell
-from reports.tables.rows import predictor_rows
-from reports.tables.table import Cell, Column, Row, Table
+from reports.tables.cells.notes import sample_note
+from reports.tables.cells.numbers import count_cell, share_cell
+from reports.tables.cells.rows import predictor_rows
+from reports.tables.cells.table import Cell, Column, Row, Table
 
 TITLES = {"overlap": "Overlap by similarity per track group", "ndcg": "nDCG per track group"}
 QUARTERS = ("rarest\nquarter", "second", "third", "most\npopular")

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from cs_keras.run_files.evaluation import MODEL, REFERENCE, Evaluation, HubnessRecord, MeanRecord
 from reports.runs.collect import Group
-from reports.tables.notes import sample_note
-from reports.tables.numbers import bare_cell, format_share, share_cell
-from reports.tables.rows import predictor_rows
-from reports.tables.table import SIGNIFICANT, Cell, Column, Table
+from reports.tables.cells.notes import sample_note
+from reports.tables.cells.numbers import bare_cell, format_share, share_cell
+from reports.tables.cells.rows import predictor_rows
+from reports.tables.cells.table import SIGNIFICANT, Cell, Column, Table
 
 COSINE = "cosine"
 SCORES = {COSINE: "cosine", "csls": "CSLS", "mutual-proximity": "mutual proximity"}

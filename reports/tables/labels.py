@@ -7,9 +7,9 @@ from cs_keras.run_files.evaluation import MODEL, MeanRecord
 from cs_keras.run_files.labels import CHANCE, FREQUENCY, LabelEvaluation, RankingMetrics
 from reports.runs.collect import Collected, LabelGroup, LabelRun
 from reports.runs.labels import family_of
-from reports.tables.numbers import count_cell, mean_cell, seconds_cell
-from reports.tables.rows import arrange
-from reports.tables.table import Cell, Column, Row, Section, Table
+from reports.tables.cells.numbers import count_cell, mean_cell, seconds_cell
+from reports.tables.cells.rows import arrange
+from reports.tables.cells.table import Cell, Column, Row, Section, Table
 
 NAMES = {CHANCE: "chance", FREQUENCY: "label frequency"}
 METRICS: dict[str, tuple[str, Callable[[RankingMetrics], MeanRecord | None]]] = {

@@ -18,10 +18,10 @@ from cs_keras.run_files.evaluation import (
 )
 from reports.runs.collect import Group
 from reports.runs.labels import family_of, name_predictor
-from reports.tables.comparison import query_values, stored_values
-from reports.tables.notes import UNPAIRED, unpaired_labels
-from reports.tables.numbers import format_share, interval_cell
-from reports.tables.table import Cell, Column, Row, Table
+from reports.tables.cells.comparison import query_values, stored_values
+from reports.tables.cells.notes import UNPAIRED, unpaired_labels
+from reports.tables.cells.numbers import format_share, interval_cell
+from reports.tables.cells.table import Cell, Column, Row, Table
 
 MODEL, OTHER = "model ", "other "  # prefixes of labels and predictors, which may have equal names
 TITLES: dict[Kind, str] = {

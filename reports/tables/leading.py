@@ -6,8 +6,10 @@ from dataclasses import replace
 from cs_keras.run_files.evaluation import INFORMATION, SINGLE_RANKING, Kind, OverlapAtK
 from reports.runs.collect import Group
 from reports.runs.labels import name_predictor
-from reports.tables.comparison import PairedComparisons, emphasise
-from reports.tables.notes import METRICS, SEEDS, available_kinds, has_several_seeds
+from reports.tables.cells.comparison import PairedComparisons, emphasise
+from reports.tables.cells.notes import METRICS, SEEDS, available_kinds, has_several_seeds
+from reports.tables.cells.rows import predictor_rows
+from reports.tables.cells.table import SIGNIFICANT, SIGNIFICANT_P, Cell, Column, Row, Table
 from reports.tables.overlap import (
     DEFINITIONS,
     beyond_artist_notes,
@@ -20,8 +22,6 @@ from reports.tables.overlap import (
     seeds_cell,
     show_decimals,
 )
-from reports.tables.rows import predictor_rows
-from reports.tables.table import SIGNIFICANT, SIGNIFICANT_P, Cell, Column, Row, Table
 
 HEADERS: dict[Kind, str] = {
     "filtered": "artist-\nfiltered",

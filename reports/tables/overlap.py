@@ -20,8 +20,8 @@ from cs_keras.run_files.evaluation import (
 )
 from reports.runs.collect import Group
 from reports.tables import published
-from reports.tables.comparison import PairedComparisons, emphasise, p_of
-from reports.tables.notes import (
+from reports.tables.cells.comparison import PairedComparisons, emphasise, p_of
+from reports.tables.cells.notes import (
     METRICS,
     SEEDS,
     UNPAIRED,
@@ -30,9 +30,9 @@ from reports.tables.notes import (
     of_tracks,
     unpaired_labels,
 )
-from reports.tables.numbers import format_p, format_share, interval_cell
-from reports.tables.rows import predictor_rows
-from reports.tables.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, TIED, Cell, Column, Row, Table
+from reports.tables.cells.numbers import format_p, format_share, interval_cell
+from reports.tables.cells.rows import predictor_rows
+from reports.tables.cells.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, TIED, Cell, Column, Row, Table
 
 TITLES: dict[Kind, str] = {
     "filtered": "Overlap by similarity, artist-filtered",

@@ -7,8 +7,8 @@ from cs_keras.models.thesis import EMBEDDING_LOSSES, KS, MARGIN, N_TEST_TRACKS, 
 from cs_keras.run_files.evaluation import RANDOM, REFERENCE, Kind
 from reports.runs.collect import Run
 from reports.runs.labels import family_of, name_predictor
-from reports.tables.numbers import count_cell, format_loss, mean_cell
-from reports.tables.table import BELOW_CHANCE, Cell, Column, Table
+from reports.tables.cells.numbers import count_cell, format_loss, mean_cell
+from reports.tables.cells.table import BELOW_CHANCE, Cell, Column, Table
 
 Cells = tuple[Cell | None, ...]
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from cs_keras.run_files.evaluation import MODEL, MeanRecord, RankingRecord
 from reports.runs.collect import Group
 from reports.tables import published
-from reports.tables.comparison import PairedComparisons, emphasise
-from reports.tables.notes import PROTOCOLS, UNKNOWN_PROTOCOL, sample_note
-from reports.tables.numbers import bare_cell, format_share, share_cell
-from reports.tables.rows import predictor_rows
-from reports.tables.table import Cell, Column, Table
+from reports.tables.cells.comparison import PairedComparisons, emphasise
+from reports.tables.cells.notes import PROTOCOLS, UNKNOWN_PROTOCOL, sample_note
+from reports.tables.cells.numbers import bare_cell, format_share, share_cell
+from reports.tables.cells.rows import predictor_rows
+from reports.tables.cells.table import Cell, Column, Table
 
 Cells = tuple[Cell | None, ...]
 Shown = Mapping[str, tuple[str, Callable[[float], str]]]  # header and format of each metric

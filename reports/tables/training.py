@@ -7,10 +7,10 @@ from cs_keras.run_files.evaluation import SplitLosses
 from reports.runs.collect import FailedRun, Group, Run
 from reports.runs.labels import family_of
 from reports.tables import published
-from reports.tables.notes import SEEDS, STRONG, has_several_seeds
-from reports.tables.numbers import count_cell, format_loss, mean_cell, mse_cell, seconds_cell
-from reports.tables.rows import arrange
-from reports.tables.table import Cell, Column, Row, Table
+from reports.tables.cells.notes import SEEDS, STRONG, has_several_seeds
+from reports.tables.cells.numbers import count_cell, format_loss, mean_cell, mse_cell, seconds_cell
+from reports.tables.cells.rows import arrange
+from reports.tables.cells.table import Cell, Column, Row, Table
 
 
 def training_table(group: Group) -> Table:

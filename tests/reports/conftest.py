@@ -36,7 +36,7 @@ from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Predictor, Reference
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
-from reports.tables.table import Section
+from reports.tables.cells.table import Section
 
 N_FACTORS = 6
 SETTINGS = {"metric": "cosine", "n_permutations": 199, "n_bootstrap": 50, "max_queries": 20_000}

@@ -25,8 +25,8 @@ from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import make_reference
 from reports.runs.collect import Group, collect_runs
+from reports.tables.cells.table import Table
 from reports.tables.ladder import ladder_table
-from reports.tables.table import Table
 
 SETTINGS = EvaluationConfig(ks=(10, 40), n_permutations=499, n_bootstrap=200)
 N_TRAIN, N_VALIDATION, N_TEST, N_PLAYLISTS, N_FACTORS = 40, 4, 200, 90, 8

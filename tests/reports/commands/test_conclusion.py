@@ -12,7 +12,7 @@ from reports.commands.conclusion import conclude
 from reports.formats.terminal import to_rich
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
-from reports.tables.table import Section, Table, select_tables
+from reports.tables.cells.table import Section, Table, select_tables
 from tests.reports.conftest import MakeRun
 
 NOISES = {"bot": 3.0, "cnn": 0.5, "lstm": 0.51}

@@ -10,7 +10,7 @@ from cs_keras.errors import ConfigError, StorageError
 from reports.formats.files import write_report
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
-from reports.tables.table import Section
+from reports.tables.cells.table import Section
 from tests.reports.conftest import HOSTILE, MakeRun
 
 DOCUMENT = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{tables}\end{document}"
@@ -49,7 +49,6 @@ def test_a_file_in_the_way_is_named(make_run: MakeRun, tmp_path: Path) -> None:
         write_report(sections_of(make_run()), tmp_path / "out")
 
 
-@pytest.mark.medium
 def test_reports_need_no_tensorflow() -> None:
     program = (
         "import reports.tables.all_tables, reports.formats.terminal, reports.formats.files, sys; "

@@ -12,7 +12,7 @@ from reports.formats.latex import escape_latex, to_latex
 from reports.formats.markdown_csv import escape_markdown, neutralise, to_csv, to_json, to_markdown
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
-from reports.tables.table import Section
+from reports.tables.cells.table import Section
 from tests.reports.conftest import MakeRun
 
 NUMBERS_OF_CSV = ("value", "sd", "low", "high", "p")

@@ -9,7 +9,7 @@ from rich.console import Console
 from reports.formats.terminal import to_rich
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
-from reports.tables.table import Section
+from reports.tables.cells.table import Section
 from tests.reports.conftest import MakeRun
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from reports.formats.latex import to_latex
 from reports.formats.markdown_csv import to_csv, to_markdown
 from reports.formats.terminal import to_rich
-from reports.tables.table import Section
+from reports.tables.cells.table import Section
 from tests.words import find_words
 
 

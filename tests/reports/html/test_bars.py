@@ -1,7 +1,7 @@
 import pytest
 
 from reports.html.bars import Bars
-from reports.tables.table import Cell, Row
+from reports.tables.cells.table import Cell, Row
 
 
 def chart(*cells: Cell) -> Bars:

@@ -51,7 +51,6 @@ def test_names_stay_text(tmp_path: Path) -> None:
     assert max(map(len, named)) < 2 * (3 * 60 + 20)  # two tracks of three shortened names
 
 
-@pytest.mark.medium
 def test_more_units_than_a_table_holds_are_counted(tmp_path: Path) -> None:
     n = 100
     places = np.zeros((n, 2), np.int64)
@@ -122,7 +121,6 @@ def test_files_of_other_releases_are_skipped_and_damaged_ones_named(tmp_path: Pa
         read_inspection(tmp_path)
 
 
-@pytest.mark.medium
 def test_the_best_inspected_network_is_shown_and_why_better_ones_are_not(
     runs: Path, make_run: MakeRun, tmp_path: Path
 ) -> None:

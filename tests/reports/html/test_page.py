@@ -182,7 +182,6 @@ def test_labels_hold_what_the_font_can_draw() -> None:
     assert label("🎧 $a$ é") == "□ \\$a\\$ é" and len(label("x" * 100)) == 44
 
 
-@pytest.mark.medium
 def test_pages_need_no_tensorflow() -> None:
     program = "import reports.html.page, sys; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

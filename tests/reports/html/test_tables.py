@@ -5,7 +5,7 @@ from markupsafe import Markup
 
 from reports.formats.text import shorten
 from reports.html.templates import ENVIRONMENT
-from reports.tables.table import Cell, Column, Row, Section, Table
+from reports.tables.cells.table import Cell, Column, Row, Section, Table
 from tests.reports.conftest import HOSTILE
 
 TABLE = Table(

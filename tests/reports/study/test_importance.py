@@ -20,7 +20,6 @@ def trials_with(*values: object) -> list[TrialRecord]:
     ]
 
 
-@pytest.mark.medium
 def test_the_only_parameter_that_matters_comes_first(tmp_path: Path) -> None:
     found = weigh(read_study(write_study(tmp_path, 60)))
     assert found is not None and found.explained[1] > 0.5
@@ -44,7 +43,6 @@ def test_permuting_a_step_function_costs_twice_its_variance() -> None:
     )  # 1/2 over 1/4; 133 trials held out, 5 splits
 
 
-@pytest.mark.medium
 def test_noise_explains_nothing(tmp_path: Path) -> None:
     found = weigh(read_study(write_study(tmp_path, 40, lambda parameters: 0.3, noise=0.02)))
     assert found is not None and found.explained[0] < 0

@@ -19,7 +19,7 @@ from reports.study.reading import read_study
 from reports.study.report import write_study_report
 from reports.study.scales import parameter_scale, score_scale
 from reports.study.tables import Analysis, analyse_study, make_study_sections
-from reports.tables.table import Section, Table
+from reports.tables.cells.table import Section, Table
 from tests.command_line import run
 from tests.reports.study.study_folders import (
     SPACE,
@@ -134,7 +134,6 @@ def test_failures_are_counted_by_cause_and_reasons_listed_once(tmp_path: Path) -
     )
 
 
-@pytest.mark.medium
 def test_the_same_study_gives_the_same_bytes(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", 14)
     first, second = (
@@ -147,7 +146,6 @@ def test_the_same_study_gives_the_same_bytes(tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(PNG) for path in first if path.suffix == ".png")
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("n_trials", [1, 2, 3])
 def test_the_smallest_studies_have_plots(tmp_path: Path, n_trials: int) -> None:
     study = read_study(write_study(tmp_path, n_trials, lambda _: 0.3, space=SPACE[:2]))
@@ -228,7 +226,6 @@ def test_the_command_concludes_and_prints_how_to_train_the_best(
     assert (study / "report" / "tables.md").exists() and not (study / "report" / "tables.csv").exists()
 
 
-@pytest.mark.medium
 def test_a_study_behind_a_url_is_reported_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -265,7 +262,6 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         write_study_report(analyse_study(study), tmp_path / "out", [])
 
 
-@pytest.mark.medium
 def test_studies_need_neither_tensorflow_nor_pyplot() -> None:
     heavy = {"tensorflow", "keras", "keras_tuner", "tuning", "pipelines", "matplotlib.pyplot"}
     program = f"import reports.study.report, sys; sys.exit(bool({heavy!r} & set(sys.modules)))"

@@ -17,7 +17,7 @@ from cs_keras.run_files.evaluation import Evaluation
 from cs_keras.run_files.queries import read_queries
 from cs_keras.runs import read_json, write_json
 from reports.runs.collect import collect_runs
-from reports.tables.comparison import stored_values
+from reports.tables.cells.comparison import stored_values
 from tests.reports.conftest import MakeRun, make_evaluator, make_old
 from tests.reports.tables.test_tables import cell_of, only_section, row_of, strong, table_of
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from reports.tables.table import Table
+from reports.tables.cells.table import Table
 from tests.reports.conftest import MakeRun
 from tests.reports.tables.test_tables import cell_of, only_section, row_of, table_of
 

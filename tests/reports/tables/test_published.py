@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from cs_keras.models.thesis import THESIS
+from reports.tables.cells.table import Table
 from reports.tables.published import GROUP
-from reports.tables.table import Table
 from tests.reports.conftest import MakeRun
 from tests.reports.tables.test_tables import row_of, table_of
 

@@ -6,7 +6,7 @@ import pytest
 
 from cs_keras.runs import read_json
 from reports.runs.collect import collect_runs
-from reports.tables.table import Section
+from reports.tables.cells.table import Section
 from tests.reports.conftest import MakeRun
 from tests.reports.formats.test_markdown_csv import records
 from tests.reports.tables.test_tables import cell_of, only_section, row_of, table_of

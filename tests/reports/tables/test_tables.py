@@ -4,7 +4,7 @@ import pytest
 
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
-from reports.tables.table import Cell, Row, Section, Table
+from reports.tables.cells.table import Cell, Row, Section, Table
 from tests.reports.conftest import MakeRun
 
 

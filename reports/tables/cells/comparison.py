@@ -11,8 +11,8 @@ from cs_keras.run_files.evaluation import MODEL, OverlapAtK
 from cs_keras.run_files.queries import NDCG, Queries
 from reports.runs.collect import Group, Run
 from reports.runs.labels import family_of
-from reports.tables.rows import arrange, may_be_best
-from reports.tables.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, Cell, Column, Row, Table
+from reports.tables.cells.rows import arrange, may_be_best
+from reports.tables.cells.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, Cell, Column, Row, Table
 
 MEASURES = {
     "filtered": "similarity,\nartist-\nfiltered",

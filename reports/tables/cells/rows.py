@@ -7,7 +7,7 @@ from typing import TypeVar
 from cs_keras.run_files.evaluation import MODEL, Evaluation
 from reports.runs.collect import Group
 from reports.runs.labels import family_of, name_predictor
-from reports.tables.table import SIGNIFICANT_P, TIED, Cell, Column, Row
+from reports.tables.cells.table import SIGNIFICANT_P, TIED, Cell, Column, Row
 
 Record = TypeVar("Record")
 Cells = tuple[Cell | None, ...]

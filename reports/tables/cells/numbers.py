@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cs_keras.run_files.evaluation import MeanRecord, OverlapAtK
-from reports.tables.table import SIGNIFICANT, SIGNIFICANT_P, TIED, Cell
+from reports.tables.cells.table import SIGNIFICANT, SIGNIFICANT_P, TIED, Cell
 
 LEAST_MSE = 1e-3  # smaller errors are shown with an exponent, because four decimals are too few
 OVERLAP_MARKS = (

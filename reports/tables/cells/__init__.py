@@ -1,0 +1,1 @@
+"""What tables are made of: cells, rows and columns, numbers as text, notes, and paired comparisons."""
