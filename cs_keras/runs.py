@@ -27,7 +27,7 @@ import numpy as np
 from cs_keras.errors import StorageError
 from cs_keras.parsing import parse_json
 from cs_keras.storage.location import Location, is_file, is_remote, read_bytes, require_regular, write_bytes
-from cs_keras.storage.open_files import open_for_writing
+from cs_keras.storage.open_files import open_for_writing, refuse_links
 
 Array = np.ndarray[Any, Any]
 PARTIAL = ".partial"
@@ -194,11 +194,13 @@ def open_run(runs: Path, model: str, config: Mapping[str, Any], data_digest: str
     Raises
     ------
     StorageError
-        When the folder cannot be created.
+        When the folder cannot be created, or is unfinished and is a link or contains one to a folder.
     """
     name = f"{model}-{digest({'config': dict(config), 'data': data_digest})[:10]}"
     found = sorted(runs.glob(f"????-??-??-{name}")) or sorted(runs.glob(f"????-??-??-{name}{PARTIAL}"))
     folder = found[-1] if found else runs / f"{datetime.date.today():%Y-%m-%d}-{name}{PARTIAL}"
+    if not is_done(folder):
+        refuse_links(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

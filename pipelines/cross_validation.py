@@ -188,6 +188,7 @@ def _pool(
     evaluation_settings = {"evaluation": config.to_dict(run.evaluation)}
     folder = open_run(runs, key, {**pooled, **evaluation_settings}, of_all)
     if is_done(folder):
+        verify_run(folder, skip=[MODEL_FILE])
         progress.log(f"{key}: pooled before, in {folder}")
         return folder
     with locked(folder):

@@ -11,6 +11,7 @@ from cs_keras.errors import ConfigError
 from cs_keras.factors.wmf import WmfConfig
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import remove_temporaries
+from cs_keras.storage.open_files import refuse_links
 from pipelines.dataset.ingest import IngestConfig, ingest
 from pipelines.factors.fit import FactorsConfig, make_factors
 from pipelines.factors.open import DEFAULT_NAME
@@ -36,6 +37,7 @@ def make_demo(
     """
     progress, settings, audio = progress or SilentProgress(), settings or DemoConfig(), audio or AudioConfig()
     source = folder / SOURCE
+    refuse_links(source)
     remove_temporaries(folder)
     with progress.task("synthesise", settings.n_tracks) as advance:
         write_demo_source(source, settings, on_progress=lambda done, total: advance(1))

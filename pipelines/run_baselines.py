@@ -12,12 +12,12 @@ import tensorflow as tf
 from cs_keras.data.attributes.table import AttributeTable, align_tables
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
-from cs_keras.errors import CsKerasError
+from cs_keras.errors import CsKerasError, StorageError
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
-from cs_keras.run_files.names import ERROR_LOG, FAILURE_FILE
+from cs_keras.run_files.names import ERROR_LOG, FAILURE_FILE, MODEL_FILE
 from cs_keras.run_files.settings import Failure
-from cs_keras.runs import atomic_write, digest, finish_run, is_done, locked, open_run
+from cs_keras.runs import atomic_write, digest, finish_run, is_done, locked, open_run, verify_run
 from cs_keras.storage.location import Location
 from cs_keras.training.execution import choose_devices
 from pipelines.evaluation.all_candidates import require_cross_fitted
@@ -124,6 +124,12 @@ def run_baselines(
             settings |= {"labels": label_evaluator.digest, "target": factors.name}
         folder = open_run(runs, run.key, settings, data_digest)
         if is_done(folder):
+            try:
+                verify_run(folder, skip=[MODEL_FILE])  # which is not used
+            except StorageError as error:
+                failed[run.key] = str(error)
+                progress.log(f"{run.key}: failed: {error}")
+                continue
             write_signature(folder, dataset.info, factors.scaler)  # runs of earlier releases lack it
             progress.log(f"{run.key}: done before, in {folder}")
             finished.append(folder)

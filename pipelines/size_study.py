@@ -26,6 +26,7 @@ from cs_keras.run_files.names import METRICS_FILE, PREDICTIONS_FILE, SIZE_STUDY_
 from cs_keras.run_files.predictions import read_predictions
 from cs_keras.runs import digest, locked, read_json, write_json
 from cs_keras.storage.location import Location
+from cs_keras.storage.open_files import refuse_links
 from cs_keras.training.execution import choose_devices
 from pipelines.factors.open import open_dataset, open_interactions
 from pipelines.training.requirements import attributes_digest, require_inputs
@@ -128,6 +129,7 @@ def study_size(
     settings = identity(run, attributes_digest(run, dataset.tracks, given), extra, factors.split_name)
     begun = {"settings": settings, "small": digest(dataset.tracks.ids[is_small].tolist())}
     predicted = {}
+    refuse_links(*(out / size for size in parts))
     with locked(out):
         _open(out, {**begun, "data_digest": parts[LARGE].data_digest})
         for size, data in parts.items():

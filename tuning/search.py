@@ -14,12 +14,13 @@ from cs_keras.errors import CsKerasError
 from cs_keras.progress import Progress
 from cs_keras.runs import TEMPORARY, atomic_write, is_temporary, locked
 from cs_keras.storage.location import is_remote, remove
+from cs_keras.storage.open_files import refuse_links
 from cs_keras.training.executions import Trainer
 from tuning.chief import CLOSING_S, Chief
 from tuning.oracles import DurableOracle, make_oracle
 from tuning.processes import Child
 from tuning.progress import SearchProgress, measure_progress
-from tuning.results import find_best, is_logged, log_trial, write_best
+from tuning.results import HPARAMS_FOLDER, find_best, is_logged, log_trial, write_best
 from tuning.study import DONE, Study
 from tuning.worker import HEARTBEAT_S, WorkerConfig, work
 
@@ -92,6 +93,7 @@ def search(
         When the search fails by no fault of a trial: the study cannot be written, the dataset not be read, or the
         address is in use.
     """
+    refuse_links(*(study.folder / name for name in (CHIEF, "trials", HPARAMS_FOLDER)))
     with _lock_study(study):
         remove(study.folder / DONE)
         oracle = make_oracle(study, epochs)

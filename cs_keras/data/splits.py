@@ -18,6 +18,7 @@ from cs_keras.errors import ConfigError, DataError, StorageError
 from cs_keras.parsing import parse_parquet
 from cs_keras.runs import atomic_write
 from cs_keras.storage.location import Location, is_file, list_files, read_bytes
+from cs_keras.storage.open_files import refuse_links
 
 SPLITS_FOLDER = "splits"
 ID, PART = "track_id", "split"  # columns
@@ -58,8 +59,11 @@ def write_split(dataset: Location, split: Split, track_ids: Sequence[str]) -> No
         When a split of that name assigns a track differently: factors and runs refer to splits by name.
     DataError
         When a part is empty.
+    StorageError
+        When the split cannot be written, or the folder of splits is a link.
     """
     path = split_path(dataset, split.name)
+    refuse_links(path.parent)
     for part in SPLITS:
         if part not in split.parts:
             raise DataError(

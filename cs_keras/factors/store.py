@@ -13,6 +13,7 @@ from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors import arrays as npz
 from cs_keras.factors.scaling import Kind, Scaler, fit_scaler
 from cs_keras.storage.location import Location
+from cs_keras.storage.open_files import refuse_links
 
 FloatArray = npt.NDArray[np.float32]
 Origin = Literal["strict", "thesis", "given"]
@@ -98,9 +99,10 @@ def save_factors(path: Location, factors: Factors) -> None:
     DataError
         The factors are not as `Factors` describes them.
     StorageError
-        The file cannot be written.
+        The file cannot be written, or its folder is a link.
     """
     _check(factors, path)
+    refuse_links(path.parent)
     npz.write_arrays(path, _arrays(factors), {npz.SCHEMA_VERSION: SCHEMA, **_settings(factors)})
 
 

@@ -1,4 +1,4 @@
-"""Files of this machine: opened for writing without following links, and a bounded number of open ones."""
+"""Files of this machine: links that lead out of a folder are not followed; a bounded number of files is open."""
 
 import collections
 import errno
@@ -7,7 +7,28 @@ import stat
 import threading
 from pathlib import Path
 
+from cs_keras.errors import StorageError
+from cs_keras.storage.location import Location, is_remote
+
 MAX_OPEN = 256  # of the 1,024 that many systems allow a process
+
+
+def refuse_links(*folders: Location) -> None:
+    """Raise StorageError when one of `folders`, or a folder in it, is a symbolic link.
+
+    Called before files in `folders` are written or removed: where somebody else made them, a link may lead to any
+    files of this user. The folder that the user names may be a link; `folders` are those that are in it.
+    """
+    for folder in folders:
+        if is_remote(folder):
+            continue
+        inside = (Path(root, name) for root, names, _ in os.walk(folder) for name in names)
+        for path in (folder, *inside):
+            if path.is_symlink():
+                raise StorageError(
+                    f"{path} is a symbolic link, which is not followed where files are written or removed: "
+                    "expected a folder."
+                )
 
 
 def open_for_writing(path: Path, flags: int = os.O_RDWR) -> int:

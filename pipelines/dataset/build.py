@@ -29,6 +29,7 @@ from cs_keras.data.shards import Shard, read_shard
 from cs_keras.errors import ConfigError, CsKerasError, StorageError, UnreachableError
 from cs_keras.runs import locked
 from cs_keras.storage.location import Location, is_file, is_remote, list_files, remove
+from cs_keras.storage.open_files import refuse_links
 from pipelines.dataset.shard_plan import ShardPlan, assign, plan_shards
 
 
@@ -83,10 +84,11 @@ def fill_dataset(
     data; by default they are assigned by ``settings.fold_by``.
 
     Raises ConfigError when `out` holds a dataset with other settings, or is complete and ``append`` is not set;
-    DataError when fewer than three recordings can be used; StorageError when files cannot be read or written, or
-    another process of this machine is filling `out`.
+    DataError when fewer than three recordings can be used; StorageError when files cannot be read or written,
+    another process of this machine is filling `out`, or its folder of shards is a link or contains one to a folder.
     """
     wanted = DatasetInfo(settings.audio, settings.dtype, settings.fold_by)
+    refuse_links(out / SHARDS_FOLDER)
     with lock(out):
         info, tracks = open_existing(out, wanted, with_audio=True)
         old_ids = set(tracks.strings("track_id"))

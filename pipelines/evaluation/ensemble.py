@@ -24,7 +24,7 @@ from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.run_files.predictions import Predictions, read_predictions, write_predictions
 from cs_keras.run_files.settings import RunSettings, read_settings, require_finished
 from cs_keras.run_files.training import Training
-from cs_keras.runs import digest, finish_run, is_done, locked, open_run
+from cs_keras.runs import digest, finish_run, is_done, locked, open_run, verify_run
 from cs_keras.storage.location import Location
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
@@ -93,6 +93,7 @@ def combine_runs(
     }
     folder = open_run(out, key, {**ensemble, "seed": seed}, data_digest)
     if is_done(folder):
+        verify_run(folder, skip=[MODEL_FILE])
         progress.log(f"{key}: done before, in {folder}")
         return folder
     reference = make_reference(

@@ -117,7 +117,12 @@ def _read_names(path: Path) -> dict[str, str]:
     pairs = [
         (str(a or "").strip(), str(b or "").strip()) for a, b in zip(table["from"], table["to"], strict=True)
     ]
-    names = {name: to for name, to in pairs if to}
+    unnamed = [name for name, to in pairs if not to]
+    if unnamed:
+        raise DataError(
+            f"{path}: expected a genre of the classifier in each row, in the column to, and no rows for genres "
+            f"that it does not have. Received: an empty cell for {unnamed[0]!r}."
+        )
     if len({name.casefold() for name, _ in pairs}) < len(pairs):
         raise DataError(f"{path}: expected every genre once in the column from. Received: one of them twice.")
-    return names
+    return dict(pairs)

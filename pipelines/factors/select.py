@@ -27,6 +27,7 @@ from cs_keras.factors.wmf import WmfConfig
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import digest, read_json, write_json
 from cs_keras.storage.location import Location, is_file
+from cs_keras.storage.open_files import refuse_links
 from pipelines.factors.average_seeds import compare_averages
 from pipelines.factors.fit import FactorsConfig, make_factors
 from pipelines.factors.measure_setting import Sample, draw_sample, measure_setting
@@ -110,6 +111,7 @@ def select_factors(
     sample = draw_sample(
         align(read_interactions(interactions_file, **reading), tracks.ids), tracks, config.seed
     )
+    refuse_links(path.parent)
     cache = _Cache(path.parent / MEASURED_FOLDER, sample)
     outcomes = []
     with progress.task("settings", len(settings)) as advance:

@@ -21,6 +21,7 @@ from cs_keras.evaluation.confidence import expected_errors
 from cs_keras.models.distribution import split_moments
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location
+from cs_keras.storage.open_files import refuse_links
 from pipelines.beam.parts import PARALLEL_READS, make_parts, missing_parts
 from pipelines.inference.prediction_blocks import (
     Block,
@@ -174,10 +175,11 @@ def write_outputs(out: Location, make: Callable[[Location], Table]) -> Predicted
     DataError
         When all tracks are left out.
     StorageError
-        When it cannot be written.
+        When it cannot be written, or the folder of blocks is a link.
     """
     check_output(out)
     folder = out.with_name(f"{out.name}{PARTS_SUFFIX}")
+    refuse_links(folder)
     track_ids, vectors, about, left_out = make(folder)
     if len(track_ids):
         write_vectors(out, track_ids, vectors, about)

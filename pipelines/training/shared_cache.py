@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from cs_keras.progress import Progress
 from cs_keras.runs import PARTIAL, FolderInUseError, digest, locked, read_json, write_json
+from cs_keras.storage.open_files import refuse_links
 
 SHARED_FOLDER = ".shared"
 SETTINGS_FILE = "settings.json"
@@ -42,8 +43,9 @@ def shared_work(
     Raises
     ------
     StorageError
-        When the folder cannot be made.
+        When the folder cannot be made, or a link is in its place.
     """
+    refuse_links(runs / SHARED_FOLDER)
     folder = runs / SHARED_FOLDER / digest(dict(settings))[:16]
     with locked(folder, lambda: progress.log(f"waiting for another process that writes {folder}")):
         if not (folder / SETTINGS_FILE).exists():
@@ -69,9 +71,12 @@ def remove_caches(runs: Path, which: Literal["unused", "unrecorded", "all"]) -> 
 
     Raises
     ------
+    StorageError
+        When one of the folders is a link.
     OSError
         When a file cannot be removed.
     """
+    refuse_links(runs / SHARED_FOLDER)
     removed, n_bytes = [], 0
     for folder in _find_caches(runs, which):
         with contextlib.suppress(FolderInUseError), locked(folder):

@@ -37,6 +37,7 @@ from cs_keras.run_files.study import ExecutionOutcome
 from cs_keras.run_files.training import read_metrics
 from cs_keras.runs import digest, locked, write_npz
 from cs_keras.storage.location import Location, is_file, locate
+from cs_keras.storage.open_files import refuse_links
 from cs_keras.storage.remote import configure
 from cs_keras.training.checkpoints import Epoch
 from cs_keras.training.executions import Execution
@@ -102,6 +103,7 @@ def run_execution(
         When the dataset cannot be read or the folder not be written, which is not a failure of the trial.
     """
     progress = progress or SilentProgress()
+    refuse_links(folder)
     configure(trainer.reading.remote)
     with locked(folder, lambda: progress.log(f"waiting for another process that works on {folder}")):
         if not (folder / OUTCOME_FILE).exists():

@@ -1,6 +1,7 @@
 """Recordings that a page plays: files of the folder that was ingested, or short copies beside the page."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -9,8 +10,10 @@ from urllib.parse import quote
 
 from cs_keras.errors import AudioError, DataError
 from cs_keras.runs import atomic_write
+from cs_keras.storage.open_files import refuse_links
 
 COPIES = "audio"  # folder beside the page
+_COPY = re.compile(r"[0-9a-f]{16}\.mp3")
 Track = tuple[str, float]  # id, and second to play from
 Copy = Callable[[Path], bytes]  # short copy of a recording, as MP3
 
@@ -54,10 +57,14 @@ class Recordings:
         ------
         DataError
             When recordings cannot be decoded, after the copies of all others are written.
+        StorageError
+            When a copy cannot be written, or their folder is a link.
         """
         expected = {_copy_name(track_id): path for track_id, path in self.shown.items()} if self.copy else {}
         remove_copies(self.folder, keep=expected)
         failed = []
+        if expected:
+            refuse_links(self.folder / COPIES)
         for name, path in expected.items():
             target = self.folder / COPIES / name
             if self.copy and (not target.exists() or target.stat().st_mtime < path.stat().st_mtime):
@@ -75,10 +82,13 @@ class Recordings:
 
 
 def remove_copies(folder: Path, keep: Collection[str] = ()) -> None:
-    """Remove copies beside a page, or beside an earlier one, except those named."""
-    for stale in (folder / COPIES).glob("*.mp3"):
-        if stale.name not in keep:
-            stale.unlink()
+    """Remove copies beside a page, or an earlier one, except those named; StorageError if a link leads to them."""
+    copies = [path for path in (folder / COPIES).glob("*.mp3") if _COPY.fullmatch(path.name)]
+    stale = [path for path in copies if path.name not in keep]
+    if stale:
+        refuse_links(folder / COPIES)
+    for path in stale:
+        path.unlink()
 
 
 def find_recordings(

@@ -2,12 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from cs_keras.errors import DataError
 from cs_keras.evaluation.statistics.comparison import Comparison, compare_all
-from cs_keras.evaluation.statistics.jackknife import QuerySums, cluster_artists, stack_seeds, sum_values
+from cs_keras.evaluation.statistics.jackknife import (
+    QuerySums,
+    check_paired,
+    cluster_artists,
+    stack_seeds,
+    sum_values,
+)
 from cs_keras.run_files.evaluation import MODEL, OverlapAtK
+from cs_keras.run_files.names import QUERIES_FILE
 from cs_keras.run_files.queries import NDCG, Queries
 from reports.runs.collect import Group, Run
 from reports.runs.labels import family_of
@@ -60,17 +69,35 @@ def stored_values(queries: Queries, measure: str, predictor: str) -> QuerySums |
 
 
 def query_values(group: Group, measure: str) -> dict[str, QuerySums]:
-    """Return values of runs with the same queries, by label, all seeds of each."""
-    shared, values = None, {}
+    """Return values of runs with the same queries, by label, all seeds of each.
+
+    DataError when two of them were summed over different clusters, which versions of cs-keras differ in.
+    """
+    shared, values, first = None, {}, None
     for run in group.runs:
         found = [own for own in run.queries if own and MODEL in own.values.get(measure, {})]
         if not found or len(found) < len(run.evaluations):
             continue
         shared = found[0].rows[measure] if shared is None else shared
         if all(np.array_equal(own.rows[measure], shared) for own in found):
-            seeds = [stored_values(own, measure, MODEL) for own in found]
-            values[run.label] = stack_seeds([one for one in seeds if one])
+            seeds = [one for own in found if (one := stored_values(own, measure, MODEL))]
+            for folder, one in zip(run.folders, seeds, strict=True):
+                first = first or (folder, one)
+                _require_paired(measure, first, (folder, one))
+            values[run.label] = stack_seeds(seeds)
     return values
+
+
+def _require_paired(measure: str, first: tuple[Path, QuerySums], second: tuple[Path, QuerySums]) -> None:
+    """Raise DataError, which names both files, unless values are summed over the same clusters."""
+    try:
+        check_paired(first[1], second[1])
+    except DataError as error:
+        raise DataError(
+            f"{first[0] / QUERIES_FILE} and {second[0] / QUERIES_FILE} cannot be compared by {measure}: expected "
+            "values summed over the same groups of artists, as one version of cs-keras writes them. Remove the older "
+            "by `cs-keras runs rm` and train it again."
+        ) from error
 
 
 def _compare_by(group: Group, measure: str) -> PairedComparison | None:

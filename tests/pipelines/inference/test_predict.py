@@ -406,15 +406,19 @@ def test_a_folder_is_no_file_to_write(runs: dict[str, Path], demo: Path, tmp_pat
 
 
 def test_a_changed_digit_in_a_finished_run_is_refused(
-    runs: dict[str, Path], demo: Path, tmp_path: Path
+    runs: dict[str, Path], demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder = Path(shutil.copytree(runs["cnn-bn"], tmp_path / "run"))
+    folder = Path(shutil.copytree(runs["cnn-bn"], tmp_path / "runs" / runs["cnn-bn"].name))
     path = folder / SIGNATURE_FILE
     content = path.read_text()
     position = content.rindex("1")
     path.write_text(content[:position] + "2" + content[position + 1 :])
     with pytest.raises(StorageError, match=r"signature\.json was changed or damaged"):
         read_run(folder)
+    assert run("run-baselines", demo, "--models", "cnn-bn", "--out", folder.parent, *SMALL) == 1
+    printed = capfd.readouterr()
+    assert "signature.json was changed or damaged" in printed.err and "Overlap" not in printed.out
+    assert not (folder / "failure.json").exists()
 
 
 @pytest.mark.parametrize("number", ["NaN", "1e400", "1e300", "null"])

@@ -217,7 +217,7 @@ def test_another_collection_is_evaluated_by_its_own_labels(
     accuracy = rows_of(tmp_path / "out" / "tables.csv", "Accuracy")["classifier", "accuracy"]
     assert accuracy > 0.85  # the same sounds; track 2 is labelled wrongly
     table = tmp_path / "names.csv"
-    table.write_text(f"from,to\ngabber,{GENRES[genre_of(1)]}\nunused,\n")
+    table.write_text(f"from,to\ngabber,{GENRES[genre_of(1)]}\n")
     mixed = ("--mix", "75% bass, 25% treble", "-k", "3")
     assert run("genres", trained, other, "--map", table, *mixed, "--out", tmp_path / "mapped") == 0
     printed = " ".join(capfd.readouterr().out.split())
@@ -233,6 +233,12 @@ def test_another_collection_is_evaluated_by_its_own_labels(
     table.write_text("from,to\ngabber,polka\n")
     assert run("genres", trained, other, "--map", table) == 1
     assert "must be mapped to some of Bass, Middle, Treble. Received: 'polka'" in capfd.readouterr().err
+    table.write_text("from,to\ngabber,\n")
+    assert run("genres", trained, other, "--map", table) == 1
+    assert (
+        "no rows for genres that it does not have. Received: an empty cell for 'gabber'."
+        in capfd.readouterr().err
+    )
 
 
 def test_train_tracks_are_not_evaluated(

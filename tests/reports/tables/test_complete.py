@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from cs_keras.errors import StorageError
+from cs_keras.errors import DataError, StorageError
 from cs_keras.evaluation.confidence import measure_confidence
 from cs_keras.evaluation.ladder import gap_closed
 from cs_keras.evaluation.ranking import rank_metrics
@@ -18,6 +18,7 @@ from cs_keras.run_files.queries import read_queries
 from cs_keras.runs import read_json, write_json
 from reports.runs.collect import collect_runs
 from reports.tables.cells.comparison import stored_values
+from tests.command_line import drop_checksums
 from tests.reports.conftest import MakeRun, make_evaluator, make_old
 from tests.reports.tables.test_tables import cell_of, only_section, row_of, strong, table_of
 
@@ -188,6 +189,22 @@ def test_differences_are_tested_and_corrected(runs: Path, make_run: MakeRun) -> 
     assert cell_of(table, best, "less_best_dot@5").text == "best"  # type: ignore[union-attr]
     alike = {name for name, key in strong(table_of(runs, "Overlap by dot product")) if key == "overlap@5"}
     assert alike == {"cnn", "lstm"}  # of one noise, and so not significantly different
+
+
+def test_runs_summed_over_other_clusters_are_named(runs: Path, make_run: MakeRun) -> None:
+    first, second = (
+        make_run(f"2024-05-01-{model}-0123456789", model=model, noise=0.5, seed=0) for model in ("bot", "cnn")
+    )
+    drop_checksums(second)
+    with np.load(second / "queries.npz") as file:
+        arrays = dict(file)
+    size = "sums/dot@5/n_tracks"
+    arrays[size] = arrays[size][::-1] + np.eye(1, len(arrays[size]), dtype=np.int64)[0]
+    np.savez(second / "queries.npz", **arrays)
+    with pytest.raises(
+        DataError, match=f"^{first}/queries.npz and {second}/queries.npz cannot be compared by dot@5"
+    ):
+        table_of(runs, "Against the best model")
 
 
 def test_a_clear_winner_is_strong_alone(runs: Path, make_run: MakeRun) -> None:
