@@ -95,8 +95,8 @@ def _require_paired(measure: str, first: tuple[Path, QuerySums], second: tuple[P
     except DataError as error:
         raise DataError(
             f"{first[0] / QUERIES_FILE} and {second[0] / QUERIES_FILE} cannot be compared by {measure}: expected "
-            "values summed over the same groups of artists, as one version of cs-keras writes them. Remove the older "
-            "by `cs-keras runs rm` and train it again."
+            "values summed over the same groups of artists, as one version of cs-keras writes them. Remove the "
+            "older run by `cs-keras runs rm` and train it again."
         ) from error
 
 
