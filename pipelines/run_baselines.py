@@ -104,7 +104,7 @@ def run_baselines(
     dataset, factors, track_labels = (
         open_labelled(labels, *source) if labels else (*open_dataset(*source), None)
     )
-    given = align_tables(tables or {}, dataset.tracks.ids, str(dataset_folder))
+    given = align_tables(tables or {}, dataset.tracks, str(dataset_folder))
     require_inputs(configs, dataset.tracks, given)
     for name, table in (tables or {}).items():
         progress.log(f"attributes of {table.where}{f', table {name}' * bool(name)}: {table.describe()}")

@@ -114,7 +114,7 @@ def study_size(
     progress, run = progress or SilentProgress(), resolve(model, changes, tables or ())
     choose_devices(run.execution, run.training.batch_size)
     dataset, factors = open_dataset(dataset_folder, factors_name, reading=reading)
-    given = align_tables(tables or {}, dataset.tracks.ids, str(dataset_folder))
+    given = align_tables(tables or {}, dataset.tracks, str(dataset_folder))
     require_inputs([run], dataset.tracks, given)
     is_small = _small(dataset, factors, config)
     extra = open_extra_factors(dataset, factors, run.training)

@@ -229,7 +229,10 @@ attribute_options = add_options(
         help="Attributes of tracks: CSV, TSV or Parquet, or an npz of track_ids and features. May be repeated: "
         "attributes@NAME is the model on table NAME.",
     ),
-    shared_option("--id-column", help="Id column of --features.  [default: track_id, or the first column]"),
+    shared_option(
+        "--id-column",
+        help="Id column of --features; artist for tables of artists.  [default: track_id, or the first column]",
+    ),
     shared_option(
         "--attribute",
         "kinds",

@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras import config
-from cs_keras.data.attributes.table import Attributes, AttributeTable, align, genre_attributes
+from cs_keras.data.attributes.table import (
+    Attributes,
+    AttributeTable,
+    align,
+    align_tables,
+    genre_attributes,
+    join_attributes,
+    join_tables,
+)
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import DataError
@@ -62,10 +70,10 @@ class Branch:
         """Whether it takes a table of attributes."""
         return self.procedure.takes is Input.ATTRIBUTES
 
-    def read_features(self, files: TableFiles) -> AttributeTable | None:
-        """Return the attributes that a file holds for the branch; None where none is given."""
+    def read_features(self, files: TableFiles) -> dict[str, AttributeTable]:
+        """Return the tables that files hold for the branch, by name; none where none is given."""
         if not self.takes_table or not any(name in files.features for name in split_tables(self.table)):
-            return None
+            return {}
         return read_tables(self.folder, self.table, files)
 
 
@@ -107,10 +115,10 @@ class DatasetInputs:
         tracks = self.dataset.tracks
         if branch.procedure.takes is Input.GENRES:
             return genre_attributes(tracks).take(self.rows)
-        table = branch.read_features(self.tables)
-        if table is None:
+        tables = branch.read_features(self.tables)
+        if not tables:
             return None
-        return align(table, tracks.ids, str(self.dataset.folder)).take(self.rows)
+        return join_attributes(align_tables(tables, tracks, str(self.dataset.folder))).take(self.rows)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -133,9 +141,8 @@ class RecordingInputs:
 
     def attributes(self, branch: Branch) -> Attributes | None:
         """Return the attributes of a file, or the vectors of the table's encoder."""
-        table = branch.read_features(self.tables)
-        if table is not None:
-            return align(table, self.ids, "the recordings")
+        if tables := branch.read_features(self.tables):
+            return align(join_tables(tables), self.ids, "the recordings")
         if not is_embedded(branch.folder):
             return None
         names = split_tables(branch.table)

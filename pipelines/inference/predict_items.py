@@ -8,7 +8,7 @@ import numpy as np
 
 from cs_keras.audio.decode import AUDIO_SUFFIXES
 from cs_keras.data.attributes.encoding import Encoding, read_encoding
-from cs_keras.data.attributes.table import AttributeTable, align, join_tables
+from cs_keras.data.attributes.table import AttributeTable, align_tables, join_attributes, join_tables
 from cs_keras.data.dataset import Dataset
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.models.distribution import moments_model
@@ -84,10 +84,12 @@ def predict_items(
             f"The model of {run.folder} takes audio: expected a dataset or recordings. Received: attributes."
         )
     check_output(out)
-    table = read_tables(run.folder, run.table, files)
+    tables = read_tables(run.folder, run.table, files)
     if tracks is not None:
-        ids = tracks.tracks.ids[choose_rows(tracks, split)]
-        table = align(table, ids, str(tracks.folder)).table
+        attributes = join_attributes(align_tables(tables, tracks.tracks, str(tracks.folder)))
+        table = attributes.table.take(choose_rows(tracks, split))
+    else:
+        table = join_tables(tables)
     left_out = {
         item_id: f"{table.where} has no attribute of it" for item_id in table.ids[table.is_empty].tolist()
     }
@@ -101,8 +103,8 @@ def predict_items(
     return write_predicted(run, out, lambda parts: (known.ids, apply_to_items(run, known), left_out))
 
 
-def read_tables(folder: Location, table: str, files: TableFiles) -> AttributeTable:
-    """Return what files hold for a model, side by side where it joins tables.
+def read_tables(folder: Location, table: str, files: TableFiles) -> dict[str, AttributeTable]:
+    """Return what files hold for a model, by the names of its tables.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def read_tables(folder: Location, table: str, files: TableFiles) -> AttributeTab
     """
     kinds, names = open_encoding(folder).kinds, split_tables(table)
     if len(names) == 1:
-        return read_attributes(files.features[table], kinds, files.id_column, only=True)
+        return {table: read_attributes(files.features[table], kinds, files.id_column, only=True)}
     if missing := [name for name in names if name not in files.features]:
         raise ConfigError(
             f"The model of {folder} joins the tables {', '.join(names)}: expected --features {missing[0]}=FILE "
@@ -128,9 +130,9 @@ def read_tables(folder: Location, table: str, files: TableFiles) -> AttributeTab
     for column, kind in kinds.items():
         name, _, column = column.partition(".")
         own[name][column] = kind
-    return join_tables(
-        {name: read_attributes(files.features[name], own[name], files.id_column, only=True) for name in names}
-    )
+    return {
+        name: read_attributes(files.features[name], own[name], files.id_column, only=True) for name in names
+    }
 
 
 def apply_to_items(run: TrainedRun, table: AttributeTable) -> Matrix:

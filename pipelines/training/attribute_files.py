@@ -26,7 +26,8 @@ from cs_keras.factors.tables import ParquetTable, TextTable, open_table
 from cs_keras.run_files.encoder import parse_encoder
 
 ID_COLUMN = "track_id"
-ID_ARRAYS = ("track_ids", "ids")
+ARTIST_COLUMN, ARTIST_ARRAY = "artist", "artists"  # of ids, where items are artists
+ID_ARRAYS = ("track_ids", "ids", ARTIST_ARRAY)
 FEATURES = "features"
 FRAMES, OFFSETS = "frames", "offsets"
 ENCODER = "encoder"
@@ -119,15 +120,15 @@ def read_attributes(
     Parameters
     ----------
     path
-        CSV, TSV or Parquet, by content; or ``.npz`` with ``track_ids`` or ``ids``, shape (n,), and either
-        ``features``, shape (n, d), numbers, or ``frames``, shape (n_frames, d), and ``offsets``, shape (n + 1,),
-        see `cs_keras.data.attributes.columns.SequenceColumn`: one attribute of that name. With ``encoder``, a
-        text, or metadata of Parquet, where `cs-keras embed` made it.
+        CSV, TSV or Parquet, by content; or ``.npz`` with ``track_ids``, ``ids`` or, where items are artists,
+        ``artists``, shape (n,), and either ``features``, shape (n, d), numbers, or ``frames``, shape (n_frames, d),
+        and ``offsets``, shape (n + 1,), see `cs_keras.data.attributes.columns.SequenceColumn`: one attribute of
+        that name. With ``encoder``, a text, or metadata of Parquet, where `cs-keras embed` made it.
     kinds
         Of columns for which the rule of `cs_keras.data.attributes.columns` is not right, or ``ignore``. Columns
         that describe a track (`cs_keras.data.attributes.table.DESCRIPTIONS`) are left out unless named here.
     id_column
-        Of ids. Default: ``track_id`` in any case, else the first column.
+        Of ids. Default: ``track_id`` in any case, else the first column. Items are artists if it is ``artist``.
     only
         Read the columns of `kinds` and no others.
 
@@ -160,7 +161,8 @@ def read_attributes(
     encoder = None
     if isinstance(file, ParquetTable) and list(columns) == [FEATURES]:
         encoder = parse_encoder(file.metadata.get(ENCODER, ""))
-    return make_table(_ids(data[own], own, path), columns, str(path), encoder)
+    of_artists = own.casefold() == ARTIST_COLUMN
+    return make_table(_ids(data[own], own, path), columns, str(path), encoder, of_artists)
 
 
 def _is_npz(path: Path) -> bool:
@@ -202,7 +204,8 @@ def _ids(data: pa.ChunkedArray, name: str, path: Path) -> list[str]:
 
 def _read_npz(path: Path, kinds: Mapping[str, str], only: bool) -> AttributeTable:
     arrays = read_arrays(path)
-    ids = next((arrays[name] for name in ID_ARRAYS if name in arrays), None)
+    own = next((name for name in ID_ARRAYS if name in arrays), None)
+    ids = None if own is None else arrays[own]
     name = FRAMES if FRAMES in arrays else FEATURES
     values = arrays.get(name)
     if ids is None or values is None or (name == FRAMES and OFFSETS not in arrays):
@@ -230,7 +233,8 @@ def _read_npz(path: Path, kinds: Mapping[str, str], only: bool) -> AttributeTabl
         column = NumericColumn(check_finite(numbers, name, str(path)))
     columns = {name: column} if values.shape[1] else {}
     encoder = parse_encoder(str(arrays[ENCODER])) if ENCODER in arrays else None
-    return make_table([str(item_id).strip() for item_id in ids.tolist()], columns, str(path), encoder)
+    names = [str(item_id).strip() for item_id in ids.tolist()]
+    return make_table(names, columns, str(path), encoder, own == ARTIST_ARRAY)
 
 
 def _are_offsets(ends: npt.NDArray[Any], ids: npt.NDArray[Any], n: int) -> bool:

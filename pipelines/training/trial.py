@@ -74,7 +74,7 @@ def check_search(
 ) -> str:
     """Return the digest of the data of a search; raise CsKerasError where no trial could be trained."""
     (opened, factors), run = open_dataset(dataset, factors_name), resolve(key, changes, attributes.paths)
-    given = align_tables(attributes.read(), opened.tracks.ids, str(opened.folder))
+    given = align_tables(attributes.read(), opened.tracks, str(opened.folder))
     require_inputs([run], opened.tracks, given)
     extra = open_extra_factors(opened, factors, run.training)
     data = make_training_data(opened, factors, run.train_fraction, given, extra)
@@ -117,7 +117,7 @@ def _run(execution: Execution, trainer: TrialTrainer, folder: Path, progress: Pr
     """Return the outcome: failures of the trial are outcomes too, errors of the data are raised."""
     location = locate(trainer.dataset)
     dataset, factors = open_dataset(location, trainer.factors_name, reading=trainer.reading)
-    given = align_tables(trainer.attributes.read(), dataset.tracks.ids, str(dataset.folder))
+    given = align_tables(trainer.attributes.read(), dataset.tracks, str(dataset.folder))
     n_weights = None
     try:
         run = resolve(execution.key, execution.changes, trainer.attributes.paths)

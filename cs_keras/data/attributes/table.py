@@ -28,7 +28,7 @@ class AttributeTable:
 
     `encoder` describes the audio encoder that computed them, if one did: see `cs_keras.run_files.encoder`. If
     several tables were joined, `joined` are their names, with which, up to a dot, names of columns begin, and
-    `encoder` describes each one's by its name.
+    `encoder` describes each one's by its name. With `of_artists`, items are artists and ids their names.
     """
 
     ids: Ids
@@ -36,6 +36,7 @@ class AttributeTable:
     where: str
     encoder: Mapping[str, Any] | None = None
     joined: tuple[str, ...] = ()
+    of_artists: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,7 +58,8 @@ class AttributeTable:
         for name, column in self.columns.items():
             n = column.values.shape[1] if isinstance(column, NumericColumn) else 1
             names.setdefault(column.kind, []).append(name if n == 1 else f"{name} ({n} numbers)")
-        return "; ".join(f"{kind}: {', '.join(own)}" for kind, own in names.items())
+        kinds = "; ".join(f"{kind}: {', '.join(own)}" for kind, own in names.items())
+        return f"of artists: {kinds}" if self.of_artists else kinds
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,6 +93,7 @@ def make_table(
     columns: Mapping[str, Column],
     where: str,
     encoder: Mapping[str, Any] | None = None,
+    of_artists: bool = False,
 ) -> AttributeTable:
     """Return a table of attributes.
 
@@ -101,23 +104,28 @@ def make_table(
     if not len(ids):
         raise DataError(f"{where} holds no items: it has columns but no rows.")
     check_ids(ids, where)
-    return AttributeTable(np.array(ids, np.str_), columns, where, encoder)
+    return AttributeTable(np.array(ids, np.str_), columns, where, encoder, of_artists=of_artists)
 
 
-def align(table: AttributeTable, track_ids: Ids, dataset: str) -> Attributes:
+def align(table: AttributeTable, track_ids: Ids, dataset: str, artists: Ids | None = None) -> Attributes:
     """Return `table` in the order of `track_ids`, shape (n_tracks,).
 
-    Raises DataError when they have no id in common; `dataset` names the source of the tracks in the message.
+    Of a table of artists, a track has the row of its own: `artists` are those of the tracks, shape (n_tracks,), ""
+    where unknown. Raises DataError when they have no id in common; `dataset` names the source of the tracks in the
+    message.
     """
+    wanted, kind, where = track_ids, "id", table.where
+    if table.of_artists and artists is not None:
+        wanted, kind, where = artists, "artist", f"{table.where} (of artists)"
     row_of = {item_id: row for row, item_id in enumerate(table.ids.tolist())}
-    rows = np.array([row_of.get(track_id, -1) for track_id in track_ids.tolist()], np.int64)
-    n_known = int((rows >= 0).sum())
+    rows = np.array([row_of.get(item_id, -1) for item_id in wanted.tolist()], np.int64)
+    n_known = len(np.unique(rows[rows >= 0]))
     if not n_known:
         raise DataError(
-            f"None of the {len(table)} ids of {table.where} is the id of a track of {dataset}: expected ids such "
-            f"as {str(track_ids[0])!r}. Received: such as {str(table.ids[0])!r}."
+            f"None of the {len(table)} ids of {table.where} is the {kind} of a track of {dataset}: expected ids "
+            f"such as {str(wanted[0])!r}. Received: such as {str(table.ids[0])!r}."
         )
-    aligned = dataclasses.replace(table.take(rows), ids=track_ids)
+    aligned = dataclasses.replace(table.take(rows), ids=track_ids, where=where, of_artists=False)
     return Attributes(aligned, ~aligned.is_empty, len(table) - n_known)
 
 
@@ -147,9 +155,10 @@ def join_attributes(tables: Mapping[str, Attributes]) -> Attributes:
     return Attributes(table, ~table.is_empty, sum(one.n_unknown for one in tables.values()))
 
 
-def align_tables(tables: Mapping[str, AttributeTable], track_ids: Ids, dataset: str) -> dict[str, Attributes]:
-    """Return several tables by name, each as `align` does."""
-    return {name: align(table, track_ids, dataset) for name, table in tables.items()}
+def align_tables(tables: Mapping[str, AttributeTable], tracks: Tracks, dataset: str) -> dict[str, Attributes]:
+    """Return several tables by name in the order of `tracks`, each as `align` does."""
+    ids, artists = tracks.ids, tracks.artist_names
+    return {name: align(table, ids, dataset, artists) for name, table in tables.items()}
 
 
 def genre_attributes(tracks: Tracks) -> Attributes:

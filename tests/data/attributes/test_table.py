@@ -147,6 +147,17 @@ class TestTable:
         np.testing.assert_array_equal(found.table.columns["x"].values[:, 0], [1, NAN, 3, NAN])
         assert found.table.columns["y"].values == (("p", "q"), (), ("q",), ())
 
+    def test_tracks_get_the_row_of_their_artist(self):
+        own = make_table(["Abba", "Beck", "Cher"], {"x": numbers(1, 2, 3)}, "f", of_artists=True)
+        ids = np.array(["Beck", "t1", "t2", "t3"])  # an id that is an artist's name does not count
+        found = align(own, ids, "data", np.array(["Abba", "Abba", "Beck", ""]))
+        assert found.table.ids.tolist() == ids.tolist() and found.n_unknown == 1
+        np.testing.assert_array_equal(found.table.columns["x"].values[:, 0], [1, 1, 2, NAN])
+        with pytest.raises(
+            DataError, match="None of the 3 ids of f is the artist of a track of data: .* 'Dido'"
+        ):
+            align(own, ids[:1], "data", np.array(["Dido"]))
+
     def test_no_common_id_is_reported(self):
         message = "None of the 1 ids of f.csv is the id of a track of data: expected ids such as 'a'"
         with pytest.raises(DataError, match=message):

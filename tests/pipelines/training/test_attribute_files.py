@@ -75,6 +75,16 @@ def test_ids_and_kinds_are_the_users_to_name(tmp_path: Path) -> None:
     assert read_attributes(write(tmp_path, "song,x\n001,1\n002,2\n")).ids.tolist() == ["001", "002"]
 
 
+def test_items_are_artists_where_ids_are_in_a_column_of_them(tmp_path: Path) -> None:
+    path = write(tmp_path, "Artist,track_id,x\nAbba,t1,1\nBeck,t2,2\n")
+    found = read_attributes(path, id_column="Artist")
+    assert found.of_artists and found.describe() == "of artists: numeric: x"
+    assert not read_attributes(path).of_artists  # ids are track_id by default
+    np.savez(tmp_path / "f.npz", artists=["Abba", "Beck"], features=[[1.0], [2.0]])
+    of_npz = read_attributes(tmp_path / "f.npz")
+    assert of_npz.of_artists and of_npz.ids.tolist() == found.ids.tolist()
+
+
 @pytest.mark.parametrize("ids_name", ["track_ids", "ids"])
 def test_arrays_are_one_attribute_of_many_numbers(ids_name: str, tmp_path: Path) -> None:
     features = np.array([[1, 2, np.nan], [4, 5, 6]], np.float32)
@@ -123,7 +133,10 @@ IDS = np.array(["a", "b"])
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"track_ids": IDS}, "expected arrays track_ids or ids and features, .*. Received: track_ids"),
+        (
+            {"track_ids": IDS},
+            "expected arrays track_ids or ids or artists and features, .*. Received: track_ids",
+        ),
         ({"features": np.ones((2, 3))}, "Received: features"),
         ({"ids": IDS, "features": np.ones(2)}, r"expected features of shape \(2, d\), numbers.*shape \(2,\)"),
         ({"ids": IDS, "features": np.ones((3, 2))}, r"float64 of shape \(3, 2\)"),
@@ -189,7 +202,7 @@ def test_models_are_chosen_by_what_there_is() -> None:
 
 def test_what_cannot_run_is_refused_with_what_can(tmp_path: Path) -> None:
     mixed = tracks(["pop"], [], [], sound=2)
-    given = align_tables({"": read_attributes(write(tmp_path, "id,x\nt0,1\n"))}, mixed.ids, "d")
+    given = align_tables({"": read_attributes(write(tmp_path, "id,x\nt0,1\n"))}, mixed, "d")
     baselines = {key: get_baseline(key) for key in ("cnn-bn", "attributes", "genre-label")}
     others = ", ".join(WITHOUT_AUDIO[:2])
     message = f"cnn-bn needs audio, and 1 of 3 tracks .* have no audio; models without audio: {others}"
@@ -206,7 +219,7 @@ def test_what_cannot_run_is_refused_with_what_can(tmp_path: Path) -> None:
 
 def test_models_learn_from_what_they_need(tmp_path: Path) -> None:
     with_audio = tracks(["pop"], [], sound=2)
-    given = align_tables({"": read_attributes(write(tmp_path, "id,x\nt0,1\n"))}, with_audio.ids, "d")
+    given = align_tables({"": read_attributes(write(tmp_path, "id,x\nt0,1\n"))}, with_audio, "d")
     assert choose_attributes(get_baseline("bot"), with_audio, given) is None
     assert choose_attributes(get_baseline("attributes-linear"), with_audio, given) is given[""]
     genres = choose_attributes(get_baseline("genre-label"), with_audio, given)

@@ -125,7 +125,7 @@ def test_a_run_is_identified_by_the_tables_that_it_uses(planted: Planted) -> Non
     every = np.ones(N_TRACKS, np.bool_)
     given = {"": planted.table(), "a": planted.table(), "b": sound(planted, every)}
     dataset = Dataset(planted.folder)
-    tables, tracks = align_tables(given, dataset.tracks.ids, "d"), dataset.tracks
+    tables, tracks = align_tables(given, dataset.tracks, "d"), dataset.tracks
 
     def settings(key: str, *names: str) -> dict[str, object]:
         run = resolve(key, {}, names)
@@ -145,12 +145,12 @@ def test_a_run_is_identified_by_the_tables_that_it_uses(planted: Planted) -> Non
 
 def test_defaults_follow_the_tables_and_what_does_not_fit_is_refused(planted: Planted) -> None:
     dataset = Dataset(planted.folder)
-    tracks, ids = dataset.tracks, dataset.tracks.ids
+    tracks = dataset.tracks
     assert choose_models(None, tracks, ["a", "b"])[0] == [*DEFAULT_MODELS, "attributes@a", "attributes@b"]
     able = choose_models("all", tracks, ["a", "b"])[0]
     assert {"attributes-linear@b", "estimated-attributes@a", "fusion"} <= set(able)
     assert "attributes" not in able
-    tables = align_tables({"a": planted.table()}, ids, "d")
+    tables = align_tables({"a": planted.table()}, tracks, "d")
     for key, message in {
         "attributes@b": "attributes@b needs a table of that name: --features b=FILE. Received: a",
         "attributes@a+b": "attributes@a[+]b needs a table of that name: --features b=FILE. Received: a",
