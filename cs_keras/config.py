@@ -47,13 +47,13 @@ def replace(config: C, changes: Mapping[str, Any], prefix: str = "") -> C:
         raise ConfigError(
             f"{prefix.rstrip('.') or 'Settings'} must be a group of settings. Received: {changes!r:.80}."
         )
-    fields = {f.name: f for f in dataclasses.fields(config)}  # type: ignore[arg-type]
+    fields = [f.name for f in dataclasses.fields(config) if f.init]  # type: ignore[arg-type]
     hints = typing.get_type_hints(type(config))
     values: dict[str, Any] = {}
     for name, value in changes.items():
         path = f"{prefix}{name}"
         if name not in fields:
-            raise ConfigError(_unknown(path, prefix, list(fields)))
+            raise ConfigError(_unknown(path, prefix, fields))
         current = getattr(config, name)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
@@ -73,7 +73,7 @@ def list_settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str
     """
     meanings = _documented_fields(config if isinstance(config, type) else type(config))
     for field in dataclasses.fields(config):
-        if "by_name" in field.metadata or not hasattr(config, field.name):
+        if "by_name" in field.metadata or not field.init or not hasattr(config, field.name):
             continue
         value, path = getattr(config, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):

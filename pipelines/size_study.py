@@ -19,7 +19,6 @@ from cs_keras.data.folds import sample_rows
 from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, compare_sizes, evaluate_size
-from cs_keras.evaluation.statistics.resampling import Resampling
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import METRICS_FILE, PREDICTIONS_FILE, SIZE_STUDY_FILE
@@ -141,7 +140,7 @@ def study_size(
             clean_up(folder)
             predictions = read_predictions(folder)
             predicted[size] = dict(zip(predictions.track_ids.tolist(), predictions.factors, strict=True))
-    return _evaluate(run, parts, rows, factors, predicted, config)
+    return _evaluate(run, parts, rows, factors, dataset.tracks.artist_numbers, predicted, config)
 
 
 def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
@@ -204,11 +203,10 @@ def _evaluate(
     parts: Mapping[str, TrainingData],
     rows: Mapping[str, npt.NDArray[np.int64]],
     factors: Factors,
+    artists: npt.NDArray[np.int64],
     predicted: Mapping[str, Mapping[str, npt.NDArray[np.float32]]],
     config: SizeConfig,
 ) -> SizeStudy:
-    evaluation = run.evaluation
-    resampling = Resampling(evaluation.n_bootstrap, evaluation.n_permutations, seed=run.seed)
     results, gains = {}, {}
     for tested, own in rows.items():
         reference = factors.item_factors[own]
@@ -216,9 +214,9 @@ def _evaluate(
         by_size = {trained: np.array([predicted[trained][track_id] for track_id in ids]) for trained in SIZES}
         for trained, values in by_size.items():
             results[trained, tested] = evaluate_size(
-                reference, values, config.k, resampling, evaluation.max_queries
+                reference, values, config.k, artists[own], run.evaluation, run.seed
             )
-        gains[tested] = compare_sizes(reference, by_size)
+        gains[tested] = compare_sizes(reference, by_size, artists[own])
     return SizeStudy(
         run.key,
         config.words,

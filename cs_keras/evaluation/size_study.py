@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from cs_keras.evaluation.checks import FloatArray
 from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.statistics.comparison import Comparison, compare_with
-from cs_keras.evaluation.statistics.resampling import Resampling, bootstrap_interval
-from cs_keras.run_files.evaluation import OverlapAtK
+from cs_keras.evaluation.statistics.jackknife import QuerySums, cluster_artists, estimate, sum_values
+from cs_keras.run_files.evaluation import Kind, OverlapAtK
+from cs_keras.run_files.settings import EvaluationConfig
 
 SMALL, LARGE = SIZES = ("small", "large")
 
@@ -20,15 +24,16 @@ class SizeResult:
     Attributes
     ----------
     cosine_distance, low, high : float
-        Mean over tracks of 1 - cosine of predicted and reference factors, and its 95 % bootstrap interval.
-    overlap : OverlapAtK
-        Overlap of the lists of the most similar tracks of the set.
+        Mean over tracks of 1 - cosine of predicted and reference factors, and its 95 % interval over artists.
+    overlap : mapping of str to OverlapAtK
+        Overlap of the lists of the most similar tracks of the set: artist-filtered ("filtered") where artists are
+        known, and among all candidates ("similarity").
     """
 
     cosine_distance: float
     low: float
     high: float
-    overlap: OverlapAtK
+    overlap: Mapping[Kind, OverlapAtK]
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,12 @@ class SizeStudy:
 
 
 def evaluate_size(
-    reference: FloatArray, predicted: FloatArray, k: int, resampling: Resampling, max_queries: int
+    reference: FloatArray,
+    predicted: FloatArray,
+    k: int,
+    artists: npt.NDArray[np.int64],
+    settings: EvaluationConfig,
+    seed: int,
 ) -> SizeResult:
     """Evaluate predictions of some test tracks, with lists among these tracks.
 
@@ -70,29 +80,45 @@ def evaluate_size(
     reference, predicted : ndarray of float32, shape (n_tracks, n_factors)
     k : int
         List length.
-    resampling : Resampling
-        Settings of intervals and tests.
-    max_queries : int
-        Tracks whose lists are compared at most; a larger set is sampled.
+    artists : ndarray of int, shape (n_tracks,)
+        Artist of each track, -1 if unknown.
+    settings : EvaluationConfig
+        Permutations and queries at most; its list lengths and metric are not used.
+    seed : int
+        Seed of permutations and of the sample of queries.
     """
-    distances = measure_cosine_distances(reference, predicted)
-    low, high = bootstrap_interval(distances, resampling.n_bootstrap, resampling.level, resampling.seed)
-    (overlap,) = evaluate_overlap(
-        reference,
-        predicted,
-        ks=(k,),
-        n_permutations=resampling.n_permutations,
-        seed=resampling.seed,
-        max_queries=max_queries,
-    )
-    return SizeResult(float(distances.mean()), low, high, overlap)
+    distance = estimate(_sum_distances(reference, predicted, artists))
+
+    def measure(filtered: bool) -> OverlapAtK:
+        (overlap,) = evaluate_overlap(
+            reference,
+            predicted,
+            ks=(k,),
+            artists=artists,
+            filtered=filtered,
+            n_permutations=settings.n_permutations,
+            max_queries=settings.max_queries,
+            seed=seed,
+        )
+        return overlap
+
+    kinds: tuple[Kind, ...] = ("filtered", "similarity") if (artists >= 0).any() else ("similarity",)
+    overlap = {kind: measure(filtered=kind == "filtered") for kind in kinds}
+    return SizeResult(distance.mean, *distance.interval(), overlap)
 
 
-def compare_sizes(reference: FloatArray, predicted: Mapping[str, FloatArray]) -> Comparison:
+def compare_sizes(
+    reference: FloatArray, predicted: Mapping[str, FloatArray], artists: npt.NDArray[np.int64]
+) -> Comparison:
     """Compare the cosine distances of the two models, track by track: small minus large.
 
-    `predicted` holds factors of the shape of `reference`, (n_tracks, n_factors), by training size.
+    `predicted` holds factors of the shape of `reference`, (n_tracks, n_factors), by training size; `artists` are as
+    in `evaluate_size`.
     """
-    distances = {size: measure_cosine_distances(reference, predicted[size]) for size in SIZES}
+    distances = {size: _sum_distances(reference, predicted[size], artists) for size in SIZES}
     (comparison,) = compare_with(distances, LARGE)
     return comparison
+
+
+def _sum_distances(reference: FloatArray, predicted: FloatArray, artists: npt.NDArray[np.int64]) -> QuerySums:
+    return sum_values(measure_cosine_distances(reference, predicted), cluster_artists(artists))

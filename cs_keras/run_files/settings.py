@@ -28,8 +28,8 @@ class EvaluationConfig:
         List lengths of the overlap.
     metric
         Metric of track-to-track similarity: ``cosine`` or ``euclidean``.
-    n_permutations, n_bootstrap
-        Permutations of the permutation tests, and resamples of the bootstrap intervals of a size study.
+    n_permutations
+        Permutations of the permutation tests.
     max_queries
         Most tracks or playlists to average over; more are sampled.
     candidates
@@ -39,14 +39,16 @@ class EvaluationConfig:
     ks: tuple[int, ...] = (10, 50, 100, 500)
     metric: str = "cosine"
     n_permutations: int = 999
-    n_bootstrap: int = 1000
+    n_bootstrap: int = dataclasses.field(
+        default=1000, init=False
+    )  # of earlier releases; runs are named by it
     max_queries: int = 20_000
     candidates: str = dataclasses.field(default="new", metadata=OMIT_IF_DEFAULT)
 
     def __post_init__(self) -> None:
         check_choice("evaluation.metric", self.metric, ("cosine", "euclidean"))
         check_choice("evaluation.candidates", self.candidates, CANDIDATES)
-        for name in ("n_permutations", "n_bootstrap", "max_queries"):
+        for name in ("n_permutations", "max_queries"):
             check_range(f"evaluation.{name}", getattr(self, name), 1)
         if not self.ks:
             raise ConfigError("evaluation.ks must be at least one list length. Received: none.")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cs_keras.evaluation.size_study import LARGE, SIZES, SizeStudy
+from cs_keras.run_files.evaluation import Kind
 from reports.tables.cells.numbers import OVERLAP_MARKS, format_share, overlap_cell
 from reports.tables.cells.table import PAIRED_P, Cell, Column, Row, Section, Table
 
@@ -12,21 +13,27 @@ NIETO = {
     ("large", "small"): 0.21,
     ("large", "large"): 0.37,
 }
+HEADERS: dict[Kind, str] = {"filtered": "filtered", "similarity": "unfiltered"}
 PUBLISHED = "cos. dist., Nieto 2017 (other data)"
 
 
 def make_size_section(study: SizeStudy) -> Section:
     """Return cosine distance and overlap of both models on both test sets, with those of the published study."""
+    kinds = study.results[LARGE, LARGE].overlap
     columns = (
         *(Column(f"cos. dist.,\non {size}", f"cosine_distance/{size}") for size in SIZES),
-        *(Column(f"overlap@{study.k},\non {size}", f"overlap@{study.k}/{size}") for size in SIZES),
+        *(
+            Column(f"overlap@{study.k},\n{HEADERS[kind]},\non {size}", f"{kind}@{study.k}/{size}")
+            for kind in kinds
+            for size in SIZES
+        ),
         *(Column(f"on {size}", f"published/{size}", group=PUBLISHED) for size in SIZES),
     )
     rows = []
     for trained in SIZES:
         cells = (
             *(_distance_cell(study, trained, tested) for tested in SIZES),
-            *(overlap_cell(study.results[trained, tested].overlap) for tested in SIZES),
+            *(overlap_cell(study.results[trained, size].overlap[kind]) for kind in kinds for size in SIZES),
             *(Cell(f"{NIETO[trained, tested]:.2f}", NIETO[trained, tested]) for tested in SIZES),
         )
         rows.append(Row(f"{trained} ({study.n_train[trained]:,} tracks)", (), cells))
@@ -60,7 +67,7 @@ def _distance_cell(study: SizeStudy, trained: str, tested: str) -> Cell:
 
 
 def _notes(study: SizeStudy) -> Iterator[str]:
-    chances = {size: study.results[LARGE, size].overlap.chance for size in SIZES}
+    chances = {size: next(iter(study.results[LARGE, size].overlap.values())).chance for size in SIZES}
     shown = (f"{size} {'n/a' if x is None else f'{format_share(x)} %'}" for size, x in chances.items())
     yield (
         f"Small: {study.small}. Tested on {study.n_test['small']:,} and {study.n_test['large']:,} test tracks. "
@@ -70,7 +77,9 @@ def _notes(study: SizeStudy) -> Iterator[str]:
         gain = study.gains[tested]
         yield (
             f"Cosine distance on the {tested} test set, small minus large: {gain.difference:+.4f} "
-            f"({gain.low:+.4f} to {gain.high:+.4f}), p = {gain.p_value:.3f} (t test over "
-            f"{gain.n_queries:,} tracks). Bold: the better one, where p < {PAIRED_P}."
+            f"({gain.low:+.4f} to {gain.high:+.4f}), p = {gain.p_value:.3f} (t test of "
+            f"{gain.n_queries:,} tracks over their artists). Bold: the better one, where p < {PAIRED_P}."
         )
-    yield OVERLAP_MARKS
+    if "filtered" in study.results[LARGE, LARGE].overlap:
+        yield "Filtered: without tracks of the query's own artist in either list; so is chance."
+    yield f"In brackets: 95% intervals over artists (jackknife, Student's t). {OVERLAP_MARKS}"

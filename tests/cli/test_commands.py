@@ -295,7 +295,6 @@ def test_every_kind_of_baseline_has_numbers(demo: Path, tmp_path: Path) -> None:
         "models.triplet.model.embedding_epochs": 1,
         "models.genre-space.model.min_tracks": 1,
         "evaluation.n_permutations": 9,
-        "evaluation.n_bootstrap": 10,
     }
     options = [f"--set={name}={value}" for name, value in settings.items()]
     small = ["--epochs", 1, "--train-fraction", 0.2]

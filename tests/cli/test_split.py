@@ -16,7 +16,7 @@ from tests.command_line import run
 from tests.pipelines.planted_items import Planted, write_items
 
 FIT = ["--n-factors", 8, "--alpha", 5, "--regularization", 1, "--no-ceiling"]
-QUICK = ["--set=evaluation.n_permutations=19", "--set=evaluation.n_bootstrap=20", "--set=evaluation.ks=[10]"]
+QUICK = ["--set=evaluation.n_permutations=19", "--set=evaluation.ks=[10]"]
 RIDGE = ["--models", "attributes-linear", *QUICK]
 
 

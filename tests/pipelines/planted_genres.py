@@ -26,7 +26,6 @@ QUICK = [
     "--set=models.genre-space.training.learning_rate=0.01",
     "--set=evaluation.ks=[5]",
     "--set=evaluation.n_permutations=19",
-    "--set=evaluation.n_bootstrap=20",
 ]
 
 

@@ -17,7 +17,7 @@ from reports.commands.size_study import make_size_section
 from reports.formats.markdown_csv import to_markdown
 from tests.pipelines.evaluation.test_hybrid import make_dataset
 
-SETTINGS = {"evaluation": {"n_permutations": 99, "n_bootstrap": 100}}
+SETTINGS = {"evaluation": {"n_permutations": 99}}
 
 
 @pytest.fixture(scope="module")

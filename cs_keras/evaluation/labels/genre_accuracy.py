@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cs_keras.errors import DataError
-from cs_keras.evaluation.statistics.resampling import Resampling, resample_means
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 
 Genres = Sequence[Sequence[str]]  # of each track
 Integers = npt.NDArray[np.int64]
@@ -106,7 +106,6 @@ def evaluate_genres(
     genres: Sequence[str],
     labels: Genres,
     majority: str,
-    resampling: Resampling | None = None,
 ) -> GenreAccuracy:
     """Evaluate predicted genre probabilities against the tracks' own genres.
 
@@ -120,15 +119,13 @@ def evaluate_genres(
         Genres of each track, any number.
     majority
         Most frequent genre of the train tracks.
-    resampling
-        Settings of the interval.
 
     Raises
     ------
     DataError
         Shapes do not match, or no track has any of the genres.
     """
-    predicted, resampling = np.asarray(probabilities), resampling or Resampling()
+    predicted = np.asarray(probabilities)
     if predicted.shape != (len(labels), len(genres)) or not np.isfinite(predicted).all():
         raise DataError(
             "genre probabilities are not valid: expected finite numbers of shape "
@@ -145,8 +142,7 @@ def evaluate_genres(
     confusion = np.zeros((len(genres), len(genres)), np.int64)
     for row in evaluated:
         confusion[best[row] if best[row] in own[row] else own[row][0], best[row]] += 1
-    is_correct = np.array([[best[row] in own[row] for row in evaluated]], np.float64)
-    means = resample_means(is_correct, resampling.n_bootstrap, resampling.seed)[0]
+    is_correct = np.array([best[row] in own[row] for row in evaluated], np.float64)
     of_single = [float(np.mean([column in own[row] for row in evaluated])) for column in range(len(genres))]
     single = int(np.argmax(of_single))
     n_without = sum(not names for names in labels)
@@ -154,7 +150,7 @@ def evaluate_genres(
         tuple(genres),
         confusion,
         float(is_correct.mean()),
-        *resampling.interval(means),
+        *bootstrap_interval(is_correct),
         majority,
         of_single[list(genres).index(majority)],
         genres[single],

@@ -6,7 +6,7 @@ from scipy.stats import ttest_rel
 
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.statistics.comparison import compare_all, compare_with, holm
-from cs_keras.evaluation.statistics.resampling import Resampling
+from cs_keras.evaluation.statistics.resampling import bootstrap_interval
 
 
 def test_holm_as_by_hand():
@@ -83,9 +83,7 @@ def test_bad_input_is_named(random):
         compare_with({"a": a, "b": a}, "c")
     with pytest.raises(DataError, match="p-values are out of range"):
         holm([0.5, 1.5])
-    with pytest.raises(ConfigError, match="n_bootstrap"):
-        Resampling(n_bootstrap=0)
-    with pytest.raises(ConfigError, match="n_permutations"):
-        Resampling(n_permutations=1.5)
+    with pytest.raises(ConfigError, match="n_resamples"):
+        bootstrap_interval(a, n_resamples=0)
     with pytest.raises(ConfigError, match="level"):
-        Resampling(level=1)
+        bootstrap_interval(a, level=1)

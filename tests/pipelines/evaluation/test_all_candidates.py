@@ -18,7 +18,6 @@ K = 10
 FIT = ["--n-factors", 8, "--alpha", 5, "--regularization", 1]
 QUICK = [
     "--set=evaluation.n_permutations=19",
-    "--set=evaluation.n_bootstrap=20",
     f"--set=evaluation.ks=[{K}]",
 ]
 

@@ -15,7 +15,6 @@ from tests.pipelines.planted_items import write_items
 
 QUICK = [
     "--set=evaluation.n_permutations=99",
-    "--set=evaluation.n_bootstrap=100",
     "--set=evaluation.ks=[10, 50]",
 ]
 FACTORS = ["--n-factors", 16, "--alpha", 5, "--regularization", 1, "--no-ceiling"]

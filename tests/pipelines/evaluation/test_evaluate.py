@@ -37,7 +37,7 @@ from pipelines.evaluation.evaluation_record import (
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Predictor, make_reference, open_true_style
 
-SETTINGS = EvaluationConfig(ks=(5, 20, 500), n_permutations=199, n_bootstrap=100)
+SETTINGS = EvaluationConfig(ks=(5, 20, 500), n_permutations=199)
 N_TRAIN, N_TEST, N_PLAYLISTS, N_FACTORS = 40, 60, 50, 5
 RANDOM = np.random.default_rng(0)
 

@@ -64,7 +64,7 @@ def compare(dataset: Path, folder: Path, noise: float) -> HybridResults:
     return compare_hybrids(
         make_run(dataset, folder / "run", noise),
         dataset,
-        HybridConfig(LISTENS, evaluation=EvaluationConfig(n_permutations=99, n_bootstrap=100)),
+        HybridConfig(LISTENS, evaluation=EvaluationConfig(n_permutations=99)),
     )
 
 

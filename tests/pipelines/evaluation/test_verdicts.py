@@ -28,7 +28,7 @@ from reports.runs.collect import Group, collect_runs
 from reports.tables.cells.table import Table
 from reports.tables.ladder import ladder_table
 
-SETTINGS = EvaluationConfig(ks=(10, 40), n_permutations=499, n_bootstrap=200)
+SETTINGS = EvaluationConfig(ks=(10, 40), n_permutations=499)
 N_TRAIN, N_VALIDATION, N_TEST, N_PLAYLISTS, N_FACTORS = 40, 4, 200, 90, 8
 DISAGREEMENT = 0.3  # deviation of a fit from what it estimates, the factors' own being 1
 GROWING = (0.1, DISAGREEMENT, 0.6, 1.2, 2.4)  # the first is better than any fit could be

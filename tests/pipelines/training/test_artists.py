@@ -17,7 +17,7 @@ HEAD = {
     "training": {"epochs": 15, "loss": "mse", "l2": 1e-3, "learning_rate": 3e-3},
 }
 QUICK = {
-    "evaluation": {"n_permutations": 9, "n_bootstrap": 10, "ks": [10]},
+    "evaluation": {"n_permutations": 9, "ks": [10]},
     "models": {
         **dict.fromkeys(("attributes", "genre-label"), HEAD),
         "fusion": config.merge(

@@ -26,7 +26,6 @@ from tests.pipelines.planted_items import Planted, write_items
 FACTORS = ["--n-factors", 16, "--alpha", 5, "--regularization", 1]  # which the planted interactions bears
 QUICK = [
     "--set=evaluation.n_permutations=99",
-    "--set=evaluation.n_bootstrap=100",
     "--set=models.attributes.training.epochs=10",
 ]
 MODELS = ["attributes", "attributes-linear", "genre-label", "genre-label-linear"]

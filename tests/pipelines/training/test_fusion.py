@@ -33,7 +33,7 @@ ENCODER = {
 }
 HEAD = {"model": {"dense": [64], "dropout": 0.0}, "training": {"epochs": 40}}
 QUICK = {
-    "evaluation": {"n_permutations": 9, "n_bootstrap": 10, "ks": [10]},
+    "evaluation": {"n_permutations": 9, "ks": [10]},
     "models": {"cnn-bn": ENCODER}
     | dict.fromkeys(
         ("attributes", "genre-label", "fusion", "fusion-genres", "estimated-attributes", "fusion-estimated"),

@@ -13,7 +13,7 @@ from pipelines.run_baselines import run_baselines
 
 SETTINGS = {
     "model": {"n_centroids": 12, "n_components": 4, "n_relevant": 3, "ranking": {"epochs": 3}},
-    "evaluation": {"n_permutations": 9, "n_bootstrap": 10, "ks": (3,)},
+    "evaluation": {"n_permutations": 9, "ks": (3,)},
 }
 
 
