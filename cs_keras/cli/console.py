@@ -1,8 +1,6 @@
 """Output of commands: progress on standard error, tables on standard output."""
 
 import contextlib
-import logging
-import os
 import shlex
 import sys
 import time
@@ -65,12 +63,6 @@ class Console:
                 self.log(f"{describe()}: {done} of {total}")
 
         return advance
-
-
-def quiet_tensorflow() -> None:
-    """Silence TensorFlow's notes to programmers, not its errors; call before importing it."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def count(n: int, noun: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cs_keras.cli.console import Console, conclude, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude
 from cs_keras.cli.options import LOCAL_PATH, Command, renamed
 
 
@@ -28,7 +28,6 @@ def command(folder: Path, waveforms: bool, **changes: int | None) -> None:
     DIR/source contains the data that a user would have (WAV files, tracks.csv, listening.csv) and the ground
     truth of the generator. The same settings give the same bytes.
     """
-    quiet_tensorflow()
     from cs_keras.audio.settings import AudioConfig
     from cs_keras.data.demo.config import DemoConfig
     from pipelines.demo import make_demo

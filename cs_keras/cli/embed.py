@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.beam import BeamCommand, beam_flags, locate_for_workers, runner_option
-from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count
 from cs_keras.cli.options import (
     DATASET,
     decoder_option,
@@ -73,7 +73,6 @@ def command(
     dataset, files = find_sources(sources, split)
     flags = beam_flags(runner)
     out = locate_for_workers(out, flags)
-    quiet_tensorflow()
     from pipelines.inference.embed import EncoderChoice, embed_dataset, embed_recordings
 
     if encoder.lower().endswith(".onnx"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, conclude, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude
 from cs_keras.cli.options import COMBINE, DATASET, LOCAL_PATH, Command, read_config, reading_options, renamed
 
 
@@ -30,7 +30,6 @@ def command(runs: tuple[Path, ...], dataset: Any, combine: str, out: Path | None
     ranks, every list is the reciprocal rank fusion of their lists: a track's score is the sum of 1 / (60 + rank);
     losses are those of the mean.
     """
-    quiet_tensorflow()
     from pipelines.evaluation.ensemble import combine_runs
 
     parent = out or runs[0].resolve().parent

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import conclude, quiet_tensorflow
+from cs_keras.cli.console import conclude
 from cs_keras.cli.options import DATASET, LOCAL_PATH, Command
 
 
@@ -21,7 +21,6 @@ def command(run: Any, out: Path) -> None:
     OUT/model.keras consists of layers of Keras alone and takes one sequence of magnitudes. OUT/export.json holds
     the audio settings.
     """
-    quiet_tensorflow()
     from cs_keras.run_files.names import MODEL_FILE
     from pipelines.inference.export import EXPORT_FILE, SAVED_MODEL, export
     from pipelines.inference.trained_run import read_run

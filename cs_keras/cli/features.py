@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, conclude, count, print_written, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, print_written
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
@@ -74,7 +74,6 @@ def command(
         )
     if not show_layers:
         dataset, files = find_sources(sources, split)
-    quiet_tensorflow()
     if pictures is not None and track is not None:
         _draw(run, dataset, track, pictures, read_config(**reading))
         return

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, print_written, quiet_tensorflow, show_sections
+from cs_keras.cli.console import Console, print_written, show_sections
 from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, read_config, reading_options
 
 
@@ -57,7 +57,6 @@ def command(
     """
     if k is not None and not mix:
         raise click.UsageError("-k is the number of tracks of --mix.")
-    quiet_tensorflow()
     from pipelines.evaluation.genres import describe_genres
     from reports.commands.genres import composition_bars, make_genres_section
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.beam import BeamCommand, beam_flags, locate_for_workers, runner_option
-from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
@@ -90,7 +90,6 @@ def command(
             "--workers is for this process; with --runner, Beam's options set the number of workers."
         )
     out = locate_for_workers(out, flags)
-    quiet_tensorflow()
     from cs_keras.data.catalogue import describe_recordings, find_audio, read_catalogue
     from pipelines.dataset.ingest import IngestConfig, ingest
 

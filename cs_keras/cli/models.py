@@ -4,7 +4,7 @@ import inspect
 
 import click
 
-from cs_keras.cli.console import conclude, open_page, print_rows, print_settings, quiet_tensorflow
+from cs_keras.cli.console import conclude, open_page, print_rows, print_settings
 from cs_keras.cli.options import Command, factors_renamed
 
 DEFAULT_N_FACTORS = 200  # of the reference thesis's parameter counts
@@ -65,7 +65,6 @@ def _show_model(key: str) -> None:
     from cs_keras.models.registry import split_key
 
     check_key(key)
-    quiet_tensorflow()
     from cs_keras.config import list_settings
     from cs_keras.models.spec import IDENTITY
     from pipelines.training.run_config import resolve
@@ -83,11 +82,9 @@ def _show_model(key: str) -> None:
 
 def _count_parameters(n_factors: int) -> None:
     """Build each model, and print its number of parameters and the thesis's."""
-    from cs_keras.models import REGISTRY, get_baseline
-
-    quiet_tensorflow()
     import keras
 
+    from cs_keras.models import REGISTRY, get_baseline
     from cs_keras.models.distribution import build_network
     from cs_keras.models.spec import architecture, required_audio, trainable_parameters
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, conclude, count, print_table, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, print_table
 from cs_keras.cli.listing import ListWriter
 from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, decoder_option, read_config, reading_options
 from cs_keras.errors import ConfigError
@@ -32,7 +32,6 @@ def command(
     if out and out.suffix.lower() not in (".csv", ".json"):
         raise ConfigError(f"--out must end in .csv or .json. Received: {out}.")
     config = read_config(**reading)
-    quiet_tensorflow()
     from pipelines.recommend.outliers import find_outliers
 
     found = find_outliers(run, playlists, dataset, decoder, Console(), config)

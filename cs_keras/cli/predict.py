@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.beam import BeamCommand, beam_flags, locate_for_workers, runner_option
-from cs_keras.cli.console import Console, conclude, count, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count
 from cs_keras.cli.options import (
     DATASET,
     TableFile,
@@ -76,7 +76,6 @@ def command(
     flags = beam_flags(runner)
     run, out = locate_for_workers(run, flags), locate_for_workers(out, flags)
     dataset = None if dataset is None else locate_for_workers(dataset, flags)
-    quiet_tensorflow()
     from pipelines.inference.predict_items import TableFiles
     from pipelines.inference.predict_sources import predict_sources
 

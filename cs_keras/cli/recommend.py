@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, conclude, count, print_table, quiet_tensorflow
+from cs_keras.cli.console import Console, conclude, count, print_table
 from cs_keras.cli.listing import FORMATS, choose_writer
 from cs_keras.cli.options import (
     CANDIDATES,
@@ -144,7 +144,6 @@ def command(
         raise ConfigError("--explain is shown in the table, and in JSON; add --format json, or --out.")
     rules = Rules(**{name: options.pop(name) for name in RULES})
     reading = read_config(**options)
-    quiet_tensorflow()
     from pipelines.recommend.recommend import SearchConfig, recommend_from_run
 
     by = by or ("dot" if playlist else "similarity")

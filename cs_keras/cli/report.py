@@ -12,7 +12,6 @@ from cs_keras.cli.console import (
     print_next,
     print_sections,
     print_written,
-    quiet_tensorflow,
 )
 from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, add_options, shared_option
 
@@ -166,7 +165,6 @@ def _inspect(folder: Path, dataset: "Location") -> str | None:
         return reason
     opened = Dataset(dataset, split_name=read_settings(folder).split_name)
     if not is_inspected(folder, opened.digest):
-        quiet_tensorflow()
         from pipelines.inference.inspect_run import inspect_run
 
         inspect_run(folder, opened, Console())

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, quiet_tensorflow
+from cs_keras.cli.console import Console
 from cs_keras.cli.options import (
     CANDIDATES,
     COMBINE,
@@ -135,7 +135,6 @@ def command(
             "execution": _without_none({"dtype_policy": policy, "jit": jit or None, "devices": devices}),
         }
     )
-    quiet_tensorflow()
     tracker = None
     if mlflow is not None:
         from reports.tracking import MlflowTracker

@@ -5,7 +5,7 @@ import re
 
 import click
 
-from cs_keras.cli.console import conclude, count, print_rows, print_settings, quiet_tensorflow
+from cs_keras.cli.console import conclude, count, print_rows, print_settings
 from cs_keras.cli.options import Command
 from cs_keras.errors import ConfigError
 
@@ -18,7 +18,6 @@ def command(name: str | None) -> None:
     NAME is a setting, such as training.loss, or a group of them, such as training, whose meanings are then shown
     in full. Defaults are those of most models; `cs-keras models KEY` lists the settings of one with its own.
     """
-    quiet_tensorflow()
     from cs_keras.config import format_value, list_settings
     from pipelines.training.run_config import RunConfig
 

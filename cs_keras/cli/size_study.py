@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, quiet_tensorflow, show_sections
+from cs_keras.cli.console import Console, show_sections
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
@@ -67,7 +67,6 @@ def command(
     check_key(model)
     attributes = attribute_files(options)
     changes = read_settings(options)
-    quiet_tensorflow()
     from cs_keras.playlists.read import read_ids
     from pipelines.size_study import SizeConfig, study_size
     from reports.commands.size_study import make_size_section

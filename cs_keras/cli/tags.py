@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, print_next, quiet_tensorflow
+from cs_keras.cli.console import Console, print_next
 from cs_keras.cli.options import LOCAL_PATH, Command
 from cs_keras.errors import AudioError, CsKerasError
 
@@ -39,7 +39,6 @@ def command(audio: tuple[Path, ...], tagger: str, weights: Path | None, n_tags: 
     consecutive windows, the most probable first; of a RUN that was trained by squared error, their scores. Unusable
     recordings are listed and skipped; if all are unusable, the exit status is 1.
     """
-    quiet_tensorflow()
     from cs_keras.encoders import TAGGERS
 
     is_run = tagger not in TAGGERS and Path(tagger).is_dir()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, quiet_tensorflow
+from cs_keras.cli.console import Console
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
@@ -155,7 +155,6 @@ def command(
     if max_time is not None:
         search["max_time_s"] = _seconds(max_time)
     attributes, reading = attribute_files(options), read_config(**options)
-    quiet_tensorflow()
     from cs_keras.run_files.study import is_study
     from cs_keras.storage.location import locate
     from pipelines.training.trial_trainer import TrialTrainer

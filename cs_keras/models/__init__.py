@@ -81,25 +81,13 @@ def load_model(path: Path) -> "keras.Model":
     StorageError
         When there is no model at `path`, or it cannot be read, or has weights that are not finite.
     """
-    import kapre  # noqa: F401  (registers its layers)
     import keras
 
-    from cs_keras.layers import (  # noqa: F401  (registers ours)
-        artists,
-        attention_pooling,
-        augmentation,
-        bag_of_tones,
-        batch_norm,
-        branches,
-        front_end,
-        kernel_regression,
-        stochastic_pooling,
-        tree_ensemble,
-    )
+    from cs_keras.layers.front_end import narrow_bands
 
     require_regular(path)
     try:
-        with front_end.narrow_bands():
+        with narrow_bands():
             model = keras.saving.load_model(path, safe_mode=True)
         is_finite = all(np.isfinite(weight).all() for weight in model.get_weights())
     except Exception as error:  # Keras, h5py and zipfile raise whatever a damaged file provokes

@@ -1,5 +1,6 @@
 """The public API does what the commands do, on the same files."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import cs_keras as cs
 from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.factors.arrays import read_arrays
 from cs_keras.models import REGISTRY, get_baseline
+from pipelines.inference.trained_run import read_run
 from tests.command_line import run
 from tests.conftest import TrainDemo
 
@@ -55,6 +57,31 @@ def test_a_run_recommends_and_has_its_model_and_evaluation(trained: Path, demo: 
         loaded.model.output_shape == cs.load_model(trained / "model.keras").output_shape == (None, n_factors)
     )
     assert repr(loaded) == f"Run({str(trained)!r})"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("imports", ["import cs_keras, keras", "import keras, cs_keras"])
+def test_keras_loads_models_of_runs_after_the_import(
+    imports: str, trained: Path, demo: Path, tmp_path: Path
+) -> None:
+    """In a fresh process, without notes of TensorFlow unless that was imported before."""
+    np.save(tmp_path / "frames.npy", cs.open_dataset(demo).read_track(3)[None])
+    code = (
+        f"{imports}, numpy, sys; assert not {{'kapre', 'cs_keras.layers.front_end'}} & set(sys.modules); "
+        "model = keras.models.load_model(sys.argv[1]); "
+        "numpy.save('factors', model(numpy.load('frames.npy')))"
+    )
+    command = [sys.executable, "-c", code, trained / "model.keras"]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, check=True, stderr=subprocess.PIPE, text=True
+    )
+    assert not done.stderr or imports.startswith("import keras")
+    scaled = np.load(tmp_path / "factors.npy")
+    factors = read_run(trained).signature.scaler.inverse(scaled)
+    np.testing.assert_allclose(
+        cs.load_run(trained).predict(demo).factors[3], factors[0], rtol=1e-6, atol=1e-7
+    )
 
 
 def test_finished_runs_are_reused_and_failures_are_raised(
