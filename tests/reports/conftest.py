@@ -39,7 +39,7 @@ from reports.tables.all_tables import make_sections
 from reports.tables.cells.table import Section
 
 N_FACTORS = 6
-SETTINGS = {"metric": "cosine", "n_permutations": 199, "n_bootstrap": 50, "max_queries": 20_000}
+SETTINGS = {"metric": "cosine", "n_permutations": 199, "max_queries": 20_000}
 HOSTILE = (
     "<script>alert(1)</script>",
     "=cmd|' /C calc'!A0",

@@ -59,8 +59,7 @@ def members(dataset: Path) -> tuple[Path, Path]:
 
 def evaluate_again(folder: Path, dataset: Path) -> None:
     """Evaluate what lies in a run folder now, as the ensemble of one run and itself would be."""
-    from cs_keras import config
-    from cs_keras.run_files.settings import EvaluationConfig
+    from cs_keras.run_files.settings import read_settings
     from pipelines.evaluation.evaluate import evaluate
     from pipelines.evaluation.evaluator import Evaluator
     from pipelines.evaluation.reference import make_reference
@@ -69,7 +68,7 @@ def evaluate_again(folder: Path, dataset: Path) -> None:
     settings = read_json(folder / "config.json")
     data = Dataset(dataset)
     factors = open_factors(dataset, data.tracks)
-    evaluation = config.replace(EvaluationConfig(), settings["evaluation"])
+    evaluation = read_settings(folder).evaluation
     reference = make_reference(data.tracks, factors, open_interactions(dataset, factors))
     (folder / "evaluation.json").unlink()
     evaluator = Evaluator(reference, evaluation, settings["seed"])
