@@ -11,11 +11,13 @@ import click
 import pytest
 
 from cs_keras.cli import COMMANDS, group
+from cs_keras.models.registry import REGISTRY, split_key
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGES = "cs_keras|pipelines|tuning|reports|benchmarks|tests"
 SECTIONS = "model|training|sequence|front_end|augment|evaluation|execution"  # of a run's settings
+PLACEHOLDERS = re.compile(r"^(all|best)$|[A-Z]{2}|[$…]")  # in place of keys of models
 # Options of others that documents mention alone, in a sentence.
 FOREIGN_OPTIONS = frozenset({"--sdk_container_image", "--environment_config", "--experiments"})  # Apache Beam
 
@@ -126,6 +128,18 @@ def test_names_in_code_style_are_in_the_sources(document: Path) -> None:
     names |= {code for code in codes if re.fullmatch(rf"({SECTIONS})\.\w+", code)}
     names = {name.rpartition(".")[2] for name in names}
     assert not names - words_of_sources()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_models_and_settings_of_commands_exist(document: Path) -> None:
+    """Keys of models are in the registry, and settings in a section of them."""
+    for code in code_of(document.read_text(encoding="utf-8")):
+        keys = [key for named in re.findall(r"--models ([^\s`]+)", code) for key in named.split(",")]
+        unknown = {key for key in keys if split_key(key)[0] not in REGISTRY and not PLACEHOLDERS.search(key)}
+        settings = re.findall(r"--set ['\"]?(?:models\.[\w@+$-]+\.)?(\w+)\.(\w+)=", code)
+        unknown |= {name for name in settings if name[0] not in SECTIONS.split("|")}
+        unknown |= {name for name in settings if name[1] not in words_of_sources()}
+        assert not unknown, code
 
 
 @cache
