@@ -17,6 +17,7 @@ from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import Tracks, dataset_digest
 from cs_keras.data.splits import Split, rotate_folds, split_by_folds, write_split
 from cs_keras.errors import ConfigError, DataError
+from cs_keras.factors.interactions import Interactions
 from cs_keras.factors.store import Factors
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import Evaluation
@@ -148,7 +149,7 @@ def _rotation(tracks: Tracks, rotation: int, n_rotations: int) -> Split:
     return Split(f"cv{n_rotations}-{rotation + 1}", parts)
 
 
-def _pool_reference(tracks: Tracks, factors: Factors, interactions: Any) -> Reference:
+def _pool_reference(tracks: Tracks, factors: Factors, interactions: Interactions | None) -> Reference:
     """Return a reference of which all tracks are test tracks, each predicted by a model trained on others.
 
     An artist whose tracks are in several folds is known to the models. There are no artist means: they would

@@ -163,7 +163,7 @@ def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
                 f"The popularity of tracks is unknown: {dataset.folder} has no interactions that factors "
                 f"{factors.name!r} were fitted on. Choose a random small set, or a list of tracks."
             )
-        popularity = interactions.getnnz(axis=0)
+        popularity = interactions.user_items.getnnz(axis=0)
     for split in ("train", "validation", "test"):
         rows = np.flatnonzero(tracks.in_split(split) & factors.has_factors)
         if popularity is None:

@@ -77,7 +77,7 @@ def top_k_scored(score: Score, lists: TopK) -> TopK:
     """Return the best items by `score` for the queries of other lists, of the same length."""
     n_queries, k = len(lists.queries), lists.k
     indices, ties = np.empty((n_queries, k), np.int32), np.zeros((n_queries, k), bool)
-    for block, found in _score_blocks(score, lists.queries, lists.n_items):
+    for block, found in score_blocks(score, lists.queries, lists.n_items):
         order = np.argsort(-found, axis=1, kind="stable")[:, : k + 1]
         best = np.take_along_axis(found, order, axis=1)
         indices[block] = order[:, :k]
@@ -87,7 +87,7 @@ def top_k_scored(score: Score, lists: TopK) -> TopK:
 
 def mean_scores(score: Score, lists: TopK) -> Float64Array:
     """Return the mean score of each item over the queries of `lists`, shape (n_items,)."""
-    sums = sum(found.sum(axis=0) for _, found in _score_blocks(score, lists.queries, lists.n_items))
+    sums = sum(found.sum(axis=0) for _, found in score_blocks(score, lists.queries, lists.n_items))
     return np.asarray(sums / len(lists.queries))
 
 
@@ -112,7 +112,7 @@ def rank_held_out_by_score(score: Score, held_out: scipy.sparse.csr_matrix) -> H
     relevant = relevant[rows]
     ranks, mid_ranks = np.empty(relevant.nnz, np.int64), np.empty(relevant.nnz)
     tied = np.zeros(len(rows), np.bool_)
-    for block, block_scores in _score_blocks(score, rows, relevant.shape[1]):
+    for block, block_scores in score_blocks(score, rows, relevant.shape[1]):
         block_mid_ranks = _ranks(block_scores) - 1
         for row, (scores, mid) in enumerate(zip(block_scores, block_mid_ranks, strict=True), block.start):
             own = slice(relevant.indptr[row], relevant.indptr[row + 1])
@@ -138,6 +138,7 @@ def _ranks(scores: Float64Array) -> Float64Array:
     return np.asarray(rankdata(-scores, axis=1))
 
 
-def _score_blocks(score: Score, rows: Int64Array, n_items: int) -> Iterator[tuple[slice, Float64Array]]:
+def score_blocks(score: Score, rows: Int64Array, n_items: int) -> Iterator[tuple[slice, Float64Array]]:
+    """Yield blocks of `rows` and their scores of all items, shape (n_rows of the block, n_items)."""
     for block in blocks(len(rows), max(1, BLOCK_SCORES // n_items)):
         yield block, score(rows[block])

@@ -23,6 +23,7 @@ import scipy.sparse
 from cs_keras.errors import DataError
 from cs_keras.evaluation.checks import Float64Array, check_count, check_ks
 from cs_keras.evaluation.overlap import KS, MAX_DELETED
+from cs_keras.evaluation.rank_fusion import Score, score_blocks
 from cs_keras.evaluation.search.held_out_ranks import HeldOutRanks, find_held_out_ranks
 from cs_keras.evaluation.search.search import Int64Array
 from cs_keras.evaluation.search.topk import TopK
@@ -150,6 +151,33 @@ def measure_ranks(held_out: HeldOutRanks, ks: tuple[int, ...] = KS) -> RankMetri
         tied=held_out.tied,
         at_k=tuple(_ranking_at_k(held_out, k) for k in ks),
     )
+
+
+def auc_above(
+    score: Score, queries: Int64Array, liked: scipy.sparse.csr_matrix, disliked: scipy.sparse.csr_matrix
+) -> Float64Array:
+    """Return how well listeners' tracks are ranked above those that they dislike: the AUC of the two alone.
+
+    Parameters
+    ----------
+    score
+        Scores of all tracks for some of the `queries`.
+    queries : numpy.ndarray, shape (n_queries,), int64
+    liked, disliked : csr_matrix, shape (n_queries, n_tracks)
+        Above 0 for a track of the query, or one that its listener dislikes; no track is both.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_queries,), float64
+        From 0 to 1, equal scores count half; NaN for queries that lack either.
+    """
+    values = np.full(len(queries), np.nan)
+    rows = np.flatnonzero((np.diff(liked.indptr) > 0) & (np.diff(disliked.indptr) > 0))
+    for block, block_scores in score_blocks(score, queries[rows], liked.shape[1]):
+        for row, scores in zip(rows[block], block_scores, strict=True):
+            own, others = scores[liked[row].indices][:, np.newaxis], scores[disliked[row].indices]
+            values[row] = (own > others).mean() + (own == others).mean() / 2
+    return values
 
 
 def ndcg_at_k(

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cs_keras.data.windows import SELECTIONS
 from cs_keras.models.declaration import Input
 from cs_keras.models.spec import LOSSES_OF_DISTRIBUTIONS, LOSSES_WITH_TEMPERATURE, SCHEDULES, Baseline
 
@@ -115,9 +116,15 @@ def training_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
 
 
 def sequence_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
-    """Draw changes of the sequence length and of the time skipped at either end of a track."""
+    """Draw changes of the sequence length, of the time skipped at either end of a track, and of the selection."""
     skips_s = (0.0, 5.0, 15.0, 30.0)
-    options = {"frames": (128, 256, 384, 512, 768), "skip_start_s": skips_s, "skip_end_s": skips_s}
+    options: dict[str, tuple[Any, ...]] = {
+        "frames": (128, 256, 384, 512, 768),
+        "skip_start_s": skips_s,
+        "skip_end_s": skips_s,
+    }
+    if baseline.takes_sequences:
+        options["select"] = SELECTIONS
     return draw(hp, "sequence", options, baseline.sequence)
 
 

@@ -277,6 +277,11 @@ class Baseline:
         return split_tables(self.table)
 
     @property
+    def takes_sequences(self) -> bool:
+        """Whether the model takes sequences of a track one by one, so that there is something to select."""
+        return self.procedure.takes_audio and not self.procedure.pools_over_time
+
+    @property
     def network_name(self) -> str:
         """The key as a name that TensorFlow allows."""
         return self.key.replace(TABLE_MARK, ".").replace(TABLE_JOIN, ".")
@@ -293,8 +298,7 @@ class Baseline:
                 "front_end.normalize standardises the mel bands of a network that is trained on them, and "
                 f"{self.key} is not; set it for other models only (--set models.KEY.front_end.normalize=true)."
             )
-        takes_sequences = self.procedure.takes_audio and not self.procedure.pools_over_time
-        if self.sequence.select != "random" and not takes_sequences:
+        if self.sequence.select != "random" and not self.takes_sequences:
             raise ConfigError(
                 f"sequence.select chooses sequences of a track, and {self.key} takes "
                 f"{'whole tracks' if self.procedure.takes_audio else 'no audio'}; set it for other models only "

@@ -38,6 +38,9 @@ INFORMATION = {
 }
 """Information about a test track that each predictor uses."""
 
+LIKED_ABOVE_DISLIKED = "liked_above_disliked"
+"""Ranking metric of interactions with dislikes: mean AUC of a listener's tracks above those that they dislike."""
+
 EARLIER_NAMES = {  # and those of today, by the last schema version that had them
     2: {
         "one-ranking": POPULARITY_ORACLE,

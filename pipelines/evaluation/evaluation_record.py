@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from cs_keras.evaluation.ladder import Verdict, build_ladder, decide_verdict
 from cs_keras.evaluation.ranking import RankMetrics
-from cs_keras.evaluation.statistics.jackknife import QuerySums, estimate
+from cs_keras.evaluation.statistics.jackknife import estimate
 from cs_keras.run_files.evaluation import (
     BEST_FROM_SOUND,
+    LIKED_ABOVE_DISLIKED,
     MODEL,
     REFERENCE,
     REFIT_CEILING,
@@ -43,13 +44,16 @@ def make_ranking(evaluator: Evaluator, evaluations: Evaluations) -> RankingRecor
         n_playlists=len(first.playlists),
         n_left_out=first.n_left_out,
         n_candidates=int(first.n_candidates[0]),
-        predictors={name: _mean_metrics(own, evaluations[name].gains) for name, own in metrics.items()},
+        predictors={name: _mean_metrics(own, evaluations[name]) for name, own in metrics.items()},
     )
 
 
-def _mean_metrics(metrics: RankMetrics, gains: Mapping[str, QuerySums]) -> dict[str, MeanRecord | None]:
+def _mean_metrics(metrics: RankMetrics, evaluation: PredictorEvaluation) -> dict[str, MeanRecord | None]:
     """Return means, with intervals of those whose lists are known without each artist."""
     means: dict[str, MeanRecord | None] = {}
+    gains, liked = evaluation.gains, evaluation.liked_above_disliked
+    if liked is not None:
+        means[LIKED_ABOVE_DISLIKED] = MeanRecord(liked, None, None)
     for name, mean in metrics.means().items():
         if name.startswith("precision@"):  # recall times a constant of the playlist
             continue

@@ -12,7 +12,14 @@ from cs_keras.evaluation.hubness import SCORES, top_k_reduced
 from cs_keras.evaluation.labels.cohesion import measure_cohesion, same_artist_share
 from cs_keras.evaluation.overlap import ListOverlap, compare_lists, list_length, not_available
 from cs_keras.evaluation.rank_fusion import mean_scores, rank_held_out_by_score
-from cs_keras.evaluation.ranking import RANKED_GAINS, RankMetrics, measure_ranks, rank_metrics, sum_gains
+from cs_keras.evaluation.ranking import (
+    RANKED_GAINS,
+    RankMetrics,
+    auc_above,
+    measure_ranks,
+    rank_metrics,
+    sum_gains,
+)
 from cs_keras.evaluation.reference_predictors import score_by_mean_playlist
 from cs_keras.evaluation.search.topk import TopK, filter_artists
 from cs_keras.evaluation.statistics.jackknife import QuerySums, estimate
@@ -52,6 +59,9 @@ class PredictorEvaluation:
     beyond: Beyond
     groups: dict[str, GroupMeans]  # ``overlap`` (of tracks' lists) and ``ndcg`` of groups of tracks
     among_all: dict[Kind, tuple[AmongAllAtK, ...]] = dataclasses.field(default_factory=dict)
+    liked_above_disliked: float | None = (
+        None  # mean AUC over listeners; None where nothing is known of dislikes
+    )
 
     @property
     def overlap(self) -> Overlaps:
@@ -103,12 +113,14 @@ class Evaluator:
         if self.reference.halves is not None:
             evaluations[HALF_DATA_CEILING] = self._compare_halves(*self.reference.halves)
         with self._progress.task(f"evaluate the {REFERENCE}", 2) as advance:
-            ranking = self._ranking(self.reference.own)
+            ranking, liked = self._ranking(self.reference.own), self._compare_dislikes(self.reference.own)
             advance(1)
             lists = self.lists.by_kind
             beyond, groups = self._beyond(lists), self._groups(lists, {})
             advance(1)
-        evaluations[REFERENCE] = PredictorEvaluation({}, ranking, self._gains(lists), beyond, groups)
+        evaluations[REFERENCE] = PredictorEvaluation(
+            {}, ranking, self._gains(lists), beyond, groups, liked_above_disliked=liked
+        )
         return {name: evaluations[name] for name in INFORMATION if name in evaluations}
 
     def evaluate(
@@ -127,7 +139,7 @@ class Evaluator:
                     found[kind] = self.lists.rank(kind, predictor)
                     compared |= self._compare(kind, found[kind], n_permutations)
                 advance(2)
-            ranking = self._ranking(predictor)
+            ranking, liked = self._ranking(predictor), self._compare_dislikes(predictor)
             advance(1)
             beyond, groups = self._beyond(found), self._groups(found, compared)
             advance(1)
@@ -137,7 +149,7 @@ class Evaluator:
         # A refit has a space of its own, in which known tracks are fitted in-sample.
         candidates = self.all_candidates if name != REFIT_CEILING else None
         among_all = candidates.compare(predictor) if candidates else {}
-        return PredictorEvaluation(compared, ranking, self._gains(found), beyond, groups, among_all)
+        return PredictorEvaluation(compared, ranking, self._gains(found), beyond, groups, among_all, liked)
 
     def _compare_halves(self, one: Predictor, other: Predictor) -> PredictorEvaluation:
         """Compare the lists of two fits with each other, as those of a predictor with those of the reference."""
@@ -264,6 +276,14 @@ class Evaluator:
         if predictor.is_ranking:
             playlists, items = np.ones((len(playlists), 1), np.float32), items[:, np.newaxis]
         return rank_metrics(playlists, items, self.held_out, ks=ks)
+
+    def _compare_dislikes(self, predictor: Predictor) -> float | None:
+        """Return how well test tracks of query playlists are ranked above those that their listeners dislike."""
+        if self.held_out is None or self.reference.dislikes is None:
+            return None
+        queries = self.lists.by_kind["dot"].queries
+        found = auc_above(predictor.score_all, queries, self.held_out, self.reference.dislikes[queries])
+        return None if np.isnan(found).all() else float(np.nanmean(found))
 
     def _gains(self, lists: Lists) -> dict[str, QuerySums]:
         """Return nDCG and recall of playlists' lists with what artists contribute, by name such as ``ndcg@10``."""

@@ -155,7 +155,8 @@ def compare_hybrids(
             f"{'no' if interactions is None else 'with'} interactions."
         )
     splits = {
-        name: _split_tracks(catalogue, factors, interactions, name, config) for name in ("validation", "test")
+        name: _split_tracks(catalogue, factors, interactions.user_items, name, config)
+        for name in ("validation", "test")
     }
     threshold, half_trust, half_fill = _choose(splits["validation"], config)
     tier_sizes = _choose_tiers(splits["validation"], config)

@@ -13,12 +13,14 @@ from cs_keras.data.schema import Tracks
 from cs_keras.errors import DataError
 from cs_keras.evaluation.groups import assign_popularity_groups
 from cs_keras.evaluation.labels.cohesion import genre_matrix
+from cs_keras.evaluation.rank_fusion import dot_scores
 from cs_keras.evaluation.reference_predictors import (
     predict_artist_means,
     predict_from_features,
     random_predictor,
     score_by_mean_playlist,
 )
+from cs_keras.factors.interactions import Interactions
 from cs_keras.factors.store import Factors
 from cs_keras.run_files.evaluation import (
     ARTIST_MEAN,
@@ -67,6 +69,14 @@ class Predictor:
         """Whether it has one score per track, and so no similarity."""
         return self.items.ndim == 1
 
+    def score_all(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Return the scores of all test tracks for some playlists, by dot product where it has no `scores`."""
+        if self.scores is not None:
+            return self.scores("dot", rows)
+        if self.is_ranking:
+            return np.tile(self.items, (len(rows), 1))
+        return dot_scores(self.playlists, self.items)(rows)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reference:
@@ -88,6 +98,7 @@ class Reference:
     known: Callable[[], tuple[Matrix, Rows]] | None = (
         None  # factors and artists of train and validation tracks
     )
+    dislikes: Any = None  # test tracks that each playlist's listener dislikes, as `interactions`
 
     @functools.cached_property
     def popularity(self) -> Rows | None:
@@ -134,12 +145,14 @@ def open_true_style(dataset: Location, track_ids: npt.NDArray[np.str_]) -> Matri
 
 
 def make_reference(
-    tracks: Tracks, factors: Factors, interactions: Any = None, true_style: Matrix | None = None
+    tracks: Tracks,
+    factors: Factors,
+    interactions: Interactions | None = None,
+    true_style: Matrix | None = None,
 ) -> Reference:
     """Return the reference to evaluate predictions of `factors` with; raise DataError if no test track has any.
 
-    Interactions are a csr_matrix of shape (n_playlists, n_tracks), see `pipelines.factors.open.open_interactions`;
-    for `true_style` see `open_true_style`.
+    For `interactions` see `pipelines.factors.open.open_interactions`, for `true_style` `open_true_style`.
     """
     rows = {
         split: np.flatnonzero(tracks.in_split(split) & factors.has_factors)
@@ -166,7 +179,7 @@ def make_reference(
         rows,
         Predictor(factors.item_factors[test], factors.playlist_factors),
         refit,
-        None if interactions is None else interactions[:, test],
+        None if interactions is None else interactions.user_items[:, test],
         artists[test],
         artists[train],
         factors.item_factors[train],
@@ -174,6 +187,7 @@ def make_reference(
         halves,
         best,
         functools.partial(_select_known, factors.item_factors, artists, rows),
+        None if interactions is None or interactions.dislikes is None else interactions.dislikes[:, test],
     )
 
 

@@ -1,13 +1,12 @@
 """Factors and interactions of a dataset, read in its tracks' order and for one split."""
 
 import re
-from typing import Any
 
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import INTERACTIONS_FILE, Tracks, factors_names, factors_path
 from cs_keras.errors import DataError
-from cs_keras.factors.interactions import align, load_interactions
+from cs_keras.factors.interactions import Interactions, align, load_interactions
 from cs_keras.factors.store import Factors, adapt_to_split, load_factors
 from cs_keras.storage.location import Location, is_file
 
@@ -54,15 +53,15 @@ def open_dataset(
     return dataset, adapt_to_split(factors, name, dataset.tracks.in_split("train"))
 
 
-def open_interactions(dataset: Location, factors: Factors) -> Any:
+def open_interactions(dataset: Location, factors: Factors) -> Interactions | None:
     """Read the interactions of a dataset in the rows and columns of `factors`.
 
-    They are a csr_matrix of float32, shape (n_playlists, n_tracks), or None where none are stored or they are of
-    other playlists, as with external factors. StorageError or DataError is raised when the file is damaged.
+    None where none are stored or they are of other playlists, as with external factors. StorageError or DataError
+    is raised when the file is damaged.
     """
     path = dataset / INTERACTIONS_FILE
     if not len(factors.playlist_ids) or not is_file(path):
         return None
     interactions = align(load_interactions(path), factors.track_ids)
     is_same = interactions.playlist_ids.tolist() == factors.playlist_ids.tolist()
-    return interactions.user_items if is_same else None
+    return interactions if is_same else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from cs_keras.run_files.evaluation import MODEL, MeanRecord, RankingRecord
+from cs_keras.run_files.evaluation import LIKED_ABOVE_DISLIKED, MODEL, MeanRecord, RankingRecord
 from reports.runs.collect import Group
 from reports.tables import published
 from reports.tables.cells.comparison import PairedComparisons, emphasise
@@ -14,7 +14,7 @@ from reports.tables.cells.table import Cell, Column, Table
 Cells = tuple[Cell | None, ...]
 Shown = Mapping[str, tuple[str, Callable[[float], str]]]  # header and format of each metric
 
-METRICS = {"ndcg": "nDCG", "map": "mAP", "auc": "AUC"}
+METRICS = {"ndcg": "nDCG", "map": "mAP", "auc": "AUC", LIKED_ABOVE_DISLIKED: "AUC of\ndislikes"}
 BEYOND: Shown = {
     "coverage": ("coverage", format_share),
     "gini": ("Gini", "{:.2f}".format),
@@ -42,7 +42,13 @@ def ranking_table(group: Group, comparisons: PairedComparisons) -> Table | None:
     if first is None:
         return None
     lengths = tuple(dict.fromkeys(group.evaluation_config.ks))
-    metrics = (*(f"ndcg@{k}" for k in lengths), *(f"recall@{k}" for k in lengths), "map@500", "auc")
+    metrics = (
+        *(f"ndcg@{k}" for k in lengths),
+        *(f"recall@{k}" for k in lengths),
+        "map@500",
+        "auc",
+        LIKED_ABOVE_DISLIKED,
+    )
     names = [name for name in metrics if name in first.predictors[MODEL]]
     columns = tuple(Column(_header(name), name) for name in names)
 
@@ -140,6 +146,11 @@ def _ranking_notes(group: Group, ranking: RankingRecord) -> Iterator[str]:
         "of the precision at each relevant track, over min(500, relevant). AUC: share of pairs in the right "
         "order, 50 by chance. Intervals, of nDCG and recall: in tables.csv."
     )
+    if LIKED_ABOVE_DISLIKED in ranking.predictors[MODEL]:
+        yield (
+            "AUC of dislikes: share of pairs of a relevant track and one that the same listener dislikes in the "
+            "right order, mean over listeners with both."
+        )
     yield (
         f"Interactions with test tracks, protocol {protocol}: factors are "
         f"{PROTOCOLS.get(protocol, UNKNOWN_PROTOCOL)}{SEEN.get(protocol, SEEN[''])}"

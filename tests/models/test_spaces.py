@@ -7,12 +7,20 @@ import pytest
 
 from cs_keras import config
 from cs_keras.models import get_baseline, model_module
-from cs_keras.models.spaces import augment_space, choose, draw, front_end_space, shared_space, training_space
+from cs_keras.models.spaces import (
+    augment_space,
+    choose,
+    draw,
+    front_end_space,
+    sequence_space,
+    shared_space,
+    training_space,
+)
 
 UNUSUAL = {  # values that no option has
     "model": {"filters": 5, "dense": [], "pool_frames": [3], "pool_mels": [5], "dropout": 0.15},
     "training": {"loss": "wpe", "learning_rate": 0.3, "l2": 3e-5, "decay": 2e-8, "batch_size": 7},
-    "sequence": {"frames": 100, "skip_start_s": 7.0, "skip_end_s": 9.0},
+    "sequence": {"frames": 100, "select": "novelty", "skip_start_s": 7.0, "skip_end_s": 9.0},
     "front_end": {"n_mels": 77, "f_min": 33.0, "f_max": 7777.0, "amin": 1e-9, "dynamic_range_db": 77.0},
     "augment": {"gain_db": 1.5, "n_time_masks": 7, "max_time_frames": 5, "n_mel_masks": 6, "max_mels": 3},
 }
@@ -106,6 +114,16 @@ def test_half_the_sample_rate_is_an_option_of_f_max():
 def test_precomputed_inputs_are_not_augmented():
     changes = shared_space(keras_tuner.HyperParameters(), get_baseline("choi-features"))
     assert changes.keys() == {"training", "sequence", "front_end"}
+
+
+def test_sequences_are_selected_by_models_that_take_them_one_by_one():
+    def names(key):
+        space = keras_tuner.HyperParameters()
+        sequence_space(space, get_baseline(key))
+        return {parameter.name for parameter in space.space}
+
+    assert "sequence.select" in names("cnn") & names("choi-features")
+    assert "sequence.select" not in names("bot") | names("attributes")
 
 
 def test_a_rate_of_its_own_is_searched_for_the_pretrained_part_of_fine_tuned_networks():

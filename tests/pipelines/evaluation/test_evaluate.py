@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 import scipy.sparse
 from scipy.stats import ortho_group
+from sklearn.metrics import roc_auc_score
 
 from cs_keras.data.schema import Tracks, make_tracks
 from cs_keras.errors import DataError
@@ -21,9 +22,17 @@ from cs_keras.evaluation.overlap import evaluate_overlap
 from cs_keras.evaluation.ranking import rank_metrics
 from cs_keras.evaluation.reference_predictors import mean_predictor
 from cs_keras.evaluation.search.topk import filter_artists, top_k_similar
+from cs_keras.factors.interactions import Interactions, RowCounts
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import HALF_ARRAYS, SECOND_ARRAYS, Factors
-from cs_keras.run_files.evaluation import INFORMATION, MODEL, GapShare, RankingRecord
+from cs_keras.run_files.evaluation import (
+    INFORMATION,
+    MODEL,
+    REFERENCE,
+    GapShare,
+    MeanRecord,
+    RankingRecord,
+)
 from cs_keras.run_files.settings import EvaluationConfig
 from cs_keras.runs import write_npz
 from pipelines.evaluation.evaluate import mean_losses, split_losses
@@ -87,8 +96,11 @@ def make_catalogue(
     return tracks, dataclasses.replace(factors, **changes)
 
 
-def make_interactions() -> scipy.sparse.csr_matrix:
-    return scipy.sparse.csr_matrix(RANDOM.random((N_PLAYLISTS, N_TRAIN + 4 + N_TEST)) < 0.1, dtype=np.float32)
+def make_interactions() -> Interactions:
+    drawn = RANDOM.random((N_PLAYLISTS, N_TRAIN + 4 + N_TEST))
+    held = scipy.sparse.csr_matrix(drawn < 0.1, dtype=np.float32)
+    playlist_ids, track_ids = (np.arange(n).astype(np.str_) for n in drawn.shape)
+    return Interactions(playlist_ids, track_ids, held, RowCounts(0))
 
 
 def make_evaluator(interactions: Any = None, **arguments: Any) -> Evaluator:
@@ -382,6 +394,46 @@ def auc_of(ranking: RankingRecord, predictor: str) -> float:
     mean = ranking.predictors[predictor]["auc"]
     assert mean is not None
     return mean.mean
+
+
+def test_tracks_are_compared_with_those_that_the_same_listener_dislikes() -> None:
+    """As by scikit-learn's area under the ROC curve of these two kinds of tracks, listener by listener."""
+    plays = make_interactions()
+    dislikes = scipy.sparse.csr_matrix(
+        (RANDOM.random(plays.user_items.shape) < 0.02) & (plays.user_items.toarray() == 0), dtype=np.float32
+    )
+    reference = make_reference(*make_catalogue(), dataclasses.replace(plays, dislikes=dislikes))
+    evaluator = Evaluator(reference, dataclasses.replace(SETTINGS, n_permutations=1, max_queries=40), seed=0)
+    own, queries = reference.own, evaluator.lists.by_kind["dot"].queries
+    predicted = np.round(noisy(own.items, 1))  # with ties
+    one_list = Predictor(np.round(own.items.mean(axis=1), 1).astype(np.float64), own.playlists)
+    of_tracks = {"similarity": predicted}  # whose rows are tracks
+    fused = dataclasses.replace(
+        own, scores=lambda kind, rows: of_tracks.get(kind, own.playlists)[rows] @ -predicted.T
+    )
+    test = reference.rows["test"]
+    for predictor, scores in (
+        (Predictor(predicted, own.playlists), own.playlists @ predicted.T),
+        (one_list, np.tile(one_list.items, (N_PLAYLISTS, 1))),
+        (fused, own.playlists @ -predicted.T),
+    ):
+        expected = []
+        for row in queries:
+            liked, disliked = (
+                plays.user_items[row, test].toarray()[0] > 0,
+                dislikes[row, test].toarray()[0] > 0,
+            )
+            if liked.any() and disliked.any():
+                known = liked | disliked
+                expected.append(roc_auc_score(liked[known], scores[row, known]))
+        assert 10 < len(expected) < len(queries)
+        found = evaluator.evaluate(predictor)
+        assert found.liked_above_disliked == pytest.approx(np.mean(expected), abs=1e-12)
+        ranking = make_ranking(evaluator, {MODEL: found, REFERENCE: found})
+        assert ranking is not None
+        assert ranking.predictors[MODEL]["liked_above_disliked"] == MeanRecord(
+            found.liked_above_disliked, None, None
+        )
 
 
 class Lines:

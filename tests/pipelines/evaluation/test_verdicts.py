@@ -14,6 +14,7 @@ from scipy.stats import ortho_group
 from cs_keras.data.schema import make_tracks
 from cs_keras.evaluation.ladder import Verdict
 from cs_keras.evaluation.reference_predictors import mean_predictor, random_predictor
+from cs_keras.factors.interactions import Interactions, RowCounts
 from cs_keras.factors.scaling import fit_scaler
 from cs_keras.factors.store import Factors
 from cs_keras.run_files.evaluation import MODEL, Evaluation
@@ -85,7 +86,8 @@ def evaluate_all(runs: Path) -> None:
     """Evaluate predictions of known worth, each into a run folder, as the main job would."""
     tracks, factors, truth = make_catalogue()
     held = np.random.default_rng(7).random((N_PLAYLISTS, len(tracks))) < 0.1
-    interactions = scipy.sparse.csr_matrix(held, dtype=np.float32)
+    held_tracks = scipy.sparse.csr_matrix(held, dtype=np.float32)
+    interactions = Interactions(factors.playlist_ids, factors.track_ids, held_tracks, RowCounts(0))
     evaluator = Evaluator(make_reference(tracks, factors, interactions), SETTINGS, seed=0)
     dataset: Any = SimpleNamespace(tracks=tracks, info=SimpleNamespace(left_out=()))
     training = {"parameters": 1, "n_train_tracks": N_TRAIN, "epochs": 1, "best_epoch": 1, "seconds": 1.0}

@@ -95,6 +95,17 @@ def test_under_thesis_a_note_says_that_the_ranking_is_too_good(make_run: MakeRun
     assert any("too good" in note for note in table_of(run, "Ranking metrics on held-out interactions").notes)
 
 
+def test_dislikes_are_a_column_of_runs_whose_interactions_have_them(make_run: MakeRun) -> None:
+    run, title, key = make_run(), "Ranking metrics on held-out interactions", "liked_above_disliked"
+    assert key not in {column.key for column in table_of(run, title).columns}
+    evaluation = read_json(run / "evaluation.json")
+    for name, metrics in evaluation["ranking"]["predictors"].items():
+        metrics[key] = {"mean": 0.61 if name == "model" else 0.5, "low": None, "high": None}
+    write_json(run / "evaluation.json", evaluation)
+    cell = cell_of(table_of(run, title), "cnn", key)
+    assert cell is not None and (cell.text, cell.value) == ("61.0", 0.61)
+
+
 def test_beyond_accuracy_is_compared_with_the_reference(make_run: MakeRun) -> None:
     table = table_of(make_run(noise=0), "Beyond accuracy, k = 5")
     for column in table.columns:
