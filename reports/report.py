@@ -49,6 +49,7 @@ def build_report(
     out: Path | None = None,
     formats: Sequence[str] = tuple(FORMATS),
     page: PageOptions | None = None,
+    dataset: Location | None = None,
 ) -> Report:
     """Read the runs or the study in a folder, and write their report.
 
@@ -64,6 +65,8 @@ def build_report(
         Any of ``md``, ``csv``, ``latex`` and, for runs, ``html``.
     page
         What ``html`` shows besides runs.
+    dataset
+        Dataset of the runs, which the next command names.
 
     Raises
     ------
@@ -103,7 +106,7 @@ def build_report(
     }
     stale = tuple(path for name, path in files.items() if name not in formats and path.is_file())
     conclusions = (*conclude(collected, own), *map(conclude_labels, of_labels))
-    words = ["report", str(folder), "--format", PAGE]
+    words = ["report", str(folder), "--format", PAGE, *(("--dataset", str(dataset)) if dataset else ())]
     if not own:
         words = ["tags", "AUDIO", "--tagger", str(best_label_run(collected.label_groups[0]).folders[0])]
     elif PAGE in formats:

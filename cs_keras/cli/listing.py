@@ -63,7 +63,7 @@ class ListWriter:
         if self.format == "json":
             return formats.to_json(entries, measures, about).encode()
         folder, title = self.out.parent if self.out else Path(), str(about["title"])
-        if self.format == "m3u8" or self.audio_root or self.tracks:
+        if self.audio_root or self.tracks:
             from pipelines.recommend.audio_files import add_audio_paths
 
             entries = add_audio_paths(entries, self.audio_root, self.tracks)
@@ -94,6 +94,11 @@ def choose_writer(
     if format not in WITH_PATHS and (audio_root or tracks):
         raise ConfigError(
             "--audio-root and --tracks are for playlists of files: add --format m3u8, xspf or jspf."
+        )
+    if format == "m3u8" and not (audio_root or tracks):
+        raise ConfigError(
+            "An m3u8 playlist names audio files, which a dataset does not store: name the folder "
+            "(--audio-root DIR) or the table (--tracks tracks.csv) that it was ingested from."
         )
     if audio_root and tracks:
         raise ConfigError("Name the ingested folder (--audio-root) or table (--tracks), not both.")

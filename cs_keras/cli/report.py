@@ -137,18 +137,19 @@ def show_report(
     printing: Printing = Printing(),
     out: Path | None = None,
     page: "PageOptions | None" = None,
+    dataset: "Location | None" = None,
 ) -> None:
     """Build a report, print what it concludes, and list what was written; see `reports.report.build_report`."""
     from cs_keras.models import REGISTRY
     from reports.report import build_report
 
-    report = build_report(folder, tuple(REGISTRY), out, printing.files, page)
+    report = build_report(folder, tuple(REGISTRY), out, printing.files, page, dataset)
     printing.show(report)
     for reason in report.left_out:
         click.echo(f"Left out of the report: {reason}", err=True)
     print_written(report.written)
-    for path in report.stale:
-        click.echo(f"{path} is of an earlier report; --format writes it anew.", err=True)
+    if report.stale:
+        click.echo(f"Written earlier, and not now: {', '.join(map(str, report.stale))}.", err=True)
     if report.next_command:
         print_next(report.next_command)
 

@@ -161,7 +161,7 @@ def command(
     if combine and len(finished) > 1:
         finished.append(combine_runs(finished, dataset, runs, combine, console, reading_settings))
     if outcome.runs:
-        show_report(runs, printing)
+        show_report(runs, printing, dataset=None if cross_validate else dataset)
     if tracker:  # after the report: the server may be gone by now
         for folder in finished:
             tracker.log_run(folder)

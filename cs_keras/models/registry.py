@@ -248,8 +248,9 @@ def check_key(key: str) -> None:
     baseline, table = split_key(key)
     if baseline not in REGISTRY:
         close = difflib.get_close_matches(baseline, REGISTRY, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"There is no model {baseline!r}.{hint} Models: {', '.join(REGISTRY)}.")
+        listed = f"Models: {', '.join(REGISTRY)}."
+        hint = f"Did you mean {close[0]!r}? `cs-keras models` lists all." if close else listed
+        raise ConfigError(f"There is no model {baseline!r}. {hint}")
     names = split_tables(table)
     if TABLE_MARK in key and not (all(map(is_table_name, names)) and len({*names}) == len(names)):
         raise ConfigError(

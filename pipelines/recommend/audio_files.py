@@ -17,24 +17,19 @@ def add_audio_paths(entries: Sequence[Entry], root: Path | None, table: Path | N
     entries
         Tracks.
     root, table
-        Folder of recordings, or ``tracks.csv``, whichever they were ingested from.
+        Folder of recordings, or ``tracks.csv``, whichever they were ingested from; one of the two.
 
     Raises
     ------
     DataError
-        Neither is given, or files are missing.
+        Files are missing.
     StorageError
         It cannot be read.
     """
     if table is not None:
         files = {recording.track_id: recording.path for recording in read_catalogue(table)}
-    elif root is not None:
-        files = {track_id: path for path, track_id in find_audio([root])}
     else:
-        raise DataError(
-            "An m3u8 playlist names audio files, which a dataset does not store: name the folder "
-            "(--audio-root DIR) or the table (--tracks tracks.csv) that it was ingested from."
-        )
+        files = {track_id: path for path, track_id in find_audio([root] if root else [])}
     found = [(files[entry.track_id], entry) for entry in entries if entry.track_id in files]
     missing = [entry.track_id for entry in entries if entry.track_id not in files]
     missing += [entry.track_id for path, entry in found if not path.is_file()]
