@@ -102,6 +102,10 @@ def _describe(function: Callable[..., Any], seen: set[str]) -> list[Any]:
 
     OSError or TypeError when there is no source; `seen` holds names of functions that were described before.
     """
+    if (
+        inspect.getfile(function) == "<string>"
+    ):  # of eval; Python 3.13 takes the text of `python -c` for its source
+        raise OSError("there is no file")
     names = inspect.getclosurevars(function)
     described: list[Any] = [
         inspect.getsource(function),
