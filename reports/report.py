@@ -77,7 +77,7 @@ def build_report(
     """
     page = page or PageOptions()
     target = out or (Path("report") if is_remote(folder) else Path(folder) / "report")
-    for option, value in (("--dataset", page.dataset), ("--audio-root", page.recordings)):
+    for option, value in (("--dataset", page.dataset), ("--audio-root or --tracks", page.recordings)):
         if value is not None and PAGE not in formats:
             raise ConfigError(f"{option} is for --format {PAGE} only. Received: {', '.join(formats)}.")
     if is_study(folder):

@@ -106,12 +106,13 @@ def _draw(run: Any, dataset: Any, track: str, pictures: Path, reading: Any) -> N
     """Write pictures of a network for one track of a dataset."""
     from cs_keras.data.dataset import Dataset
     from pipelines.inference.inspect_run import view_track
-    from reports.formats.network_figures import write_network_figures
+    from reports.formats.network_figures import network_drawings
+    from reports.formats.plot_style import save_drawings
 
     if dataset is None:
         raise click.UsageError("--pictures takes a DATASET, which has --track.")
     network = view_track(run, Dataset(dataset, reading), track)
-    written = write_network_figures(network, pictures)
+    written = save_drawings(network_drawings(network), pictures)
     print_written(written)
     conclude(f"{pictures}: {count(len(written) // 2, 'picture')} of {run}.", "features", run, "--list")
 

@@ -56,6 +56,11 @@ print_options = add_options(
     help="Folder that was ingested: html plays its recordings, and must stay on this machine.",
 )
 @click.option(
+    "--tracks",
+    type=LOCAL_PATH,
+    help="tracks.csv that was ingested, for the same: a path and a track_id per row.",
+)
+@click.option(
     "--embed-audio",
     is_flag=True,
     help="Copy 20 s of each track that html shows into its folder, which can then be moved.",
@@ -65,6 +70,7 @@ def command(
     out: Path | None,
     dataset: "Location | None",
     audio_root: Path | None,
+    tracks: Path | None,
     embed_audio: bool,
     **printing: Any,
 ) -> None:
@@ -77,14 +83,16 @@ def command(
     from reports.html.options import PageOptions
 
     recordings, copy = None, None
-    if audio_root:
+    if audio_root and tracks:
+        raise click.UsageError("Name the ingested folder (--audio-root) or table (--tracks), not both.")
+    if audio_root or tracks:
         from cs_keras.audio.excerpt import encode_excerpt
-        from cs_keras.data.catalogue import find_audio
+        from cs_keras.data.catalogue import audio_files
 
-        recordings = {track_id: path for path, track_id in find_audio([audio_root])}
+        recordings = audio_files(audio_root, tracks)
         copy = encode_excerpt if embed_audio else None
     elif embed_audio:
-        raise click.UsageError("--embed-audio copies recordings: name their folder by --audio-root.")
+        raise click.UsageError("--embed-audio copies recordings: name them by --audio-root or --tracks.")
     show_report(folder, Printing(**printing), out, PageOptions(dataset, _inspect, recordings, copy))
 
 

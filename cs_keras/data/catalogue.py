@@ -85,6 +85,16 @@ def find_audio(paths: Iterable[Path]) -> list[tuple[Path, str]]:
     return found
 
 
+def audio_files(root: Path | None, table: Path | None) -> dict[str, Path]:
+    """Return the audio files of tracks by id: those that a table names, else those below a folder.
+
+    Raises StorageError or DataError when the table cannot be read, or the folder holds no audio.
+    """
+    if table is not None:
+        return {recording.track_id: recording.path for recording in read_catalogue(table)}
+    return {} if root is None else {track_id: path for path, track_id in find_audio([root])}
+
+
 def describe_recordings(files: Sequence[tuple[Path, str]]) -> list[Recording]:
     """Return recordings with the metadata of their tags; names replace a missing title and artist.
 

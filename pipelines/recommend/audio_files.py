@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from cs_keras.data.catalogue import describe_recordings, find_audio, read_catalogue
+from cs_keras.data.catalogue import audio_files, describe_recordings
 from cs_keras.errors import DataError
 from cs_keras.playlists.entries import Entry
 
@@ -26,10 +26,7 @@ def add_audio_paths(entries: Sequence[Entry], root: Path | None, table: Path | N
     StorageError
         It cannot be read.
     """
-    if table is not None:
-        files = {recording.track_id: recording.path for recording in read_catalogue(table)}
-    else:
-        files = {track_id: path for path, track_id in find_audio([root] if root else [])}
+    files = audio_files(root, table)
     found = [(files[entry.track_id], entry) for entry in entries if entry.track_id in files]
     missing = [entry.track_id for entry in entries if entry.track_id not in files]
     missing += [entry.track_id for path, entry in found if not path.is_file()]

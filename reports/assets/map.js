@@ -1,7 +1,6 @@
 // The map of tracks, drawn by Plotly. Selecting a track lists its neighbours by predicted and true factors.
 "use strict";
 
-const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D31", "#7F7F7F"];
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
 const N_FOUND = 12; // maximum number of search results
 const NARROW = 700; // width in CSS pixels below which the legend is under the map
@@ -16,6 +15,11 @@ function make(tag, properties = {}, ...children) {
 function nameOf(map, row) {
   const { id, title, artist } = map.names;
   return title ? `${title[row]} – ${artist[row]}` : id[row];
+}
+
+// Colours are those of the other charts, in light or dark mode.
+function colour(number) {
+  return getComputedStyle(document.body).getPropertyValue(`--c${number}`).trim();
 }
 
 // Plotly interprets some HTML in labels, so names are escaped.
@@ -39,8 +43,8 @@ function groupRows(values) {
     groups.get(value).push(row);
   });
   const ranked = [...groups].sort(([, a], [, b]) => b.length - a.length);
-  if (ranked.length <= COLOURS.length) return ranked.sort(([a], [b]) => a.localeCompare(b));
-  const rest = ranked.splice(COLOURS.length - 1).flatMap(([, rows]) => rows);
+  if (ranked.length <= SYMBOLS.length) return ranked.sort(([a], [b]) => a.localeCompare(b));
+  const rest = ranked.splice(SYMBOLS.length - 1).flatMap(([, rows]) => rows);
   return [...ranked, ["others", rest]];
 }
 
@@ -72,14 +76,14 @@ function traces(map, colouring) {
   }
   const values = map.kinds[colouring] ?? map.x.map(() => "tracks");
   return groupRows(values).map(([kind, rows], i) =>
-    trace(map, rows, plain(kind, 30), { color: COLOURS[i], symbol: SYMBOLS[i] }),
+    trace(map, rows, plain(kind, 30), { color: colour(i + 1), symbol: SYMBOLS[i] }),
   );
 }
 
 function lines(map, chosen) {
   const ends = map.predicted[chosen].flatMap((row) => [chosen, row, null]);
   const along = (axis) => ends.map((row) => (row === null ? null : axis[row]));
-  const line = { color: "#D55E00", width: 1 };
+  const line = { color: colour(5), width: 1 };
   return { type: TYPE, mode: "lines", x: along(map.x), y: along(map.y), line, hoverinfo: "skip", showlegend: false };
 }
 
@@ -89,9 +93,9 @@ function highlight(map, chosen) {
     hoverinfo: "skip",
   });
   if (chosen === null) return [];
-  const rings = [ring(map.predicted[chosen], "neighbours, predicted", "circle-open", "#D55E00")];
-  if (map.true[chosen]) rings.push(ring(map.true[chosen], "neighbours, true", "square-open", "#009E73"));
-  return [lines(map, chosen), ...rings, ring([chosen], "chosen", "star", "#D55E00")];
+  const rings = [ring(map.predicted[chosen], "neighbours, predicted", "circle-open", colour(5))];
+  if (map.true[chosen]) rings.push(ring(map.true[chosen], "neighbours, true", "square-open", colour(3)));
+  return [lines(map, chosen), ...rings, ring([chosen], "chosen", "star", colour(5))];
 }
 
 function layout() {
@@ -184,5 +188,8 @@ function showMap(container, map) {
     const rows = wanted ? [...names.keys()].filter((row) => names[row].includes(wanted)).slice(0, N_FOUND) : [];
     found.replaceChildren(...rows.map((row) => choice(map, row, choose)));
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    drawn.clear();
+    draw();
+  });
 }

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreAccuracy, GenreFindings
-from reports.formats.plot_style import BLUE, ORANGE, plain, save_figures
+from reports.formats.plot_style import BLUE, ORANGE, Drawing, plain, save_drawings
 from reports.tables.cells.numbers import format_share
 
 CELL = 0.55  # inches for a genre
@@ -17,14 +17,24 @@ MAX_NUMBERED = 20  # genres up to which cells show counts
 
 def write_genre_figures(findings: GenreFindings, folder: Path) -> list[Path]:
     """Write all figures as PNG and SVG; genre probabilities are numbered in the order of `findings`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return save_figures(_figures(findings), folder)
+    return save_drawings(_drawings(findings), folder)
 
 
-def _figures(findings: GenreFindings) -> Iterator[tuple[str, Figure]]:
-    yield "confusion", confusion_figure(findings.accuracy)
+def _drawings(findings: GenreFindings) -> Iterator[Drawing]:
+    accuracy = findings.accuracy
+    yield Drawing(
+        "confusion",
+        confusion_figure(accuracy),
+        f"Genres as classified: accuracy {format_share(accuracy.accuracy)} %, {accuracy.n_tracks:,} tracks",
+        "Bright cells off the diagonal are genres (rows) that are classified as others (columns). Numbers: tracks.",
+    )
     for number, composition in enumerate(findings.compositions, 1):
-        yield f"composition-{number}", composition_figure(findings.accuracy, composition)
+        yield Drawing(
+            f"composition-{number}",
+            composition_figure(accuracy, composition),
+            f"Genre probabilities of {composition.track_id}",
+            "One long bar: a track that is typical of a genre; several: one between genres. Orange and *: its own.",
+        )
 
 
 def confusion_figure(accuracy: GenreAccuracy) -> Figure:
@@ -42,11 +52,7 @@ def confusion_figure(accuracy: GenreAccuracy) -> Figure:
     for (row, column), count in np.ndenumerate(counts) if n <= MAX_NUMBERED else ():
         colour = "black" if shares[row, column] > 0.5 else "white"
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    axes.set(
-        xlabel="predicted genre",
-        ylabel="genre of the track",
-        title=f"accuracy {format_share(accuracy.accuracy)} %, {accuracy.n_tracks:,} tracks",
-    )
+    axes.set(xlabel="predicted genre", ylabel="genre of the track")
     figure.colorbar(picture, ax=axes, label="share of the genre's tracks", shrink=0.8)
     return figure
 
@@ -65,9 +71,5 @@ def composition_figure(accuracy: GenreAccuracy, composition: Composition) -> Fig
     axes.set_ylim(len(order) - 0.5, -0.5)
     for position, share in zip(y, shares.tolist(), strict=True):
         axes.annotate(f"{share:.1f}", (share, position), (3, 0), textcoords="offset points", va="center")
-    axes.set(
-        xlim=(0, 110),
-        xlabel="probability (%); * and orange: genres of the track",
-        title=plain(composition.track_id),
-    )
+    axes.set(xlim=(0, 110), xticks=range(0, 101, 20), xlabel="probability (%)")
     return figure

@@ -1,8 +1,10 @@
-"""Style and files of plots: colours, fonts, and reproducible PNG and SVG files."""
+"""Style and files of plots: colours, fonts, captions, and reproducible PNG and SVG files."""
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.style
 from matplotlib.figure import Figure
@@ -10,6 +12,8 @@ from matplotlib.figure import Figure
 from cs_keras.runs import atomic_write
 
 # Okabe and Ito, for colour-blind readers too
+NARROW = 4.5  # inches of a figure whose text of 10 points can be read on a telephone
+CHARACTERS = 15  # of a caption on an inch
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#999999"
 STYLE = {
     "axes.axisbelow": True,
@@ -21,10 +25,19 @@ STYLE = {
     "grid.alpha": 0.3,
     "legend.frameon": False,
     "savefig.bbox": "tight",
-    "savefig.dpi": 150,
+    "savefig.dpi": 200,
     "svg.hashsalt": "cs-keras",  # reproducible ids
 }
 METADATA = {"png": {"Software": None}, "svg": {"Date": None}}  # nothing that changes from run to run
+
+
+class Drawing(NamedTuple):
+    """A figure, the name of its file or id, its title, and a caption that says what to see in it."""
+
+    name: str
+    figure: Figure
+    title: str
+    caption: str
 
 
 def plain(text: str) -> str:
@@ -39,11 +52,17 @@ def style() -> Iterator[None]:
         yield
 
 
-def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:
-    """Draw named figures in this style and save each as PNG and SVG; the same figure gives the same bytes."""
+def save_drawings(drawings: Iterable[Drawing], folder: Path) -> list[Path]:
+    """Draw in this style, and save as PNG and SVG, title above and caption below; the same gives the same bytes."""
     written = []
     with style():
-        for name, figure in figures:
+        for name, figure, title, caption in drawings:
+            above, below = (
+                textwrap.fill(plain(text), int(CHARACTERS * figure.get_figwidth()))
+                for text in (title, caption)
+            )
+            figure.text(0.01, 1.02, above, va="bottom", weight="bold")
+            figure.text(0.01, -0.02, below, va="top", fontsize="small", linespacing=1.4)
             for kind, metadata in METADATA.items():
                 written.append(folder / f"{name}.{kind}")
                 with atomic_write(written[-1]) as file:

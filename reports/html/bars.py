@@ -5,16 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cs_keras.run_files.evaluation import RANDOM, REFIT_CEILING
-from reports.commands.best_model import best_models
+from reports.commands.best_model import LISTS, best_models
 from reports.runs.collect import Group
 from reports.runs.labels import name_predictor
-from reports.tables.cells.table import Cell, Row, Table
+from reports.tables.cells.table import PAIRED_P, SIGNIFICANT, SIGNIFICANT_P, TIED, Cell, Row, Table
 from reports.tables.overlap import TITLES
 
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)  # between marks of an axis
 MAX_TICKS = 6
-REFERENCES = "Blue: models. Grey: reference predictors; orange: the refit ceiling."
-INTERVALS = "Lines: 95% interval or, of several seeds, one standard deviation."
+REFERENCES = "Blue: models; grey: reference predictors; orange: the refit ceiling."
+MARKS = {
+    SIGNIFICANT: f"{SIGNIFICANT} significantly above chance (p at most {SIGNIFICANT_P}).",
+    TIED: f"{TIED} depends on the order of ties.",
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Bars:
     name, caption
         Id on the page, and the sentence below the chart.
     title, axis
-        Heading, and label of the axis, whose values are in percent.
+        Heading, and label of the axis, whose values are multiplied by 100.
     rows
         Rows and their cells.
     chance
@@ -67,11 +70,13 @@ def overlap_bars(group: Group, tables: Sequence[Table], name: str) -> Iterator[B
         title, key = TITLES[best.kind], f"overlap@{best.best.k}"
         (table,) = (one for one in tables if one.title == title)
         rows = table.rows[1:]  # the first is chance
-        caption = f"Dashed: chance, {best.best.chance:.1%}. {REFERENCES} {INTERVALS}"
-        heading = f"{title}, k = {best.best.k}"
-        yield Bars(
-            f"{name}-{best.kind}-ladder", heading, key, caption, _cells(table, key, rows), best.best.chance
+        cells, chance = _cells(table, key, rows), best.best.chance
+        caption = (
+            f"The farther a bar reaches beyond chance (dashed, {chance:.1%}), the more of "
+            f"{LISTS[best.kind]} a predictor finds. {_explain(cells)}"
         )
+        heading, axis = f"{title}, k = {best.best.k}", f"{key} (%)"
+        yield Bars(f"{name}-{best.kind}-ladder", heading, axis, caption, cells, chance)
 
 
 def ranking_bars(tables: Sequence[Table], name: str) -> Iterator[Bars]:
@@ -79,12 +84,14 @@ def ranking_bars(tables: Sequence[Table], name: str) -> Iterator[Bars]:
     for table in tables:
         key = next((column.key for column in table.columns if column.key.startswith("ndcg@")), None)
         if key:
-            cells = dict((row.name, cell) for row, cell in _cells(table, key))
-            random = cells.get(name_predictor(RANDOM))
-            caption = f"Dashed: random factors. {REFERENCES} {INTERVALS}"
-            axis = key.replace("ndcg", "nDCG")
-            chance = random.value if random else None
-            yield Bars(f"{name}-ndcg", f"{table.title}, {axis}", axis, caption, _cells(table, key), chance)
+            cells, metric = _cells(table, key), key.replace("ndcg", "nDCG")
+            chance = next((cell.value for row, cell in cells if row.name == name_predictor(RANDOM)), None)
+            beyond = "" if chance is None else f" beyond random factors (dashed, {chance:.1%})"
+            caption = (
+                f"The farther a bar reaches{beyond}, the higher a playlist's own tracks rank in its list. "
+                f"{_explain(cells)}"
+            )
+            yield Bars(f"{name}-ndcg", f"{table.title}, {metric}", f"{metric} (%)", caption, cells, chance)
             return
 
 
@@ -97,10 +104,23 @@ def difference_bars(tables: Sequence[Table], name: str) -> Iterator[Bars]:
         )
         if best and rows:
             measure = table.columns[0].header.replace("-\n", "-").replace("\n", " ")
-            caption = f"Each model minus {best}, the best, on the same queries. {INTERVALS}"
-            axis = "difference"
+            caption = (
+                f"A model whose interval reaches zero may be as good as {best}, the best; each minus that, on "
+                f"the same queries. Lines: 95% interval. {SIGNIFICANT} p < {PAIRED_P}, corrected for the "
+                "number of pairs."
+            )
+            axis = "difference (percentage points)"
             yield Bars(f"{name}-differences", f"{table.title}: {measure}", axis, caption, rows)
             return
+
+
+def _explain(cells: Sequence[tuple[Row, Cell]]) -> str:
+    """Return what colours, lines and marks of overlaps and rankings are."""
+    several = any(cell.sd is not None for _, cell in cells)
+    lines = "95% interval" + (" or, of several seeds, one standard deviation" if several else "")
+    marks = {mark for _, cell in cells for mark in cell.marks}
+    shown = [text for mark, text in MARKS.items() if mark in marks]
+    return " ".join([f"{REFERENCES} Lines: {lines}.", *shown])
 
 
 def _cells(table: Table, key: str, rows: Sequence[Row] | None = None) -> tuple[tuple[Row, Cell], ...]:

@@ -7,107 +7,153 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter, ScalarFormatter
 
 from cs_keras.run_files.evaluation import ConfidenceRecord
 from cs_keras.run_files.predictions import Predictions
 from cs_keras.run_files.training import EpochLosses, read_metrics
 from reports.commands.best_model import Point, list_lengths, read_points
+from reports.formats.plot_style import NARROW, Drawing
 from reports.html.factors import UNSCALABLE, Matrix, evaluated_factors, factor_r2
-from reports.html.figures import COLOURS, INK, MARKERS, Picture, draw_picture, label
+from reports.html.figures import COLOURS, INK, MARKERS, label
 from reports.html.spaces import Space
 from reports.runs.collect import Group
 from reports.tables.cells.notes import available_kinds
 from reports.tables.cells.table import Table
 from reports.tables.overlap import TITLES, overlap_table
 
-PANEL = (2.3, 1.7)  # inches for the losses of one model
-N_ACROSS = 4
-N_COLOURED = len(COLOURS) - 1  # models with a colour of their own; others are grey
-GREY = COLOURS[-1]
-CEILING = COLOURS[1]
+PANEL_HEIGHT = 1.6  # inches for the losses of one model
+N_ACROSS = 2
+BLUE, CEILING, *_, GREY = COLOURS
+RED = COLOURS[4]
+MODEL_COLOURS = tuple(one for one in COLOURS if one not in (CEILING, GREY))
+DASHES = ("-", "--", "-.", ":")  # of models that share a colour
+N_BANDS = 3  # models up to which a chart shows intervals
 N_BINS = 60
 TAIL = 0.1  # percent of the values at each end that a histogram leaves out
 
+Styles = Mapping[str, Mapping[str, Any]]  # arguments of `Axes.plot`, by model
 
-def length_pictures(group: Group, name: str) -> Iterator[Picture]:
-    """Yield overlap against list length for each kind of list; `name` starts their ids."""
+
+def model_styles(group: Group) -> Styles:
+    """Return colour, marker and dashes of each model, the same in all charts, in the order of the first lists."""
+    tables = (overlap_table(group, kind, {}) for kind in available_kinds(group))
+    points = next((read_points(table, list_lengths(table)[0]) for table in tables), [])
+    ranked = [point.name for point in points if point.is_model]
+    styles = {}
+    for i, name in enumerate(dict.fromkeys([*ranked, *(run.label for run in group.runs)])):
+        n_times, colour = divmod(i, len(MODEL_COLOURS))
+        own = {"color": MODEL_COLOURS[colour], "marker": MARKERS[colour]}
+        styles[name] = {
+            **own,
+            "linestyle": DASHES[n_times % len(DASHES)],
+            "markersize": 4,
+            "label": label(name),
+        }
+    return styles
+
+
+def length_drawings(group: Group, styles: Styles) -> Iterator[Drawing]:
+    """Yield overlap against list length for each kind of list."""
     for kind in available_kinds(group):
-        lengths = overlap_figure(overlap_table(group, kind, {}))
+        table = overlap_table(group, kind, {})
+        lengths = overlap_figure(table, styles)
         if lengths:
+            limit = "" if len(lengths.axes[0].collections) < 2 else ", up to the refit ceiling (dotted)"
             caption = (
-                f"{TITLES[kind]} against list length. Bands: chance with two standard deviations, and the refit "
-                "ceiling with its interval, where it was measured. Thin grey lines: other models."
+                "The higher a line above chance (dashed; band: two standard deviations), the more of the true "
+                f"lists a model finds{limit}. Long lists overlap by chance alone: compare models at one length."
             )
-            yield draw_picture(lengths, f"{name}-{kind}-lengths", caption)
+            yield Drawing(f"{kind}-lengths", lengths, f"{TITLES[kind]}, by list length", caption)
 
 
-def losses_pictures(group: Group, name: str) -> Iterator[Picture]:
+def losses_drawings(group: Group) -> Iterator[Drawing]:
     """Yield the losses of the models by epoch, if any run recorded them."""
     histories = {run.label: [read_metrics(folder) for folder in run.folders] for run in group.runs}
     n_losses = len({run.settings.get("training.loss") for run in group.runs})
     losses = losses_figure(histories, n_losses == 1)
     if losses:
         scale = "All on one scale" if n_losses == 1 else "Models minimise different losses: scales differ"
-        caption = f"Training and validation loss by epoch; one line per seed. {scale}."
-        yield draw_picture(losses, f"{name}-losses", caption)
+        seeds = "; one line per seed" if any(len(run.folders) > 1 for run in group.runs) else ""
+        caption = (
+            "A model overfits from the epoch at which its validation loss rises while its train loss falls; "
+            f"one whose lines still fall at the end would gain from more epochs. {scale}{seeds}."
+        )
+        yield Drawing("losses", losses, "Loss by epoch", caption)
 
 
-def confidence_pictures(group: Group, name: str) -> Iterator[Picture]:
+def confidence_drawings(group: Group, styles: Styles) -> Iterator[Drawing]:
     """Yield calibration, and errors against expected ones, of models that predict standard deviations, if any."""
     records = {run.label: run.evaluations[0].confidence for run in group.runs}
-    known = {label: record for label, record in records.items() if record is not None}
-    if known:
-        caption = (
-            "Left: share of test tracks' factors inside the central intervals of the predicted distributions, "
-            "against their nominal level; band: 95% interval for other artists. On the dashed line predictions are "
-            "calibrated, below it too certain, above it too cautious. Right: error of fifths of the tracks, from "
-            "the most certain to the least, against the error that was expected; a rising line separates easy "
-            "tracks from hard ones."
-        )
-        yield draw_picture(confidence_figure(known), f"{name}-confidence", caption)
+    known = {name: record for name in styles if (record := records.get(name)) is not None}
+    if not known:
+        return
+    bands = " Bands: 95% intervals for other artists." if len(known) <= N_BANDS else ""
+    caption = (
+        "On the dashed line predictions are calibrated, below it too certain, above it too cautious. Shares of "
+        "test tracks' factors inside the central intervals of the predicted distributions, by their nominal "
+        f"level.{bands}"
+    )
+    title = "Calibration of predicted distributions"
+    yield Drawing("calibration", calibration_figure(known, styles), title, caption)
+    caption = (
+        "A line that rises from left to right separates easy tracks from hard ones; on the dashed line errors "
+        "are as large as expected. Points: fifths of the test tracks, from the most certain to the least."
+    )
+    yield Drawing("errors", errors_figure(known, styles), "Error against expected error", caption)
 
 
-def factor_pictures(models: Mapping[str, Predictions], space: Space, name: str) -> Iterator[Picture]:
-    """Yield R² by factor and the distribution of values, for at least one model, the best first."""
+def factor_drawings(models: Mapping[str, Predictions], space: Space, styles: Styles) -> Iterator[Drawing]:
+    """Yield R² of the factors and the distribution of values, for at least one model, the best first."""
     if not models:
         return
     if space.factors.scaler.kind != UNSCALABLE:
-        caption = "R² of each factor on test tracks; below the dashed line the factor's mean would be better."
-        yield draw_picture(r2_figure(models, space), f"{name}-r2", caption)
+        caption = (
+            "The farther right a curve falls below the dashed line, the more factors the model predicts better "
+            "than by their mean. Test tracks; each curve has its own order of factors."
+        )
+        yield Drawing(
+            "r2", r2_figure(models, space, styles), "R² of the factors, best predicted first", caption
+        )
     best = next(iter(models))
     caption = (
-        "Values of all factors before and after scaling, of all tracks with factors, and predicted values."
+        "The narrower the outline of the predictions within the filled targets, the closer to the mean the model "
+        "predicts, for lack of evidence in the audio. Left: these targets, of all tracks and factors, before "
+        "scaling."
     )
-    yield draw_picture(spread_figure(best, models[best], space), f"{name}-spread", caption)
+    figure = spread_figure(best, models[best], space)
+    yield Drawing("spread", figure, "Distribution of factor values", caption)
 
 
-def overlap_figure(table: Table) -> Figure | None:
-    """Draw an overlap table against list length; None if only one length was measured."""
+def overlap_figure(table: Table, styles: Styles) -> Figure | None:
+    """Draw an overlap table against list length; None if only one length was measured.
+
+    Models beyond the first that have a colour of their own are grey.
+    """
     by_k = {k: read_points(table, k) for k in list_lengths(table)}
     ks = [k for k, points in by_k.items() if any(point.is_model for point in points)]
     if len(ks) < 2:
         return None
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    figure = Figure(figsize=(NARROW, 3.6), layout="constrained")
     axes = figure.add_subplot()
     _draw_bands(axes, table, {k: by_k[k] for k in ks})
-    ranked = [point.name for point in by_k[ks[0]] if point.is_model]
+    models = {point.name for k in ks for point in by_k[k] if point.is_model}
+    ranked = [name for name in styles if name in models]
     for rank, name in reversed(list(enumerate(ranked))):
         points = [point for k in ks for point in by_k[k] if point.is_model and point.name == name]
-        x, values = [point.k for point in points], [point.value for point in points]
-        if rank < N_COLOURED:
-            (line,) = axes.plot(x, values, marker=MARKERS[rank], markersize=5, label=label(name))
-            line.set(color=COLOURS[rank], zorder=3)
-        else:
-            axes.plot(x, values, color=GREY, linewidth=0.8, alpha=0.6)
+        style = styles[name]
+        if rank >= len(MODEL_COLOURS):
+            others = "other models" if rank == len(MODEL_COLOURS) else ""
+            style = {"color": GREY, "linewidth": 0.8, "alpha": 0.6, "label": others}
+        axes.plot([point.k for point in points], [point.value for point in points], **style)
     axes.set_xscale("log")
     axes.set_xticks(ks)
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set(xlabel="list length k", ylabel="overlap", ylim=(0, 1.02))
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles[::-1], names[::-1], loc="outside right upper", fontsize="small")
+    figure.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=2)
     return figure
 
 
@@ -140,16 +186,17 @@ def losses_figure(
         return None
     n_across = min(N_ACROSS, len(saved))
     n_down = -(-len(saved) // n_across)
-    size = (max(4.0, PANEL[0] * n_across), PANEL[1] * n_down + 0.5)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(NARROW, PANEL_HEIGHT * n_down + 0.6), layout="constrained")
     grid = figure.subplots(n_down, n_across, squeeze=False, sharex=True, sharey=one_loss)
     panels = grid.ravel().tolist()
     for axes, (name, seeds) in zip(panels, saved.items(), strict=False):
         _draw_losses(axes, seeds)
-        axes.set_title(label(name), fontsize="small")
-        axes.set_xlabel("epoch", fontsize="small")
+        axes.set_title(label(name))
+    for axes in panels[len(saved) - n_across : len(saved)]:  # the lowest of each column
+        axes.set_xlabel("epoch")
+        axes.tick_params("x", labelbottom=True)
     for axes in panels[::n_across]:
-        axes.set_ylabel("loss", fontsize="small")
+        axes.set_ylabel("loss")
     for axes in panels[len(saved) :]:
         axes.set_axis_off()
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -161,52 +208,58 @@ def _draw_losses(axes: Axes, seeds: Sequence[Sequence[EpochLosses]]) -> None:
         x = [epoch.epoch for epoch in history]
         style: dict[str, Any] = {"marker": "o" if len(x) == 1 else "", "linewidth": 1.2}
         train, validation = ("train", "validation") if not number else ("", "")
-        axes.plot(x, [epoch.loss for epoch in history], color=COLOURS[0], label=train, **style)
+        axes.plot(x, [epoch.loss for epoch in history], color=BLUE, label=train, **style)
         values = [epoch.val_loss for epoch in history if epoch.val_loss is not None]
         if len(values) == len(x):
-            axes.plot(x, values, color=COLOURS[4], linestyle="--", label=validation, **style)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.tick_params(labelsize="x-small")
+            axes.plot(x, values, color=RED, linestyle="--", label=validation, **style)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def confidence_figure(models: Mapping[str, ConfidenceRecord]) -> Figure:
-    """Draw coverage against nominal level, and errors of fifths of the tracks against expected errors."""
-    figure = Figure(figsize=(8, 3.8), layout="constrained")
-    calibration, errors = figure.subplots(1, 2)
-    for (name, record), marker, colour in zip(models.items(), MARKERS, COLOURS, strict=False):
-        style: dict[str, Any] = {"marker": marker, "color": colour, "markersize": 4}
-        calibration.plot(record.levels, [one.mean for one in record.coverage], label=label(name), **style)
+def calibration_figure(models: Mapping[str, ConfidenceRecord], styles: Styles) -> Figure:
+    """Draw coverage against nominal level; the intervals of a few models only."""
+    figure = Figure(figsize=(NARROW, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for name, record in models.items():
+        axes.plot(record.levels, [one.mean for one in record.coverage], **styles[name])
         bounds = [
             (one.low, one.high) for one in record.coverage if one.low is not None and one.high is not None
         ]
-        if len(bounds) == len(record.levels):
+        if len(bounds) == len(record.levels) and len(models) <= N_BANDS:
             lows, highs = zip(*bounds, strict=True)
-            calibration.fill_between(record.levels, lows, highs, color=colour, alpha=0.2, linewidth=0)
-        expected = [one.expected_error for one in record.groups]
-        errors.plot(expected, [one.error for one in record.groups], **style)
-    calibration.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--")
-    errors.axline((1, 1), slope=1, color=INK, linewidth=1, linestyle="--")
-    calibration.set(xlabel="nominal level", ylabel="share of factors inside", xlim=(0, 1), ylim=(0, 1))
-    for axis in (calibration.xaxis, calibration.yaxis):
+            axes.fill_between(record.levels, lows, highs, color=styles[name]["color"], alpha=0.2, linewidth=0)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--")
+    axes.set(xlabel="nominal level", ylabel="share of factors inside", xlim=(0, 1), ylim=(0, 1))
+    for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1))
-    errors.set(xlabel="expected error", ylabel="error (test)")
-    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    figure.legend(loc="outside lower center", ncols=1 + (len(models) > 4))
     return figure
 
 
-def r2_figure(models: Mapping[str, Predictions], space: Space) -> Figure:
-    """Draw the R² of each factor on test tracks, the best models first; factors by decreasing variance."""
-    figure = Figure(figsize=(8, 3.8), layout="constrained")
+def errors_figure(models: Mapping[str, ConfidenceRecord], styles: Styles) -> Figure:
+    """Draw errors of fifths of the tracks against expected errors."""
+    figure = Figure(figsize=(NARROW, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    spread = space.factors.item_factors[space.factors.has_factors].var(axis=0)
-    order = np.argsort(-spread, kind="stable")
-    for (name, predictions), marker, colour in zip(models.items(), MARKERS, COLOURS, strict=False):
-        values = factor_r2(*evaluated_factors(predictions, space))[order]
+    for name, record in models.items():
+        expected = [one.expected_error for one in record.groups]
+        axes.plot(expected, [one.error for one in record.groups], **styles[name])
+    axes.axline((1, 1), slope=1, color=INK, linewidth=1, linestyle="--")
+    axes.set(xlabel="expected error", ylabel="error (test)")
+    figure.legend(loc="outside lower center", ncols=1 + (len(models) > 4))
+    return figure
+
+
+def r2_figure(models: Mapping[str, Predictions], space: Space, styles: Styles) -> Figure:
+    """Draw the R² of the factors on test tracks, in decreasing order for each model."""
+    figure = Figure(figsize=(NARROW, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, predictions in models.items():
+        values = -np.sort(-factor_r2(*evaluated_factors(predictions, space)))  # NaN last
         x = np.arange(1, len(values) + 1)
-        axes.plot(x, values, marker, color=colour, markersize=4, label=label(name))
+        axes.plot(x, values, **{**styles[name], "marker": "", "linewidth": 1.2})
     axes.axhline(0, color=INK, linewidth=1, linestyle="--")
-    axes.set(xlabel="factor, by decreasing variance", ylabel="R² (test)")
-    figure.legend(loc="outside right upper", fontsize="small")
+    axes.set(xlabel="number of factors", ylabel="R² (test)")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -216,16 +269,18 @@ def spread_figure(name: str, predictions: Predictions, space: Space) -> Figure:
     true = space.factors.item_factors[space.factors.has_factors]
     rows = space.rows(predictions.track_ids)
     predicted = predictions.scaled_factors[space.tracks.in_split("test")[rows]]
-    figure = Figure(figsize=(8, 3), layout="constrained")
+    figure = Figure(figsize=(NARROW, 2.6), layout="constrained")
     before, after = figure.subplots(1, 2)
     targets = scaler.transform(true)
-    before.hist(true.ravel(), _bins(true), color=COLOURS[0], density=True)
+    before.hist(true.ravel(), _bins(true), color=BLUE, density=True)
     bins = _bins(targets)
-    after.hist(targets.ravel(), bins, color=COLOURS[0], density=True, label="targets")
+    after.hist(targets.ravel(), bins, color=BLUE, density=True, label="targets")
     inside = np.clip(predicted.ravel(), bins[0], bins[-1])
-    after.hist(inside, bins, histtype="step", color=COLOURS[4], density=True, label=f"{label(name)}, test")
+    after.hist(inside, bins, histtype="step", color=RED, density=True, label=f"{label(name)}, test")
     before.set(title="before scaling", xlabel="factor value", ylabel="density", yticks=[])
     after.set(title=f"after scaling ({scaler.kind})", xlabel="target", yticks=[])
+    for axes in (before, after):
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     figure.legend(*after.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 

@@ -5,21 +5,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cs_keras.run_files.inspection import Inspection, Units
-from reports.formats.network_figures import (
-    ACTIVATION,
-    ACTIVATIONS_CAPTION,
-    DIVERGING,
-    IMAGE,
-    VALUES_CAPTION,
-    activations_figure,
-    values_figure,
-    weights_caption,
-    weights_figure,
-)
+from reports.formats.network_figures import ACTIVATION, DIVERGING, IMAGE, network_drawings
+from reports.formats.plot_style import NARROW, Drawing
 from reports.formats.text import shorten
-from reports.html.figures import Picture, draw_picture
+from reports.html.figures import draw_pictures
 from reports.html.parts import RESPONSES, Part
 from reports.html.spaces import Space, brief, describe_tracks
 from reports.tables.cells.table import Cell, Column, Row, Table
@@ -27,8 +19,7 @@ from reports.tables.cells.table import Cell, Column, Row, Table
 N_KERNELS = 64  # filters that are drawn
 N_ROWS = 16  # units in a table
 LONG = 16  # frames or mel bands from which on a kernel gets more room on that axis
-SHORT_SIDE, LONG_SIDE = 0.42, 1.7  # inches
-WIDTH = 8.0
+SHORT_SIDE, LONG_SIDE = 0.42, 1.0  # inches
 MAP_COLUMNS = 3
 INPUT = "magma"
 COLUMNS = (
@@ -42,27 +33,26 @@ def describe_inspection(model: str, inspection: Inspection, space: Space | None,
     """Return the figures and tables of a network; without a space, tracks are shown by their ids."""
     ids = inspection.track_ids
     tracks = describe_tracks(space, space.rows(ids)) if space else [brief(one) for one in ids.tolist()]
-    pictures: tuple[Picture, ...] = ()
+    drawings: list[Drawing] = []
     tables, folded = [], None
     if len(inspection.filters):
         ranked, layer = inspection.filters.order.tolist(), inspection.filters.layer
         title = f"Tracks with the highest activations of filters of {layer}"
         notes = _filter_notes(inspection)
         tables.append(_table(title, inspection, inspection.filters, ranked[:N_ROWS], tracks, "filter", notes))
-        pictures = tuple(_pictures(inspection, tracks, name))
+        drawings += _filter_drawings(inspection, tracks)
         if len(ranked) > N_ROWS:
             title = f"The other {len(ranked) - N_ROWS} filters"
             folded = _table(title, inspection, inspection.filters, ranked[N_ROWS:], tracks, "filter")
-    pictures = (*pictures, *_network_pictures(inspection, name))
+    drawings += network_drawings(inspection.network, (inspection.filters.layer,))
     if len(inspection.units):
         ranked, layer = inspection.units.order[:N_ROWS].tolist(), inspection.units.layer
         title = f"Tracks with the highest activations of units of the last hidden layer ({layer})"
         notes = _unit_notes(inspection)
         tables.append(_table(title, inspection, inspection.units, ranked, tracks, "unit", notes))
     about = (f"What activates {shorten(model)}.",)
-    return Part(
-        RESPONSES, (), pictures, tuple(tables), folded, (_tracks_note(inspection), SOURCE_NOTE), about
-    )
+    notes = (_tracks_note(inspection), SOURCE_NOTE)
+    return Part(RESPONSES, (), draw_pictures(drawings, name), tuple(tables), folded, notes, about)
 
 
 def kernels_figure(inspection: Inspection) -> Figure:
@@ -73,9 +63,9 @@ def kernels_figure(inspection: Inspection) -> Figure:
     chosen = sorted(inspection.filters.order[:N_KERNELS].tolist())
     _, n_frames, n_mels = inspection.kernels.shape
     cell = [LONG_SIDE if n >= LONG else SHORT_SIDE for n in (n_frames, n_mels)]
-    n_across = min(len(chosen), int(WIDTH / (cell[0] + 0.06)))
+    n_across = min(len(chosen), int(NARROW / (cell[0] + 0.06)))
     n_down = -(-len(chosen) // n_across)
-    figure = Figure(figsize=(WIDTH, n_down * (cell[1] + 0.2) + 0.55), layout="constrained")
+    figure = Figure(figsize=(NARROW, n_down * (cell[1] + 0.2) + 0.7), layout="constrained")
     panels = figure.subplots(n_down, n_across, squeeze=False).ravel().tolist()
     limit = float(np.abs(inspection.kernels[chosen]).max()) or 1.0
     for axes, number in zip(panels, chosen, strict=False):
@@ -84,9 +74,9 @@ def kernels_figure(inspection: Inspection) -> Figure:
         axes.set(xticks=[], yticks=[])
     for axes in panels[len(chosen) :]:
         axes.set_axis_off()
-    bar = figure.colorbar(picture, ax=panels, location="bottom", shrink=0.4, aspect=40)
-    bar.set_label("weight", fontsize="small")
-    bar.ax.tick_params(labelsize="x-small")
+    figure.colorbar(
+        picture, ax=panels, location="bottom", shrink=0.6, aspect=40, label="weight", ticks=MaxNLocator(5)
+    )
     return figure
 
 
@@ -95,7 +85,7 @@ def maps_figure(inspection: Inspection) -> Figure:
     example = inspection.example
     n_panels = 1 + len(example.filters)
     n_down = -(-n_panels // MAP_COLUMNS)
-    figure = Figure(figsize=(WIDTH, 1.75 * n_down + 0.3), layout="constrained")
+    figure = Figure(figsize=(NARROW, 1.25 * n_down + 0.4), layout="constrained")
     grid = figure.subplots(n_down, MAP_COLUMNS, squeeze=False, sharex=True, sharey=True)
     panels = grid.ravel().tolist()
     area = (0, inspection.window_s, 0, example.mel.shape[1])
@@ -105,50 +95,43 @@ def maps_figure(inspection: Inspection) -> Figure:
         axes.imshow(example.maps[..., i].T, cmap=ACTIVATION, extent=area, **IMAGE)
         _set_title(axes, f"filter {number + 1}")
     for axes in panels:
-        axes.tick_params(labelsize="x-small")
+        axes.tick_params(labelsize="small")
         axes.grid(visible=False)
     for axes in panels[n_panels:]:
         axes.set_axis_off()
-    figure.supxlabel("s", fontsize="small")
-    figure.supylabel("mel band", fontsize="small")
+    figure.supxlabel("time (s)", fontsize="medium")
+    figure.supylabel("mel band", fontsize="medium")
     return figure
 
 
 def _set_title(axes: Axes, text: str) -> None:
-    axes.set_title(text, fontsize="x-small", pad=2)
+    axes.set_title(text, fontsize="small", pad=2)
     axes.grid(visible=False)
 
 
-def _pictures(inspection: Inspection, tracks: Sequence[str], name: str) -> Iterator[Picture]:
+def _filter_drawings(inspection: Inspection, tracks: Sequence[str]) -> Iterator[Drawing]:
     n, n_frames, n_mels = inspection.kernels.shape
     drawn = (
-        "all filters" if n <= N_KERNELS else f"the {N_KERNELS} of {n:,} filters that distinguish tracks best"
+        "All filters" if n <= N_KERNELS else f"The {N_KERNELS} of {n:,} filters that distinguish tracks best"
     )
-    yield draw_picture(
+    yield Drawing(
+        "kernels",
         kernels_figure(inspection),
-        f"{name}-kernels",
-        f"The first convolution, {inspection.filters.layer}: {drawn}, {n_frames} frames × {n_mels} mel bands each. "
-        "Time from left to right, frequency upwards; input at positive weights activates a filter.",
+        f"Filters of the first convolution, {shorten(inspection.filters.layer)}",
+        "A filter whose weights change from left to right (time) responds to onsets, one whose weights change from "
+        f"bottom to top (frequency) to pitches. {drawn}, {n_frames} frames × {n_mels} mel bands each.",
     )
     example = inspection.example
     shown = tracks[inspection.track_ids.tolist().index(example.track_id)]
-    yield draw_picture(
+    yield Drawing(
+        "feature-maps",
         maps_figure(inspection),
-        f"{name}-activations",
-        f"{shown}, {inspection.window_s:.1f} s from {_format_time(example.start_s)}: the spectrogram and the "
-        "feature maps of the filters that distinguish tracks best, each on its own colour scale.",
+        "Responses of filters to one track",
+        "A filter responds where its map is bright: compare with the spectrogram at the top left, whose "
+        f"vertical lines are onsets and whose horizontal lines are pitches. {shown}, {inspection.window_s:.1f} "
+        f"s from {_format_time(example.start_s)}; the filters that distinguish tracks best, each on a scale of "
+        "its own.",
     )
-
-
-def _network_pictures(inspection: Inspection, name: str) -> Iterator[Picture]:
-    network = inspection.network
-    if network.values:
-        yield draw_picture(values_figure(network.values), f"{name}-values", VALUES_CAPTION)
-    for number, (layer, kernels) in enumerate(network.weights.items()):
-        caption = weights_caption(layer, kernels)
-        yield draw_picture(weights_figure(kernels), f"{name}-weights-{number}", caption)
-    if network.activations:
-        yield draw_picture(activations_figure(network.activations), f"{name}-layers", ACTIVATIONS_CAPTION)
 
 
 def _table(

@@ -15,10 +15,18 @@ from cs_keras.runs import atomic_write
 from reports.commands.best_model import rank_runs
 from reports.commands.conclusion import conclude
 from reports.commands.runs import settings_tables
+from reports.formats.plot_style import Drawing
 from reports.html.bars import difference_bars, overlap_bars, ranking_bars
-from reports.html.charts import confidence_pictures, factor_pictures, length_pictures, losses_pictures
+from reports.html.charts import (
+    Styles,
+    confidence_drawings,
+    factor_drawings,
+    length_drawings,
+    losses_drawings,
+    model_styles,
+)
 from reports.html.factors import factors_table, failures_table
-from reports.html.figures import draw_picture, page_style
+from reports.html.figures import draw_pictures, page_style
 from reports.html.filters import describe_inspection
 from reports.html.map import make_map, map_figure, map_script
 from reports.html.parts import MAP, MEANINGS, RESPONSES, SETTINGS, Part
@@ -34,6 +42,9 @@ ASSETS = ("report.css", "report.js")
 MAP_ASSETS = ("map.js", "plotly.min.js")
 PLOTLY = MAP_ASSETS[1]
 SUBJECT = "How well audio alone predicts the factors of a new track"
+GENRES_ON_MAP = (
+    ", so that islands of one genre are music that it recognises, and mixed regions music that it confuses"
+)
 MAP_NOTES = (
     "t-SNE of the factors that the model predicts for validation and test tracks: small distances are meaningful, "
     "large ones are not. Neighbours are the nearest among the tracks of the map.",
@@ -113,12 +124,21 @@ def _describe_group(
     predicted, space = read_models(group), source.spaces.get(group.data_digest)
     by_topic = {topic: tuple(table for table in section.tables if table.topic == topic) for topic in TOPICS}
     ladders = tuple(overlap_bars(group, section.tables, name))
-    failures, meanings = _describe_tracks(group, predicted, space, name)
+    styles = model_styles(group)
+    lengths, losses, confidence = (
+        draw_pictures(drawings, name)
+        for drawings in (
+            length_drawings(group, styles),
+            losses_drawings(group),
+            confidence_drawings(group, styles),
+        )
+    )
+    failures, meanings = _describe_tracks(group, predicted, space, name, styles)
     parts = (
-        Part(OVERLAP, ladders[1:], tuple(length_pictures(group, name)), by_topic[OVERLAP]),
+        Part(OVERLAP, ladders[1:], lengths, by_topic[OVERLAP]),
         Part(RANKING, tuple(ranking_bars(by_topic[RANKING], name)), (), by_topic[RANKING]),
-        Part(TRAINING, (), tuple(losses_pictures(group, name)), by_topic[TRAINING]),
-        Part(CONFIDENCE, (), tuple(confidence_pictures(group, name)), by_topic[CONFIDENCE]),
+        Part(TRAINING, (), losses, by_topic[TRAINING]),
+        Part(CONFIDENCE, (), confidence, by_topic[CONFIDENCE]),
         Part(COMPARED, tuple(difference_bars(by_topic[COMPARED], name)), (), by_topic[COMPARED]),
         Part(FAILURES, tables=(*failures, *by_topic[FAILURES])),
         meanings,
@@ -136,7 +156,7 @@ def _describe_group(
 
 
 def _describe_tracks(
-    group: Group, predicted: Mapping[str, Predictions], space: Space | None, name: str
+    group: Group, predicted: Mapping[str, Predictions], space: Space | None, name: str, styles: Styles
 ) -> tuple[tuple[Table, ...], Part]:
     """Return the table of failures, if there is one, and what factors mean: of the best model, with a dataset."""
     if space is None or not predicted:
@@ -144,7 +164,7 @@ def _describe_tracks(
     best, own = next(iter(predicted.items()))
     config = group.evaluation_config
     failures = failures_table(predicted, space, min(config.ks), config.metric)
-    pictures = tuple(factor_pictures(predicted, space, name))
+    pictures = draw_pictures(factor_drawings(predicted, space, styles), name)
     return (failures,) if failures else (), Part(MEANINGS, (), pictures, (factors_table(best, own, space),))
 
 
@@ -162,9 +182,14 @@ def _describe_map(
         return Part(MAP)
     script = f"map-{len(scripts) + 1}.js"
     scripts[script] = map_script(track_map, script)
-    caption = f"Positions of {len(track_map['x']):,} tracks as predicted by {best}."
-    picture = draw_picture(map_figure(track_map), f"{name}-tracks", caption)
-    return Part(MAP, (), (picture,), notes=MAP_NOTES, map_script=script)
+    genres = GENRES_ON_MAP if "genre" in track_map["kinds"] else ""
+    n = len(track_map["x"])
+    about = (f"{n:,} tracks: those close together have similar factors as {best} predicts them{genres}.",)
+    drawing = Drawing(
+        "tracks", map_figure(track_map), "Map of tracks", "Colours and symbols: the most frequent genres."
+    )
+    pictures = draw_pictures((drawing,), name)
+    return Part(MAP, (), pictures, notes=MAP_NOTES, about=about, map_script=script)
 
 
 def _describe_settings(group: Group, section: Section) -> Part:

@@ -94,12 +94,12 @@ def remove_copies(folder: Path, keep: Collection[str] = ()) -> None:
 def find_recordings(
     files: Mapping[str, Path], track_ids: Collection[str], folder: Path, copy: Copy | None = None
 ) -> Recordings:
-    """Return those of `files` that are of tracks. DataError if none is."""
-    found = {track_id: files[track_id] for track_id in track_ids if track_id in files}
+    """Return those of `files` that are of tracks and exist. DataError if none is."""
+    found = {one: path for one in track_ids if (path := files.get(one)) and path.is_file()}
     if not found:
         raise DataError(
-            "Expected the folder that was ingested, whose files are named as tracks are. Received: files named "
-            f"{next(iter(files))!r}, and tracks named {min(track_ids)!r}."
+            "Expected the folder or the table that was ingested, with existing files and the ids of tracks. "
+            f"Received: a file of {next(iter(files))!r}, and tracks such as {min(track_ids)!r}."
         )
     return Recordings(found, folder, copy)
 

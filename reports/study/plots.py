@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from cs_keras.run_files.study import TrialRecord
-from reports.formats.plot_style import BLUE, GREY, ORANGE, RED, plain
+from reports.formats.plot_style import BLUE, GREY, ORANGE, RED, Drawing, plain
 from reports.study.importance import Importance
 from reports.study.records import Parameter, Study, score_of
 from reports.study.scales import INACTIVE_POSITION, ParameterScale, ScoreScale, parameter_scale, score_scale
@@ -32,21 +32,38 @@ CROWD = 100  # lines from which on they are thinner
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
 
 
-def study_figures(study: Study, importance: Importance | None) -> Iterator[tuple[str, Figure]]:
-    """Yield the plots for which a study has enough trials, with their file names."""
+def study_drawings(study: Study, importance: Importance | None) -> Iterator[Drawing]:
+    """Yield the plots for which a study has enough trials."""
     if not study.ranked:
         return
-    yield "history", history_figure(study)
-    yield "time", time_figure(study)
+    of = f": {study.settings.model} on {study.settings.dataset}"
+    failed = " Crosses: failed trials." if study.failed else ""
+    caption = (
+        f"Where the best score so far (line) has been flat for long, more trials will hardly help.{failed}"
+    )
+    yield Drawing("history", history_figure(study), f"Score by trial{of}", caption)
+    caption = "A trial off the line takes more time than one on the line that scores as well or better."
+    yield Drawing("time", time_figure(study), f"Score by time{of}", caption)
     if study.varied:
-        yield "parallel", parallel_figure(study)
-        yield "slices", slices_figure(study)
+        caption = (
+            "Values through which only dark lines go are good ones: the better a trial, the darker its line. "
+            f"Red: the best, trial {study.ranked[0].trial}."
+        )
+        yield Drawing("parallel", parallel_figure(study), f"Parameters and score{of}", caption)
+        caption = (
+            "A parameter matters where good scores crowd at some of its values; if the best (orange) is at an "
+            f"end of the range, widen it.{failed}"
+        )
+        yield Drawing("slices", slices_figure(study), f"Score by parameter{of}", caption)
     if importance:
-        yield "importance", importance_figure(study, importance)
-
-
-def _title(study: Study, what: str) -> str:
-    return plain(f"{what}: {study.settings.model} on {study.settings.dataset}")
+        r2, low, high = importance.explained
+        caption = (
+            "The farther right of zero, the more the score depends on a parameter; intervals that reach zero "
+            f"may be chance. Held-out R² of the model of scores: {r2:.2f} [{low:.2f}, {high:.2f}], from "
+            f"{importance.n_settings} settings."
+        )
+        title = f"Hyperparameter importance{of}"
+        yield Drawing("importance", importance_figure(importance), title, caption)
 
 
 def history_figure(study: Study) -> Figure:
@@ -72,13 +89,13 @@ def history_figure(study: Study) -> Figure:
     names = list(numbers)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names[int(x)] if 0 <= x < len(names) else ""))
-    axes.set(xlabel="trial", ylabel=scale.label, title=_title(study, "Score by trial"))
+    axes.set(xlabel="trial", ylabel=scale.label)
     scale.fit(axes)
     figure.legend(loc="outside lower right", ncols=3)
     return figure
 
 
-def importance_figure(study: Study, importance: Importance) -> Figure:
+def importance_figure(importance: Importance) -> Figure:
     """Draw the importance of each parameter with its interval, the most important at the top."""
     estimates = importance.by_parameter
     figure = Figure(figsize=(7, 1.4 + BAR_HEIGHT * len(estimates)), layout="constrained")
@@ -90,12 +107,7 @@ def importance_figure(study: Study, importance: Importance) -> Figure:
     axes.axvline(0, color=GREY, linewidth=1)
     axes.set_yticks(y, [plain(name) for name in estimates])
     axes.set_ylim(len(estimates) - 0.5, -0.5)
-    r2, r2_low, r2_high = importance.explained
-    axes.set(
-        xlabel="decrease of R² when permuted; mean and 95% interval",
-        title=f"{_title(study, 'Hyperparameter importance')}\nheld-out R² = {r2:.2f} "
-        f"[{r2_low:.2f}, {r2_high:.2f}], {importance.n_settings} settings",
-    )
+    axes.set_xlabel("decrease of R² when permuted; mean and 95% interval")
     return figure
 
 
@@ -113,9 +125,7 @@ def time_figure(study: Study) -> Figure:
         axes.plot(x, y, line, drawstyle="steps-post", color=colour, markersize=4, label=label)
     if min(times) > 0 and max(times) / min(times) > LOG_FROM:
         axes.set_xscale("log")
-    axes.set(
-        xlabel=f"time of one training ({unit})", ylabel=scale.label, title=_title(study, "Score by time")
-    )
+    axes.set(xlabel=f"time of one training ({unit})", ylabel=scale.label)
     scale.fit(axes)
     _name_front(axes, front, scale, size)
     figure.legend(loc="outside lower right", ncols=2)
@@ -162,7 +172,6 @@ def slices_figure(study: Study) -> Figure:
         _draw_slice(axes, parameter, study, scale)
     for axes in panels[n_panels:]:
         axes.remove()
-    figure.suptitle(_title(study, "Score by parameter"), fontsize="medium")
     figure.supylabel(scale.label, fontsize="medium")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
     return figure
@@ -194,9 +203,6 @@ def parallel_figure(study: Study) -> Figure:
         axes = figure.add_axes((0.03, 1 - number / len(blocks), 0.94, AXIS_SHARE / len(blocks)))
         _draw_block(axes, block, study)
         axes.set_xlim(-0.1, len(blocks[0]) + 0.5)
-        if number == 1:
-            legend = f"red: the best, trial {study.ranked[0].trial}; others: the better the darker"
-            axes.set_title(f"{_title(study, 'Parameters and score')}\n{legend}", loc="left", pad=90)
     return figure
 
 

@@ -9,8 +9,8 @@ from cs_keras.runs import atomic_write
 from cs_keras.storage.location import Location, is_remote
 from cs_keras.storage.mirror import mirrored
 from reports.formats.files import FORMATS, write_report
-from reports.formats.plot_style import save_figures
-from reports.study.plots import study_figures
+from reports.formats.plot_style import save_drawings
+from reports.study.plots import study_drawings
 from reports.study.reading import STUDY_FILES, read_study
 from reports.study.records import Study
 from reports.study.tables import N_SHOWN, Analysis, analyse_study, conclude_study, make_study_sections
@@ -61,4 +61,4 @@ def write_study_report(analysis: Analysis, out: Path, formats: Sequence[str] = t
     for name in formats:
         n_shown = None if name == FULL_FORMAT else N_SHOWN
         written += write_report(make_study_sections(analysis, n_shown), out, [name])
-    return written + save_figures(study_figures(analysis.study, analysis.importance), out)
+    return written + save_drawings(study_drawings(analysis.study, analysis.importance), out)

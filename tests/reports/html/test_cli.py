@@ -50,6 +50,15 @@ def test_the_dataset_that_runs_were_trained_on_names_their_tracks(
     assert "headphones" in (runs / "report" / "html" / "map-1.js").read_text()
 
 
+def test_a_table_names_the_recordings_that_play(runs: Path, make_run: MakeRun, tmp_path: Path) -> None:
+    keep(make_run(), make_space())
+    soundfile.write(tmp_path / "song.wav", np.zeros(100), 8_000)
+    (tmp_path / "tracks.csv").write_text("path,track_id\nsong.wav,t01\nmissing.wav,t02\n")
+    report(runs, "--format", "html", "--tracks", tmp_path / "tracks.csv")
+    track_map = (runs / "report" / "html" / "map-1.js").read_text()
+    assert track_map.count("song.wav") == 1 and "missing.wav" not in track_map
+
+
 def test_another_dataset_is_refused(runs: Path, make_run: MakeRun, dataset: Path) -> None:
     make_run()
     with pytest.raises(DataError, match="No run was trained on .*dataset as it is now"):
@@ -61,10 +70,10 @@ def test_a_dataset_without_a_page_is_refused(runs: Path, make_run: MakeRun, data
     with pytest.raises(ConfigError, match="--dataset is for --format html only. Received: md."):
         report(runs, "--format", "md", "--dataset", dataset)
     soundfile.write(dataset / "t00.wav", np.zeros(100), 8_000)
-    with pytest.raises(ConfigError, match="--audio-root is for --format html only. Received: md."):
+    with pytest.raises(ConfigError, match="--audio-root or --tracks is for --format html only. Received: md."):
         report(runs, "--format", "md", "--audio-root", dataset)
     wrong = CliRunner().invoke(command, [str(runs), "--format", "html", "--embed-audio"])
-    assert wrong.exit_code == 2 and "name their folder by --audio-root" in wrong.stderr
+    assert wrong.exit_code == 2 and "name them by --audio-root or --tracks" in wrong.stderr
 
 
 def test_one_choice_decides_what_is_printed(runs: Path, make_run: MakeRun) -> None:

@@ -130,7 +130,7 @@ def test_copies_are_short_and_those_of_other_tracks_are_removed(
     assert len(copy) / copied_rate == pytest.approx(20, abs=0.2)
     loudness = [np.std(copy[: copied_rate * 2]), np.std(copy[-copied_rate * 2 :])]
     assert loudness[0] / loudness[1] == pytest.approx((5 + 1) / (25 - 1), abs=0.05)  # seconds 5 to 25 of 30
-    with pytest.raises(DataError, match="Expected the folder that was ingested"):
+    with pytest.raises(DataError, match="Expected the folder or the table that was ingested"):
         find_recordings(files, ["another"], tmp_path)
 
 
