@@ -19,7 +19,7 @@ from reports.tables.cells.table import Cell, Column, Row, Table
 N_KERNELS = 64  # filters that are drawn
 N_ROWS = 16  # units in a table
 LONG = 16  # frames or mel bands from which on a kernel gets more room on that axis
-SHORT_SIDE, LONG_SIDE = 0.42, 1.0  # inches
+SHORT_SIDE, LONG_SIDE = 0.48, 1.0  # inches
 MAP_COLUMNS = 3
 INPUT = "magma"
 COLUMNS = (

@@ -70,7 +70,9 @@ def test_a_dataset_without_a_page_is_refused(runs: Path, make_run: MakeRun, data
     with pytest.raises(ConfigError, match="--dataset is for --format html only. Received: md."):
         report(runs, "--format", "md", "--dataset", dataset)
     soundfile.write(dataset / "t00.wav", np.zeros(100), 8_000)
-    with pytest.raises(ConfigError, match="--audio-root or --tracks is for --format html only. Received: md."):
+    with pytest.raises(
+        ConfigError, match="--audio-root or --tracks is for --format html only. Received: md."
+    ):
         report(runs, "--format", "md", "--audio-root", dataset)
     wrong = CliRunner().invoke(command, [str(runs), "--format", "html", "--embed-audio"])
     assert wrong.exit_code == 2 and "name them by --audio-root or --tracks" in wrong.stderr
