@@ -1,6 +1,7 @@
 """Charts of a page: overlap by list length, losses by epoch, confidence, R² and values of the factors."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from reports.tables.overlap import TITLES, overlap_table
 
 PANEL_HEIGHT = 1.6  # inches for the losses of one model
 N_ACROSS = 2
+SHORT = 22  # characters of which two names fit next to each other
+ROW = 0.21  # inches of a row of a legend
 BLUE, CEILING, *_, GREY = COLOURS
 RED = COLOURS[4]
 MODEL_COLOURS = tuple(one for one in COLOURS if one not in (CEILING, GREY))
@@ -40,12 +43,17 @@ def model_styles(group: Group) -> Styles:
     tables = (overlap_table(group, kind, {}) for kind in available_kinds(group))
     points = next((read_points(table, list_lengths(table)[0]) for table in tables), [])
     ranked = [point.name for point in points if point.is_model]
+    return assign_styles(dict.fromkeys([*ranked, *(run.label for run in group.runs)]))
+
+
+def assign_styles(names: Iterable[str]) -> Styles:
+    """Return the styles of models; colours repeat with other dashes."""
     styles = {}
-    for i, name in enumerate(dict.fromkeys([*ranked, *(run.label for run in group.runs)])):
+    for i, name in enumerate(names):
         n_times, colour = divmod(i, len(MODEL_COLOURS))
-        own = {"color": MODEL_COLOURS[colour], "marker": MARKERS[colour]}
         styles[name] = {
-            **own,
+            "color": MODEL_COLOURS[colour],
+            "marker": MARKERS[colour],
             "linestyle": DASHES[n_times % len(DASHES)],
             "markersize": 4,
             "label": label(name),
@@ -59,7 +67,8 @@ def length_drawings(group: Group, styles: Styles) -> Iterator[Drawing]:
         table = overlap_table(group, kind, {})
         lengths = overlap_figure(table, styles)
         if lengths:
-            limit = "" if len(lengths.axes[0].collections) < 2 else ", up to the refit ceiling (dotted)"
+            points = (point for k in list_lengths(table) for point in read_points(table, k))
+            limit = ", up to the refit ceiling (dotted)" if any(one.is_ceiling for one in points) else ""
             caption = (
                 "The higher a line above chance (dashed; band: two standard deviations), the more of the true "
                 f"lists a model finds{limit}. Long lists overlap by chance alone: compare models at one length."
@@ -134,7 +143,7 @@ def overlap_figure(table: Table, styles: Styles) -> Figure | None:
     ks = [k for k, points in by_k.items() if any(point.is_model for point in points)]
     if len(ks) < 2:
         return None
-    figure = Figure(figsize=(NARROW, 3.6), layout="constrained")
+    figure = Figure(figsize=(NARROW, 2.9), layout="constrained")
     axes = figure.add_subplot()
     _draw_bands(axes, table, {k: by_k[k] for k in ks})
     models = {point.name for k in ks for point in by_k[k] if point.is_model}
@@ -152,9 +161,17 @@ def overlap_figure(table: Table, styles: Styles) -> Figure | None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set(xlabel="list length k", ylabel="overlap", ylim=(0, 1.02))
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=2)
+    _add_legend(figure, reverse=True)
     return figure
+
+
+def _add_legend(figure: Figure, reverse: bool = False) -> None:
+    """Add a legend below the axes, which keep their height."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    n_across = 2 if max(map(len, names)) <= SHORT else 1
+    figure.set_figheight(figure.get_figheight() + ROW * -(-len(names) // n_across))
+    step = -1 if reverse else 1
+    figure.legend(handles[::step], names[::step], loc="outside lower center", ncols=n_across)
 
 
 def _draw_bands(axes: Axes, table: Table, by_k: Mapping[int, Sequence[Point]]) -> None:
@@ -191,7 +208,7 @@ def losses_figure(
     panels = grid.ravel().tolist()
     for axes, (name, seeds) in zip(panels, saved.items(), strict=False):
         _draw_losses(axes, seeds)
-        axes.set_title(label(name))
+        axes.set_title(textwrap.fill(label(name), SHORT))
     for axes in panels[len(saved) - n_across : len(saved)]:  # the lowest of each column
         axes.set_xlabel("epoch")
         axes.tick_params("x", labelbottom=True)
@@ -218,7 +235,7 @@ def _draw_losses(axes: Axes, seeds: Sequence[Sequence[EpochLosses]]) -> None:
 
 def calibration_figure(models: Mapping[str, ConfidenceRecord], styles: Styles) -> Figure:
     """Draw coverage against nominal level; the intervals of a few models only."""
-    figure = Figure(figsize=(NARROW, 4.2), layout="constrained")
+    figure = Figure(figsize=(NARROW, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for name, record in models.items():
         axes.plot(record.levels, [one.mean for one in record.coverage], **styles[name])
@@ -232,26 +249,26 @@ def calibration_figure(models: Mapping[str, ConfidenceRecord], styles: Styles) -
     axes.set(xlabel="nominal level", ylabel="share of factors inside", xlim=(0, 1), ylim=(0, 1))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1))
-    figure.legend(loc="outside lower center", ncols=1 + (len(models) > 4))
+    _add_legend(figure)
     return figure
 
 
 def errors_figure(models: Mapping[str, ConfidenceRecord], styles: Styles) -> Figure:
     """Draw errors of fifths of the tracks against expected errors."""
-    figure = Figure(figsize=(NARROW, 4.2), layout="constrained")
+    figure = Figure(figsize=(NARROW, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for name, record in models.items():
         expected = [one.expected_error for one in record.groups]
         axes.plot(expected, [one.error for one in record.groups], **styles[name])
     axes.axline((1, 1), slope=1, color=INK, linewidth=1, linestyle="--")
     axes.set(xlabel="expected error", ylabel="error (test)")
-    figure.legend(loc="outside lower center", ncols=1 + (len(models) > 4))
+    _add_legend(figure)
     return figure
 
 
 def r2_figure(models: Mapping[str, Predictions], space: Space, styles: Styles) -> Figure:
     """Draw the R² of the factors on test tracks, in decreasing order for each model."""
-    figure = Figure(figsize=(NARROW, 3.4), layout="constrained")
+    figure = Figure(figsize=(NARROW, 2.8), layout="constrained")
     axes = figure.add_subplot()
     for name, predictions in models.items():
         values = -np.sort(-factor_r2(*evaluated_factors(predictions, space)))  # NaN last
@@ -259,7 +276,7 @@ def r2_figure(models: Mapping[str, Predictions], space: Space, styles: Styles) -
         axes.plot(x, values, **{**styles[name], "marker": "", "linewidth": 1.2})
     axes.axhline(0, color=INK, linewidth=1, linestyle="--")
     axes.set(xlabel="number of factors", ylabel="R² (test)")
-    figure.legend(loc="outside lower center", ncols=2)
+    _add_legend(figure)
     return figure
 
 

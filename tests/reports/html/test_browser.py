@@ -171,3 +171,14 @@ def test_the_keyboard_sorts_folds_and_plays(tab: Browser) -> None:
     tab.press("Enter", 13, "\r")
     tab.wait(PLAYING)
     assert sort == "ascending" and folded == ["g1-ranking"] and "Ranking" in following
+
+
+def test_pictures_fit_a_telephone(tab: Browser) -> None:
+    tab.send("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    tab.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    widths = tab.evaluate(
+        "[...document.querySelectorAll('figure')].map((one) => Math.max(one.scrollWidth, one.offsetWidth))"
+    )
+    page = tab.evaluate("document.documentElement.scrollWidth")
+    tab.send("Emulation.clearDeviceMetricsOverride")
+    assert page == 390 and len(widths) > 9 and max(widths) < 390
