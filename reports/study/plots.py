@@ -1,6 +1,7 @@
 """Plots of a study: scores by trial, time and parameter, all parameters at once, and their importance."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -21,13 +22,14 @@ UNITS = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))  # minimu
 LOG_FROM = 10.0  # ratio of the longest to the shortest time from which on the axis is logarithmic
 N_COLUMNS = 4  # of the plot by parameter
 PANEL = (2.5, 2.2)  # inches
-MAX_LABELS = 18  # characters of the ticks of a panel; longer ones are rotated
+MAX_LABELS = 12  # characters of the ticks of a panel; longer ones are rotated
 MAX_AXES = 10  # parallel axes next to each other; more continue below
 AXIS_WIDTH, MIN_WIDTH = 1.0, 6.0  # inches
 BLOCK_HEIGHT = 4.5  # inches of a block of parallel axes, names included
 AXIS_SHARE = 0.65  # share of that height without the names
 LIGHTEST = 0.9  # end of the colour map: its yellow is invisible on white
 N_SCORE_TICKS = 5
+ABOVE: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3}  # of the axes: legends
 CROWD = 100  # lines from which on they are thinner
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
 
@@ -91,7 +93,7 @@ def history_figure(study: Study) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names[int(x)] if 0 <= x < len(names) else ""))
     axes.set(xlabel="trial", ylabel=scale.label)
     scale.fit(axes)
-    figure.legend(loc="outside lower right", ncols=3)
+    axes.legend(**ABOVE)
     return figure
 
 
@@ -128,7 +130,7 @@ def time_figure(study: Study) -> Figure:
     axes.set(xlabel=f"time of one training ({unit})", ylabel=scale.label)
     scale.fit(axes)
     _name_front(axes, front, scale, size)
-    figure.legend(loc="outside lower right", ncols=2)
+    axes.legend(**ABOVE)
     return figure
 
 
@@ -173,7 +175,9 @@ def slices_figure(study: Study) -> Figure:
     for axes in panels[n_panels:]:
         axes.remove()
     figure.supylabel(scale.label, fontsize="medium")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
+    panels[n_columns - 1].legend(
+        *panels[0].get_legend_handles_labels(), **{**ABOVE, "bbox_to_anchor": (1, 1.15)}
+    )
     return figure
 
 
@@ -188,6 +192,8 @@ def _draw_slice(axes: Axes, parameter: Parameter, study: Study, scale: ScoreScal
     axes.set_xticks(*zip(*own.ticks, strict=True))
     if sum(len(label) + 1 for _, label in own.ticks) > MAX_LABELS:
         axes.tick_params("x", rotation=30)
+        for name in axes.get_xticklabels():
+            name.set(ha="right", rotation_mode="anchor")
     axes.set_xlim(min(own.ticks[0][0], 0) - 0.1, 1.1)
     axes.set_title(plain(parameter.name) + (" (log)" if parameter.log else ""))
     scale.fit(axes)
