@@ -168,7 +168,7 @@ def overlap_figure(table: Table, styles: Styles) -> Figure | None:
 def _add_legend(figure: Figure, reverse: bool = False) -> None:
     """Add a legend below the axes, which keep their height."""
     handles, names = figure.axes[0].get_legend_handles_labels()
-    n_across = 2 if max(map(len, names)) <= SHORT else 1
+    n_across = 2 if max(map(len, names), default=0) <= SHORT else 1
     figure.set_figheight(figure.get_figheight() + ROW * -(-len(names) // n_across))
     step = -1 if reverse else 1
     figure.legend(handles[::step], names[::step], loc="outside lower center", ncols=n_across)
