@@ -109,7 +109,7 @@ def test_the_example_of_the_readme_runs(
     (tmp_path / "new-releases").mkdir()
     shutil.copy(recording, tmp_path / "new-releases" / "one.wav")
     shutil.copy(recording, tmp_path / "new-release.mp3")
-    (tmp_path / "dataset").symlink_to(demo)
+    (tmp_path / "demo").symlink_to(demo)
     monkeypatch.chdir(tmp_path)
     reference = np.random.default_rng(0).normal(size=(50, 4))
     names = {"trained": trained, "reference": reference, "predicted": reference, "artists": range(50)}
