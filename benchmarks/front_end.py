@@ -1,4 +1,8 @@
-"""Magnitudes to decibel mel bands: the front end compared with a plain product and logarithm, and with librosa."""
+"""Magnitudes to decibel mel bands: the front end compared with plain TensorFlow, and with librosa.
+
+Plain TensorFlow is a product and a logarithm, without and with the dynamic range, which takes two more passes over
+the magnitudes: one for the peak of each patch, and one that clips to it.
+"""
 
 import functools
 from collections.abc import Iterator
@@ -40,12 +44,13 @@ def _one_order(order: str, batches: list[np.ndarray], repeats: int) -> Iterator[
     model = keras.Model(magnitude, mel_spectrogram(magnitude, config, AUDIO))
     front_end = tf.function(lambda x: model(x, training=False))
     filterbank = librosa.filters.mel(sr=AUDIO.sample_rate, n_fft=AUDIO.n_fft, n_mels=config.n_mels)
-    bare = _bare(order, filterbank, config)
+    bare, clipped = (_bare(order, filterbank, config, clips) for clips in (False, True))
     tensors = [tf.constant(batch) for batch in batches]
     transposed = [np.ascontiguousarray(batch.swapaxes(1, 2)) for batch in batches]
     expected = _by_librosa(order, transposed[0], config).swapaxes(1, 2)
     np.testing.assert_allclose(front_end(tensors[0])[..., 0], expected, atol=TOLERANCE_DB)
-    np.testing.assert_allclose(bare(tensors[0]), expected, atol=TOLERANCE_DB)
+    for plain in (bare, clipped):
+        np.testing.assert_allclose(plain(tensors[0]), expected, atol=TOLERANCE_DB)
 
     def run(function: tf.types.experimental.GenericFunction) -> None:
         for x in tensors:
@@ -54,29 +59,36 @@ def _one_order(order: str, batches: list[np.ndarray], repeats: int) -> Iterator[
     turns = (
         lambda: run(front_end),
         lambda: run(bare),
+        lambda: run(clipped),
         lambda: [_by_librosa(order, batch, config) for batch in transposed],
     )
     rates = [len(batches) * BATCH_SIZE / seconds for seconds in best_seconds(turns, repeats)]
     yield Comparison(
         TOPIC, f"front end, {order}", rates[0], rates[1], "patches/s", "TensorFlow matmul + log", 0.85
     )
-    yield Comparison(TOPIC, f"front end, {order}", rates[0], rates[2], "patches/s", "librosa", 1.5)
+    yield Comparison(TOPIC, f"front end, {order}", rates[0], rates[2], "patches/s", "the same, dynamic range")
+    yield Comparison(TOPIC, f"front end, {order}", rates[0], rates[3], "patches/s", "librosa", 1.5)
 
 
 def _bare(
-    order: str, filterbank: np.ndarray, config: FrontEndConfig
+    order: str, filterbank: np.ndarray, config: FrontEndConfig, clips: bool
 ) -> tf.types.experimental.GenericFunction:
-    """Return the minimal computation: one product and one logarithm, without limiting the dynamic range."""
+    """Return the minimal computation: one product and one logarithm, and if it `clips`, the dynamic range."""
     weights = tf.constant(filterbank.T)
     scale = tf.constant(10 / np.log(10), tf.float32)
 
+    def floor(x: tf.Tensor) -> tf.Tensor:
+        peak = tf.reduce_max(x, [1, 2], keepdims=True) if clips else 0.0
+        return tf.maximum(peak * 10 ** (-config.dynamic_range_db / 10), config.amin)
+
     @tf.function
     def db_mel(x: tf.Tensor) -> tf.Tensor:
-        return tf.tensordot(tf.math.log(tf.maximum(x, config.amin)), weights * scale, 1)
+        return tf.tensordot(tf.math.log(tf.maximum(x, floor(x))), weights * scale, 1)
 
     @tf.function
     def mel_db(x: tf.Tensor) -> tf.Tensor:
-        return tf.math.log(tf.maximum(tf.tensordot(x, weights, 1), config.amin)) * scale
+        mel = tf.tensordot(x, weights, 1)
+        return tf.math.log(tf.maximum(mel, floor(mel))) * scale
 
     return db_mel if order == "db_mel" else mel_db
 

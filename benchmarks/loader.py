@@ -18,11 +18,11 @@ from benchmarks.comparison import Comparison, Line, NotMeasured, best_seconds, m
 from benchmarks.settings import Settings
 from cs_keras import tfio
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.data.batches import TrainingBatches
+from cs_keras.data.batches import PREFETCHED_BATCHES, TrainingBatches
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
 from cs_keras.data.schema import DatasetInfo, make_tracks, write_dataset
-from cs_keras.data.shards import read_shard, write_shard
+from cs_keras.data.shards import BLOCK_FRAMES, blocks_of, read_shard, write_shard
 from cs_keras.data.windows import SequenceConfig, Windows, training_windows
 
 TOPIC = "loader"
@@ -203,6 +203,7 @@ def cold(files: Files, repeats: int) -> Iterator[Line]:
         functools.partial(_cold_windows, files, n_batches),
         functools.partial(_cold_sequential, files),
         functools.partial(_cold_patches, files, n_batches),
+        functools.partial(_cold_ranges, files, n_batches),
     ]
     seconds = median_seconds(turns, repeats)
     frame_mb = AUDIO.n_bins * 2 / 1e6
@@ -216,6 +217,14 @@ def cold(files: Files, repeats: int) -> Iterator[Line]:
         "MB/s",
         "sequential read",
         0.8,
+    )
+    yield Comparison(
+        TOPIC,
+        "cold windows",
+        read_mb / seconds[0],
+        read_mb / seconds[3],
+        "MB/s",
+        "raw reads of the same ranges",
     )
     tracks = n_batches * BATCH_SIZE * SEQUENCE.frames / TRACK_FRAMES
     yield Comparison(
@@ -236,6 +245,33 @@ def _cold_windows(files: Files, n_batches: int) -> float:
     for _ in itertools.islice(endless, n_batches):
         pass
     return time.perf_counter() - start
+
+
+def _cold_ranges(files: Files, n_batches: int) -> float:
+    """Read the blocks that the windows are in, in the same order and as far ahead, and ignore the bytes."""
+    _drop_from_cache(files.shards)
+    dataset = Dataset(files.dataset)
+    n = n_batches * BATCH_SIZE
+    paths, _, first, last = dataset.locate_windows(epoch_windows(dataset).batch(0, n), SEQUENCE.frames)
+    descriptors = {path: os.open(path, os.O_RDONLY) for path in set(paths.tolist())}
+    offsets = {path: read_shard(Path(path.decode())).offset for path in descriptors}
+    ranges = []
+    for path, begin, end in zip(paths.tolist(), first.tolist(), last.tolist(), strict=True):
+        blocks = blocks_of(begin, end - begin)
+        start, stop = (offsets[path] + block * BLOCK_FRAMES * AUDIO.n_bins * 2 for block in blocks)
+        ranges.append((descriptors[path], start, stop - start))
+    ahead = BATCH_SIZE * PREFETCHED_BATCHES
+    buffer = bytearray(max(n_bytes for _, _, n_bytes in ranges))
+    began = time.perf_counter()
+    for position, (descriptor, start, n_bytes) in enumerate(ranges):
+        if position % BATCH_SIZE == 0:
+            for later in ranges[position + ahead :][:BATCH_SIZE]:
+                os.posix_fadvise(*later, os.POSIX_FADV_WILLNEED)
+        os.preadv(descriptor, [memoryview(buffer)[:n_bytes]], start)
+    seconds = time.perf_counter() - began
+    for descriptor in descriptors.values():
+        os.close(descriptor)
+    return seconds
 
 
 def _cold_sequential(files: Files) -> float:
