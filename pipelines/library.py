@@ -15,22 +15,25 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from cs_keras.config import merge
+from cs_keras.config import check_range, merge
 from cs_keras.data.attributes.table import AttributeTable
+from cs_keras.data.batches import TrainingBatches
 from cs_keras.data.catalogue import find_sources
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
-from cs_keras.errors import CsKerasError
+from cs_keras.data.windows import SequenceConfig
+from cs_keras.errors import CsKerasError, DataError
 from cs_keras.factors.arrays import read_arrays
 from cs_keras.playlists.rerank import Rules
 from cs_keras.progress import Progress
 from cs_keras.run_files.evaluation import Evaluation
-from cs_keras.run_files.labels import LabelEvaluation
-from cs_keras.run_files.names import CONFIG_FILE, LABEL_EVALUATION_FILE, RESULT_FILES
+from cs_keras.run_files.labels import LabelEvaluation, read_evaluation
+from cs_keras.run_files.names import CONFIG_FILE, RESULT_FILES
 from cs_keras.run_files.settings import require_finished
 from cs_keras.runs import read_json
-from cs_keras.storage.location import Location, is_file, locate
+from cs_keras.storage.location import Location, locate
 from pipelines.factors.labels import LabelsConfig
+from pipelines.factors.open import open_factors
 from pipelines.inference.predict_sources import predict_sources
 from pipelines.inference.trained_run import load_run_model
 from pipelines.recommend.recommend import RecommendedTrack, SearchConfig, recommend_from_run
@@ -91,9 +94,7 @@ class Run:
     @functools.cached_property
     def evaluation(self) -> Evaluation | LabelEvaluation:
         """What was measured on the test tracks."""
-        if is_file(self.folder / LABEL_EVALUATION_FILE):
-            return LabelEvaluation.read(self.folder)
-        return Evaluation.read(self.folder)
+        return read_evaluation(self.folder)
 
     def predict(
         self, sources: Place | Iterable[Place], *, split: str | None = None, progress: Progress | None = None
@@ -173,6 +174,52 @@ def open_dataset(folder: Place, reading: ReadConfig | None = None) -> Dataset:
     Raises StorageError or DataError when it is none, or damaged.
     """
     return Dataset(_locate(folder), reading)
+
+
+def make_training_batches(
+    dataset: Dataset,
+    factors: str | None = None,
+    *,
+    split: str = "train",
+    frames: int = 256,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> TrainingBatches:
+    """Make tf.data batches of random sequences of a dataset's tracks with their factors, for a model of your own.
+
+    ``model.fit(batches.from_epoch(0), steps_per_epoch=batches.steps_per_epoch, epochs=5)`` trains on other
+    sequences in each epoch. A batch is a pair: frames as the dataset stores them, shape (batch, frames,
+    frame_size), float16 or float32, and unscaled factors, shape (batch, n_factors), float32.
+
+    Parameters
+    ----------
+    dataset
+        As `open_dataset` opens it.
+    factors
+        Name of factors in the dataset; None for its own.
+    split
+        ``train``, ``validation`` or ``test``, of the factors' split; tracks without factors are left out.
+    frames
+        Frames of a sequence.
+    batch_size
+        Sequences in a batch.
+    seed
+        Of the sequences and their order.
+
+    Raises
+    ------
+    ConfigError
+        When an argument is out of range.
+    DataError
+        When there are no such factors, or none of a track in the split.
+    """
+    check_range("batch_size", batch_size, 1)
+    known = open_factors(dataset.folder, dataset.tracks, factors)
+    dataset.use_split(known.split_name)
+    rows = np.flatnonzero(dataset.tracks.in_split(split) & known.has_factors)
+    if not len(rows):
+        raise DataError(f"No {split} track of {dataset.folder} has factors {known.name!r}.")
+    return TrainingBatches(dataset, rows, known.item_factors, SequenceConfig(frames), batch_size, seed)
 
 
 def load_run(folder: Place) -> Run:

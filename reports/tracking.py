@@ -11,6 +11,7 @@ from typing import Any
 from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.parsing import parse_json
 from cs_keras.run_files.evaluation import MODEL, Evaluation
+from cs_keras.run_files.labels import LabelEvaluation, read_evaluation
 from cs_keras.run_files.names import CONFIG_FILE, METRICS_FILE, TRIAL_FILE
 from cs_keras.run_files.settings import flatten_settings, read_settings
 from cs_keras.run_files.study import StudyRecord, TrialRecord
@@ -63,11 +64,11 @@ class MlflowTracker:
 
     def log_run(self, folder: Path) -> None:
         """Log a finished run, unless it is logged; StorageError or DataError if that fails."""
-        settings, evaluation = read_json(folder / CONFIG_FILE), Evaluation.read(folder)
+        settings, evaluation = read_json(folder / CONFIG_FILE), read_evaluation(folder)
         self._log(
             read_settings(folder).data_digest,
             folder.name,
-            digest([settings, read_json(folder / Evaluation.FILE)]),
+            digest([settings, read_json(folder / evaluation.FILE)]),
             {"cs_keras.model": evaluation.model, "cs_keras.folder": str(folder.absolute())},
             dict(flatten_settings(settings)),
             itertools.chain(_read_epochs(folder), _results(evaluation)),
@@ -162,8 +163,17 @@ def _read_epochs(folder: Path) -> Iterator[tuple[str, float, int]]:
             yield from ((name, value, epoch) for name, value in metrics.items() if _is_number(value))
 
 
-def _results(evaluation: Evaluation) -> Iterator[tuple[str, float, int]]:
+def _results(evaluation: Evaluation | LabelEvaluation) -> Iterator[tuple[str, float, int]]:
     """Yield what the model reached, at its best epoch."""
+    if isinstance(evaluation, LabelEvaluation):
+        values = _label_results(evaluation)
+    else:
+        values = _factor_results(evaluation)
+    step = evaluation.training.best_epoch
+    yield from ((name, value, step) for name, value in values.items() if value is not None)
+
+
+def _factor_results(evaluation: Evaluation) -> dict[str, float | None]:
     values: dict[str, float | None] = {}
     for kind, overlaps in evaluation.overlap.items():
         for one in overlaps:
@@ -174,8 +184,17 @@ def _results(evaluation: Evaluation) -> Iterator[tuple[str, float, int]]:
         values.update({f"{split}/{name}": value for name, value in vars(losses).items()})
     for name, mean in (evaluation.ranking.predictors[MODEL] if evaluation.ranking else {}).items():
         values[f"ranking/{name}"] = mean.mean if mean else None
-    step = evaluation.training.best_epoch
-    yield from ((name, value, step) for name, value in values.items() if value is not None)
+    return values
+
+
+def _label_results(evaluation: LabelEvaluation) -> dict[str, float | None]:
+    values: dict[str, float | None] = {}
+    for predictor, result in evaluation.predictors.items():
+        for kind, metrics in vars(result).items():  # over_labels and over_tracks
+            for name, mean in vars(metrics).items():  # auc and average_precision
+                for bound, value in (vars(mean) if mean else {}).items():
+                    values[f"{kind}/{name}/{predictor}/{bound}"] = value
+    return values
 
 
 def _trial_results(study: StudyRecord, trial: TrialRecord) -> Iterator[tuple[str, float, int]]:

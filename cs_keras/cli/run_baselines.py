@@ -115,9 +115,9 @@ def command(
         raise click.UsageError("--cross-validate has no ensembles: give it or --combine, or --models best.")
     if split_name and cross_validate:
         raise click.UsageError("--cross-validate rotates the folds: give it or --split-name.")
-    if labels and (cross_validate or combine or candidates or mlflow):
+    if labels and (cross_validate or combine or candidates):
         raise click.UsageError(
-            "--labels is for single models: give no --cross-validate, --combine, --candidates or --mlflow."
+            "--labels is for single models: give no --cross-validate, --combine or --candidates."
         )
     if n_labels is not None and not labels:
         raise click.UsageError("--n-labels needs --labels.")

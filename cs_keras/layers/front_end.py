@@ -14,6 +14,7 @@ from keras import ops
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
 from cs_keras.errors import ConfigError
+from cs_keras.layers.waveform import audio_input
 
 BAND_NORMALIZATION = "normalize_bands"
 
@@ -100,6 +101,50 @@ def mel_spectrogram(magnitude: Any, config: FrontEndConfig, audio: AudioConfig, 
     mel = mel_filterbank(audio, config.n_mels, config.f_min, f_max, f"mel{suffix}")
     x = keras.layers.Reshape((-1, audio.n_bins, 1), dtype="float32", name=f"channel{suffix}")(magnitude)
     return mel(decibel(x)) if config.order == "db_mel" else decibel(mel(x))
+
+
+def build_front_end(
+    audio: AudioConfig | None = None, *, frames: int | None = None, **settings: Any
+) -> keras.Model:
+    """Build the front end as a layer for a model of your own: frames of a dataset to decibel mel bands.
+
+    Input shape (batch, frames, n_bins), any float dtype: Fourier magnitudes; of a dataset that stores samples,
+    (batch, frames, hop_length). Output shape (batch, frames, n_mels, 1), float32, in dB: ``10 log10`` of the
+    input. It has no trainable weights, is computed on the GPU, and is saved inside the model.
+
+    Parameters
+    ----------
+    audio
+        Settings of the frames: ``open_dataset(folder).info.audio``; None for the defaults, 22,050 Hz and windows
+        of 1,024 samples every 512.
+    frames
+        Frames of a sequence; None for any number.
+    settings
+        Those of `FrontEndConfig`, such as ``n_mels=96``; `normalize` is for models that `run_baselines` trains.
+
+    Raises
+    ------
+    ConfigError
+        When a setting is out of range.
+    TypeError
+        When there is no such setting.
+
+    Examples
+    --------
+    >>> import keras
+    >>> import cs_keras as cs
+    >>> front_end = cs.build_front_end(frames=256, n_mels=96, f_max=8000.0)
+    >>> front_end.input_shape, front_end.output_shape
+    ((None, 256, 513), (None, 256, 96, 1))
+    >>> model = keras.Sequential([front_end, keras.layers.Conv2D(8, 3), keras.layers.GlobalMaxPooling2D()])
+    >>> model.output_shape
+    (None, 8)
+    """
+    audio = audio or AudioConfig()
+    inputs, magnitude = audio_input(frames, audio)
+    config = FrontEndConfig(**settings)
+    outputs = normalize_bands(mel_spectrogram(magnitude, config, audio), config)
+    return keras.Model(inputs, outputs, name="front_end")
 
 
 def normalize_bands(x: Any, config: FrontEndConfig) -> Any:

@@ -1,6 +1,7 @@
 """Baselines that a program registers itself, without a file in this package: see `register_baseline`."""
 
 import dataclasses
+import hashlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +24,9 @@ from cs_keras.runs import digest
 MODULE = "own"  # of the entries in the registry
 
 VARIANTS: dict[str, Baseline] = {}
-_NETWORKS: dict[str, Callable[[Any, int], Any]] = {}
+_NETWORKS: dict[str, "keras.Model | Network"] = {}
+
+Network = Callable[[Any, int], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +36,15 @@ class Config(ModelConfig):
     Attributes
     ----------
     source
-        SHA-256 of the function's source and of what it refers to, so that a changed network is another run.
+        SHA-256 of the function's source and of what it refers to, or of a model's layers and weights, so that a
+        changed network is another run.
     """
 
     source: str = ""
 
 
 def register_baseline(
-    key: str, network: Callable[[Any, int], Any], settings: Mapping[str, Any] | None = None
+    key: str, network: Network | keras.Model, settings: Mapping[str, Any] | None = None
 ) -> None:
     """Make a network of your own a baseline, which `run_baselines` trains and evaluates as any other.
 
@@ -50,7 +54,10 @@ def register_baseline(
         Its name, of lower-case letters, digits and hyphens. A name of your own can be registered again.
     network
         Function from a Keras tensor, the decibel mel spectrogram, shape (batch, frames, n_mels, 1), and the number
-        of factors to a Keras tensor, shape (batch, n_factors).
+        of factors to a Keras tensor, shape (batch, n_factors). Or a model, built already, with an output of shape
+        (batch, n_factors): from the decibel mel spectrogram, or from frames of the dataset, shape (batch, frames,
+        frame_size), with a front end of its own (`build_front_end`). Each training starts from a copy of the model
+        with its present weights.
     settings
         Nested settings of ``cs-keras settings`` that differ from the defaults, such as
         ``{"training": {"epochs": 10}, "sequence": {"frames": 128}}``.
@@ -58,7 +65,8 @@ def register_baseline(
     Raises
     ------
     ConfigError
-        When the key is another model's, a setting is wrong, or the function's source cannot be read.
+        When the key is another model's, a setting is wrong, the function's source cannot be read, or it refers to
+        a layer that exists already, which every training would go on with.
 
     Examples
     --------
@@ -68,26 +76,41 @@ def register_baseline(
     ...     mean = keras.layers.GlobalAveragePooling2D()(mel)
     ...     return keras.layers.Dense(n_factors)(mean)
     >>> cs.register_baseline("tiny", tiny, {"training": {"epochs": 2}})
+    >>> dense = keras.Sequential([cs.build_front_end(frames=64), keras.layers.Flatten(), keras.layers.Dense(32)])
+    >>> cs.register_baseline("dense", dense, {"sequence": {"frames": 64}})
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key):
         raise ConfigError(f"A key has lower-case letters, digits and hyphens. Received: {key!r}.")
     if key in REGISTRY and REGISTRY[key].module != MODULE:
         raise ConfigError(f"There is a model {key!r} already; choose another key.")
-    try:
-        source = _describe(network, set())
-    except (OSError, TypeError) as error:
-        raise ConfigError(
-            f"The source of {network!r} cannot be read; expected a function of a file."
-        ) from error
+    if isinstance(network, keras.Model):
+        summary, source = f"The model {network.name}", _describe_model(network)
+        network = _copy(network)
+    else:
+        try:
+            summary, source = inspect.getdoc(network) or key, _describe(network, set())
+        except (OSError, TypeError) as error:
+            raise ConfigError(
+                f"The source of {network!r} cannot be read; expected a function of a file."
+            ) from error
     VARIANTS[key] = replace(Baseline(key, Config(digest(source))), dict(settings or {}))
-    REGISTRY[key] = Entry(MODULE, "Own models", (inspect.getdoc(network) or key).partition("\n")[0], 0)
+    REGISTRY[key] = Entry(MODULE, "Own models", summary.partition("\n")[0], 0)
     _NETWORKS[key] = network
 
 
 def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model:
     """Build the network."""
     inputs, magnitude = audio_input(baseline.sequence.frames, audio)
-    outputs = _NETWORKS[baseline.key](input_spectrogram(magnitude, baseline, audio), n_factors)
+    network = _NETWORKS[baseline.key]
+    has_front_end = isinstance(network, keras.Model) and len(network.input_shape) == 3
+    x = inputs if has_front_end else input_spectrogram(magnitude, baseline, audio)
+    try:
+        outputs = _copy(network)(x) if isinstance(network, keras.Model) else network(x, n_factors)
+    except ValueError as error:  # of Keras, for input of another shape
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"The network of {baseline.key} cannot take shape {tuple(x.shape)}: {reason}"
+        ) from error
     if tuple(outputs.shape) != (None, n_factors):
         raise ConfigError(
             f"The network of {baseline.key} must return shape (None, {n_factors}). "
@@ -95,6 +118,20 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
         )
     outputs = keras.layers.Activation("linear", dtype="float32", name=OUTPUT)(outputs)
     return keras.Model(inputs, outputs, name=baseline.key)
+
+
+def _describe_model(model: keras.Model) -> list[Any]:
+    """Return layers and digests of the weights; ConfigError when the model is not built."""
+    if not model.built:
+        raise ConfigError(f"The model {model.name} is not built; begin it with keras.Input.")
+    return [model.to_json(), [hashlib.sha256(weight.tobytes()).hexdigest() for weight in model.get_weights()]]
+
+
+def _copy(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers and weights, which can be trained without a change of `model`."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _describe(function: Callable[..., Any], seen: set[str]) -> list[Any]:
@@ -118,6 +155,11 @@ def _describe(function: Callable[..., Any], seen: set[str]) -> list[Any]:
                 described.append([name, _describe(value, seen | {value.__qualname__})])
         elif inspect.isroutine(value) or inspect.isclass(value):
             described.append([name, f"{value.__module__}.{value.__qualname__}"])
+        elif isinstance(value, keras.layers.Layer):
+            raise ConfigError(
+                f"{function.__name__} refers to the layer or model {name}, which every training would go on with: "
+                "build it inside of the function, load it there from a file, or register a whole model."
+            )
         elif not inspect.ismodule(value):
             described.append([name, re.sub(r" at 0x[0-9a-f]+", "", repr(value))])  # another in each process
     return described

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.special
 
-from cs_keras.run_files.evaluation import MeanRecord, TrackCounts
+from cs_keras.run_files.evaluation import Evaluation, MeanRecord, TrackCounts
 from cs_keras.run_files.names import LABEL_EVALUATION_FILE, LABELS_FILE
 from cs_keras.run_files.records import StoredRecord
 from cs_keras.run_files.training import Training
 from cs_keras.runs import read_npz, write_npz
-from cs_keras.storage.location import Location
+from cs_keras.storage.location import Location, is_file
 
 # Predictors that every model is compared with.
 CHANCE = "chance"
@@ -111,3 +111,8 @@ class LabelScorer:
         """Read ``labels.npz`` of a run; StorageError when it cannot be read."""
         arrays = read_npz(run / LABELS_FILE, "labels", "label_factors", "are_logits")
         return cls(arrays["labels"], arrays["label_factors"], bool(arrays["are_logits"]))
+
+
+def read_evaluation(run: Location) -> Evaluation | LabelEvaluation:
+    """Read the results of a run on test tracks, of factors or of labels; errors as for `StoredRecord.read`."""
+    return LabelEvaluation.read(run) if is_file(run / LABEL_EVALUATION_FILE) else Evaluation.read(run)

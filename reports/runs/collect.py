@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 from cs_keras.errors import CsKerasError, DataError, StorageError
 from cs_keras.models.registry import split_key
 from cs_keras.run_files.evaluation import Evaluation
-from cs_keras.run_files.labels import LabelEvaluation
-from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, LABEL_EVALUATION_FILE, MODEL_FILE
+from cs_keras.run_files.labels import LabelEvaluation, read_evaluation
+from cs_keras.run_files.names import CONFIG_FILE, FAILURE_FILE, MODEL_FILE
 from cs_keras.run_files.queries import Queries, read_queries
 from cs_keras.run_files.settings import EvaluationConfig, Failure, RunSettings, read_settings
 from cs_keras.run_files.study import is_study
@@ -215,19 +215,12 @@ def _read(folders: Iterable[Path]) -> tuple[list[_RunFolder], list[CsKerasError]
         try:
             if is_done(folder):
                 verify_run(folder, skip=[MODEL_FILE])
-            result = _read_result(folder)
+            result = read_evaluation(folder) if is_done(folder) else Failure.read(folder)
             queries = read_queries(folder, result) if isinstance(result, Evaluation) else None
             runs.append(_RunFolder(folder, read_settings(folder), result, queries))
         except CsKerasError as error:
             errors.append(error)
     return runs, errors
-
-
-def _read_result(folder: Path) -> Evaluation | LabelEvaluation | Failure:
-    if not is_done(folder):
-        return Failure.read(folder)
-    is_labels = (folder / LABEL_EVALUATION_FILE).exists()
-    return LabelEvaluation.read(folder) if is_labels else Evaluation.read(folder)
 
 
 def _entries(members: Iterable[_RunFolder], rank: Mapping[str, int]) -> Iterator[Run | FailedRun]:

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import cs_keras as cs
+from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import ConfigError, CsKerasError, StorageError
 from cs_keras.factors.arrays import read_arrays
-from cs_keras.models import REGISTRY, get_baseline
+from cs_keras.models import REGISTRY, get_baseline, own
+from pipelines.factors.open import open_factors
 from pipelines.inference.trained_run import read_run
 from tests.command_line import run
 from tests.conftest import TrainDemo
@@ -162,11 +164,65 @@ def test_what_a_network_refers_to_is_part_of_its_settings(monkeypatch: pytest.Mo
     assert source_of(8) == source_of(8) != source_of(16)
 
 
+def whole(n_outputs: int) -> keras.Model:
+    front_end = cs.build_front_end(frames=64, n_mels=40)
+    x = keras.ops.squeeze(front_end.output, -1)
+    outputs = keras.layers.Dense(n_outputs)(keras.layers.GlobalAveragePooling1D()(x))
+    return keras.Model(front_end.input, outputs, name="whole")
+
+
+def test_models_that_are_built_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their weights are part of the settings; copies are trained; functions do not refer to them."""
+    monkeypatch.setitem(REGISTRY, "whole", REGISTRY["bot"])
+    monkeypatch.delitem(REGISTRY, "whole")
+    model, audio = whole(8), AudioConfig()
+    cs.register_baseline("whole", model, {"sequence": {"frames": 64}})
+    baseline = get_baseline("whole")
+    first = baseline.model.source
+    built = own.build(baseline, 8, audio)
+    x = np.abs(np.random.default_rng(0).normal(size=(2, 64, audio.n_bins)))
+    np.testing.assert_array_equal(built(x), model(x))
+    before = model.get_weights()[-1].copy()
+    built.trainable_weights[-1].assign(before + 1)
+    np.testing.assert_array_equal(model.get_weights()[-1], before)
+    np.testing.assert_array_equal(own.build(baseline, 8, audio)(x), model(x))
+    cs.register_baseline("whole", model)
+    assert get_baseline("whole").model.source == first
+    model.trainable_weights[-1].assign(before + 1)
+    cs.register_baseline("whole", model)
+    assert get_baseline("whole").model.source != first
+    with pytest.raises(ConfigError, match=r"cannot take shape \(None, 256, 513\)"):
+        own.build(get_baseline("whole"), 8, audio)
+    with pytest.raises(ConfigError, match="refers to the layer or model model"):
+        cs.register_baseline("whole", lambda mel, n: model(mel))
+    with pytest.raises(ConfigError, match="is not built"):
+        cs.register_baseline("whole", keras.Sequential([keras.layers.Dense(8)]))
+
+
+def test_batches_hold_frames_and_factors_of_a_split(demo: Path) -> None:
+    dataset = cs.open_dataset(demo)
+    batches = cs.make_training_batches(dataset, split="validation", frames=32, batch_size=4, seed=2)
+    factors = open_factors(demo, dataset.tracks)
+    rows = np.flatnonzero(dataset.tracks.in_split("validation") & factors.has_factors)
+    seen = set()
+    for frames, targets in batches.from_epoch(0).take(batches.steps_per_epoch):
+        assert frames.shape[1:] == (32, 513) and len(frames) == len(targets)
+        for window, target in zip(frames.numpy(), targets.numpy(), strict=True):
+            (row,) = rows[(factors.item_factors[rows] == target).all(axis=1)]
+            seen.add(row)
+            track = dataset.read_track(row)
+            starts = np.flatnonzero((track[: len(track) - 31] == window[0]).all(axis=1))
+            assert any(np.array_equal(track[start : start + 32], window) for start in starts)
+    assert seen == set(rows)
+    with pytest.raises(ConfigError, match="batch_size must be at least 1"):
+        cs.make_training_batches(dataset, batch_size=0)
+
+
 @pytest.mark.slow
 def test_a_network_of_ones_own_is_trained_as_a_baseline(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for key in ("tiny", "wide"):
+    for key in ("tiny", "wide", "whole"):
         monkeypatch.setitem(REGISTRY, key, REGISTRY["bot"])  # and removes what is registered below
         monkeypatch.delitem(REGISTRY, key)
     cs.register_baseline("tiny", tiny, {"training": {"epochs": 1}, "sequence": {"frames": 64}})
@@ -178,6 +234,11 @@ def test_a_network_of_ones_own_is_trained_as_a_baseline(
     assert found.predict(demo).factors.shape == (len(ids), n_factors)
     (again,) = cs.run_baselines(demo, "tiny", tmp_path, seed=3)
     assert again.folder == found.folder
+    cs.register_baseline("whole", whole(n_factors), {"training": {"epochs": 1}, "sequence": {"frames": 64}})
+    (found,) = cs.run_baselines(demo, "whole", tmp_path)
+    assert found.predict(demo).factors.shape == (len(ids), n_factors)
+    assert run("export", found.folder, tmp_path / "exported") == 0
+    assert run("report", tmp_path, "--format", "html", "--dataset", demo) == 0
     cs.register_baseline("wide", wide)
     with pytest.raises(CsKerasError, match=r"must return shape \(None, "):
         cs.run_baselines(demo, "wide", tmp_path)
