@@ -21,6 +21,7 @@ from cs_keras.data.batches import TrainingBatches
 from cs_keras.data.catalogue import find_sources
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.reader import ReadConfig
+from cs_keras.data.schema import read_tracks
 from cs_keras.data.windows import SequenceConfig
 from cs_keras.errors import CsKerasError, DataError
 from cs_keras.factors.arrays import read_arrays
@@ -215,8 +216,8 @@ def make_training_batches(
     """
     check_range("batch_size", batch_size, 1)
     known = open_factors(dataset.folder, dataset.tracks, factors)
-    dataset.use_split(known.split_name)
-    rows = np.flatnonzero(dataset.tracks.in_split(split) & known.has_factors)
+    is_in_split = read_tracks(dataset.folder, known.split_name).in_split(split)
+    rows = np.flatnonzero(is_in_split & known.has_factors)
     if not len(rows):
         raise DataError(f"No {split} track of {dataset.folder} has factors {known.name!r}.")
     return TrainingBatches(dataset, rows, known.item_factors, SequenceConfig(frames), batch_size, seed)

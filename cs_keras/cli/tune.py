@@ -75,11 +75,15 @@ search_options = add_options(
         "--set",
         "sets",
         multiple=True,
-        metavar="NAME=VALUES",
-        help="Values of a setting to search: a list, or {min = 1e-5, max = 1e-2, log = true}.",
+        metavar="NAME=VALUE",
+        help="A setting, as of run-baselines; a list or {min = 1e-5, max = 1e-2, log = true} is searched.",
     ),
     click.option(
-        "--fix", "fixes", multiple=True, metavar="NAME=VALUE", help="A setting that all trials share."
+        "--fix",
+        "fixes",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of all trials, where a list is its value and not values to search.",
     ),
     click.option("--grid", help="TOML file of settings to try, or thesis-cnn, which is included."),
     click.option(

@@ -23,10 +23,10 @@ from cs_keras.runs import digest
 
 MODULE = "own"  # of the entries in the registry
 
-VARIANTS: dict[str, Baseline] = {}
-_NETWORKS: dict[str, "keras.Model | Network"] = {}
-
 Network = Callable[[Any, int], Any]
+
+VARIANTS: dict[str, Baseline] = {}
+_NETWORKS: dict[str, Network | keras.Model] = {}
 
 
 @dataclasses.dataclass(frozen=True)
