@@ -1,4 +1,4 @@
-"""``cs-keras embed``: features of tracks by a pretrained encoder."""
+"""``cs-keras embed``: features of tracks by an encoder."""
 
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ from cs_keras.cli.options import (
     "--encoder",
     required=True,
     metavar="NAME|FILE.onnx",
-    help="musicnn, musicnn-mtt, musicnn-vgg, musicnn-vgg-mtt, choi, notes; or an ONNX file with a .toml beside it.",
+    help="musicnn, musicnn-mtt, musicnn-vgg, musicnn-vgg-mtt, choi, notes, harmony, rhythm; or an ONNX file with a "
+    ".toml beside it.",
 )
 @click.option("--weights", help="Folder or file of its weights.  [default: the installed package musicnn]")
 @click.option("--out", required=True, metavar="FILE", type=DATASET, help="The .npz or .parquet to write.")
 @click.option(
-    "--pooling", help="Statistics over time: some of mean, std, max.  [default: mean,std; of notes mean]"
+    "--pooling",
+    help="Statistics over time: some of mean, std, max.  [default: mean,std; of notes, harmony and rhythm mean]",
 )
 @click.option(
     "--sequences",
@@ -57,7 +59,7 @@ def command(
     runner: str | None,
     **reading: Any,
 ) -> None:
-    """Write features of tracks by a pretrained encoder.
+    """Write features of tracks by an encoder.
 
     FILE is a table for --features of other commands: track_ids, features and the encoder. DATASET must hold
     waveforms. Ids and skipped recordings are as in `cs-keras predict`. After an interruption, the same command

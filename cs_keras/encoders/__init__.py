@@ -1,4 +1,4 @@
-"""Pretrained encoders: mono waveforms to frames of features."""
+"""Encoders, most of them pretrained: mono waveforms to frames of features."""
 
 import hashlib
 from pathlib import Path
@@ -19,13 +19,15 @@ CHECKPOINTS = {
     "musicnn-vgg-mtt": "MTT_vgg",
 }
 TAGGERS = (*CHECKPOINTS, "choi")
-ENCODERS = (*TAGGERS, "notes")
+DESCRIPTORS = ("harmony", "rhythm")
+ENCODERS = (*TAGGERS, "notes", *DESCRIPTORS)
 
 
 class Encoder(Protocol):
     """An encoder of mono waveforms at `sample_rate` Hz.
 
-    `digest` is the SHA-256 of its weights, `pooling` the statistics over its frames that suit it.
+    `digest` is the SHA-256 of its weights, or of name and version of an encoder without weights, `pooling` the
+    statistics over its frames that suit it.
     """
 
     sample_rate: int
@@ -47,12 +49,12 @@ def open_encoder(name: str, weights: str | None = None) -> Encoder:
     weights
         Of the musicnn family, the package's folder or a checkpoint's; None for the installed package. Of
         ``choi``, its file. Of ``notes``, basic-pitch's network; None for the installed package. Of ONNX, the file
-        where it is not at the path `name`.
+        where it is not at the path `name`. ``harmony`` and ``rhythm`` have none.
 
     Raises
     ------
     ConfigError
-        When there is no such encoder, or ``choi`` has no weights.
+        When there is no such encoder, ``choi`` has no weights, or ``harmony`` or ``rhythm`` is given some.
     StorageError, DataError
         When weights are missing or of another network.
     """
@@ -67,6 +69,12 @@ def open_encoder(name: str, weights: str | None = None) -> Encoder:
         from cs_keras.encoders.notes import NotesEncoder
 
         return NotesEncoder(weights)
+    if name in DESCRIPTORS:
+        from cs_keras.encoders.descriptors import DescriptorEncoder
+
+        if weights is not None:
+            raise ConfigError(f"{name} has no weights: expected no --weights. Received: {weights}.")
+        return DescriptorEncoder(name)
     return _open_musicnn(CHECKPOINTS[name], weights, "features")
 
 
