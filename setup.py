@@ -52,7 +52,14 @@ EXTRAS_REQUIRE = {
     "spark": ["pyspark>=4.0,<5"],
     "mlflow": ["mlflow-skinny>=3.1,<4"],
     "spotify": ["spotipy>=2.26,<3"],
-    "docs": ["furo>=2025.9", "myst-nb>=1.3", "sphinx>=8.2,<9", "sphinx-click>=6.1"],
+    "docs": [
+        "furo>=2025.9",
+        "myst-nb>=1.3",
+        "onnx>=1.17",
+        "onnxruntime>=1.20,<2",
+        "sphinx>=8.2,<9",
+        "sphinx-click>=6.1",
+    ],
     "dev": [
         "faiss-cpu>=1.12",  # the benchmarks' peer
         "gcp-storage-emulator>=2024.8.3",
