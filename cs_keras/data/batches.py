@@ -13,7 +13,13 @@ import tensorflow as tf
 from cs_keras import tfio
 from cs_keras.data.dataset import Dataset
 from cs_keras.data.selection import select_sequences
-from cs_keras.data.windows import SequenceConfig, Windows, prediction_windows, training_windows
+from cs_keras.data.windows import (
+    SELECTIONS_BY_SPECTRUM,
+    SequenceConfig,
+    Windows,
+    prediction_windows,
+    training_windows,
+)
 from cs_keras.errors import ConfigError
 
 Targets = npt.NDArray[np.float32]
@@ -148,7 +154,7 @@ def _loader(
     It calls Python once per batch; two calls would take a quarter longer.
     """
     dtype, audio, frames = dataset.info.dtype, dataset.info.audio, sequence.excerpt_frames
-    if audio.holds_waveforms and sequence.select in ("entropy", "novelty"):
+    if audio.holds_waveforms and sequence.select in SELECTIONS_BY_SPECTRUM:
         raise ConfigError(
             f"sequence.select={sequence.select} needs a dataset of magnitudes. Received: {dataset.folder}, which "
             "holds waveforms."

@@ -13,6 +13,7 @@ from cs_keras.config import OMIT_IF_DEFAULT, check_choice, check_range
 
 MAX_SKIP_S = 86_400.0
 SELECTIONS = ("random", "energy", "entropy", "novelty")
+SELECTIONS_BY_SPECTRUM = ("entropy", "novelty")  # which samples do not have
 Integers = npt.NDArray[np.int64]
 
 
