@@ -121,19 +121,30 @@ def align(table: AttributeTable, track_ids: Ids, dataset: str, artists: Ids | No
     rows = np.array([row_of.get(item_id, -1) for item_id in wanted.tolist()], np.int64)
     n_known = len(np.unique(rows[rows >= 0]))
     if not n_known:
+        example = next((item_id for item_id in wanted.tolist() if item_id), None)
+        expected = f"expected ids such as {example!r}" if example else "its artists are unknown"
         raise DataError(
-            f"None of the {len(table)} ids of {table.where} is the {kind} of a track of {dataset}: expected ids "
-            f"such as {str(wanted[0])!r}. Received: such as {str(table.ids[0])!r}."
+            f"None of the {len(table)} ids of {table.where} is the {kind} of a track of {dataset}: {expected}. "
+            f"Received: such as {str(table.ids[0])!r}."
         )
     aligned = dataclasses.replace(table.take(rows), ids=track_ids, where=where, of_artists=False)
     return Attributes(aligned, ~aligned.is_empty, len(table) - n_known)
 
 
 def join_tables(tables: Mapping[str, AttributeTable]) -> AttributeTable:
-    """Return several tables side by side, by name, with all items of any; one alone is returned as it is."""
+    """Return several tables side by side, by name, with all items of any; one alone is returned as it is.
+
+    Raises DataError when items of some are artists and of others tracks, which have no ids in common.
+    """
     first, *others = tables.values()
     if not others:
         return first
+    for other in others:
+        if other.of_artists != first.of_artists:
+            raise DataError(
+                f"Expected tables of tracks alone, or of artists alone. Received: {first.where} and {other.where}, "
+                "one of each; a dataset says which artist a track is by."
+            )
     ids = np.array(list(dict.fromkeys(item for table in tables.values() for item in table.ids.tolist())))
     columns: dict[str, Column] = {}
     for name, table in tables.items():
@@ -143,7 +154,7 @@ def join_tables(tables: Mapping[str, AttributeTable]) -> AttributeTable:
     encoders = {name: table.encoder for name, table in tables.items() if table.encoder is not None}
     encoder = encoders if len(encoders) == len(tables) else None
     where = " and ".join(table.where for table in tables.values())
-    return AttributeTable(ids, columns, where, encoder, tuple(tables))
+    return AttributeTable(ids, columns, where, encoder, tuple(tables), first.of_artists)
 
 
 def join_attributes(tables: Mapping[str, Attributes]) -> Attributes:

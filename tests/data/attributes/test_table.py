@@ -156,7 +156,9 @@ class TestTable:
         with pytest.raises(
             DataError, match="None of the 3 ids of f is the artist of a track of data: .* 'Dido'"
         ):
-            align(own, ids[:1], "data", np.array(["Dido"]))
+            align(own, ids[:2], "data", np.array(["", "Dido"]))
+        with pytest.raises(DataError, match="of a track of data: its artists are unknown"):
+            align(own, ids[:1], "data", np.array([""]))
 
     def test_no_common_id_is_reported(self):
         message = "None of the 1 ids of f.csv is the id of a track of data: expected ids such as 'a'"
@@ -314,6 +316,10 @@ class TestEncoding:
         assert np.isnan(joined.columns["one.x"].values[3]).all()
         assert np.array_equal(joined.columns["two.x"].values, values.values[[2, 1, 0, 3]])
         assert join_tables({"one": one}) is one
+        artists = make_table(["Abba"], {"x": numbers(1)}, "bios", of_artists=True)
+        assert join_tables({"a": artists, "b": artists}).of_artists
+        with pytest.raises(DataError, match="Expected tables of tracks alone, or of artists alone"):
+            join_tables({"one": one, "bio": artists})
         train = joined.take(np.array([0, 1, 2]))
         encoding = fit_encoding(train, 10)
         found = encoding.encode(train).astype(float)
