@@ -33,7 +33,11 @@ def make_size_section(study: SizeStudy) -> Section:
     for trained in SIZES:
         cells = (
             *(_distance_cell(study, trained, tested) for tested in SIZES),
-            *(overlap_cell(study.results[trained, size].overlap[kind]) for kind in kinds for size in SIZES),
+            *(
+                overlap_cell(study.results[trained, size].overlap.get(kind))
+                for kind in kinds
+                for size in SIZES
+            ),
             *(Cell(f"{NIETO[trained, tested]:.2f}", NIETO[trained, tested]) for tested in SIZES),
         )
         rows.append(Row(f"{trained} ({study.n_train[trained]:,} tracks)", (), cells))
@@ -67,7 +71,10 @@ def _distance_cell(study: SizeStudy, trained: str, tested: str) -> Cell:
 
 
 def _notes(study: SizeStudy) -> Iterator[str]:
-    chances = {size: next(iter(study.results[LARGE, size].overlap.values())).chance for size in SIZES}
+    first = next(iter(study.results[LARGE, LARGE].overlap))
+    # None where no artist of the set is known
+    overlaps = {size: study.results[LARGE, size].overlap.get(first) for size in SIZES}
+    chances = {size: None if one is None else one.chance for size, one in overlaps.items()}
     shown = (f"{size} {'n/a' if x is None else f'{format_share(x)} %'}" for size, x in chances.items())
     yield (
         f"Small: {study.small}. Tested on {study.n_test['small']:,} and {study.n_test['large']:,} test tracks. "

@@ -1,5 +1,6 @@
 """Size studies of predictors that are known: training is replaced, everything around it is real."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,14 @@ def test_the_table_shows_the_results(dataset: Path, trained: list[Any], tmp_path
     text = to_markdown([make_size_section(study)])
     assert "tracks of a given list" in text
     assert "0.64" in text
+    half_known = {  # artists of the large test set, none of the small one
+        sizes: dataclasses.replace(one, overlap={"filtered": one.overlap["similarity"], **one.overlap})
+        if sizes[1] == "large"
+        else one
+        for sizes, one in study.results.items()
+    }
+    section = make_size_section(dataclasses.replace(study, results=half_known))
+    assert "small n/a, large " in to_markdown([section])
     small, large = trained
     assert set(small.train) == set(large.train) & set(CHOSEN)
     assert set(small.validation) == set(large.validation) & set(CHOSEN)
