@@ -199,7 +199,7 @@ def make_training_batches(
     factors
         Name of factors in the dataset; None for its own.
     split
-        ``train``, ``validation`` or ``test``, of the factors' split; tracks without factors are left out.
+        ``train``, ``validation`` or ``test``, of the factors' split; tracks without factors or audio are left out.
     frames
         Frames of a sequence.
     batch_size
@@ -212,14 +212,15 @@ def make_training_batches(
     ConfigError
         When an argument is out of range.
     DataError
-        When there are no such factors, or none of a track in the split.
+        When there are no such factors, or none of a track with audio in the split.
     """
     check_range("batch_size", batch_size, 1)
+    check_range("seed", seed, 0)
     known = open_factors(dataset.folder, dataset.tracks, factors)
     is_in_split = read_tracks(dataset.folder, known.split_name).in_split(split)
-    rows = np.flatnonzero(is_in_split & known.has_factors)
+    rows = np.flatnonzero(is_in_split & known.has_factors & dataset.tracks.has_audio)
     if not len(rows):
-        raise DataError(f"No {split} track of {dataset.folder} has factors {known.name!r}.")
+        raise DataError(f"No {split} track of {dataset.folder} has audio and factors {known.name!r}.")
     return TrainingBatches(dataset, rows, known.item_factors, SequenceConfig(frames), batch_size, seed)
 
 

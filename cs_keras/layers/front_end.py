@@ -140,6 +140,8 @@ def build_front_end(
     >>> model.output_shape
     (None, 8)
     """
+    if frames is not None:
+        check_range("frames", frames, 1)
     audio = audio or AudioConfig()
     inputs, magnitude = audio_input(frames, audio)
     config = FrontEndConfig(**settings)

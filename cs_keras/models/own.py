@@ -65,8 +65,8 @@ def register_baseline(
     Raises
     ------
     ConfigError
-        When the key is another model's, a setting is wrong, the function's source cannot be read, or it refers to
-        a layer that exists already, which every training would go on with.
+        When the key is another model's, a setting is wrong, a model cannot be copied, a function's source cannot be
+        read, or it refers to a layer that exists already, which every training would go on with.
 
     Examples
     --------
@@ -84,8 +84,8 @@ def register_baseline(
     if key in REGISTRY and REGISTRY[key].module != MODULE:
         raise ConfigError(f"There is a model {key!r} already; choose another key.")
     if isinstance(network, keras.Model):
-        summary, source = f"The model {network.name}", _describe_model(network)
         network = _copy(network)
+        summary, source = f"The model {network.name}", _describe_model(network)
     else:
         try:
             summary, source = inspect.getdoc(network) or key, _describe(network, set())
@@ -107,31 +107,56 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
     try:
         outputs = _copy(network)(x) if isinstance(network, keras.Model) else network(x, n_factors)
     except ValueError as error:  # of Keras, for input of another shape
-        reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"The network of {baseline.key} cannot take shape {tuple(x.shape)}: {reason}"
+            f"The network of {baseline.key} cannot take shape {tuple(x.shape)}: {_reason(error)}"
         ) from error
-    if tuple(outputs.shape) != (None, n_factors):
+    shape = getattr(outputs, "shape", None)  # several outputs are a list
+    if shape != (None, n_factors):
         raise ConfigError(
             f"The network of {baseline.key} must return shape (None, {n_factors}). "
-            f"Received: {tuple(outputs.shape)}."
+            f"Received: {type(outputs).__name__ if shape is None else tuple(shape)}."
         )
     outputs = keras.layers.Activation("linear", dtype="float32", name=OUTPUT)(outputs)
     return keras.Model(inputs, outputs, name=baseline.key)
 
 
 def _describe_model(model: keras.Model) -> list[Any]:
-    """Return layers and digests of the weights; ConfigError when the model is not built."""
-    if not model.built:
-        raise ConfigError(f"The model {model.name} is not built; begin it with keras.Input.")
+    """Return layers and digests of the weights."""
     return [model.to_json(), [hashlib.sha256(weight.tobytes()).hexdigest() for weight in model.get_weights()]]
 
 
 def _copy(model: keras.Model) -> keras.Model:
-    """Return a model of the same layers and weights, which can be trained without a change of `model`."""
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    """Return a model of the same layers and weights, which can be trained without a change of `model`.
+
+    ConfigError when it is not built, or Keras cannot copy it.
+    """
+    if not model.built:
+        raise ConfigError(f"The model {model.name} is not built; begin it with keras.Input.")
+    try:
+        copy = keras.models.clone_model(model)
+        copy.set_weights(model.get_weights())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"The model {model.name} cannot be copied: expected layers and a model that Keras can build from "
+            f"their get_config. Received: {_reason(error)}"
+        ) from error
     return copy
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line in which an error of Keras says what was wrong."""
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()  # codes of bold text
+    said = (line.strip() for line in lines if not line.startswith("Exception encountered when calling"))
+    return next(filter(None, said), type(error).__name__)
+
+
+def _holds_layer(value: Any) -> bool:
+    """Return whether `value` is a layer or model, or a list, tuple or mapping with one."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_layer, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_layer, value))
+    return isinstance(value, keras.layers.Layer)
 
 
 def _describe(function: Callable[..., Any], seen: set[str]) -> list[Any]:
@@ -155,7 +180,7 @@ def _describe(function: Callable[..., Any], seen: set[str]) -> list[Any]:
                 described.append([name, _describe(value, seen | {value.__qualname__})])
         elif inspect.isroutine(value) or inspect.isclass(value):
             described.append([name, f"{value.__module__}.{value.__qualname__}"])
-        elif isinstance(value, keras.layers.Layer):
+        elif _holds_layer(value):
             raise ConfigError(
                 f"{function.__name__} refers to the layer or model {name}, which every training would go on with: "
                 "build it inside of the function, load it there from a file, or register a whole model."

@@ -14,7 +14,8 @@ import pytest
 
 import cs_keras as cs
 from cs_keras.audio.settings import AudioConfig
-from cs_keras.errors import ConfigError, CsKerasError, StorageError
+from cs_keras.data.schema import make_tracks, write_dataset
+from cs_keras.errors import ConfigError, CsKerasError, DataError, StorageError
 from cs_keras.factors.arrays import read_arrays
 from cs_keras.models import REGISTRY, get_baseline, own
 from pipelines.factors.open import open_factors
@@ -171,6 +172,17 @@ def whole(n_outputs: int) -> keras.Model:
     return keras.Model(front_end.input, outputs, name="whole")
 
 
+class Repeat(keras.layers.Layer):
+    """A layer that Keras cannot copy: its number of repetitions is not in its settings."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.repeat(x, self.n, axis=1)
+
+
 def test_models_that_are_built_already(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their weights are part of the settings; copies are trained; functions do not refer to them."""
     monkeypatch.setitem(REGISTRY, "whole", REGISTRY["bot"])
@@ -195,8 +207,25 @@ def test_models_that_are_built_already(monkeypatch: pytest.MonkeyPatch) -> None:
         own.build(get_baseline("whole"), 8, audio)
     with pytest.raises(ConfigError, match="refers to the layer or model model"):
         cs.register_baseline("whole", lambda mel, n: model(mel))
+    layers = {"last": [model.layers[-1]]}
+    with pytest.raises(ConfigError, match="refers to the layer or model layers"):
+        cs.register_baseline("whole", lambda mel, n: layers["last"][0](mel))
     with pytest.raises(ConfigError, match="is not built"):
         cs.register_baseline("whole", keras.Sequential([keras.layers.Dense(8)]))
+    with pytest.raises(ConfigError, match=r"cannot be copied: .*'Repeat'"):
+        cs.register_baseline("whole", keras.Sequential([keras.Input((64, 128, 1)), Repeat(2)]))
+    flat = keras.Sequential([keras.Input((3,)), keras.layers.Dense(8)])
+    cs.register_baseline("whole", flat)
+    with pytest.raises(ConfigError, match=r"cannot take shape .*: Input .* is incompatible with the layer"):
+        own.build(get_baseline("whole"), 8, audio)
+    mel = keras.Input((64, 128, 1))
+    cs.register_baseline(
+        "whole", keras.Model(mel, [keras.layers.Flatten()(mel)] * 2), {"sequence": {"frames": 64}}
+    )
+    with pytest.raises(ConfigError, match=r"must return shape \(None, 8\). Received: list"):
+        own.build(get_baseline("whole"), 8, audio)
+    with pytest.raises(ConfigError, match="frames must be at least 1"):
+        cs.build_front_end(frames=0)
 
 
 def test_batches_hold_frames_and_factors_of_a_split(demo: Path) -> None:
@@ -216,6 +245,30 @@ def test_batches_hold_frames_and_factors_of_a_split(demo: Path) -> None:
     assert seen == set(rows)
     with pytest.raises(ConfigError, match="batch_size must be at least 1"):
         cs.make_training_batches(dataset, batch_size=0)
+    with pytest.raises(ConfigError, match="seed must be at least 0"):
+        cs.make_training_batches(dataset, seed=-1)
+
+
+def test_batches_leave_out_tracks_without_audio(demo: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo, tmp_path / "demo")
+    dataset = cs.open_dataset(tmp_path / "demo")
+    silent = np.flatnonzero(dataset.tracks.in_split("validation"))[::2]
+    rows = dataset.tracks.table.to_pylist()
+    for row in silent:
+        rows[row] |= {"shard": "", "first_frame": 0, "n_frames": 0}
+    write_dataset(tmp_path / "demo", dataset.info, make_tracks(rows))
+    batches = cs.make_training_batches(
+        cs.open_dataset(tmp_path / "demo"), split="validation", frames=32, batch_size=4
+    )
+    taken = batches.from_epoch(0).take(batches.steps_per_epoch)
+    targets = {row.tobytes() for _, factors in taken for row in factors.numpy()}
+    factors = open_factors(demo, dataset.tracks).item_factors
+    assert targets and not targets & {factors[row].tobytes() for row in silent}
+    for row in rows:
+        row |= {"shard": "", "first_frame": 0, "n_frames": 0}
+    write_dataset(tmp_path / "demo", dataset.info, make_tracks(rows))
+    with pytest.raises(DataError, match="No train track of .* has audio and factors 'wmf'"):
+        cs.make_training_batches(cs.open_dataset(tmp_path / "demo"))
 
 
 @pytest.mark.slow
