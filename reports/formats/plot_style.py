@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from cs_keras.runs import atomic_write
 
-# Okabe and Ito, for colour-blind readers too
 NARROW = 4.5  # inches of a figure whose text of 10 points can be read on a telephone
 CHARACTERS = 15  # of a caption on an inch
+# Okabe and Ito, for colour-blind readers too
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#999999"
 STYLE = {
     "axes.axisbelow": True,
