@@ -85,7 +85,9 @@ def test_every_track_is_predicted_out_of_fold_and_all_are_evaluated_at_once(
     assert "attributes-linear: pooled before" in printed
     (page,) = show_page(runs, items, tmp_path)
     assert "it pools 5 rotations, each with a network of its own" in page
-    assert "as predicted by attributes-linear" in page  # a map, in the one space of the factors
+    assert (
+        "similar factors as attributes-linear predicts them" in page
+    )  # a map, in the one space of the factors
     assert "members" not in dict(read_settings(pooled).others)  # so that seeds share a row
 
 
@@ -190,7 +192,7 @@ def test_strict_rotations_have_own_factors_and_their_queries_are_pooled(
 
     # Readers that need one model refuse the pooled run, and reports show it.
     (page,) = show_page(runs, items, tmp_path)
-    assert "Cross-validation with 5 rotations" in page and "as predicted by" not in page
+    assert "Cross-validation with 5 rotations" in page and "Map of tracks" not in page
     member = next(one for one in (runs / "rotations").iterdir() if (one / "DONE").exists())
     for reader in (
         ["recommend", pooled, "item-0000", "--dataset", items],
