@@ -85,9 +85,7 @@ def test_every_track_is_predicted_out_of_fold_and_all_are_evaluated_at_once(
     assert "attributes-linear: pooled before" in printed
     (page,) = show_page(runs, items, tmp_path)
     assert "it pools 5 rotations, each with a network of its own" in page
-    assert (
-        "similar factors as attributes-linear predicts them" in page
-    )  # a map, in the one space of the factors
+    assert "factors as attributes-linear predicts them" in page  # a map, in the one space of the factors
     assert "members" not in dict(read_settings(pooled).others)  # so that seeds share a row
 
 
