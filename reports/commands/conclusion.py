@@ -130,7 +130,7 @@ def _sentences(best: BestModel, table: Table) -> Iterator[str]:
 
 def _describe_gap(best: BestModel, closed: float) -> str:
     gap, sound = f"closes {closed:.0%} of the gap from chance to the refit ceiling", best.best_from_sound
-    if sound is None or sound.value <= best.best.chance:
+    if sound is None or sound.low <= best.best.chance:  # a share of next to nothing means nothing
         return gap
     share = (best.best.value - best.best.chance) / (sound.value - best.best.chance)
     return f"{gap}, {share:.0%} of that to the best from sound,"

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from cs_keras.errors import ConfigError
-from reports.commands.conclusion import conclude
+from reports.commands.best_model import BestModel, Point
+from reports.commands.conclusion import _describe_gap, conclude
 from reports.formats.terminal import to_rich
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
@@ -59,6 +60,15 @@ def test_it_is_short_and_says_first_that_data_are_few(conclusion: Section) -> No
     first, second = conclusion.conclusion
     assert first.startswith("cnn, the best of 3 models, finds ") and "corrected for 3 models" in first
     assert "is significantly better than bot, not than lstm" in second
+
+
+def test_shares_of_a_best_from_sound_that_may_be_chance_are_not_given() -> None:
+    model, sound, clear = (
+        Point("", 10, value, low, 1.0, chance=0.4, p=None, tied=False, is_model=True, is_ceiling=False)
+        for value, low in ((0.44, 0.3), (0.403, 0.2), (0.48, 0.41))
+    )
+    assert _describe_gap(BestModel("filtered", model, 1, None, sound, None), 0.1).endswith("refit ceiling")
+    assert "50% of that" in _describe_gap(BestModel("filtered", model, 1, None, clear, None), 0.1)
 
 
 def test_tables_are_found_by_a_part_of_their_title() -> None:
