@@ -137,7 +137,9 @@ def _lengthen(waveform: Vectors) -> Vectors:
 
 
 def _decibels(power: Doubles) -> Doubles:
-    return np.asarray(librosa.power_to_db(power, ref=max(float(power.max()), 1e-10), top_db=RANGE_DB))
+    """Return levels relative to the loudest, from -`RANGE_DB` to 0 however quiet the recording; of silence -100."""
+    peak = max(float(power.max()), float(np.finfo(np.float64).tiny))
+    return np.asarray(librosa.power_to_db(power / peak, top_db=RANGE_DB))
 
 
 def _chroma(power: Doubles) -> Doubles:

@@ -120,12 +120,12 @@ def build_front_end(
     frames
         Frames of a sequence; None for any number.
     settings
-        Those of `FrontEndConfig`, such as ``n_mels=96``; `normalize` is for models that `run_baselines` trains.
+        Those of `FrontEndConfig`, such as ``n_mels=96``; `normalize` is only for `run_baselines`, which fits it.
 
     Raises
     ------
     ConfigError
-        When a setting is out of range.
+        When a setting is out of range, or `normalize` is given.
     TypeError
         When there is no such setting.
 
@@ -145,8 +145,11 @@ def build_front_end(
     audio = audio or AudioConfig()
     inputs, magnitude = audio_input(frames, audio)
     config = FrontEndConfig(**settings)
-    outputs = normalize_bands(mel_spectrogram(magnitude, config, audio), config)
-    return keras.Model(inputs, outputs, name="front_end")
+    if config.normalize:
+        raise ConfigError(
+            "normalize needs statistics of train tracks, which run_baselines fits; leave it out."
+        )
+    return keras.Model(inputs, mel_spectrogram(magnitude, config, audio), name="front_end")
 
 
 def normalize_bands(x: Any, config: FrontEndConfig) -> Any:

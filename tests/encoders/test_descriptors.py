@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,14 @@ def test_autocorrelation_and_intervals() -> None:
     np.testing.assert_allclose(found, [1, 0])
     low, high = np.eye(12)[:, [11]], np.eye(12)[:, [3]]
     np.testing.assert_array_equal(count_intervals(low, high), np.eye(12)[4])
+
+
+@pytest.mark.parametrize("describe", [describe_harmony, describe_rhythm])
+def test_quiet_recordings_have_the_same_features(describe: Callable[[np.ndarray], np.ndarray]) -> None:
+    noisy = play(40, 64, 67) * (TIMES % 0.5 < 0.2) + np.random.default_rng(0).normal(size=len(TIMES)) / 100
+    expected = describe(noisy.astype(np.float32))
+    for factor in (1e-2, 1e-4):
+        np.testing.assert_allclose(describe((noisy * factor).astype(np.float32)), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["harmony", "rhythm"])

@@ -226,6 +226,8 @@ def test_models_that_are_built_already(monkeypatch: pytest.MonkeyPatch) -> None:
         own.build(get_baseline("whole"), 8, audio)
     with pytest.raises(ConfigError, match="frames must be at least 1"):
         cs.build_front_end(frames=0)
+    with pytest.raises(ConfigError, match="normalize needs statistics"):
+        cs.build_front_end(normalize=True)
 
 
 def test_batches_hold_frames_and_factors_of_a_split(demo: Path) -> None:
