@@ -36,7 +36,7 @@ from cs_keras.storage.location import Location, locate
 from pipelines.factors.labels import LabelsConfig
 from pipelines.factors.open import open_factors
 from pipelines.inference.predict_sources import predict_sources
-from pipelines.inference.trained_run import load_run_model
+from pipelines.inference.trained_run import TrainedRun, read_run
 from pipelines.recommend.recommend import RecommendedTrack, SearchConfig, recommend_from_run
 from pipelines.run_baselines import run_baselines as train_baselines
 
@@ -90,7 +90,11 @@ class Run:
     @functools.cached_property
     def model(self) -> keras.Model:
         """The Keras model: from magnitude frames, or whatever it takes, to scaled factors."""
-        return load_run_model(self.folder)
+        return self._trained.load_model()
+
+    @functools.cached_property
+    def _trained(self) -> TrainedRun:
+        return read_run(self.folder)
 
     @functools.cached_property
     def evaluation(self) -> Evaluation | LabelEvaluation:
@@ -125,7 +129,7 @@ class Run:
         dataset, files = find_sources([str(name) for name in names], split)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "factors.npz"
-            done = predict_sources(self.folder, dataset, files, out, split=split, progress=progress)
+            done = predict_sources(self._trained, dataset, files, out, split=split, progress=progress)
             arrays = read_arrays(out)
         return PredictedFactors(
             arrays["track_ids"],

@@ -78,9 +78,10 @@ def command(
     dataset = None if dataset is None else locate_for_workers(dataset, flags)
     from pipelines.inference.predict_items import TableFiles
     from pipelines.inference.predict_sources import predict_sources
+    from pipelines.inference.trained_run import read_run
 
     result = predict_sources(
-        run,
+        read_run(run),
         dataset,
         files,
         out,

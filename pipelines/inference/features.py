@@ -12,7 +12,7 @@ from cs_keras.training.hidden_layers import (
     list_hidden_layers,
     resolve_layer_name,
 )
-from pipelines.inference.trained_run import TrainedRun, load_run_model, read_run, require_audio
+from pipelines.inference.trained_run import TrainedRun, read_run, require_audio
 
 
 def list_layers(folder: Location) -> tuple[list[HiddenLayer], str]:
@@ -30,7 +30,7 @@ def list_layers(folder: Location) -> tuple[list[HiddenLayer], str]:
 
 def _layers(run: TrainedRun) -> tuple[list[HiddenLayer], str]:
     require_audio(run, "A table of features")
-    layers = list_hidden_layers(load_run_model(run.folder))
+    layers = list_hidden_layers(run.load_model())
     return layers, choose_default_layer(layers)
 
 

@@ -30,7 +30,7 @@ from pipelines.inference.predict import (
 from pipelines.inference.predict_fusion import Branch, DatasetInputs, FusionInputs, apply_fusion, as_run
 from pipelines.inference.predict_items import TableFiles, apply_to_items, open_encoding
 from pipelines.inference.prediction_blocks import DatasetTracks, Source
-from pipelines.inference.trained_run import TrainedRun, load_run_model, source_error
+from pipelines.inference.trained_run import TrainedRun, source_error
 from pipelines.training.attribute_files import read_attributes
 from pipelines.training.procedures.artists import KnownTracks
 from pipelines.training.procedures.branches import apply_to_vectors
@@ -130,7 +130,7 @@ def apply_with_artists(
     has_artist = np.isin(names, known.artists) & (names != "")
     _report_unknown(names, known.artists, progress)
     usable = has_artist | content[:, -1:].any(axis=1)
-    model, wanted = load_run_model(run.folder), names[usable]
+    model, wanted = run.load_model(), names[usable]
     if len(model.input_shape) == 3:
         limits = settings["model"]["max_tracks"], settings["seed"]
         values = known.sets(wanted, content[usable], *limits)

@@ -40,7 +40,7 @@ from pipelines.inference.predict import (
 )
 from pipelines.inference.predict_items import TableFiles, open_encoding, read_tables
 from pipelines.inference.prediction_blocks import DatasetTracks, Recordings, Source
-from pipelines.inference.trained_run import TrainedRun, load_run_model
+from pipelines.inference.trained_run import TrainedRun
 from pipelines.training.procedures.branches import apply_to_vectors
 from pipelines.training.procedures.fusion import join_vectors
 from pipelines.training.procedures.track_vectors import TrackVectors
@@ -205,8 +205,8 @@ def apply_fusion(run: TrainedRun, inputs: FusionInputs, parts: Location, progres
         attributes = None if branch.procedure.takes_audio else inputs.attributes(branch)
         if attributes is None and branch.takes_table:
             progress.log(f"no --features: tracks are predicted without the branch {branch.key}")
-        vectors.append(_apply_to_attributes(branch, attributes))
-    joined, head = join_vectors(vectors, rows), load_run_model(run.folder)
+        vectors.append(_apply_to_attributes(run, branch, attributes))
+    joined, head = join_vectors(vectors, rows), run.load_model()
     if head.input_shape[1] != joined.values.shape[1]:
         raise DataError(
             f"The model of {run.folder} does not match its branches: expected {head.input_shape[1]} numbers. "
@@ -248,9 +248,9 @@ def as_run(branch: Branch, run: TrainedRun) -> TrainedRun:
     )
 
 
-def _apply_to_attributes(branch: Branch, attributes: Attributes | None) -> TrackVectors:
-    """Return the vectors of a branch for tracks that have attributes."""
-    network = build_hidden_model(load_run_model(branch.folder), branch.summary["layer"])
+def _apply_to_attributes(run: TrainedRun, branch: Branch, attributes: Attributes | None) -> TrackVectors:
+    """Return the vectors of a branch of a run for tracks that have attributes."""
+    network = build_hidden_model(run.load_model(branch.folder), branch.summary["layer"])
     rows = np.zeros(0, np.int64) if attributes is None else np.flatnonzero(attributes.has)
     if attributes is None or not len(rows):
         return TrackVectors(np.zeros((0, network.output_shape[1]), np.float32), rows)

@@ -19,7 +19,7 @@ from cs_keras.runs import read_json
 from cs_keras.storage.location import Location
 from pipelines.inference.predict import Predicted, choose_rows, write_predicted
 from pipelines.inference.track_vectors import check_output
-from pipelines.inference.trained_run import Matrix, TrainedRun, load_run_model, source_error
+from pipelines.inference.trained_run import Matrix, TrainedRun, source_error
 from pipelines.training.attribute_files import read_attributes
 from pipelines.training.procedures.branches import apply_to_vectors
 
@@ -144,7 +144,7 @@ def apply_to_items(run: TrainedRun, table: AttributeTable) -> Matrix:
         When the table lacks attributes that the model was trained on, or the model does not match its settings.
     """
     vectors = open_encoding(run.folder).encode(table)
-    model = moments_model(load_run_model(run.folder)) if run.predicts_std else load_run_model(run.folder)
+    model = moments_model(run.load_model()) if run.predicts_std else run.load_model()
     expected = (vectors.shape[1], run.n_outputs)
     received = (*model.input_shape[1:], model.output_shape[1])
     if received != expected:

@@ -18,11 +18,11 @@ from pipelines.inference.predict_items import TableFiles, choose_table, is_audio
 from pipelines.inference.predict_recordings import check_tables, predict_recordings
 from pipelines.inference.prediction_blocks import DatasetTracks
 from pipelines.inference.track_vectors import check_suffix
-from pipelines.inference.trained_run import read_run, source_error
+from pipelines.inference.trained_run import TrainedRun, read_run, source_error
 
 
 def predict_sources(
-    run: Location,
+    run: TrainedRun,
     dataset: Location | None,
     files: Sequence[Path],
     out: Location,
@@ -40,7 +40,7 @@ def predict_sources(
     Parameters
     ----------
     run
-        Finished run folder.
+        As `pipelines.inference.trained_run.read_run` opens it.
     dataset, files
         One of the two is given.
     out, beam
@@ -65,48 +65,49 @@ def predict_sources(
         Where the function for the kind of model raises them.
     """
     check_suffix(out)
-    trained = read_run(run)
-    takes_audio, is_fusion = trained.procedure.takes_audio, trained.procedure.is_fusion
-    takes_artists = trained.procedure.takes_artists
+    takes_audio, is_fusion = run.procedure.takes_audio, run.procedure.is_fusion
+    takes_artists = run.procedure.takes_artists
     tables = tables or TableFiles()
     if artist is not None and (dataset is not None or not takes_artists):
-        reason = "a dataset names its own" if takes_artists else f"the model of {run} is not one"
+        reason = "a dataset names its own" if takes_artists else f"the model of {run.folder} is not one"
         raise ConfigError(f"--artist is for recordings and tables and a model of artists, and {reason}.")
-    joined = split_tables(trained.table)[1:] and not (takes_audio or is_fusion or takes_artists)
+    joined = split_tables(run.table)[1:] and not (takes_audio or is_fusion or takes_artists)
     if tables.features and not (is_fusion or takes_artists or joined):
         raise ConfigError(
-            f"--features is for a fusion, a model of artists or one that joins tables, and the model of {run} is "
-            "neither."
+            "--features is for a fusion, a model of artists or one that joins tables, and the model of "
+            f"{run.folder} is neither."
         )
     if tables.id_column and is_fusion and not tables.features:
         raise ConfigError("--id-column describes the table of --features, which is missing.")
     if tables.id_column and takes_audio:
-        raise ConfigError(f"--id-column is for a model that takes attributes, and that of {run} takes audio.")
+        raise ConfigError(
+            f"--id-column is for a model that takes attributes, and that of {run.folder} takes audio."
+        )
     if beam and not takes_audio:
-        raise ConfigError(f"--runner is for a model that takes audio, and that of {run} takes other input.")
-    check_tables(trained, tables)
-    may_take_audio = takes_artists or is_embedded(run)
+        raise ConfigError(
+            f"--runner is for a model that takes audio, and that of {run.folder} takes other input."
+        )
+    check_tables(run, tables)
+    may_take_audio = takes_artists or is_embedded(run.folder)
     if dataset is None and (takes_audio or is_fusion or (may_take_audio and any(map(is_audio, files)))):
-        return predict_recordings(trained, files, decoder, out, progress, beam, tables, artist)
+        return predict_recordings(run, files, decoder, out, progress, beam, tables, artist)
     if takes_artists:
         if dataset is None:
-            path = choose_table(trained, dataset, files)
-            return predict_artists_of_items(trained, path, out, tables.id_column, artist, progress)
-        return predict_artists(
-            trained, DatasetTracks(dataset, reading), split or "all", out, tables, progress
-        )
+            path = choose_table(run, dataset, files)
+            return predict_artists_of_items(run, path, out, tables.id_column, artist, progress)
+        return predict_artists(run, DatasetTracks(dataset, reading), split or "all", out, tables, progress)
     if joined:
         if dataset is None:
-            raise source_error(trained, ", ".join(map(str, files)))
-        return predict_items(trained, tables, out, progress, Dataset(dataset, reading), split or "all")
+            raise source_error(run, ", ".join(map(str, files)))
+        return predict_items(run, tables, out, progress, Dataset(dataset, reading), split or "all")
     if not (takes_audio or is_fusion):
-        table = TableFiles({trained.table: choose_table(trained, dataset, files)}, tables.id_column)
-        return predict_items(trained, table, out, progress)
+        table = TableFiles({run.table: choose_table(run, dataset, files)}, tables.id_column)
+        return predict_items(run, table, out, progress)
     assert dataset is not None
     tracks = DatasetTracks(dataset, reading)
     if is_fusion:
-        return predict_fused(trained, tracks, split or "all", out, tables, progress)
-    return predict_dataset(trained, tracks, split or "all", out, progress, beam)
+        return predict_fused(run, tracks, split or "all", out, tables, progress)
+    return predict_dataset(run, tracks, split or "all", out, progress, beam)
 
 
 def extract_features(

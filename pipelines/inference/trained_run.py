@@ -5,7 +5,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -55,6 +55,9 @@ class TrainedRun:
         Name of the table of attributes that the model takes; "" for the one without a name, or for none.
     predicts_std
         Whether the model predicts a standard deviation with each factor; its outputs are then moments.
+    models, functions
+        Models that were loaded, by folder, and functions of tracks that were traced, by folder and layer. Copies by
+        ``dataclasses.replace``, for hidden layers and branches, share them; those that are pickled have none.
     """
 
     folder: Location
@@ -67,6 +70,10 @@ class TrainedRun:
     layer: str | None = None
     table: str = ""
     predicts_std: bool = False
+    models: dict[Location, keras.Model] = dataclasses.field(default_factory=dict, repr=False)
+    functions: dict[tuple[Location, str | None], Callable[[Frames], Matrix]] = dataclasses.field(
+        default_factory=dict, repr=False
+    )
 
     # A run is a `pipelines.inference.prediction_blocks.TrackModel`.
     task: ClassVar[str] = "predict"
@@ -82,9 +89,22 @@ class TrainedRun:
         """Number of factors, or of their moments, or of features at a hidden layer."""
         return len(self.signature.scaler.offset) * (1 + self.predicts_std)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "models": {}, "functions": {}}
+
+    def load_model(self, folder: Location | None = None) -> keras.Model:
+        """Return the run's model, or that of a branch by its folder, which is loaded once; see `load_run_model`."""
+        folder = folder or self.folder
+        if folder not in self.models:
+            self.models[folder] = load_run_model(folder)
+        return self.models[folder]
+
     def load(self) -> Callable[[Frames], Matrix]:
-        """Load the model; return `track_function`, with a row for each track."""
-        predict = track_function(self)
+        """Load the model; return `track_function`, with a row for each track. Both are done once."""
+        key = self.folder, self.layer
+        if key not in self.functions:
+            self.functions[key] = track_function(self)
+        predict = self.functions[key]
         return lambda frames: predict(frames)[np.newaxis]
 
 
@@ -181,7 +201,7 @@ def track_function(run: TrainedRun) -> Callable[[Frames], Matrix]:
     """
     if not run.procedure.takes_audio:
         raise source_error(run, "audio")
-    model = load_run_model(run.folder)
+    model = run.load_model()
     if run.layer:
         model = build_hidden_model(model, run.layer)
     elif run.predicts_std:

@@ -19,6 +19,7 @@ from cs_keras.errors import ConfigError, CsKerasError, DataError, StorageError
 from cs_keras.factors.arrays import read_arrays
 from cs_keras.models import REGISTRY, get_baseline, own
 from pipelines.factors.open import open_factors
+from pipelines.inference import trained_run
 from pipelines.inference.trained_run import read_run
 from tests.command_line import run
 from tests.conftest import TrainDemo
@@ -42,6 +43,22 @@ def test_a_run_predicts_as_the_command(trained: Path, demo: Path, tmp_path: Path
     (audio / "broken.wav").write_bytes(b"no audio " * 100)
     recordings = loaded.predict([audio])
     assert recordings.track_ids.tolist() == ["one"] and list(recordings.left_out) == ["broken"]
+
+
+def test_a_run_loads_its_model_once(
+    trained: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Any] = []
+    monkeypatch.setattr(trained_run, "load_model", lambda path: loads.append(path) or cs.load_model(path))
+    loaded = cs.load_run(trained)
+    assert not loads
+    first, second = (loaded.predict(demo, split=split) for split in ("test", "validation"))
+    assert loaded.model is loaded.model and len(loads) == 1
+    assert not set(first.track_ids) & set(second.track_ids)
+    # The model of `model` is the one that predicts.
+    loaded.model.set_weights([0 * weight for weight in loaded.model.get_weights()])
+    offset = read_run(trained).signature.scaler.offset
+    np.testing.assert_allclose(loaded.predict(demo, split="test").factors, [offset] * len(first.factors))
 
 
 def test_a_run_recommends_and_has_its_model_and_evaluation(trained: Path, demo: Path) -> None:

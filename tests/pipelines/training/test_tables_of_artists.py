@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 from cs_keras.runs import read_npz
 from pipelines.inference.predict_items import TableFiles
 from pipelines.inference.predict_sources import predict_sources
+from pipelines.inference.trained_run import read_run
 from pipelines.run_baselines import run_baselines
 from pipelines.training.attribute_files import AttributeFiles
 from tests.pipelines.planted_artists import write_artists
@@ -48,10 +49,10 @@ def test_a_model_of_artists_is_the_regression_of_their_mean_factors(tmp_path: Pa
         np.testing.assert_allclose(of_track[track_id], expected[artist], atol=1e-5)  # float32
 
     out = tmp_path / "out.npz"
-    predict_sources(single, None, [files["bio"]], out)
+    predict_sources(read_run(single), None, [files["bio"]], out)
     of_artist = by_id(out)
     np.testing.assert_allclose([of_artist[name] for name in names.tolist()], expected, atol=1e-5)
-    predict_sources(joined, planted.folder, [], out, tables=TableFiles(files))
+    predict_sources(read_run(joined), planted.folder, [], out, tables=TableFiles(files))
     again = by_id(out)
     for track_id, factors in by_id(joined / "predictions.npz").items():
         np.testing.assert_allclose(again[track_id], factors, atol=1e-5)
