@@ -24,6 +24,9 @@ C = TypeVar("C")
 RENAMED = {"model.ear": "estimator"}
 """Current names of settings by their group and former name; former names are read from old files only."""
 
+REMOVED = ("evaluation.n_bootstrap",)
+"""Settings of earlier versions that nothing uses any more."""
+
 OMIT_IF_DEFAULT = {"later": True}
 """Metadata of a field added later: `to_dict` omits its default, so that older files stay equal."""
 
@@ -197,6 +200,8 @@ def _written_fields(config: Any) -> dict[str, Any]:
 def _unknown(path: str, prefix: str, valid: list[str]) -> str:
     if path in RENAMED:
         return f"Setting {path!r} was renamed to '{prefix}{RENAMED[path]}'."
+    if path in REMOVED:
+        return f"Setting {path!r} was removed, since nothing uses it any more; delete it."
     close = difflib.get_close_matches(path.removeprefix(prefix), valid, n=1)
     hint = f" Did you mean {prefix}{close[0]}?" if close else ""
     where = f"under {prefix.rstrip('.')!r}" if prefix else "at the top level"

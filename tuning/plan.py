@@ -35,6 +35,8 @@ def plan_search(
     fixes: Mapping[str, Any],
     only: Sequence[str] = (),
     grid: Path | None = None,
+    *,
+    of_waveforms: bool = False,
 ) -> SearchPlan:
     """Return the shared settings and the search space.
 
@@ -51,6 +53,8 @@ def plan_search(
         Patterns of the parameters to search. Without any, the tuner ``grid`` takes those of `sets`.
     grid
         Grid file of the points to try.
+    of_waveforms
+        Whether the dataset holds waveforms.
 
     Raises
     ------
@@ -74,6 +78,6 @@ def plan_search(
             "A grid search needs values to combine: give --set NAME=[...], --only or --grid FILE."
         )
     patterns = only or tuple(searched) if is_grid else only
-    space = make_space(baseline, searched, dict(flatten(base)), patterns)
+    space = make_space(baseline, searched, dict(flatten(base)), patterns, of_waveforms=of_waveforms)
     points = every_point(space, lambda point: changes_at(baseline, point)) if is_grid else {}
     return SearchPlan(base, space.get_config()["space"], points)

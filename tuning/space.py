@@ -9,6 +9,7 @@ from keras_tuner import HyperParameters
 from keras_tuner.engine import hyperparameters as kinds
 
 from cs_keras import config
+from cs_keras.data.windows import SELECTIONS_BY_SPECTRUM
 from cs_keras.errors import ConfigError
 from cs_keras.models import get_baseline, model_module
 from cs_keras.models.spec import IDENTITY, Baseline
@@ -52,7 +53,12 @@ def changes_at(baseline: Baseline, hyperparameters: HyperParameters) -> dict[str
 
 
 def make_space(
-    baseline: Baseline, overrides: Mapping[str, Any], fixed: Mapping[str, Any], only: Sequence[str] = ()
+    baseline: Baseline,
+    overrides: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    only: Sequence[str] = (),
+    *,
+    of_waveforms: bool = False,
 ) -> HyperParameters:
     """Return the search space of a model.
 
@@ -67,6 +73,8 @@ def make_space(
         Path of a setting to its only value, which removes it from the space.
     only
         Patterns, such as ``front_end.*``: other parameters are fixed.
+    of_waveforms
+        Whether the dataset holds waveforms, of which no sequence can be selected by its spectrum.
 
     Raises
     ------
@@ -86,6 +94,9 @@ def make_space(
             parameter = make_parameter(name, spec, parameter.default, parameter.conditions)
         elif name in fixed or (only and not any(fnmatch.fnmatchcase(name, pattern) for pattern in only)):
             parameter = kinds.Fixed(name, parameter.default, conditions=parameter.conditions)
+        elif of_waveforms and name == "sequence.select":
+            by_samples = [value for value in parameter.values if value not in SELECTIONS_BY_SPECTRUM]
+            parameter = make_parameter(name, by_samples, parameter.default, parameter.conditions)
         chosen.merge([parameter])
     for path, spec in overrides.items():
         if path not in declared:

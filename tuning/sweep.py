@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cs_keras import config
+from cs_keras.data.schema import read_info
 from cs_keras.errors import ConfigError, StorageError
 from cs_keras.progress import Progress
 from cs_keras.run_files.names import STUDY_FILE
 from cs_keras.run_files.study import Search
-from cs_keras.storage.location import Location, is_file
+from cs_keras.storage.location import Location, is_file, locate
 from cs_keras.training.executions import Execution
 from tuning.grid import find_grid
 from tuning.plan import SearchPlan, plan_search
@@ -103,7 +104,8 @@ def run_sweep(
     CsKerasError
         When the search fails by no fault of a trial.
     """
-    wanted, plan = _plan(model, options)
+    audio = read_info(locate(trainer.dataset)).audio
+    wanted, plan = _plan(model, options, audio.holds_waveforms)
     bound = trainer.check(model, plan.base, wanted.objective)
     study = new_study(
         folder,
@@ -122,7 +124,7 @@ def run_sweep(
         progress.log(f"{study.folder}: done before; a higher budget (--max-trials, ...) resumes the search")
 
 
-def _plan(model: str, options: SweepConfig) -> tuple[Search, SearchPlan]:
+def _plan(model: str, options: SweepConfig, of_waveforms: bool) -> tuple[Search, SearchPlan]:
     """Return the search that options and settings file describe."""
     file = config.load_toml(options.config_file) if options.config_file else {}
     unknown = sorted(set(file) - set(TABLES))
@@ -138,7 +140,8 @@ def _plan(model: str, options: SweepConfig) -> tuple[Search, SearchPlan]:
     if changes.get("tuner") in ("hyperband", "grid"):
         changes.setdefault("max_trials", 0)
     wanted = config.replace(Search(model), changes, "search.")
-    plan = plan_search(wanted, sets, fixes, options.only, find_grid(options.grid) if options.grid else None)
+    grid = find_grid(options.grid) if options.grid else None
+    plan = plan_search(wanted, sets, fixes, options.only, grid, of_waveforms=of_waveforms)
     if EXTRA_FACTORS in plan.searched:
         raise ConfigError(f"{EXTRA_FACTORS} belong to the data and cannot be searched: name them by --fix.")
     return wanted, plan

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cs_keras.data.windows import SELECTIONS, SELECTIONS_BY_SPECTRUM
+from cs_keras.data.windows import SELECTIONS
 from cs_keras.models.declaration import Input
 from cs_keras.models.spec import LOSSES_OF_DISTRIBUTIONS, LOSSES_WITH_TEMPERATURE, SCHEDULES, Baseline
 
@@ -124,8 +124,7 @@ def sequence_space(hp: Any, baseline: Baseline) -> dict[str, Any]:
         "skip_end_s": skips_s,
     }
     if baseline.takes_sequences:
-        excluded = SELECTIONS_BY_SPECTRUM if baseline.model.needs_waveforms else ()
-        options["select"] = tuple(name for name in SELECTIONS if name not in excluded)
+        options["select"] = SELECTIONS
     return draw(hp, "sequence", options, baseline.sequence)
 
 

@@ -1,6 +1,5 @@
 """Charts of a page: overlap by list length, losses by epoch, confidence, R² and values of the factors."""
 
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -169,7 +168,9 @@ def _add_legend(figure: Figure, reverse: bool = False) -> None:
     """Add a legend below the axes, which keep their height."""
     handles, names = figure.axes[0].get_legend_handles_labels()
     n_across = 2 if max(map(len, names), default=0) <= SHORT else 1
-    figure.set_figheight(figure.get_figheight() + ROW * -(-len(names) // n_across))
+    figure.set_figheight(
+        figure.get_figheight() + ROW * -(-sum(name.count("\n") + 1 for name in names) // n_across)
+    )
     step = -1 if reverse else 1
     figure.legend(handles[::step], names[::step], loc="outside lower center", ncols=n_across)
 
@@ -208,7 +209,7 @@ def losses_figure(
     panels = grid.ravel().tolist()
     for axes, (name, seeds) in zip(panels, saved.items(), strict=False):
         _draw_losses(axes, seeds)
-        axes.set_title(textwrap.fill(label(name), SHORT))
+        axes.set_title(label(name, SHORT))
     for axes in panels[len(saved) - n_across : len(saved)]:  # the lowest of each column
         axes.set_xlabel("epoch")
         axes.tick_params("x", labelbottom=True)

@@ -1,6 +1,7 @@
 """Matplotlib figures as SVG inside a page, in the page's own colours: readable in light and dark mode."""
 
 import io
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -17,7 +18,7 @@ INK = "#010203"  # replaced by the page's text colour
 # Okabe, Ito; replaced by the page's own shades, of which `report.css` has one for light and one for dark mode
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D31", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one a colour, for readers who do not distinguish colours
-MAX_LABEL = 44  # characters
+MAX_LABEL = 44  # characters of a line
 MISSING = "\N{WHITE SQUARE}"
 PAGE_STYLE = {
     **STYLE,
@@ -53,11 +54,14 @@ def page_style() -> Iterator[None]:
         yield
 
 
-def label(text: str) -> str:
-    """Return a short name without mathematics; characters that the font lacks become squares."""
+def label(text: str, width: int = MAX_LABEL) -> str:
+    """Return a name in lines of at most `width` characters, which matplotlib shows as they are.
+
+    Characters that the font lacks become squares, and no text becomes mathematics.
+    """
     known = get_font(findfont(FontProperties())).get_charmap()
-    shown = shorten(text, MAX_LABEL)
-    return plain("".join(character if ord(character) in known else MISSING for character in shown))
+    shown = "".join(character if ord(character) in known else MISSING for character in shorten(text))
+    return plain(textwrap.fill(shown, width))
 
 
 def draw_pictures(drawings: Iterable[Drawing], name: str) -> tuple[Picture, ...]:

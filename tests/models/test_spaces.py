@@ -126,17 +126,6 @@ def test_sequences_are_selected_by_models_that_take_them_one_by_one():
     assert "sequence.select" not in names("bot") | names("attributes")
 
 
-def test_selections_by_spectrum_are_not_searched_for_models_of_samples():
-    def selections(key):
-        space = keras_tuner.HyperParameters()
-        sequence_space(space, get_baseline(key))
-        (parameter,) = (one for one in space.space if one.name == "sequence.select")
-        return set(parameter.values)
-
-    assert selections("cnn") == {"random", "energy", "entropy", "novelty"}
-    assert selections("raw") == selections("raw-mel") == {"random", "energy"}
-
-
 def test_a_rate_of_its_own_is_searched_for_the_pretrained_part_of_fine_tuned_networks():
     def names(key):
         space = keras_tuner.HyperParameters()

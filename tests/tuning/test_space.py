@@ -55,6 +55,18 @@ def test_a_search_starts_from_the_models_own_settings(key: str) -> None:
     assert settings(key, plan(key)) == get_baseline(key)
 
 
+@pytest.mark.parametrize("key", ["cnn", "raw"])
+def test_selections_by_spectrum_are_not_searched_on_waveforms(key: str) -> None:
+    select = parameters(plan(key))["sequence.select"]
+    assert set(select.values) == {"random", "energy", "entropy", "novelty"}
+    planned = plan_search(Search(key), {}, {}, of_waveforms=True)
+    of_samples = parameters(planned)
+    assert set(of_samples["sequence.select"].values) == {"random", "energy"}
+    assert set(of_samples) == set(parameters(plan(key)))
+    assert settings(key, planned) == get_baseline(key)
+    assert settings(key, planned, sequence__select="energy").sequence.select == "energy"
+
+
 def test_only_what_is_named_is_searched_and_the_rest_stays() -> None:
     planned = plan("cnn", only=("front_end.n_*", "training.learning_rate"))
     assert set(parameters(planned)) == {"front_end.n_mels", "training.learning_rate"}

@@ -36,6 +36,16 @@ def test_the_former_name_of_a_setting_is_refused_with_its_current_one(path: str,
         assert str(error.value) == f"Setting 'model.{name}' was renamed to 'model.estimator'."
 
 
+def test_a_setting_that_was_removed_is_refused_as_such(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[evaluation]\nn_bootstrap = 1000\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        resolve("bot", load_toml(tmp_path / "settings.toml"))
+    assert (
+        str(error.value)
+        == "Setting 'evaluation.n_bootstrap' was removed, since nothing uses it any more; delete it."
+    )
+
+
 @pytest.mark.slow
 def test_a_run_in_mixed_precision_with_xla_is_a_run_of_its_own_and_its_model_loads(
     demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]

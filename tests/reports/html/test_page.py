@@ -179,7 +179,15 @@ def test_a_file_in_the_way_is_named(collected: Collected, runs: Path, tmp_path: 
 
 
 def test_labels_hold_what_the_font_can_draw() -> None:
-    assert label("🎧 $a$ é") == "□ \\$a\\$ é" and len(label("x" * 100)) == 44
+    assert label("🎧 $a$ é") == "□ \\$a\\$ é"
+
+
+def test_long_labels_are_wrapped_and_stay_distinct() -> None:
+    long = "attributes-gcv@bands+notes+harmony+rhythm (training.epochs=10, sequence.frames=12{})"
+    lines = label(long.format(0)).split("\n")
+    assert len(lines) == 2 and max(map(len, lines)) <= 44
+    assert label(long.format(0)) != label(long.format(8))
+    assert len(label("x" * 10_000)) < 210
 
 
 def test_pages_need_no_tensorflow() -> None:
