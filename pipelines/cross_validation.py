@@ -19,6 +19,7 @@ from cs_keras.data.splits import Split, rotate_folds, split_by_folds, write_spli
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.factors.interactions import Interactions
 from cs_keras.factors.store import Factors
+from cs_keras.messages import count
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import Evaluation
 from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE
@@ -200,7 +201,7 @@ def _pool(
             _sum_training(members, "similarity is by predicted factors").write(folder)
             write_predictions(folder, _pool_predictions(members, dataset.tracks, factors))
             progress.log(
-                f"{key}: evaluating {len(reference.rows['test'])} tracks, each predicted out of fold"
+                f"{key}: evaluating {count(len(reference.rows['test']), 'track')}, each predicted out of fold"
             )
             evaluator = Evaluator(reference, run.evaluation, run.seed, progress)
             at_once = evaluate(key, evaluator, dataset, factors, folder)

@@ -9,6 +9,7 @@ from cs_keras.data.demo.write import write_demo_source
 from cs_keras.data.schema import factors_path, read_info
 from cs_keras.errors import ConfigError
 from cs_keras.factors.wmf import WmfConfig
+from cs_keras.messages import count
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import remove_temporaries
 from cs_keras.storage.open_files import refuse_links
@@ -46,10 +47,10 @@ def make_demo(
         if there != audio:
             raise ConfigError(f"{folder} was made with audio = {there}; this command has audio = {audio}.")
         return
-    progress.log(f"demo: {settings.n_tracks} tracks synthesised in {source}")
+    progress.log(f"demo: {count(settings.n_tracks, 'track')} synthesised in {source}")
     result = ingest(read_catalogue(source / "tracks.csv"), folder, IngestConfig(audio), progress)
-    progress.log(f"demo: {result.n_tracks} tracks ingested into {folder}")
+    progress.log(f"demo: {count(result.n_tracks, 'track')} ingested into {folder}")
     factors, _ = make_factors(source / "listening.csv", folder, FactorsConfig(DEMO_FACTORS))
     progress.log(
-        f"demo: {len(factors.playlist_ids)} playlists factorised in {DEMO_FACTORS.factors} dimensions"
+        f"demo: {count(len(factors.playlist_ids), 'playlist')} factorised in {DEMO_FACTORS.factors} dimensions"
     )

@@ -20,6 +20,7 @@ from cs_keras.data.reader import ReadConfig
 from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.size_study import LARGE, SIZES, SMALL, SizeStudy, compare_sizes, evaluate_size
 from cs_keras.factors.store import Factors
+from cs_keras.messages import count
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.names import METRICS_FILE, PREDICTIONS_FILE, SIZE_STUDY_FILE
 from cs_keras.run_files.predictions import read_predictions
@@ -132,7 +133,7 @@ def study_size(
     with locked(out):
         _open(out, {**begun, "data_digest": parts[LARGE].data_digest})
         for size, data in parts.items():
-            progress.log(f"{run.key}: the {size} set, {len(data.train)} train tracks")
+            progress.log(f"{run.key}: the {size} set, {count(len(data.train), 'train track')}")
             folder = out / size
             folder.mkdir(exist_ok=True)
             write_signature(folder, dataset.info, factors.scaler)
@@ -150,7 +151,7 @@ def _small(dataset: Dataset, factors: Factors, config: SizeConfig) -> Flags:
         unknown = sorted(set(config.tracks) - set(tracks.ids.tolist()))
         if unknown:
             raise DataError(
-                f"The small set lists {len(unknown)} tracks that are not in {dataset.folder}, the first is "
+                f"The small set lists {count(len(unknown), 'track')} not in {dataset.folder}, the first is "
                 f"{unknown[0]!r}."
             )
         return np.isin(tracks.ids, config.tracks)

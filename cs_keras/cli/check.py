@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, conclude, count
+from cs_keras.cli.console import Console, conclude
 from cs_keras.cli.options import DATASET, Command
 from cs_keras.errors import CsKerasError
+from cs_keras.messages import count
 
 if TYPE_CHECKING:
     from cs_keras.data.integrity.checks import Leakage

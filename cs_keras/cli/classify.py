@@ -8,6 +8,7 @@ import click
 from cs_keras.cli.console import Console, conclude, print_table, print_written
 from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, renamed
 from cs_keras.errors import ConfigError
+from cs_keras.messages import count
 
 HEADS = ("linear", "rbf")
 MAX_FOLD_ROWS = 20  # with more folds, the table has their mean only; the file of --out has all
@@ -100,7 +101,13 @@ def _show(result: dict[str, Any]) -> None:
     """Print accuracies, and a confusion matrix for each head."""
     folds, heads = result["folds"], result["heads"]
     repeats = f", {folds['repeats']} times" if folds["repeats"] > 1 else ""
-    data = f"{result['n_tracks']} tracks, {len(result['classes'])} labels, {result['n_features']} features"
+    data = ", ".join(
+        (
+            count(result["n_tracks"], "track"),
+            count(len(result["classes"]), "label"),
+            count(result["n_features"], "feature"),
+        )
+    )
     title = f"Accuracy in %: {data}; {folds['n_folds']} folds, {folds['kind']}{repeats}"
     print_table(title, ["", *heads], _accuracies(list(heads.values())), right=tuple(heads))
     names = [f"{number} {name}" for number, name in enumerate(result["classes"], 1)]

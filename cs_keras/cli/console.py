@@ -65,11 +65,6 @@ class Console:
         return advance
 
 
-def count(n: int, noun: str) -> str:
-    """Return ``1 track`` or ``2 tracks``."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 def open_page(width: int = PAGE_WIDTH) -> "RichConsole":
     """Return a rich console on standard output, which is at least `width` wide for files and pipes."""
     from rich.console import Console as RichConsole

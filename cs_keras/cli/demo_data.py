@@ -6,6 +6,7 @@ import click
 
 from cs_keras.cli.console import Console, conclude
 from cs_keras.cli.options import LOCAL_PATH, Command, renamed
+from cs_keras.messages import count
 
 
 @click.command("demo-data", cls=Command)
@@ -36,7 +37,7 @@ def command(folder: Path, waveforms: bool, **changes: int | None) -> None:
     settings = DemoConfig.of_size(**{"n_tracks": DemoConfig.n_tracks, **given})
     make_demo(folder, settings, Console(), AudioConfig(content="waveform" if waveforms else "magnitude"))
     conclude(
-        f"{folder}: {settings.n_tracks} tracks by {settings.n_artists} artists; its sources are in "
-        f"{folder}/source.",
+        f"{folder}: {count(settings.n_tracks, 'track')} by {count(settings.n_artists, 'artist')}; its sources are "
+        f"in {folder}/source.",
         *("run-baselines", folder),
     )

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.beam import BeamCommand, beam_flags, locate_for_workers, runner_option
-from cs_keras.cli.console import Console, conclude, count
+from cs_keras.cli.console import Console, conclude
 from cs_keras.cli.options import (
     DATASET,
     decoder_option,
@@ -14,6 +14,7 @@ from cs_keras.cli.options import (
     reading_options,
     split_option,
 )
+from cs_keras.messages import count
 
 
 @click.command("embed", cls=BeamCommand)

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from cs_keras.cli.console import Console, conclude, print_sections, print_written
 from cs_keras.cli.options import FLOATS, INTEGERS, LOCAL_PATH, Command, add_options, factors_renamed
+from cs_keras.messages import count
 
 if TYPE_CHECKING:
     from cs_keras.factors.interactions import RowCounts
@@ -220,10 +221,7 @@ def command(
         click.echo(
             f"Regularization {regularization:g} is {mapped:.3g} for each interaction (Spark's regParam)."
         )
-    disliked = f"; dislikes: {tally.n_disliked_rows}" if tally.n_disliked_rows else ""
-    click.echo(
-        f"Rows read: {tally.n_rows}; merged: {tally.n_merged_rows}; of count 0: {tally.n_zero_rows}{disliked}."
-    )
+    _print_rows(tally)
     _print_items(factors, tally)
     _print_quality(factors)
     _conclude(
@@ -309,8 +307,8 @@ def _warnings_as_lines() -> Iterator[None]:
 
 def _size(factors: "Factors") -> str:
     return (
-        f"{int(factors.has_factors.sum())} of {len(factors.track_ids)} tracks and {len(factors.playlist_ids)} "
-        f"playlists in {factors.item_factors.shape[1]} dimensions"
+        f"{int(factors.has_factors.sum())} of {len(factors.track_ids)} tracks and "
+        f"{count(len(factors.playlist_ids), 'playlist')} in {count(factors.item_factors.shape[1], 'dimension')}"
     )
 
 
@@ -336,6 +334,17 @@ def _print_quality(factors: "Factors") -> None:
         click.echo(f"Warning: {warning}", err=True)
 
 
+def _print_rows(tally: "RowCounts") -> None:
+    """Print the number of rows that were read, and what became of those that are no pair of their own."""
+    others = {
+        "added to an earlier one of the same playlist and track": tally.n_merged_rows,
+        "left out with a count of 0": tally.n_zero_rows,
+        "left out as dislikes": tally.n_disliked_rows,
+    }
+    parts = [f"{n:,} {what}" for what, n in others.items() if n]
+    click.echo(f"{count(tally.n_rows, 'row')} read{': ' if parts else ''}{', '.join(parts)}.")
+
+
 def _print_items(factors: "Factors", tally: "RowCounts") -> None:
     """Print what became of tracks that are not in the dataset."""
     if not tally.n_unknown_tracks:
@@ -347,7 +356,7 @@ def _print_items(factors: "Factors", tally: "RowCounts") -> None:
         )
     if factors.config and factors.config["items"] == "all":
         click.echo(
-            f"Fitted, not stored: {tally.n_unknown_tracks} tracks that are not in the dataset (--items all)."
+            f"Fitted, not stored: {count(tally.n_unknown_tracks, 'track')} not in the dataset (--items all)."
         )
     else:
         _print_unknown(tally.n_unknown_tracks, tally.unknown_tracks)
@@ -356,5 +365,5 @@ def _print_items(factors: "Factors", tally: "RowCounts") -> None:
 def _print_unknown(n_unknown: int, examples: Sequence[str]) -> None:
     if n_unknown:
         click.echo(
-            f"Left out: {n_unknown} tracks that are not in the dataset (such as {', '.join(examples[:5])})."
+            f"Left out: {count(n_unknown, 'track')} not in the dataset (such as {', '.join(examples[:5])})."
         )

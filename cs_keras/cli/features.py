@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, conclude, count, print_written
+from cs_keras.cli.console import Console, conclude, print_written
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
@@ -15,6 +15,7 @@ from cs_keras.cli.options import (
     reading_options,
     split_option,
 )
+from cs_keras.messages import count
 
 if TYPE_CHECKING:
     from cs_keras.training.hidden_layers import HiddenLayer

@@ -17,6 +17,7 @@ from cs_keras.cli.options import (
     say_artists,
     say_assigned,
 )
+from cs_keras.messages import count
 
 
 @click.command("import-patches", cls=BeamCommand)
@@ -91,9 +92,9 @@ def command(
             f"{table} describes {done.n_described} of the {done.n_tracks} tracks in the files, and "
             f"{len(descriptions) - done.n_described} that are not in them."
         )
-    click.echo(f"The files hold {done.n_tracks} tracks in {done.n_rows} rows.")
+    click.echo(f"The files hold {count(done.n_tracks, 'track')} in {count(done.n_rows, 'row')}.")
     conclude(
-        f"{out}: {dataset.n_tracks} tracks of {done.n_frames} frames, {dataset.n_new} of them new and "
+        f"{out}: {count(dataset.n_tracks, 'track')} of {done.n_frames} frames, {dataset.n_new} of them new and "
         f"verified, {len(dataset.left_out)} left out.",
         *("factors", "INTERACTIONS.csv", out),
     )

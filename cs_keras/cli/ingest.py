@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cs_keras.cli.beam import BeamCommand, beam_flags, locate_for_workers, runner_option
-from cs_keras.cli.console import Console, conclude, count
+from cs_keras.cli.console import Console, conclude
 from cs_keras.cli.options import (
     DATASET,
     LOCAL_PATH,
@@ -19,6 +19,7 @@ from cs_keras.cli.options import (
     say_assigned,
 )
 from cs_keras.errors import ConfigError
+from cs_keras.messages import count
 
 ITEM_OPTIONS = ("audio", "table", "no_audio", "out", "fold_by", "append", "encoding")  # valid with --no-audio
 

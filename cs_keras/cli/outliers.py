@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from cs_keras.cli.console import Console, conclude, count, print_table
+from cs_keras.cli.console import Console, conclude, print_table
 from cs_keras.cli.listing import ListWriter
 from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, decoder_option, read_config, reading_options
 from cs_keras.errors import ConfigError
+from cs_keras.messages import count
 
 
 @click.command("outliers", cls=Command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cs_keras.cli.console import Console, conclude, count, print_table
+from cs_keras.cli.console import Console, conclude, print_table
 from cs_keras.cli.listing import FORMATS, choose_writer
 from cs_keras.cli.options import (
     CANDIDATES,
@@ -24,6 +24,7 @@ from cs_keras.cli.options import (
     weights_option,
 )
 from cs_keras.errors import ConfigError
+from cs_keras.messages import count
 
 if TYPE_CHECKING:
     from pipelines.recommend.recommend import RecommendedTrack
@@ -177,7 +178,7 @@ def command(
             err=True,
         )
     if len(listed) < rules.k:
-        click.echo(f"There are {len(listed)} tracks to recommend, not {rules.k}.", err=True)
+        click.echo(f"Only {count(len(listed), 'track')} can be recommended, not {rules.k}.", err=True)
     if writer:
         measures: list[dict[str, Any]] = [{"score": one.score, "factors": one.factors} for one in listed]
         if writer.format == "json":

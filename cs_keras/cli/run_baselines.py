@@ -25,6 +25,7 @@ from cs_keras.cli.options import (
 )
 from cs_keras.cli.report import Printing, print_options, show_report
 from cs_keras.errors import CsKerasError
+from cs_keras.messages import count
 
 DEMO_FOLDER = Path("demo")
 
@@ -165,7 +166,7 @@ def command(
     if tracker:  # after the report: the server may be gone by now
         for folder in finished:
             tracker.log_run(folder)
-        console.log(f"{len(finished)} runs are logged to {mlflow}")
+        console.log(f"{count(len(finished), 'run')} logged to {mlflow}")
     if outcome.failed:
         raise CsKerasError(
             f"{len(outcome.failed)} of {len(keys)} models failed: {', '.join(outcome.failed)}."

@@ -8,11 +8,11 @@ import click
 from cs_keras.cli.console import (
     CONCLUSION_WIDTH,
     conclude,
-    count,
     print_next,
     print_sections,
 )
 from cs_keras.cli.options import LOCAL_PATH, Command
+from cs_keras.messages import count
 
 yes_option = click.option("--yes", is_flag=True, help="Remove without asking.")
 

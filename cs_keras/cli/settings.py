@@ -5,9 +5,10 @@ import re
 
 import click
 
-from cs_keras.cli.console import conclude, count, print_rows, print_settings
+from cs_keras.cli.console import conclude, print_rows, print_settings
 from cs_keras.cli.options import Command
 from cs_keras.errors import ConfigError
+from cs_keras.messages import count
 
 
 @click.command("settings", cls=Command)

@@ -27,6 +27,7 @@ from cs_keras.data.schema import (
 )
 from cs_keras.data.shards import Shard, read_shard
 from cs_keras.errors import ConfigError, CsKerasError, StorageError, UnreachableError
+from cs_keras.messages import count
 from cs_keras.runs import locked
 from cs_keras.storage.location import Location, is_file, is_remote, list_files, remove
 from cs_keras.storage.open_files import refuse_links
@@ -100,8 +101,8 @@ def fill_dataset(
         lost = old_ids - known - {recording.track_id for recording in new}
         if lost:
             raise StorageError(
-                f"{out} has lost the shards of {len(lost)} tracks (such as {min(lost)!r}); ingest their recordings "
-                "again to restore them."
+                f"{out} has lost the shards of {count(len(lost), 'track')} (such as {min(lost)!r}); ingest their "
+                "recordings again to restore them."
             )
         if not new:
             return IngestResult(len(tracks), 0, info.left_out, info.fold_assignment)
@@ -149,7 +150,7 @@ def open_existing(out: Location, wanted: DatasetInfo, with_audio: bool) -> tuple
         raise ConfigError(f"{out} contains items without audio; ingest recordings into another dataset.")
     if not with_audio and n_with_audio:
         raise ConfigError(
-            f"{out} contains {n_with_audio} recordings; ingest items without audio into another dataset."
+            f"{out} contains {count(n_with_audio, 'recording')}; ingest items without audio into another dataset."
         )
     for name in ("audio", "dtype", "fold_by"):
         found, expected = getattr(info, name), getattr(wanted, name)
@@ -162,8 +163,8 @@ def check_append(out: Location, tracks: Tracks, added: Sequence[str], append: bo
     """Raise ConfigError when track ids would be added to a complete dataset without ``append``."""
     if len(tracks) and added and not append:
         raise ConfigError(
-            f"{out} already holds a dataset of {len(tracks)} tracks, and {len(added)} of the given ones are not in "
-            f"it (first: {added[0]!r}); add them with --append, or choose another --out."
+            f"{out} already holds a dataset of {count(len(tracks), 'track')}, and {len(added)} of the given ones "
+            f"are not in it (first: {added[0]!r}); add them with --append, or choose another --out."
         )
 
 

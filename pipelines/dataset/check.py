@@ -23,6 +23,7 @@ from cs_keras.data.splits import SPLITS_FOLDER, split_names
 from cs_keras.errors import CsKerasError, StorageError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import load_factors
+from cs_keras.messages import count
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.runs import is_temporary
 from cs_keras.storage.location import Location, is_file, is_folder, list_files
@@ -142,9 +143,8 @@ def _check_files(dataset: Location, tracks: Tracks | None) -> list[Finding]:
     for name in sorted(set(shards_on_disk(dataset)) - set(tracks.strings("shard"))):
         shard = try_read(dataset / name)
         if shard is not None and shard.tracks and not len(tracks):
-            message = (
-                f"it holds {len(shard.tracks)} tracks, and the track table has no rows; --repair adds them."
-            )
+            held = count(len(shard.tracks), "track")
+            message = f"it holds {held}, and the track table has no rows; --repair adds them."
             findings.append(Finding("error", name, message))
         elif shard is None or shard.tracks:  # ingest writes empty ones where all recordings were unusable
             message = "the track table does not name it: left by an interrupted append or by earlier folds."

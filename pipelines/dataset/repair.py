@@ -26,6 +26,7 @@ from cs_keras.data.schema import (
 from cs_keras.errors import CsKerasError, StorageError, UnreachableError
 from cs_keras.factors.interactions import load_interactions
 from cs_keras.factors.store import load_factors
+from cs_keras.messages import count
 from cs_keras.parsing import parse_parquet
 from cs_keras.runs import atomic_write, remove_temporaries
 from cs_keras.storage.location import Location, is_file, is_folder, read_bytes
@@ -51,7 +52,7 @@ def repair_dataset(dataset: Location) -> list[str]:
     left = temporaries(dataset)
     remove_temporaries(dataset)
     if removed := len(left) - len(temporaries(dataset)):
-        done.append(f"removed {removed} temporary file{'s' * (removed > 1)} of killed writers")
+        done.append(f"removed {count(removed, 'temporary file')} of killed writers")
     info, tracks, _ = check_tables(dataset)
     shards = {name: shard for name in shards_on_disk(dataset) if (shard := try_read(dataset / name))}
     rows: list[Row] = tracks.table.to_pylist() if tracks else _salvage(dataset)
@@ -126,7 +127,7 @@ def _describe_repair(info: DatasetInfo | None, rows: Sequence[Row], rebuilt: Seq
             before[i] != after[i] for i in before.keys() & after.keys()
         ),
     }
-    done = [f"{TRACKS_FILE}: {n} tracks {what}" for what, n in counts.items() if n]
+    done = [f"{TRACKS_FILE}: {count(n, 'track')} {what}" for what, n in counts.items() if n]
     if counts["added"]:
         done.append(
             f"{TRACKS_FILE}: artist, title, album, isrc, genres and release_date of added tracks are lost; delete "

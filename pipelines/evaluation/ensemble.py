@@ -18,6 +18,7 @@ from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.rank_fusion import Score, dot_scores, fuse_ranks, similarity_scores
 from cs_keras.evaluation.reference_predictors import centre_playlists
 from cs_keras.factors.store import Factors
+from cs_keras.messages import count
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.run_files.evaluation import Evaluation, Kind
 from cs_keras.run_files.names import MODEL_FILE
@@ -124,7 +125,7 @@ def combine_runs(
             test = [one.select(ids[reference.rows["test"]]) for one in predictions]
             scores = _fuse(test, factors, evaluation.metric)
         del predictions, chosen, each, scaled, own  # before the evaluation, which needs memory
-        progress.log(f"{key}: evaluating {len(reference.rows['test'])} test tracks")
+        progress.log(f"{key}: evaluating {count(len(reference.rows['test']), 'test track')}")
         evaluate(key, Evaluator(reference, evaluation, seed, progress), dataset, factors, folder, scores)
     done = finish_run(folder)
     progress.log(f"{key}: done, in {done}")

@@ -10,6 +10,7 @@ from cs_keras.errors import DataError
 from cs_keras.evaluation.labels.composition import map_genres, parse_composition, rank_by_composition
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreFindings, evaluate_genres
 from cs_keras.factors.tables import open_table
+from cs_keras.messages import count
 from cs_keras.progress import Progress
 from cs_keras.run_files.genres import read_genres
 from cs_keras.run_files.names import MODEL_FILE, TRAINING_FILE
@@ -91,9 +92,9 @@ def describe_genres(
     if mix:
         wanted = parse_composition(mix, predicted.genres)
         nearest, distances = rank_by_composition(predicted.probabilities, wanted, k)
-    tracks = f"{len(evaluated)} test tracks that the run was not trained on"
+    tracks = f"{count(len(evaluated), 'test track')} that the run was not trained on"
     if dataset is not None and predicted.is_test.all():
-        tracks = f"all {len(evaluated)} tracks of {dataset}"
+        tracks = f"all {count(len(evaluated), 'track')} of {dataset}"
     return GenreFindings(
         accuracy,
         tuple(describe(row_of[track_id]) for track_id in track_ids),

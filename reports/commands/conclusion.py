@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from cs_keras.messages import count
 from cs_keras.run_files.evaluation import Kind
 from reports.commands.best_model import LISTS, BestModel, best_models
 from reports.runs.collect import Collected, Group
@@ -40,7 +41,7 @@ def _conclude(group: Group, section: Section) -> Section:
     best = next(iter(best_models(group)), None)
     if best is None:
         (training,) = (replace(table, notes=()) for table in section.tables if table.title == "Training")
-        sentence = f"No overlap could be measured, or all lists are tied: {n_test:,} test tracks."
+        sentence = f"No overlap could be measured, or all lists are tied: {count(n_test, 'test track')}."
         return Section(section.heading, notes, (training,), (sentence,))
     table = _predictors_table(group, section.tables, best.kind, best.best.k)
     return Section(section.heading, notes, (table,), tuple(_sentences(best, table)))
@@ -49,10 +50,10 @@ def _conclude(group: Group, section: Section) -> Section:
 def _notes(group: Group, section: Section) -> Iterator[str]:
     n_tracks, n_artists = group.first.n_tracks.test, group.first.n_test_artists
     if n_tracks < FEW_TEST_TRACKS or (n_artists is not None and n_artists < FEW_TEST_ARTISTS):
-        artists = "" if n_artists is None else f" by {n_artists:,} artists"
+        artists = "" if n_artists is None else f" by {count(n_artists, 'artist')}"
         yield (
-            f"Few data: {n_tracks:,} test tracks{artists}, so that intervals are wide and few differences can be "
-            f"significant. Better: {FEW_TEST_TRACKS} by {FEW_TEST_ARTISTS} artists."
+            f"Few data: {count(n_tracks, 'test track')}{artists}, so that intervals are wide and few differences "
+            f"can be significant. Better: {FEW_TEST_TRACKS} by {FEW_TEST_ARTISTS} artists."
         )
     yield from (note for note in section.notes if note.startswith(WARNING))
     yield from (f"{failed.label} failed: {failed.reason.rstrip('.')}." for failed in group.failed)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cs_keras.factors.selection import K, Mean, Result, Selection, describe_setting
+from cs_keras.messages import count
 from reports.tables.cells.numbers import seconds_cell
 from reports.tables.cells.table import Cell, Column, Row, Section, Table
 
@@ -72,11 +73,12 @@ def _table_notes(selection: Selection, n_shown: int | None) -> Iterator[str]:
     yield "Metrics in percent, ± one standard error over playlists or tracks."
     yield (
         f"nDCG and recall: on a random fifth of each playlist's train tracks, held out from the fit; mean of "
-        f"{selection.n_seeds} seeds."
+        f"{count(selection.n_seeds, 'seed')}."
     )
     yield (
-        f"Seeds, halves: overlap of the {K} most similar tracks between fits with {selection.n_seeds} seeds, and "
-        f"between fits on the two halves of the playlists; {_chance(selection)}."
+        f"Seeds, halves: overlap of the {K} most similar tracks between fits "
+        f"with {count(selection.n_seeds, 'seed')}, and between fits on the two halves of the playlists; "
+        f"{_chance(selection)}."
     )
     yield (
         "Eligible: nDCG within one standard error of the best, ordered by agreement of seeds on train tracks, "

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cs_keras.evaluation.labels.genre_accuracy import Composition, GenreAccuracy, GenreFindings
+from cs_keras.messages import count
 from reports.tables.cells.numbers import format_share, interval_cell
 from reports.tables.cells.table import Cell, Column, Row, Section, Table
 
@@ -113,16 +114,16 @@ def _nearest_table(findings: GenreFindings) -> Table:
 def _notes(findings: GenreFindings) -> Iterator[str]:
     accuracy = findings.accuracy
     yield (
-        f"{accuracy.n_tracks:,} of {findings.subset} are evaluated; the classifier has {len(accuracy.genres)} "
-        f"genres and was trained on {findings.n_train_tracks:,} tracks."
+        f"{accuracy.n_tracks:,} of {findings.subset} are evaluated; the classifier has "
+        f"{count(len(accuracy.genres), 'genre')} and was trained on {count(findings.n_train_tracks, 'track')}."
     )
     if accuracy.n_without:
-        yield f"Not evaluated: {accuracy.n_without:,} tracks without a genre."
+        yield f"Not evaluated: {count(accuracy.n_without, 'track')} without a genre."
     if accuracy.unmatched:
         shown = list(accuracy.unmatched.items())
         named = ", ".join(f"{name} ({n:,})" for name, n in shown[:N_UNMATCHED])
         more = f" and {len(shown) - N_UNMATCHED:,} more genres" if len(shown) > N_UNMATCHED else ""
         yield (
-            f"Not evaluated: {accuracy.n_unmatched:,} tracks without a genre of the classifier. Their genres, with "
-            f"numbers of tracks: {named}{more}."
+            f"Not evaluated: {count(accuracy.n_unmatched, 'track')} without a genre of the classifier. Their "
+            f"genres, with numbers of tracks: {named}{more}."
         )

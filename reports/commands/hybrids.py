@@ -16,6 +16,7 @@ from cs_keras.evaluation.hybrid import (
     WEIGHTING,
     HybridResults,
 )
+from cs_keras.messages import count
 from reports.tables.cells.numbers import OVERLAP_MARKS, format_share, overlap_cell
 from reports.tables.cells.table import Cell, Column, Row, Section, Table
 
@@ -48,16 +49,16 @@ def _conclude(hybrids: HybridResults) -> str:
         audio = found[SOUND][n].overlap
         if folded_in.overlap is not None and audio is not None and folded_in.overlap > audio:
             return (
-                f"From {n} playlist{'s' * (n != 1)} on, fold-in finds more than audio: {folded_in.overlap:.1%} "
+                f"From {count(n, 'playlist')} on, fold-in finds more than audio: {folded_in.overlap:.1%} "
                 f"against {audio:.1%}."
             )
-    return f"Audio finds at least as much as fold-in of {max(found[SOUND])} playlists."
+    return f"Audio finds at least as much as fold-in of {count(max(found[SOUND]), 'playlist')}."
 
 
 def _table(hybrids: HybridResults, kind: str) -> Table:
     found = hybrids.overlap[kind]
     counts = list(found[SOUND])
-    columns = [Column(f"{n} playlist{'s' * (n != 1)}", f"overlap@{hybrids.k}/{n}") for n in counts]
+    columns = [Column(count(n, "playlist"), f"overlap@{hybrids.k}/{n}") for n in counts]
     first = next(iter(found[SOUND].values()))
     chance = (
         None if first.chance is None else Cell(format_share(first.chance), first.chance, sd=first.chance_sd)
@@ -93,7 +94,7 @@ def _notes(hybrids: HybridResults) -> Iterator[str]:
     switching = (
         "never fold-in: audio was at least as good on the validation tracks."
         if hybrids.threshold is None
-        else f"fold-in from {hybrids.threshold} playlists on, else audio."
+        else f"fold-in from {count(hybrids.threshold, 'playlist')} on, else audio."
     )
     tiers = ", ".join(f"{size:,} (n = {n})" for n, size in hybrids.tier_sizes.items())
     yield (

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cs_keras.evaluation.size_study import LARGE, SIZES, SizeStudy
+from cs_keras.messages import count
 from cs_keras.run_files.evaluation import Kind
 from reports.tables.cells.numbers import OVERLAP_MARKS, format_share, overlap_cell
 from reports.tables.cells.table import PAIRED_P, Cell, Column, Row, Section, Table
@@ -40,7 +41,7 @@ def make_size_section(study: SizeStudy) -> Section:
             ),
             *(Cell(f"{NIETO[trained, tested]:.2f}", NIETO[trained, tested]) for tested in SIZES),
         )
-        rows.append(Row(f"{trained} ({study.n_train[trained]:,} tracks)", (), cells))
+        rows.append(Row(f"{trained} ({count(study.n_train[trained], 'track')})", (), cells))
     table = Table(
         f"{study.model} by catalogue size", columns, tuple(rows), tuple(_notes(study)), stub="trained on"
     )
@@ -53,7 +54,7 @@ def _conclude(study: SizeStudy) -> str:
     significant = f"with {better} train tracks {study.model} predicts significantly better"
     finding = significant if gain.p_holm < PAIRED_P else "no significant difference"
     return (
-        f"{study.n_train[LARGE]:,} train tracks against {study.n_train['small']:,}, on the large test set: "
+        f"{count(study.n_train[LARGE], 'train track')} against {study.n_train['small']:,}, on the large test set: "
         f"{finding} (p = {gain.p_value:.3f})."
     )
 
@@ -85,7 +86,7 @@ def _notes(study: SizeStudy) -> Iterator[str]:
         yield (
             f"Cosine distance on the {tested} test set, small minus large: {gain.difference:+.4f} "
             f"({gain.low:+.4f} to {gain.high:+.4f}), p = {gain.p_value:.3f} (t test of "
-            f"{gain.n_queries:,} tracks over their artists). Bold: the better one, where p < {PAIRED_P}."
+            f"{count(gain.n_queries, 'track')} over their artists). Bold: the better one, where p < {PAIRED_P}."
         )
     if "filtered" in study.results[LARGE, LARGE].overlap:
         yield "Filtered: without tracks of the query's own artist in either list; so is chance."

@@ -11,6 +11,7 @@ from typing import Any
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.errors import DataError
+from cs_keras.messages import count
 from cs_keras.models.declaration import PROCEDURES
 from cs_keras.models.registry import REGISTRY, split_key
 from cs_keras.run_files.evaluation import MODEL, RANDOM, Evaluation, GroupMean
@@ -188,7 +189,7 @@ def _groups(evaluation: Evaluation) -> Iterator[str]:
                 for predictor in (MODEL, RANDOM):
                     mean = find_group(evaluation, predictor, measure, by, size.group)
                     cells.append(_mean_cell(mean) if mean else None)
-            name = f"{name_group(by, size.group)} ({size.n:,} tracks)"
+            name = f"{name_group(by, size.group)} ({count(size.n, 'track')})"
             rows.append(Row(name, (), tuple(cells)))
     yield "## For whom"
     yield to_markdown_table(Table("", columns, tuple(rows), (), "test tracks").without_empty_columns())

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from cs_keras.messages import count
 from cs_keras.run_files.study import TrialRecord
 from reports.study.differences import N_RESAMPLES, Difference
 from reports.study.importance import FENCE, MIN_TRIALS, Importance, count_settings
@@ -28,7 +29,7 @@ def section_notes(study: Study, importance: Importance | None) -> Iterator[str]:
     settings, n_failed, n_settings = study.settings, len(study.failed), count_settings(study)
     unread = f", {len(study.left_out)} unreadable" if study.left_out else ""
     running = f", {study.n_open} not ended" if study.n_open else ""
-    executions = f"{settings.executions} execution{'s' if settings.executions > 1 else ''}"
+    executions = count(settings.executions, "execution")
     yield (
         f"Search: {settings.tuner}, seed {settings.seed}. Trials: {len(study.trials) - n_failed} completed, "
         f"{n_failed} failed{unread}{running}; {executions} of each."

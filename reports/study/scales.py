@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from cs_keras.messages import count
 from cs_keras.run_files.study import TrialRecord
 from reports.formats.plot_style import plain
 from reports.study.importance import clip_outliers
@@ -81,7 +82,7 @@ def score_scale(study: Study) -> ScoreScale:
     scores = np.array([score_of(trial) for trial in study.ranked], dtype=np.float64)
     shown = study.sign * clip_outliers(study.sign * scores)
     n_clipped = int(np.count_nonzero(shown != scores))
-    edge = f"; {n_clipped} outlier{'s' * (n_clipped > 1)} at the edge" if n_clipped else ""
+    edge = f"; {count(n_clipped, 'outlier')} at the edge" if n_clipped else ""
     label = f"{plain(study.settings.objective)} ({'higher' if study.sign > 0 else 'lower'} is better{edge})"
     low, high = float(shown.min()), float(shown.max())
     if low == high:

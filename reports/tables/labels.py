@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from cs_keras.messages import count
 from cs_keras.run_files.evaluation import MODEL, MeanRecord
 from cs_keras.run_files.labels import CHANCE, FREQUENCY, LabelEvaluation, RankingMetrics
 from reports.runs.collect import Collected, LabelGroup, LabelRun
@@ -45,8 +46,8 @@ def _section(group: LabelGroup) -> Section:
     )
     counts = first.n_tracks
     note = (
-        f"{len(first.labels):,} labels. Labelled tracks: {counts.train:,} train, {counts.validation:,} validation, "
-        f"{counts.test:,} test, by {first.n_test_artists:,} artists."
+        f"{count(len(first.labels), 'label')}. Labelled tracks: {counts.train:,} train, "
+        f"{counts.validation:,} validation, {counts.test:,} test, by {count(first.n_test_artists, 'artist')}."
     )
     table = _metrics_table(group)
     tables = (table, _labels_table(group), _training_table(group))

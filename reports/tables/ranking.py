@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from cs_keras.messages import count
 from cs_keras.run_files.evaluation import LIKED_ABOVE_DISLIKED, MODEL, MeanRecord, RankingRecord
 from reports.runs.collect import Group
 from reports.tables import published
@@ -133,12 +134,12 @@ def _header(name: str) -> str:
 
 def _ranking_notes(group: Group, ranking: RankingRecord) -> Iterator[str]:
     protocol, n_rotations = group.first.factors.protocol, group.first.n_rotations
-    tracks = f"{ranking.n_candidates:,} test tracks"
+    tracks = f"{count(ranking.n_candidates, 'test track')}"
     if n_rotations:
         tracks = f"test tracks of a rotation, at most {ranking.n_candidates:,},"
     yield (
-        f"In %: mean over the {ranking.n_playlists:,} playlists with any test track; {ranking.n_left_out:,} other "
-        f"query playlists have none. Each ranks all {tracks} by dot product with its "
+        f"In %: mean over the {count(ranking.n_playlists, 'playlist')} with any test track; {ranking.n_left_out:,} "
+        f"other query playlists have none. Each ranks all {tracks} by dot product with its "
         "reference factors; its own tracks are relevant."
     )
     yield (

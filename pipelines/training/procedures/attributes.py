@@ -5,6 +5,7 @@ import numpy as np
 from cs_keras.data.attributes.encoding import Encoding, fit_encoding
 from cs_keras.data.attributes.table import Attributes
 from cs_keras.errors import ConfigError, DataError
+from cs_keras.messages import count
 from cs_keras.models.attributes import build_regressor
 from cs_keras.models.distribution import add_moments, count_parameters
 from cs_keras.run_files.names import ATTRIBUTES_FILE, ENCODER_FILE
@@ -57,8 +58,8 @@ def require_attributes(data: TrainingData, attributes: Attributes) -> None:
 def _describe_input(data: TrainingData, attributes: Attributes, encoding: Encoding) -> list[str]:
     """Return notes on the input for readers of the results."""
     has = attributes.has
-    columns = f"{len(encoding.columns)} attribute{'s' * (len(encoding.columns) != 1)}"
-    notes = [f"{columns} of {attributes.table.where} encoded as {encoding.n_features} numbers"]
+    columns = count(len(encoding.columns), "attribute")
+    notes = [f"{columns} of {attributes.table.where} encoded as {count(encoding.n_features, 'number')}"]
     if n := np.count_nonzero(~has[data.train]):
         notes.append(f"{n} of {len(data.train)} train tracks have no attributes and were not used")
     if n := np.count_nonzero(~has[data.unseen]):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cs_keras.factors.quality import describe_agreement, warn_of_noise
+from cs_keras.messages import count
 from cs_keras.run_files.evaluation import KINDS, Kind, UnusedTracks
 from reports.runs.collect import Group
 
@@ -83,7 +84,7 @@ def _artist_notes(group: Group) -> Iterator[str]:
             "candidates, but not queries of artist-filtered overlap."
         )
     elif first.n_test_artists is not None:
-        yield f"Test tracks are by {first.n_test_artists:,} artists, all of them known."
+        yield f"Test tracks are by {count(first.n_test_artists, 'known artist')}."
 
 
 def _unused_notes(unused: UnusedTracks) -> Iterator[str]:
@@ -97,7 +98,7 @@ def _unused_notes(unused: UnusedTracks) -> Iterator[str]:
     if unused.n_tracks_without_interactions:
         yield f"Left out, tracks without interactions: {unused.n_tracks_without_interactions:,}."
     if unused.n_unknown_tracks:
-        yield f"Left out, interactions with {unused.n_unknown_tracks:,} tracks that are not in the dataset."
+        yield f"Left out, interactions with {count(unused.n_unknown_tracks, 'track')} not in the dataset."
 
 
 def has_several_seeds(group: Group) -> bool:

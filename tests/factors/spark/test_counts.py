@@ -165,7 +165,7 @@ def test_all_of_a_factors_file_is_made_on_the_cluster(
     command = ["factors", demo_without_audio / "many", dataset, "--name", "all", *few, *CLUSTER]
     assert run(*command, "--targets", "in-sample") == 0
     printed, errors = capfd.readouterr()
-    assert "of count 0: 1." in printed and ": 7 tracks that are not in the dataset" in printed
+    assert "1 left out with a count of 0." in printed and ": 7 tracks not in the dataset" in printed
     assert "nDCG@10 on held-out interactions" in printed and "Ceiling: another seed agrees" in printed
     assert "Traceback" not in errors and "WARN" not in errors
     factors = load_factors(factors_path(dataset, "all"))

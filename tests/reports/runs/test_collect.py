@@ -209,7 +209,7 @@ def test_what_was_left_out_is_counted_and_named(runs: Path, make_run: MakeRun) -
     notes = "\n".join(make_sections(collect_runs(runs))[0].notes)
     assert "unusable recordings: 12 (t00, t01, " in notes and "t09 and 2 more)" in notes
     assert "tracks without interactions: 3." in notes
-    assert "interactions with 1,234 tracks that are not in the dataset." in notes
+    assert "interactions with 1,234 tracks not in the dataset." in notes
 
 
 @pytest.mark.parametrize(("version", "popularity"), [(2, "one-ranking"), (3, "popularity-ranking")])
