@@ -26,8 +26,8 @@ from cs_keras.messages import count
 def command(folder: Path, waveforms: bool, **changes: int | None) -> None:
     """Synthesise music and playlists as a demo dataset.
 
-    DIR/source contains the data that a user would have (WAV files, tracks.csv, listening.csv) and the ground
-    truth of the generator. The same settings give the same bytes.
+    DIR/source contains the data that a user would have (WAV files, tracks.csv, listening.csv, feedback.csv) and the
+    ground truth of the generator. The same settings give the same bytes.
     """
     from cs_keras.audio.settings import AudioConfig
     from cs_keras.data.demo.config import DemoConfig

@@ -1,4 +1,7 @@
-"""Playlists sampled from tastes for styles and social factors, from popularity and at random."""
+"""Playlists sampled from tastes for styles and social factors, from popularity and at random; and dislikes."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +32,45 @@ def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> tuple[Int
         (1 - c) · softmax(β · log(popularity) - s · (w · d²_style + (1 - w) · d²_social)) + c / n_tracks.
     """
     rng = np.random.default_rng([config.seed, 1])
+    entries = [np.argwhere(block.chosen) + [block.start, 0] for block in _draw_blocks(catalogue, config, rng)]
+    playlists, tracks = np.concatenate(entries).T
+    return playlists, tracks, rng.geometric(1 - REPEAT_PROBABILITY, len(tracks))
+
+
+def draw_dislikes(catalogue: DemoCatalogue, config: DemoConfig) -> tuple[Integers, Integers]:
+    """Draw tracks that the listener of a playlist dislikes, sorted by playlist, then by track.
+
+    Returns the number of the playlist and the row of the track in the catalogue, shape (n_dislikes,) each. Nothing
+    that `draw_interactions` draws depends on them.
+
+    A playlist has as many dislikes as tracks. They are drawn without replacement in proportion to popularity^β from
+    the half of all tracks that is farthest from the playlist's taste, less its own tracks: like those that were
+    played, tracks that many come across.
+    """
+    rng = np.random.default_rng([config.seed, 3])
+    popularity = catalogue.popularity**config.popularity_exponent
+    dislikes = []
+    for block in _draw_blocks(catalogue, config, np.random.default_rng([config.seed, 1])):
+        is_far = block.distance > np.median(block.distance, axis=1, keepdims=True)
+        is_candidate = is_far & ~block.chosen
+        drawn = _draw_without_replacement(is_candidate * popularity, block.chosen.sum(axis=1), rng)
+        dislikes.append(np.argwhere(drawn & is_candidate) + [block.start, 0])
+    playlists, tracks = np.concatenate(dislikes).T
+    return playlists, tracks
+
+
+class _Block(NamedTuple):
+    """Playlists from number `start` on: squared distances of tastes from tracks, and the tracks drawn."""
+
+    start: int
+    distance: Matrix  # (n, n_tracks)
+    chosen: npt.NDArray[np.bool_]  # (n, n_tracks)
+
+
+def _draw_blocks(catalogue: DemoCatalogue, config: DemoConfig, rng: np.random.Generator) -> Iterator[_Block]:
     style = style_matrix(catalogue.styles).astype(np.float64)
     social = catalogue.social.astype(np.float64)
     lengths = _draw_lengths(config, rng)
-    entries = []
     for start in range(0, config.n_playlists, PLAYLISTS_PER_BLOCK):
         block = lengths[start : start + PLAYLISTS_PER_BLOCK]
         style_taste = _draw_tastes(style, len(block), rng)
@@ -42,10 +80,11 @@ def draw_interactions(catalogue: DemoCatalogue, config: DemoConfig) -> tuple[Int
         logit = config.popularity_exponent * np.log(catalogue.popularity) - config.taste_sharpness * distance
         weight = np.exp(logit - logit.max(axis=1, keepdims=True))
         probability = (1 - config.chance_share) * weight / weight.sum(axis=1, keepdims=True)
-        chosen = _draw_without_replacement(probability + config.chance_share / config.n_tracks, block, rng)
-        entries.append(np.argwhere(chosen) + [start, 0])
-    playlists, tracks = np.concatenate(entries).T
-    return playlists, tracks, rng.geometric(1 - REPEAT_PROBABILITY, len(tracks))
+        yield _Block(
+            start,
+            distance,
+            _draw_without_replacement(probability + config.chance_share / config.n_tracks, block, rng),
+        )
 
 
 def _draw_lengths(config: DemoConfig, rng: np.random.Generator) -> Integers:

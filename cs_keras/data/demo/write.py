@@ -13,7 +13,7 @@ import soundfile
 from cs_keras.config import check_range, to_dict
 from cs_keras.data.demo.catalogue import SOCIAL_NAMES, DemoCatalogue, draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
-from cs_keras.data.demo.interactions import draw_interactions
+from cs_keras.data.demo.interactions import draw_dislikes, draw_interactions
 from cs_keras.data.demo.style import Style, style_matrix
 from cs_keras.data.demo.synthesis import synthesise
 from cs_keras.data.demo.tags import tags_of
@@ -35,7 +35,8 @@ def write_demo_source(
 
     Writes ``audio/TRACK_ID.wav`` (mono, 16-bit PCM), ``tracks.csv`` (path, track_id, artist, title, album, isrc,
     genres), ``attributes.csv`` (track_id and the style's quantities in their units), ``tags.csv`` (track_id, tag;
-    see `cs_keras.data.demo.tags`), ``listening.csv`` (playlist_id, track_id, count), ``truth.npz`` (see
+    see `cs_keras.data.demo.tags`), ``listening.csv`` (playlist_id, track_id, count), ``feedback.csv`` (the
+    same with a like for each of its rows, and with dislikes; see `draw_dislikes`), ``truth.npz`` (see
     `truth_arrays`) and ``demo.json`` (the settings). The same settings give the same bytes, with any number of
     threads, `n_workers`. `on_progress` is called with the number of finished tracks and of all tracks, after each
     track.
@@ -78,10 +79,14 @@ def write_demo_source(
         ),
     )
     columns = (column.tolist() for column in draw_interactions(catalogue, config))
+    plays = [(f"playlist{p:06d}", catalogue.track_ids[t], n) for p, t, n in zip(*columns, strict=True)]
+    _write_table(directory / "listening.csv", ("playlist_id", "track_id", "count"), plays)
+    columns = (column.tolist() for column in draw_dislikes(catalogue, config))
+    dislikes = [(f"playlist{p:06d}", catalogue.track_ids[t], 1) for p, t in zip(*columns, strict=True)]
     _write_table(
-        directory / "listening.csv",
-        ("playlist_id", "track_id", "count"),
-        ((f"playlist{p:06d}", catalogue.track_ids[t], n) for p, t, n in zip(*columns, strict=True)),
+        directory / "feedback.csv",
+        ("playlist_id", "track_id", "count", "feedback"),
+        sorted([(*row, 1) for row in plays] + [(*row, -1) for row in dislikes]),
     )
     write_npz(directory / "truth.npz", **truth_arrays(catalogue))
 
@@ -134,7 +139,15 @@ def _claim(directory: Path, config: DemoConfig) -> None:
                 f"or the settings in {path}."
             )
         return
-    others = ("audio", "tracks.csv", "attributes.csv", "tags.csv", "listening.csv", "truth.npz")
+    others = (
+        "audio",
+        "tracks.csv",
+        "attributes.csv",
+        "tags.csv",
+        "listening.csv",
+        "feedback.csv",
+        "truth.npz",
+    )
     taken = [name for name in others if (directory / name).exists()]
     if taken:
         raise ConfigError(

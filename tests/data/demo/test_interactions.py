@@ -6,7 +6,7 @@ from scipy.stats import chisquare, spearmanr
 
 from cs_keras.data.demo.catalogue import DemoCatalogue, draw_catalogue
 from cs_keras.data.demo.config import DemoConfig
-from cs_keras.data.demo.interactions import _draw_without_replacement, draw_interactions
+from cs_keras.data.demo.interactions import _draw_without_replacement, draw_dislikes, draw_interactions
 from cs_keras.data.demo.style import style_matrix
 from cs_keras.data.folds import assign_folds
 from cs_keras.errors import ConfigError
@@ -83,6 +83,22 @@ def test_tracks_of_a_playlist_are_close_to_its_taste(catalogue: DemoCatalogue) -
     # A playlist's own mean takes about 1 in 25 of the variance.
     assert spread_within_playlists(catalogue, only_style, social) == pytest.approx(0.95, abs=0.06)
     assert spread_within_playlists(catalogue, only_social, style) == pytest.approx(0.95, abs=0.06)
+
+
+def test_disliked_tracks_are_popular_ones_far_from_what_the_playlist_has(catalogue: DemoCatalogue) -> None:
+    playlists, tracks, _ = draw_interactions(catalogue, SMALL)
+    disliking, disliked = draw_dislikes(catalogue, SMALL)
+    played, unloved = (np.zeros((2500, 480), bool) for _ in range(2))
+    played[playlists, tracks] = unloved[disliking, disliked] = True
+    assert not (played & unloved).any() and len(disliked) == unloved.sum()
+    # Whole playlists of half the catalogue do not occur: each has as many dislikes as tracks.
+    np.testing.assert_array_equal(unloved.sum(axis=1), played.sum(axis=1))
+    # The tracks' own mean, instead of the taste that they were drawn from.
+    style, popularity = style_matrix(catalogue.styles), catalogue.popularity
+    means = played @ style / played.sum(axis=1, keepdims=True)
+    distance = ((means[:, None] - style) ** 2).mean(axis=2)
+    assert distance[unloved].mean() > distance[played].mean() + distance.std()
+    assert spearmanr(unloved.sum(axis=0), popularity).statistic > 0.5
 
 
 def test_pure_chance_is_uniform(catalogue: DemoCatalogue) -> None:

@@ -13,7 +13,8 @@ from cs_keras.data.demo.config import DemoConfig
 from cs_keras.data.demo.style import Style
 from cs_keras.data.demo.tags import TAG_RULES, tags_of
 from cs_keras.data.demo.write import render_track, write_demo_source
-from cs_keras.errors import ConfigError, StorageError
+from cs_keras.errors import ConfigError
+from cs_keras.factors.interaction_files import StorageError, read_interactions
 
 SMALL = DemoConfig(
     n_genres=4,
@@ -69,6 +70,15 @@ def test_tables_and_audio_agree(demo: Path) -> None:
         assert info.frames == round(duration_s * 22050)
 
 
+def test_feedback_is_a_like_of_all_that_was_played_and_dislikes_of_other_tracks(demo: Path) -> None:
+    likes = read_interactions(demo / "listening.csv")
+    both = read_interactions(demo / "feedback.csv")
+    assert both.playlist_ids.tolist() == likes.playlist_ids.tolist()
+    assert both.track_ids.tolist() == likes.track_ids.tolist()
+    assert (both.user_items != likes.user_items).nnz == 0
+    assert both.dislikes is not None and both.dislikes.nnz > 0 and likes.dislikes is None
+
+
 def test_attributes_are_the_styles_in_their_units(demo: Path) -> None:
     with open(demo / "attributes.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -92,13 +102,18 @@ def test_tags_are_those_of_the_attributes(demo: Path) -> None:
         assert ("minor" in tags) == (round(style.mode_flats) > 2)  # Dorian, minor, Phrygian: a minor third
 
 
-def test_other_tables_are_those_of_releases_without_tags(demo: Path) -> None:
+def test_other_tables_are_those_of_releases_without_tags_and_feedback(demo: Path) -> None:
     found = {name: digest[:12] for name, digest in digests(demo).items() if name.endswith(".csv")}
-    assert found.pop("tags.csv") and found == {
-        "attributes.csv": "9bc785de0c56",
-        "listening.csv": "8f5aa3952b8d",
-        "tracks.csv": "f001de5be4cf",
-    }
+    assert (
+        found.pop("tags.csv")
+        and found.pop("feedback.csv")
+        and found
+        == {
+            "attributes.csv": "9bc785de0c56",
+            "listening.csv": "8f5aa3952b8d",
+            "tracks.csv": "f001de5be4cf",
+        }
+    )
 
 
 def test_truth_needs_no_pickles(demo: Path) -> None:
