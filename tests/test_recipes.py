@@ -33,6 +33,15 @@ def unsigned(values, bits=32):
     return pa.array(values, getattr(pa, f"uint{bits}")())
 
 
+def read_tags():
+    """Read the table as `run-baselines --labels` does: tags by track."""
+    found = read_interactions("tags.csv", playlist_column="tag", track_column="track_id")
+    pairs = found.user_items.nonzero()
+    return {
+        (str(found.track_ids[track]), str(found.playlist_ids[tag])) for tag, track in zip(*pairs, strict=True)
+    }
+
+
 def test_yambda():
     rng = np.random.default_rng(0)
     plays = np.repeat([10, 20, 30, 40], [25, 19, 40, 60])
@@ -117,13 +126,24 @@ def test_jamendo():
         "track_0000214",
         "artist_000014",
     )
+    assert read_tags() == {
+        ("track_0000214", "genre---punkrock"),
+        ("track_0000214", "mood/theme---fast"),
+        ("track_0000215", "genre---metal"),
+        ("track_0000215", "genre---rock"),
+    }
 
 
 def test_fma():
     Path("fma_metadata").mkdir()
     Path("fma_metadata/tracks.csv").write_text(
-        ",album,artist,set,set,track,track\n,title,name,split,subset,genre_top,title\ntrack_id,,,,,,\n"
-        '2,AWOL,AWOL,training,small,Hip-Hop,"Food, Food"\n10,Constant,Kurt Vile,training,full,Pop,Freeway\n'
+        ",album,artist,set,set,track,track,track\n,title,name,split,subset,genre_top,genres_all,title\n"
+        'track_id,,,,,,,\n2,AWOL,AWOL,training,small,Hip-Hop,"[21, 811]","Food, Food"\n'
+        "10,Constant,Kurt Vile,training,full,Pop,[10],Freeway\n"
+    )
+    Path("fma_metadata/genres.csv").write_text(
+        "genre_id,#tracks,parent,title,top_level\n"
+        "10,13845,0,Pop,10\n21,8389,0,Hip-Hop,21\n811,1,21,Hip-Hop Beats,21\n"
     )
     run_recipe("fma")
     with open("tracks.csv", newline="") as file:
@@ -136,3 +156,4 @@ def test_fma():
         "title": "Food, Food",
         "genres": "Hip-Hop",
     }
+    assert read_tags() == {("2", "Hip-Hop"), ("2", "Hip-Hop Beats")}
