@@ -87,7 +87,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["cs_keras*", "pipelines*", "tuning*", "reports*"]),
     package_data={
-        "cs_keras": ["py.typed", "*.pyi"],
+        "cs_keras": ["py.typed", "*.pyi", "models/*.csv"],
         "reports": ["assets/*", "templates/*"],
         "tuning": ["grids/*.toml"],
     },

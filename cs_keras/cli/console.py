@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOG_INTERVAL_S = 30.0
 PAGE_WIDTH = 110  # characters of a line of tables where output is not a terminal
 CONCLUSION_WIDTH = 80
-MIDDLE_WIDTH = 13  # characters of a column between names and texts
+SECOND_WIDTH = 13  # characters of the column after names with headings
 
 
 class Console:
@@ -99,9 +99,12 @@ def print_table(
 
 
 def print_rows(
-    header: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], right: Sequence[str] = ()
+    header: Sequence[str],
+    rows: Sequence[tuple[Sequence[str], str]],
+    right: Sequence[str] = (),
+    width: int = PAGE_WIDTH,
 ) -> None:
-    """Print rows, each with the heading that it stands below, or ""; see `print_table`."""
+    """Print rows, each with the heading that it stands below, or ""; see `print_table` and `open_page`."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -115,15 +118,14 @@ def print_rows(
         table.add_column(Text(name), overflow="fold", justify=justify)
     if is_sectioned:
         table.columns[0].no_wrap = True
-        for column in table.columns[1:-1]:  # the last has the longest texts
-            column.max_width = MIDDLE_WIDTH
+        table.columns[1].max_width = SECOND_WIDTH
     last = ""
     for row, heading in rows:
         if heading != last:
             table.add_row(Text(heading, style="italic"))
             last = heading
         table.add_row(*(Text(printable(cell)) for cell in row))
-    open_page().print(table)
+    open_page(width).print(table)
 
 
 def print_settings(settings: Iterable[tuple[str, Any, str]]) -> None:

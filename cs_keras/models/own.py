@@ -94,7 +94,7 @@ def register_baseline(
                 f"The source of {network!r} cannot be read; expected a function of a file."
             ) from error
     VARIANTS[key] = replace(Baseline(key, Config(digest(source))), dict(settings or {}))
-    REGISTRY[key] = Entry(MODULE, "Own models", summary.partition("\n")[0], 0)
+    REGISTRY[key] = Entry(MODULE, "Own models", summary.partition("\n")[0], 0, "")
     _NETWORKS[key] = network
 
 

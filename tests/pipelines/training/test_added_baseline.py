@@ -1,5 +1,6 @@
 """A baseline is added by its module and one line of the registry, and everything else follows."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Add the baseline ``mean-mel``."""
     (tmp_path / "mean_mel.py").write_text(MODULE)
     monkeypatch.setattr("cs_keras.models.__path__", [*sys.modules["cs_keras.models"].__path__, str(tmp_path)])
-    monkeypatch.setitem(REGISTRY, "mean-mel", Entry("mean_mel", "Toys", "mean spectrum, dense 8", 1_650))
+    monkeypatch.setitem(
+        REGISTRY, "mean-mel", Entry("mean_mel", "Toys", "mean spectrum, dense 8", 1_650, "ours")
+    )
     monkeypatch.delitem(sys.modules, "cs_keras.models.mean_mel", raising=False)
     return "mean-mel"
 
@@ -62,7 +65,8 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_an_added_baseline_is_listed_with_family_and_description(added: str) -> None:
     lines = CliRunner().invoke(command, [], catch_exceptions=False).stdout.splitlines()
     own = next(number for number, line in enumerate(lines) if line.startswith(added))
-    assert lines[own].strip().split(maxsplit=3) == [added, "1,650", "audio", "mean spectrum, dense 8"]
+    cells = ["mean-mel", "audio", "mean spectrum, dense 8", "1,650", "n/a", "ours"]
+    assert re.split(" {2,}", lines[own].strip()) == cells
     assert lines[own - 1].strip() == "Toys"
     assert family_of(added) == "Toys"
 
