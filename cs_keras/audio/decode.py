@@ -3,8 +3,9 @@
 import contextlib
 import os
 import shutil
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ _MAGIC = {b"fLaC": "FLAC", b"OggS": "Ogg", b"RIFF": "WAV", b"FORM": "AIFF"}  # f
 _LONGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes
 _BLOCK = 1 << 20  # samples read at a time where the length is unknown
 MIN_FRAMES = 16  # 0.4 s at the default settings; shorter recordings have too little temporal structure
+_SILENCE = threading.Lock()  # of the number of threads that decode, and the descriptor in place of their 2
+_n_silent, _saved = 0, -1
 LOWEST_RATE_HZ = 4000  # lower rates lose fundamentals of high voices
 
 
@@ -53,7 +56,8 @@ def decode(path: Path, decoder: str = "auto") -> tuple[Samples, int]:
         if name == "tfio" and not tfio.available():
             continue
         try:
-            return _DECODERS[name](path)
+            with _silent_libraries():
+                return _DECODERS[name](path)
         except _UnknownFormat:
             continue
         except AudioError:
@@ -89,6 +93,38 @@ def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples
             f"{needed / config.sample_rate:.2f} s, are needed."
         )
     return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Discard what libraries write to descriptor 2 meanwhile: libmpg123 comments on damaged files there.
+
+    Does nothing where Python's standard error is that descriptor, since messages of other threads would be lost;
+    `cs_keras.cli.main` gives it another one.
+    """
+    global _n_silent, _saved
+    try:
+        is_shared = sys.stderr.fileno() == 2
+    except (AttributeError, OSError, ValueError):  # it is none, or no file
+        is_shared = False
+    if is_shared:
+        yield
+        return
+    with _SILENCE:
+        if not _n_silent:
+            _saved = os.dup(2)
+            discarded = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(discarded, 2)
+            os.close(discarded)
+        _n_silent += 1
+    try:
+        yield
+    finally:
+        with _SILENCE:
+            _n_silent -= 1
+            if not _n_silent:
+                os.dup2(_saved, 2)
+                os.close(_saved)
 
 
 class _UnknownFormat(Exception):

@@ -1,8 +1,10 @@
 """The command line: a click group that imports a command's module on use, since TensorFlow loads slowly."""
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,7 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line and exit with status 0 on success, 1 on failure, 2 for wrong usage."""
+    _leave_descriptor_2()
     try:
         group.main(arguments, prog_name="cs-keras", standalone_mode=False)
     except click.exceptions.Exit as done:
@@ -96,6 +99,13 @@ def main(arguments: list[str] | None = None) -> Any:
         click.echo("Error: out of memory.", err=True)
         sys.exit(1)
     sys.exit(0)
+
+
+def _leave_descriptor_2() -> None:
+    """Print messages by another descriptor, since `cs_keras.audio.decode` silences libraries that write to 2."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # there is none, or it is no file
+        if sys.stderr.fileno() == 2:
+            sys.stderr = open(os.dup(2), "w", 1, sys.stderr.encoding, sys.stderr.errors)
 
 
 def _check_packages() -> None:

@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -207,6 +209,29 @@ class TestUnusable:
     def test_an_unknown_decoder_lists_the_known_ones(self, tmp_path):
         with pytest.raises(ConfigError, match="one of auto, soundfile, tfio, librosa. Received: 'ffmpeg'"):
             load_mono(tmp_path / "a.mp3", AudioConfig(), "ffmpeg")
+
+
+@pytest.mark.parametrize("damage", ["text", "hole"])
+def test_libraries_print_nothing_about_damaged_files(tmp_path, damage, capfd):
+    """libmpg123 does: it writes to descriptor 2, which `capfd` is, while Python's own messages take another way."""
+    path = tmp_path / "x.mp3"
+    soundfile.write(path, tone(440, 6, 22050), 22050)
+    content = bytearray(path.read_bytes())
+    path.write_bytes(b"a text " * 900 if damage == "text" else content[:2000] + bytes(4000) + content[6000:])
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        decode(path)
+    os.write(2, b"afterwards")
+    assert capfd.readouterr().err == "afterwards"
+
+
+def test_messages_of_the_command_line_do_not_take_the_descriptor_that_libraries_write_to():
+    code = (
+        "import os, sys, cs_keras.cli as cli; sys.argv[1:] = ['--version']\n"
+        "try: cli.main()\n"
+        "finally: os.close(2); print('seen', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "seen\n" and "version" in done.stdout
 
 
 def test_without_tensorflow_io_its_decoder_says_how_to_install_it_and_others_work(tmp_path, monkeypatch):
