@@ -176,6 +176,9 @@ class Run:
 def open_dataset(folder: Place, reading: ReadConfig | None = None) -> Dataset:
     """Open a dataset, a folder or URL, of ``cs-keras ingest``, ``import-patches`` or ``demo-data``.
 
+    The `cs_keras.data.dataset.Dataset` has the track table, ``tracks``, with ``ids``; the settings of its audio,
+    ``info.audio``; and ``read_track(row)``, the frames of a track, shape (n_frames, frame_size).
+
     Raises StorageError or DataError when it is none, or damaged.
     """
     return Dataset(_locate(folder), reading)

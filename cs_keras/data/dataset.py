@@ -17,6 +17,7 @@ from cs_keras.data.schema import (
     Tracks,
     assign_split,
     dataset_digest,
+    factors_names,
     read_info,
     read_tracks,
 )
@@ -65,6 +66,18 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.tracks)
+
+    def __repr__(self) -> str:
+        """Return the folder, the number of tracks, the shape of what `read_track` returns, and names of factors."""
+        n_frames = self.n_frames[self.n_frames > 0]
+        lengths = "0" if not len(n_frames) else "-".join(map(str, sorted({n_frames.min(), n_frames.max()})))
+        # Nothing is read from a bucket to show an object.
+        factors = "" if self.is_remote else f", factors={factors_names(self.folder)}"
+        shape, content = f"({lengths}, {self.info.audio.frame_size})", self.info.audio.content
+        return (
+            f"Dataset({str(self.folder)!r}, n_tracks={len(self)}, track_shape={shape}, content={content!r}, "
+            f"dtype={self.info.dtype!r}{factors})"
+        )
 
     def use_split(self, name: str | None) -> None:
         """Split the tracks by a named split; None for their folds. DataError is raised when there is none."""

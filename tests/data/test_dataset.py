@@ -26,6 +26,17 @@ def test_a_track_is_read_whole_as_stored(dataset):
         assert np.array_equal(frames, magnitudes(row, n_frames))
 
 
+def test_it_is_shown_in_one_line(dataset, tmp_path):
+    (tmp_path / "factors").mkdir()
+    (tmp_path / "factors" / "wmf.npz").touch()
+    assert repr(dataset) == (
+        f"Dataset('{dataset.folder}', n_tracks=5, track_shape=(1-8, 9), content='magnitude', dtype='float16', "
+        "factors=['wmf'])"
+    )
+    equal = Dataset(write_small(tmp_path / "equal", [4, 4]))
+    assert "track_shape=(4, 9)" in repr(equal) and "factors=[]" in repr(equal)
+
+
 def test_windows_are_slices_of_tracks_in_the_given_order(dataset):
     windows = Windows(np.array([2, 0, 2, 4]), np.array([5, 1, 0, 0]))
     read = dataset.read_windows(windows, 3)
