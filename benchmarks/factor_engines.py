@@ -11,6 +11,7 @@ Printed are seconds, processor seconds and the peak of memory of its processes, 
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -109,11 +110,16 @@ def run_measured(command: list[str]) -> tuple[float, float, int]:
     started, peak = time.monotonic(), 0
     used: dict[int, float] = {}
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    while process.poll() is None:
-        seconds, resident = measure_session(process.pid)
-        used |= seconds
-        peak = max(peak, resident)
-        time.sleep(POLL_S)
+    try:
+        while process.poll() is None:
+            seconds, resident = measure_session(process.pid)
+            used |= seconds
+            peak = max(peak, resident)
+            time.sleep(POLL_S)
+    finally:
+        if process.poll() is None:  # interrupted, which a session of its own does not notice
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     if process.returncode:
         sys.exit(f"the command failed with status {process.returncode}")
     return time.monotonic() - started, sum(used.values()), peak
