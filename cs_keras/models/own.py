@@ -4,21 +4,25 @@ import dataclasses
 import hashlib
 import inspect
 import re
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from cs_keras.audio.settings import AudioConfig
 from cs_keras.config import replace
-from cs_keras.errors import ConfigError
+from cs_keras.errors import ConfigError, StorageError
 from cs_keras.layers.waveform import audio_input
+from cs_keras.models import load_model
 from cs_keras.models.blocks import input_spectrogram
 from cs_keras.models.declaration import ModelConfig
 from cs_keras.models.registry import REGISTRY, Entry
 from cs_keras.models.regressors import OUTPUT
 from cs_keras.models.spaces import shared_space
 from cs_keras.models.spec import Baseline
+from cs_keras.run_files.names import MODEL_FILE
 from cs_keras.runs import digest
 
 MODULE = "own"  # of the entries in the registry
@@ -57,7 +61,8 @@ def register_baseline(
         of factors to a Keras tensor, shape (batch, n_factors). Or a model, built already, with an output of shape
         (batch, n_factors): from the decibel mel spectrogram, or from frames of the dataset, shape (batch, frames,
         frame_size), with a front end of its own (`build_front_end`). Each training starts from a copy of the model
-        with its present weights.
+        with its present weights. Layers and functions of your own have the decorator
+        ``keras.saving.register_keras_serializable()``, without which Keras loads no saved model of them.
     settings
         Nested settings of ``cs-keras settings`` that differ from the defaults, such as
         ``{"training": {"epochs": 10}, "sequence": {"frames": 128}}``.
@@ -65,8 +70,9 @@ def register_baseline(
     Raises
     ------
     ConfigError
-        When the key is another model's, a setting is wrong, a model cannot be copied, a function's source cannot be
-        read, or it refers to a layer that exists already, which every training would go on with.
+        When the key is another model's, a setting is wrong, a model cannot be copied, or loaded once it is saved, a
+        function's source cannot be read, or it refers to a layer that exists already, which every training would
+        go on with.
 
     Examples
     --------
@@ -85,6 +91,7 @@ def register_baseline(
         raise ConfigError(f"There is a model {key!r} already; choose another key.")
     if isinstance(network, keras.Model):
         network = _copy(network)
+        _require_loadable(f"The model {network.name}", network)
         summary, source = f"The model {network.name}", _describe_model(network)
     else:
         try:
@@ -117,7 +124,9 @@ def build(baseline: Baseline, n_factors: int, audio: AudioConfig) -> keras.Model
             f"Received: {type(outputs).__name__ if shape is None else tuple(shape)}."
         )
     outputs = keras.layers.Activation("linear", dtype="float32", name=OUTPUT)(outputs)
-    return keras.Model(inputs, outputs, name=baseline.key)
+    model = keras.Model(inputs, outputs, name=baseline.key)
+    _require_loadable(f"The network of {baseline.key}", model)
+    return model
 
 
 def _describe_model(model: keras.Model) -> list[Any]:
@@ -143,7 +152,24 @@ def _copy(model: keras.Model) -> keras.Model:
     return copy
 
 
-def _reason(error: Exception) -> str:
+def _require_loadable(name: str, model: keras.Model) -> None:
+    """Raise ConfigError unless Keras loads a model that it has saved, which would else fail after the training."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL_FILE
+        try:
+            model.save(path)
+            load_model(path)
+        except (NotImplementedError, StorageError, TypeError, ValueError) as error:
+            cause = error.__cause__ if isinstance(error, StorageError) and error.__cause__ else error
+            unknown = re.search(r"Could not locate (\w+ '[^']+')", str(cause))
+            raise ConfigError(
+                f"{name} cannot be loaded once it is saved: expected layers and functions of Keras, or your own "
+                "with the decorator keras.saving.register_keras_serializable(), and no lambda. Received: "
+                f"{f'{unknown[1]}.' if unknown else _reason(cause)}"
+            ) from error
+
+
+def _reason(error: BaseException) -> str:
     """Return the first line in which an error of Keras says what was wrong."""
     lines = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()  # codes of bold text
     said = (line.strip() for line in lines if not line.startswith("Exception encountered when calling"))

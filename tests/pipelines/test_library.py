@@ -247,6 +247,42 @@ def test_models_that_are_built_already(monkeypatch: pytest.MonkeyPatch) -> None:
         cs.build_front_end(normalize=True)
 
 
+class Twice(keras.layers.Layer):
+    """A layer that Keras does not know by its name."""
+
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+def by_twice(mel: Any, n_factors: int) -> Any:
+    return keras.layers.Dense(n_factors)(Twice()(keras.layers.Flatten()(mel)))
+
+
+def by_lambda(mel: Any, n_factors: int) -> Any:
+    return keras.layers.Dense(n_factors)(keras.layers.Lambda(lambda x: 2 * x)(keras.layers.Flatten()(mel)))
+
+
+def test_what_keras_would_not_load_is_refused_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REGISTRY, "whole", REGISTRY["bot"])
+    monkeypatch.delitem(REGISTRY, "whole")
+    for network, named in (
+        (by_twice, "class 'Twice'"),
+        (by_lambda, "Requested the deserialization of a `Lambda`"),
+    ):
+        cs.register_baseline("whole", network, {"sequence": {"frames": 64}})
+        with pytest.raises(ConfigError, match=f"cannot be loaded once it is saved: .*serializable.*{named}"):
+            own.build(get_baseline("whole"), 8, AudioConfig())
+        mel = keras.Input((64, 128, 1))
+        with pytest.raises(ConfigError, match=f"cannot be loaded once it is saved: .*serializable.*{named}"):
+            cs.register_baseline("whole", keras.Model(mel, network(mel, 8)))
+    keras.saving.register_keras_serializable()(Twice)
+    try:
+        cs.register_baseline("whole", by_twice, {"sequence": {"frames": 64}})
+        own.build(get_baseline("whole"), 8, AudioConfig())
+    finally:
+        keras.saving.get_custom_objects().pop("Custom>Twice")
+
+
 def test_batches_hold_frames_and_factors_of_a_split(demo: Path) -> None:
     dataset = cs.open_dataset(demo)
     batches = cs.make_training_batches(dataset, split="validation", frames=32, batch_size=4, seed=2)
