@@ -74,7 +74,8 @@ class FineTuningConfig(_Pretrained):
     Attributes
     ----------
     weights
-        As of `Config`.
+        Folder of musicnn's checkpoint, ``MSD_musicnn`` or ``MTT_musicnn``, or of the package `musicnn`, for the
+        first; ``none`` for random weights.
     dense, dropout
         Units of each hidden dense layer, and the dropout rate after it.
     """
