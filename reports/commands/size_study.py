@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cs_keras.evaluation.size_study import LARGE, SIZES, SizeStudy
 from cs_keras.messages import count
 from cs_keras.run_files.evaluation import Kind
-from reports.tables.cells.numbers import OVERLAP_MARKS, format_share, overlap_cell
+from reports.tables.cells.numbers import OVERLAP_MARKS, format_p, format_share, overlap_cell
 from reports.tables.cells.table import PAIRED_P, Cell, Column, Row, Section, Table
 
 NIETO = {
@@ -55,7 +55,7 @@ def _conclude(study: SizeStudy) -> str:
     finding = significant if gain.p_holm < PAIRED_P else "no significant difference"
     return (
         f"{count(study.n_train[LARGE], 'train track')} against {study.n_train['small']:,}, on the large test set: "
-        f"{finding} (p = {gain.p_value:.3f})."
+        f"{finding} (p = {format_p(gain.p_value)})."
     )
 
 
@@ -85,7 +85,7 @@ def _notes(study: SizeStudy) -> Iterator[str]:
         gain = study.gains[tested]
         yield (
             f"Cosine distance on the {tested} test set, small minus large: {gain.difference:+.4f} "
-            f"({gain.low:+.4f} to {gain.high:+.4f}), p = {gain.p_value:.3f} (t test of "
+            f"({gain.low:+.4f} to {gain.high:+.4f}), p = {format_p(gain.p_value)} (t test of "
             f"{count(gain.n_queries, 'track')} over their artists). Bold: the better one, where p < {PAIRED_P}."
         )
     if "filtered" in study.results[LARGE, LARGE].overlap:

@@ -26,7 +26,7 @@ from reports.formats.text import printable
 from reports.runs.collect import Group, collect_folders
 from reports.tables.all_tables import make_sections
 from reports.tables.cells.notes import available_kinds
-from reports.tables.cells.numbers import format_share, interval_cell
+from reports.tables.cells.numbers import format_p, format_share, interval_cell
 from reports.tables.cells.table import Cell, Column, Row, Table
 from reports.tables.groups import name_group
 from reports.tables.overlap import TITLES
@@ -232,7 +232,7 @@ def _limits(group: Group, settings: Mapping[str, Any], folder: Path) -> Iterator
             (first.p_beyond_artist, "beyond artist recognition"),
         ):
             if p is not None and p >= ALPHA:
-                yield f"{TITLES[kind]}: not significantly {what} (p = {p:.3g})."
+                yield f"{TITLES[kind]}: not significantly {what} (p = {format_p(p)})."
     genres = evaluation.training.classifier.genres if evaluation.training.classifier else {}
     if genres:
         yield f"Genres other than {', '.join(sorted(genres))}: the classifier had no train tracks of any other."
