@@ -135,7 +135,7 @@ def test_popular_tracks_are_in_the_most_playlists(dataset: Path, trained: list[A
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        (SizeConfig(tracks=("t0", "nobody")), "lists 1 tracks that are not in .*, the first is 'nobody'"),
+        (SizeConfig(tracks=("t0", "nobody")), "lists 1 track not in .*, the first is 'nobody'"),
         (SizeConfig(tracks=("t0", "t1")), "The small set has no validation track"),
         (SizeConfig(tracks=("t0", "t7")), "The small set needs at least two test tracks.*Received: 0"),
     ],
