@@ -34,7 +34,7 @@ test: $(READY)
 quick: $(READY)
 	$(PYTEST) -m "not slow and not medium"
 
-test-slow: $(READY) $(VENV)/.spark $(VENV)/.mlflow
+test-slow: $(READY) $(VENV)/.spark $(VENV)/.mlflow musicnn basic-pitch
 	$(PYTEST) -m slow
 
 # Apache Beam holds NumPy below 2.5, so its tests come last.
@@ -73,13 +73,17 @@ $(VENV)/.docs: requirements-docs.lock $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
 
-# The package pins NumPy below 1.17; only its checkpoints are used.
-musicnn: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps musicnn==0.1.0
+# Packages of which only the weights are used, so without their dependencies: musicnn pins NumPy below 1.17.
+musicnn: $(VENV)/.musicnn-0.1.0
+basic-pitch: $(VENV)/.basic-pitch-0.4.0
 
-# Only its network is used, by onnxruntime.
-basic-pitch: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps basic-pitch==0.4.0
+$(VENV)/.musicnn-%: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps musicnn==$*
+	@touch $@
+
+$(VENV)/.basic-pitch-%: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps basic-pitch==$*
+	@touch $@
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

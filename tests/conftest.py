@@ -67,6 +67,16 @@ def train_demo(demo: Path, shared_folders: SharedFolders) -> TrainDemo:
     return train
 
 
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings, which are not part of the project."""
+    beside = TESTS.parents[1] / "shared" / "data" / "audio"
+    folder = Path(os.environ.get("CS_KERAS_RECORDINGS", beside))
+    if not folder.is_dir():
+        pytest.skip(f"there are no recordings in {folder}: name their folder by CS_KERAS_RECORDINGS")
+    return folder
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _let_go() -> Iterator[None]:
     """Free the graphs and models of each module, which Keras and TensorFlow keep, and iterators of tf.data."""

@@ -53,7 +53,7 @@ class NotesEncoder:
     pooling: tuple[str, ...] = ("mean",)  # there is one vector
 
     def __init__(self, weights: str | None = None) -> None:
-        path = _find_network(weights)
+        path = find_network(weights)
         self._session = open_session(path)
         outputs = {output.name for output in self._session.get_outputs()}
         if not outputs.issuperset(OUTPUTS):
@@ -152,7 +152,11 @@ def describe_rhythm(waveform: Vectors) -> Vectors:
     return np.array([np.log2(tempo), clarity, strength.mean(), strength.std()], np.float32)
 
 
-def _find_network(weights: str | None) -> Path:
+def find_network(weights: str | None) -> Path:
+    """Return the path of basic-pitch's ONNX network: `weights`, or in that folder, or else in the package.
+
+    Raises StorageError when the package is needed and not installed.
+    """
     given = Path(weights) if weights else None
     if given is None:
         spec = importlib.util.find_spec("basic_pitch")

@@ -21,9 +21,6 @@ from cs_keras.training.predict import apply_to_tracks, predict_tracks
 from tests.command_line import SMALL, run
 from tests.conftest import TrainDemo
 
-RECORDINGS = Path(
-    os.environ.get("CS_KERAS_RECORDINGS", Path(__file__).parents[3] / "shared" / "data" / "audio")
-)
 RATE = 22050
 
 
@@ -212,10 +209,11 @@ def test_ready_made_factors_are_taken(dataset: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"there are no recordings in {RECORDINGS}")
-def test_real_recordings_go_all_the_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_real_recordings_go_all_the_way(
+    recordings: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The README's own words, on music: ingest, factors, run-baselines, report."""
-    files = sorted(path for path in RECORDINGS.iterdir() if path.suffix in (".ogg", ".mp3"))
+    files = sorted(path for path in recordings.iterdir() if path.suffix in (".ogg", ".mp3"))
     assert len(files) == 14
     artists = ["Supertropica" if path.stem.startswith("supertropica") else path.stem[:12] for path in files]
     with open(tmp_path / "tracks.csv", "w", newline="", encoding="utf-8") as file:

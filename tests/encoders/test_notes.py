@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cs_keras.audio.decode import load_mono
+from cs_keras.audio.settings import AudioConfig
 from cs_keras.encoders import open_encoder
 from cs_keras.encoders.notes import (
     FRAMES_PER_S,
@@ -11,8 +13,10 @@ from cs_keras.encoders.notes import (
     MAJOR,
     NAMES,
     SAMPLE_RATE,
+    NotesEncoder,
     describe_notes,
     describe_rhythm,
+    find_network,
     find_tonic,
 )
 from cs_keras.errors import StorageError
@@ -64,11 +68,18 @@ def test_tempo_of_clicks(bpm: int) -> None:
     assert 2**log2_tempo == pytest.approx(bpm, rel=0.05) and clarity > 0.5
 
 
-def test_a_scale_by_the_network() -> None:
+@pytest.fixture(scope="module")
+def network() -> Path:
+    """basic-pitch's network: of the installed package, or of that in CS_KERAS_BASIC_PITCH."""
     try:
-        encoder = open_encoder("notes", os.environ.get("CS_KERAS_BASIC_PITCH"))
+        return find_network(os.environ.get("CS_KERAS_BASIC_PITCH"))
     except StorageError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_a_scale_by_the_network(network: Path) -> None:
+    encoder = NotesEncoder(str(network))
     seconds = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
     scale = [62, 64, 66, 67, 69, 71, 73, 74, 69, 66, 62, 62]  # D major, ending on its triad
     envelope = np.exp(-3 * seconds) * np.minimum(1, seconds / 0.01) * np.minimum(1, (0.5 - seconds) / 0.02)
@@ -87,6 +98,28 @@ def test_a_scale_by_the_network() -> None:
     degrees = np.bincount((np.array(scale) - 62) % 12, minlength=12) / len(scale)
     np.testing.assert_allclose([found[f"degree_{n}"] for n in range(12)], degrees, atol=0.05)
     assert encoder.n_features == len(features) == len(NAMES)
+
+
+@pytest.mark.slow
+def test_notes_of_a_recording_are_those_of_the_original_graph(network: Path, recordings: Path) -> None:
+    """The package's TensorFlow graph takes windows as its code cuts them, which share 30 frames."""
+    import tensorflow as tf
+
+    (path,) = recordings.glob("hungarian-dance*.ogg")
+    samples = load_mono(path, AudioConfig(sample_rate=SAMPLE_RATE))[: 10 * SAMPLE_RATE]
+    padded = np.pad(samples, (15 * 256, 43_844))
+    starts = range(0, 15 * 256 + len(samples), 43_844 - 30 * 256)
+    windows = np.array([padded[start : start + 43_844, np.newaxis] for start in starts])
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        tf.compat.v1.saved_model.load(session, ["serve"], str(network.with_suffix("")))
+        outputs = session.run(
+            ["StatefulPartitionedCall:1", "StatefulPartitionedCall:2"], {"serving_default_input_2:0": windows}
+        )
+    found = NotesEncoder(str(network)).transcribe(samples)
+    for ours, theirs in zip(found, outputs, strict=True):
+        expected = theirs[:, 15:-15].reshape(-1, 88)[: 10 * FRAMES_PER_S]
+        assert expected.max() > 0.8  # notes sound, and begin
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)  # float32: they differ by 1e-6
 
 
 def test_a_missing_network_is_one_sentence(tmp_path: Path) -> None:
