@@ -20,13 +20,13 @@ DIVERGING, ACTIVATION = "PuOr_r", "viridis"
 IMAGE: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
 
 VALUES_CAPTION = (
-    "Silence is a spike at the left end, where the dynamic range cuts decibels off; values far from 0 or in a "
+    "A spike at the left end is silence, where the dynamic range cuts decibels off; values far from 0 or in a "
     "narrow range make training slower. A sample of windows."
 )
 ACTIVATIONS_CAPTION = (
     "Early feature maps still resemble the spectrogram, later ones are coarser; a map without any structure "
-    "does not respond to this track. Time from left to right where a layer has steps; the maps are those that vary "
-    "most, each on its own scale; of dense layers, the activation of each unit."
+    "does not respond to this track. Time from left to right, and frequency or units upwards, where a layer has "
+    "steps; the maps are those that vary most, each on its own scale; of dense layers, the activation of each unit."
 )
 
 
@@ -64,7 +64,7 @@ def values_figure(values: Mapping[str, Matrix], colour: str = BLUE) -> Figure:
     panels = figure.subplots(1, len(values), squeeze=False).ravel().tolist()
     for axes, (name, own) in zip(panels, values.items(), strict=True):
         axes.hist(own, N_BINS, color=colour, density=True)
-        axes.set(title=_title(name), xlabel="value", yticks=[])
+        axes.set(title=_title(name).replace("/", "/\n"), xlabel="value", yticks=[])
         axes.xaxis.set_major_locator(MaxNLocator(4))
     panels[0].set_ylabel("density")
     return figure
@@ -100,15 +100,17 @@ def weights_figure(kernels: Matrix) -> Figure:
 
 def activations_figure(activations: Mapping[str, Matrix], colour: str = BLUE) -> Figure:
     """Draw a row for each layer: its feature maps, its steps, or its units as bars."""
-    heights = [0.8 if one.ndim > 1 else 0.7 for one in activations.values()]
+    heights = [0.8 if one.ndim > 1 else 0.9 for one in activations.values()]
     figure = Figure(figsize=(NARROW, sum(heights) + 0.3 * len(heights)), layout="constrained")
     rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False).ravel().tolist()
     for row, (name, output) in zip(rows, activations.items(), strict=True):
         row.suptitle(f"{_title(name)}, {' × '.join(map(str, output.shape[:2]))}", fontsize="medium")
         if output.ndim == 1:
             axes = row.subplots()
-            axes.fill_between(np.arange(len(output)), output, step="mid", color=colour, linewidth=0)
+            axes.stairs(output, np.arange(len(output) + 1) + 0.5, fill=True, color=colour)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.tick_params(labelsize="small")
+            axes.set_xlabel("unit", fontsize="small")
             axes.margins(x=0)
             continue
         maps = np.moveaxis(output, -1, 0) if output.ndim == 3 else output[np.newaxis]

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from cs_keras.runs import atomic_write
 
 NARROW = 4.5  # inches of a figure whose text of 10 points can be read on a telephone
-CHARACTERS = 15  # of a caption on an inch
+CHARACTERS = {"title": 13, "caption": 18}  # on an inch
+GAP = 0.08  # inches between a plot and its title or caption
 # Okabe and Ito, for colour-blind readers too
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#999999"
 STYLE = {
@@ -58,11 +59,14 @@ def save_drawings(drawings: Iterable[Drawing], folder: Path) -> list[Path]:
     with style():
         for name, figure, title, caption in drawings:
             above, below = (
-                textwrap.fill(plain(text), int(CHARACTERS * figure.get_figwidth()))
-                for text in (title, caption)
+                textwrap.fill(plain(text), int(n * figure.get_figwidth()))
+                for text, n in zip((title, caption), CHARACTERS.values(), strict=True)
             )
-            figure.text(0.01, 1.02, above, va="bottom", weight="bold")
-            figure.text(0.01, -0.02, below, va="top", fontsize="small", linespacing=1.4)
+            figure.draw_without_rendering()  # places what the layout places
+            low, high = figure.get_tightbbox().intervaly / figure.get_figheight()
+            gap = GAP / figure.get_figheight()
+            figure.text(0.01, high + gap, above, va="bottom", weight="bold")
+            figure.text(0.01, low - gap, below, va="top", fontsize="small", linespacing=1.4)
             for kind, metadata in METADATA.items():
                 written.append(folder / f"{name}.{kind}")
                 with atomic_write(written[-1]) as file:

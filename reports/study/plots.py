@@ -30,6 +30,7 @@ AXIS_SHARE = 0.65  # share of that height without the names
 LIGHTEST = 0.9  # end of the colour map: its yellow is invisible on white
 N_SCORE_TICKS = 5
 ABOVE: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3}  # of the axes: legends
+NAME_ROOM = 0.08  # share of the width that is free on either side, for the numbers of trials
 CROWD = 100  # lines from which on they are thinner
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
 
@@ -89,7 +90,9 @@ def history_figure(study: Study) -> Figure:
         failed = [numbers[trial.trial] for trial in study.failed]
         axes.plot(failed, [scale.beyond] * len(failed), "x", color=RED, markersize=5, label="failed")
     names = list(numbers)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xticks(
+        [x for x in MaxNLocator(integer=True).tick_values(0, len(names) - 1) if 0 <= x < len(names)]
+    )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names[int(x)] if 0 <= x < len(names) else ""))
     axes.set(xlabel="trial", ylabel=scale.label)
     scale.fit(axes)
@@ -127,6 +130,7 @@ def time_figure(study: Study) -> Figure:
         axes.plot(x, y, line, drawstyle="steps-post", color=colour, markersize=4, label=label)
     if min(times) > 0 and max(times) / min(times) > LOG_FROM:
         axes.set_xscale("log")
+    axes.margins(x=NAME_ROOM)
     axes.set(xlabel=f"time of one training ({unit})", ylabel=scale.label)
     scale.fit(axes)
     _name_front(axes, front, scale, size)
@@ -175,9 +179,7 @@ def slices_figure(study: Study) -> Figure:
     for axes in panels[n_panels:]:
         axes.remove()
     figure.supylabel(scale.label, fontsize="medium")
-    panels[n_columns - 1].legend(
-        *panels[0].get_legend_handles_labels(), **{**ABOVE, "bbox_to_anchor": (1, 1.15)}
-    )
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=ABOVE["ncols"])
     return figure
 
 

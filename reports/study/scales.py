@@ -18,6 +18,7 @@ MARGIN = 0.05  # share of the range of scores that is free above and below
 INACTIVE = "inactive"
 INACTIVE_POSITION = -0.15
 N_TICKS = 4  # approximate number of ticks of a number
+LEAST_GAP = 0.15  # between ticks of numbers, whose labels would overlap
 MAX_SHIFT = 0.04
 MAX_SHIFT_SHARE = 0.25  # share of the smallest distance between two values
 
@@ -98,6 +99,9 @@ def parameter_scale(parameter: Parameter, study: Study) -> ParameterScale:
     low, high = min(numbers), max(numbers)
     bare = ParameterScale(parameter, low, high)
     ticks = {bare.position(value): _label(value) for value in _tick_values(parameter, known)}
+    for position in sorted(ticks)[1:] if not parameter.levels else ():
+        if position - max(other for other in ticks if other < position) < LEAST_GAP:
+            del ticks[position]
     if len(known) < len(values):
         ticks[INACTIVE_POSITION] = INACTIVE
     return ParameterScale(parameter, low, high, tuple(sorted(ticks.items())))
