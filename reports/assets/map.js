@@ -4,6 +4,7 @@
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
 const N_FOUND = 12; // maximum number of search results
 const NARROW = 700; // width in CSS pixels below which the legend is under the map
+const COLOUR_BAR = { title: { text: "cosine distance of predicted and true factors", side: "right" }, x: 0, xanchor: "right" };
 const CONFIG = { responsive: true, scrollZoom: false, displayModeBar: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
 
 function make(tag, properties = {}, ...children) {
@@ -72,7 +73,9 @@ function traces(map, colouring) {
   if (colouring === "error") {
     const rows = [...map.x.keys()].filter((row) => map.error[row] !== null);
     const color = rows.map((row) => map.error[row]);
-    return [trace(map, rows, "error", { color, colorscale: "Cividis", showscale: true })];
+    const colorscale = [[0, colour(1)], [1, colour(2)]]; // both visible in light and dark mode
+    const marker = { color, colorscale, showscale: true, colorbar: COLOUR_BAR };
+    return [{ ...trace(map, rows, "error", marker), showlegend: false }];
   }
   const values = map.kinds[colouring] ?? map.x.map(() => "tracks");
   return groupRows(values).map(([kind, rows], i) =>

@@ -81,11 +81,13 @@ def losses_drawings(group: Group) -> Iterator[Drawing]:
     n_losses = len({run.settings.get("training.loss") for run in group.runs})
     losses = losses_figure(histories, n_losses == 1)
     if losses:
-        scale = "All on one scale" if n_losses == 1 else "Models minimise different losses: scales differ"
+        scale = (
+            "All losses on one scale" if n_losses == 1 else "Models minimise different losses: scales differ"
+        )
         seeds = "; one line per seed" if any(len(run.folders) > 1 for run in group.runs) else ""
         caption = (
             "A model overfits from the epoch at which its validation loss rises while its train loss falls; "
-            f"one whose lines still fall at the end would gain from more epochs. {scale}{seeds}."
+            f"one whose lines still fall at the end may gain from more epochs. {scale}{seeds}."
         )
         yield Drawing("losses", losses, "Loss by epoch", caption)
 
@@ -126,7 +128,7 @@ def factor_drawings(models: Mapping[str, Predictions], space: Space, styles: Sty
     best = next(iter(models))
     caption = (
         "The narrower the outline of the predictions within the filled targets, the closer to the mean the model "
-        "predicts, for lack of evidence in the audio. Left: these targets, of all tracks and factors, before "
+        "predicts, for lack of evidence in its input. Left: these targets, of all tracks and factors, before "
         "scaling."
     )
     figure = spread_figure(best, models[best], space)
@@ -160,11 +162,11 @@ def overlap_figure(table: Table, styles: Styles) -> Figure | None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set(xlabel="list length k", ylabel="overlap", ylim=(0, 1.02))
-    _add_legend(figure, reverse=True)
+    add_legend(figure, reverse=True)
     return figure
 
 
-def _add_legend(figure: Figure, reverse: bool = False) -> None:
+def add_legend(figure: Figure, reverse: bool = False) -> None:
     """Add a legend below the axes, which keep their height."""
     handles, names = figure.axes[0].get_legend_handles_labels()
     n_across = 2 if max(map(len, names), default=0) <= SHORT else 1
@@ -197,7 +199,7 @@ def losses_figure(
 ) -> Figure | None:
     """Draw the train and validation loss of each model, one line per seed; None if no run recorded epochs.
 
-    Panels share their axes, except that of the loss if models minimise different ones.
+    Panels share the axis of the loss, unless models minimise different ones; the numbers of epochs differ.
     """
     saved = {name: [seed for seed in seeds if seed] for name, seeds in histories.items() if any(seeds)}
     if not saved:
@@ -205,14 +207,13 @@ def losses_figure(
     n_across = min(N_ACROSS, len(saved))
     n_down = -(-len(saved) // n_across)
     figure = Figure(figsize=(NARROW, PANEL_HEIGHT * n_down + 0.6), layout="constrained")
-    grid = figure.subplots(n_down, n_across, squeeze=False, sharex=True, sharey=one_loss)
+    grid = figure.subplots(n_down, n_across, squeeze=False, sharey=one_loss)
     panels = grid.ravel().tolist()
     for axes, (name, seeds) in zip(panels, saved.items(), strict=False):
         _draw_losses(axes, seeds)
         axes.set_title(label(name, SHORT))
     for axes in panels[len(saved) - n_across : len(saved)]:  # the lowest of each column
         axes.set_xlabel("epoch")
-        axes.tick_params("x", labelbottom=True)
     for axes in panels[::n_across]:
         axes.set_ylabel("loss")
     for axes in panels[len(saved) :]:
@@ -250,7 +251,7 @@ def calibration_figure(models: Mapping[str, ConfidenceRecord], styles: Styles) -
     axes.set(xlabel="nominal level", ylabel="share of factors inside", xlim=(0, 1), ylim=(0, 1))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1))
-    _add_legend(figure)
+    add_legend(figure)
     return figure
 
 
@@ -261,9 +262,9 @@ def errors_figure(models: Mapping[str, ConfidenceRecord], styles: Styles) -> Fig
     for name, record in models.items():
         expected = [one.expected_error for one in record.groups]
         axes.plot(expected, [one.error for one in record.groups], **styles[name])
-    axes.axline((1, 1), slope=1, color=INK, linewidth=1, linestyle="--")
-    axes.set(xlabel="expected error", ylabel="error (test)")
-    _add_legend(figure)
+    axes.axline((expected[0], expected[0]), slope=1, color=INK, linewidth=1, linestyle="--")
+    axes.set(xlabel="expected error (RMS, scaled factors)", ylabel="error (RMS, scaled factors)")
+    add_legend(figure)
     return figure
 
 
@@ -274,10 +275,10 @@ def r2_figure(models: Mapping[str, Predictions], space: Space, styles: Styles) -
     for name, predictions in models.items():
         values = -np.sort(-factor_r2(*evaluated_factors(predictions, space)))  # NaN last
         x = np.arange(1, len(values) + 1)
-        axes.plot(x, values, **{**styles[name], "marker": "", "linewidth": 1.2})
+        axes.plot(x, values, **styles[name], markevery=max(1, len(x) // 8), linewidth=1.2)
     axes.axhline(0, color=INK, linewidth=1, linestyle="--")
     axes.set(xlabel="number of factors", ylabel="R² (test)")
-    _add_legend(figure)
+    add_legend(figure)
     return figure
 
 

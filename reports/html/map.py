@@ -13,7 +13,9 @@ from threadpoolctl import threadpool_limits
 from cs_keras.evaluation.losses import measure_cosine_distances
 from cs_keras.evaluation.search.topk import Metric, top_k_similar
 from cs_keras.run_files.predictions import Predictions
+from reports.formats.plot_style import NARROW
 from reports.formats.text import shorten
+from reports.html.charts import add_legend
 from reports.html.figures import COLOURS, MARKERS, label
 from reports.html.recordings import Recordings
 from reports.html.spaces import Space, fold_column, text_column
@@ -86,7 +88,7 @@ def map_script(track_map: TrackMap, name: str) -> str:
 
 def map_figure(track_map: TrackMap) -> Figure:
     """Draw the map for browsers without scripts, coloured by genre if genres are known."""
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    figure = Figure(figsize=(NARROW, NARROW), layout="constrained")
     axes = figure.add_subplot()
     positions = np.array([track_map["x"], track_map["y"]])
     n_tracks = positions.shape[1]
@@ -99,7 +101,7 @@ def map_figure(track_map: TrackMap) -> Figure:
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     if len(names) > 1:
-        figure.legend(loc="outside right upper", fontsize="small")
+        add_legend(figure)
     return figure
 
 

@@ -185,9 +185,12 @@ def _describe_map(
     genres = GENRES_ON_MAP if "genre" in track_map["kinds"] else ""
     n = len(track_map["x"])
     about = (f"{n:,} tracks: those close together have similar factors as {best} predicts them{genres}.",)
-    drawing = Drawing(
-        "tracks", map_figure(track_map), "Map of tracks", "Colours and symbols: the most frequent genres."
+    shown = (
+        "Islands of one colour are music that the model recognises. Colours and symbols: the most frequent genres."
+        if genres
+        else "Points close together are tracks with similar predicted factors."
     )
+    drawing = Drawing("tracks", map_figure(track_map), "Map of tracks", shown)
     pictures = draw_pictures((drawing,), name)
     return Part(MAP, (), pictures, notes=MAP_NOTES, about=about, map_script=script)
 

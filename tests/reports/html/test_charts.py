@@ -1,8 +1,12 @@
 """Charts of many models, and the colours of a page."""
 
-from cs_keras.run_files.evaluation import ConfidenceRecord, MeanRecord
+from dataclasses import replace
+
+import pytest
+
+from cs_keras.run_files.evaluation import ConfidenceRecord, ErrorGroup, MeanRecord
 from reports.formats.plot_style import Drawing
-from reports.html.charts import assign_styles, calibration_figure
+from reports.html.charts import assign_styles, calibration_figure, errors_figure
 from reports.html.figures import COLOURS, INK, draw_pictures, page_style
 
 
@@ -18,6 +22,13 @@ def test_every_model_is_drawn_in_a_style_of_its_own_however_many_there_are() -> 
         name: own.coverage[0].mean for name, own in models.items()
     }
     assert len({(line.get_color(), line.get_linestyle()) for line in drawn.values()}) == len(models)
+
+
+def test_errors_are_compared_with_equality_inside_the_range_of_the_data() -> None:
+    groups = (ErrorGroup(9, 0.2, 0.25), ErrorGroup(9, 0.3, 0.28))
+    axes = errors_figure({"a": replace(record(0.4), groups=groups)}, assign_styles("a")).axes[0]
+    assert axes.get_xlim() == pytest.approx((0.195, 0.305)) and axes.get_ylim()[1] < 0.4
+    assert axes.get_ylim()[0] < 0.2  # where the line of equality begins
 
 
 def test_pictures_have_the_width_and_the_colours_of_the_page() -> None:

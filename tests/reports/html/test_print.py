@@ -16,6 +16,11 @@ WIDE = """
 """
 UNFOLD = "document.querySelectorAll('details').forEach((one) => (one.open = true))"
 ACROSS = "[document.documentElement.scrollWidth, document.documentElement.clientWidth, innerWidth]"
+CUT = """
+[...document.querySelectorAll("table caption")]
+  .filter((one) => one.getBoundingClientRect().right > one.closest(".scroll").getBoundingClientRect().right + 1)
+  .map((one) => one.textContent)
+"""
 SHOWN = """
 (() => {
   const area = (one) => { const { width, height } = one.getBoundingClientRect(); return width * height; };
@@ -33,12 +38,13 @@ pytestmark = marks
 
 def test_on_paper_nothing_is_cut_off_and_no_screen_is_too_narrow(page: Path, tmp_path: Path) -> None:
     with browser(tmp_path / "profile") as tab:
-        across = []
+        across, cut = [], []
         for width in WIDTHS:
             tab.send("Emulation.setDeviceMetricsOverride", width=width, **SCREEN)
             tab.open(page)
             tab.evaluate(UNFOLD)
             across.append(tab.evaluate(ACROSS))
+            cut += tab.evaluate(CUT)
         printed = tab.send("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=True)
         tab.open(page)
         tab.send("Emulation.setEmulatedMedia", media="print")
@@ -48,6 +54,7 @@ def test_on_paper_nothing_is_cut_off_and_no_screen_is_too_narrow(page: Path, tmp
         widened = tab.evaluate(WIDE)
     assert [inner for *_, inner in across] == [*WIDTHS]
     assert all(needed <= there for needed, there, _ in across)
+    assert cut == []  # titles of tables wrap
     pdf = base64.b64decode(printed["data"])
     assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", pdf)) > 1
     assert wide == [] and widened  # the second by our own hand
