@@ -33,7 +33,8 @@ def add_audio_paths(entries: Sequence[Entry], root: Path | None, table: Path | N
     if missing:
         raise DataError(
             f"{table or root} has no audio file for {len(missing)} of {len(entries)} tracks, the first of them "
-            f"{missing[0]!r}."
+            f"{missing[0]!r}: expected the folder (--audio-root) or the table (--tracks) that the dataset was "
+            "ingested from."
         )
     return [dataclasses.replace(entry, path=path) for path, entry in found]
 
