@@ -20,7 +20,7 @@ from cs_keras.storage.location import Location
 from pipelines.inference.predict import Predicted, choose_rows, write_predicted
 from pipelines.inference.track_vectors import check_output
 from pipelines.inference.trained_run import Matrix, TrainedRun, source_error
-from pipelines.training.attribute_files import read_attributes
+from pipelines.training.attribute_files import find_id_columns, read_attributes
 from pipelines.training.procedures.branches import apply_to_vectors
 
 
@@ -33,7 +33,8 @@ class TableFiles:
     features
         Attributes of the tracks to predict.
     id_column
-        Their id column; None for ``track_id`` or else the first.
+        Id column of those that have it, see `pipelines.training.attribute_files.find_id_columns`; None for
+        ``track_id`` or else the first.
     weights
         Weights of the encoder of a table, where they are not where they were when `cs-keras embed` made it; those
         without a name are for all other tables.
@@ -119,8 +120,9 @@ def read_tables(folder: Location, table: str, files: TableFiles) -> dict[str, At
         When a table that the model joins is not given.
     """
     kinds, names = open_encoding(folder).kinds, split_tables(table)
+    id_columns = find_id_columns(files.features, files.id_column)
     if len(names) == 1:
-        return {table: read_attributes(files.features[table], kinds, files.id_column, only=True)}
+        return {table: read_attributes(files.features[table], kinds, id_columns[table], only=True)}
     if missing := [name for name in names if name not in files.features]:
         raise ConfigError(
             f"The model of {folder} joins the tables {', '.join(names)}: expected --features {missing[0]}=FILE "
@@ -131,7 +133,7 @@ def read_tables(folder: Location, table: str, files: TableFiles) -> dict[str, At
         name, _, column = column.partition(".")
         own[name][column] = kind
     return {
-        name: read_attributes(files.features[name], own[name], files.id_column, only=True) for name in names
+        name: read_attributes(files.features[name], own[name], id_columns[name], only=True) for name in names
     }
 
 

@@ -38,7 +38,8 @@ IGNORE = "ignore"
 class AttributeFiles:
     """Files of attributes by the name of their table, "" for the one without a name, and how to read them.
 
-    Of several, `kinds` and `id_column` apply to those that have such a column; see `read_attributes`.
+    Of several, `kinds` and `id_column` apply to those that have such a column; see `find_id_columns` and
+    `read_attributes`.
     """
 
     paths: Mapping[str, Path] = dataclasses.field(default_factory=dict)
@@ -57,18 +58,15 @@ class AttributeFiles:
             return {
                 name: read_attributes(path, self.kinds, self.id_column) for name, path in self.paths.items()
             }
+        id_columns = find_id_columns(self.paths, self.id_column)
         columns = {name: list_columns(path) for name, path in self.paths.items()}
-        for wanted in (*self.kinds, *([self.id_column] if self.id_column else [])):
-            if self.paths and not any(wanted in own for own in columns.values()):
-                raise ConfigError(
-                    f"No table of --features has a column {wanted!r}. Received: "
-                    f"{', '.join(map(str, self.paths.values()))}."
-                )
+        for wanted in self.kinds:
+            _require_column(wanted, columns, self.paths)
         return {
             name: read_attributes(
                 path,
                 {column: kind for column, kind in self.kinds.items() if column in columns[name]},
-                self.id_column if self.id_column in columns[name] else None,
+                id_columns[name],
             )
             for name, path in self.paths.items()
         }
@@ -82,6 +80,34 @@ class AttributeFiles:
         kinds = [f"{name}={kind}" for name, kind in self.kinds.items()]
         id_column = [] if self.id_column is None else [self.id_column]
         return {"--features": features, "--id-column": id_column, "--attribute": kinds}
+
+
+def find_id_columns(paths: Mapping[str, Path], given: str | None) -> dict[str, str | None]:
+    """Return the column of ids of each of several tables: `given` in those that have it, None for the usual one.
+
+    A table of tracks, with a column ``track_id``, keeps that where `given` is the column of artists.
+
+    Raises
+    ------
+    ConfigError
+        When no table has it.
+    """
+    if given is None or len(paths) < 2:
+        return dict.fromkeys(paths, given)
+    columns = {name: list_columns(path) for name, path in paths.items()}
+    _require_column(given, columns, paths)
+    names_artists = given.casefold() == ARTIST_COLUMN
+    return {
+        name: given if given in own and not (names_artists and ID_COLUMN in map(str.casefold, own)) else None
+        for name, own in columns.items()
+    }
+
+
+def _require_column(name: str, columns: Mapping[str, list[str]], paths: Mapping[str, Path]) -> None:
+    if paths and not any(name in own for own in columns.values()):
+        raise ConfigError(
+            f"No table of --features has a column {name!r}. Received: {', '.join(map(str, paths.values()))}."
+        )
 
 
 def list_columns(path: Path) -> list[str]:

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from sklearn.linear_model import Ridge
 
 from cs_keras.runs import read_npz
@@ -25,12 +27,23 @@ def test_a_model_of_artists_is_the_regression_of_their_mean_factors(tmp_path: Pa
     planted = write_artists(tmp_path / "dataset", 400)
     names, owner = np.unique(planted.artists, return_inverse=True)
     features = np.random.default_rng(1).normal(size=(len(names), 5)).astype(np.float32)
-    np.savez(tmp_path / "bios.npz", artists=names, features=features)
-    np.savez(tmp_path / "songs.npz", track_ids=planted.ids, features=planted.attributes)
-    files = {"bio": tmp_path / "bios.npz", "song": tmp_path / "songs.npz"}
+    # One is of artists by its second column, the other of tracks in spite of a column with their artists.
+    of_artists = {"features": features.tolist(), "artist": names}
+    of_tracks = {
+        "artist": planted.artists,
+        "track_id": planted.ids,
+        "features": planted.attributes.tolist(),
+    }
+    pq.write_table(pa.table(of_artists), tmp_path / "bios.parquet")
+    pq.write_table(pa.table(of_tracks), tmp_path / "songs.parquet")
+    files = {"bio": tmp_path / "bios.parquet", "song": tmp_path / "songs.parquet"}
     models = ["attributes-linear@bio", "attributes-linear@bio+song"]
     done = run_baselines(
-        planted.folder, models, tmp_path / "runs", QUICK, tables=AttributeFiles(files).read()
+        planted.folder,
+        models,
+        tmp_path / "runs",
+        QUICK,
+        tables=AttributeFiles(files, id_column="artist").read(),
     )
     assert not done.failed
     single, joined = done.runs
@@ -49,10 +62,10 @@ def test_a_model_of_artists_is_the_regression_of_their_mean_factors(tmp_path: Pa
         np.testing.assert_allclose(of_track[track_id], expected[artist], atol=1e-5)  # float32
 
     out = tmp_path / "out.npz"
-    predict_sources(read_run(single), None, [files["bio"]], out)
+    predict_sources(read_run(single), None, [files["bio"]], out, tables=TableFiles(id_column="artist"))
     of_artist = by_id(out)
     np.testing.assert_allclose([of_artist[name] for name in names.tolist()], expected, atol=1e-5)
-    predict_sources(read_run(joined), planted.folder, [], out, tables=TableFiles(files))
+    predict_sources(read_run(joined), planted.folder, [], out, tables=TableFiles(files, "artist"))
     again = by_id(out)
     for track_id, factors in by_id(joined / "predictions.npz").items():
         np.testing.assert_allclose(again[track_id], factors, atol=1e-5)
