@@ -15,7 +15,7 @@ from cs_keras.models.musicnn_network import AUDIO, FRAMES, build_network, log_me
 from pipelines.training.procedures.features import _hash_weights
 
 KINDS = {
-    "conv2d": (layers.Conv2D, ("kernel", "bias")),
+    "conv2d": ((layers.Conv2D, layers.Conv1D), ("kernel", "bias")),
     "dense": (layers.Dense, ("kernel", "bias")),
     "batch_normalization": (
         layers.BatchNormalization,
@@ -35,10 +35,15 @@ def pretrained(tmp_path_factory):
             weight.assign(random.uniform(0.5, 1.5, weight.shape))
     for kind, (layer_type, names) in KINDS.items():
         own = [layer for layer in network.layers if isinstance(layer, layer_type)]
-        own.sort(key=lambda layer: int(re.search(r"\d*$", layer.name)[0] or 0))  # as they were made
+        # As they were made: those of one dimension last.
+        own.sort(
+            key=lambda layer: (isinstance(layer, layers.Conv1D), int(re.search(r"\d*$", layer.name)[0] or 0))
+        )
         for number, layer in enumerate(own):
             prefix = f"{kind}_{number}" if number else kind
             variables |= {f"{prefix}/{name}": getattr(layer, name).numpy() for name in names}
+            if isinstance(layer, layers.Conv1D):
+                variables[f"{prefix}/kernel"] = variables[f"{prefix}/kernel"][:, :, np.newaxis]
     tf.raw_ops.SaveV2(
         prefix=f"{folder}/",
         tensor_names=list(variables),
