@@ -231,6 +231,7 @@ def _draw_losses(axes: Axes, seeds: Sequence[Sequence[EpochLosses]]) -> None:
         values = [epoch.val_loss for epoch in history if epoch.val_loss is not None]
         if len(values) == len(x):
             axes.plot(x, values, color=RED, linestyle="--", label=validation, **style)
+    axes.set_xlim(0.5, max(epoch.epoch for history in seeds for epoch in history) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from cs_keras.run_files.evaluation import ConfidenceRecord, ErrorGroup, MeanRecord
+from cs_keras.run_files.training import EpochLosses
 from reports.formats.plot_style import Drawing
-from reports.html.charts import assign_styles, calibration_figure, errors_figure
+from reports.html.charts import assign_styles, calibration_figure, errors_figure, losses_figure
 from reports.html.figures import COLOURS, INK, draw_pictures, page_style
 
 
@@ -29,6 +30,16 @@ def test_errors_are_compared_with_equality_inside_the_range_of_the_data() -> Non
     axes = errors_figure({"a": replace(record(0.4), groups=groups)}, assign_styles("a")).axes[0]
     assert axes.get_xlim() == pytest.approx((0.195, 0.305)) and axes.get_ylim()[1] < 0.4
     assert axes.get_ylim()[0] < 0.2  # where the line of equality begins
+
+
+@pytest.mark.parametrize("n_epochs", (1, 2, 40))
+def test_epochs_are_whole_numbers_on_the_axis_of_losses(n_epochs: int) -> None:
+    history = [EpochLosses(number, 1 / number) for number in range(1, n_epochs + 1)]
+    figure = losses_figure({"a": [history]})
+    assert figure
+    low, high = figure.axes[0].get_xlim()
+    ticks = [tick for tick in figure.axes[0].get_xticks() if low <= tick <= high]
+    assert ticks and all(tick == int(tick) for tick in ticks)
 
 
 def test_pictures_have_the_width_and_the_colours_of_the_page() -> None:
