@@ -36,7 +36,8 @@ from cs_keras.data.catalogue import find_audio
 from cs_keras.errors import DataError
 from cs_keras.evaluation.labels.classification import HEADS, MAJORITY
 from cs_keras.runs import write_npz
-from pipelines.evaluation.classify import FoldsConfig, classify_features
+from pipelines.evaluation.classify import classify_features
+from pipelines.evaluation.label_folds import FoldsConfig
 from pipelines.evaluation.labels import read_labels
 from pipelines.evaluation.retrieval import retrieve_labels
 from pipelines.inference.embed import EncoderChoice, embed_recordings

@@ -52,7 +52,7 @@ def command(
     if labels is not None:
         labelled = read_labels(labels)
     else:
-        labelled = artists_of(dataset) if label == "artist" else genres_of(dataset)
+        labelled = artists_of(dataset) if label == "artist" else genres_of(dataset).first_only()
     results = [retrieve_labels(one, labelled, ks) for one in features]
     if out is not None:
         write_json(out, results)

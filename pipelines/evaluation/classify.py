@@ -1,17 +1,17 @@
-"""Cross-validation of classifiers on features of labelled tracks: accuracy by fold, and confusion."""
+"""Cross-validation of classifiers on features of labelled tracks.
 
-import dataclasses
+Accuracy by fold and confusion where each track has one label, ROC AUC and average precision where some have
+several.
+"""
+
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cs_keras.errors import ConfigError, DataError
 from cs_keras.evaluation.labels.classification import (
     MAJORITY,
     CrossValidation,
-    Integers,
     LabelledTracks,
     bootstrap_accuracy,
     corrected_interval,
@@ -21,35 +21,9 @@ from cs_keras.evaluation.labels.classification import (
 )
 from cs_keras.progress import Progress, SilentProgress
 from cs_keras.storage.location import Location
-from pipelines.evaluation.labels import Labelled, match_features, read_folds
-
-DEFAULT_FOLDS = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class FoldsConfig:
-    """Folds of a cross-validation.
-
-    Attributes
-    ----------
-    folds
-        Number of folds, 2 or more; a table with columns ``track_id`` and ``fold``; or None for the folds of the
-        table of labels, and ten if it has none.
-    repeats
-        Number of times that new folds are made.
-    seed
-        Seed of the folds that are made.
-    """
-
-    folds: int | Path | None = None
-    repeats: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if isinstance(self.folds, int) and self.folds < 2:
-            raise ConfigError(f"folds must be at least 2. Received: {self.folds}.")
-        if self.repeats < 1:
-            raise ConfigError(f"repeats must be at least 1. Received: {self.repeats}.")
+from pipelines.evaluation.classify_tags import DEFAULT_LABELS, classify_tags
+from pipelines.evaluation.label_folds import FoldsConfig, choose_folds
+from pipelines.evaluation.labels import Labelled, LabelledFeatures, match_features
 
 
 def classify_features(
@@ -58,8 +32,12 @@ def classify_features(
     heads: Sequence[str],
     config: FoldsConfig,
     progress: Progress | None = None,
+    n_labels: int = DEFAULT_LABELS,
 ) -> dict[str, Any]:
-    """Cross-validate heads and return a JSON-ready report: data, folds, and accuracy of each head and the majority.
+    """Cross-validate heads and return a JSON-ready report: data, folds, and metrics of each head and a baseline.
+
+    Accuracy, and the majority as the baseline; where some track has several labels, ROC AUC and average precision
+    (means over labels), and chance.
 
     Parameters
     ----------
@@ -71,6 +49,10 @@ def classify_features(
         Some of `cs_keras.evaluation.labels.classification.HEADS`.
     config
         Folds.
+    progress
+        Reports the folds.
+    n_labels
+        Number of labels where some track has several, those of the most tracks.
 
     Raises
     ------
@@ -84,8 +66,30 @@ def classify_features(
     """
     progress = progress or SilentProgress()
     tracks = match_features(features, labelled)
-    ids, examples = tracks.ids, tracks.examples
-    folds, kind = _folds(ids, examples, labelled, config)
+    about = {
+        "features": str(features),
+        **tracks.about,
+        "labels": str(labelled.source),
+        "n_tracks": len(tracks.ids),
+        "n_features": tracks.features.shape[1],
+    }
+    if any(len(own) > 1 for own in tracks.labels):
+        return about | classify_tags(tracks, labelled, heads, config, n_labels, progress)
+    return about | _classify(tracks, labelled, heads, config, progress)
+
+
+def _classify(
+    tracks: LabelledFeatures,
+    labelled: Labelled,
+    heads: Sequence[str],
+    config: FoldsConfig,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return classes, folds, and accuracy of each head and the majority."""
+    examples = tracks.examples
+    folds, about = choose_folds(
+        tracks, labelled, config, lambda n: make_folds(examples, n, config.repeats, config.seed), "stratified"
+    )
     n_fits = len(folds) * (int(folds.max()) + 1)
     results = {}
     for head in (MAJORITY, *heads):
@@ -95,40 +99,10 @@ def classify_features(
             )
     names, counts = np.unique(examples.labels, return_counts=True)
     return {
-        "features": str(features),
-        **tracks.about,
-        "labels": str(labelled.source),
-        "n_tracks": len(ids),
-        "n_features": examples.features.shape[1],
         "classes": dict(zip(names.tolist(), counts.tolist(), strict=True)),
-        "folds": {"kind": kind, "n_folds": n_fits // len(folds), "repeats": len(folds), "seed": config.seed},
+        "folds": about,
         "heads": results,
     }
-
-
-def _folds(
-    ids: Sequence[str], examples: LabelledTracks, labelled: Labelled, config: FoldsConfig
-) -> tuple[Integers, str]:
-    """Return the fold of each track, shape (n_repeats, n), and the kind of folds."""
-    given = read_folds(config.folds) if isinstance(config.folds, Path) else None
-    if given is None and config.folds is None:
-        given = labelled.folds
-    if given is None:
-        n_folds = config.folds if isinstance(config.folds, int) else DEFAULT_FOLDS
-        is_grouped = len(np.unique(examples.groups)) < len(ids)
-        kind = f"stratified, grouped by {labelled.grouped_by}" if is_grouped else "stratified"
-        return make_folds(examples, n_folds, config.repeats, config.seed), kind
-    if config.repeats > 1:
-        raise ConfigError(
-            "Given folds are the same in every repeat: leave out --repeats, or give --n-folds N."
-        )
-    missing = [track_id for track_id in ids if track_id not in given]
-    if missing:
-        raise DataError(
-            f"{config.folds}: {len(missing)} of {len(ids)} tracks, the first of them {missing[0]!r}, have no fold."
-        )
-    _, numbers = np.unique([given[track_id] for track_id in ids], return_inverse=True)
-    return numbers[np.newaxis].astype(np.int64), "given"
 
 
 def _summary(examples: LabelledTracks, classified: CrossValidation, seed: int) -> dict[str, Any]:
@@ -140,5 +114,5 @@ def _summary(examples: LabelledTracks, classified: CrossValidation, seed: int) -
         "confusion": count_confusions(examples, classified).tolist(),
     }
     if len(classified.predicted) > 1:
-        summary["interval_repeats"] = corrected_interval(classified)
+        summary["interval_repeats"] = corrected_interval(classified.fold_accuracy)
     return summary

@@ -29,7 +29,7 @@ def retrieve_labels(features: Location, labelled: Labelled, ks: tuple[int, ...])
         As by `match_features` and `cs_keras.evaluation.labels.retrieval.measure_retrieval`.
     """
     tracks = match_features(features, labelled)
-    matrix, labels, groups = tracks.examples.features, tracks.examples.labels, tracks.examples.groups
+    matrix, labels, groups = tracks.features, tracks.examples.labels, tracks.groups
     if not tracks.is_predicted:
         sd = matrix.std(axis=0)
         matrix = (matrix - matrix.mean(axis=0)) / np.where(sd > 0, sd, 1)

@@ -105,7 +105,9 @@ def make_folds(examples: LabelledTracks, n_folds: int, n_repeats: int, seed: int
         )
     folds = np.empty((n_repeats, len(examples.labels)), np.int64)
     for repeat, row in enumerate(folds):
-        for number, (_, test) in enumerate(_split(examples, n_folds, seed + repeat)):
+        for number, (_, test) in enumerate(
+            split_rows(examples.labels, examples.groups, n_folds, seed + repeat)
+        ):
             row[test] = number
     return folds
 
@@ -178,28 +180,47 @@ def bootstrap_accuracy(
     return bootstrap_interval(is_correct, seed=seed)
 
 
-def corrected_interval(result: CrossValidation) -> tuple[float, float]:
-    """Return the 95 % interval of the mean accuracy over repeated folds, which share most training tracks.
+def corrected_interval(by_fold: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of a metric over repeated folds, which share most training tracks.
 
-    Student's t with the variance (1 / J + n_test / n_train) s², for J held-out folds whose accuracies have variance
-    s²: Nadeau and Bengio 2003, "Inference for the generalization error", section 4.2.
+    Student's t with the variance (1 / J + n_test / n_train) s², for J held-out folds whose values have variance
+    s²: Nadeau and Bengio 2003, "Inference for the generalization error", section 4.2. `by_fold` has the shape
+    (n_repeats, n_folds).
     """
-    accuracy = result.fold_accuracy
-    n_folds = accuracy.shape[1]
-    variance = (1 / accuracy.size + 1 / (n_folds - 1)) * accuracy.var(ddof=1)
-    margin = stats.t.ppf(0.975, accuracy.size - 1) * np.sqrt(variance)
-    mean = accuracy.mean()
+    n_folds = by_fold.shape[1]
+    variance = (1 / by_fold.size + 1 / (n_folds - 1)) * by_fold.var(ddof=1)
+    margin = stats.t.ppf(0.975, by_fold.size - 1) * np.sqrt(variance)
+    mean = by_fold.mean()
     return float(mean - margin), float(mean + margin)
 
 
-def _check_folds(examples: LabelledTracks, folds: Integers) -> None:
-    """Raise `DataError` unless every training part can be split again, to choose settings."""
+def check_fold_numbers(folds: Integers) -> None:
+    """Raise `DataError` where a row of `folds`, shape (n_repeats, n), has one fold only, or an empty one."""
     for row in folds:
         if row.max() < 1:
             raise DataError("expected at least two folds. Received: one.")
         for number in range(row.max() + 1):
             if number not in row:
                 raise DataError(f"fold {number + 1} of {row.max() + 1} is empty: there are too few artists.")
+
+
+def split_rows(
+    labels: npt.NDArray[np.str_], groups: Integers, n_folds: int, seed: int
+) -> Iterator[tuple[Integers, Integers]]:
+    """Yield train and test rows of each fold, whole groups together, with similar shares of each label."""
+    if len(np.unique(groups)) < len(labels):
+        yield from StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(
+            labels, labels, groups
+        )
+    else:
+        yield from StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
+
+
+def _check_folds(examples: LabelledTracks, folds: Integers) -> None:
+    """Raise `DataError` unless every training part can be split again, to choose settings."""
+    check_fold_numbers(folds)
+    for row in folds:
+        for number in range(row.max() + 1):
             counts = Counter(examples.labels[row != number].tolist())
             for label in examples.classes:
                 if counts[label] < 2:
@@ -207,16 +228,6 @@ def _check_folds(examples: LabelledTracks, folds: Integers) -> None:
                         f"too few examples of {label!r}: expected two tracks outside "
                         f"fold {number + 1}. Received: {counts[label]}."
                     )
-
-
-def _split(examples: LabelledTracks, n_folds: int, seed: int) -> Iterator[tuple[Integers, Integers]]:
-    """Yield train and test rows, whole groups together, with similar shares of each label."""
-    rows, labels = examples.features, examples.labels
-    if len(np.unique(examples.groups)) < len(labels):
-        grouped = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-        yield from grouped.split(rows, labels, examples.groups)
-    else:
-        yield from StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(rows, labels)
 
 
 def _count_groups(examples: LabelledTracks, rows: Integers | Sequence[int]) -> Counter[str]:
@@ -234,7 +245,7 @@ def _fit(examples: LabelledTracks, train: Integers, head: str, seed: int) -> tup
     if min(_count_groups(inner, np.arange(len(train))).values()) < 2:
         inner = replace(inner, groups=np.arange(len(train)))
     n_folds = min(INNER_FOLDS, *_count_groups(inner, np.arange(len(train))).values())
-    splits = list(_split(inner, n_folds, seed))
+    splits = list(split_rows(inner.labels, inner.groups, n_folds, seed))
     if any(len(np.unique(labels[rows])) < 2 for rows, _ in splits):
         raise DataError(
             "there are too few artists to choose settings: without the artists of a fold, a single label "

@@ -6,6 +6,7 @@ precision takes tied scores as one threshold, as in scikit-learn, which would ne
 deleted artist.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,10 +72,26 @@ def average_precision(labels: Flags, scores: Scores) -> Values:
     return np.where(n_with > 0, total / np.maximum(n_with, 1), np.nan)
 
 
-METRICS = (roc_auc, average_precision)
+Metric = Callable[[Flags, Scores], Values]
+METRICS: tuple[Metric, ...] = (roc_auc, average_precision)
 
 
-def evaluate_labels(labels: Flags, scores: Scores, artists: npt.ArrayLike) -> LabelMetrics:
+def within_folds(metric: Metric, labels: Flags, scores: Scores, folds: npt.NDArray[np.int64]) -> Values:
+    """Return a metric of each column within each fold, shape (n_folds, n_labels), NaN where it says nothing.
+
+    That is, where all tracks of the fold have the label, or none. `folds` are numbers from 0, shape (n,).
+    """
+    by_fold = np.full((folds.max() + 1, labels.shape[1]), np.nan)
+    for number, row in enumerate(by_fold):
+        own = labels[folds == number]
+        varies = own.any(axis=0) & ~own.all(axis=0)
+        row[varies] = metric(own[:, varies], scores[folds == number][:, varies])
+    return by_fold
+
+
+def evaluate_labels(
+    labels: Flags, scores: Scores, artists: npt.ArrayLike, folds: npt.NDArray[np.int64] | None = None
+) -> LabelMetrics:
     """Evaluate scores of the labels of test tracks.
 
     Over labels, labels that all tracks have or none has are left out, over tracks the same of tracks. 95 %
@@ -87,6 +104,9 @@ def evaluate_labels(labels: Flags, scores: Scores, artists: npt.ArrayLike) -> La
         Shape (n_tracks, n_labels).
     artists
         Artist of each track, shape (n_tracks,), int; -1 is unknown, and counts as an artist of its own.
+    folds
+        Fold of each track from 0, shape (n_tracks,), int64, where scores are of cross-validated models: metrics
+        over labels are means over the folds that have tracks with and without the label, see `within_folds`.
 
     Raises
     ------
@@ -106,10 +126,13 @@ def evaluate_labels(labels: Flags, scores: Scores, artists: npt.ArrayLike) -> La
         )
     clusters = cluster_artists(artists)
     sizes = np.bincount(clusters)
+    everything = np.ones(len(labels), np.bool_)
     without = [clusters != number for number in range(len(sizes))]
     over_labels, over_tracks, by_label = [], [], []
     for metric in METRICS:
-        values = np.array([metric(labels[rows], scores[rows]) for rows in (slice(None), *without)])
+        values = np.array(
+            [_of_labels(metric, labels, scores, folds, rows) for rows in (everything, *without)]
+        )
         over_labels.append(_jackknife(values[:, varies], sizes))
         by_label.append([_jackknife(own[:, np.newaxis], sizes) for own in values.T])
         per_track = metric(labels[is_evaluated].T, scores[is_evaluated].T)
@@ -120,6 +143,17 @@ def evaluate_labels(labels: Flags, scores: Scores, artists: npt.ArrayLike) -> La
         RankingMetrics(*over_tracks),
         tuple(RankingMetrics(*own) for own in zip(*by_label, strict=True)),
     )
+
+
+def _of_labels(
+    metric: Metric, labels: Flags, scores: Scores, folds: npt.NDArray[np.int64] | None, rows: Flags
+) -> Values:
+    """Return the metric of each label by the tracks `rows`, shape (n_labels,); of folds their mean."""
+    if folds is None:
+        return metric(labels[rows], scores[rows])
+    by_fold = within_folds(metric, labels[rows], scores[rows], folds[rows])
+    n_known = np.count_nonzero(~np.isnan(by_fold), axis=0)
+    return np.where(n_known > 0, np.nansum(by_fold, axis=0) / np.maximum(n_known, 1), np.nan)
 
 
 def _jackknife(values: Values, sizes: npt.NDArray[np.int64]) -> MeanRecord | None:

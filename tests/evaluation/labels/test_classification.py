@@ -135,7 +135,7 @@ def test_intervals() -> None:
     received = CrossValidation(predicted, accuracy, ())
     # Mean 0.75, s² = 0.05 / 3, J = 4, as many test tracks as train tracks: t(0.975, 3) = 3.18245.
     margin = 3.18245 * np.sqrt((1 / 4 + 1) * 0.05 / 3)
-    assert corrected_interval(received) == pytest.approx((0.75 - margin, 0.75 + margin), abs=1e-5)
+    assert corrected_interval(accuracy) == pytest.approx((0.75 - margin, 0.75 + margin), abs=1e-5)
     examples = LabelledTracks(np.zeros((400, 1)), np.repeat(["a", "b"], 200), np.arange(400))
     low, high = bootstrap_accuracy(examples, received)
     # Half of 400 are right: normal approximation, and the noise of 1,000 resamples.

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from cs_keras.data.dataset import Dataset
+from cs_keras.evaluation.labels.one_vs_rest import TaggedTracks, score_tags
 from cs_keras.evaluation.labels.retrieval import measure_retrieval
 from pipelines.inference.track_vectors import write_vectors
 from tests.command_line import run
@@ -155,6 +157,55 @@ def test_genres_of_a_dataset(demo: Path, tmp_path: Path, capfd: pytest.CaptureFi
     assert document["heads"]["rbf"]["accuracy"] > 0.95 > document["heads"]["majority"]["accuracy"]
 
 
+def test_tracks_of_several_tags(features: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    has = np.array([[i % 3 == 0, i % 3 != 1, i % 2 == 0, i == 7] for i in range(N)])
+    names = ("one", "two", "random", "rare")
+    rows = [
+        f"t{i},{name},{i // 5 % 3},artist {i // 5}"
+        for i in range(N)
+        for name, own in zip(names, has[i], strict=True)
+        if own
+    ]
+    table, out = tmp_path / "tags.csv", tmp_path / "out.json"
+    table.write_text("\n".join(["track_id,tag,fold,artist", *rows, rows[0]]))  # a repeated row counts once
+    assert run("classify", features, table, "--head", "linear", "--out", out) == 0
+    shown, document = capfd.readouterr().out, json.loads(out.read_text())
+    kept = [i for i in range(N) if has[i].any()]
+    assert document["n_tracks"] == len(kept) < N and document["left_out"] == ["rare"]
+    assert document["classes"] == {"two": 40, "random": 30, "one": 20}
+    assert document["folds"] == {"kind": "given", "n_folds": 3, "repeats": 1, "seed": 0}
+    assert "Left out, of too few tracks for the folds: rare" in shown
+    # Means of scikit-learn's metrics of the three folds, of scores by `score_tags`.
+    with np.load(features) as arrays:
+        matrix = arrays["features"].astype(np.float64)[kept]
+    order = [1, 2, 0]
+    folds, truth = np.array([i // 5 % 3 for i in kept]), has[kept][:, order]
+    groups = np.array([i // 5 for i in kept])
+    tracks = TaggedTracks(matrix, np.array(names)[order], truth, groups)
+    scores = score_tags(tracks, folds[np.newaxis], "linear")[0]
+    for key, metric in (("auc", roc_auc_score), ("average_precision", average_precision_score)):
+        expected = [metric(truth[folds == one], scores[folds == one]) for one in range(3)]
+        head, chance = document["heads"]["linear"], document["heads"]["chance"]
+        assert head[f"fold_{key}"] == [pytest.approx(expected)]
+        assert head[key]["mean"] == pytest.approx(np.mean(expected))
+        assert head[key]["low"] < head[key]["mean"] < head[key]["high"]
+        assert f"{np.mean(expected):.3f}" in shown and chance[key]["mean"] < head[key]["mean"]
+    assert document["heads"]["linear"]["by_label"]["one"]["auc"]["mean"] > 0.8
+    assert document["heads"]["chance"]["auc"]["mean"] == pytest.approx(0.5)
+    # Generated folds hold artists out; other commands need one label of each track.
+    assert (
+        run("classify", features, table, "--head", "linear", "--n-folds", 2, "--repeats", 2, "--out", out)
+        == 0
+    )
+    document = json.loads(out.read_text())
+    assert document["folds"]["kind"] == "stratified by the rarest label of each track, grouped by artist"
+    low, high = document["heads"]["linear"]["interval_repeats_auc"]
+    assert low < document["heads"]["linear"]["auc"]["mean"] < high
+    capfd.readouterr()
+    assert run("retrieval", features, "--labels", table) == 1
+    assert "expected one label of each track. Received for 't0': one, two, random" in capfd.readouterr().err
+
+
 def repeated(path: Path) -> None:
     path.write_text(f"{path.read_text()}\n" + '"t0","x"')
 
@@ -168,15 +219,21 @@ def unlabelled(path: Path) -> None:
     [
         (lambda path: write_labels(path, N + 2), [], 1, "2 of 62 tracks, the first of them 't60'"),
         (lambda path: write_labels(path, 9), [], 1, "for 10 folds"),
-        (repeated, [], 1, "'t0' occurs twice"),
+        (repeated, [], 1, "expected at least two labels that, outside each"),
+        (
+            lambda path: path.write_text("track_id,tag,fold\nt0,x,1\nt0,y,2\n"),
+            [],
+            1,
+            "rows of track 't0' differ in fold: '1' and '2'",
+        ),
         (unlabelled, [], 1, "track 't0' has no label"),
-        (lambda path: path.write_text("track_id,genre\nt0,x\n"), [], 1, "columns track_id and label"),
+        (lambda path: path.write_text("track_id,genre\nt0,x\n"), [], 1, "columns track_id and label or tag"),
         (lambda path: path.unlink(), [], 1, "no such file"),
         (None, ["--n-folds", 1], 1, "folds must be at least 2"),
         (None, ["--repeats", 0], 1, "repeats must be at least 1"),
         (None, ["--fold-table", "missing.csv"], 1, "missing.csv"),
         (None, ["--out", "x.csv"], 1, "must end in .json"),
-        (None, ["--dataset", "demo"], 2, "either a table of LABELS or a dataset"),
+        (None, ["--dataset", "demo", "--all-genres"], 2, "--all-genres needs --dataset, without LABELS"),
         (
             lambda path: write_labels(path, fold=[i % 3 for i in range(N)]),
             ["--repeats", 2],
