@@ -87,11 +87,12 @@ def cross_validate(
     is_strict = factors.protocol == "strict"
     finished: dict[str, list[Path]] = {key: [] for key in models}
     failed: dict[str, str] = {}
+    left_out: dict[str, str] = {}
     splits = [_rotation(dataset.tracks, rotation, n_rotations) for rotation in range(n_rotations)]
     for split in splits:
         write_split(dataset_folder, split, dataset.tracks.ids.tolist())
     for rotation, split in enumerate(splits, 1):
-        if len(failed) == len(finished):
+        if len(failed | left_out) == len(finished):
             break
         progress.log(f"rotation {rotation} of {n_rotations}: split {split.name}")
         name = factors.name
@@ -99,7 +100,7 @@ def cross_validate(
             name = make_rotation_factors(dataset_folder, factors, split.name, progress)
         outcome = run_baselines(
             dataset_folder,
-            [key for key in models if key not in failed],
+            [key for key in models if key not in failed | left_out],
             runs / ROTATIONS_FOLDER,
             changes,
             name,
@@ -109,6 +110,7 @@ def cross_validate(
             split.name,
         )
         failed |= {key: f"{split.name}: {reason}" for key, reason in outcome.failed.items()}
+        left_out |= {key: f"{split.name}: {reason}" for key, reason in outcome.left_out.items()}
         for folder in outcome.runs:
             verify_run(folder, skip=[MODEL_FILE])
             finished[Evaluation.read(folder).model].append(folder)
@@ -118,9 +120,9 @@ def cross_validate(
     pooled = [
         _pool(run, finished[run.key], reference, (dataset, factors), runs, progress)
         for run in configs
-        if run.key not in failed
+        if run.key not in failed | left_out
     ]
-    return Outcome(tuple(pooled), failed)
+    return Outcome(tuple(pooled), failed, left_out)
 
 
 def _require_rotatable(tracks: Tracks, factors: Factors, n_rotations: int) -> None:

@@ -297,9 +297,10 @@ def run_baselines(
         split_name=split_name,
         labels=None if labels is None else LabelsConfig(Path(labels), n_labels),
     )
-    if outcome.failed:
-        reasons = "; ".join(f"{key}: {reason}" for key, reason in outcome.failed.items())
-        raise CsKerasError(f"{len(outcome.failed)} of {len(keys)} models failed: {reasons}")
+    failed = {**outcome.failed, **outcome.left_out}
+    if failed:
+        reasons = "; ".join(f"{key}: {reason}" for key, reason in failed.items())
+        raise CsKerasError(f"{len(failed)} of {len(keys)} models failed: {reasons}")
     return [Run(folder) for folder in outcome.runs]
 
 

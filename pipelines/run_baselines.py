@@ -45,10 +45,11 @@ FAILURES = (
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Finished run folders in the order of the models, and the reason of each model that failed."""
+    """Finished run folders in the order of the models, and the reason of each model that failed or was left out."""
 
     runs: tuple[Path, ...]
     failed: Mapping[str, str]
+    left_out: Mapping[str, str]
 
 
 def run_baselines(
@@ -92,7 +93,8 @@ def run_baselines(
     Raises
     ------
     CsKerasError
-        When settings or dataset are wrong. A model that fails is an entry of the outcome instead.
+        When settings or dataset are wrong, or the dataset has no tracks for any of the models. A model that fails,
+        or is left out as the dataset has no tracks for it, is an entry of the outcome instead.
     """
     progress = progress or SilentProgress()
     if labels is not None and factors_name is None:
@@ -105,7 +107,7 @@ def run_baselines(
         open_labelled(labels, *source) if labels else (*open_dataset(*source), None)
     )
     given = align_tables(tables or {}, dataset.tracks, str(dataset_folder))
-    require_inputs(configs, dataset.tracks, given)
+    left_out = require_inputs(configs, dataset.tracks, given)
     for name, table in (tables or {}).items():
         progress.log(f"attributes of {table.where}{f', table {name}' * bool(name)}: {table.describe()}")
     data_digest = digest([dataset.digest, factors.digest])
@@ -123,6 +125,11 @@ def run_baselines(
         if label_evaluator:
             settings |= {"labels": label_evaluator.digest, "target": factors.name}
         folder = open_run(runs, run.key, settings, data_digest)
+        if run.key in left_out:
+            failure = Failure(run.key, left_out[run.key], is_left_out=True)
+            failure.write(folder)
+            progress.log(f"{run.key}: {failure.outcome}")
+            continue
         if is_done(folder):
             try:
                 verify_run(folder, skip=[MODEL_FILE])  # which is not used
@@ -152,7 +159,7 @@ def run_baselines(
         clean_up(folder)
         finished.append(finish_run(folder))
         progress.log(f"{run.key}: done, in {finished[-1]}")
-    return Outcome(tuple(finished), failed)
+    return Outcome(tuple(finished), failed, left_out)
 
 
 def _prepare_evaluation(

@@ -111,12 +111,23 @@ class SignatureRecord(StoredRecord):
 
 @dataclass(frozen=True)
 class Failure(StoredRecord):
-    """Why a model was not trained to the end."""
+    """Why a model was not trained to the end, or left out, as the dataset has no tracks for it."""
 
     FILE = FAILURE_FILE
 
     model: str
     reason: str
+    is_left_out: bool = False
+
+    @property
+    def state(self) -> str:
+        """What happened."""
+        return "left out" if self.is_left_out else "failed"
+
+    @property
+    def outcome(self) -> str:
+        """What happened and why, without a full stop."""
+        return f"{self.state}: {self.reason.rstrip('.')}"
 
 
 def read_settings(run: Location) -> RunSettings:

@@ -28,6 +28,11 @@ ALL, BEST = "all", "best"
 CANDIDATES = ("attributes-kernel", "attributes-trees", "genre-label-linear", "artist-mean", "cnn-best")
 """Of `BEST`: the strongest for each kind of input, in docs/what-works.md, that needs no file of weights."""
 
+
+class MissingTracksError(ConfigError):
+    """No track of the dataset is of the kind that a model learns from or predicts, whatever is given besides."""
+
+
 Tables = Mapping[str, Attributes]  # by name; "" for the one without a name
 
 
@@ -78,10 +83,20 @@ def choose_models(
     return list(expand_tables(chosen, names)), [key for key in REGISTRY if key not in able]
 
 
-def require_inputs(runs: Sequence[Baseline], tracks: Tracks, tables: Tables) -> None:
-    """Raise ConfigError unless the inputs of all `runs` exist, and each table is used by one of them."""
+def require_inputs(runs: Sequence[Baseline], tracks: Tracks, tables: Tables) -> dict[str, str]:
+    """Raise ConfigError unless the inputs of `runs` exist, and each table is used by one of them.
+
+    Returns by key why a run is to be left out, as the dataset has no tracks for it; where that is so for all of
+    them, it is an error.
+    """
+    left_out: dict[str, str] = {}
     for run in runs:
-        require_input(run, tracks, tables)
+        try:
+            require_input(run, tracks, tables)
+        except MissingTracksError as error:
+            if len(left_out) == len(runs) - 1:
+                raise
+            left_out[run.key] = str(error)
     used = {name for run in runs for one in _with_branches(run) if one.takes_table for name in one.tables}
     for name in tables:
         if name not in used:
@@ -91,6 +106,7 @@ def require_inputs(runs: Sequence[Baseline], tracks: Tracks, tables: Tables) -> 
                 f"None of {', '.join(run.key for run in runs)} takes {table}; models that do: "
                 f"{', '.join(expand_tables(able, [name]))}."
             )
+    return left_out
 
 
 def require_input(run: Baseline, tracks: Tracks, tables: Tables) -> None:
@@ -109,7 +125,7 @@ def require_input(run: Baseline, tracks: Tracks, tables: Tables) -> None:
             f"{run.key} needs audio, and {_missing_audio(tracks)}; models without audio: {', '.join(others)}."
         )
     if procedure.takes_artists and not _has_known_artists(tracks):
-        raise ConfigError(
+        raise MissingTracksError(
             f"{run.key} needs test tracks by artists who have train tracks too, and there are none: ingest with "
             "--folds track, or split by time (`cs-keras split --by time`)."
         )
@@ -129,7 +145,7 @@ def require_input(run: Baseline, tracks: Tracks, tables: Tables) -> None:
         )
         raise ConfigError(f"{run.key} needs a table of attributes: name one by --features.{named}")
     if procedure.learns_from is Input.GENRES and not _train_genres(tracks):
-        raise ConfigError(f"{run.key} learns from genres, and no train track of the dataset has any.")
+        raise MissingTracksError(f"{run.key} learns from genres, and no train track of the dataset has any.")
 
 
 def choose_attributes(run: Baseline, tracks: Tracks, tables: Tables) -> Attributes | None:

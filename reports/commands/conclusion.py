@@ -56,7 +56,7 @@ def _notes(group: Group, section: Section) -> Iterator[str]:
             f"can be significant. Better: {FEW_TEST_TRACKS} by {FEW_TEST_ARTISTS} artists."
         )
     yield from (note for note in section.notes if note.startswith(WARNING))
-    yield from (f"{failed.label} failed: {failed.reason.rstrip('.')}." for failed in group.failed)
+    yield from (f"{failed.label} {failed.failure.outcome}." for failed in group.failed)
 
 
 def _predictors_table(group: Group, tables: Sequence[Table], kind: Kind, k: int) -> Table:

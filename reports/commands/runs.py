@@ -119,7 +119,7 @@ def _conclusions(collected: Collected) -> tuple[Section, ...]:
 def _list_cells(run: Path) -> tuple[Cell | None, ...]:
     data = _text_cell(read_settings(run).data_digest[:DIGEST_LENGTH])
     if not is_done(run):
-        state = "failed" if (run / FAILURE_FILE).exists() else "unfinished"
+        state = Failure.read(run).state if (run / FAILURE_FILE).exists() else "unfinished"
         return (data, _text_cell(state), None, None, None, None)
     if (run / LABEL_EVALUATION_FILE).exists():
         of_labels = LabelEvaluation.read(run)
@@ -157,7 +157,7 @@ def _text_cell(text: str | None) -> Cell | None:
 def _describe_unfinished(folder: Path) -> str:
     """Return why a run is not finished."""
     if (folder / FAILURE_FILE).exists():
-        return f"training failed: {Failure.read(folder).reason.rstrip('.')}."
+        return f"training {Failure.read(folder).outcome}."
     return "the command that began the training resumes it."
 
 

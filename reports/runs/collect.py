@@ -52,12 +52,16 @@ class Run(Seeds[Evaluation]):
 
 @dataclass(frozen=True)
 class FailedRun:
-    """A run that failed; labelled as `Run` is."""
+    """A run that failed or was left out; labelled as `Run` is."""
 
     label: str
-    model: str
     seeds: tuple[int, ...]
-    reason: str
+    failure: Failure
+
+    @property
+    def model(self) -> str:
+        """Key of the model."""
+        return self.failure.model
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,7 @@ class _RunFolder:
     @property
     def failure(self) -> str:
         """Name of the folder and reason of a failed run."""
-        reason = self.result.reason if isinstance(self.result, Failure) else ""
-        return f"{self.folder.name}, failed: {reason.rstrip('.')}"
+        return f"{self.folder.name}, {self.result.outcome if isinstance(self.result, Failure) else ''}"
 
 
 def collect_runs(runs: Path, models: Sequence[str] = ()) -> Collected:
@@ -283,4 +286,4 @@ def _variant_entries(
         yield Run(label, evaluations, folders, queries, settings)
     for one in seeds:
         if isinstance(one.result, Failure):
-            yield FailedRun(label, one.result.model, one.seeds, one.result.reason)
+            yield FailedRun(label, one.seeds, one.result)

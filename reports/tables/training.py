@@ -33,7 +33,8 @@ def training_table(group: Group) -> Table:
     models = []
     for entry in group.entries:
         if isinstance(entry, FailedRun):
-            failed = Cell("failed", None, remark=f"failed: {entry.reason}")
+            text = "n/a" if entry.failure.is_left_out else "failed"
+            failed = Cell(text, None, remark=entry.failure.outcome)
             cells: tuple[Cell | None, ...] = (failed, *(None,) * (len(columns) - 1))
         else:
             cells = _cells(entry, subset)
@@ -106,4 +107,4 @@ def _run_notes(group: Group) -> Iterator[str]:
     n_alike = Counter(entry.label for entry in group.entries)
     for failed in group.failed:
         seed = f" (seed {failed.seeds[0]})" if failed.seeds and n_alike[failed.label] > 1 else ""
-        yield f"{failed.label}{seed} failed: {failed.reason.rstrip('.')}."
+        yield f"{failed.label}{seed} {failed.failure.outcome}."

@@ -7,6 +7,7 @@ import pytest
 
 from cs_keras import config
 from cs_keras.errors import ConfigError
+from cs_keras.run_files.settings import Failure
 from pipelines.run_baselines import run_baselines
 from tests.command_line import run
 from tests.pipelines.planted_artists import PlantedArtists, write_artists
@@ -89,6 +90,13 @@ def test_without_test_tracks_of_known_artists_it_is_refused_before_training(tmp_
     ):
         run_baselines(without.folder, ["artist-mean"], tmp_path / "runs", QUICK)
     assert not (tmp_path / "runs").exists()
+    # Of several models it is left out, and the reason stored for reports.
+    models = ["artist-mean", "genre-label-linear"]
+    outcome = run_baselines(without.folder, models, tmp_path / "runs", QUICK)
+    assert [folder.name[11:-11] for folder in outcome.runs] == ["genre-label-linear"] and not outcome.failed
+    assert "artist-mean needs test tracks" in outcome.left_out["artist-mean"]
+    (folder,) = (tmp_path / "runs").glob("*-artist-mean-*")
+    assert Failure.read(folder) == Failure("artist-mean", outcome.left_out["artist-mean"], is_left_out=True)
 
 
 WITH_CONTENT = pytest.mark.parametrize(

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from cs_keras.errors import DataError
+from cs_keras.run_files.settings import Failure
 from cs_keras.runs import write_json
+from reports.commands.conclusion import conclude
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
 from tests.reports.conftest import MakeRun
@@ -20,7 +22,7 @@ def test_a_failed_run_is_listed_in_order_with_the_reason(
     collected = collect_runs(runs, ("bot", "cnn", "lstm"))
     (group,) = collected.groups
     assert [entry.label for entry in group.entries] == ["bot", "cnn", "lstm"]
-    assert [(run.reason, run.seeds) for run in group.failed] == [("out of memory", (3,))]
+    assert [(run.failure.reason, run.seeds) for run in group.failed] == [("out of memory", (3,))]
     assert [run.label for run in group.runs] == ["bot", "lstm"] and not collected.left_out
 
 
@@ -62,6 +64,19 @@ def test_a_failed_model_has_a_row_and_a_note(runs: Path, make_run: MakeRun, make
     assert [cell.value if cell else None for cell in rest] == [None] * 7 + [16_609_992, 0.8984, 0.9545]
     assert "cnn-60s failed: the GPU ran out of memory." in table.notes
     assert all(row.name != "cnn-60s" for other in others for row in other.rows)
+
+
+def test_a_model_that_was_left_out_is_not_available(
+    runs: Path, make_run: MakeRun, make_failed: MakeRun
+) -> None:
+    make_run("2024-05-01-bot-0123456789", model="bot")
+    folder = make_failed("artist-mean", "no test artist is known.")
+    Failure("artist-mean", "no test artist is known.", is_left_out=True).write(folder)
+    (section,) = conclude(collect_runs(runs), make_sections(collect_runs(runs)))
+    assert "artist-mean left out: no test artist is known." in section.notes
+    table = next(table for table in only_section(runs).tables if table.title == "Training")
+    cell = row_of(table, "artist-mean").cells[0]
+    assert cell is not None and (cell.text, cell.value) == ("n/a", None)
 
 
 def test_csv_has_the_reason_of_a_failure(runs: Path, make_run: MakeRun, make_failed: MakeRun) -> None:
