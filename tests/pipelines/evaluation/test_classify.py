@@ -206,10 +206,6 @@ def test_tracks_of_several_tags(features: Path, tmp_path: Path, capfd: pytest.Ca
     assert "expected one label of each track. Received for 't0': one, two, random" in capfd.readouterr().err
 
 
-def repeated(path: Path) -> None:
-    path.write_text(f"{path.read_text()}\n" + '"t0","x"')
-
-
 def unlabelled(path: Path) -> None:
     path.write_text(path.read_text().replace("=jazz", "", 1))
 
@@ -219,7 +215,12 @@ def unlabelled(path: Path) -> None:
     [
         (lambda path: write_labels(path, N + 2), [], 1, "2 of 62 tracks, the first of them 't60'"),
         (lambda path: write_labels(path, 9), [], 1, "for 10 folds"),
-        (repeated, [], 1, "expected at least two labels that, outside each"),
+        (
+            lambda path: path.write_text("track_id,tag\n" + "".join(f"t{i},x\nt{i},y\n" for i in range(20))),
+            [],
+            1,
+            "expected at least two labels that, outside each of 10 folds, two tracks have and two lack",
+        ),
         (
             lambda path: path.write_text("track_id,tag,fold\nt0,x,1\nt0,y,2\n"),
             [],
