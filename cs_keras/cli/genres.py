@@ -30,6 +30,7 @@ from cs_keras.cli.options import DATASET, LOCAL_PATH, Command, read_config, read
 @click.option(
     "--mix",
     default="",
+    show_default=False,
     metavar="TEXT",
     help="List the tracks whose genre probabilities are nearest to a composition, such as '60% ambient, 40% "
     "techno', by Euclidean distance.",

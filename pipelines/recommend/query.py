@@ -119,7 +119,9 @@ def query_tracks(
     for entry in describe_files(files):
         own = find_recording(catalogue, entry)
         if own is not None:
-            progress.log(f"{entry.path} is the track {catalogue.ids[own]} of the catalogue and is left out")
+            progress.log(
+                f"{entry.path} is the track {catalogue.ids[own]} of the catalogue, so it is not recommended"
+            )
         entries.append(entry if own is None else catalogue.entry(own))
     title = f"Tracks like {entries[0].label}" + (f" and {len(entries) - 1} more" if entries[1:] else "")
     by_interactions, reference = None, catalogue.reference

@@ -67,13 +67,13 @@ class SearchConfig:
             return
         if self.by != "similarity":
             raise ConfigError(
-                f"{self.hubness_reduction} is a score of tracks by similarity: expected by 'similarity'. "
-                f"Received: {self.by!r}."
+                f"--hubness-reduction {self.hubness_reduction} is a score of tracks by similarity: expected --by "
+                f"similarity. Received: {self.by}."
             )
         if self.index not in (None, "exact") or self.index_file is not None:
             raise ConfigError(
-                f"{self.hubness_reduction} compares a track with all others: expected no index but the exact one, "
-                f"and no index file. Received: {self.index_file or self.index!r}."
+                f"--hubness-reduction {self.hubness_reduction} compares a track with all others: expected no index "
+                f"but the exact one, and no index file. Received: {self.index_file or self.index}."
             )
 
 
@@ -139,8 +139,8 @@ def recommend_from_run(
     """
     if explain and search.hubness_reduction != "none":
         raise ConfigError(
-            "explain splits a cosine or a dot product: expected no hubness_reduction. "
-            f"Received: {search.hubness_reduction!r}."
+            "--explain splits a cosine or a dot product, and --hubness-reduction "
+            f"{search.hubness_reduction} is neither: leave one of them out."
         )
     if predicted and playlist is not None:
         raise ConfigError("predicted is for tracks as seeds: a playlist has the factors of its interactions.")
