@@ -31,12 +31,15 @@ _PIPE_WIDTH = 160  # characters of a table whose descriptions do not wrap
 def command(key: str | None, params: bool, n_factors: int) -> None:
     """List the models, or the settings and source of one.
 
-    KEY is a model; its settings are listed with their defaults and meanings.
+    KEY is a model; its settings are listed with their defaults and meanings. `best` is the choice of a model by
+    validation tracks.
     """
     if params:
         if key:
             raise click.UsageError("--params counts the parameters of all models; give it or KEY.")
         _count_parameters(n_factors)
+    elif key == "best":
+        _show_best()
     elif key:
         _show_model(key)
     else:
@@ -62,7 +65,8 @@ def _list_models() -> None:
         _print_narrow(rows)
     click.echo(
         f"{len(REGISTRY)} models. Parameters: trainable ones, for {DEFAULT_N_FACTORS} factors. Seconds on two CPU\n"
-        "cores, for 1,000 tracks: an epoch over one sequence of each; *: all of training."
+        "cores, for 1,000 tracks: an epoch over one sequence of each; *: all of training.\n"
+        "run-baselines --models best trains a few and chooses one: cs-keras models best."
     )
     print_next("models KEY")
 
@@ -103,6 +107,20 @@ def _show_model(key: str) -> None:
         f"{entry.parameters:,} trainable parameters for {DEFAULT_N_FACTORS} factors.",
         *("run-baselines", "DATASET", "--models", key, "--set", f"models.{key}.training.epochs=10"),
     )
+
+
+def _show_best() -> None:
+    """Print what `run-baselines --models best` does."""
+    from pipelines.training.requirements import CANDIDATES
+
+    text = (
+        "best is no model: run-baselines --models best trains the strongest model for each kind of input that the "
+        f"dataset has ({', '.join(CANDIDATES)}), and chooses the one with the highest mean cosine of predicted and "
+        "reference factors of validation tracks, the run ensemble-best. The choice uses no test track, and is "
+        "uncertain where validation tracks are few. To predict and recommend, name the run that it chose."
+    )
+    click.echo(click.wrap_text(text, min(open_page().width, 80)))
+    print_next("run-baselines DATASET --models best")
 
 
 def _count_parameters(n_factors: int) -> None:

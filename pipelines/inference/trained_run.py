@@ -25,8 +25,9 @@ from cs_keras.models.registry import split_key, split_tables
 from cs_keras.models.spec import LOSSES_OF_DISTRIBUTIONS
 from cs_keras.run_files.names import CONFIG_FILE, MODEL_FILE, RESULT_FILES, SIGNATURE_FILE
 from cs_keras.run_files.settings import require_finished
+from cs_keras.run_files.training import Training
 from cs_keras.runs import digest, read_json
-from cs_keras.storage.location import Location, is_remote, read_bytes
+from cs_keras.storage.location import Location, is_file, is_remote, read_bytes
 from cs_keras.training.hidden_layers import build_hidden_model
 from pipelines.training.run_artifacts import Signature, read_signature
 
@@ -154,13 +155,9 @@ def read_run(folder: Location) -> TrainedRun:
         When its settings are invalid, or an incompatible earlier release trained it.
     """
     require_finished(folder, skip=RESULT_FILES)
+    _refuse_ensemble(folder)
     path = folder / CONFIG_FILE
     settings = read_json(path)
-    if isinstance(settings, dict) and "members" in settings:
-        raise ConfigError(
-            f"{folder} is an ensemble, which has no model of its own; name one of its members: "
-            f"{', '.join(map(str, settings['members']))}."
-        )
     try:
         procedure = PROCEDURES[settings["procedure"]]
         sequence = config.replace(SequenceConfig(), settings["sequence"], "sequence.")
@@ -264,9 +261,12 @@ def load_run_model(folder: Location) -> keras.Model:
 
     Raises
     ------
+    ConfigError
+        When the run is an ensemble.
     StorageError, DataError
         When it does not exist, or cannot be loaded.
     """
+    _refuse_ensemble(folder)
     path = folder / MODEL_FILE
     if is_remote(path):
         with tempfile.TemporaryDirectory() as temporary:
@@ -278,6 +278,20 @@ def load_run_model(folder: Location) -> keras.Model:
     if len(model.outputs) != 1 or len(model.output_shape) != 2:
         raise StorageError(f"{path} is damaged: expected one vector as output.")
     return model
+
+
+def _refuse_ensemble(folder: Location) -> None:
+    """Raise ConfigError where a run is an ensemble; name the member that it chose, or all of them."""
+    settings = read_json(folder / CONFIG_FILE) if is_file(folder / CONFIG_FILE) else None
+    if not isinstance(settings, dict) or "members" not in settings:
+        return
+    members = [str(one) for one in settings["members"]]
+    if settings.get("by") == "best":
+        # Not in the settings, which are known before the choice: the note of `pipelines.evaluation.ensemble`.
+        notes = " ".join(Training.read(folder).notes)
+        members = [one for one in members if f": {one} alone," in notes] or members
+    named = f"its choice is {members[0]}" if len(members) == 1 else f"its members are {', '.join(members)}"
+    raise ConfigError(f"{folder} is an ensemble, which has no model of its own; name a member: {named}.")
 
 
 def _model_bytes(folder: Location) -> bytes:

@@ -65,3 +65,10 @@ def test_a_pipe_gets_description_and_source_in_the_line_of_each_model(
     for key, entry in REGISTRY.items():
         (row,) = [line for line in lines if line.startswith(f"{key} ")]
         assert all(text in row for text in (entry.summary, entry.source))
+
+
+def test_best_is_explained(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("models") == 0 and "cs-keras models best" in capfd.readouterr().out
+    assert run("models", "best") == 0
+    shown = capfd.readouterr().out
+    assert "cnn-best" in shown and "validation tracks" in shown
