@@ -31,6 +31,7 @@ from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.evaluator import Evaluator
 from pipelines.evaluation.reference import Scores, make_reference, open_true_style
 from pipelines.factors.open import open_dataset, open_interactions
+from pipelines.training.requirements import warn_of_few_validation_tracks
 from pipelines.training.run_artifacts import write_signature
 
 WAYS = ("mean", "ranks", "stack", "best")
@@ -113,7 +114,10 @@ def combine_runs(
         held_out = np.isin(unseen, ids[is_known]), factors.item_factors[is_known]
         weights, how = _weigh(by, each, held_out, factors, list(members))
         scaled = np.tensordot(weights, each.astype(np.float64), 1).astype(np.float32)
-        _sum_training(how, members).write(folder)
+        few = warn_of_few_validation_tracks(int(is_known.sum())) if by in ("stack", "best") else ()
+        for note in few:
+            progress.log(f"{key}: {note}")
+        _sum_training((how, *few), members).write(folder)
         deviations = [one.scaled_std for one in chosen if one.scaled_std is not None]
         # A weighted sum is no mixture, and a member without deviations has unknown ones.
         is_mixture = by != "stack" and len(deviations) == len(chosen)
@@ -219,8 +223,11 @@ def _weigh(
     return np.full(len(each), 1 / len(each)), lists * (by == "ranks") + "the mean of scaled predicted factors"
 
 
-def _sum_training(how: str, members: Mapping[str, Path]) -> Training:
-    """Return the sum of the members' training: the ensemble itself is not trained."""
+def _sum_training(how: Sequence[str], members: Mapping[str, Path]) -> Training:
+    """Return the sum of the members' training: the ensemble itself is not trained.
+
+    `how` are notes, the first of them on how members are combined.
+    """
     trained = [Training.read(run) for run in members.values()]
     return Training(
         parameters=sum(one.parameters for one in trained),
@@ -228,5 +235,5 @@ def _sum_training(how: str, members: Mapping[str, Path]) -> Training:
         epochs=0,
         best_epoch=0,
         seconds=sum(one.seconds for one in trained),
-        notes=(f"it combines {', '.join(sorted(members))}: {how}",),
+        notes=(f"it combines {', '.join(sorted(members))}: {how[0]}", *how[1:]),
     )

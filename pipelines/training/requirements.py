@@ -10,6 +10,7 @@ from cs_keras.audio.settings import AudioConfig
 from cs_keras.data.attributes.table import Attributes, genre_attributes, join_attributes
 from cs_keras.data.schema import Tracks
 from cs_keras.errors import ConfigError, DataError
+from cs_keras.messages import count
 from cs_keras.models import REGISTRY, expand_tables, get_baseline
 from cs_keras.models.declaration import Input
 from cs_keras.models.spec import Baseline, required_audio
@@ -25,6 +26,7 @@ DEFAULT_WITHOUT_AUDIO = (
 )
 ATTRIBUTE_MODEL = "attributes"  # runs by default where a table is given
 ALL, BEST = "all", "best"
+FEW_VALIDATION_TRACKS = 50
 CANDIDATES = ("attributes-kernel", "attributes-trees", "genre-label-linear", "artist-mean", "cnn-best")
 """Of `BEST`: the strongest for each kind of input, in docs/what-works.md, that needs no file of weights."""
 
@@ -183,6 +185,13 @@ def warn_of_few_test_tracks(artists: Sequence[str], ks: Sequence[int]) -> str | 
             "artists by --tracks."
         )
     return None
+
+
+def warn_of_few_validation_tracks(n: int) -> tuple[str, ...]:
+    """Return a note on settings that are chosen by `n` validation tracks, if these are few."""
+    if n >= FEW_VALIDATION_TRACKS:
+        return ()
+    return (f"a choice by {count(n, 'validation track')} is uncertain: {FEW_VALIDATION_TRACKS} are better",)
 
 
 def has_input(run: Baseline, tracks: Tracks, tables: Tables) -> npt.NDArray[np.bool_]:

@@ -44,6 +44,7 @@ from cs_keras.training.feature_learning.regressors import (
 from cs_keras.training.fit import FitResult, fit
 from pipelines.training.feature_als import solve_feature_als
 from pipelines.training.objectives import TrainingTargets
+from pipelines.training.requirements import warn_of_few_validation_tracks
 from pipelines.training.run_config import RunConfig
 from pipelines.training.targets import Matrix, Rows, TrainingData
 
@@ -325,6 +326,9 @@ def _solve_trees(
         f"{solution.n_iterations} trees of at most {solution.n_leaves} leaves for each of {len(solution.kernel)} "
         f"directions of factors, chosen by {job.run.training.monitor} of {len(np.unique(rows))} validation tracks"
     )
+    few = warn_of_few_validation_tracks(len(np.unique(rows)))
+    job.log(*few)
+    notes.extend(few)
     return solution
 
 

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from cs_keras.data.dataset import Dataset
+from cs_keras.errors import ConfigError
+from cs_keras.run_files.training import Training
 from cs_keras.runs import read_json, write_json, write_npz
 from pipelines.evaluation.ensemble import fit_weights
 from pipelines.factors.open import open_factors
+from pipelines.inference.trained_run import load_run_model
 from tests.command_line import drop_checksums, run
 from tests.pipelines.planted_items import write_items
 
@@ -150,7 +153,15 @@ def test_it_has_no_model_to_predict_with(
     folder = ensemble(members, dataset, "mean")
     assert run("predict", folder, dataset, "--out", tmp_path / "out.npz") == 1
     error = capfd.readouterr().err.splitlines()[-1]
-    assert "is an ensemble, which has no model of its own" in error and members[0].name in error
+    assert "is an ensemble, which has no model of its own" in error
+    assert all(member.name in error for member in members)
+    with pytest.raises(ConfigError, match="is an ensemble"):
+        load_run_model(folder)
+    best = ensemble(members, dataset, "best")
+    note = Training.read(best).notes[0].partition(": ")[2]
+    with pytest.raises(ConfigError, match="its choice is") as caught:
+        load_run_model(best)
+    assert [one.name for one in members if one.name in str(caught.value)] == [note.partition(" alone,")[0]]
 
 
 def test_what_cannot_be_combined_is_refused(
@@ -183,11 +194,14 @@ def read_scaled(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def test_weights_are_those_of_validation_tracks(
     by: str, members: tuple[Path, Path], dataset: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ids, scaled = read_scaled(ensemble(members, dataset, by))
+    folder = ensemble(members, dataset, by)
+    ids, scaled = read_scaled(folder)
     tracks = Dataset(dataset).tracks
     factors = open_factors(dataset, tracks)
     rows = np.flatnonzero(tracks.in_split("validation") & factors.has_factors)
     position = {track_id: number for number, track_id in enumerate(ids.tolist())}
+    is_few = any("is uncertain: 50 are better" in note for note in Training.read(folder).notes)
+    assert is_few == (len(rows) < 50)
     own = [position[track_id] for track_id in tracks.ids[rows].tolist()]
     each = [read_scaled(member)[1] for member in members]
     targets = factors.scaler.transform(factors.item_factors[rows])
