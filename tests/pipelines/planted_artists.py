@@ -60,7 +60,7 @@ class PlantedArtists:
 
 
 def write_artists(folder: Path, n_tracks: int = 1500) -> PlantedArtists:
-    """Write a dataset without audio, of artists with 2 to 20 tracks, and factors ``wmf`` of all."""
+    """Write a dataset without audio, of artists with 2 to 20 tracks of random years, and factors ``wmf`` of all."""
     random = np.random.default_rng(0)
     sizes = random.integers(2, 21, n_tracks)
     owner = random.permutation(np.repeat(np.arange(n_tracks), sizes)[:n_tracks])
@@ -76,11 +76,12 @@ def write_artists(folder: Path, n_tracks: int = 1500) -> PlantedArtists:
     factors = (by_attributes + by_genre + by_artist + np.sqrt(NOISE) * noise).astype(np.float32)
     ids = np.array([f"t{row:05d}" for row in range(n_tracks)])
     artists = np.array([f"artist {number}" for number in owner])
-    rows = zip(ids, artists, genre, folds.tolist(), strict=True)
+    dates = [f"{year}" for year in np.random.default_rng(1).integers(1900, 2000, n_tracks)]
+    rows = zip(ids, artists, genre, folds.tolist(), dates, strict=True)
     nowhere = {"shard": "", "first_frame": 0, "n_frames": 0}
     table = [
-        track_row(track_id, artist=artist, genres=[GENRES[number]], fold=fold, **nowhere)
-        for track_id, artist, number, fold in rows
+        track_row(track_id, artist=artist, genres=[GENRES[number]], fold=fold, release_date=date, **nowhere)
+        for track_id, artist, number, fold, date in rows
     ]
     write_dataset(folder, DatasetInfo(fold_by="track"), make_tracks(table))
     save_factors(

@@ -1,8 +1,10 @@
 """Models of known artists reach the best prediction that planted data allow, and fall back where they know less."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from cs_keras import config
@@ -81,6 +83,24 @@ def test_the_artist_mean_is_the_best_prediction_from_the_artist(planted: Planted
     np.testing.assert_allclose(
         found[new], np.tile(planted.factors[planted.folds < 7].mean(axis=0), (new.sum(), 1)), atol=1e-5
     )
+
+
+def test_with_a_split_by_time_it_is_the_best_prediction_from_older_tracks(
+    planted: PlantedArtists, runs: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("split", planted.folder, "--by", "time", "--name", "by-year") == 0
+    assert "train and test share: " in capfd.readouterr().out
+    table = pq.read_table(planted.folder / "splits" / "by-year.parquet")
+    folds = np.array([{"train": 0, "validation": 7, "test": 8}[part] for part in table["split"].to_pylist()])
+    assert table["track_id"].to_pylist() == planted.ids.tolist()
+    by_time = dataclasses.replace(planted, folds=folds)
+    models = ["artist-mean", "attributes-linear", "artist-residual"]
+    tables = {"": planted.table()}
+    done = run_baselines(planted.folder, models, runs, QUICK, tables=tables, split_name="by-year")
+    mean, content, residual = (predictions(planted, folder) for folder in done.runs)
+    assert_as_good(by_time, mean, by_time.best(), np.ones(len(folds), np.bool_))
+    assert_as_good(by_time, content, planted.by_attributes, np.ones(len(folds), np.bool_))
+    assert_as_good(by_time, residual, by_time.best(planted.by_attributes), ~by_time.is_new)
 
 
 def test_without_test_tracks_of_known_artists_it_is_refused_before_training(tmp_path: Path) -> None:
