@@ -232,7 +232,7 @@ def _draw_losses(axes: Axes, seeds: Sequence[Sequence[EpochLosses]]) -> None:
         if len(values) == len(x):
             axes.plot(x, values, color=RED, linestyle="--", label=validation, **style)
     axes.set_xlim(0.5, max(epoch.epoch for history in seeds for epoch in history) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
