@@ -1,11 +1,16 @@
 """Tables for a terminal: intervals below their numbers, to save width, and each note once."""
 
 import itertools
+import re
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.table import Column as RichColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -39,16 +44,43 @@ class _Fitting:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table, whole or by group of columns."""
-        whole = _rich_table(self._table)
         groups = dict.fromkeys(column.group for column in self._table.columns)
-        width = console.measure(whole, options=options.update_width(UNLIMITED)).maximum
-        if len(groups) == 1 or width <= options.max_width:
-            yield whole
+        if len(groups) == 1 or _is_narrow(_rich_table(self._table), console, options):
+            yield _fit_names(self._table, console, options)
             return
         for group in groups:
             if group:
                 yield Text()
-            yield _rich_table(self._table.part(group))
+            yield _fit_names(self._table.part(group), console, options)
+
+
+def _is_narrow(shown: RichTable, console: Console, options: ConsoleOptions) -> bool:
+    return console.measure(shown, options=options.update_width(UNLIMITED)).maximum <= options.max_width
+
+
+def _fit_names(table: Table, console: Console, options: ConsoleOptions) -> RichTable:
+    """Return a table; if it is too wide, names of rows are wrapped after spaces and hyphens.
+
+    rich, which does not know hyphens, would break words. It does where numbers could not stay whole otherwise.
+    """
+    shown = _rich_table(table)
+    if _is_narrow(shown, console, options):
+        return shown
+    others = [_least_width(column, console, options) for column in shown.columns[1:]]
+    width = options.max_width - sum(others) - len(others)  # with a space between columns
+    parts = [part for row in table.rows for part in re.split(r"\s|(?<=-)", printable(row.name))]
+    if width < max(map(len, parts), default=0):
+        return shown
+    rows = [replace(row, name=textwrap.fill(printable(row.name), width)) for row in table.rows]
+    shown = _rich_table(replace(table, rows=tuple(rows)))
+    shown.columns[0].no_wrap = True
+    return shown
+
+
+def _least_width(column: RichColumn, console: Console, options: ConsoleOptions) -> int:
+    """Return the width of the longest line of numbers, or of the longest word of texts."""
+    measured = (Measurement.get(console, options, cell) for cell in (column.header, *column.cells))
+    return max(one.maximum if column.justify == "right" else one.minimum for one in measured)
 
 
 def _rich_table(table: Table) -> RichTable:
@@ -75,7 +107,8 @@ def _rich_table(table: Table) -> RichTable:
             shown.add_section()
         if row.heading:
             shown.add_row(Text(printable(row.heading), style="italic"))
-        shown.add_row(Text(printable(row.name)), *table.seed_cells(row), *own)
+        name = Text("\n".join(map(printable, row.name.split("\n"))))
+        shown.add_row(name, *table.seed_cells(row), *own)
     return shown
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from reports.formats.terminal import to_rich
 from reports.runs.collect import collect_runs
 from reports.tables.all_tables import make_sections
-from reports.tables.cells.table import Section
+from reports.tables.cells.table import Cell, Column, Row, Section, Table
 from tests.reports.conftest import MakeRun
 
 
@@ -30,6 +30,17 @@ def test_a_long_name_folds_before_a_number_does(make_run: MakeRun) -> None:
     table = next(table for table in sections[0].tables if table.title == "Overlap by similarity")
     details = [cell.detail for row in table.rows for cell in row.cells if cell]
     assert all(detail in text for detail in details)
+
+
+def test_names_are_broken_after_spaces_and_hyphens() -> None:
+    cell, used = Cell("12.3", 0.123, detail="[10.1, 14.5]"), Cell("interactions of all", None)
+    columns = (*(Column(f"k = {k}", str(k)) for k in range(4)), Column("used", "used", align="left"))
+    names = ("cnn-heteroscedastic", "popularity ranking (oracle)")
+    rows = tuple(Row(name, (), (*[cell] * 4, used)) for name in names)
+    lines = printed((Section("", (), (Table("", columns, rows, ()),)),), 80).splitlines()
+    starts = [line.split()[0] for line in lines if line.strip()]
+    assert starts[2:] == ["cnn-", "heteroscedastic", "popularity", "ranking", "(oracle)"]
+    assert sum(line.count("[10.1, 14.5]") for line in lines) == 8 and max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("width", [50, 60])
