@@ -51,7 +51,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"store the values in {SECONDS_FILE}")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # before TensorFlow counts them
+    if hasattr(os, "sched_setaffinity"):  # Linux; before TensorFlow counts the cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     start = time.perf_counter()
     timer = Timer(arguments.work, arguments.n_tracks)
     with SECONDS_FILE.open(encoding="utf-8", newline="") as file:
@@ -62,13 +63,13 @@ def main() -> None:
             rows[key] = {"key": key, "seconds": f"{float(f'{seconds:.2g}'):g}", "per": per}
         except Exception as error:  # the others are measured all the same
             print(f"{key} is not measured: {error}")
-            rows[key] = {"key": key, "seconds": NOT_MEASURED, "per": NOT_MEASURED}
+            rows.setdefault(key, {"key": key, "seconds": NOT_MEASURED, "per": NOT_MEASURED})
         print(f"{key:<26} {rows[key]['seconds']:>7} {rows[key]['per']}", flush=True)
         if arguments.write:
             with SECONDS_FILE.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, ("key", "seconds", "per"), NOT_MEASURED, lineterminator="\n")
                 writer.writeheader()
-                writer.writerows(rows.get(key, {"key": key}) for key in REGISTRY)
+                writer.writerows(rows.get(one, {"key": one}) for one in REGISTRY)
     print(f"{len(arguments.only)} models in {(time.perf_counter() - start) / 60:.1f} minutes")
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -282,7 +283,8 @@ def run_baselines(
     Raises
     ------
     CsKerasError
-        When a model failed, after the others are done.
+        When a model failed, after the others are done. Models that the dataset cannot serve, such as those of
+        artists where no test artist is known, are left out with a warning.
     """
     keys = [models] if isinstance(models, str) else list(models)
     changes = merge(dict(settings or {}), {"models": dict.fromkeys(keys, of_all)} if of_all else {})
@@ -297,10 +299,11 @@ def run_baselines(
         split_name=split_name,
         labels=None if labels is None else LabelsConfig(Path(labels), n_labels),
     )
-    failed = {**outcome.failed, **outcome.left_out}
-    if failed:
-        reasons = "; ".join(f"{key}: {reason}" for key, reason in failed.items())
-        raise CsKerasError(f"{len(failed)} of {len(keys)} models failed: {reasons}")
+    for key, reason in outcome.left_out.items():
+        warnings.warn(f"{key} is left out: {reason}", stacklevel=2)
+    if outcome.failed:
+        reasons = "; ".join(f"{key}: {reason}" for key, reason in outcome.failed.items())
+        raise CsKerasError(f"{len(outcome.failed)} of {len(keys)} models failed: {reasons}")
     return [Run(folder) for folder in outcome.runs]
 
 

@@ -99,32 +99,34 @@ def load_mono(path: Path, config: AudioConfig, decoder: str = "auto") -> Samples
 def _silent_libraries() -> Iterator[None]:
     """Discard what libraries write to descriptor 2 meanwhile: libmpg123 comments on damaged files there.
 
-    Does nothing where Python's standard error is that descriptor, since messages of other threads would be lost;
-    `cs_keras.cli.main` gives it another one.
+    Only where Python writes to the same file by another descriptor, which `cs_keras.cli.main` gives it: elsewhere
+    messages of other threads would be lost, or 2 may be a file that has nothing to do with standard error.
     """
     global _n_silent, _saved
-    try:
-        is_shared = sys.stderr.fileno() == 2
-    except (AttributeError, OSError, ValueError):  # it is none, or no file
-        is_shared = False
-    if is_shared:
-        yield
-        return
     with _SILENCE:
-        if not _n_silent:
+        is_silenced = _n_silent > 0 or _writes_beside_descriptor_2()
+        if is_silenced and not _n_silent:
             _saved = os.dup(2)
             discarded = os.open(os.devnull, os.O_WRONLY)
             os.dup2(discarded, 2)
             os.close(discarded)
-        _n_silent += 1
+        _n_silent += is_silenced
     try:
         yield
     finally:
         with _SILENCE:
-            _n_silent -= 1
-            if not _n_silent:
+            _n_silent -= is_silenced
+            if is_silenced and not _n_silent:
                 os.dup2(_saved, 2)
                 os.close(_saved)
+
+
+def _writes_beside_descriptor_2() -> bool:
+    try:
+        descriptor = sys.stderr.fileno()
+        return descriptor != 2 and os.path.sameopenfile(descriptor, 2)
+    except (AttributeError, OSError, ValueError):  # standard error is none, or no file
+        return False
 
 
 class _UnknownFormat(Exception):

@@ -28,7 +28,7 @@ MAX_FOLD_ROWS = 20  # with more folds, the table has their mean only; the file o
 )
 @click.option(
     "--n-labels",
-    type=click.IntRange(1),
+    type=click.IntRange(2),
     help="Number of labels, those of the most tracks, where tracks have several.  [default: 50]",
 )
 @click.option(
@@ -82,9 +82,10 @@ def command(
     Accuracy is the share of correct tracks. 95 % intervals are over tracks, by bootstrap; with --repeats also
     over folds, corrected for overlapping training sets (Nadeau & Bengio 2003).
 
-    Where LABELS has several rows for a track, each label has a machine of its own, one against the rest, and ranks
+    Where LABELS has several rows for a track, each label has a classifier of its own, one against the rest, and ranks
     the tracks of each fold: means over labels and folds of ROC AUC (area under the curve) and average precision
-    (mAP), with 95 % intervals by jackknife over artists. Labels of too few tracks are left out.
+    (mAP), with 95 % intervals by jackknife over artists (albums, or tracks, where folds have no artists). Labels
+    that a fold cannot evaluate are left out.
     """
     if labels is None and dataset is None:
         raise click.UsageError("Name either a table of LABELS or a dataset by --dataset.")
@@ -165,7 +166,7 @@ def _show_tags(result: dict[str, Any]) -> str:
         ]
     rows.append(["mean", *(_number(heads[head][metric]["mean"]) for head, metric in columns)])
     intervals = [[heads[head][metric][end] for end in ("low", "high")] for head, metric in columns]
-    rows.append(["95 % over artists", *map(_interval, intervals)])
+    rows.append(["95 % interval", *map(_interval, intervals)])
     if result["folds"]["repeats"] > 1:
         intervals = [heads[head].get(f"interval_repeats_{metric}", (None, None)) for head, metric in columns]
         rows.append(["95 % over folds", *map(_interval, intervals)])
@@ -182,7 +183,8 @@ def _show_tags(result: dict[str, Any]) -> str:
     ]
     print_table("Each label", ["label", "tracks", *header], rows, right=("tracks", *header))
     if result["left_out"]:
-        click.echo(f"Left out, of too few tracks for the folds: {', '.join(result['left_out'])}.")
+        names = ", ".join(result["left_out"])
+        click.echo(f"Left out, since some fold leaves fewer than two tracks with it or without it: {names}.")
     best = max((name for name in heads if name in HEADS), key=lambda name: float(heads[name]["auc"]["mean"]))
     (chance,) = (head for name, head in heads.items() if name not in HEADS)
     return (

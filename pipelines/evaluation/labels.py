@@ -151,13 +151,13 @@ def genres_of(dataset: Location) -> Labelled:
 
 
 def add_artists(labelled: Labelled, dataset: Location) -> Labelled:
-    """Return labels of a dataset's tracks, with its artists as groups unless they have groups.
+    """Return labels of a dataset's tracks, with its artists as groups.
 
     Errors are those of `genres_of`.
     """
     tracks = read_tracks(dataset)
     artists = dict(zip(tracks.ids.tolist(), tracks.strings("artist"), strict=True))
-    return dataclasses.replace(labelled, groups=labelled.groups or artists, is_catalogue=True)
+    return dataclasses.replace(labelled, groups=artists, grouped_by=ARTIST)
 
 
 def artists_of(dataset: Location) -> Labelled:

@@ -174,7 +174,7 @@ def test_tracks_of_several_tags(features: Path, tmp_path: Path, capfd: pytest.Ca
     assert document["n_tracks"] == len(kept) < N and document["left_out"] == ["rare"]
     assert document["classes"] == {"two": 40, "random": 30, "one": 20}
     assert document["folds"] == {"kind": "given", "n_folds": 3, "repeats": 1, "seed": 0}
-    assert "Left out, of too few tracks for the folds: rare" in shown
+    assert "Left out, since some fold leaves fewer than two tracks with it or without it: rare" in shown
     # Means of scikit-learn's metrics of the three folds, of scores by `score_tags`.
     with np.load(features) as arrays:
         matrix = arrays["features"].astype(np.float64)[kept]

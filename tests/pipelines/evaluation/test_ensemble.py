@@ -200,7 +200,7 @@ def test_weights_are_those_of_validation_tracks(
     factors = open_factors(dataset, tracks)
     rows = np.flatnonzero(tracks.in_split("validation") & factors.has_factors)
     position = {track_id: number for number, track_id in enumerate(ids.tolist())}
-    is_few = any("is uncertain: 50 are better" in note for note in Training.read(folder).notes)
+    is_few = any("is uncertain: at least 50 are recommended" in note for note in Training.read(folder).notes)
     assert is_few == (len(rows) < 50)
     own = [position[track_id] for track_id in tracks.ids[rows].tolist()]
     each = [read_scaled(member)[1] for member in members]
