@@ -1,5 +1,6 @@
 """Audio decoding and HDF5 reading in the TensorFlow graph: the only module that imports tensorflow-io."""
 
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import numpy.typing as npt
 import soundfile
 
 from cs_keras.errors import AudioError, ConfigError
+
+_ONE_AT_A_TIME = threading.Lock()  # of two threads that decode damaged files, one crashes the process
 
 
 @cache
@@ -41,7 +44,7 @@ def decode_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     import tensorflow_io
 
     try:
-        with tf.device("/CPU:0"):
+        with _ONE_AT_A_TIME, tf.device("/CPU:0"):
             audio = tensorflow_io.audio.AudioIOTensor(str(path))
             samples = audio.to_tensor()
             if samples.dtype.is_floating and _is_wav_of_int32(path):

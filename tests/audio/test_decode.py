@@ -224,6 +224,29 @@ def test_libraries_print_nothing_about_damaged_files(tmp_path, damage, capfd):
     assert capfd.readouterr().err == "afterwards"
 
 
+@pytest.mark.slow
+def test_damaged_files_in_several_threads_do_not_end_the_process(tmp_path):
+    """tensorflow-io's operations crash there, in about half of such processes."""
+    (tmp_path / "a.mp3").write_bytes(b"a text " * 1600)
+    soundfile.write(tmp_path / "b.mp3", tone(440, 6, 22050), 22050)
+    content = (tmp_path / "b.mp3").read_bytes()
+    (tmp_path / "b.mp3").write_bytes(content[:2000] + bytes(4000) + content[6000:])
+    code = (
+        "import sys, pathlib, threading\n"
+        "from cs_keras.audio.decode import decode\n"
+        "from cs_keras.errors import AudioError\n"
+        "def read(path):\n"
+        "    try: decode(pathlib.Path(path))\n"
+        "    except AudioError: print('refused')\n"
+        "threads = [threading.Thread(target=read, args=[path]) for path in sys.argv[1:]]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+    )
+    for _ in range(5):
+        command = [sys.executable, "-c", code, tmp_path / "a.mp3", tmp_path / "b.mp3"]
+        assert subprocess.run(command, capture_output=True, text=True).stdout == "refused\n" * 2
+
+
 def test_messages_of_the_command_line_do_not_take_the_descriptor_that_libraries_write_to():
     code = (
         "import os, sys, cs_keras.cli as cli; sys.argv[1:] = ['--version']\n"
