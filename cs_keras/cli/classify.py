@@ -82,10 +82,10 @@ def command(
     Accuracy is the share of correct tracks. 95 % intervals are over tracks, by bootstrap; with --repeats also
     over folds, corrected for overlapping training sets (Nadeau & Bengio 2003).
 
-    Where LABELS has several rows for a track, each label has a classifier of its own, one against the rest, and ranks
-    the tracks of each fold: means over labels and folds of ROC AUC (area under the curve) and average precision
-    (mAP), with 95 % intervals by jackknife over artists (albums, or tracks, where folds have no artists). Labels
-    that a fold cannot evaluate are left out.
+    Where LABELS has several rows for a track, each label has a classifier of its own, one against the rest, which
+    ranks the tracks of each fold: means over labels and folds of ROC AUC (area under the curve) and average
+    precision (mAP), with 95 % intervals by jackknife over artists (albums, or tracks, where folds have no
+    artists). Labels that a fold cannot evaluate are left out.
     """
     if labels is None and dataset is None:
         raise click.UsageError("Name either a table of LABELS or a dataset by --dataset.")

@@ -191,9 +191,8 @@ def warn_of_few_validation_tracks(n: int) -> tuple[str, ...]:
     """Return a note on settings that are chosen by `n` validation tracks, if these are few."""
     if n >= FEW_VALIDATION_TRACKS:
         return ()
-    return (
-        f"a choice by {count(n, 'validation track')} is uncertain: at least {FEW_VALIDATION_TRACKS} are recommended",
-    )
+    tracks = count(n, "validation track")
+    return (f"a choice by {tracks} is uncertain: at least {FEW_VALIDATION_TRACKS} are recommended",)
 
 
 def has_input(run: Baseline, tracks: Tracks, tables: Tables) -> npt.NDArray[np.bool_]:
