@@ -197,7 +197,7 @@ def _musicnn(x: Any, norm: type[keras.layers.Layer]) -> tuple[Any, Any, list[ker
     scaling = norm(epsilon=EPSILON)
     # Kernels and biases that follow can learn its scale and shift. Gradients with respect to the input of those
     # kernels, which have one channel, would take most of a training step.
-    scaling.trainable = norm is not FixedStatisticsNormalization
+    scaling.trainable = False
     x = add(scaling, x)
     padded = layers.ZeroPadding2D((3, 0))(x)  # "same" in time only
     fronts = [convolve(padded, 204, (7, height)) for height in (38, 67)]

@@ -178,7 +178,7 @@ REGISTRY = {
         "musicnn", _TRANSFER, "200 features of musicnn (2019), ridge regression", 40_200, "Pons & Serra 2019"
     ),
     "musicnn-finetune": Entry(
-        "musicnn", _TRANSFER, "musicnn fine-tuned, dense 512", 982_621, "Pons & Serra 2019"
+        "musicnn", _TRANSFER, "musicnn fine-tuned, dense 512", 982_619, "Pons & Serra 2019"
     ),
     "triplet": Entry(
         "triplet", "Triplets", "embedding trained with triplet loss, dense layers", 10_216_648, "Pohl 2019"
