@@ -39,7 +39,7 @@ RAW_DENSE = {1024: (4 * 32 + 1) * 100, 512: (8 * 32 + 1) * 100, 256: (16 * 32 + 
 GENRE_SPACE = 320 + 2 * 9_248 + (2 * 4 * 32 + 1) * 512 + 513 * 10 + 11 * 200  # by hand, of ten genres
 MULTISCALE = (2 * 4 * 500 + 1) * 1000 + 1001 * 200
 DENSE_OF_ATTRIBUTES = (N_ATTRIBUTES + 1) * 1024 + 1025 * 1024 + 1025 * 200
-MUSICNN = (  # by hand, from the package's code: kernels, biases, and scales and offsets of all batch norms but the first
+MUSICNN = (  # by hand, from the package: kernels, biases, scales and offsets of all batch norms but the first
     sum((7 * height + 3) * 204 for height in (38, 67))
     + sum((length + 3) * 51 for length in (128, 64, 32))
     + sum((7 * width + 3) * 64 for width in (561, 64, 64))
