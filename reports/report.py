@@ -106,9 +106,10 @@ def build_report(
     }
     stale = tuple(path for name, path in files.items() if name not in formats and path.is_file())
     conclusions = (*conclude(collected, own), *map(conclude_labels, of_labels))
-    words = ["report", str(folder), "--format", PAGE, *(("--dataset", str(dataset)) if dataset else ())]
+    words = ["report", str(folder), "--format", PAGE, "--dataset", str(dataset or "DATASET")]
     if not own:
         words = ["tags", "AUDIO", "--tagger", str(best_label_run(collected.label_groups[0]).folders[0])]
     elif PAGE in formats:
         words = ["recommend", str(rank_runs(collected.groups[0])[0].folders[0]), "TRACK"]
+        words += ["--dataset", str(page.dataset)] if page.dataset else []
     return Report(sections, conclusions, collected.left_out, written, shlex.join(words), stale)

@@ -57,7 +57,7 @@ def compare_command(runs: tuple[Path, ...]) -> None:
     from reports.commands.runs import compare_runs
 
     print_sections(compare_runs(runs), CONCLUSION_WIDTH)
-    print_next(f"report {runs[0].parent} --format html")
+    print_next(f"report {runs[0].parent} --format html --dataset DATASET")
 
 
 @command.command("rm", cls=Command)

@@ -105,9 +105,9 @@ def difference_bars(tables: Sequence[Table], name: str) -> Iterator[Bars]:
         if best and rows:
             measure = table.columns[0].header.replace("-\n", "-").replace("\n", " ")
             caption = (
-                f"A model whose interval reaches zero may be as good as {best}, the best; each minus that, on "
-                f"the same queries. Lines: 95% interval. {SIGNIFICANT} p < {PAIRED_P}, corrected for the "
-                "number of pairs."
+                f"A model without {SIGNIFICANT} may be as good as {best}, the best; each minus that, on the same "
+                f"queries. Lines: 95% interval, for one pair. {SIGNIFICANT} p < {PAIRED_P}, corrected for the "
+                "number of pairs, so that more models need larger differences."
             )
             axis = "difference (percentage points)"
             yield Bars(f"{name}-differences", f"{table.title}: {measure}", axis, caption, rows)
