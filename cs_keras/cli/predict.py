@@ -79,8 +79,10 @@ def command(
     dataset = None if dataset is None else locate_for_workers(dataset, flags)
     from pipelines.inference.predict_items import TableFiles
     from pipelines.inference.predict_sources import predict_sources
+    from pipelines.inference.track_vectors import check_output
     from pipelines.inference.trained_run import read_run
 
+    check_output(out)
     result = predict_sources(
         read_run(run),
         dataset,

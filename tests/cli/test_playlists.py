@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from tests.cli.test_commands import RECORDINGS, imported_by
+from tests.cli.test_commands import imported_by
 from tests.command_line import run
 from tests.conftest import TrainDemo
 
@@ -211,11 +211,10 @@ def test_unusable_recordings_are_reported(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"there are no recordings in {RECORDINGS}")
 def test_lists_for_real_recordings(
-    trained: Path, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    recordings: Path, trained: Path, demo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ogg = sorted(RECORDINGS.glob("*.ogg"))
+    ogg = sorted(recordings.glob("*.ogg"))
     assert len(ogg) >= 4
     out = tmp_path / "list.m3u8"
     given = ["--tracks", demo / "source" / "tracks.csv", "--diversity", 0.3, "--max-per-artist", 1]

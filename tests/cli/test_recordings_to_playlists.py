@@ -15,13 +15,9 @@ import soundfile
 
 from cs_keras.playlists.formats import restore
 from cs_keras.playlists.read import read_ids, read_m3u
-from tests.cli.test_commands import RECORDINGS
 from tests.command_line import SMALL, run
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"there are no recordings in {RECORDINGS}"),
-]
+pytestmark = pytest.mark.slow
 FRAME_S = 512 / 22050  # hop, in seconds
 N_TRACKS = 60
 NAMES = [
@@ -69,7 +65,9 @@ def table(source: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def lists(demo: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[object], Path]:
+def lists(
+    recordings: Path, demo: Path, source: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[object], Path]:
     """The command that lists every track of a dataset for all recordings, and a folder with its files."""
     folder = tmp_path_factory.mktemp("recommend")
     dataset, runs, out = folder / "dataset", folder / "runs", folder / "lists"
@@ -77,7 +75,7 @@ def lists(demo: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) ->
     assert run("factors", demo / "source" / "listening.csv", dataset, "--n-factors", 8) == 0
     assert run("run-baselines", dataset, "--models", "cnn-bn", "--out", runs, *SMALL) == 0
     (trained,) = runs.glob("????-*")
-    playable = sorted(path for path in RECORDINGS.iterdir() if path.suffix in (".ogg", ".mp3"))
+    playable = sorted(path for path in recordings.iterdir() if path.suffix in (".ogg", ".mp3"))
     playable = [path for path in playable if "odisea" not in path.name]  # which is silent
     assert len(playable) == 13
     command = ["recommend", trained, *playable, "--dataset", dataset, "-k", N_TRACKS]

@@ -246,7 +246,7 @@ def test_no_further_rotation_is_begun_when_every_model_has_failed(
 
     def fail(folder: Path, models: list[str], *others: Any) -> Outcome:
         begun.append(models)
-        return Outcome((), dict.fromkeys(models, "it failed"))
+        return Outcome((), dict.fromkeys(models, "it failed"), {})
 
     monkeypatch.setattr(cross_validation, "run_baselines", fail)
     outcome = cross_validation.cross_validate(items, ["genre-label-linear"], tmp_path, {}, "all")

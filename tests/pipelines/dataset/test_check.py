@@ -361,7 +361,7 @@ def test_tables_written_at_different_times(folder: Path) -> None:
 def test_repair_of_positions_keeps_descriptions(folder: Path) -> None:
     before = read_tracks(folder).table
     edit_rows(folder, lambda rows: rows[1].update(first_frame=3, shard=shard_name(8)))
-    assert any("1 tracks moved" in sentence for sentence in repair_dataset(folder))
+    assert any("1 track moved" in sentence for sentence in repair_dataset(folder))
     assert read_tracks(folder).table.equals(before)
     assert (folder / f"{TRACKS_FILE}.old").exists()
     assert repair_dataset(folder) == []

@@ -211,8 +211,8 @@ def test_another_collection_is_evaluated_by_its_own_labels(
     assert run("genres", trained, other, "--track", "x003", "--out", tmp_path / "out") == 0
     printed = " ".join(capfd.readouterr().out.split())
     assert f"18 of all 20 tracks of {other} are evaluated" in printed
-    assert "Not evaluated: 1 tracks without a genre." in printed
-    assert "Not evaluated: 1 tracks without a genre of the classifier." in printed
+    assert "Not evaluated: 1 track without a genre." in printed
+    assert "Not evaluated: 1 track without a genre of the classifier." in printed
     assert "Their genres, with numbers of tracks: Gabber (2)." in printed
     accuracy = rows_of(tmp_path / "out" / "tables.csv", "Accuracy")["classifier", "accuracy"]
     assert accuracy > 0.85  # the same sounds; track 2 is labelled wrongly
