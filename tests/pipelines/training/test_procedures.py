@@ -159,7 +159,7 @@ def test_a_failure_says_why_and_the_other_model_is_trained(
     assert run("run-baselines", demo, *models, "--out", tmp_path / "runs", *SMALL, choi) == 1
     (failed,) = (tmp_path / "runs").glob("*-choi-features-*.partial")
     failure = json.loads((failed / "failure.json").read_text())
-    assert list(failure) == ["model", "reason"] and failure["model"] == "choi-features"
+    assert list(failure) == ["model", "reason", "is_left_out"] and failure["model"] == "choi-features"
     assert f"choi-features: failed: {failure['reason']}" in capfd.readouterr().err
     assert not (finished(tmp_path / "runs", "bot") / "failure.json").exists()
 
