@@ -73,6 +73,8 @@ class Training(StoredRecord):
         Training of a triplet embedding or of a genre classifier, where there was one.
     branches
         Summary of each model that was trained first, by model key.
+    weights
+        Weight of each member of an ensemble, by the name of its run; one is 1 where the best was chosen.
     history
         Metrics of each epoch of the fit to factors; empty in ``evaluation.json``.
     """
@@ -89,6 +91,7 @@ class Training(StoredRecord):
     embedding: EmbeddingTraining | None = None
     classifier: ClassifierTraining | None = None
     branches: dict[str, dict[str, Any]] | None = None
+    weights: dict[str, float] | None = None
     history: History = ()
 
 

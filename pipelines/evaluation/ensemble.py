@@ -117,7 +117,8 @@ def combine_runs(
         few = warn_of_few_validation_tracks(int(is_known.sum())) if by in ("stack", "best") else ()
         for note in few:
             progress.log(f"{key}: {note}")
-        _sum_training((how, *few), members).write(folder)
+        by_member = None if by == "ranks" else dict(zip(members, weights.tolist(), strict=True))
+        _sum_training((how, *few), members, by_member).write(folder)
         deviations = [one.scaled_std for one in chosen if one.scaled_std is not None]
         # A weighted sum is no mixture, and a member without deviations has unknown ones.
         is_mixture = by != "stack" and len(deviations) == len(chosen)
@@ -223,7 +224,9 @@ def _weigh(
     return np.full(len(each), 1 / len(each)), lists * (by == "ranks") + "the mean of scaled predicted factors"
 
 
-def _sum_training(how: Sequence[str], members: Mapping[str, Path]) -> Training:
+def _sum_training(
+    how: Sequence[str], members: Mapping[str, Path], weights: dict[str, float] | None
+) -> Training:
     """Return the sum of the members' training: the ensemble itself is not trained.
 
     `how` are notes, the first of them on how members are combined.
@@ -236,4 +239,5 @@ def _sum_training(how: Sequence[str], members: Mapping[str, Path]) -> Training:
         best_epoch=0,
         seconds=sum(one.seconds for one in trained),
         notes=(f"it combines {', '.join(sorted(members))}: {how[0]}", *how[1:]),
+        weights=weights,
     )

@@ -286,10 +286,9 @@ def _refuse_ensemble(folder: Location) -> None:
     if not isinstance(settings, dict) or "members" not in settings:
         return
     members = [str(one) for one in settings["members"]]
-    if settings.get("by") == "best":
-        # Not in the settings, which are known before the choice: the note of `pipelines.evaluation.ensemble`.
-        notes = " ".join(Training.read(folder).notes)
-        members = [one for one in members if f": {one} alone," in notes] or members
+    if settings.get("by") == "best":  # the settings are known before the choice
+        weights = Training.read(folder).weights or {}
+        members = [one for one in members if weights.get(one)] or members
     named = f"its choice is {members[0]}" if len(members) == 1 else f"its members are {', '.join(members)}"
     raise ConfigError(f"{folder} is an ensemble, which has no model of its own; name a member: {named}.")
 

@@ -162,6 +162,8 @@ def test_it_has_no_model_to_predict_with(
     with pytest.raises(ConfigError, match="its choice is") as caught:
         load_run_model(best)
     assert [one.name for one in members if one.name in str(caught.value)] == [note.partition(" alone,")[0]]
+    assert sorted(Training.read(best).weights.values()) == [0, 1]
+    assert list(Training.read(folder).weights.values()) == [0.5, 0.5]
 
 
 def test_what_cannot_be_combined_is_refused(
